@@ -1,0 +1,1 @@
+"""The Cryptnox smart card: transports, secure channel, commands, genuineness, and an emulated card."""

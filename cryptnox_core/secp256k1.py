@@ -1,0 +1,199 @@
+"""secp256k1 as a signer's host needs it: verification, recovery, DER, low S. On libsecp256k1 through coincurve.
+
+Nothing here holds a private key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from cryptnox_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from coincurve import PublicKey
+
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+FIELD = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F
+HALF_ORDER = ORDER // 2
+
+COMPRESSED_LENGTH = 33
+UNCOMPRESSED_LENGTH = 65
+XONLY_LENGTH = 32
+_PREFIXES = {COMPRESSED_LENGTH: (2, 3), UNCOMPRESSED_LENGTH: (4,)}
+
+
+class InvalidPublicKeyError(UsageError):
+    """Not a point of the curve in compressed (33) or uncompressed (65 bytes) form."""
+
+
+class InvalidSignatureError(UsageError):
+    """Not a signature in strict DER (BIP66), or r or s out of range."""
+
+
+def parse_public_key(key: bytes) -> PublicKey:
+    """The curve point of a compressed or uncompressed key; hybrid forms (06, 07) are refused."""
+    from coincurve import PublicKey
+
+    if not key or key[0] not in _PREFIXES.get(len(key), ()):
+        raise InvalidPublicKeyError("not a compressed or uncompressed public key")
+    try:
+        return PublicKey(key)
+    except ValueError as error:
+        raise InvalidPublicKeyError("not a point of the curve") from error
+
+
+def is_public_key(key: bytes) -> bool:
+    """Whether `parse_public_key` accepts it."""
+    try:
+        parse_public_key(key)
+    except InvalidPublicKeyError:
+        return False
+    return True
+
+
+def compress(key: bytes) -> bytes:
+    """The 33-byte form of a public key, checked to be on the curve."""
+    return parse_public_key(key).format(compressed=True)
+
+
+def decompress(key: bytes) -> bytes:
+    """The 65-byte form of a public key, checked to be on the curve."""
+    return parse_public_key(key).format(compressed=False)
+
+
+def xonly(key: bytes) -> bytes:
+    """The 32-byte x coordinate (BIP340) of a public key."""
+    return compress(key)[1:]
+
+
+def is_xonly(key: bytes) -> bool:
+    """Whether 32 bytes are the x coordinate of a point (BIP340)."""
+    return len(key) == XONLY_LENGTH and is_public_key(b"\x02" + key)
+
+
+def taproot_output_key(internal: bytes, merkle_root: bytes = b"") -> tuple[bytes, int]:
+    """BIP341: the output key (32 bytes, x only) of an internal key (32 bytes) and a merkle root (32 bytes or none), and
+    the parity of its y coordinate."""
+    if not is_xonly(internal):
+        raise InvalidPublicKeyError("the internal key is not the x coordinate of a point")
+    tag = hashlib.sha256(b"TapTweak").digest()
+    tweak = hashlib.sha256(tag + tag + internal + merkle_root).digest()
+    output = add_to_public_key(b"\x02" + internal, tweak)
+    return output[1:], output[0] & 1
+
+
+def add_to_public_key(key: bytes, scalar: bytes) -> bytes:
+    """`key` + `scalar` * G in compressed form. `scalar` is 32 bytes, below the group order and not leading to infinity."""
+    if len(scalar) != 32 or int.from_bytes(scalar, "big") >= ORDER:
+        raise UsageError("the scalar is not below the group order")
+    try:
+        return parse_public_key(key).add(scalar).format(compressed=True)
+    except ValueError as error:
+        raise UsageError("the sum is the point at infinity") from error
+
+
+def _der_integer(data: bytes, at: int) -> tuple[int, int]:
+    """One INTEGER of strict DER at `at`: value and the position behind it."""
+    if data[at : at + 1] != b"\x02" or at + 2 > len(data):
+        raise InvalidSignatureError("DER: no INTEGER where one belongs")
+    length = data[at + 1]
+    body = data[at + 2 : at + 2 + length]
+    if not 1 <= length <= 33 or len(body) != length:
+        raise InvalidSignatureError("DER: bad length of an INTEGER")
+    if body[0] & 0x80:
+        raise InvalidSignatureError("DER: negative INTEGER")
+    if length > 1 and body[0] == 0 and not body[1] & 0x80:
+        raise InvalidSignatureError("DER: INTEGER not in its shortest form")
+    return int.from_bytes(body, "big"), at + 2 + length
+
+
+def parse_der(signature: bytes) -> tuple[int, int]:
+    """(r, s) of a strict DER ECDSA signature (BIP66, without a sighash byte), each in 1 .. order-1."""
+    if len(signature) < 8 or signature[0] != 0x30 or signature[1] != len(signature) - 2:
+        raise InvalidSignatureError("DER: not a SEQUENCE of this length")
+    r, at = _der_integer(signature, 2)
+    s, at = _der_integer(signature, at)
+    if at != len(signature):
+        raise InvalidSignatureError("DER: bytes behind the signature")
+    if not (0 < r < ORDER and 0 < s < ORDER):
+        raise InvalidSignatureError("r or s is out of range")
+    return r, s
+
+
+def encode_der(r: int, s: int) -> bytes:
+    """Strict DER of an ECDSA signature."""
+
+    def integer(value: int) -> bytes:
+        body = value.to_bytes(value.bit_length() // 8 + 1, "big")
+        return bytes((2, len(body))) + body
+
+    body = integer(r) + integer(s)
+    return bytes((0x30, len(body))) + body
+
+
+def normalize(signature: bytes) -> bytes:
+    """The same ECDSA signature in strict DER with low S (BIP62, BIP146)."""
+    r, s = parse_der(signature)
+    return encode_der(r, ORDER - s if s > HALF_ORDER else s)
+
+
+def is_low_s(signature: bytes) -> bool:
+    """Whether a strict DER signature has s <= order / 2."""
+    return parse_der(signature)[1] <= HALF_ORDER
+
+
+def to_compact(signature: bytes) -> bytes:
+    """DER -> 64 bytes r | s."""
+    r, s = parse_der(signature)
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def from_compact(signature: bytes) -> bytes:
+    """64 bytes r | s -> DER, checked for range."""
+    if len(signature) != 64:
+        raise InvalidSignatureError("a compact signature has 64 bytes")
+    der = encode_der(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+    parse_der(der)
+    return der
+
+
+def verify_ecdsa(key: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether a DER signature over a 32-byte digest is valid for `key`. High S is accepted: normalise before use.
+
+    Raises InvalidSignatureError for what is no strict DER and InvalidPublicKeyError for what is no key.
+    """
+    if len(digest) != 32:
+        raise UsageError("a digest has 32 bytes")
+    # libsecp256k1 refuses high S, so it is given the low form of the same signature.
+    return parse_public_key(key).verify(normalize(signature), digest, hasher=None)
+
+
+def verify_schnorr(key: bytes, digest: bytes, signature: bytes) -> bool:
+    """BIP340: whether a 64-byte signature over a 32-byte message is valid for the 32-byte x-only key."""
+    from coincurve import PublicKeyXOnly
+
+    if len(signature) != 64 or len(digest) != 32 or len(key) != XONLY_LENGTH:
+        return False
+    try:
+        return PublicKeyXOnly(key).verify(signature, digest)
+    except ValueError:
+        return False
+
+
+def recovery_id(key: bytes, digest: bytes, signature: bytes) -> int:
+    """The recovery id, 0 to 3, with which `signature` (DER) over `digest` gives `key` (SEC 1, 4.1.6).
+
+    Raises InvalidSignatureError when none does: the signature is not of that key.
+    """
+    from coincurve import PublicKey
+
+    compact, wanted = to_compact(signature), compress(key)
+    for candidate in range(4):
+        try:
+            point = PublicKey.from_signature_and_message(compact + bytes((candidate,)), digest, hasher=None)
+        except Exception:  # noqa: BLE001 - coincurve raises just that when no point can be recovered
+            continue
+        if point.format(compressed=True) == wanted:
+            return candidate
+    raise InvalidSignatureError("the signature was not made by this key")
