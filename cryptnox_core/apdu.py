@@ -12,9 +12,9 @@ from cryptnox_core.wire import MAX_EXTENDED_DATA, MAX_SHORT_DATA, Sw
 class CommandApdu:
     """One command. `data` is left out of `repr`: it may hold secrets.
 
-    `le` is the number of response bytes asked for (0 for "as many as there are": short form 256, extended 65536), or
-    None for no Le field. `extended` forces the extended form; data of 256 bytes or more always takes it. As the applet's
-    own tools send them, extended frames carry no Le, and one without data is `CLA INS P1 P2 00 00 00`.
+    `le` is the number of response bytes asked for (0 for "as many as there are", up to 256), or None for no Le field.
+    `extended` forces the extended form; data of 256 bytes or more always takes it. As the vendor's tools send them,
+    extended frames carry no Le, and one without data is `CLA INS P1 P2 00 00 00`.
     """
 
     cla: int
@@ -46,7 +46,7 @@ class CommandApdu:
 
     @property
     def lc(self) -> bytes:
-        """The length field as sent: one byte, three bytes in the extended form, nothing for a short APDU without data."""
+        """The length field as sent: one byte, three in the extended form, none for a short APDU without data."""
         if self.is_extended:
             return b"\x00" + len(self.data).to_bytes(2, "big")
         return bytes((len(self.data),)) if self.data else b""

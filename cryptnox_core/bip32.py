@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cryptnox_core.errors import MalformedResponseError, UsageError
 from cryptnox_core.hashes import base58check_decode, base58check_encode, hash160, ripemd160
@@ -60,12 +60,11 @@ class Path:
         return cls(tuple(steps))
 
     @classmethod
-    def from_bytes(cls, data: bytes, byteorder: str = "big") -> Path:
+    def from_bytes(cls, data: bytes, byteorder: Literal["big", "little"] = "big") -> Path:
         """From 4 bytes a level: big-endian on the card, little-endian in PSBTs."""
         if len(data) % 4:
             raise InvalidPathError(f"a path has 4 bytes a level, not {len(data)} in all")
-        order = "little" if byteorder == "little" else "big"
-        return cls(tuple(int.from_bytes(data[at : at + 4], order) for at in range(0, len(data), 4)))
+        return cls(tuple(int.from_bytes(data[at : at + 4], byteorder) for at in range(0, len(data), 4)))
 
     def to_bytes(self) -> bytes:
         """4 bytes a level, big-endian, as the card takes it."""
@@ -169,8 +168,11 @@ class ExtendedPublicKey:
 
     @classmethod
     def from_card(cls, data: bytes) -> ExtendedPublicKey:
-        """From the 106 bytes of GET PUBKEY 02. The card sends SHA-256 of the parent's key; the fingerprint is the start of
-        RIPEMD-160 of it, and zero where all 32 bytes are zero."""
+        """From the 106 bytes of GET PUBKEY 02.
+
+        The card sends SHA-256 of the parent's key; the fingerprint is the start of RIPEMD-160 of it, and zero where all
+        32 bytes are zero. Raises MalformedResponseError.
+        """
         if len(data) != XPUB_LENGTH or data[:4] != XPUB_VERSION:
             raise MalformedResponseError("GET PUBKEY: not an extended public key")
         parent = data[5:37]

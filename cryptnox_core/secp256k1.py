@@ -84,7 +84,10 @@ def taproot_output_key(internal: bytes, merkle_root: bytes = b"") -> tuple[bytes
 
 
 def add_to_public_key(key: bytes, scalar: bytes) -> bytes:
-    """`key` + `scalar` * G in compressed form. `scalar` is 32 bytes, below the group order and not leading to infinity."""
+    """`key` + `scalar` * G in compressed form.
+
+    `scalar` is 32 bytes and below the group order; UsageError when it is not, or when the sum is the point at infinity.
+    """
     if len(scalar) != 32 or int.from_bytes(scalar, "big") >= ORDER:
         raise UsageError("the scalar is not below the group order")
     try:
@@ -192,7 +195,7 @@ def recovery_id(key: bytes, digest: bytes, signature: bytes) -> int:
     for candidate in range(4):
         try:
             point = PublicKey.from_signature_and_message(compact + bytes((candidate,)), digest, hasher=None)
-        except Exception:  # noqa: BLE001 - coincurve raises just that when no point can be recovered
+        except Exception:  # noqa: BLE001, S112 - coincurve raises just that when no point can be recovered
             continue
         if point.format(compressed=True) == wanted:
             return candidate
