@@ -1,0 +1,178 @@
+# Shell functions shared by the programs in this directory. POSIX sh; read with `.`, never run.
+#
+# set_up makes what the project needs and says what it does:
+#   - Debian packages that are missing (asked of apt-get only then, with root or sudo);
+#   - a virtual environment in .venv with the project (editable), its tests and its tools.
+# Afterwards $VENV/bin/python works, and $MISSING holds one line for everything that could not be had.
+
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+VENV=$ROOT/.venv
+STAMP=$VENV/.set-up-done
+MISSING=''
+
+say() {
+    printf '%s\n' "-- $*"
+}
+
+miss() {
+    MISSING="${MISSING}${MISSING:+
+}$*"
+    printf '%s\n' "-- MISSING: $*" >&2
+}
+
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# Runs a command as root: directly, or by sudo when that works (asking for a password only at a terminal).
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+        sudo "$@"
+    else
+        return 127
+    fi
+}
+
+# install_packages NAME...: 0 when all of them are there afterwards.
+install_packages() {
+    if ! command -v apt-get >/dev/null 2>&1; then
+        say "no apt-get here; wanted (Debian's names): $*"
+        return 1
+    fi
+    say "installing with apt-get: $*"
+    if as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >/dev/null; then
+        return 0
+    fi
+    say "not installed. As root, run: apt-get install $*"
+    return 1
+}
+
+python_version() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+supported() {
+    case $(python_version "$1") in
+        3.10 | 3.11 | 3.12) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+# Sets INTERPRETER: $PYTHON when given, else the first of the usual names that is Python 3.10 to 3.12.
+find_interpreter() {
+    if [ -n "${PYTHON:-}" ]; then
+        supported "$PYTHON" || die "PYTHON=$PYTHON is not a Python of version 3.10 to 3.12."
+        INTERPRETER=$PYTHON
+        return
+    fi
+    for INTERPRETER in python3 python3.11 python3.12 python3.10 /usr/bin/python3; do
+        if supported "$INTERPRETER"; then
+            return
+        fi
+    done
+    die "Python 3.10, 3.11 or 3.12 is needed (Debian 12: apt-get install python3 python3-venv). PYTHON=... names one."
+}
+
+have_file() {
+    for file in "$@"; do
+        if [ -e "$file" ]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+have_pcsc_headers() {
+    have_file /usr/include/PCSC/winscard.h /usr/local/include/PCSC/winscard.h
+}
+
+have_python_headers() {
+    have_file "$("$INTERPRETER" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
+}
+
+have_virtual_reader() {
+    have_file /usr/lib/pcsc/drivers/serial/libifdvpcd.so
+}
+
+have_pcscd() {
+    command -v pcscd >/dev/null 2>&1 || have_file /usr/sbin/pcscd
+}
+
+# What pyscard is compiled with.
+can_compile() {
+    have_pcsc_headers && have_python_headers && command -v gcc >/dev/null 2>&1 && command -v pkg-config >/dev/null 2>&1
+}
+
+system_packages() {
+    wanted=''
+    "$INTERPRETER" -c 'import ensurepip, venv' 2>/dev/null || wanted="$wanted python$(python_version "$INTERPRETER")-venv"
+    if ! "$VENV/bin/python" -c 'import smartcard.scard' 2>/dev/null; then
+        have_pcsc_headers || wanted="$wanted libpcsclite-dev"
+        have_python_headers || wanted="$wanted python$(python_version "$INTERPRETER")-dev"
+        command -v pkg-config >/dev/null 2>&1 || wanted="$wanted pkg-config"
+        # libc6-dev: gcc alone brings no headers when recommended packages are left out.
+        command -v gcc >/dev/null 2>&1 && have_file /usr/include/stdio.h || wanted="$wanted gcc libc6-dev"
+    fi
+    have_pcscd || wanted="$wanted pcscd"
+    have_virtual_reader || wanted="$wanted vsmartcard-vpcd"
+    # shellcheck disable=SC2086  # one word for each package
+    [ -z "$wanted" ] || install_packages $wanted || :
+
+    "$INTERPRETER" -c 'import ensurepip, venv' 2>/dev/null ||
+        die "$INTERPRETER cannot make virtual environments: install python$(python_version "$INTERPRETER")-venv, or name another by PYTHON=..."
+    have_pcscd && have_virtual_reader ||
+        miss "pcscd and the virtual reader (packages pcscd, vsmartcard-vpcd): tests through PC/SC are left out"
+}
+
+# The project's definition and the interpreter: when these are as they were, nothing is installed again.
+fingerprint() {
+    { cat "$ROOT/pyproject.toml" && "$INTERPRETER" -c 'import sys; print(sys.version)' && printf '%s\n' "$1"; } | sha256sum
+}
+
+pip_install() {
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+# Without the headers pyscard cannot be compiled: everything but it and what needs it.
+install_without_pyscard() {
+    "$VENV/bin/python" "$ROOT/scripts/_requirements.py" --without pyscard cryptnox-sdk-py >"$VENV/requirements.txt" &&
+        pip_install -r "$VENV/requirements.txt" && pip_install --no-deps -e "$ROOT"
+}
+
+virtual_environment() {
+    if [ -x "$VENV/bin/python" ] && supported "$VENV/bin/python" &&
+        { [ -z "${PYTHON:-}" ] || [ "$(python_version "$PYTHON")" = "$(python_version "$VENV/bin/python")" ]; }; then
+        :
+    else
+        say "making a virtual environment in .venv with $INTERPRETER ($(python_version "$INTERPRETER"))"
+        "$INTERPRETER" -m venv --clear "$VENV" || die "The virtual environment could not be made."
+    fi
+
+    profile=full
+    if ! can_compile && ! "$VENV/bin/python" -c 'import smartcard.scard' 2>/dev/null &&
+        ! pip_install --only-binary :all: pyscard 2>/dev/null; then
+        profile=without-pyscard
+        miss "pyscard (needs packages libpcsclite-dev, python3-dev, pkg-config, gcc): no card readers, only the emulated card over TCP"
+    fi
+
+    if [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint "$profile")" ]; then
+        return
+    fi
+    say "installing the project, its tests and tools into .venv (the first time takes a few minutes)"
+    if [ "$profile" = full ]; then
+        pip_install -e "$ROOT[test,dev]" || die "pip could not install the project; its message stands above."
+    else
+        install_without_pyscard || die "pip could not install the project; its message stands above."
+    fi
+    fingerprint "$profile" >"$STAMP"
+}
+
+set_up() {
+    find_interpreter
+    system_packages
+    virtual_environment
+}

@@ -1,0 +1,189 @@
+"""The virtual PC/SC reader (vsmartcard's vpcd under pcscd) as tests use it: its lock, its service, its two slots.
+
+There is one such reader on a machine, so a file lock in the system's temporary folder is taken first. pcscd is started
+only when none answers, and only the one started here is ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.emulator import EmulatorProcess
+
+LOCK_FILE = Path(tempfile.gettempdir()) / "hwi-cryptnox-virtual-readers.lock"
+LOCK_WAIT = float(os.environ.get("CRYPTNOX_TEST_READER_WAIT", "600"))
+"""Seconds the lock is waited for; less than the time limit the tests marked `pcsc` get."""
+
+SLOTS = ("Virtual PCD 00 00", "Virtual PCD 00 01")
+PORTS = (35963, 35964)
+"""TCP ports on 127.0.0.1 where the reader driver waits for the card of each slot."""
+
+SERVICE_WAIT = 15.0
+CARD_WAIT = 20.0
+ABSENCE = 1.6
+"""Seconds a slot stays empty between two cards: pcscd can miss less and then takes the slot for empty."""
+
+
+class UnavailableError(Exception):
+    """The virtual readers cannot be had here; the text says why."""
+
+
+class VirtualReaders:
+    """Both slots, for the one process that holds the lock. A context manager that gives everything back."""
+
+    def __init__(self, lock: int, service: subprocess.Popen[bytes] | None, folder: Path) -> None:
+        self._lock = lock
+        self._service = service
+        self._folder = folder
+        self._emptied = [0.0, 0.0]
+
+    @classmethod
+    def acquire(cls, folder: Path) -> VirtualReaders:
+        """Take the lock and see to the service. `folder` receives pcscd's log. Raises UnavailableError."""
+        try:
+            import smartcard.scard  # noqa: F401
+        except ImportError as error:
+            raise UnavailableError("pyscard is not installed") from error
+        lock = _take_lock()
+        try:
+            return cls(lock, _service(folder), folder)
+        except UnavailableError:
+            os.close(lock)
+            raise
+
+    def __enter__(self) -> VirtualReaders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait until the slots may be used again, end a service started here, release the lock."""
+        for emptied in self._emptied:
+            _wait_since(emptied)
+        if self._service is not None:
+            self._service.terminate()
+            self._service.wait(timeout=10)
+        os.close(self._lock)
+
+    @contextlib.contextmanager
+    def card(self, *options: str, slot: int = 0) -> Iterator[EmulatorProcess]:
+        """An emulated card in one slot, started with these options of `cryptnoxctl emulator`."""
+        from tests.support.emulator import EmulatorProcess
+
+        _wait_since(self._emptied[slot])
+        _wait_for_card(slot, present=False)
+        with EmulatorProcess("--vpcd", f"127.0.0.1:{PORTS[slot]}", *options) as emulator:
+            try:
+                _wait_for_card(slot, present=True)
+                yield emulator
+            finally:
+                emulator.stop()
+                _wait_for_card(slot, present=False)
+                self._emptied[slot] = time.monotonic()
+
+
+def _take_lock() -> int:
+    with contextlib.suppress(OSError):
+        LOCK_FILE.touch(mode=0o666)
+    try:
+        lock = os.open(LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnavailableError(f"the lock file {LOCK_FILE} cannot be opened: {error.strerror}") from error
+    end = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(lock)
+                raise UnavailableError(f"another test run held them for more than {LOCK_WAIT:.0f} s") from None
+            time.sleep(0.2)
+        else:
+            return lock
+
+
+def _service(folder: Path) -> subprocess.Popen[bytes] | None:
+    """Make sure that pcscd serves both slots; the process when it was started here."""
+    readers = _readers()
+    started = None
+    if readers is None:
+        started = _start_service(folder)
+        end = time.monotonic() + SERVICE_WAIT
+        while (readers := _readers()) is None or not set(SLOTS) <= set(readers):
+            if started.poll() is not None or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+    if readers is not None and set(SLOTS) <= set(readers):
+        return started
+    if started is not None:
+        started.terminate()
+        started.wait(timeout=10)
+    what = "does not answer" if readers is None else f"has no virtual reader, only {list(readers)}"
+    raise UnavailableError(f"pcscd {what} (Debian: packages pcscd and vsmartcard-vpcd; started as root, or by systemd)")
+
+
+def _start_service(folder: Path) -> subprocess.Popen[bytes]:
+    program = shutil.which("pcscd", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        raise UnavailableError("pcscd is not installed (Debian: packages pcscd and vsmartcard-vpcd)")
+    if os.geteuid() != 0:
+        raise UnavailableError("pcscd is not running, and starting it takes root")
+    with (folder / "pcscd.log").open("ab") as log:
+        return subprocess.Popen(
+            [program, "--foreground"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _readers() -> tuple[str, ...] | None:
+    """The readers pcscd knows; None when it does not answer."""
+    from smartcard import scard
+
+    result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    if result != scard.SCARD_S_SUCCESS:
+        return None
+    try:
+        result, names = scard.SCardListReaders(context, [])
+        return tuple(names) if result == scard.SCARD_S_SUCCESS else ()
+    finally:
+        scard.SCardReleaseContext(context)
+
+
+def card_present(slot: int) -> bool:
+    """Whether pcscd sees a card in the slot now."""
+    from smartcard import scard
+
+    result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    if result != scard.SCARD_S_SUCCESS:
+        return False
+    try:
+        result, states = scard.SCardGetStatusChange(context, 0, [(SLOTS[slot], scard.SCARD_STATE_UNAWARE)])
+        return result == scard.SCARD_S_SUCCESS and bool(states[0][1] & scard.SCARD_STATE_PRESENT)
+    finally:
+        scard.SCardReleaseContext(context)
+
+
+def _wait_for_card(slot: int, *, present: bool) -> None:
+    end = time.monotonic() + CARD_WAIT
+    while card_present(slot) != present:
+        if time.monotonic() > end:
+            state = "did not see the card that was put into it" if present else "still shows a card that is not ours"
+            raise RuntimeError(f"{SLOTS[slot]} {state}: is another program using the virtual reader?")
+        time.sleep(0.05)
+
+
+def _wait_since(moment: float) -> None:
+    time.sleep(max(0.0, moment + ABSENCE - time.monotonic()))
