@@ -1,0 +1,221 @@
+"""Where a PIN may come from. When one may be sent is decided in `unlock`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cryptnox_core.wire import PIN_MAX, PIN_MIN
+from hwilib_cryptnox.settings import Settings
+
+COMMAND_LIMIT = 60.0
+"""Seconds CRYPTNOX_PIN_COMMAND may take."""
+_MAX_OUTPUT = 4096
+_PIN = re.compile(rf"[0-9]{{{PIN_MIN},{PIN_MAX}}}", re.ASCII)
+
+NO_PIN_TEXT = "PIN needed: use --password/--stdinpass or CRYPTNOX_PIN_COMMAND"
+FOREIGN_TEXT = "given password is not a card PIN"
+
+
+class PinSourceError(Exception):
+    """A source that was set up gives no PIN. The text names the source and the reason, never what it held."""
+
+
+def is_pin(text: str | None) -> bool:
+    """4 to 9 digits: what the card calls a PIN. Anything else is another device's password."""
+    return text is not None and _PIN.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PinRequest:
+    """What a PIN is wanted for."""
+
+    serial: int
+    purpose: str = ""
+    """What is about to happen; shown by dialogues before the PIN is asked."""
+    ask: bool = True
+    """Whether a person may be asked."""
+
+
+class PinSource(Protocol):
+    """An automatic source: one that gives the same PIN again without a person having typed it for this command."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether it may ask a person."""
+        ...
+
+    def get(self, request: PinRequest) -> str | None:
+        """A PIN, or None for none. Raises PinSourceError, or WalletError CANCELED."""
+        ...
+
+    def refused(self, request: PinRequest) -> None:
+        """The card refused what `get` gave."""
+        ...
+
+
+def _checked(text: str, source: str) -> str:
+    pin = text.rstrip("\r\n")
+    if not is_pin(pin):
+        raise PinSourceError(f"{source}: what it gives is not 4 to 9 digits")
+    return pin
+
+
+class _Silent:
+    """Base of the sources that ask nobody and keep nothing."""
+
+    interactive = False
+
+    def refused(self, request: PinRequest) -> None:
+        """Nothing to forget."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSource(_Silent):
+    """CRYPTNOX_PIN_COMMAND: a program whose first output is the PIN, started without a shell and without input."""
+
+    command: str
+    limit: float = COMMAND_LIMIT
+
+    def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
+        name = "CRYPTNOX_PIN_COMMAND"
+        try:
+            words = shlex.split(self.command)
+            if not words:
+                raise PinSourceError(f"{name} is empty")
+            done = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=self.limit,
+                check=False,
+            )
+        except ValueError as error:
+            raise PinSourceError(f"{name}: its quoting is wrong") from error
+        except OSError as error:
+            raise PinSourceError(f"{name}: {error.strerror}") from error
+        except subprocess.TimeoutExpired:
+            raise PinSourceError(f"{name} took more than {self.limit:.0f} s") from None
+        if done.returncode:
+            raise PinSourceError(f"{name} ended with status {done.returncode}")
+        return _checked(done.stdout[:_MAX_OUTPUT].decode("utf-8", "replace"), name)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(_Silent):
+    """CRYPTNOX_PIN_FILE: a file only its owner can read."""
+
+    path: str
+
+    def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
+        name = "CRYPTNOX_PIN_FILE"
+        try:
+            # Without waiting: a named pipe nobody writes to must not hang the wallet.
+            with os.fdopen(os.open(self.path, os.O_RDONLY | _NO_WAIT), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise PinSourceError(f"{name}: not a regular file")
+                if sys.platform != "win32" and (
+                    stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0)
+                ):
+                    raise PinSourceError(f"{name}: others may read the file or own it: chmod 600, and your own")
+                text = file.read(_MAX_OUTPUT).decode("utf-8", "replace")
+        except OSError as error:
+            raise PinSourceError(f"{name}: {error.strerror}") from error
+        return _checked(text, name)
+
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentSource(_Silent):
+    """CRYPTNOX_PIN: readable for every process of the same user; for tests."""
+
+    value: str = field(repr=False)
+
+    def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
+        return _checked(self.value, "CRYPTNOX_PIN")
+
+
+@dataclass(frozen=True, slots=True)
+class PinentrySource:
+    """A pinentry dialogue that says what is about to happen."""
+
+    program: str
+    interactive = True
+
+    def get(self, request: PinRequest) -> str | None:
+        if not request.ask:
+            return None
+        from hwilib_cryptnox.assuan import AssuanError, ask_pinentry
+
+        try:
+            return _checked(ask_pinentry(self.program, "Cryptnox card", _description(request)), "pinentry")
+        except AssuanError as error:
+            raise PinSourceError(str(error)) from error
+
+    def refused(self, request: PinRequest) -> None:
+        """It keeps nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSource:
+    """gpg-agent: asks once, keeps the PIN for its own lifetime, forgets it when the card refused it."""
+
+    interactive = True
+
+    def get(self, request: PinRequest) -> str | None:
+        from hwilib_cryptnox.assuan import AssuanError, GpgAgent
+
+        try:
+            pin = GpgAgent().get(_agent_key(request), _description(request), ask=request.ask)
+        except AssuanError as error:
+            raise PinSourceError(str(error)) from error
+        if pin is None:
+            return None
+        try:
+            return _checked(pin, "gpg-agent")
+        except PinSourceError:
+            self.refused(request)
+            raise
+
+    def refused(self, request: PinRequest) -> None:
+        from hwilib_cryptnox.assuan import AssuanError, GpgAgent
+
+        with contextlib.suppress(AssuanError):  # no agent any more: nothing is kept
+            GpgAgent().forget(_agent_key(request))
+
+
+def _agent_key(request: PinRequest) -> str:
+    return f"hwi-cryptnox:{request.serial}"
+
+
+def _description(request: PinRequest) -> str:
+    return "\n".join(part for part in (request.purpose, f"PIN of the Cryptnox card {request.serial}") if part)
+
+
+def automatic_sources(settings: Settings, environment: Mapping[str, str] | None = None) -> tuple[PinSource, ...]:
+    """The sources that are set up, in the order they are asked."""
+    env = os.environ if environment is None else environment
+    sources: list[PinSource] = []
+    if command := env.get("CRYPTNOX_PIN_COMMAND"):
+        sources.append(CommandSource(command))
+    if path := env.get("CRYPTNOX_PIN_FILE"):
+        sources.append(FileSource(path))
+    if value := env.get("CRYPTNOX_PIN"):
+        sources.append(EnvironmentSource(value))
+    if settings.pin_source == "pinentry":
+        sources.append(PinentrySource(settings.pinentry))
+    elif settings.pin_source == "gpg-agent":
+        sources.append(AgentSource())
+    return tuple(sources)

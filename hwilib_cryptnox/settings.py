@@ -1,0 +1,166 @@
+"""Settings of one process: environment, then the configuration file `config.toml` (keys in `Settings`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
+from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.state import config_folder
+
+PIN_SOURCES = ("pinentry", "gpg-agent")
+ENUMERATE_WAIT = 1.0
+"""Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+class SettingsError(WalletError):
+    """A setting has no meaning. Names the variable or key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.BAD_ARGUMENT, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user chose."""
+
+    emulator: tuple[str, int] = (DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT)
+    """CRYPTNOX_EMULATOR=HOST:PORT."""
+    wait: float = 5.0
+    """CRYPTNOX_WAIT: seconds a busy card is waited for."""
+    enumerate_wait: float = ENUMERATE_WAIT
+    reinsert_wait: float = 30.0
+    """CRYPTNOX_REINSERT_WAIT: seconds a card that left during a signing may take to come back."""
+    last_try: bool = False
+    """CRYPTNOX_LAST_TRY: a PIN may be sent when one try is left."""
+    signer_mode: bool = False
+    """CRYPTNOX_SIGNER_MODE."""
+    rawtr: bool = False
+    """CRYPTNOX_RAWTR: descriptors of untweaked taproot outputs."""
+    allow_sighash: bool = False
+    """CRYPTNOX_ALLOW_SIGHASH: sighash types other than ALL and DEFAULT are signed."""
+    allow_unproved_amounts: bool = False
+    """CRYPTNOX_ALLOW_UNPROVED_AMOUNTS: segwit v0 inputs without their previous transaction are signed."""
+    pin_source: str = ""
+    """CRYPTNOX_PIN_SOURCE, or key `pin_source`: `pinentry`, `gpg-agent`, or empty for neither."""
+    pinentry: str = "pinentry"
+    """Key `pinentry`: the program."""
+    require_genuine: bool = False
+    """Key `require_genuine`: no secret is sent to a card that no trust anchor vouches for."""
+    anchors: tuple[str, ...] = ()
+    """Key `anchors`: PEM files of further trust anchors."""
+    max_fee_rate: float | None = None
+    """Key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused."""
+    max_fee: int | None = None
+    """Key `max_fee`: satoshi."""
+    audit: bool = True
+    """Key `audit`: remember hash and transaction of each signature."""
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
+        """From the environment and the configuration file; SettingsError names what is wrong."""
+        env = os.environ if environment is None else environment
+        settings = _from_file(config_folder() / "config.toml" if file is None else file)
+        return replace(
+            settings,
+            emulator=_address(env.get("CRYPTNOX_EMULATOR", "")) or settings.emulator,
+            wait=_seconds(env, "CRYPTNOX_WAIT", settings.wait),
+            enumerate_wait=_seconds(env, "CRYPTNOX_WAIT", settings.enumerate_wait),
+            reinsert_wait=_seconds(env, "CRYPTNOX_REINSERT_WAIT", settings.reinsert_wait),
+            last_try=_switch(env, "CRYPTNOX_LAST_TRY"),
+            signer_mode=_switch(env, "CRYPTNOX_SIGNER_MODE"),
+            rawtr=_switch(env, "CRYPTNOX_RAWTR"),
+            allow_sighash=_switch(env, "CRYPTNOX_ALLOW_SIGHASH"),
+            allow_unproved_amounts=_switch(env, "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS"),
+            pin_source=_pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE"),
+        )
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, an IPv6 host in brackets; SettingsError for anything else."""
+    host, colon, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or any(map(str.isspace, host)):
+        raise SettingsError(f"{text!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    return parse_address(text) if text else None
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise SettingsError(f"{name}: seconds between 0 and 3600 are wanted")
+    return seconds
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "").strip().lower()
+    if text not in _TRUE + _FALSE:
+        raise SettingsError(f"{name}: 1 or 0 is wanted")
+    return text in _TRUE
+
+
+def _pin_source(name: str, where: str) -> str:
+    if name and name not in PIN_SOURCES:
+        raise SettingsError(f"{where}: {' or '.join(PIN_SOURCES)} is wanted")
+    return name
+
+
+def _from_file(path: Path) -> Settings:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read") from error
+    return from_toml(text, str(path))
+
+
+def from_toml(text: str, where: str) -> Settings:
+    """The settings a configuration file may hold; unknown keys are refused: a mistyped limit must not be no limit."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    kinds: dict[str, tuple[type, ...]] = {
+        "pin_source": (str,),
+        "pinentry": (str,),
+        "require_genuine": (bool,),
+        "anchors": (list,),
+        "max_fee_rate": (int, float),
+        "max_fee": (int,),
+        "audit": (bool,),
+    }
+    for key, value in table.items():
+        wanted = kinds.get(key)
+        if wanted is None:
+            raise SettingsError(f"{where}: {key} is no setting")
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            raise SettingsError(f"{where}: {key} has the wrong type")
+    anchors = table.get("anchors", [])
+    if not all(isinstance(name, str) for name in anchors):
+        raise SettingsError(f"{where}: anchors is a list of file names")
+    for key in ("max_fee_rate", "max_fee"):
+        if table.get(key, 0) < 0:
+            raise SettingsError(f"{where}: {key} is not negative")
+    settings = Settings(**{key: value for key, value in table.items() if key != "anchors"}, anchors=tuple(anchors))
+    _pin_source(settings.pin_source, f"{where}: pin_source")
+    return settings

@@ -1,0 +1,312 @@
+"""What is remembered between processes, per user: which card has which fingerprint, certificates, the note of a PIN
+that was sent, signatures of an interrupted signing, who holds a reader. Never a secret, never an extended key.
+
+Folder `$XDG_STATE_HOME/hwi-cryptnox` (the platform's place elsewhere), mode 0700; files 0600, replaced atomically,
+changed under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+APPLICATION = "hwi-cryptnox"
+LOCK_WAIT = 5.0
+"""Seconds another process may hold the lock before the state counts as unusable."""
+PARTIAL_LIFETIME = 7 * 24 * 3600
+"""Seconds the signatures of an interrupted signing are kept."""
+
+
+class StateError(Exception):
+    """The state cannot be read or written. The text names the file and the reason."""
+
+
+class NoteKind(Enum):
+    """What is known of the last PIN that was sent."""
+
+    PENDING = "pending"
+    """It was sent, or was about to be; no answer was noted."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class CardRecord:
+    """What is remembered of one card."""
+
+    fingerprint: bytes | None = None
+    """4 bytes, of the master key."""
+    static_key: bytes | None = None
+    """SHA-256 of the card's static P-256 point (65 bytes)."""
+    reader: str | None = None
+    """Where it was last seen."""
+    full: int | None = None
+    """What the PIN counter showed right after the last success; None also where that is ambiguous."""
+    note: NoteKind | None = None
+
+
+def state_folder() -> Path:
+    """Where the state is kept on this platform."""
+    return _folder("XDG_STATE_HOME", ".local/state", "LOCALAPPDATA")
+
+
+def config_folder() -> Path:
+    """Where the configuration file is on this platform."""
+    return _folder("XDG_CONFIG_HOME", ".config", "APPDATA")
+
+
+def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
+    given = os.environ.get(variable, "")
+    if given and Path(given).is_absolute():
+        return Path(given) / APPLICATION
+    if sys.platform == "win32":
+        return Path(os.environ.get(windows_variable) or Path.home()) / APPLICATION
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / APPLICATION
+    return Path.home() / below_home / APPLICATION
+
+
+def _lock(descriptor: int) -> None:
+    """An exclusive lock on an open file, or BlockingIOError at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class State:
+    """The state folder. Nothing is made before the first write; every failure is a StateError."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = state_folder() if folder is None else folder
+
+    # cards.json
+
+    def record(self, serial: int) -> CardRecord:
+        """What is remembered of a card; an empty record for one never met."""
+        with self._failures("cards.json"):
+            return _record(self._cards().get(str(serial), {}))
+
+    def records(self) -> dict[int, CardRecord]:
+        """All cards, by serial."""
+        with self._failures("cards.json"):
+            return {int(serial): _record(entry) for serial, entry in self._cards().items()}
+
+    def update(self, serial: int, change: Callable[[CardRecord], CardRecord]) -> CardRecord:
+        """Change one record; on disk (fsync) when this returns. Nothing is written where nothing changes."""
+        with self._failures("cards.json"), self._locked():
+            cards = self._cards()
+            before = _record(cards.get(str(serial), {}))
+            after = change(before)
+            if after != before or str(serial) not in cards:
+                cards[str(serial)] = _entry(after)
+                self._write("cards.json", json.dumps(cards, indent=1).encode("ascii"))
+            return after
+
+    def forget(self, serial: int | None = None) -> None:
+        """Drop one card, or all, with its certificate."""
+        with self._failures("cards.json"), self._locked():
+            cards = self._cards()
+            for known in list(cards):
+                if serial is None or known == str(serial):
+                    del cards[known]
+                    (self.folder / "certs" / f"{known}.der").unlink(missing_ok=True)
+            self._write("cards.json", json.dumps(cards, indent=1).encode("ascii"))
+
+    def _cards(self) -> dict[str, dict[str, object]]:
+        path = self.folder / "cards.json"
+        if not path.exists():
+            return {}
+        cards = json.loads(path.read_bytes())
+        if not isinstance(cards, dict) or not all(k.isdecimal() and isinstance(v, dict) for k, v in cards.items()):
+            raise ValueError("it does not hold what this program writes")
+        return cards
+
+    # certs/
+
+    def certificates(self) -> list[bytes]:
+        """The manufacturer certificates (DER) of the cards met, the latest used first."""
+        with self._failures("certs"):
+            files = [(file.stat().st_mtime_ns, file) for file in (self.folder / "certs").glob("*.der")]
+            return [file.read_bytes() for _, file in sorted(files, reverse=True)]
+
+    def keep_certificate(self, serial: int, der: bytes) -> None:
+        """Remember a card's certificate."""
+        with self._failures("certs"):
+            path = self.folder / "certs" / f"{serial}.der"
+            if path.exists() and path.read_bytes() == der:
+                os.utime(path)
+            else:
+                self._write(f"certs/{serial}.der", der)
+
+    # locks/
+
+    def hold(self, reader: str, serial: int) -> None:
+        """Say that this process has a session with a card in a reader."""
+        with self._failures("locks"):
+            self._write(_lock_name(reader), str(serial).encode("ascii"))
+
+    def release(self, reader: str) -> None:
+        """The session is over."""
+        with self._failures("locks"):
+            (self.folder / _lock_name(reader)).unlink(missing_ok=True)
+
+    def holder(self, reader: str) -> int | None:
+        """The serial of the card in a reader that is busy: from its lock, or the card last seen there."""
+        with self._failures("locks"):
+            path = self.folder / _lock_name(reader)
+            text = path.read_text("ascii") if path.exists() else ""
+        if text.isdecimal():
+            return int(text)
+        seen = [serial for serial, record in self.records().items() if record.reader == reader]
+        return seen[0] if len(seen) == 1 else None
+
+    # partial/
+
+    def partial(self, transaction: bytes) -> object:
+        """What was kept for an interrupted signing of this unsigned transaction; None where nothing was. The caller
+        verifies it: it is data like any other. Entries past their lifetime are deleted."""
+        with self._failures("partial"):
+            for file in (self.folder / "partial").glob("*.json"):
+                if time.time() - file.stat().st_mtime > PARTIAL_LIFETIME:
+                    file.unlink(missing_ok=True)
+            path = self.folder / _partial_name(transaction)
+            if not path.exists():
+                return None
+            kept: object = json.loads(path.read_bytes())
+            return kept
+
+    def keep_partial(self, transaction: bytes, content: object) -> None:
+        """Keep verified signatures (public keys and signatures only) of an interrupted signing."""
+        with self._failures("partial"):
+            self._write(_partial_name(transaction), json.dumps(content).encode("ascii"))
+
+    def drop_partial(self, transaction: bytes) -> None:
+        """The signing is complete."""
+        with self._failures("partial"):
+            (self.folder / _partial_name(transaction)).unlink(missing_ok=True)
+
+    # audit.jsonl
+
+    def audit(self, entries: list[dict[str, object]]) -> None:
+        """Append signatures made through this program, one JSON object a line."""
+        with self._failures("audit.jsonl"), self._locked():
+            lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode("ascii")
+            descriptor = os.open(self.folder / "audit.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(lines)
+
+    def audited(self) -> list[dict[str, object]]:
+        """All entries of the audit file; lines that are none are left out (a power cut may tear the last)."""
+        entries = []
+        with self._failures("audit.jsonl"):
+            path = self.folder / "audit.jsonl"
+            for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+                with contextlib.suppress(ValueError):
+                    entries.append(json.loads(line))
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    # files
+
+    def _make_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Replace a file atomically, mode 0600, on disk when this returns."""
+        path = self.folder / name
+        self._make_folder(self.folder)
+        self._make_folder(path.parent)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        if sys.platform != "win32":
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._make_folder(self.folder)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            end = time.monotonic() + LOCK_WAIT
+            while True:
+                try:
+                    _lock(descriptor)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > end:
+                        raise StateError(f"{self.folder}: another process holds the state") from error
+                    time.sleep(0.01)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise StateError(f"{self.folder / what}: {reason}") from error
+
+
+def _lock_name(reader: str) -> str:
+    return f"locks/{hashlib.sha256(reader.encode()).hexdigest()}"
+
+
+def _partial_name(transaction: bytes) -> str:
+    return f"partial/{hashlib.sha256(transaction).hexdigest()}.json"
+
+
+def _record(entry: dict[str, object]) -> CardRecord:
+    fingerprint, key, note = entry.get("fingerprint"), entry.get("static_key"), entry.get("note")
+    reader, full = entry.get("reader"), entry.get("full")
+    record = CardRecord(
+        fingerprint=None if fingerprint is None else bytes.fromhex(str(fingerprint)),
+        static_key=None if key is None else bytes.fromhex(str(key)),
+        reader=None if reader is None else str(reader),
+        full=None if full is None else int(str(full)),
+        note=None if note is None else NoteKind(note),
+    )
+    if record.fingerprint is not None and len(record.fingerprint) != 4:
+        raise ValueError("a fingerprint has 4 bytes")
+    return record
+
+
+def _entry(record: CardRecord) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "fingerprint": record.fingerprint and record.fingerprint.hex(),
+        "static_key": record.static_key and record.static_key.hex(),
+        "reader": record.reader,
+        "full": record.full,
+        "note": record.note and record.note.value,
+    }
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+__all__ = ["CardRecord", "NoteKind", "State", "StateError", "config_folder", "replace", "state_folder"]
