@@ -134,7 +134,7 @@ fingerprint() {
 }
 
 pip_install() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    "$VENV/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "$@"
 }
 
 # Without the headers pyscard cannot be compiled: everything but it and what needs it.

@@ -46,7 +46,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """What was left out, so that a green run does not claim more than it did."""
+    """Tables that tests made, and what was left out, so that a green run does not claim more than it did."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    for title, *rows in (value for report in reports for name, value in report.user_properties if name == "table"):
+        terminalreporter.section(title)
+        for row in rows:
+            terminalreporter.write_line(row)
     lines = [line for line in os.environ.get("CRYPTNOX_NOT_TESTED", "").splitlines() if line]
     heavy = _deselected or Counter(getattr(config, "_left_out", {}))
     lines += [f"{count} long test(s) in {name} (run with --all)" for name, count in sorted(heavy.items())]
