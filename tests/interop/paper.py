@@ -1,0 +1,93 @@
+"""Bitcoin on paper: transactions that fund scripts, BDK wallets, and Bitcoin Core's verifier as the judge."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+
+import bdkpython as bdk
+import pbk
+from embit.script import Script
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
+
+FEE_RATE = 3
+_numbers = itertools.count()
+
+
+def funding_transaction(outputs: Sequence[tuple[bytes, int]]) -> bytes:
+    """A transaction out of nowhere that pays (script, satoshis) each; no two are the same."""
+    origin = hashlib.sha256(f"paper {next(_numbers)}".encode()).digest()
+    tx = Transaction(
+        2,
+        # A signature script, so that wallets take the transaction for a signed one.
+        [TransactionInput(origin, 0, Script(b"\x51"), 0xFFFFFFFD)],
+        [TransactionOutput(amount, Script(script)) for script, amount in outputs],
+        0,
+    )
+    return tx.serialize()
+
+
+def verify(raw: bytes, funding: Sequence[bytes]) -> None:
+    """Let Bitcoin Core's code judge every input of a transaction; `funding` are the transactions it spends from."""
+    spendable = {}
+    for previous in funding:
+        parsed = Transaction.parse(previous)
+        for index, output in enumerate(parsed.vout):
+            spendable[parsed.txid(), index] = output
+    ours = Transaction.parse(raw)
+    spent = [spendable[vin.txid, vin.vout] for vin in ours.vin]
+    transaction = pbk.Transaction(raw)
+    scripts = [pbk.ScriptPubkey(out.script_pubkey.data) for out in spent]
+    outputs = [pbk.TransactionOutput(script, out.value) for script, out in zip(scripts, spent, strict=True)]
+    data = pbk.script.PrecomputedTransactionData(transaction, outputs)
+    flags = pbk.ScriptVerificationFlags.ALL
+    for index, (script, out) in enumerate(zip(scripts, spent, strict=True)):
+        assert script.verify(out.value, transaction, data, index, flags), f"input {index} is not valid"
+
+
+class PaperWallet:
+    """A BDK wallet made from descriptors, on regtest, whose chain is what the test tells it."""
+
+    def __init__(self, descriptor: str, change: str | None = None) -> None:
+        persister = bdk.Persister.new_in_memory()
+        receive = bdk.Descriptor(descriptor, bdk.NetworkKind.TEST)
+        if change is None:
+            self.wallet = bdk.Wallet.create_from_two_path_descriptor(receive, bdk.Network.REGTEST, persister)
+        else:
+            internal = bdk.Descriptor(change, bdk.NetworkKind.TEST)
+            self.wallet = bdk.Wallet(receive, internal, bdk.Network.REGTEST, persister)
+        self.known: list[bytes] = []
+
+    def address(self) -> bdk.Address:
+        """A fresh receiving address."""
+        return self.wallet.reveal_next_address(bdk.KeychainKind.EXTERNAL).address
+
+    def receive(self, amount: int) -> None:
+        """Get coins at a fresh address."""
+        self.learn(funding_transaction([(self.address().script_pubkey().to_bytes(), amount)]))
+
+    def learn(self, raw: bytes) -> None:
+        """See a transaction in the mempool."""
+        self.known.append(raw)
+        self.wallet.apply_unconfirmed_txs([bdk.UnconfirmedTx(tx=bdk.Transaction(raw), last_seen=len(self.known))])
+
+    @property
+    def balance(self) -> int:
+        """Satoshis, unconfirmed ones included."""
+        return self.wallet.balance().total.to_sat()
+
+    def pay(self, script: bytes, amount: int) -> str:
+        """An unsigned PSBT (base64) paying `amount` with change back."""
+        builder = bdk.TxBuilder().add_recipient(bdk.Script(script), bdk.Amount.from_sat(amount))
+        psbt = builder.fee_rate(bdk.FeeRate.from_sat_per_vb(FEE_RATE)).finish(self.wallet)
+        return psbt.serialize()
+
+    def finish(self, signed: str) -> bytes:
+        """Finalise a signed PSBT, let Bitcoin Core's verifier judge it; returns the transaction, now in the mempool."""
+        result = bdk.Psbt(signed).finalize()
+        assert result.could_finalize, result.errors
+        raw = result.psbt.extract_tx().serialize()
+        verify(raw, self.known)
+        self.learn(raw)
+        return raw

@@ -1,0 +1,91 @@
+"""Other people's environments for the interop tests, and the signer's programs as subprocesses."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SIGNER = (str(Path(sys.executable).with_name("hwi-cryptnox")),)
+PIN = "000000"
+MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
+FINGERPRINT = "73c5da0a"
+OTHER_MNEMONIC = " ".join(["zoo"] * 11 + ["wrong"])
+TIME_LIMIT = 120
+PIP_TIME_LIMIT = 900
+
+
+def environment(name: str, *requirements: str) -> Path:
+    """The Python of an environment `.venv-NAME` beside the checkout's own, with this project (editable) and what is
+    asked for; made once, anew when the requirements or the project's definition change."""
+    folder = ROOT / f".venv-{name}"
+    python = folder / "bin" / "python"
+    wanted = hashlib.sha256("\n".join((*requirements, sys.version)).encode() + (ROOT / "pyproject.toml").read_bytes())
+    stamp = folder / ".made-of"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == wanted.hexdigest():
+            return python
+        run = subprocess.run(
+            [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, timeout=TIME_LIMIT
+        )
+        if run.returncode == 0:
+            command = [str(python), "-m", "pip", "install", "--quiet", "-e", str(ROOT), *requirements]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIME_LIMIT)
+        if run.returncode:
+            reason = f"no environment with {' '.join(requirements)}: {run.stderr.strip().splitlines()[-1:]}"
+            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        stamp.write_text(wanted.hexdigest())
+    return python
+
+
+def borrowed_environment(folder: Path) -> Path:
+    """The Python of a throw-away environment that sees all of this one's packages, but has a folder of its own for
+    files that change how Python starts."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=TIME_LIMIT)
+    packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+    parent = sysconfig.get_path("purelib")
+    Path(packages, "000-parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n")
+    return folder / "bin" / "python"
+
+
+def run_hwi(
+    arguments: Sequence[str],
+    *,
+    program: Sequence[str] = SIGNER,
+    stdin: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> object:
+    """Run HWI's command line; what it says on stdout, which must be one line of JSON and nothing else."""
+    run = subprocess.run(
+        [*program, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+        env={**os.environ, **(environ or {})},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("\n") == 1, run.stdout + run.stderr
+    return json.loads(run.stdout)
+
+
+def sign(path: str, psbt: str, *, program: Sequence[str] = SIGNER) -> str:
+    """Have the card at `path` (like `tcp:127.0.0.1:9720`) sign a PSBT, PIN and PSBT over stdin."""
+    answer = run_hwi(
+        ["--device-type", "cryptnox", "--device-path", path, "--chain", "regtest", "--stdinpass", "--stdin"],
+        program=program,
+        stdin=f"{PIN}\nsigntx {psbt}\n",
+    )
+    assert isinstance(answer, dict) and answer.get("signed") is True, answer
+    return str(answer["psbt"])

@@ -1,0 +1,135 @@
+"""Electrum (Debian's package, offline): the exported wallet makes an unsigned PSBT, the card signs, Electrum loads it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from embit import bip32, bip39
+from embit.psbt import PSBT
+from embit.script import address_to_scriptpubkey
+
+from cryptnox_core.bip32 import ExtendedPublicKey
+from hwilib_cryptnox.export import (
+    KeySet,
+    Network,
+    ScriptType,
+    account_paths,
+    electrum_multisig_wallet,
+    electrum_wallet,
+)
+from tests.interop.paper import funding_transaction, verify
+from tests.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC, TIME_LIMIT, sign
+from tests.support.emulator import EmulatorProcess
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(not shutil.which("electrum"), reason="Debian's package electrum is not installed"),
+]
+
+RECIPIENT = "bcrt1qxdyjf6h5d6qxap4n2dap97q4j5ps6ua8jkxz0z"
+AMOUNT = 100_000
+LOAD = """
+import json, sys
+from electrum import constants
+from electrum.transaction import tx_from_any
+constants.set_regtest()
+tx, signed = (tx_from_any(line) for line in sys.stdin.read().split())
+tx.combine_with_other_psbt(signed)
+complete = tx.is_complete()
+print(json.dumps({"complete": complete, "raw": tx.serialize_to_network() if complete else None}))
+"""
+"""What Electrum's window does with a PSBT that is loaded beside the transaction it was made from."""
+
+
+def accounts(mnemonic: str) -> KeySet:
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(mnemonic))
+    keys = {
+        path: ExtendedPublicKey.from_string(root.derive(str(path)).to_public().to_base58())
+        for path in account_paths(Network.TEST)
+    }
+    return KeySet(root.my_fingerprint, keys, Network.TEST)
+
+
+class Electrum:
+    """Electrum's command line on one wallet file."""
+
+    def __init__(self, folder: Path, contents: str) -> None:
+        self._folder = folder
+        self._wallet = folder / "wallet"
+        self._wallet.write_text(contents)
+        self.known: list[bytes] = []
+
+    def run(self, *command: str) -> str:
+        options = ["--regtest", "--offline", "-D", str(self._folder / "data"), "-w", str(self._wallet)]
+        run = subprocess.run(
+            ["electrum", *options, *command], capture_output=True, text=True, timeout=TIME_LIMIT, cwd=self._folder
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout.strip()
+
+    def receive(self, address: str) -> None:
+        raw = funding_transaction([(address_to_scriptpubkey(address).data, AMOUNT)])
+        self.known.append(raw)
+        self.run("addtransaction", raw.hex())
+
+    def pay(self, satoshis: int) -> str:
+        return self.run("payto", RECIPIENT, f"{satoshis / 1e8:.8f}", "--fee", "0.00001", "--unsigned")
+
+
+def load(unsigned: str, signed: str) -> dict[str, object]:
+    interpreter = Path(shutil.which("electrum") or "").read_text().partition("\n")[0].removeprefix("#!").split()[0]
+    run = subprocess.run(
+        [interpreter, "-c", LOAD], input=f"{unsigned}\n{signed}", capture_output=True, text=True, timeout=TIME_LIMIT
+    )
+    assert run.returncode == 0, run.stderr
+    parsed: dict[str, object] = json.loads(run.stdout)
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def card() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def other_card() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess("--mnemonic", OTHER_MNEMONIC, "--xpub-export") as process:
+        yield process
+
+
+@pytest.mark.parametrize("script", [script for script in ScriptType if not script.is_multisig])
+def test_single_sig(card: EmulatorProcess, tmp_path: Path, script: ScriptType) -> None:
+    wallet = Electrum(tmp_path, electrum_wallet(accounts(MNEMONIC), script))
+    addresses = json.loads(wallet.run("listaddresses"))
+    wallet.receive(addresses[0])
+    wallet.receive(addresses[3])
+    unsigned = wallet.pay(150_000)
+    for given in PSBT.from_string(unsigned).inputs:
+        assert [origin.fingerprint.hex() for origin in given.bip32_derivations.values()] == [FINGERPRINT]
+    loaded = load(unsigned, sign(card.path, unsigned))
+    assert loaded["complete"] is True
+    verify(bytes.fromhex(str(loaded["raw"])), wallet.known)
+    # And Electrum's own wallet takes the finished transaction.
+    wallet.run("addtransaction", str(loaded["raw"]))
+    assert json.loads(wallet.run("getbalance"))["unconfirmed"] == "0.00049"
+
+
+@pytest.mark.parametrize("script", [script for script in ScriptType if script.is_multisig])
+def test_two_cards_cosign(
+    card: EmulatorProcess, other_card: EmulatorProcess, tmp_path: Path, script: ScriptType
+) -> None:
+    cosigners = [accounts(mnemonic).account(script) for mnemonic in (MNEMONIC, OTHER_MNEMONIC)]
+    wallet = Electrum(tmp_path, electrum_multisig_wallet(script, 2, cosigners, Network.TEST))
+    wallet.receive(json.loads(wallet.run("listaddresses"))[1])
+    unsigned = wallet.pay(60_000)
+    once = sign(card.path, unsigned)
+    assert load(unsigned, once)["complete"] is False
+    loaded = load(unsigned, sign(other_card.path, once))
+    assert loaded["complete"] is True
+    verify(bytes.fromhex(str(loaded["raw"])), wallet.known)
