@@ -1,0 +1,219 @@
+"""Certificates of the card: the manufacturer's, the session's, and whether a trust anchor vouches for the card."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from cryptnox_core.errors import CertificateError, MalformedResponseError, UsageError
+from cryptnox_core.p256 import verify_message
+from cryptnox_core.reader import ByteReader
+from cryptnox_core.wire import (
+    CARD_CERTIFICATE_SIGNED_LENGTH,
+    CARD_CERTIFICATE_TAG,
+    CERTIFICATE_NONCE_LENGTH,
+    P256_POINT_LENGTH,
+)
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+MAX_CERTIFICATE = 4096
+"""Bound on the manufacturer certificate, bytes. Those seen have about 411."""
+
+_BUILT_IN = (
+    (
+        "CRYPTNOX DLT CARDS CA",
+        "04"
+        "647a112c2acf5a49b52b321cbdcf5a9ea307fc4ccd33aa78b9b8055dd84d03ae"
+        "dab02cc720a780cb1ff280af50774a6cdc157efa235ea25311a42b4cf57d8861",
+    ),
+)
+"""Issuer name and P-256 key of the CA that signs wallet cards, as the vendor's C++ SDK publishes it."""
+
+
+class Genuineness(str, Enum):
+    """What the certificate chain says about the card."""
+
+    GENUINE = "genuine"
+    """A trust anchor signed the card's certificate."""
+    NOT_GENUINE = "not genuine"
+    """The certificate names a trust anchor as its issuer, and that anchor did not sign it."""
+    UNKNOWN = "cannot tell"
+    """The certificate was issued by somebody who is no trust anchor."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardCertificate:
+    """The manufacturer certificate of a card (X.509, DER)."""
+
+    der: bytes = field(repr=False)
+    serial: int
+    """The certificate's serial number is the card's."""
+    public_key: bytes = field(repr=False)
+    """The card's static P-256 key, 65 bytes uncompressed."""
+    issuer: str
+    """Common name of the issuer, or its whole name where it has none."""
+
+    @classmethod
+    def parse(cls, der: bytes) -> CardCertificate:
+        """Raises CertificateError for what is no X.509 certificate with a P-256 key, or longer than 4 KiB."""
+        if len(der) > MAX_CERTIFICATE:
+            raise CertificateError(f"the card's certificate has {len(der)} bytes; at most {MAX_CERTIFICATE} are read")
+        from cryptography.exceptions import UnsupportedAlgorithm
+
+        certificate = _load(der)
+        try:
+            serial = certificate.serial_number
+            key = certificate.public_key()
+            issuer = _common_name(certificate.issuer)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise CertificateError("the card's certificate cannot be read") from error
+        if serial <= 0:
+            raise CertificateError("the card's certificate has no positive serial number")
+        return cls(bytes(der), serial, _p256_point(key), issuer)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Whether the card's static key made this signature (ECDSA with SHA-256, DER)."""
+        return verify_message(self.public_key, message, signature)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCertificate:
+    """Response of GET CARD CERTIFICATE: the session key, signed by the card's static key."""
+
+    nonce: bytes
+    session_key: bytes
+    """P-256, 65 bytes uncompressed."""
+    signed: bytes
+    """The 74 bytes under the signature."""
+    signature: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> SessionCertificate:
+        """Raises MalformedResponseError for a wrong length or tag."""
+        reader = ByteReader(data, "GET CARD CERTIFICATE")
+        if reader.number(1) != CARD_CERTIFICATE_TAG:
+            raise MalformedResponseError("GET CARD CERTIFICATE: wrong tag")
+        nonce, key = reader.take(CERTIFICATE_NONCE_LENGTH), reader.take(P256_POINT_LENGTH)
+        return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.rest())
+
+    def check_nonce(self, nonce: bytes) -> None:
+        """Raises CertificateError unless the card answered to this nonce."""
+        if not hmac.compare_digest(self.nonce, nonce):
+            raise CertificateError("the card's session certificate answers another nonce")
+
+    def signed_by(self, certificate: CardCertificate) -> bool:
+        """Whether the static key of `certificate` signed the session key."""
+        return certificate.verify(self.signed, self.signature)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchor:
+    """A CA whose signature makes a card genuine."""
+
+    name: str
+    """Common name, compared with the issuer of the card's certificate."""
+    public_key: bytes
+    """P-256, 65 bytes uncompressed."""
+    key_identifier: bytes | None = None
+    """Subject key identifier, where the CA's certificate has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchors:
+    """A set of CAs. Add to it with `+`."""
+
+    anchors: tuple[TrustAnchor, ...] = ()
+
+    @classmethod
+    def builtin(cls) -> TrustAnchors:
+        """The CA of the vendor's wallet cards."""
+        return cls(tuple(TrustAnchor(name, bytes.fromhex(key)) for name, key in _BUILT_IN))
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> TrustAnchors:
+        """From one or more PEM certificates of CAs with P-256 keys; raises UsageError for anything else."""
+        from cryptography import x509
+        from cryptography.exceptions import UnsupportedAlgorithm
+
+        try:
+            return cls(tuple(_anchor(certificate) for certificate in x509.load_pem_x509_certificates(data)))
+        except CertificateError as error:
+            raise UsageError(f"trust anchors: {error}") from error
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+            raise UsageError("trust anchors: not PEM certificates") from error
+
+    def __add__(self, other: TrustAnchors) -> TrustAnchors:
+        return TrustAnchors((*self.anchors, *(anchor for anchor in other.anchors if anchor not in self.anchors)))
+
+    def judge(self, certificate: CardCertificate) -> Genuineness:
+        """What these anchors say about a card's certificate."""
+        parsed = _load(certificate.der)
+        identifier = _authority_key_id(parsed)
+        named = False
+        for anchor in self.anchors:
+            if _is_signed_by(parsed, anchor.public_key):
+                return Genuineness.GENUINE
+            named = named or anchor.name == certificate.issuer
+            named = named or (identifier is not None and identifier == anchor.key_identifier)
+        return Genuineness.NOT_GENUINE if named else Genuineness.UNKNOWN
+
+
+def _load(der: bytes) -> x509.Certificate:
+    from cryptography import x509
+
+    try:
+        return x509.load_der_x509_certificate(der)
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
+        raise CertificateError("the card's certificate is no X.509 certificate") from error
+
+
+def _anchor(certificate: x509.Certificate) -> TrustAnchor:
+    name, key = _common_name(certificate.subject), _p256_point(certificate.public_key())
+    return TrustAnchor(name, key, _subject_key_id(certificate))
+
+
+def _p256_point(key: object) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CertificateError("the certificate holds no P-256 key")
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def _common_name(name: x509.Name) -> str:
+    from cryptography.x509.oid import NameOID
+
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else name.rfc4514_string()
+
+
+def _subject_key_id(certificate: x509.Certificate) -> bytes | None:
+    from cryptography import x509
+
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def _authority_key_id(certificate: x509.Certificate) -> bytes | None:
+    from cryptography import x509
+
+    try:
+        return certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def _is_signed_by(certificate: x509.Certificate, anchor: bytes) -> bool:
+    """Whether the certificate says ecdsa-with-SHA256 and the anchor's key made its signature."""
+    from cryptography.x509.oid import SignatureAlgorithmOID
+
+    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
+        return False
+    return verify_message(anchor, certificate.tbs_certificate_bytes, certificate.signature)

@@ -1,0 +1,178 @@
+"""The handshake's last step, PIN and PUK (PROTOCOL 3, 4, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.commands.base import (
+    COUNT_UNKNOWN,
+    POWER_CYCLE,
+    Command,
+    Meaning,
+    apdu,
+    no_data,
+    pin_field,
+    puk_field,
+)
+from cryptnox_core.errors import (
+    CryptnoxError,
+    InvalidDataError,
+    MalformedResponseError,
+    NotAllowedError,
+    PinLockedError,
+    UsageError,
+    WrongPukError,
+)
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.wire import CHALLENGE_LENGTH, Ins, SecretKind, Sw
+
+
+@dataclass(frozen=True, slots=True)
+class MutuallyAuthenticate(Command[None]):
+    """MUTUALLY AUTHENTICATE: 32 random bytes each way. That the MACs fit is what is proved."""
+
+    challenge: bytes = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.MUTUALLY_AUTHENTICATE
+
+    def encode(self) -> CommandApdu:
+        if len(self.challenge) != CHALLENGE_LENGTH:
+            raise UsageError(f"the challenge has {CHALLENGE_LENGTH} bytes")
+        return apdu(self.ins, data=self.challenge)
+
+    def decode(self, data: bytes) -> None:
+        if len(data) != CHALLENGE_LENGTH:
+            raise MalformedResponseError(f"MUTUALLY AUTHENTICATE: {len(data)} bytes, not {CHALLENGE_LENGTH}")
+
+
+_PIN_MEANINGS: Mapping[int, Meaning] = {
+    Sw.CONDITIONS: (PinLockedError, POWER_CYCLE),
+    Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication is switched off; a user key is wanted"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PinTriesLeft(Command[int]):
+    """VERIFY PIN without data: the tries left, "at most". Spends none. Both forms of the answer are taken."""
+
+    ins: ClassVar[Ins] = Ins.VERIFY_PIN
+    meanings: ClassVar[Mapping[int, Meaning]] = _PIN_MEANINGS
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins)
+
+    def result(self, response: ResponseApdu, info: AppletInfo | None = None) -> int:
+        """As usual; a status word 63Cx is an answer too."""
+        if response.sw & 0xFFF0 == Sw.TRIES_LEFT and not response.data:
+            return response.sw & 0x0F
+        if not response.ok:
+            raise self.error(response.sw, info)
+        return self.decode(response.data)
+
+    def decode(self, data: bytes) -> int:
+        if len(data) != 1:
+            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes, not one")
+        return data[0]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPin(Command[None]):
+    """VERIFY PIN. WrongPinError spends a try; PinLockedError: see `tries left` after a power cycle."""
+
+    pin: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.VERIFY_PIN
+    meanings: ClassVar[Mapping[int, Meaning]] = _PIN_MEANINGS
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=pin_field(self.pin))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "VERIFY PIN")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePin(Command[None]):
+    """CHANGE PIN. Requires: the PIN verified, or the PUK given (then also where PIN authentication is off)."""
+
+    new_pin: str = field(repr=False)
+    puk: str | None = field(default=None, repr=False)
+
+    ins: ClassVar[Ins] = Ins.CHANGE_SECRET
+    uses_puk: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PIN")}
+
+    def encode(self) -> CommandApdu:
+        puk = b"" if self.puk is None else puk_field(self.puk)
+        return apdu(self.ins, SecretKind.PIN, data=pin_field(self.new_pin) + puk)
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "CHANGE PIN")
+
+    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
+        """6985 with a PUK given can be its refusal."""
+        if sw == Sw.CONDITIONS and self.puk is not None and (info is None or info.initialized):
+            return WrongPukError("wrong PUK", sw, self.ins, COUNT_UNKNOWN)
+        return Command.error(self, sw, info)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePuk(Command[None]):
+    """CHANGE PUK, with the current one."""
+
+    new_puk: str = field(repr=False)
+    current_puk: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.CHANGE_SECRET
+    uses_puk: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PUK")}
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, SecretKind.PUK, data=puk_field(self.new_puk) + puk_field(self.current_puk))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "CHANGE PUK")
+
+
+@dataclass(frozen=True, slots=True)
+class UnblockPin(Command[None]):
+    """UNBLOCK PIN: sets a new PIN with the PUK. NotAllowedError unless the PIN is blocked for good."""
+
+    puk: str = field(repr=False)
+    new_pin: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.UNBLOCK_PIN
+    uses_puk: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: (NotAllowedError, "the PIN is not blocked"),
+        Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PIN"),
+    }
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=puk_field(self.puk) + pin_field(self.new_pin))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "UNBLOCK PIN")
+
+
+@dataclass(frozen=True, slots=True)
+class SetPinAuth(Command[None]):
+    """SET PIN AUTH, with the PUK. NotAllowedError where no user key exists."""
+
+    enabled: bool
+    puk: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.SET_PIN_AUTH
+    uses_puk: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication can be switched off only where a user key exists"),
+    }
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=(b"\x00" if self.enabled else b"\x01") + puk_field(self.puk))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "SET PIN AUTH")

@@ -1,0 +1,162 @@
+"""What a command is, and what status words mean unless a command says otherwise (PROTOCOL 4, 5, 9)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Generic, TypeVar
+
+from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.bip32 import Path
+from cryptnox_core.errors import (
+    CryptnoxError,
+    InvalidDataError,
+    MalformedResponseError,
+    NoSeedError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    NotFoundError,
+    NotInitializedError,
+    NotSupportedError,
+    PinLockedError,
+    StatusWordError,
+    UsageError,
+    WrongPinError,
+    WrongPukError,
+)
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.wire import MAX_DEPTH, PIN_FIELD, PIN_MAX, PIN_MIN, PUK_LENGTH, Cla, Ins, Sw
+
+T = TypeVar("T")
+
+Meaning = tuple[type[StatusWordError], str]
+"""An exception class without further parameters, and its message."""
+
+COUNT_UNKNOWN = -1
+"""`left` of a WrongPukError where the card gives no count."""
+
+POWER_CYCLE = "too many wrong PINs since the card was inserted: take the card out, put it back, and try again"
+
+_NOTHING: Mapping[int, Meaning] = MappingProxyType({})
+_COMMON: Mapping[int, Meaning] = MappingProxyType(
+    {
+        Sw.WRONG_LENGTH: (InvalidDataError, "the card rejects the length of the data"),
+        Sw.SECURITY_STATUS: (NotAuthenticatedError, "the card wants an authentication first"),
+        Sw.AUTH_BLOCKED: (PinLockedError, "the card accepts no PIN now"),
+        Sw.DATA_INVALID: (InvalidDataError, "the card rejects the data"),
+        Sw.CONDITIONS: (NotAuthenticatedError, "the card wants the PIN first"),
+        Sw.NOT_ALLOWED: (NotAllowedError, "the card does not allow this in its present state"),
+        Sw.WRONG_DATA: (InvalidDataError, "the card rejects the data"),
+        Sw.FILE_NOT_FOUND: (NotFoundError, "the card does not have what was asked for"),
+        Sw.WRONG_P1P2: (InvalidDataError, "the card rejects the parameters"),
+        Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "the card does not have what was asked for"),
+        Sw.WRONG_PARAMETERS: (InvalidDataError, "the card rejects the parameters"),
+        Sw.INS_NOT_SUPPORTED: (NotSupportedError, "this card does not know the command"),
+        Sw.CLA_NOT_SUPPORTED: (NotSupportedError, "this card does not know the command"),
+    }
+)
+
+
+class Command(Generic[T]):
+    """One instruction: frozen data, its APDU, the meaning of its answer.
+
+    Subclasses are frozen dataclasses. `encode` raises UsageError for what the card can never take, so that nothing is
+    sent; `decode` gets the data of a 9000 response and raises MalformedResponseError for a wrong form.
+    """
+
+    __slots__ = ()
+
+    ins: ClassVar[Ins]
+    secure: ClassVar[bool] = True
+    """Goes through the secure channel."""
+    uses_puk: ClassVar[bool] = False
+    """63Cx and 984x count PUK tries."""
+    needs_seed: ClassVar[bool] = False
+    """6985 on a card without seed means just that."""
+    meanings: ClassVar[Mapping[int, Meaning]] = _NOTHING
+    """Status words that mean something else here than usual."""
+
+    @abstractmethod
+    def encode(self) -> CommandApdu:
+        """The command in plain."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def decode(self, data: bytes) -> T:
+        """The result, from the data of a 9000 response."""
+        raise NotImplementedError
+
+    def result(self, response: ResponseApdu, info: AppletInfo | None = None) -> T:
+        """The result, or the exception the status word stands for. `info` (the latest SELECT) sharpens the message."""
+        if not response.ok:
+            raise self.error(response.sw, info)
+        return self.decode(response.data)
+
+    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
+        """The exception for a status word other than 9000."""
+        tries = self._tries(sw)
+        if tries is not None:
+            return tries
+        if sw in (Sw.CONDITIONS, Sw.NOT_ALLOWED) and info is not None:
+            if not info.initialized:
+                return NotInitializedError("the card is not initialised", sw, self.ins)
+            if sw == Sw.CONDITIONS and self.needs_seed and not info.seeded:
+                return NoSeedError("the card holds no seed", sw, self.ins)
+        meaning = self.meanings.get(sw) or _COMMON.get(sw)
+        if meaning is None:
+            return StatusWordError("the card refuses with a status word that is not documented", sw, self.ins)
+        return meaning[0](meaning[1], sw, self.ins)
+
+    def _tries(self, sw: int) -> StatusWordError | None:
+        """The exception for the status words that carry a count."""
+        count = sw & 0x0F
+        if sw & 0xFFF0 == Sw.PUK_TRIES_LEFT:
+            # Some cards always say 9840, so that a zero there is no count.
+            return WrongPukError("wrong PUK", sw, self.ins, count or COUNT_UNKNOWN)
+        if sw & 0xFFF0 != Sw.TRIES_LEFT:
+            return None
+        if self.uses_puk:
+            return WrongPukError("wrong PUK", sw, self.ins, count)
+        if count == 0:
+            return PinLockedError(
+                "the card accepts no PIN until it is powered anew, or until the PUK unblocks it", sw, self.ins
+            )
+        return WrongPinError(f"wrong PIN; at most {count} tries left", sw, self.ins, count)
+
+
+def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:
+    """An applet command. `long_answer`: the answer may pass 256 bytes once wrapped, so the extended form is used."""
+    return CommandApdu(Cla.APPLET, ins, p1, p2, data, extended=long_answer)
+
+
+def no_data(data: bytes, what: str) -> None:
+    """For commands that answer with a status word alone."""
+    if data:
+        raise MalformedResponseError(f"{what}: {len(data)} bytes where none belong")
+
+
+def pin_field(pin: str) -> bytes:
+    """The 9 bytes of a PIN; UsageError unless it is 4 to 9 digits."""
+    if not (PIN_MIN <= len(pin) <= PIN_MAX and pin.isascii() and pin.isdigit()):
+        raise UsageError(f"a PIN has {PIN_MIN} to {PIN_MAX} digits")
+    return pin.encode("ascii").ljust(PIN_FIELD, b"\0")
+
+
+def optional_pin(pin: str | None) -> bytes:
+    """As `pin_field`; nothing for None (a user key authorised)."""
+    return b"" if pin is None else pin_field(pin)
+
+
+def puk_field(puk: str) -> bytes:
+    """The 12 bytes of a PUK; UsageError unless it is 12 ASCII characters."""
+    if len(puk) != PUK_LENGTH or not puk.isascii():
+        raise UsageError(f"a PUK has {PUK_LENGTH} ASCII characters")
+    return puk.encode("ascii")
+
+
+def path_field(path: Path) -> bytes:
+    """4 bytes a level; UsageError for more levels than the card takes."""
+    if len(path) > MAX_DEPTH:
+        raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {len(path)}")
+    return path.to_bytes()

@@ -1,0 +1,319 @@
+"""Seeds, derivation, public keys (PROTOCOL 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cryptnox_core import p256, secp256k1
+from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
+from cryptnox_core.commands.base import Command, Meaning, apdu, no_data, optional_pin, path_field, puk_field
+from cryptnox_core.errors import (
+    CryptnoxError,
+    InvalidDataError,
+    MalformedResponseError,
+    NoSeedError,
+    NotAllowedError,
+    NotFoundError,
+    UsageError,
+)
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.wire import (
+    KEY_ID_LENGTH,
+    MAX_DEPTH,
+    P256_POINT_LENGTH,
+    PINLESS_PREFIX,
+    RANDOM_MAX,
+    RANDOM_MIN,
+    RANDOM_MULTIPLE,
+    SEED_MAX,
+    SEED_MIN,
+    XPUB_MIN_DEPTH,
+    Cla,
+    Curve,
+    ExportKind,
+    Ins,
+    KeyTag,
+    KeyUse,
+    LoadKeyType,
+    PubKeyForm,
+    Source,
+    Sw,
+)
+
+_ALREADY_SEEDED: Meaning = (NotAllowedError, "the card already holds a seed; it can get another one only after a reset")
+_NO_PARENT: Meaning = (NotFoundError, "the current key has no parent on the card")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadKey(Command[bytes]):
+    """LOAD KEY. `pin` None only where a user key authorised. Returns what the card answers (step 1 of a dual seed)."""
+
+    kind: LoadKeyType
+    key_data: bytes = field(repr=False)
+    pin: str | None = field(default=None, repr=False)
+
+    ins: ClassVar[Ins] = Ins.LOAD_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+
+    @classmethod
+    def seed(cls, seed: bytes, pin: str | None) -> LoadKey:
+        """A binary seed of 16 to 64 bytes."""
+        if not SEED_MIN <= len(seed) <= SEED_MAX:
+            raise UsageError(f"a seed has {SEED_MIN} to {SEED_MAX} bytes, not {len(seed)}")
+        return cls(LoadKeyType.SEED, seed, pin)
+
+    @classmethod
+    def key_pair(
+        cls, private_key: bytes, pin: str | None, *, public_key: bytes = b"", chain_code: bytes = b""
+    ) -> LoadKey:
+        """A private key of 32 bytes, with a chain code (32 bytes) an extended key; optionally the public key (65)."""
+        if len(private_key) != 32 or len(chain_code) not in (0, 32) or len(public_key) not in (0, 65):
+            raise UsageError("a private key and a chain code have 32 bytes, a public key 65")
+        fields = ((KeyTag.PUBLIC_KEY, public_key), (KeyTag.PRIVATE_KEY, private_key), (KeyTag.CHAIN_CODE, chain_code))
+        body = b"".join(bytes((tag, len(value))) + value for tag, value in fields if value)
+        kind = LoadKeyType.EXTENDED_KEY if chain_code else LoadKeyType.KEY_PAIR
+        # The template's length needs the long form from 128 bytes on.
+        length = bytes((len(body),)) if len(body) < 0x80 else bytes((0x81, len(body)))
+        return cls(kind, bytes((KeyTag.TEMPLATE,)) + length + body, pin)
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, self.kind, data=self.key_data + optional_pin(self.pin))
+
+    def decode(self, data: bytes) -> bytes:
+        if self.kind is LoadKeyType.DUAL_STEP_1:
+            if len(data) <= P256_POINT_LENGTH or not p256.is_point(data[:P256_POINT_LENGTH]):
+                raise MalformedResponseError("LOAD KEY (dual): no signed public key")
+        elif len(data) not in (0, KEY_ID_LENGTH):
+            raise MalformedResponseError(f"LOAD KEY: {len(data)} bytes where none or a key id belongs")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateKey(Command[bytes]):
+    """GENERATE KEY: a seed made on the card. Returns the 32-byte id of the master key."""
+
+    pin: str | None = field(default=None, repr=False)
+
+    ins: ClassVar[Ins] = Ins.GENERATE_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=optional_pin(self.pin))
+
+    def decode(self, data: bytes) -> bytes:
+        if len(data) != KEY_ID_LENGTH:
+            raise MalformedResponseError(f"GENERATE KEY: {len(data)} bytes, not {KEY_ID_LENGTH}")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateSeedWrapKey(Command[bytes]):
+    """GENERATE SEED WRAP KEY: an RSA key on the card to wrap a seed with. Returns its public part, raw."""
+
+    bits: int = 2048
+
+    ins: ClassVar[Ins] = Ins.GENERATE_SEED_WRAP_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+
+    def encode(self) -> CommandApdu:
+        if self.bits % 8 or not 512 <= self.bits <= 4096:
+            raise UsageError("an RSA size is 512 to 4096 bits, a multiple of 8")
+        return apdu(self.ins, data=self.bits.to_bytes(2, "big"), long_answer=True)
+
+    def decode(self, data: bytes) -> bytes:
+        if not data:
+            raise MalformedResponseError("GENERATE SEED WRAP KEY: no key")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRandom(Command[bytes]):
+    """GENERATE RANDOM: 16 to 64 bytes, a multiple of 4."""
+
+    size: int
+
+    ins: ClassVar[Ins] = Ins.GENERATE_RANDOM
+
+    def encode(self) -> CommandApdu:
+        if not RANDOM_MIN <= self.size <= RANDOM_MAX or self.size % RANDOM_MULTIPLE:
+            raise UsageError(
+                f"the card gives {RANDOM_MIN} to {RANDOM_MAX} random bytes, a multiple of {RANDOM_MULTIPLE}"
+            )
+        return apdu(self.ins, self.size)
+
+    def decode(self, data: bytes) -> bytes:
+        if len(data) != self.size:
+            raise MalformedResponseError(f"GENERATE RANDOM: {len(data)} bytes, not {self.size}")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class DeriveKey(Command[None]):
+    """DERIVE KEY: moves the current key of a curve. Requires: the PIN verified. At most 8 levels."""
+
+    path: Path
+    """Relative to `source`. Empty only for the master."""
+    source: Source = Source.MASTER
+    curve: Curve = Curve.K1
+
+    ins: ClassVar[Ins] = Ins.DERIVE_KEY
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_PARAMETERS: _NO_PARENT}
+
+    def encode(self) -> CommandApdu:
+        if not self.path.steps and self.source is not Source.MASTER:
+            raise UsageError("deriving from the parent or the current key takes at least one level")
+        return apdu(self.ins, self.source | self.curve, data=path_field(self.path))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "DERIVE KEY")
+
+
+def _public_key(data: bytes, curve: Curve) -> bytes:
+    """A key of 65 or 33 bytes, checked to be on its curve; 32 bytes (the sign of y is lost) are refused."""
+    if len(data) == 32:
+        raise MalformedResponseError("GET PUBKEY: the x coordinate alone does not say which of two keys it is")
+    known = secp256k1.is_public_key(data) if curve is Curve.K1 else len(data) in (33, 65) and p256.is_point(data)
+    if not known:
+        raise MalformedResponseError("GET PUBKEY: not a public key")
+    return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GetPublicKey(Command[bytes]):
+    """GET PUBKEY, form 01: 65 or 33 bytes as the card sends it.
+
+    With `path` derived on the fly (at least one level); the current key stays. Requires: the PIN verified.
+    """
+
+    path: Path | None = None
+    source: Source = Source.MASTER
+    curve: Curve = Curve.K1
+
+    ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_PARAMETERS: _NO_PARENT}
+
+    def encode(self) -> CommandApdu:
+        if self.path is None:
+            return apdu(self.ins, self.curve, PubKeyForm.PUBLIC_KEY)
+        if not self.path.steps:
+            raise UsageError("deriving on the fly takes at least one level")
+        return apdu(self.ins, KeyUse.DERIVE | self.source | self.curve, PubKeyForm.PUBLIC_KEY, path_field(self.path))
+
+    def decode(self, data: bytes) -> bytes:
+        return _public_key(data, self.curve)
+
+
+@dataclass(frozen=True, slots=True)
+class GetClearPublicKey(Command[bytes]):
+    """GET PUBKEY outside the channel: the current key, or the pin-less one. Needs the clear-reading switch."""
+
+    pinless: bool = False
+    curve: Curve = Curve.K1
+
+    ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
+    secure: ClassVar[bool] = False
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: (NotAllowedError, "clear reading of the public key is switched off"),
+        Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "no pin-less path is set"),
+    }
+
+    def encode(self) -> CommandApdu:
+        use = KeyUse.PINLESS if self.pinless else KeyUse.CURRENT
+        return CommandApdu(Cla.APPLET, self.ins, use | self.curve, PubKeyForm.PUBLIC_KEY, le=0)
+
+    def decode(self, data: bytes) -> bytes:
+        return _public_key(data, self.curve)
+
+
+@dataclass(frozen=True, slots=True)
+class GetExtendedPublicKey(Command[ExtendedPublicKey]):
+    """GET PUBKEY, form 02: the extended key of the current k1 key.
+
+    Requires: the PIN verified, export enabled, and a current key at depth 3 or more.
+    """
+
+    ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.NOT_ALLOWED: (NotAllowedError, f"the card gives no extended key above depth {XPUB_MIN_DEPTH}"),
+    }
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, 0, PubKeyForm.EXTENDED)
+
+    def decode(self, data: bytes) -> ExtendedPublicKey:
+        return ExtendedPublicKey.from_card(data)
+
+    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
+        """6985 with a seed and export off means the latter."""
+        if sw == Sw.CONDITIONS and info is not None and info.seeded and not info.xpub_export:
+            return NotAllowedError("the card does not give extended public keys: export is off", sw, self.ins)
+        return Command.error(self, sw, info)
+
+
+@dataclass(frozen=True, slots=True)
+class GetCurrentPath(Command[Path]):
+    """GET PUBKEY, form 00: the path of the current key of a curve."""
+
+    curve: Curve = Curve.K1
+
+    ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
+    needs_seed: ClassVar[bool] = True
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, self.curve, PubKeyForm.PATH)
+
+    def decode(self, data: bytes) -> Path:
+        if len(data) % 4 or len(data) > 4 * MAX_DEPTH:
+            raise MalformedResponseError(f"GET PUBKEY: {len(data)} bytes are no path")
+        return Path.from_bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class SetPubExport(Command[None]):
+    """SET PUB EXPORT, with the PUK. Requires a seed, which the card checks before the PUK."""
+
+    kind: ExportKind
+    enabled: bool
+    puk: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.SET_PUB_EXPORT
+    uses_puk: ClassVar[bool] = True
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, self.kind, data=bytes((self.enabled,)) + puk_field(self.puk))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "SET PUB EXPORT")
+
+
+@dataclass(frozen=True, slots=True)
+class SetPinlessPath(Command[None]):
+    """SET PINLESS PATH, with the PUK: 3 to 8 levels under m/43'/60'/1581', or None to clear. Requires a seed."""
+
+    path: Path | None
+    puk: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.SET_PINLESS_PATH
+    uses_puk: ClassVar[bool] = True
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: (NoSeedError, "the card holds no seed"),
+        Sw.AUTH_BLOCKED: (InvalidDataError, "a pin-less path lies under m/43'/60'/1581'"),
+    }
+
+    def encode(self) -> CommandApdu:
+        if self.path is not None and not self.path.starts_with(Path(PINLESS_PREFIX)):
+            raise UsageError("a pin-less path lies under m/43h/60h/1581h")
+        return apdu(self.ins, data=puk_field(self.puk) + path_field(self.path or MASTER))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "SET PINLESS PATH")

@@ -1,0 +1,279 @@
+"""Selecting, certificates, the handshake, and the card's life cycle (PROTOCOL 2, 3, 4)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
+from cryptnox_core.commands.base import POWER_CYCLE, Command, Meaning, apdu, no_data, pin_field, puk_field
+from cryptnox_core.errors import (
+    CertificateError,
+    InvalidDataError,
+    MalformedResponseError,
+    NotAllowedError,
+    NotFoundError,
+    NotSupportedError,
+    PinLockedError,
+    UsageError,
+)
+from cryptnox_core.flow import Flow
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.p256 import EphemeralKey, is_point
+from cryptnox_core.padding import encrypt_padded
+from cryptnox_core.reader import ByteReader
+from cryptnox_core.wire import (
+    AID,
+    BLOCK,
+    CERTIFICATE_NONCE_LENGTH,
+    EMAIL_MAX,
+    NAME_MAX,
+    NFT_NFC_SIGN_ALLOWED,
+    NFT_NFC_SIGN_DENIED,
+    P256_POINT_LENGTH,
+    PAIRING_INDEX,
+    PAIRING_INDEX_PUK,
+    PAIRING_KEY_LENGTH,
+    PUK_PAIRING_ROUNDS,
+    SALT_LENGTH,
+    Cla,
+    Ins,
+    Sw,
+)
+
+_SOFT_LOCK: Meaning = (PinLockedError, POWER_CYCLE)
+"""6985 where no PIN is needed (PROTOCOL 9, soft-locked card)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Command[AppletInfo]):
+    """SELECT. Ends any channel and all authentication. NotFoundError or NotSupportedError: another card."""
+
+    ins: ClassVar[Ins] = Ins.SELECT
+    secure: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: _SOFT_LOCK,
+        Sw.FILE_NOT_FOUND: (NotFoundError, "this card does not have the Cryptnox applet"),
+        Sw.WRONG_P1P2: (NotSupportedError, "this card does not have the Cryptnox applet"),
+    }
+
+    def encode(self) -> CommandApdu:
+        return CommandApdu(Cla.ISO, self.ins, 0x04, 0x00, AID)
+
+    def decode(self, data: bytes) -> AppletInfo:
+        return AppletInfo.parse(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GetCardPublicKey(Command[bytes]):
+    """GET CARD PUBKEY: the card's static P-256 key, 65 bytes uncompressed."""
+
+    ins: ClassVar[Ins] = Ins.GET_CARD_PUBLIC_KEY
+    secure: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
+
+    def encode(self) -> CommandApdu:
+        return CommandApdu(Cla.APPLET, self.ins, 0, 0, le=0)
+
+    def decode(self, data: bytes) -> bytes:
+        if len(data) != P256_POINT_LENGTH or not is_point(data):
+            raise MalformedResponseError("GET CARD PUBKEY: not a P-256 point")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GetManufacturerCertificate(Command[bytes]):
+    """GET MANUFACTURER CERTIFICATE: one page. Page 0 starts with the length of the whole (2 bytes)."""
+
+    page: int
+
+    ins: ClassVar[Ins] = Ins.GET_MANUFACTURER_CERTIFICATE
+    secure: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
+
+    def encode(self) -> CommandApdu:
+        return CommandApdu(Cla.APPLET, self.ins, 0, self.page, le=0)
+
+    def decode(self, data: bytes) -> bytes:
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GetCardCertificate(Command[SessionCertificate]):
+    """GET CARD CERTIFICATE with a fresh nonce of 8 bytes. The caller checks nonce and signature."""
+
+    nonce: bytes
+
+    ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
+    secure: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
+
+    def encode(self) -> CommandApdu:
+        if len(self.nonce) != CERTIFICATE_NONCE_LENGTH:
+            raise UsageError(f"the nonce has {CERTIFICATE_NONCE_LENGTH} bytes")
+        return apdu(self.ins, data=self.nonce)
+
+    def decode(self, data: bytes) -> SessionCertificate:
+        return SessionCertificate.parse(data)
+
+
+def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
+    """GET MANUFACTURER CERTIFICATE, as many pages as the length on page 0 asks for.
+
+    Requires: the applet selected, and no GET CARD CERTIFICATE since. Raises CertificateError.
+    """
+    command = GetManufacturerCertificate(0)
+    reader = ByteReader(command.result((yield command.encode()), info), "GET MANUFACTURER CERTIFICATE")
+    length, der = reader.number(2), reader.rest()
+    if not 0 < length <= MAX_CERTIFICATE:
+        raise CertificateError(f"the card announces a certificate of {length} bytes; 1 to {MAX_CERTIFICATE} are read")
+    while len(der) < length:
+        command = GetManufacturerCertificate(command.page + 1)
+        piece = command.result((yield command.encode()), info)
+        if not piece or command.page > MAX_CERTIFICATE // BLOCK:
+            raise CertificateError(f"the card's certificate ends after {len(der)} of {length} bytes")
+        der += piece
+    if len(der) != length:
+        raise CertificateError(f"the card's certificate has {len(der)} bytes, not the {length} announced")
+    return CardCertificate.parse(der)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSecureChannel(Command[bytes]):
+    """OPEN SECURE CHANNEL: sends the host's P-256 key, returns the session salt (32 bytes)."""
+
+    public_key: bytes
+    index: int = PAIRING_INDEX
+    """Pairing key slot 0, or FF for the key made from the PUK."""
+
+    ins: ClassVar[Ins] = Ins.OPEN_SECURE_CHANNEL
+    secure: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
+
+    def encode(self) -> CommandApdu:
+        if self.index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+            raise UsageError("the pairing key index is 0 or 255")
+        return apdu(self.ins, self.index, data=self.public_key)
+
+    def decode(self, data: bytes) -> bytes:
+        if len(data) != SALT_LENGTH:
+            raise MalformedResponseError(f"OPEN SECURE CHANNEL: a salt has {SALT_LENGTH} bytes, not {len(data)}")
+        return bytes(data)
+
+
+def pairing_key_from_puk(puk: str) -> bytes:
+    """The pairing key of index FF: SHA-256 applied 32 times to the PUK."""
+    key = puk_field(puk)
+    for _ in range(PUK_PAIRING_ROUNDS):
+        key = hashlib.sha256(key).digest()
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class InitParameters:
+    """What INIT writes. Nothing of it shows in `repr`."""
+
+    name: str = field(repr=False)
+    """Up to 20 bytes of UTF-8."""
+    email: str = field(repr=False)
+    """Up to 60 bytes of UTF-8."""
+    pin: str = field(repr=False)
+    """4 to 9 digits."""
+    puk: str = field(repr=False)
+    """12 ASCII characters."""
+    pairing_key: bytes = field(repr=False)
+    """32 bytes."""
+    nft_nfc_sign: bool | None = None
+    """NFT cards only: whether NFC readers may be used for signing. None for Basic cards."""
+
+    def encode(self) -> bytes:
+        """The plain parameters; UsageError for what does not fit."""
+        name, email = self.name.encode("utf-8"), self.email.encode("utf-8")
+        if len(name) > NAME_MAX or len(email) > EMAIL_MAX:
+            raise UsageError(f"a name has at most {NAME_MAX} bytes, an e-mail address {EMAIL_MAX}")
+        if len(self.pairing_key) != PAIRING_KEY_LENGTH:
+            raise UsageError(f"a pairing key has {PAIRING_KEY_LENGTH} bytes")
+        nfc = {None: b"", True: NFT_NFC_SIGN_ALLOWED, False: NFT_NFC_SIGN_DENIED}[self.nft_nfc_sign]
+        named = bytes((len(name),)) + name + bytes((len(email),)) + email
+        return named + pin_field(self.pin) + puk_field(self.puk) + nfc + self.pairing_key
+
+
+@dataclass(frozen=True, slots=True)
+class Init(Command[None]):
+    """INIT. `data` as `Init.seal` makes it. The card must be selected again afterwards.
+
+    NotAllowedError (6D00): already initialised.
+    """
+
+    data: bytes = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.INIT
+    secure: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.INS_NOT_SUPPORTED: (NotAllowedError, "the card is already initialised"),
+        Sw.CONDITIONS: (NotAllowedError, "the card is already initialised"),
+        Sw.NOT_ALLOWED: (NotAllowedError, "the card is already initialised"),
+        Sw.DATA_INVALID: (InvalidDataError, "the card could not decrypt the parameters"),
+    }
+
+    @classmethod
+    def seal(cls, parameters: InitParameters, session_key: bytes, random: Callable[[int], bytes]) -> Init:
+        """Encrypt the parameters for the card's session key, whose signature must have been checked."""
+        plain = parameters.encode()
+        key = EphemeralKey.generate(random)
+        iv = random(BLOCK)
+        point = key.public_key
+        sealed = encrypt_padded(key.exchange(session_key), iv, plain)
+        return cls(bytes((len(point),)) + point + iv + sealed)
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=self.data)
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "INIT")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePairingKey(Command[None]):
+    """CHANGE PAIRING KEY, 32 bytes, with the PUK. It holds from the next channel on."""
+
+    pairing_key: bytes = field(repr=False)
+    puk: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.CHANGE_PAIRING_KEY
+    uses_puk: ClassVar[bool] = True
+
+    def encode(self) -> CommandApdu:
+        if len(self.pairing_key) != PAIRING_KEY_LENGTH:
+            raise UsageError(f"a pairing key has {PAIRING_KEY_LENGTH} bytes")
+        return apdu(self.ins, data=self.pairing_key + puk_field(self.puk))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "CHANGE PAIRING KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Command[None]):
+    """RESET to the factory state, with the PUK. Erases everything; some cards have it disabled for ever."""
+
+    puk: str = field(repr=False)
+
+    ins: ClassVar[Ins] = Ins.RESET
+    uses_puk: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever"),
+        Sw.NOT_ALLOWED: (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever"),
+        Sw.INS_NOT_SUPPORTED: (
+            NotAllowedError,
+            "the card refuses to be reset; on some cards reset is disabled for ever",
+        ),
+    }
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=puk_field(self.puk))
+
+    def decode(self, data: bytes) -> None:
+        no_data(data, "RESET")

@@ -1,0 +1,209 @@
+"""Signing and decryption (PROTOCOL 4, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cryptnox_core import p256, secp256k1
+from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.bip32 import Path
+from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin, path_field
+from cryptnox_core.errors import (
+    BadSignatureError,
+    InvalidDataError,
+    MalformedResponseError,
+    NoSeedError,
+    NotFoundError,
+    NotInitializedError,
+    UsageError,
+)
+from cryptnox_core.models import SignatureCheck
+from cryptnox_core.wire import (
+    BLOCK,
+    DIGEST_LENGTH,
+    P256_POINT_LENGTH,
+    SIGNATURE_CHECK_NONCE,
+    Curve,
+    DecryptMode,
+    Ins,
+    KeyUse,
+    SignatureKind,
+    Source,
+    Sw,
+)
+
+
+def _digest(digest: bytes) -> bytes:
+    if len(digest) != DIGEST_LENGTH:
+        raise UsageError(f"a digest has {DIGEST_LENGTH} bytes, not {len(digest)}")
+    return digest
+
+
+def verified_signature(
+    signature: bytes,
+    digest: bytes,
+    public_key: bytes,
+    *,
+    curve: Curve = Curve.K1,
+    kind: SignatureKind = SignatureKind.ECDSA,
+) -> bytes:
+    """The signature in its canonical form (strict DER with low S; 64 bytes for Schnorr) once it has been verified.
+
+    `public_key` is compressed or uncompressed. Raises BadSignatureError.
+    """
+    if kind is SignatureKind.SCHNORR:
+        if not secp256k1.verify_schnorr(secp256k1.compress(public_key)[1:], digest, signature):
+            raise BadSignatureError("the card's Schnorr signature does not verify")
+        return signature
+    try:
+        if curve is Curve.K1:
+            canonical = secp256k1.normalize(signature)
+            valid = secp256k1.verify_ecdsa(public_key, digest, canonical)
+        else:
+            canonical = p256.normalize(signature)
+            valid = p256.verify_digest(public_key, digest, canonical)
+    except ValueError as error:
+        raise BadSignatureError("the card's answer is no DER signature") from error
+    if not valid:
+        raise BadSignatureError("the card's signature does not verify")
+    return canonical
+
+
+@dataclass(frozen=True, slots=True)
+class Sign(Command[bytes]):
+    """SIGN a digest of 32 bytes: strict DER of the card, or 64 bytes for Schnorr, not yet verified.
+
+    `pin` None only after a user key authorised this digest: without PIN some cards take the end of the path for one and
+    count a try. WrongPinError, PinLockedError as VERIFY PIN.
+    """
+
+    digest: bytes
+    pin: str | None = field(default=None, repr=False)
+    path: Path | None = None
+    """None: the current key. Otherwise derived on the fly (at least one level); the current key stays."""
+    source: Source = Source.MASTER
+    curve: Curve = Curve.K1
+    kind: SignatureKind = SignatureKind.ECDSA
+
+    ins: ClassVar[Ins] = Ins.SIGN
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.WRONG_DATA: (InvalidDataError, "the card rejects digest or path, or the digest was not authorised"),
+    }
+
+    def encode(self) -> CommandApdu:
+        if self.kind is SignatureKind.SCHNORR and self.curve is not Curve.K1:
+            raise UsageError("Schnorr signatures are for k1 keys only")
+        data, p1 = _digest(self.digest), int(self.curve)
+        if self.path is not None:
+            if not self.path.steps:
+                raise UsageError("deriving on the fly takes at least one level")
+            data += path_field(self.path)
+            p1 |= KeyUse.DERIVE | self.source
+        return apdu(self.ins, p1, self.kind, data + optional_pin(self.pin))
+
+    def decode(self, data: bytes) -> bytes:
+        if not data:
+            raise MalformedResponseError("SIGN: no signature")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class SignPinless(Command[bytes]):
+    """SIGN with the key of the pin-less path, outside the channel and without PIN. DER, not yet verified."""
+
+    digest: bytes
+
+    ins: ClassVar[Ins] = Ins.SIGN
+    secure: ClassVar[bool] = False
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
+        Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "no pin-less path is set"),
+    }
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, KeyUse.PINLESS, SignatureKind.ECDSA, _digest(self.digest))
+
+    def decode(self, data: bytes) -> bytes:
+        if not data:
+            raise MalformedResponseError("SIGN: no signature")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class SignPublic(Command[bytes]):
+    """SIGN PUBLIC: the card certifies its current public key. Returns the certificate as the card sends it."""
+
+    curve: Curve = Curve.K1
+
+    ins: ClassVar[Ins] = Ins.SIGN_PUBLIC
+    needs_seed: ClassVar[bool] = True
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, self.curve, long_answer=True)
+
+    def decode(self, data: bytes) -> bytes:
+        if not data:
+            raise MalformedResponseError("SIGN PUBLIC: no answer")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypt(Command[bytes]):
+    """DECRYPT with the card's fixed P-256 key: the 32 bytes IV | AES-128 key, or the plaintext of `ciphertext`.
+
+    `pin` None only where a user key authorised.
+    """
+
+    point: bytes
+    """The sender's P-256 key, 65 bytes."""
+    pin: str | None = field(default=None, repr=False)
+    ciphertext: bytes | None = None
+    """None: give the key. Otherwise whole blocks of 16 bytes for the card to decrypt."""
+
+    ins: ClassVar[Ins] = Ins.DECRYPT
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
+
+    def encode(self) -> CommandApdu:
+        if len(self.point) != P256_POINT_LENGTH or not p256.is_point(self.point):
+            raise UsageError("DECRYPT takes an uncompressed P-256 point of 65 bytes")
+        data = optional_pin(self.pin) + self.point
+        if self.ciphertext is None:
+            return apdu(self.ins, DecryptMode.SYMMETRIC_KEY, data=data)
+        if not self.ciphertext or len(self.ciphertext) % BLOCK:
+            raise UsageError(f"a ciphertext is one or more blocks of {BLOCK} bytes")
+        # Where the plaintext makes the answer long, this command is a long one already.
+        return apdu(self.ins, DecryptMode.DATA, data=data + self.ciphertext)
+
+    def decode(self, data: bytes) -> bytes:
+        if self.ciphertext is None and len(data) != 2 * BLOCK:
+            raise MalformedResponseError(f"DECRYPT: {len(data)} bytes, not {2 * BLOCK}")
+        if self.ciphertext is not None and len(data) > len(self.ciphertext):
+            raise MalformedResponseError("DECRYPT: more plaintext than ciphertext")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSignature(Command[SignatureCheck]):
+    """SIGNATURE CHECK (NFT): the card signs 36 bytes made from a nonce of 16, to show that it holds the key."""
+
+    nonce: bytes
+
+    ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
+    meanings: ClassVar[Mapping[int, Meaning]] = {
+        Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
+        Sw.DATA_INVALID: (InvalidDataError, f"the nonce has {SIGNATURE_CHECK_NONCE} bytes"),
+        Sw.NOT_ALLOWED: (NotInitializedError, "the card is not initialised"),
+    }
+
+    def encode(self) -> CommandApdu:
+        if len(self.nonce) != SIGNATURE_CHECK_NONCE:
+            raise UsageError(f"the nonce has {SIGNATURE_CHECK_NONCE} bytes")
+        return apdu(self.ins, 0x01, data=self.nonce)
+
+    def decode(self, data: bytes) -> SignatureCheck:
+        return SignatureCheck.parse(data)

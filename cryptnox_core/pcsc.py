@@ -1,0 +1,266 @@
+"""Cards in PC/SC readers. The only module that knows pyscard."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from cryptnox_core.errors import (
+    CardRemovedError,
+    NoCardError,
+    NoReaderError,
+    ReaderBusyError,
+    ServiceUnavailableError,
+    TransportError,
+)
+
+T = TypeVar("T")
+
+_RETRY_INTERVAL = 0.1
+_TRANSMIT_LIMIT = 60.0
+"""Seconds for one command. The slowest, RSA key generation, takes some tens."""
+_CLOSE_LIMIT = 2.0
+
+
+def _scard() -> Any:
+    """pyscard's C functions; loading them takes time that commands without a card should not spend."""
+    try:
+        from smartcard import scard
+    except ImportError as error:
+        raise ServiceUnavailableError("PC/SC support (pyscard) is not installed, or its library is missing") from error
+    return scard
+
+
+def _within(limit: float, call: Callable[[], T], undo: Callable[[T], object], late: TransportError) -> T:
+    """`call` in a helper thread, at most `limit` seconds; then `late` is raised.
+
+    pcsc-lite blocks inside the C call while another program holds a transaction, and nothing can interrupt it. When the
+    call comes back after all, `undo` gets its result, so that an abandoned attempt never keeps the card.
+    """
+    lock = threading.Lock()
+    done = threading.Event()
+    state: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            state["error"] = error
+            done.set()
+            return
+        with lock:
+            if not state.get("abandoned"):
+                state["result"] = result
+                done.set()
+                return
+        undo(result)
+
+    threading.Thread(target=work, name="pcsc", daemon=True).start()
+    if not done.wait(limit):
+        with lock:
+            if not done.is_set():
+                state["abandoned"] = True
+                raise late
+    if "error" in state:
+        raise state["error"]
+    result: T = state["result"]
+    return result
+
+
+def _nothing(_: object) -> None:
+    """For calls that leave nothing to undo."""
+
+
+def _failure(scard: Any, code: int, reader: str) -> TransportError:
+    """The exception for a PC/SC return code other than success."""
+    if code in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED, scard.SCARD_E_COMM_DATA_LOST):
+        return ServiceUnavailableError("the PC/SC service (pcscd) is not running")
+    if code in (scard.SCARD_E_UNKNOWN_READER, scard.SCARD_E_READER_UNAVAILABLE, scard.SCARD_E_NO_READERS_AVAILABLE):
+        return NoReaderError(f"the reader {reader} is not there")
+    if code in (scard.SCARD_E_NO_SMARTCARD, scard.SCARD_W_UNRESPONSIVE_CARD, scard.SCARD_W_UNSUPPORTED_CARD):
+        return NoCardError(f"there is no card in {reader}, or it does not answer")
+    if code == scard.SCARD_E_PROTO_MISMATCH:
+        return NoCardError(f"the card in {reader} does not speak T=1: it is no Cryptnox card")
+    if code == scard.SCARD_E_SHARING_VIOLATION:
+        return ReaderBusyError(f"another program is using the card in {reader}")
+    if code in (scard.SCARD_W_REMOVED_CARD, scard.SCARD_W_RESET_CARD, scard.SCARD_W_UNPOWERED_CARD):
+        return CardRemovedError(f"the card in {reader} was removed, or reset by another program")
+    message = scard.SCardGetErrorMessage(code)
+    return TransportError(f"{reader}: {message} (PC/SC error {code & 0xFFFFFFFF:08X})")
+
+
+class _Context:
+    """A PC/SC resource-manager context."""
+
+    def __init__(self) -> None:
+        self.scard = _scard()
+        code, self.handle = self.scard.SCardEstablishContext(self.scard.SCARD_SCOPE_USER)
+        if code != self.scard.SCARD_S_SUCCESS:
+            raise ServiceUnavailableError("the PC/SC service (pcscd) is not running, or not open to this user")
+
+    def release(self) -> None:
+        self.scard.SCardReleaseContext(self.handle)
+
+    def readers(self) -> list[str]:
+        code, names = self.scard.SCardListReaders(self.handle, [])
+        if code == self.scard.SCARD_E_NO_READERS_AVAILABLE:
+            return []
+        if code != self.scard.SCARD_S_SUCCESS:
+            raise _failure(self.scard, code, "PC/SC")
+        return list(names)
+
+
+def list_readers() -> list[str]:
+    """Names of the readers, in the service's order; empty where there are none. ServiceUnavailableError."""
+    context = _Context()
+    try:
+        return context.readers()
+    finally:
+        context.release()
+
+
+def find_reader(reader: str | int) -> str:
+    """The full name of a reader given by name, by an unambiguous part of it, or by index; NoReaderError."""
+    readers = list_readers()
+    if isinstance(reader, int):
+        if 0 <= reader < len(readers):
+            return readers[reader]
+        raise NoReaderError(f"there is no reader number {reader}; there are {len(readers)}")
+    if reader in readers:
+        return reader
+    matching = [name for name in readers if reader.lower() in name.lower()]
+    if len(matching) == 1:
+        return matching[0]
+    what = "several readers match" if matching else "there is no reader"
+    raise NoReaderError(f"{what} {reader!r}; there are: {', '.join(readers) or 'none'}")
+
+
+def card_present(reader: str) -> bool:
+    """Whether a card is in the reader, without touching it; NoReaderError, ServiceUnavailableError."""
+    context = _Context()
+    try:
+        scard = context.scard
+        code, states = scard.SCardGetStatusChange(context.handle, 0, [(reader, scard.SCARD_STATE_UNAWARE)])
+        if code != scard.SCARD_S_SUCCESS:
+            raise _failure(scard, code, reader)
+        return bool(states[0][1] & scard.SCARD_STATE_PRESENT)
+    finally:
+        context.release()
+
+
+class _Connection:
+    """One connection of one context to one card: exclusive, or shared inside one transaction."""
+
+    def __init__(self, context: _Context, card: Any, *, transaction: bool) -> None:
+        self.context = context
+        self.card = card
+        self.transaction = transaction
+
+    def end(self) -> None:
+        """Give everything back; the card is reset, so that no verified PIN stays behind."""
+        scard = self.context.scard
+        if self.transaction:
+            scard.SCardEndTransaction(self.card, scard.SCARD_RESET_CARD)
+            scard.SCardDisconnect(self.card, scard.SCARD_LEAVE_CARD)
+        else:
+            scard.SCardDisconnect(self.card, scard.SCARD_RESET_CARD)
+        self.context.release()
+
+    def abandon(self) -> None:
+        """Give everything back unused: nothing was sent, so the other programs' card is left as it is."""
+        scard = self.context.scard
+        if self.transaction:
+            scard.SCardEndTransaction(self.card, scard.SCARD_LEAVE_CARD)
+        scard.SCardDisconnect(self.card, scard.SCARD_LEAVE_CARD)
+        self.context.release()
+
+
+def _attempt(reader: str) -> _Connection:
+    """One attempt to get the card: exclusive; where others share it, shared with a transaction. May block."""
+    context = _Context()
+    scard = context.scard
+    try:
+        mode, transaction = scard.SCARD_SHARE_EXCLUSIVE, False
+        code, card, _ = scard.SCardConnect(context.handle, reader, mode, scard.SCARD_PROTOCOL_T1)
+        if code == scard.SCARD_E_SHARING_VIOLATION:
+            mode, transaction = scard.SCARD_SHARE_SHARED, True
+            code, card, _ = scard.SCardConnect(context.handle, reader, mode, scard.SCARD_PROTOCOL_T1)
+        if code != scard.SCARD_S_SUCCESS:
+            raise _failure(scard, code, reader)
+        if transaction:
+            code = scard.SCardBeginTransaction(card)
+            if code != scard.SCARD_S_SUCCESS:
+                scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
+                raise _failure(scard, code, reader)
+    except BaseException:
+        context.release()
+        raise
+    return _Connection(context, card, transaction=transaction)
+
+
+class PcscTransport:
+    """A card in a PC/SC reader, held alone from `open` to `close`."""
+
+    def __init__(self, reader: str, connection: _Connection) -> None:
+        self._reader = reader
+        self._connection: _Connection | None = connection
+
+    @classmethod
+    def open(cls, reader: str | int, wait: float = 5.0) -> PcscTransport:
+        """Take the card in a reader (name, part of it, or index), waiting up to `wait` seconds for other programs.
+
+        Raises ServiceUnavailableError, NoReaderError, NoCardError, ReaderBusyError.
+        """
+        name = find_reader(reader)
+        busy = ReaderBusyError(f"another program is using the card in {name}")
+        deadline = time.monotonic() + wait
+        while True:
+            # A moment is granted even without waiting: a free card answers the connect within it.
+            limit = max(deadline - time.monotonic(), 0.5)
+            try:
+                return cls(name, _within(limit, lambda: _attempt(name), _Connection.abandon, busy))
+            except (ReaderBusyError, CardRemovedError) as error:
+                # CardRemovedError: the other program's reset came between connect and transaction.
+                if error is busy or time.monotonic() + _RETRY_INTERVAL >= deadline:
+                    raise busy from error
+            time.sleep(_RETRY_INTERVAL)
+
+    @property
+    def name(self) -> str:
+        """The reader's name."""
+        return self._reader
+
+    def transmit(self, apdu: bytes) -> bytes:
+        """See `Transport.transmit`."""
+        connection = self._connection
+        if connection is None:
+            raise CardRemovedError(f"the connection to the card in {self._reader} is closed")
+        scard = connection.context.scard
+        late = CardRemovedError(f"the card in {self._reader} does not answer")
+
+        def call() -> tuple[int, list[int]]:
+            code, data = scard.SCardTransmit(connection.card, scard.SCARD_PCI_T1, list(apdu))
+            return code, data
+
+        try:
+            code, data = _within(_TRANSMIT_LIMIT, call, _nothing, late)
+            if code != scard.SCARD_S_SUCCESS:
+                raise _failure(scard, code, self._reader)
+        except BaseException:
+            self.close()
+            raise
+        return bytes(byte & 0xFF for byte in data)
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        late = TransportError("the card is released in the background")
+        try:
+            _within(_CLOSE_LIMIT, connection.end, _nothing, late)
+        except TransportError as error:
+            if error is not late:
+                raise

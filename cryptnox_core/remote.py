@@ -1,0 +1,274 @@
+"""The APDU relay over TCP, both ends (PROTOCOL 7).
+
+A message is its length in 64 ASCII characters, then that much JSON: a list of byte values one way, `[data, sw1, sw2]`
+the other. There is no encryption and no authentication: whoever reaches the port reaches the card.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Callable
+
+from cryptnox_core.errors import (
+    CardRemovedError,
+    NoCardError,
+    ReaderBusyError,
+    TransportError,
+    UsageError,
+)
+from cryptnox_core.transport import Transport
+from cryptnox_core.wire import RELAY_HEADER
+
+MAX_MESSAGE = 400_000
+"""Bound on one message, bytes: the longest APDU as JSON, with room."""
+
+_RETRY_INTERVAL = 0.05
+
+
+class _ClosedError(TransportError):
+    """The far end closed the connection between two messages, or within one."""
+
+
+class _MessageStream:
+    """Framed messages on a socket, with a time limit for each whole message."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # already closed by the far end
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def send(self, body: bytes, limit: float | None) -> None:
+        self._socket.settimeout(limit)
+        try:
+            self._socket.sendall(str(len(body)).encode("ascii").ljust(RELAY_HEADER) + body)
+        except TimeoutError as error:
+            raise CardRemovedError("the card's connection takes no more data") from error
+        except OSError as error:
+            raise _ClosedError("the card's connection was closed") from error
+
+    def receive(self, limit: float | None) -> bytes:
+        deadline = None if limit is None else time.monotonic() + limit
+        header = self._read(RELAY_HEADER, deadline).rstrip(b" ")
+        if not header.isdigit() or len(header) > 9 or int(header) > MAX_MESSAGE:
+            raise TransportError("the far end does not speak the APDU relay's protocol")
+        return self._read(int(header), deadline)
+
+    def _read(self, length: int, deadline: float | None) -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise CardRemovedError("the card does not answer")
+            self._socket.settimeout(left)
+            try:
+                piece = self._socket.recv(length - len(data))
+            except TimeoutError as error:
+                raise CardRemovedError("the card does not answer") from error
+            except OSError as error:
+                raise _ClosedError("the card's connection was closed") from error
+            if not piece:
+                raise _ClosedError("the card's connection was closed")
+            data += piece
+        return bytes(data)
+
+
+def _load(body: bytes) -> object:
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise TransportError("the far end does not speak the APDU relay's protocol") from error
+    return value
+
+
+def _byte_list(value: object) -> bytes:
+    if not isinstance(value, list):
+        raise TransportError("the APDU relay sent no list of bytes")
+    for item in value:
+        if type(item) is not int or not 0 <= item <= 0xFF:
+            raise TransportError("the APDU relay sent something else than a byte")
+    return bytes(value)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine without asking a name server."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPv6]:PORT`; UsageError for anything else."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
+        raise UsageError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+class RemoteTransport:
+    """The wallet's end. A connection is a power-up of the card, its end a power-down.
+
+    A far end that serves somebody else closes the connection at once. That is seen with the first APDU, which is then
+    sent again on a new connection until `wait` seconds are over (it cannot have had an effect that outlives the
+    connection); then ReaderBusyError.
+    """
+
+    def __init__(self, stream: _MessageStream, name: str, timeout: float) -> None:
+        self._stream: _MessageStream | None = stream
+        self._name = name
+        self._timeout = timeout
+        self._answered = False
+        self._reconnect: Callable[[], _MessageStream] | None = None
+        self._busy_until = 0.0
+
+    @classmethod
+    def connect(cls, host: str, port: int, timeout: float = 60.0, *, wait: float = 0.0) -> RemoteTransport:
+        """Connect to a relay or an emulated card. `timeout` seconds are given to connecting and to each answer.
+
+        Raises NoCardError when nobody listens there.
+        """
+
+        def dial() -> _MessageStream:
+            try:
+                return _MessageStream(socket.create_connection((host, port), timeout))
+            except OSError as error:
+                raise NoCardError(f"no card at {host}:{port}") from error
+
+        transport = cls(dial(), f"tcp:{host}:{port}", timeout)
+        transport._reconnect = dial
+        transport._busy_until = time.monotonic() + wait
+        return transport
+
+    @classmethod
+    def accept(
+        cls,
+        host: str,
+        port: int,
+        timeout: float = 60.0,
+        *,
+        remote: bool = False,
+        ready: Callable[[int], None] | None = None,
+    ) -> RemoteTransport:
+        """Listen for a machine with a reader, as the vendor's design has it, and take the first that connects.
+
+        `ready` is told the port (port 0 picks one). Other hosts than this one reach the port only with `remote`.
+        Raises NoCardError when nobody comes within `timeout`.
+        """
+        with listen(host, port, remote=remote) as listener:
+            if ready is not None:
+                ready(listener.getsockname()[1])
+            listener.settimeout(timeout)
+            try:
+                connection, peer = listener.accept()
+            except TimeoutError as error:
+                raise NoCardError("no reader connected") from error
+        return cls(_MessageStream(connection), f"tcp:{peer[0]}:{peer[1]}", timeout)
+
+    @property
+    def name(self) -> str:
+        """`tcp:HOST:PORT`."""
+        return self._name
+
+    def transmit(self, apdu: bytes) -> bytes:
+        """See `Transport.transmit`."""
+        body = json.dumps(list(apdu)).encode("ascii")
+        try:
+            while True:
+                try:
+                    return self._exchange(body)
+                except _ClosedError as error:
+                    if self._answered or self._reconnect is None:
+                        raise CardRemovedError("the card's connection was closed") from error
+                    if time.monotonic() >= self._busy_until:
+                        raise ReaderBusyError(f"{self._name} is serving another program") from error
+                    self.close()
+                    time.sleep(_RETRY_INTERVAL)
+                    self._stream = self._reconnect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _exchange(self, body: bytes) -> bytes:
+        if self._stream is None:
+            raise CardRemovedError("the card's connection is closed")
+        self._stream.send(body, self._timeout)
+        answer = _load(self._stream.receive(self._timeout))
+        if not isinstance(answer, list) or len(answer) != 3:
+            raise TransportError("the APDU relay's answer is not [data, sw1, sw2]")
+        self._answered = True
+        return _byte_list(answer[0]) + _byte_list(answer[1:])
+
+    def close(self) -> None:
+        """See `Transport.close`. The far end powers the card down."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
+    """A listening socket; UsageError for an address that other machines reach, unless `remote`."""
+    if not remote and not is_loopback(host):
+        raise UsageError(f"{host} can be reached from other machines; that has to be asked for")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise TransportError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+class ApduRelay:
+    """The card's end: serves a transport to one client at a time; further ones are closed at once.
+
+    `open_card` is called for each client and its transport closed with it, so that a connection is a power-up.
+    """
+
+    def __init__(self, open_card: Callable[[], Transport], *, idle: float | None = None) -> None:
+        self._open_card = open_card
+        self._idle = idle
+
+    def serve(self, listener: socket.socket) -> None:
+        """Serve clients of a listening socket, one after the other, until the listener is closed."""
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the listener was closed: that ends the service
+            self.serve_connection(connection)
+
+    def dial(self, host: str, port: int, timeout: float = 60.0) -> None:
+        """Connect to a listening wallet host, as the vendor's design has it, and serve it until it leaves."""
+        try:
+            connection = socket.create_connection((host, port), timeout)
+        except OSError as error:
+            raise TransportError(f"nobody listens at {host}:{port}") from error
+        self.serve_connection(connection)
+
+    def serve_connection(self, connection: socket.socket) -> None:
+        """Serve one client until it leaves, is silent for `idle` seconds, sends nonsense, or the card fails."""
+        stream = _MessageStream(connection)
+        try:
+            card = self._open_card()
+        except TransportError:
+            stream.close()
+            return
+        try:
+            while True:
+                apdu = _byte_list(_load(stream.receive(self._idle)))
+                response = card.transmit(apdu)
+                answer = [list(response[:-2]), *response[-2:]]
+                stream.send(json.dumps(answer).encode("ascii"), self._idle)
+        except TransportError:
+            return  # the client left or the card did: the client sees the connection end
+        finally:
+            stream.close()
+            card.close()

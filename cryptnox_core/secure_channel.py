@@ -1,0 +1,180 @@
+"""The secure channel as pure state: key derivation, wrapping, unwrapping (PROTOCOL 3).
+
+CLOSED -> HANDSHAKE -> OPEN, and FAILED from anywhere. FAILED is for good: a new SELECT and a new object are needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeVar
+
+from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.commands.auth import MutuallyAuthenticate
+from cryptnox_core.commands.base import Command
+from cryptnox_core.commands.setup import OpenSecureChannel
+from cryptnox_core.errors import (
+    BadMacError,
+    ChannelAbortedError,
+    ChannelError,
+    MalformedResponseError,
+    NotInitializedError,
+    PairingError,
+    UsageError,
+)
+from cryptnox_core.flow import Flow
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.p256 import EphemeralKey
+from cryptnox_core.padding import decrypt_cbc, encrypt_cbc, encrypt_padded, unpad
+from cryptnox_core.wire import (
+    BLOCK,
+    CHALLENGE_LENGTH,
+    FIRST_IV,
+    MAX_SHORT_DATA,
+    PAIRING_INDEX,
+    PAIRING_KEY_LENGTH,
+    Sw,
+)
+
+T = TypeVar("T")
+
+_ZERO_IV = bytes(BLOCK)
+
+
+class ChannelState(Enum):
+    """Where a channel stands."""
+
+    CLOSED = "closed"
+    HANDSHAKE = "handshake"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKeys:
+    """The two AES-256 keys of a channel."""
+
+    aes: bytes = field(repr=False)
+    mac: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, shared: bytes, pairing_key: bytes, salt: bytes) -> ChannelKeys:
+        """SHA-512 of ECDH x, pairing key and salt, 32 bytes each."""
+        digest = hashlib.sha512(shared + pairing_key + salt).digest()
+        return cls(digest[:32], digest[32:])
+
+
+class SecureChannel:
+    """One channel. `random` gives that many random bytes; `ephemeral` replaces the fresh P-256 key (for vectors)."""
+
+    def __init__(
+        self, *, random: Callable[[int], bytes] = secrets.token_bytes, ephemeral: EphemeralKey | None = None
+    ) -> None:
+        self._random = random
+        self._ephemeral = ephemeral
+        self._state = ChannelState.CLOSED
+        self._keys: ChannelKeys | None = None
+        self._command_iv = FIRST_IV
+        self._response_iv: bytes | None = None
+
+    @property
+    def state(self) -> ChannelState:
+        """Where the channel stands."""
+        return self._state
+
+    def fail(self) -> None:
+        """Give the channel up for good and forget its keys."""
+        self._state = ChannelState.FAILED
+        self._keys = None
+
+    def handshake(
+        self,
+        session_key: bytes,
+        pairing_key: bytes,
+        *,
+        index: int = PAIRING_INDEX,
+        info: AppletInfo | None = None,
+    ) -> Flow[None]:
+        """OPEN SECURE CHANNEL, then MUTUALLY AUTHENTICATE. Requires: `session_key` signed by the card's static key.
+
+        Raises PairingError when the card is paired with another key.
+        """
+        if len(pairing_key) != PAIRING_KEY_LENGTH:
+            raise UsageError(f"a pairing key has {PAIRING_KEY_LENGTH} bytes")
+        if self._state is not ChannelState.CLOSED:
+            raise ChannelError("a channel is opened once")
+        try:
+            self._state = ChannelState.HANDSHAKE
+            key = self._ephemeral or EphemeralKey.generate(self._random)
+            opening = OpenSecureChannel(key.public_key, index)
+            salt = opening.result((yield opening.encode()), info)
+            self._keys = ChannelKeys.derive(key.exchange(session_key), pairing_key, salt)
+            proof = MutuallyAuthenticate(self._random(CHALLENGE_LENGTH))
+            response = yield self.wrap(proof.encode())
+            if response.sw == Sw.SECURITY_STATUS:
+                if info is not None and not info.initialized:
+                    raise NotInitializedError("the card is not initialised", response.sw, proof.ins)
+                raise PairingError("the card is paired with another key", response.sw)
+            proof.result(self.unwrap(response), info)
+            self._state = ChannelState.OPEN
+        except BaseException:
+            self.fail()
+            raise
+
+    def exchange(self, command: Command[T], info: AppletInfo | None = None) -> Flow[T]:
+        """One command through the open channel. Whatever goes wrong below its own status word fails the channel."""
+        if self._state is not ChannelState.OPEN:
+            raise ChannelError("the secure channel is not open; select the card and open it anew")
+        wrapped = self.wrap(command.encode())
+        try:
+            response = self.unwrap((yield wrapped))
+        except BaseException:
+            self.fail()
+            raise
+        return command.result(response, info)
+
+    def wrap(self, command: CommandApdu) -> CommandApdu:
+        """Encrypt and MAC a command. The next call must be `unwrap` with its response."""
+        if self._keys is None or self._response_iv is not None:
+            raise ChannelError("the secure channel expects a response, or is not open")
+        body = encrypt_padded(self._keys.aes, self._command_iv, command.data)
+        extended = command.extended or BLOCK + len(body) > MAX_SHORT_DATA
+        frame = CommandApdu(command.cla, command.ins, command.p1, command.p2, bytes(BLOCK) + body, extended=extended)
+        head = (frame.header + frame.lc).ljust(BLOCK, b"\0")
+        mac = encrypt_cbc(self._keys.mac, _ZERO_IV, head + body)[-BLOCK:]
+        self._response_iv = mac
+        return CommandApdu(frame.cla, frame.ins, frame.p1, frame.p2, mac + body, extended=extended)
+
+    def unwrap(self, response: ResponseApdu) -> ResponseApdu:
+        """Check and decrypt the response to the command last wrapped; the result carries the real status word.
+
+        Raises ChannelAbortedError for an answer in the clear, BadMacError, MalformedResponseError; the channel has
+        failed then.
+        """
+        try:
+            return self._unwrap(response)
+        except BaseException:
+            self.fail()
+            raise
+
+    def _unwrap(self, response: ResponseApdu) -> ResponseApdu:
+        if self._keys is None or self._response_iv is None:
+            raise ChannelError("the secure channel has no command under way")
+        if not response.ok:
+            raise ChannelAbortedError("the card broke off the secure channel", response.sw)
+        if len(response.data) < 2 * BLOCK or len(response.data) % BLOCK:
+            raise MalformedResponseError(f"secure channel: a response of {len(response.data)} bytes")
+        mac, body, length = response.data[:BLOCK], response.data[BLOCK:], len(response.data)
+        prefix = bytes((length,)) if length <= MAX_SHORT_DATA else b"\0" + length.to_bytes(2, "big")
+        expected = encrypt_cbc(self._keys.mac, _ZERO_IV, prefix.ljust(BLOCK, b"\0") + body)[-BLOCK:]
+        if not hmac.compare_digest(mac, expected):
+            raise BadMacError("secure channel: the MAC of the response is wrong")
+        plain = unpad(decrypt_cbc(self._keys.aes, self._response_iv, body))
+        if plain is None or len(plain) < 2:
+            raise MalformedResponseError("secure channel: no status word in the response")
+        self._command_iv, self._response_iv = mac, None
+        return ResponseApdu.parse(plain)

@@ -1,0 +1,440 @@
+"""`Card`: one card over a transport. Owns the transport and the channel, and drives the pure flows."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TypeVar
+
+from cryptnox_core import p256, secp256k1
+from cryptnox_core.admin import CardAdmin
+from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
+from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
+from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
+from cryptnox_core.commands.base import Command
+from cryptnox_core.commands.keys import (
+    DeriveKey,
+    GetClearPublicKey,
+    GetCurrentPath,
+    GetExtendedPublicKey,
+    GetPublicKey,
+)
+from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, Select, read_certificate
+from cryptnox_core.commands.signing import Sign, SignPinless, verified_signature
+from cryptnox_core.errors import (
+    CertificateError,
+    CryptnoxError,
+    MalformedResponseError,
+    NoCardError,
+    PinLockedError,
+    ReaderBusyError,
+    StatusWordError,
+    TransportError,
+    UsageError,
+)
+from cryptnox_core.flow import Flow, drive
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.secure_channel import ChannelState, SecureChannel
+from cryptnox_core.transport import Transport
+from cryptnox_core.wire import (
+    CERTIFICATE_NONCE_LENGTH,
+    COMMON_PAIRING_KEY,
+    MAX_DEPTH,
+    PAIRING_INDEX,
+    XPUB_MIN_DEPTH,
+    Curve,
+    SignatureKind,
+    Source,
+    StatusFlag,
+)
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class Card(CardAdmin):
+    """One card. Nothing is sent before the first method is called.
+
+    Errors: UsageError before anything is sent; TransportError and ProtocolError when the conversation broke (the
+    channel has failed then, and only a new SELECT and a new channel help); StatusWordError when the card refused.
+    Nothing is ever sent twice, PINs least of all. Set-up, seeds, PIN and PUK, data and user keys: see `CardAdmin`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        anchors: TrustAnchors | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._transport = transport
+        self._anchors = TrustAnchors.builtin() if anchors is None else anchors
+        self._random = random
+        self._info: AppletInfo | None = None
+        self._certificate: CardCertificate | None = None
+        self._channel: SecureChannel | None = None
+        self._certificate_readable = False
+
+    def __enter__(self) -> Card:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Reset and release the card, so that no verified PIN stays behind. Harmless when called again."""
+        self._end_channel()
+        self._transport.close()
+
+    # What is known without asking
+
+    @property
+    def transport(self) -> Transport:
+        """The connection this card is reached by."""
+        return self._transport
+
+    @property
+    def info(self) -> AppletInfo:
+        """What the latest SELECT said; UsageError before the first."""
+        if self._info is None:
+            raise UsageError("select the card first")
+        return self._info
+
+    @property
+    def certificate(self) -> CardCertificate | None:
+        """The manufacturer certificate, once read or recognised."""
+        return self._certificate
+
+    @property
+    def serial(self) -> int:
+        """The card's serial number; UsageError before the certificate is known."""
+        return self._known_certificate().serial
+
+    @property
+    def genuineness(self) -> Genuineness:
+        """What the trust anchors say about the certificate; UsageError before it is known."""
+        return self._anchors.judge(self._known_certificate())
+
+    @property
+    def channel_open(self) -> bool:
+        """Whether commands can go through the secure channel now."""
+        return self._channel is not None and self._channel.state is ChannelState.OPEN
+
+    def _known_certificate(self) -> CardCertificate:
+        if self._certificate is None:
+            raise UsageError("read the card's certificate first")
+        return self._certificate
+
+    # Conversation
+
+    def _transmit(self, command: CommandApdu) -> ResponseApdu:
+        """One APDU there and back. Logged with header, lengths and status word, never with content."""
+        try:
+            response = ResponseApdu.parse(self._transport.transmit(command.encode()))
+        except BaseException:
+            self._certificate_readable = False
+            if self._channel is not None:
+                self._channel.fail()
+            raise
+        _log.debug(
+            "%s: %s + %d bytes -> %d bytes, %04X",
+            self._transport.name,
+            command.header.hex(),
+            len(command.data),
+            len(response.data),
+            response.sw,
+        )
+        return response
+
+    def _drive(self, flow: Flow[T]) -> T:
+        return drive(flow, self._transmit)
+
+    def _end_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.fail()
+            self._channel = None
+
+    def _note(self, flag: StatusFlag, on: bool) -> None:
+        """Keep `info` true after a command that the card accepted and that SELECT would show."""
+        if self._info is not None:
+            flags = self._info.flags | flag if on else self._info.flags & ~flag
+            self._info = replace(self._info, flags=flags)
+
+    def run(self, command: Command[T]) -> T:
+        """Send one command, through the channel where it needs that, and return its decoded answer."""
+        if not command.secure:
+            return command.result(self._transmit(command.encode()), self._info)
+        if self._channel is None:
+            raise UsageError("open the secure channel first")
+        return self._drive(self._channel.exchange(command, self._info))
+
+    def select(self) -> AppletInfo:
+        """SELECT. Ends the channel and all authentication."""
+        self._end_channel()
+        self._certificate_readable = False
+        command = Select()
+        self._info = command.result(self._transmit(command.encode()))
+        self._certificate_readable = True
+        return self._info
+
+    def read_certificate(self) -> CardCertificate:
+        """The manufacturer certificate, read once. Selects the card where needed; CertificateError."""
+        if self._certificate is None:
+            if not self._certificate_readable:
+                self.select()
+            self._certificate = self._drive(read_certificate(self._info))
+        return self._certificate
+
+    def card_public_key(self) -> bytes:
+        """GET CARD PUBKEY: the card's static P-256 key, 65 bytes. It proves nothing by itself."""
+        if self._info is None:
+            self.select()
+        return self.run(GetCardPublicKey())
+
+    def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
+        """GET CARD CERTIFICATE: the session's P-256 key (65 bytes), its signature checked; CertificateError.
+
+        Selects the card and reads the manufacturer certificate where needed; the latter not when the signature verifies
+        under one of the `known` ones.
+        """
+        if not self._certificate_readable:
+            self.select()
+        if self._certificate is None and not known:
+            self.read_certificate()
+        key = self._session_key_under(known if self._certificate is None else (self._certificate,))
+        if key is None and self._certificate is None:
+            # None of the remembered cards. Some cards give no certificate page after this command: start again.
+            self.select()
+            key = self._session_key_under((self.read_certificate(),))
+        if key is None:
+            raise CertificateError("the session key is not signed by the key of the card's certificate")
+        return key
+
+    def _session_key_under(self, candidates: Sequence[CardCertificate]) -> bytes | None:
+        self._certificate_readable = False
+        nonce = self._random(CERTIFICATE_NONCE_LENGTH)
+        session = self.run(GetCardCertificate(nonce))
+        session.check_nonce(nonce)
+        for candidate in candidates:
+            if session.signed_by(candidate):
+                self._certificate = candidate
+                return session.session_key
+        return None
+
+    def open_channel(
+        self,
+        pairing_key: bytes = COMMON_PAIRING_KEY,
+        *,
+        index: int = PAIRING_INDEX,
+        known: Sequence[CardCertificate] = (),
+    ) -> None:
+        """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
+
+        `index` 255 goes with `pairing_key_from_puk`. `known`: certificates the host remembers; reading it is saved when
+        the card's is one of them. Raises CertificateError before any secret is used, PairingError for another pairing
+        key, NotInitializedError, PinLockedError (power cycle wanted).
+        """
+        session_key = self.session_key(known)
+        self._channel = SecureChannel(random=self._random)
+        self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
+
+    # PIN
+
+    def pin_tries_left(self) -> int:
+        """At most this many tries are left. Spends none."""
+        return self.run(PinTriesLeft())
+
+    def verify_pin(self, pin: str) -> None:
+        """VERIFY PIN. WrongPinError with the tries left, PinLockedError; UsageError unless 4 to 9 digits."""
+        self.run(VerifyPin(pin))
+
+    # Keys. Requires: channel open, PIN verified.
+
+    def derive(self, path: Path, *, source: Source = Source.MASTER, curve: Curve = Curve.K1) -> None:
+        """Move the current key of a curve. An empty path makes the master current."""
+        self.run(DeriveKey(path, source, curve))
+
+    def current_path(self, curve: Curve = Curve.K1) -> Path:
+        """The path of the current key."""
+        return self.run(GetCurrentPath(curve))
+
+    def public_key(
+        self,
+        path: Path | None = None,
+        *,
+        source: Source = Source.MASTER,
+        curve: Curve = Curve.K1,
+        compressed: bool = True,
+    ) -> bytes:
+        """The current key, or the key at a path (one level or more) derived on the fly: 33 bytes, or 65."""
+        return _formed(self.run(GetPublicKey(path, source, curve)), curve, compressed)
+
+    def clear_public_key(self, *, pinless: bool = False, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
+        """The current (or the pin-less) key, read without channel and PIN. Requires: clear reading switched on."""
+        if self._info is None:
+            self.select()
+        return _formed(self.run(GetClearPublicKey(pinless, curve)), curve, compressed)
+
+    def read_extended_public_key(self) -> ExtendedPublicKey:
+        """The extended key of the current k1 key. NotAllowedError where export is off or the depth is below 3."""
+        return self.run(GetExtendedPublicKey())
+
+    def extended_public_key(self, path: Path) -> ExtendedPublicKey:
+        """Derive from the master, then read. UsageError for a depth below 3 or above 8.
+
+        Raises MalformedResponseError when the card's answer is not for this path.
+        """
+        if not XPUB_MIN_DEPTH <= path.depth <= MAX_DEPTH:
+            raise UsageError(f"the card gives extended keys of depth {XPUB_MIN_DEPTH} to {MAX_DEPTH}; {path} is none")
+        self.derive(path)
+        key = self.read_extended_public_key()
+        if key.depth != path.depth or key.child_number != path.steps[-1]:
+            raise MalformedResponseError(f"GET PUBKEY: the extended key is not that of {path}")
+        return key
+
+    def master_fingerprint(self) -> bytes:
+        """The 4-byte fingerprint of the k1 master key. Leaves the master current."""
+        self.derive(MASTER)
+        return fingerprint(self.public_key())
+
+    # Signing
+
+    def sign(
+        self,
+        digest: bytes,
+        pin: str | None,
+        *,
+        public_key: bytes,
+        path: Path | None = None,
+        source: Source = Source.MASTER,
+        curve: Curve = Curve.K1,
+        kind: SignatureKind = SignatureKind.ECDSA,
+    ) -> bytes:
+        """Sign 32 bytes with the current key, or with the key at `path` without moving the current one. One APDU.
+
+        `pin` None only after `authorize_digests`. Returns strict DER with low S, or 64 bytes for Schnorr, verified
+        against `public_key`; BadSignatureError when it does not verify. On some cards the PIN is no longer verified
+        afterwards.
+        """
+        _check_key(public_key, curve)
+        command = Sign(digest, pin, path, source, curve, kind)
+        return verified_signature(self.run(command), digest, public_key, curve=curve, kind=kind)
+
+    def sign_pinless(self, digest: bytes, *, public_key: bytes) -> bytes:
+        """Sign 32 bytes with the key of the pin-less path, without channel and PIN. Strict DER, verified."""
+        _check_key(public_key, Curve.K1)
+        if self._info is None:
+            self.select()
+        return verified_signature(self.run(SignPinless(digest)), digest, public_key)
+
+
+def _check_key(public_key: bytes, curve: Curve) -> None:
+    known = secp256k1.is_public_key(public_key) if curve is Curve.K1 else p256.is_point(public_key)
+    if not known:
+        raise UsageError("to verify a signature its public key is needed, 33 or 65 bytes")
+
+
+def _formed(key: bytes, curve: Curve, compressed: bool) -> bytes:
+    if curve is Curve.K1:
+        return secp256k1.compress(key) if compressed else secp256k1.decompress(key)
+    return p256.compress(key) if compressed else p256.decompress(key)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCard:
+    """One reader with a card of ours in it, or one that could not be asked."""
+
+    reader: str
+    serial: int | None = None
+    info: AppletInfo | None = None
+    certificate: CardCertificate | None = None
+    error: CryptnoxError | None = None
+    """Why something is missing: ReaderBusyError, PinLockedError (power cycle wanted), CertificateError ..."""
+
+
+def is_other_card(error: CryptnoxError) -> bool:
+    """Whether a refused SELECT means that the card is none of ours."""
+    if isinstance(error, MalformedResponseError):
+        return True
+    return isinstance(error, StatusWordError) and not isinstance(error, PinLockedError)
+
+
+def list_cards(wait: float = 1.0) -> list[FoundCard]:
+    """Every Cryptnox card in a PC/SC reader; a busy reader is waited for `wait` seconds.
+
+    One SELECT decides; readers that are empty or hold another card are passed over. Raises ServiceUnavailableError.
+    """
+    from cryptnox_core.pcsc import PcscTransport, list_readers
+
+    found = []
+    for reader in list_readers():
+        try:
+            transport = PcscTransport.open(reader, wait)
+        except NoCardError:
+            continue
+        except TransportError as error:
+            found.append(FoundCard(reader, error=error))
+            continue
+        with Card(transport) as card:
+            entry = _look(card, reader)
+        if entry is not None:
+            found.append(entry)
+    return found
+
+
+def _look(card: Card, reader: str) -> FoundCard | None:
+    try:
+        info = card.select()
+    except CryptnoxError as error:
+        return None if is_other_card(error) else FoundCard(reader, error=error)
+    try:
+        certificate = card.read_certificate()
+    except CryptnoxError as error:
+        return FoundCard(reader, info=info, error=error)
+    return FoundCard(reader, certificate.serial, info, certificate)
+
+
+def open_card(
+    serial: int | None = None,
+    *,
+    reader: str | int | None = None,
+    wait: float = 5.0,
+    anchors: TrustAnchors | None = None,
+) -> Card:
+    """The card with this serial number, or the first found, in any reader or the one named; selected, certificate read.
+
+    Raises NoCardError when there is none, ReaderBusyError when it may be in a reader that is in use.
+    """
+    from cryptnox_core.pcsc import PcscTransport, list_readers
+
+    busy: ReaderBusyError | None = None
+    for name in list_readers() if reader is None else [reader]:
+        try:
+            card = Card(PcscTransport.open(name, wait), anchors=anchors)
+        except NoCardError:
+            continue
+        except ReaderBusyError as error:
+            busy = error
+            continue
+        try:
+            card.select()
+            if serial in (None, card.read_certificate().serial):
+                return card
+        except CryptnoxError as error:
+            if not is_other_card(error):
+                card.close()
+                raise
+        except BaseException:
+            card.close()
+            raise
+        card.close()
+    if busy is not None:
+        raise busy
+    raise NoCardError("no Cryptnox card found" if serial is None else f"the card {serial} is in no reader")
