@@ -1,0 +1,46 @@
+"""A PSBT signer in pure functions: bytes in, bytes out, no device.
+
+`Psbt.parse` -> `collect` (what is ours; nothing left: give the same PSBT back) -> fetch keys -> `plan` (proofs, policy,
+requests) -> sign -> `insert`. Nothing here holds a private key, draws randomness or does I/O.
+"""
+
+from __future__ import annotations
+
+from hwilib_cryptnox.psbt.codec import Form, Psbt
+from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, collect
+from hwilib_cryptnox.psbt.errors import BadPsbt, PsbtError, RefusedInput, RefusedOutput
+from hwilib_cryptnox.psbt.insert import InvalidSignature, insert
+from hwilib_cryptnox.psbt.origins import Claim
+from hwilib_cryptnox.psbt.plan import Plan, Policy, SignRequest, plan
+from hwilib_cryptnox.psbt.sighash import Sighash
+from hwilib_cryptnox.psbt.summary import Chain, Change, Notice, NoticeKind, OutputSummary, Summary, address_of, describe
+
+__all__ = [
+    "BadPsbt",
+    "Candidate",
+    "Chain",
+    "Change",
+    "Claim",
+    "Collected",
+    "Form",
+    "InvalidSignature",
+    "Notice",
+    "NoticeKind",
+    "OutputSummary",
+    "Plan",
+    "Policy",
+    "Psbt",
+    "PsbtError",
+    "RefusedInput",
+    "RefusedOutput",
+    "SignRequest",
+    "Sighash",
+    "SignatureKind",
+    "Skipped",
+    "Summary",
+    "address_of",
+    "collect",
+    "describe",
+    "insert",
+    "plan",
+]

@@ -1,0 +1,354 @@
+"""Collect: what is ours in a PSBT, what of it is signed already, and the digests of the rest. Needs neither card nor
+keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptnox_core.bip32 import Path
+from cryptnox_core.errors import UsageError
+from cryptnox_core.secp256k1 import (
+    InvalidPublicKeyError,
+    InvalidSignatureError,
+    taproot_output_key,
+    verify_ecdsa,
+    verify_schnorr,
+)
+from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.psbt.checks import (
+    Lock,
+    Route,
+    Spend,
+    check_foreign_keys,
+    contains_key,
+    holds,
+    lock_of,
+    spent_outputs,
+)
+from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.errors import RefusedInput
+from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher
+from hwilib_cryptnox.psbt.sighash import ANYONECANPAY, DEFINED_TYPES, Sighash, SignatureHasher, type_name
+
+BIP86_REASON = (
+    "its key path (BIP86, tr()) needs a tweaked key, and the card signs with untweaked keys only: "
+    "use wpkh(), rawtr() or a script leaf"
+)
+_SINGLE_MASK = 0x1F
+
+
+class SignatureKind(Enum):
+    """Which signature is wanted."""
+
+    ECDSA = "ECDSA"
+    SCHNORR = "Schnorr"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An input, or a key of it, that is ours and is not signed."""
+
+    index: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"input {self.index}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A signature that is ours to make, if the key at the path is the one that the PSBT names."""
+
+    index: int
+    claim: Claim
+    digest: bytes
+    kind: SignatureKind
+    sighash: int
+    leaf_hash: bytes | None
+    field_key: bytes
+    """Key of the pair that takes the signature."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Collected:
+    """What a PSBT wants of us."""
+
+    fingerprint: bytes
+    claims: tuple[tuple[Claim, ...], ...]
+    """Per input: the keys said to be ours."""
+    output_claims: tuple[tuple[Claim, ...], ...]
+    candidates: tuple[Candidate, ...] = ()
+    done: frozenset[int] = frozenset()
+    """Inputs of ours that are final or carry a valid signature of ours."""
+    skipped: tuple[Skipped, ...] = ()
+    unsigned_claims: tuple[tuple[int, Claim], ...] = ()
+    """Input and key: everything whose key has to be proved before the first signature."""
+    spends: tuple[Spend, ...] = ()
+    locks: tuple[Lock | None, ...] = ()
+    amounts_committed: bool = False
+    """A signature of ours that is there already commits to all amounts (taproot without ANYONECANPAY)."""
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Nothing of ours is left to sign: give back the same PSBT, with neither card nor PIN touched."""
+        return not self.candidates and (bool(self.done) or not self.skipped)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Whose keys `plan` needs, each once: those that sign first."""
+        signing = [candidate.claim.path for candidate in self.candidates]
+        return tuple(dict.fromkeys([*signing, *(claim.path for _, claim in self.unsigned_claims)]))
+
+    @property
+    def change_paths(self) -> tuple[Path, ...]:
+        """Whose keys `plan` can use to prove change, each once."""
+        return tuple(dict.fromkeys([claim.path for claims in self.output_claims for claim in claims]))
+
+    def why_nothing(self) -> str | None:
+        """Why nothing can be signed though something is ours; None where there is something to sign or nothing to
+        do."""
+        return None if self.candidates or self.nothing_to_do else why_nothing(self.skipped)
+
+
+def why_nothing(skipped: Sequence[Skipped]) -> str:
+    """One line for an error message: the reasons, each once."""
+    reasons: dict[str, int] = {}
+    for item in skipped:
+        reasons.setdefault(item.reason, item.index)
+    return "nothing could be signed: " + "; ".join(f"input {index}: {reason}" for reason, index in reasons.items())
+
+
+def collect(psbt: Psbt, fingerprint: bytes, accounts: Mapping[bytes, Path] | None = None) -> Collected:
+    """What of `psbt` is ours, by the 4-byte fingerprint of the card's master key.
+
+    `accounts` maps the fingerprint of an account's extended key to the account's path, for wallets that do not know
+    where their account comes from (Electrum). Raises RefusedInput or PsbtError where something of ours is to be
+    signed and the PSBT contradicts itself anywhere.
+    """
+    if len(fingerprint) != 4:
+        raise UsageError("a fingerprint has 4 bytes")
+    matcher = Matcher(fingerprint, accounts or {})
+    claims = tuple(
+        [
+            tuple(matcher.claims(fields.pairs.items(), f.IN_BIP32_DERIVATION, f.IN_TAP_BIP32_DERIVATION))
+            for fields in psbt.inputs
+        ]
+    )
+    output_claims = tuple(
+        [
+            tuple(matcher.claims(fields.pairs.items(), f.OUT_BIP32_DERIVATION, f.OUT_TAP_BIP32_DERIVATION))
+            for fields in psbt.outputs
+        ]
+    )
+    final = frozenset(index for index, mine in enumerate(claims) if mine and psbt.inputs[index].is_final)
+    if not any(mine for index, mine in enumerate(claims) if index not in final):
+        return Collected(fingerprint, claims, output_claims, done=final)
+    return _Collector(psbt, fingerprint, claims, output_claims, final).run()
+
+
+class _Collector:
+    """One run over a PSBT in which something of ours is not final."""
+
+    def __init__(
+        self,
+        psbt: Psbt,
+        fingerprint: bytes,
+        claims: tuple[tuple[Claim, ...], ...],
+        output_claims: tuple[tuple[Claim, ...], ...],
+        final: frozenset[int],
+    ) -> None:
+        self.psbt, self.fingerprint, self.claims, self.output_claims = psbt, fingerprint, claims, output_claims
+        self.spends = spent_outputs(psbt)
+        self.all_known = all(spend.output is not None for spend in self.spends)
+        self.hasher = SignatureHasher(psbt.tx, [spend.output for spend in self.spends])
+        self.candidates: list[Candidate] = []
+        self.skipped: list[Skipped] = []
+        self.unsigned: list[tuple[int, Claim]] = []
+        self.done = set(final)
+        self.amounts_committed = False
+        self.known_points: set[bytes] = set()
+
+    def run(self) -> Collected:
+        locks = []
+        for index, (fields, spend, mine) in enumerate(zip(self.psbt.inputs, self.spends, self.claims, strict=True)):
+            lock = None if spend.output is None else lock_of(index, fields, spend.output[1])
+            locks.append(lock)
+            own = {claim.public_key for claim in mine}
+            foreign = [key[1:] for key in fields.pairs if key[0] in _POINT_FIELDS and key[1:] not in own]
+            if foreign:
+                check_foreign_keys(index, foreign, self.known_points)
+            if mine and not fields.is_final:
+                self._input(index, fields, lock, mine)
+        return Collected(
+            fingerprint=self.fingerprint,
+            claims=self.claims,
+            output_claims=self.output_claims,
+            candidates=tuple(self.candidates),
+            done=frozenset(self.done),
+            skipped=tuple(self.skipped),
+            unsigned_claims=tuple(self.unsigned),
+            spends=self.spends,
+            locks=tuple(locks),
+            amounts_committed=self.amounts_committed,
+        )
+
+    def _input(self, index: int, fields: InputMap, lock: Lock | None, mine: tuple[Claim, ...]) -> None:
+        if lock is None:
+            self.unsigned += [(index, claim) for claim in mine]
+            self.skipped.append(Skipped(index, "the PSBT does not say what it spends (no UTXO)"))
+            return
+        sighash = self._sighash(index, fields, lock)
+        for claim in mine:
+            before = len(self.candidates)
+            try:
+                problem, left = self._claim(index, fields, lock, claim, sighash)
+            except RefusedInput as refusal:
+                if not claim.by_account:
+                    raise
+                del self.candidates[before:]
+                problem, left = f"{refusal.reason} (its key was matched by the account's fingerprint alone)", False
+            if problem is not None:
+                self.skipped.append(Skipped(index, problem))
+            if left or problem is not None:
+                self.unsigned.append((index, claim))
+
+    def _sighash(self, index: int, fields: InputMap, lock: Lock) -> int:
+        """The sighash type asked for; refuses what can never be signed."""
+        taproot = lock.route is Route.TAPROOT
+        value = fields.pairs.get(b"\x03")
+        if value is None:
+            return Sighash.DEFAULT if taproot else Sighash.ALL
+        sighash = int.from_bytes(value, "little")
+        if sighash not in DEFINED_TYPES or (sighash == Sighash.DEFAULT and not taproot):
+            raise RefusedInput(index, f"sighash type 0x{sighash:02x} is not defined")
+        if sighash & _SINGLE_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
+            raise RefusedInput(index, "sighash type SINGLE, but there is no output of that number")
+        return sighash
+
+    def _claim(self, index: int, fields: InputMap, lock: Lock, claim: Claim, sighash: int) -> tuple[str | None, bool]:
+        """Adds what can be signed with a key. Returns the reason where something cannot, and whether something was
+        added."""
+        if len(claim.path) > MAX_CARD_DEPTH:
+            return f"{claim.path} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
+        if claim.is_taproot:
+            return self._taproot_claim(index, fields, lock, claim, sighash)
+        if lock.route is Route.TAPROOT:
+            return "a taproot output with a derivation for ECDSA", False
+        known = lock.key_hash is not None or lock.facts is not None
+        if known and not contains_key(lock, claim.public_key):
+            raise RefusedInput(index, f"its script does not contain the key that is said to be ours at {claim.path}")
+        if lock.problem is not None:
+            return lock.problem, False
+        if len(claim.public_key) != 33:
+            return "its key is not compressed; the card's keys are", False
+        if lock.route is Route.LEGACY and not self.spends[index].proved:
+            return "it is not segwit and its previous transaction (non_witness_utxo) is missing", False
+        digest = self._ecdsa_digest(index, lock, sighash)
+        field_key = b"\x02" + claim.public_key
+        candidate = Candidate(index, claim, digest, SignatureKind.ECDSA, sighash, None, field_key)
+        return None, self._add(candidate, fields, lock)
+
+    def _ecdsa_digest(self, index: int, lock: Lock, sighash: int) -> bytes:
+        if lock.route is Route.LEGACY:
+            return self.hasher.legacy(index, lock.script, sighash)
+        output = self.spends[index].output
+        return self.hasher.segwit_v0(index, lock.script, output[0] if output else 0, sighash)
+
+    def _taproot_claim(
+        self, index: int, fields: InputMap, lock: Lock, claim: Claim, sighash: int
+    ) -> tuple[str | None, bool]:
+        targets: list[bytes | None] = []
+        problem = None
+        for leaf_hash in sorted(claim.leaf_hashes):
+            leaf = lock.leaves.get(leaf_hash)
+            if leaf is None:
+                problem = "a leaf script of its key is missing"
+            elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
+                raise RefusedInput(
+                    index, f"its leaf script does not contain the key that is said to be ours at {claim.path}"
+                )
+            elif leaf.problem is not None:
+                problem = leaf.problem
+            else:
+                targets.append(leaf_hash)
+        if claim.public_key == lock.script:
+            targets.insert(0, None)
+        if not targets:
+            return problem or self._untweakable(index, fields, lock, claim), False
+        if not self.all_known:
+            return "a taproot signature commits to all inputs, and the PSBT does not say what each spends", False
+        left = False
+        for target in targets:
+            digest = self.hasher.taproot(index, sighash, leaf_hash=target)
+            field_key = b"\x13" if target is None else b"\x14" + claim.public_key + target
+            candidate = Candidate(index, claim, digest, SignatureKind.SCHNORR, sighash, target, field_key)
+            left = self._add(candidate, fields, lock) or left
+        return problem, left
+
+    def _untweakable(self, index: int, fields: InputMap, lock: Lock, claim: Claim) -> str:
+        """Why a taproot key that is neither the output key nor in a leaf of its derivation cannot sign; a key that
+        the output cannot contain is refused."""
+        key = claim.public_key
+        for leaf in lock.leaves.values():
+            if leaf.facts is not None and holds(leaf.facts, key):
+                return "the leaf with our key does not stand in the key's derivation"
+        participants = [value for _, value in fields.keyed(f.IN_MUSIG2_PARTICIPANTS)]
+        if participants:
+            return "its key is part of a MuSig2 key, which the card cannot sign for"
+        internal = fields.get(f.IN_TAP_INTERNAL_KEY)
+        controls = [control[1:33] for control, _ in fields.keyed(f.IN_TAP_LEAF_SCRIPT)]
+        internals = {internal, *controls} if internal is not None else set(controls)
+        if key in internals:
+            return BIP86_REASON
+        if internals:
+            raise RefusedInput(index, f"its output does not contain the key that is said to be ours at {claim.path}")
+        try:
+            if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == lock.script:
+                return BIP86_REASON
+        except InvalidPublicKeyError as error:
+            raise RefusedInput(index, "the key that is said to be ours is no point") from error
+        return "its output is not the key that is said to be ours, and nothing says how it contains it"
+
+    def _add(self, candidate: Candidate, fields: InputMap, lock: Lock) -> bool:
+        """Notes what is to be signed, unless our valid signature is there already."""
+        existing = fields.pairs.get(candidate.field_key)
+        if existing is None:
+            self.candidates.append(candidate)
+            return True
+        self._check_existing(candidate, existing, fields, lock)
+        self.done.add(candidate.index)
+        return False
+
+    def _check_existing(self, candidate: Candidate, existing: bytes, fields: InputMap, lock: Lock) -> None:
+        """Refuses a signature of ours that is not valid: left there it would spoil the input, and it is not ours to
+        delete."""
+        index, digest = candidate.index, candidate.digest
+        if candidate.kind is SignatureKind.ECDSA:
+            signature, sighash = existing[:-1], existing[-1]
+        else:
+            signature, sighash = existing[:64], existing[64] if len(existing) > 64 else 0
+            if len(existing) > 64 and sighash == Sighash.DEFAULT:
+                raise RefusedInput(index, "its signature of ours carries sighash type 0")
+        if sighash not in DEFINED_TYPES or (fields.pairs.get(b"\x03") is not None and sighash != candidate.sighash):
+            raise RefusedInput(index, f"its signature of ours has sighash type 0x{sighash:02x}")
+        if sighash & _SINGLE_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
+            raise RefusedInput(index, "its signature of ours has type SINGLE, but there is no output of that number")
+        if candidate.kind is SignatureKind.ECDSA:
+            if sighash != candidate.sighash:
+                digest = self._ecdsa_digest(index, lock, sighash)
+            try:
+                valid = verify_ecdsa(candidate.claim.public_key, digest, signature)
+            except (InvalidSignatureError, InvalidPublicKeyError):
+                valid = False
+        else:
+            if sighash != candidate.sighash:
+                digest = self.hasher.taproot(index, sighash, leaf_hash=candidate.leaf_hash)
+            valid = verify_schnorr(candidate.claim.public_key, digest, signature)
+            self.amounts_committed = self.amounts_committed or (valid and not sighash & ANYONECANPAY)
+        if not valid:
+            raise RefusedInput(index, f"its signature of ours ({type_name(sighash)}) is not valid")
+
+
+_POINT_FIELDS = frozenset((f.IN_PARTIAL_SIG, f.IN_BIP32_DERIVATION))

@@ -1,0 +1,84 @@
+"""Which keys of a PSBT say that they are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cryptnox_core.bip32 import Path
+from hwilib_cryptnox.psbt.codec import Pair
+from hwilib_cryptnox.psbt.fields import split_tap_derivation
+
+MAX_CARD_DEPTH = 8
+"""Levels that the card derives."""
+_MAX_SUFFIX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that the PSBT says to be ours."""
+
+    public_key: bytes
+    """33 or 65 bytes; 32 (x only) in taproot fields."""
+    path: Path
+    leaf_hashes: frozenset[bytes] = frozenset()
+    by_account: bool = False
+    """Found by an account's fingerprint, as Electrum writes origins that it does not know: may be a coincidence."""
+
+    @property
+    def is_taproot(self) -> bool:
+        """Whether it stands in a taproot field."""
+        return len(self.public_key) == 32
+
+
+class Matcher:
+    """Finds our claims. `accounts`: path of each account by the fingerprint of its extended key."""
+
+    __slots__ = ("_accounts", "_fingerprint", "_paths")
+
+    def __init__(self, fingerprint: bytes, accounts: Mapping[bytes, Path]) -> None:
+        self._fingerprint = fingerprint
+        self._accounts = accounts
+        self._paths: dict[bytes, tuple[Path, bool] | None] = {}
+
+    def claim(self, key: bytes, value: bytes) -> Claim | None:
+        """The claim of a derivation field (key data and value), or None where it is not ours."""
+        ours = self._origin(value)
+        return None if ours is None else Claim(key, ours[0], by_account=ours[1])
+
+    def tap_claim(self, key: bytes, value: bytes) -> Claim | None:
+        """The same of a taproot derivation field."""
+        leaf_hashes, origin = split_tap_derivation(value)
+        ours = self._origin(origin)
+        return None if ours is None else Claim(key, ours[0], leaf_hashes, ours[1])
+
+    def claims(self, pairs: Iterable[Pair], field: int, tap_field: int) -> list[Claim]:
+        """All claims of a map (keys with their type)."""
+        found = []
+        for key, value in pairs:
+            if key[0] == field:
+                claim = self.claim(key[1:], value)
+            elif key[0] == tap_field:
+                claim = self.tap_claim(key[1:], value)
+            else:
+                continue
+            if claim is not None:
+                found.append(claim)
+        return found
+
+    def _origin(self, value: bytes) -> tuple[Path, bool] | None:
+        try:
+            return self._paths[value]
+        except KeyError:
+            found = self._paths[value] = self._match(value)
+            return found
+
+    def _match(self, value: bytes) -> tuple[Path, bool] | None:
+        mark = value[:4]
+        if mark == self._fingerprint:
+            return Path.from_bytes(value[4:], "little"), False
+        account = self._accounts.get(mark)
+        if account is None:
+            return None
+        suffix = Path.from_bytes(value[4:], "little")
+        return (account.extend(suffix), True) if suffix.is_unhardened and 0 < len(suffix) <= _MAX_SUFFIX else None
