@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 from collections.abc import Sequence
 
 import bdkpython as bdk
 import pbk
+from coincurve import PublicKey
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
@@ -44,6 +46,16 @@ def verify(raw: bytes, funding: Sequence[bytes]) -> None:
     flags = pbk.ScriptVerificationFlags.ALL
     for index, (script, out) in enumerate(zip(scripts, spent, strict=True)):
         assert script.verify(out.value, transaction, data, index, flags), f"input {index} is not valid"
+
+
+def message_key(signature: str, message: str) -> bytes:
+    """The compressed key that made a signature in the format of Bitcoin's signed messages (base64, 65 bytes)."""
+    raw, text = base64.b64decode(signature), message.encode()
+    assert len(text) < 0xFD
+    signed = b"\x18Bitcoin Signed Message:\n" + bytes((len(text),)) + text
+    digest = hashlib.sha256(hashlib.sha256(signed).digest()).digest()
+    recovery = bytes(((raw[0] - 27) & 3,))
+    return PublicKey.from_signature_and_message(raw[1:] + recovery, digest, hasher=None).format()
 
 
 class PaperWallet:

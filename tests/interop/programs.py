@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,14 +48,20 @@ def environment(name: str, *requirements: str) -> Path:
     return python
 
 
-def borrowed_environment(folder: Path) -> Path:
-    """The Python of a throw-away environment that sees all of this one's packages, but has a folder of its own for
+def borrowed_environment(folder: Path, parent: Path = Path(sys.executable)) -> Path:
+    """The Python of a throw-away environment that sees all packages of `parent`'s, but has a folder of its own for
     files that change how Python starts."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=TIME_LIMIT)
-    packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-    parent = sysconfig.get_path("purelib")
-    Path(packages, "000-parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n")
-    return folder / "bin" / "python"
+    subprocess.run([str(parent), "-m", "venv", "--without-pip", str(folder)], check=True, timeout=TIME_LIMIT)
+    python = folder / "bin" / "python"
+    theirs, ours = (_packages(interpreter) for interpreter in (parent, python))
+    (ours / "000-parent.pth").write_text(f"import site; site.addsitedir({str(theirs)!r})\n")
+    return python
+
+
+def _packages(python: Path) -> Path:
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    run = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True, timeout=TIME_LIMIT)
+    return Path(run.stdout.strip())
 
 
 def run_hwi(
@@ -74,6 +79,7 @@ def run_hwi(
         text=True,
         timeout=TIME_LIMIT,
         env={**os.environ, **(environ or {})},
+        start_new_session=True,  # no terminal: what asks for a password reads stdin
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("\n") == 1, run.stdout + run.stderr

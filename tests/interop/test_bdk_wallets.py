@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path as Folder
 from typing import Any
 
 import pytest
@@ -33,17 +34,17 @@ RECIPIENT = bytes.fromhex("0014" + "51" * 20)
 SINGLE_SIG = [script for script in ScriptType if not script.is_multisig]
 
 
-def hwi(card: EmulatorProcess, *command: str) -> Any:
+def hwi(card: EmulatorProcess, *command: str, home: Folder) -> Any:
     options = ["--device-type", "cryptnox", "--device-path", card.path, "--chain", "regtest", "--stdinpass"]
-    answer = run_hwi([*options, *command], stdin=f"{PIN}\n")
+    answer = run_hwi([*options, *command], stdin=f"{PIN}\n", environ={"XDG_STATE_HOME": str(home)})
     assert isinstance(answer, dict) and "error" not in answer, answer
     return answer
 
 
-def read_keys(card: EmulatorProcess, fingerprint: str) -> KeySet:
+def read_keys(card: EmulatorProcess, fingerprint: str, home: Folder) -> KeySet:
     """All accounts, as a wallet program would read them: by HWI's getxpub."""
     keys = {
-        path: ExtendedPublicKey.from_string(hwi(card, "getxpub", str(path))["xpub"])
+        path: ExtendedPublicKey.from_string(hwi(card, "getxpub", str(path), home=home)["xpub"])
         for path in account_paths(Network.TEST)
     }
     return KeySet(bytes.fromhex(fingerprint), keys, Network.TEST)
@@ -62,8 +63,8 @@ def other_card() -> Iterator[EmulatorProcess]:
 
 
 @pytest.fixture(scope="module")
-def keys(card: EmulatorProcess) -> KeySet:
-    return read_keys(card, FINGERPRINT)
+def keys(card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> KeySet:
+    return read_keys(card, FINGERPRINT, tmp_path_factory.mktemp("state"))
 
 
 def live_through(wallet: PaperWallet, *cards: EmulatorProcess) -> None:
@@ -81,8 +82,8 @@ def live_through(wallet: PaperWallet, *cards: EmulatorProcess) -> None:
 
 
 @pytest.mark.parametrize("index", range(3), ids=["pkh", "sh-wpkh", "wpkh"])
-def test_getdescriptors(card: EmulatorProcess, index: int) -> None:
-    answer = hwi(card, "getdescriptors")
+def test_getdescriptors(card: EmulatorProcess, index: int, tmp_path: Folder) -> None:
+    answer = hwi(card, "getdescriptors", home=tmp_path)
     assert len(answer["receive"]) == len(answer["internal"]) == 3
     live_through(PaperWallet(answer["receive"][index], answer["internal"][index]), card)
 
@@ -118,10 +119,12 @@ def test_electrum_wallet_file(card: EmulatorProcess, keys: KeySet) -> None:
 
 
 @pytest.mark.parametrize("script", [ScriptType.P2WSH, ScriptType.P2SH_P2WSH])
-def test_two_cards_cosign(card: EmulatorProcess, other_card: EmulatorProcess, keys: KeySet, script: ScriptType) -> None:
+def test_two_cards_cosign(
+    card: EmulatorProcess, other_card: EmulatorProcess, keys: KeySet, script: ScriptType, tmp_path: Folder
+) -> None:
     """Each card signs its part; the second finds the first's signature in place."""
     (other,) = (entry for entry in run_enumerate(other_card) if entry["path"] == other_card.path)
-    theirs = read_keys(other_card, other["fingerprint"])
+    theirs = read_keys(other_card, other["fingerprint"], tmp_path)
     path = Path.parse(f"m/48h/1h/0h/{2 if script is ScriptType.P2WSH else 1}h")
     line, network = parse_key_line(key_line(theirs, path))
     assert network is Network.TEST

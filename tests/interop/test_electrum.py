@@ -1,4 +1,4 @@
-"""Electrum (Debian's package, offline): the exported wallet makes an unsigned PSBT, the card signs, Electrum loads it."""
+"""Electrum (Debian's package, offline): the exported wallet makes an unsigned PSBT, we sign, Electrum reads it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Specter Desktop, headless in an environment of its own, with the extension: its JSON-RPC against the emulated card."""
+"""Specter Desktop, headless in an environment of its own, with the extension: JSON-RPC against the emulated card."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import socket
@@ -16,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coincurve import PublicKey
 from embit import bip32, bip39
 from embit.script import p2wpkh
 
 from hwilib_cryptnox.export import Network, ScriptType, account_path
-from tests.interop.paper import PaperWallet
+from tests.interop.paper import PaperWallet, message_key
 from tests.interop.programs import FINGERPRINT, MNEMONIC, PIN, environment
 from tests.support.emulator import EmulatorProcess
 
@@ -47,6 +44,9 @@ class Specter:
             "SPECTER_CONFIG": "hwilib_cryptnox.specter.SpecterConfig",
             "CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"),
             "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd"),
         }
         self._log = (folder / "specter.log").open("w")
         self._process = subprocess.Popen(
@@ -170,13 +170,9 @@ def test_sign_tx(specter: Specter, script: str) -> None:
 
 def test_sign_message(specter: Specter) -> None:
     path, message = "m/84h/1h/0h/0/7", "Signed through Specter"
-    signature = base64.b64decode(specter.result("sign_message", message=message, derivation_path=path, passphrase=PIN))
+    signature = specter.result("sign_message", message=message, derivation_path=path, passphrase=PIN)
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
-    text = b"\x18Bitcoin Signed Message:\n" + bytes([len(message)]) + message.encode()
-    recovery = bytes([(signature[0] - 27) & 3])
-    digest = hashlib.sha256(hashlib.sha256(text).digest()).digest()
-    key = PublicKey.from_signature_and_message(signature[1:] + recovery, digest, hasher=None)
-    assert key.format() == root.derive(path).to_public().key.sec()
+    assert message_key(signature, message) == root.derive(path).to_public().key.sec()
 
 
 def test_no_screen(specter: Specter) -> None:
