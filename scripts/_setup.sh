@@ -25,14 +25,16 @@ die() {
     exit 1
 }
 
-# Runs a command as root: directly, or by sudo when that works (asking for a password only at a terminal).
+# Whether commands can be run as root: directly, or by sudo (which may ask for a password only at a terminal).
+have_root() {
+    [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
-        sudo "$@"
     else
-        return 127
+        sudo "$@"
     fi
 }
 
@@ -42,12 +44,16 @@ install_packages() {
         say "no apt-get here; wanted (Debian's names): $*"
         return 1
     fi
+    if ! have_root; then
+        say "not root, and no sudo. As root, run: apt-get install $*"
+        return 1
+    fi
     say "installing with apt-get: $*"
     if as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >/dev/null; then
         return 0
     fi
-    say "not installed. As root, run: apt-get install $*"
+    say "apt-get could not install them; its message stands above. Wanted: $*"
     return 1
 }
 
