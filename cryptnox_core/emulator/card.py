@@ -1,0 +1,198 @@
+"""The emulated card: which command is answered where, and how.
+
+Commands in the clear are dispatched at once; everything else is unwrapped first. Choices where PROTOCOL.md leaves
+one: before SELECT, and after INIT or RESET, everything but SELECT answers 6985; a command that belongs into the
+channel but is too short to have come through one answers 6985 and leaves the channel alone; any command between
+OPEN SECURE CHANNEL and MUTUALLY AUTHENTICATE ends the handshake; an answer that a short frame cannot carry is 6700.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from cryptnox_core.emulator import auth, data, seeds, setup, signing, user_keys
+from cryptnox_core.emulator.channel import MIN_WRAPPED, Channel
+from cryptnox_core.emulator.context import Context, Counters
+from cryptnox_core.emulator.curves import Random
+from cryptnox_core.emulator.frame import Command, parse
+from cryptnox_core.emulator.memory import Memory
+from cryptnox_core.emulator.readings import Reading
+from cryptnox_core.emulator.refusal import Refusal, require
+from cryptnox_core.wire import BLOCK, CARD_TYPE_NFT, CHALLENGE_LENGTH, USER_DATA_PAGE, Cla, Ins, KeyUse, Sw
+
+Handler = Callable[[Context, Command, bytes], bytes]
+ClearHandler = Callable[[Context, Command], bytes]
+
+_CLEAR: dict[int, ClearHandler] = {
+    Ins.GET_CARD_PUBLIC_KEY: setup.card_public_key,
+    Ins.GET_MANUFACTURER_CERTIFICATE: setup.manufacturer_certificate,
+    Ins.GET_CARD_CERTIFICATE: setup.card_certificate,
+    Ins.INIT: setup.init,
+    Ins.OPEN_SECURE_CHANNEL: setup.open_channel,
+}
+_SECURE: dict[int, Handler] = {
+    Ins.VERIFY_PIN: auth.verify_pin,
+    Ins.CHANGE_SECRET: auth.change_secret,
+    Ins.UNBLOCK_PIN: auth.unblock_pin,
+    Ins.CHANGE_PAIRING_KEY: auth.change_pairing_key,
+    Ins.SET_PIN_AUTH: auth.set_pin_auth,
+    Ins.RESET: auth.reset,
+    Ins.LOAD_KEY: seeds.load_key,
+    Ins.GENERATE_KEY: seeds.generate_key,
+    Ins.GENERATE_SEED_WRAP_KEY: seeds.generate_wrap_key,
+    Ins.DERIVE_KEY: signing.derive_key,
+    Ins.GET_PUBLIC_KEY: signing.get_public_key,
+    Ins.SET_PUB_EXPORT: signing.set_pub_export,
+    Ins.SET_PINLESS_PATH: signing.set_pinless_path,
+    Ins.SIGN: signing.sign,
+    Ins.SIGN_PUBLIC: signing.sign_public,
+    Ins.DECRYPT: signing.decrypt,
+    Ins.ADD_USER_KEY: user_keys.add_user_key,
+    Ins.CHECK_USER_KEY: user_keys.check_user_key,
+    Ins.DELETE_USER_KEY: user_keys.delete_user_key,
+    Ins.READ_DATA: data.read_data,
+    Ins.WRITE_DATA: data.write_data,
+    Ins.GET_HISTORY: data.get_history,
+    Ins.GENERATE_RANDOM: data.generate_random,
+}
+_NOT_ON_NFT = frozenset(
+    {
+        Ins.DERIVE_KEY,
+        Ins.GENERATE_RANDOM,
+        Ins.SET_PIN_AUTH,
+        Ins.SET_PINLESS_PATH,
+        Ins.ADD_USER_KEY,
+        Ins.CHECK_USER_KEY,
+        Ins.DELETE_USER_KEY,
+    }
+)
+_SIGNATURE_CHECK_P1 = 0x01
+_MAX_FRAME = USER_DATA_PAGE + 4 * BLOCK
+"""Longest data of a command that the card can take; anything longer breaks the channel."""
+_MAX_SHORT_ANSWER = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response: data, outer status word, and the status word inside the channel where there is one."""
+
+    data: bytes = field(repr=False)
+    sw: int
+    inner: int | None = None
+
+    @property
+    def raw(self) -> bytes:
+        return self.data + self.sw.to_bytes(2, "big")
+
+
+class Card:
+    """One card, powered up. Not for several threads at once."""
+
+    def __init__(self, memory: Memory, readings: Iterable[Reading] = (), random: Random = secrets.token_bytes) -> None:
+        self._ctx = Context(memory, frozenset(readings), random)
+
+    @property
+    def memory(self) -> Memory:
+        """The persistent memory; a RESET replaces the object."""
+        return self._ctx.memory
+
+    @property
+    def counters(self) -> Counters:
+        return self._ctx.counters
+
+    def power_up(self) -> None:
+        """Power cycle or reset: channel, selection, authentication and the tries of the session start anew."""
+        self._ctx.power_up()
+
+    def process(self, raw: bytes, *, torn: bool = False) -> Answer:
+        """Answer one APDU. ``torn``: the power fails meanwhile; only RESET is left half done by it."""
+        self._ctx.torn = torn
+        try:
+            command = parse(raw)
+            return self._dispatch(command)
+        except Refusal as refusal:
+            if refusal.aborts and self._ctx.power.selection is not None:
+                self._ctx.power.selection.channel = None
+                auth.set_auth(self._ctx, auth.Auth.NONE)
+            return Answer(b"", refusal.sw)
+
+    def _dispatch(self, command: Command) -> Answer:
+        ctx = self._ctx
+        is_select = command.ins == Ins.SELECT
+        require(command.cla == (Cla.ISO if is_select else Cla.APPLET), Sw.CLA_NOT_SUPPORTED)
+        channel = ctx.power.selection.channel if ctx.power.selection else None
+        locked = ctx.reads(Reading.SOFTLOCK_6985) and auth.soft_locked(ctx)
+        if locked and (channel is None or is_select):
+            raise Refusal(Sw.CONDITIONS)
+        if is_select:
+            return Answer(setup.select(ctx, command), Sw.OK)
+        selection = ctx.selection
+        if channel is not None and not channel.confirmed:
+            selection.channel = None
+            if command.ins == Ins.MUTUALLY_AUTHENTICATE:
+                return self._confirm(channel, command)
+            channel = None
+        if self._is_clear(command):
+            require(not locked, Sw.CONDITIONS)
+            return Answer(self._clear(command), Sw.OK)
+        known = command.ins in _SECURE or command.ins in (Ins.MUTUALLY_AUTHENTICATE, Ins.GET_CARD_CERTIFICATE)
+        if channel is None or len(command.data) < MIN_WRAPPED:
+            raise Refusal(Sw.CONDITIONS if known else Sw.INS_NOT_SUPPORTED)
+        return self._secure(channel, command, locked=locked)
+
+    @staticmethod
+    def _is_clear(command: Command) -> bool:
+        """Whether the command is one in the clear; two may come either way, and their length tells."""
+        if command.ins == Ins.GET_CARD_CERTIFICATE:
+            return command.p1 != _SIGNATURE_CHECK_P1
+        if command.ins == Ins.GET_PUBLIC_KEY:
+            return len(command.data) < MIN_WRAPPED
+        if command.ins == Ins.SIGN and command.p1 == KeyUse.PINLESS:
+            return len(command.data) <= MIN_WRAPPED
+        return command.ins in _CLEAR
+
+    def _clear(self, command: Command) -> bytes:
+        if command.ins == Ins.GET_PUBLIC_KEY:
+            return signing.get_public_key_clear(self._ctx, command)
+        if command.ins == Ins.SIGN:
+            return signing.sign_pinless(self._ctx, command, command.data)
+        return _CLEAR[command.ins](self._ctx, command)
+
+    def _confirm(self, channel: Channel, command: Command) -> Answer:
+        """MUTUALLY AUTHENTICATE: the channel is back only when the client's random number came through it."""
+        plain = channel.unwrap(command, by_value=self._ctx.reads(Reading.MAC_LEN_VALUE))
+        if len(plain) != CHALLENGE_LENGTH or command.p1 or command.p2:
+            raise Refusal(Sw.SECURITY_STATUS, aborts=True)
+        channel.confirmed = True
+        self._ctx.selection.channel = channel
+        answer = self._ctx.random(CHALLENGE_LENGTH) + Sw.OK.to_bytes(2, "big")
+        return Answer(channel.wrap(answer), Sw.OK, Sw.OK)
+
+    def _secure(self, channel: Channel, command: Command, *, locked: bool) -> Answer:
+        ctx = self._ctx
+        if len(command.data) > _MAX_FRAME:
+            raise Refusal(Sw.SECURITY_STATUS, aborts=True)
+        plain = channel.unwrap(command, by_value=ctx.reads(Reading.MAC_LEN_VALUE))
+        body, sw = b"", int(Sw.OK)
+        try:
+            require(not locked, Sw.CONDITIONS)
+            body = self._handler(command)(ctx, command, plain)
+            wrapped = 2 * BLOCK + (len(body) + 2) // BLOCK * BLOCK
+            require(command.extended or wrapped <= _MAX_SHORT_ANSWER, Sw.WRONG_LENGTH)
+        except Refusal as refusal:
+            body, sw = b"", refusal.sw
+        if ctx.reads(Reading.OUTER_SW) and sw in (Sw.WRONG_LENGTH, Sw.INS_NOT_SUPPORTED):
+            raise Refusal(sw, aborts=True)
+        return Answer(channel.wrap(body + sw.to_bytes(2, "big")), Sw.OK, sw)
+
+    def _handler(self, command: Command) -> Handler:
+        is_nft = self._ctx.memory.card_type == CARD_TYPE_NFT
+        if command.ins == Ins.GET_CARD_CERTIFICATE and is_nft:
+            return data.signature_check
+        if command.ins == Ins.MUTUALLY_AUTHENTICATE:
+            raise Refusal(Sw.CONDITIONS)
+        if command.ins not in _SECURE or (is_nft and command.ins in _NOT_ON_NFT):
+            raise Refusal(Sw.INS_NOT_SUPPORTED)
+        return _SECURE[command.ins]

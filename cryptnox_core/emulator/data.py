@@ -1,0 +1,121 @@
+"""READ DATA, WRITE DATA, GET HISTORY, random numbers, and the NFT card's SIGNATURE CHECK (PROTOCOL.md 4)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptnox_core.emulator import curves
+from cryptnox_core.emulator.auth import require_auth
+from cryptnox_core.emulator.context import Context
+from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.readings import Reading
+from cryptnox_core.emulator.refusal import Refusal, require
+from cryptnox_core.wire import (
+    CARD_TYPE_NFT,
+    CUSTOM_BYTES,
+    DIGEST_LENGTH,
+    HISTORY_LENGTH,
+    RANDOM_MAX,
+    RANDOM_MIN,
+    RANDOM_MULTIPLE,
+    SIGNATURE_CHECK_MESSAGE,
+    SIGNATURE_CHECK_NONCE,
+    SIGNATURE_CHECK_TAG,
+    USER_DATA_PAGE,
+    USER_DATA_PAGES,
+    Curve,
+    UserKeySlot,
+)
+from cryptnox_core.wire import Sw as Status
+
+_CUSTOM = 1
+"""P1 of WRITE DATA for the custom bytes."""
+
+
+def read_data(ctx: Context, command: Command, data: bytes) -> bytes:
+    """FA: card info, a user key, or a page. One zero byte as request data is borne."""
+    require(data in (b"", b"\0"), Status.WRONG_LENGTH)
+    if command.p1 == 0 and command.p2 == 0:
+        memory = ctx.memory
+        return (
+            bytes([memory.key_source, len(memory.name)])
+            + memory.name
+            + bytes([len(memory.email)])
+            + memory.email
+            + memory.counter.to_bytes(4, "big")
+        )
+    if ctx.memory.card_type == CARD_TYPE_NFT and command.p1 == _CUSTOM:
+        page = command.p2  # the vendor's SDK reads an NFT card's pages so, from 0
+    elif command.p1 == 0:
+        page = command.p2 - 1
+    else:
+        require(command.p2 == 0 and command.p1 in tuple(UserKeySlot), Status.WRONG_PARAMETERS)
+        require_auth(ctx)
+        key = ctx.memory.user_keys.get(UserKeySlot(command.p1))
+        if key is None:
+            raise Refusal(Status.REFERENCED_DATA_NOT_FOUND)
+        return key.text + key.key
+    require(page < USER_DATA_PAGES, Status.WRONG_PARAMETERS)
+    require_auth(ctx)
+    content = ctx.memory.user_data[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]
+    require(bool(content) or not ctx.reads(Reading.PAGE_6B00), Status.WRONG_PARAMETERS)
+    return content
+
+
+def write_data(ctx: Context, command: Command, data: bytes) -> bytes:
+    """FC: a page, only behind full ones, which ends the user data; or the custom bytes.
+
+    On an NFT card P1 = 1 is a page as well, as the vendor's SDK sends it; 16 bytes for page 0 are the custom bytes.
+    """
+    require(command.p1 in (0, _CUSTOM) and command.p2 < USER_DATA_PAGES, Status.WRONG_P1P2)
+    require_auth(ctx)
+    is_custom = command.p1 == _CUSTOM
+    if is_custom and ctx.memory.card_type == CARD_TYPE_NFT:
+        is_custom = command.p2 == 0 and len(data) == CUSTOM_BYTES
+    if is_custom:
+        require(command.p2 == 0, Status.WRONG_P1P2)
+        if ctx.reads(Reading.SELECT_V2):
+            data = _without_select_tail(data)
+        require(len(data) == CUSTOM_BYTES, Status.WRONG_LENGTH)
+        ctx.memory.custom = data
+        return b""
+    require(0 < len(data) <= USER_DATA_PAGE, Status.WRONG_LENGTH)
+    start = command.p2 * USER_DATA_PAGE
+    require(len(ctx.memory.user_data) >= start, Status.CONDITIONS)
+    ctx.memory.user_data = ctx.memory.user_data[:start] + data
+    return b""
+
+
+def _without_select_tail(data: bytes) -> bytes:
+    """The vendor's SDK writes back all that SELECT answered behind the flags."""
+    return data[:CUSTOM_BYTES] if len(data) == CUSTOM_BYTES + 4 else data
+
+
+def get_history(ctx: Context, command: Command, data: bytes) -> bytes:
+    """FB: counter and hash, newest first; an unused slot is all zero."""
+    require(command.p1 < HISTORY_LENGTH and command.p2 == 0, Status.WRONG_P1P2)
+    require(not data, Status.WRONG_LENGTH)
+    require_auth(ctx)
+    if command.p1 >= len(ctx.memory.history):
+        return bytes(4 + DIGEST_LENGTH)
+    counter, digest = ctx.memory.history[command.p1]
+    return counter.to_bytes(4, "big") + digest
+
+
+def generate_random(ctx: Context, command: Command, data: bytes) -> bytes:
+    """D3: P1 bytes, 16 to 64, a multiple of 4."""
+    size = command.p1
+    fits = RANDOM_MIN <= size <= RANDOM_MAX and size % RANDOM_MULTIPLE == 0
+    require(fits and command.p2 == 0, Status.WRONG_P1P2)
+    require(not data, Status.WRONG_LENGTH)
+    return ctx.random(size)
+
+
+def signature_check(ctx: Context, command: Command, data: bytes) -> bytes:
+    """F8 01 on an NFT card: a message `CR`, nonce, 17 random bytes and a zero byte, with the key's signature; not counted."""
+    require(command.p2 == 0, Status.WRONG_P1P2)
+    require(len(data) == SIGNATURE_CHECK_NONCE, Status.DATA_INVALID)
+    node = ctx.cursor(Curve.K1).current
+    filler = SIGNATURE_CHECK_MESSAGE - len(SIGNATURE_CHECK_TAG) - SIGNATURE_CHECK_NONCE - 1
+    message = SIGNATURE_CHECK_TAG + data + ctx.random(filler) + b"\0"
+    return message + curves.ecdsa(Curve.K1, node.key, hashlib.sha256(message).digest())

@@ -1,0 +1,44 @@
+"""Command APDUs as the card takes them: ISO 7816-4 short and extended, cases 1 to 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cryptnox_core.emulator.refusal import Refusal
+from cryptnox_core.wire import Sw
+
+_HEADER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command APDU. ``extended`` tells the form of the frame, which the channel's MAC depends on."""
+
+    cla: int
+    ins: int
+    p1: int
+    p2: int
+    data: bytes = field(repr=False)
+    extended: bool
+
+
+def parse(raw: bytes) -> Command:
+    """Parse a frame. Raises ``Refusal`` 6700 when lengths and frame disagree; Le is accepted and not looked at."""
+    if len(raw) < _HEADER:
+        raise Refusal(Sw.WRONG_LENGTH)
+    cla, ins, p1, p2 = raw[:_HEADER]
+    body = raw[_HEADER:]
+    extended = len(body) >= 3 and body[0] == 0
+    if len(body) <= 1 or (extended and len(body) == 3):
+        data = b""
+    elif extended:
+        length = int.from_bytes(body[1:3], "big")
+        data, rest = body[3 : 3 + length], len(body) - 3 - length
+        if length == 0 or rest not in (0, 2):
+            raise Refusal(Sw.WRONG_LENGTH)
+    else:
+        length = body[0]
+        data, rest = body[1 : 1 + length], len(body) - 1 - length
+        if length == 0 or rest not in (0, 1):
+            raise Refusal(Sw.WRONG_LENGTH)
+    return Command(cla, ins, p1, p2, data, extended)

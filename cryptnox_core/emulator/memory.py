@@ -1,0 +1,180 @@
+"""What an emulated card keeps without power, and its form as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cryptnox_core.wire import (
+    CARD_TYPE_BASIC,
+    CUSTOM_BYTES,
+    HISTORY_LENGTH,
+    PIN_TRIES_TOTAL,
+    Curve,
+    KeySource,
+    UserKeySlot,
+)
+
+STATE_VERSION = 1
+
+Json = dict[str, object]
+
+
+class BadStateError(ValueError):
+    """A state file that is none, or of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserKey:
+    """A user key: 64 bytes of text, the key (65-byte point or 256-byte modulus), FIDO's credential id."""
+
+    text: bytes
+    key: bytes
+    credential: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Path of a current key, and whether its parent is remembered."""
+
+    path: tuple[int, ...]
+    has_parent: bool
+
+
+@dataclass(slots=True)
+class Memory:
+    """The card's persistent memory. Secrets are kept out of ``repr``."""
+
+    serial: int
+    card_type: int = CARD_TYPE_BASIC
+    initialized: bool = False
+    name: bytes = b""
+    email: bytes = b""
+    pin: bytes = field(default=b"", repr=False)
+    puk: bytes = field(default=b"", repr=False)
+    pairing_key: bytes = field(default=b"", repr=False)
+    nfc_sign: bool = False
+    pin_tries: int = PIN_TRIES_TOTAL
+    pin_auth: bool = True
+    key_source: KeySource = KeySource.NONE
+    seed: bytes = field(default=b"", repr=False)
+    """The binary seed, or the 32-byte private key of sources K and X."""
+    chain_code: bytes = field(default=b"", repr=False)
+    dual_secret: int = field(default=0, repr=False)
+    """P-256 scalar of a dual generation that has begun; 0 for none."""
+    xpub_export: bool = False
+    clear_pubkey: bool = False
+    pinless_path: tuple[int, ...] = ()
+    custom: bytes = bytes(CUSTOM_BYTES)
+    user_data: bytes = b""
+    user_keys: dict[UserKeySlot, UserKey] = field(default_factory=dict)
+    positions: dict[Curve, Position] = field(default_factory=dict)
+    counter: int = 0
+    history: list[tuple[int, bytes]] = field(default_factory=list)
+    """Newest first: signature counter and hash."""
+
+    def record(self, digest: bytes) -> None:
+        """Count a signature and remember what was signed."""
+        self.counter += 1
+        self.history.insert(0, (self.counter, digest))
+        del self.history[HISTORY_LENGTH:]
+
+    def erase_keys(self) -> None:
+        """Forget the seed and what hangs on it; also all that a torn RESET does."""
+        self.key_source = KeySource.NONE
+        self.seed = self.chain_code = b""
+        self.dual_secret = 0
+        self.pinless_path = ()
+        self.xpub_export = self.clear_pubkey = False
+        self.positions.clear()
+
+    def factory(self) -> Memory:
+        """The same card as it left the factory."""
+        return Memory(serial=self.serial, card_type=self.card_type)
+
+
+_BYTES = ("name", "email", "pin", "puk", "pairing_key", "seed", "chain_code", "custom", "user_data")
+_FLAGS = ("initialized", "nfc_sign", "pin_auth", "xpub_export", "clear_pubkey")
+_NUMBERS = ("card_type", "pin_tries", "counter")
+
+
+def to_json(memory: Memory) -> Json:
+    """JSON-able form; bytes in hexadecimal, the serial and secrets as decimal text."""
+    state: Json = {"version": STATE_VERSION, "serial": str(memory.serial)}
+    for name in _BYTES:
+        state[name] = getattr(memory, name).hex()
+    for name in (*_FLAGS, *_NUMBERS):
+        state[name] = getattr(memory, name)
+    state["key_source"] = int(memory.key_source)
+    state["dual_secret"] = str(memory.dual_secret)
+    state["pinless_path"] = list(memory.pinless_path)
+    state["user_keys"] = {
+        str(int(slot)): [key.text.hex(), key.key.hex(), key.credential.hex()] for slot, key in memory.user_keys.items()
+    }
+    state["positions"] = {str(int(c)): [list(p.path), p.has_parent] for c, p in memory.positions.items()}
+    state["history"] = [[counter, digest.hex()] for counter, digest in memory.history]
+    return state
+
+
+def from_json(state: object) -> Memory:
+    """Read ``to_json``'s form. Raises ``BadStateError``."""
+    try:
+        return _Reader(state).memory()
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadStateError(f"not the state of an emulated card: {error}") from error
+
+
+class _Reader:
+    """Typed access to a JSON object; every mismatch is a ``TypeError`` or ``KeyError``."""
+
+    def __init__(self, state: object) -> None:
+        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+            raise TypeError("unknown version")
+        self._state: dict[str, object] = state
+
+    def _list(self, value: object) -> list[object]:
+        if not isinstance(value, list):
+            raise TypeError("a list is missing")
+        return value
+
+    def _object(self, name: str) -> dict[str, object]:
+        value = self._state[name]
+        if not isinstance(value, dict):
+            raise TypeError(f"{name} is no object")
+        return value
+
+    @staticmethod
+    def _text(value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError("a text is missing")
+        return value
+
+    @staticmethod
+    def _number(value: object) -> int:
+        if not isinstance(value, int):
+            raise TypeError("a number is missing")
+        return value
+
+    def _path(self, value: object) -> tuple[int, ...]:
+        return tuple(self._number(index) for index in self._list(value))
+
+    def memory(self) -> Memory:
+        memory = Memory(serial=int(self._text(self._state["serial"])))
+        for name in _BYTES:
+            setattr(memory, name, bytes.fromhex(self._text(self._state[name])))
+        for name in _FLAGS:
+            setattr(memory, name, bool(self._state[name]))
+        for name in _NUMBERS:
+            setattr(memory, name, self._number(self._state[name]))
+        memory.key_source = KeySource(self._number(self._state["key_source"]))
+        memory.dual_secret = int(self._text(self._state["dual_secret"]))
+        memory.pinless_path = self._path(self._state["pinless_path"])
+        for slot, value in self._object("user_keys").items():
+            text, key, credential = (bytes.fromhex(self._text(part)) for part in self._list(value))
+            memory.user_keys[UserKeySlot(int(slot))] = UserKey(text, key, credential)
+        for curve, value in self._object("positions").items():
+            path, has_parent = self._list(value)
+            memory.positions[Curve(int(curve))] = Position(self._path(path), bool(has_parent))
+        for entry in self._list(self._state["history"]):
+            counter, digest = self._list(entry)
+            memory.history.append((self._number(counter), bytes.fromhex(self._text(digest))))
+        return memory

@@ -1,0 +1,179 @@
+"""Commands in the clear: SELECT, the certificates, INIT and the opening of the channel (PROTOCOL.md 2, 3)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from cryptnox_core.emulator import ca
+from cryptnox_core.emulator.auth import is_pin_field, set_auth
+from cryptnox_core.emulator.channel import Channel, decrypt, unpad
+from cryptnox_core.emulator.context import Auth, Context, Selection
+from cryptnox_core.emulator.curves import parse_p256, point_of, private_key, random_scalar
+from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.readings import Reading
+from cryptnox_core.emulator.refusal import Refusal, require
+from cryptnox_core.wire import (
+    AID,
+    BLOCK,
+    CARD_CERTIFICATE_TAG,
+    CARD_TYPE_NFT,
+    CERTIFICATE_FIRST_PAGE,
+    CERTIFICATE_NONCE_LENGTH,
+    CERTIFICATE_PAGE,
+    EMAIL_MAX,
+    NAME_MAX,
+    NFT_NFC_SIGN_ALLOWED,
+    NFT_NFC_SIGN_DENIED,
+    P256_POINT_LENGTH,
+    PAIRING_INDEX,
+    PAIRING_INDEX_PUK,
+    PAIRING_KEY_LENGTH,
+    PIN_FIELD,
+    PUK_LENGTH,
+    PUK_PAIRING_ROUNDS,
+    SALT_LENGTH,
+    Curve,
+    KeySource,
+    StatusFlag,
+    Sw,
+)
+
+VERSION = bytes([1, 6, 0])
+_VERSION_2 = bytes([2, 0, 0])
+_UNKNOWN_FLAGS_2 = 1 << 8 | 1 << 0
+"""Status bits that generation G1 does not know."""
+SELECT_TAIL_2 = bytes.fromhex("07000001")
+"""What version 2 is taken to append: clients must bear it, whatever it means."""
+
+
+def select(ctx: Context, command: Command) -> bytes:
+    """00 A4 04 00: ends the channel and every authentication, also when the AID is another's."""
+    require(command.p1 == 0x04 and command.p2 == 0, Sw.WRONG_P1P2)
+    ctx.power.selection = None
+    require(command.data == AID, Sw.FILE_NOT_FOUND)
+    ctx.power.selection = Selection()
+    memory = ctx.memory
+    flags = StatusFlag(0)
+    for flag, holds in (
+        (StatusFlag.INITIALIZED, memory.initialized),
+        (StatusFlag.SEEDED, memory.key_source is not KeySource.NONE),
+        (StatusFlag.PIN_AUTH, memory.initialized and memory.pin_auth),
+        (StatusFlag.PINLESS_PATH, bool(memory.pinless_path)),
+        (StatusFlag.XPUB_EXPORT, memory.xpub_export),
+        (StatusFlag.CLEAR_PUBKEY, memory.clear_pubkey),
+    ):
+        if holds:
+            flags |= flag
+    user_keys = sum(1 << (slot - 1) for slot in memory.user_keys)
+    second = ctx.reads(Reading.SELECT_V2)
+    return (
+        bytes([memory.card_type])
+        + (_VERSION_2 if second else VERSION)
+        + (flags | (_UNKNOWN_FLAGS_2 if second else 0)).to_bytes(2, "big")
+        + user_keys.to_bytes(2, "big")
+        + memory.custom
+        + (SELECT_TAIL_2 if second else b"")
+    )
+
+
+def card_public_key(ctx: Context, command: Command) -> bytes:
+    """F4: the static key."""
+    require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
+    require(not command.data, Sw.WRONG_LENGTH)
+    return point_of(ca.static_key(ctx.memory.serial))
+
+
+def manufacturer_certificate(ctx: Context, command: Command) -> bytes:
+    """F7: one page; pages behind the end are empty."""
+    require(command.p1 == 0, Sw.WRONG_P1P2)
+    require(not command.data, Sw.WRONG_LENGTH)
+    require(not (ctx.selection.certified and ctx.reads(Reading.NO_F7_AFTER_F8)), Sw.CONDITIONS)
+    certificate = ca.card_certificate(ctx.memory.serial)
+    if command.p2 == 0:
+        return len(certificate).to_bytes(2, "big") + certificate[:CERTIFICATE_FIRST_PAGE]
+    start = CERTIFICATE_FIRST_PAGE + (command.p2 - 1) * CERTIFICATE_PAGE
+    return certificate[start : start + CERTIFICATE_PAGE]
+
+
+def card_certificate(ctx: Context, command: Command) -> bytes:
+    """F8: a fresh session key, signed with the static key."""
+    require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
+    require(len(command.data) == CERTIFICATE_NONCE_LENGTH, Sw.DATA_INVALID)
+    key = private_key(Curve.R1, random_scalar(Curve.R1, ctx.random))
+    ctx.selection.session_key = key
+    ctx.selection.certified = True
+    message = bytes([CARD_CERTIFICATE_TAG]) + command.data + point_of(key)
+    return message + ca.static_key(ctx.memory.serial).sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def _shared(ctx: Context, point: bytes) -> bytes:
+    """ECDH x with the session key. Refuses 6985 before GET CARD CERTIFICATE, 6A80 for no point of the curve."""
+    key = ctx.selection.session_key
+    peer = parse_p256(point)
+    if peer is None:
+        raise Refusal(Sw.WRONG_DATA)
+    if key is None:
+        raise Refusal(Sw.CONDITIONS)
+    return key.exchange(ec.ECDH(), peer)
+
+
+def init(ctx: Context, command: Command) -> bytes:
+    """FE: owner, PIN, PUK and pairing key; afterwards only SELECT is answered."""
+    require(not ctx.memory.initialized, Sw.INS_NOT_SUPPORTED)
+    require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
+    data = command.data
+    start = 1 + P256_POINT_LENGTH + BLOCK
+    require(len(data) > start and data[0] == P256_POINT_LENGTH, Sw.WRONG_DATA)
+    shared = _shared(ctx, data[1 : 1 + P256_POINT_LENGTH])
+    ciphertext = data[start:]
+    require(len(ciphertext) % BLOCK == 0, Sw.DATA_INVALID)
+    plain = unpad(decrypt(shared, data[start - BLOCK : start], ciphertext))
+    if plain is None:
+        raise Refusal(Sw.DATA_INVALID)
+    _personalise(ctx, plain)
+    ctx.power.selection = None
+    return b""
+
+
+def _personalise(ctx: Context, plain: bytes) -> None:
+    name, rest = _counted(plain, NAME_MAX)
+    email, rest = _counted(rest, EMAIL_MAX)
+    is_nft = ctx.memory.card_type == CARD_TYPE_NFT
+    marker_at = PIN_FIELD + PUK_LENGTH
+    key_at = marker_at + (2 if is_nft else 0)
+    require(len(rest) == key_at + PAIRING_KEY_LENGTH and is_pin_field(rest[:PIN_FIELD]), Sw.WRONG_DATA)
+    marker = rest[marker_at:key_at]
+    require(marker in ((NFT_NFC_SIGN_ALLOWED, NFT_NFC_SIGN_DENIED) if is_nft else (b"",)), Sw.WRONG_DATA)
+    memory = ctx.memory
+    memory.name, memory.email = name, email
+    memory.pin, memory.puk, memory.pairing_key = rest[:PIN_FIELD], rest[PIN_FIELD:marker_at], rest[key_at:]
+    memory.nfc_sign = marker == NFT_NFC_SIGN_ALLOWED
+    memory.initialized = True
+
+
+def _counted(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    require(len(data) > 0 and data[0] <= limit and len(data) > data[0], Sw.WRONG_DATA)
+    return data[1 : 1 + data[0]], data[1 + data[0] :]
+
+
+def puk_pairing_key(puk: bytes) -> bytes:
+    """Index FF: SHA-256 applied 32 times."""
+    for _ in range(PUK_PAIRING_ROUNDS):
+        puk = hashlib.sha256(puk).digest()
+    return puk
+
+
+def open_channel(ctx: Context, command: Command) -> bytes:
+    """10: ends the old channel and its authentication, and answers the salt of a new one."""
+    ctx.selection.channel = None
+    set_auth(ctx, Auth.NONE)
+    require(command.p1 in (PAIRING_INDEX, PAIRING_INDEX_PUK) and command.p2 == 0, Sw.WRONG_P1P2)
+    require(ctx.memory.initialized, Sw.CONDITIONS)
+    shared = _shared(ctx, command.data)
+    pairing = ctx.memory.pairing_key if command.p1 == PAIRING_INDEX else puk_pairing_key(ctx.memory.puk)
+    salt = ctx.random(SALT_LENGTH)
+    ctx.selection.channel = Channel(shared, pairing, salt)
+    return salt

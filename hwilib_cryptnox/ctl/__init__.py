@@ -1,0 +1,1 @@
+"""cryptnoxctl, the program for people: one module for each group of commands."""
