@@ -1,0 +1,172 @@
+"""Finalises the standard scripts of a signed PSBT and extracts the network transaction.
+
+For `sign --finalize` and for tests; a wallet that asked for signatures finalises itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cryptnox_core.hashes import hash160
+from cryptnox_core.secp256k1 import InvalidSignatureError, is_low_s, verify_ecdsa, verify_schnorr
+from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.psbt.checks import Lock, Route, lock_of, spent_outputs
+from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.errors import PsbtError
+from hwilib_cryptnox.psbt.script import (
+    OP_1,
+    OP_16,
+    OP_CHECKSIG,
+    OP_CHECKSIGADD,
+    OP_NUMEQUAL,
+    Kind,
+    operations,
+    p2pkh,
+    parse_multisig,
+    push,
+)
+from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher
+from hwilib_cryptnox.psbt.tx import read_witness
+
+Stack = tuple[bytes, ...]
+Unlocking = tuple[bytes, Stack]
+"""scriptSig and witness."""
+
+
+class NotFinal(PsbtError):  # noqa: N818 - named as its siblings
+    """An input lacks signatures, or its script is none of those that are finalised here."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"input {index}: {reason}")
+        self.index = index
+
+
+def extract(psbt: Psbt) -> bytes:
+    """The network transaction. Raises NotFinal where an input is not complete, RefusedInput where it contradicts itself.
+
+    Signatures are verified before they are used; what an input's final fields hold is taken as it is.
+    """
+    spends = spent_outputs(psbt)
+    hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
+    script_sigs, witnesses = [], []
+    for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
+        if fields.is_final:
+            script_sig, witness = _final_fields(fields)
+        elif spend.output is None:
+            raise NotFinal(index, "the PSBT does not say what it spends")
+        else:
+            lock = lock_of(index, fields, spend.output[1])
+            script_sig, witness = _unlock(index, fields, lock, spend.output[0], hasher)
+        script_sigs.append(script_sig)
+        witnesses.append(witness)
+    return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
+
+
+def _final_fields(fields: InputMap) -> Unlocking:
+    witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
+    return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
+
+
+def _unlock(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> Unlocking:
+    if lock.problem is not None:
+        raise NotFinal(index, lock.problem)
+    if lock.route is Route.TAPROOT:
+        return b"", _taproot(index, fields, lock, hasher)
+
+    def digest(sighash: int) -> bytes:
+        if lock.route is Route.LEGACY:
+            return hasher.legacy(index, lock.script, sighash)
+        return hasher.segwit_v0(index, lock.script, amount, sighash)
+
+    stack = _ecdsa_stack(index, lock.script, _ecdsa_signatures(fields, digest))
+    redeem = fields.get(f.IN_REDEEM_SCRIPT)
+    if lock.route is Route.LEGACY:
+        items = [*stack, redeem] if lock.kind is Kind.P2SH and redeem is not None else stack
+        return b"".join(map(push, items)), ()
+    nested = push(redeem) if redeem is not None else b""
+    return nested, tuple(stack) if lock.key_hash is not None else (*stack, lock.script)
+
+
+def _ecdsa_signatures(fields: InputMap, digest: Callable[[int], bytes]) -> dict[bytes, bytes]:
+    """The valid partial signatures (with sighash type) by key."""
+    valid = {}
+    for key, value in fields.keyed(f.IN_PARTIAL_SIG):
+        try:
+            if value[-1] in DEFINED_TYPES and is_low_s(value[:-1]) and verify_ecdsa(key, digest(value[-1]), value[:-1]):
+                valid[key] = value
+        except InvalidSignatureError:
+            continue
+    return valid
+
+
+def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> list[bytes]:
+    """What satisfies P2PK, P2PKH or multisig."""
+    multisig = parse_multisig(script)
+    if multisig is not None:
+        threshold, keys = multisig
+        present = [signatures[key] for key in keys if key in signatures][:threshold]
+        if len(present) < threshold:
+            raise NotFinal(index, f"{len(present)} of {threshold} signatures are there")
+        return [b"", *present]
+    for key, signature in signatures.items():
+        if script == push(key) + bytes((OP_CHECKSIG,)):
+            return [signature]
+        if script == p2pkh(hash160(key)):
+            return [signature, key]
+    raise NotFinal(index, "no signature that its script could use, or a script that is not finalised here")
+
+
+def _taproot(index: int, fields: InputMap, lock: Lock, hasher: SignatureHasher) -> Stack:
+    value = fields.get(f.IN_TAP_KEY_SIG)
+    if value is not None and _schnorr_valid(lock.script, value, index, None, hasher):
+        return (value,)
+    signatures: dict[tuple[bytes, bytes], bytes] = {}
+    for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
+        if key[32:] in lock.leaves and _schnorr_valid(key[:32], value, index, key[32:], hasher):
+            signatures[key[:32], key[32:]] = value
+    controls = {value[:-1]: control for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT)}
+    for leaf_hash, leaf in lock.leaves.items():
+        mine = {key: value for (key, signed_leaf), value in signatures.items() if signed_leaf == leaf_hash}
+        stack = _leaf_stack(leaf.script, mine)
+        if stack is not None and leaf.problem is None:
+            return (*stack, leaf.script, controls[leaf.script])
+    raise NotFinal(index, "no taproot signature that can be finalised here")
+
+
+def _schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None, hasher: SignatureHasher) -> bool:
+    sighash = value[64] if len(value) > 64 else Sighash.DEFAULT
+    if len(value) > 64 and sighash == Sighash.DEFAULT:
+        return False
+    try:
+        digest = hasher.taproot(index, sighash, leaf_hash=leaf_hash)
+    except ValueError:
+        return False
+    return verify_schnorr(key, digest, value[:64])
+
+
+def _leaf_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:
+    """What satisfies the leaves pk, pk_h and multi_a."""
+    for key, signature in signatures.items():
+        if script == push(key) + bytes((OP_CHECKSIG,)):
+            return [signature]
+        if script == p2pkh(hash160(key)):
+            return [signature, key]
+    return _multi_a_stack(script, signatures)
+
+
+def _multi_a_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:
+    """`<key> CHECKSIG <key> CHECKSIGADD ... m NUMEQUAL`: one item a key, the first key's on top."""
+    parsed = list(operations(script))
+    body, tail = parsed[:-2], [opcode for opcode, _, _ in parsed[-2:]]
+    if len(body) < 2 or len(body) % 2 or tail[1] != OP_NUMEQUAL or not OP_1 <= tail[0] <= OP_16:
+        return None
+    threshold, keys = tail[0] - OP_1 + 1, [data for _, data, _ in body[::2]]
+    if [opcode for opcode, _, _ in body[1::2]] != [OP_CHECKSIG, *[OP_CHECKSIGADD] * (len(keys) - 1)]:
+        return None
+    used, items = 0, []
+    for key in keys:
+        signature = signatures.get(key or b"", b"") if used < threshold else b""
+        used += bool(signature)
+        items.append(signature)
+    return items[::-1] if used == threshold else None

@@ -1,0 +1,26 @@
+"""Runs the whole engine over a PSBT, with private keys in place of a card."""
+
+from __future__ import annotations
+
+from hwilib_cryptnox.psbt import Plan, Policy, Psbt, collect, insert, plan
+from hwilib_cryptnox.psbt.finalize import extract
+from tests.psbt.factory import ME, Draft, Wallet
+from tests.support.kernel import failing_inputs
+
+
+def make_plan(psbt: Psbt, wallet: Wallet = ME, change: bool = True, **policy: object) -> Plan:
+    collected = collect(psbt, wallet.fingerprint)
+    paths = collected.paths + (collected.change_paths if change else ())
+    return plan(psbt, collected, wallet.keys(paths), Policy(**policy))  # type: ignore[arg-type]
+
+
+def sign(data: bytes | str, wallet: Wallet = ME, **policy: object) -> Psbt:
+    psbt = Psbt.parse(data)
+    return insert(psbt, [(request, wallet.sign(request)) for request in make_plan(psbt, wallet, **policy).requests])
+
+
+def check_on_kernel(signed: Psbt, draft: Draft) -> bytes:
+    """Finalises; Bitcoin Core's verifier accepts every input. Returns the transaction."""
+    transaction = extract(signed)
+    assert failing_inputs(transaction, [(item.amount, item.script) for item in draft.ins]) == []
+    return transaction
