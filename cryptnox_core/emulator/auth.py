@@ -57,7 +57,7 @@ def pin_tries_left(ctx: Context) -> int:
 
 
 def check_pin(ctx: Context, field: bytes) -> None:
-    """Compare a PIN. A wrong one costs a try and drops every authentication; refuses 63Cx, or 6986 with PIN auth off."""
+    """Compare a PIN. A wrong one costs a try and drops every authentication (63Cx); 6986 with PIN auth off."""
     require(ctx.memory.pin_auth, Sw.NOT_ALLOWED)
     if pin_locked(ctx):
         set_auth(ctx, Auth.NONE)
@@ -179,7 +179,7 @@ def set_pin_auth(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def reset(ctx: Context, command: Command, data: bytes) -> bytes:
-    """FD: everything goes; torn, only the keys go. The answer still comes through the channel, then SELECT is wanted."""
+    """FD: everything goes; torn, only the keys. The answer still comes through the channel, then SELECT is wanted."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     require(len(data) == PUK_LENGTH, Sw.WRONG_DATA)
     check_puk(ctx, data)

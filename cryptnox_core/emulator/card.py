@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from cryptnox_core.emulator import auth, data, seeds, setup, signing, user_keys
 from cryptnox_core.emulator.channel import MIN_WRAPPED, Channel
-from cryptnox_core.emulator.context import Context, Counters
+from cryptnox_core.emulator.context import Auth, Context, Counters
 from cryptnox_core.emulator.curves import Random
 from cryptnox_core.emulator.frame import Command, parse
 from cryptnox_core.emulator.memory import Memory
@@ -115,7 +115,7 @@ class Card:
         except Refusal as refusal:
             if refusal.aborts and self._ctx.power.selection is not None:
                 self._ctx.power.selection.channel = None
-                auth.set_auth(self._ctx, auth.Auth.NONE)
+                auth.set_auth(self._ctx, Auth.NONE)
             return Answer(b"", refusal.sw)
 
     def _dispatch(self, command: Command) -> Answer:

@@ -60,7 +60,7 @@ def parse_p256(point: bytes) -> ec.EllipticCurvePublicKey | None:
 
 
 def ecdsa(curve: Curve, key: ec.EllipticCurvePrivateKey, digest: bytes, *, eosio: bool = False) -> bytes:
-    """DER signature of a 32-byte digest with low S and a random nonce; ``eosio`` repeats until both halves are 32 bytes."""
+    """DER signature of a 32-byte digest, low S, random nonce; ``eosio`` repeats until both halves are canonical."""
     order = ORDER[curve]
     while True:
         r, s = utils.decode_dss_signature(key.sign(digest, _PREHASHED))

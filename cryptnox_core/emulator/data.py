@@ -112,7 +112,7 @@ def generate_random(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def signature_check(ctx: Context, command: Command, data: bytes) -> bytes:
-    """F8 01 on an NFT card: a message `CR`, nonce, 17 random bytes and a zero byte, with the key's signature; not counted."""
+    """F8 01 on an NFT card: `CR`, nonce, 17 random bytes, a zero byte, and the key's signature over it; not counted."""
     require(command.p2 == 0, Status.WRONG_P1P2)
     require(len(data) == SIGNATURE_CHECK_NONCE, Status.DATA_INVALID)
     node = ctx.cursor(Curve.K1).current

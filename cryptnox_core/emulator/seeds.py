@@ -51,7 +51,7 @@ def _require_empty(ctx: Context) -> None:
 
 
 def load_key(ctx: Context, command: Command, data: bytes) -> bytes:
-    """D0: every form takes the PIN at the end unless a user key is authenticated; refuses 6986 with a key on the card."""
+    """D0: every form ends with the PIN unless a user key is authenticated; refuses 6986 with a key on the card."""
     require(command.p1 in tuple(LoadKeyType) and command.p2 == 0, Sw.WRONG_P1P2)
     kind = LoadKeyType(command.p1)
     require(kind not in _NOT_ON_NFT or ctx.memory.card_type != CARD_TYPE_NFT, Sw.WRONG_P1P2)
@@ -109,7 +109,8 @@ def _unwrapped(ctx: Context, body: bytes) -> bytes:
 
 
 def _dual_begin(ctx: Context) -> bytes:
-    """A public key for the other card, signed by the key all such cards share. Kept over power cycles: cards are swapped."""
+    """A public key for the other card, signed by the key all such cards share. Kept over power cycles: cards are
+    swapped in one reader."""
     ctx.memory.dual_secret = random_scalar(Curve.R1, ctx.random)
     point = point_of(private_key(Curve.R1, ctx.memory.dual_secret))
     return point + ca.group_key().sign(point, _SIGNATURE)

@@ -1,4 +1,4 @@
-"""The emulated card at work: faults, delays, files and power around it, and its TCP server (PROTOCOL.md 7, DESIGN.md 2).
+"""The emulated card at work: faults, delays, files and power around it, and its TCP server (PROTOCOL.md 7).
 
 It listens, the wallet connects. A connection is a power-up, its end a power-down; one client at a time, a further
 connection is closed at once.
@@ -56,9 +56,9 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink()
         raise
 
 
@@ -69,9 +69,9 @@ class Engine:
         self,
         card: Card,
         *,
-        files: Files = Files(),  # noqa: B008  (immutable)
+        files: Files = Files(),
         faults: tuple[Fault, ...] = (),
-        latency: Latency = Latency(),  # noqa: B008  (immutable)
+        latency: Latency = Latency(),
     ) -> None:
         self._card = card
         self._files = files

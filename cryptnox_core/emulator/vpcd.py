@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from typing import NoReturn
 
 from cryptnox_core.emulator.server import Engine, Gone
 
@@ -19,19 +20,15 @@ _SILENCE = 30.0
 
 
 class VirtualReader:
-    """One slot of the virtual reader. ``run`` stays connected until ``stop`` is set, coming back whenever it loses it."""
+    """One slot of the virtual reader. ``run`` stays connected, and comes back whenever it loses it."""
 
     def __init__(self, engine: Engine, host: str, port: int) -> None:
         self._engine = engine
         self._address = (host, port)
-        self._stop = threading.Event()
         self.connected = threading.Event()
 
-    def stop(self) -> None:
-        self._stop.set()
-
-    def run(self) -> None:
-        while not self._stop.is_set():
+    def run(self) -> NoReturn:
+        while True:
             try:
                 with socket.create_connection(self._address) as connection:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -42,7 +39,7 @@ class VirtualReader:
             except OSError:
                 pause = _RETRY
             self.connected.clear()
-            self._stop.wait(pause)
+            time.sleep(pause)
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer messages until the reader hangs up or the card vanishes."""

@@ -37,7 +37,7 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 refused, 2 usage, 3 no card or busy, 4 PIN or PUK, 5 input refused."""
+    """Run one command. Exit codes: 0 done, 1 refused, 2 usage, 3 no card or busy, 4 PIN or PUK, 5 input refused."""
     try:
         result = cli.main(args=arguments, prog_name="cryptnoxctl", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -9,11 +9,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 MNEMONIC = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 PIN = "000000"
 PUK = "000000000000"
+
+
+class Stats(TypedDict):
+    """The stats file."""
+
+    apdus: int
+    bytes_in: int
+    bytes_out: int
+    derivations: int
+    signatures: int
+    pin_tries: int
+    puk_tries: int
+    by_ins: dict[str, int]
 
 
 class EmulatorProcess:
@@ -85,9 +98,9 @@ class EmulatorProcess:
             self.port = int(port)
         return self
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> Stats:
         """The counts so far; written before each answer is sent."""
-        result: dict[str, Any] = json.loads(self._stats_file.read_text())
+        result: Stats = json.loads(self._stats_file.read_text())
         return result
 
     def stop(self) -> int:
