@@ -90,6 +90,7 @@ class Latency:
         return (self.apdu + self.byte * length + work) / 1000
 
 
+NO_LATENCY = Latency()
 DEFAULT_LATENCY = Latency(apdu=20, byte=0.1, derive=300, sign=300)
 
 

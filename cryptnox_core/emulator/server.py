@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cryptnox_core.emulator.card import Answer, Card
-from cryptnox_core.emulator.faults import Fault, FaultKind, FaultPlan, Latency
+from cryptnox_core.emulator.faults import NO_LATENCY, Fault, FaultKind, FaultPlan, Latency
 from cryptnox_core.emulator.memory import Json, to_json
 from cryptnox_core.wire import RELAY_HEADER, Ins, Sw
 
@@ -71,7 +71,7 @@ class Engine:
         *,
         files: Files = Files(),
         faults: tuple[Fault, ...] = (),
-        latency: Latency = Latency(),
+        latency: Latency = NO_LATENCY,
     ) -> None:
         self._card = card
         self._files = files

@@ -128,7 +128,7 @@ def _authorise(ctx: Context, slot: UserKeySlot, body: bytes, *, is_list: bool) -
 def _accepts(ctx: Context, slot: UserKeySlot, digest: bytes, signed: bytes, proof: bytes) -> bool:
     """Whether the slot's key made the signature.
 
-    EC and RSA keys sign ``digest`` (under ``userkey-rehash`` SHA-256 of it); ``signed`` is a FIDO assertion's challenge.
+    EC and RSA keys sign ``digest`` (under ``userkey-rehash`` SHA-256 of it); FIDO takes ``signed`` as challenge.
     """
     key = ctx.memory.user_keys.get(slot)
     if key is None:

@@ -161,7 +161,7 @@ def _specs(context: click.Context, parameter: click.Parameter, value: tuple[str,
 
 def _latency(context: click.Context, parameter: click.Parameter, value: str | None) -> faults.Latency:
     try:
-        return faults.parse_latency(value) if value is not None else faults.Latency()
+        return faults.parse_latency(value) if value is not None else faults.NO_LATENCY
     except ValueError as error:
         raise click.BadParameter(str(error), context, parameter) from error
 
