@@ -1,0 +1,313 @@
+"""Plans which DERIVE KEY, GET PUBKEY and SIGN commands cost the card least.
+
+Every level of derivation takes the card about as long as a signature. It remembers the current key and the one above
+it, and nothing of either may be relied on from before the session. The plan has the fewest child derivations, and
+among those the fewest commands; see `plan_session` for what exactly is claimed. Pure: no card, no keys, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cryptnox_core.bip32 import MASTER, Path
+from cryptnox_core.derivation_search import Answers, Node, Search, Steps, build_tree
+from cryptnox_core.errors import UsageError
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
+
+_MOST_JUNCTIONS = 48
+_NOWHERE = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Which k1 key is current on the card, as far as this session knows; None: unknown. Its parent is remembered
+    too."""
+
+    current: Path | None = None
+
+
+UNKNOWN = Position()
+
+
+@dataclass(frozen=True, slots=True)
+class Derive:
+    """DERIVE KEY: `path_suffix` from `source`; afterwards `result` is current. Empty only for the master key itself."""
+
+    path_suffix: Path
+    source: Source
+    result: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPublicKey:
+    """GET PUBKEY of the current key, which is the one at `path`."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReadExtended:
+    """GET PUBKEY 02: the extended public key of the current key, which is the one at `path`."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnTheFly:
+    """GET PUBKEY of `path`, which is `suffix` (one level or more) from `source`; the current key stays."""
+
+    path: Path
+    source: Source
+    suffix: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """SIGN request number `index` with the key at `path`: `suffix` from `source`, empty for the current key, which
+    stays."""
+
+    index: int
+    path: Path
+    source: Source
+    suffix: Path
+
+
+Step: TypeAlias = Derive | ReadPublicKey | ReadExtended | ReadOnTheFly | Sign
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PlanCost:
+    """What a plan costs the card."""
+
+    derivations: int
+    """Child derivations: levels of all paths sent."""
+    commands: int
+    """APDUs: one a step."""
+    verifications: int
+    """VERIFY PIN needed on the way where a signature ends the PIN's validity (PROTOCOL.md 9): one before each DERIVE
+    KEY or GET PUBKEY that follows a SIGN. Not part of `commands`."""
+
+
+def plan_cost(steps: Iterable[Step]) -> PlanCost:
+    """Counts a plan."""
+    derivations = commands = verifications = 0
+    after_signature = False
+    for step in steps:
+        commands += 1
+        match step:
+            case Derive():
+                derivations += step.path_suffix.depth
+            case ReadOnTheFly() | Sign():
+                derivations += step.suffix.depth
+        signs = isinstance(step, Sign)
+        verifications += after_signature and not signs
+        after_signature = signs
+    return PlanCost(derivations, commands, verifications)
+
+
+def lower_bound(paths: Iterable[Path]) -> int:
+    """Child derivations that no sequence of commands can do without: the distinct keys on the given paths, without
+    the master key, each of which the card has to derive once."""
+    return len({path.steps[:depth] for path in paths for depth in range(1, path.depth + 1)})
+
+
+def plan_session(
+    *,
+    fingerprint: bool = False,
+    xpubs: Sequence[Path] = (),
+    public_keys: Sequence[Path] = (),
+    signatures: Sequence[Path] = (),
+    known: Collection[Path] = (),
+    at: Position = UNKNOWN,
+) -> tuple[Step, ...]:
+    """The cheapest steps that read the master key (`fingerprint`), extended keys and public keys, and then sign.
+
+    xpubs: 3 to 8 levels each. public_keys: 0 to 8; what follows from an extended key of this plan or of `known`
+    (paths whose extended key the host has) is the host's to derive and has no step; the same path is read once.
+    signatures: 0 to 8 levels; one Sign for each, `index` is its place; any order, with repeats. Reading comes before
+    signing.
+
+    Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
+    Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
+
+    Optimal in (child derivations, commands) over all sequences that read before they sign, where the position is
+    unknown, or is known and there is only reading or only signing, and no master key is asked for besides. The sole
+    limit is for trees with very many keys to end the reading at: the 48 with most signatures near are then compared.
+    The bound of `lower_bound` is met for one account, but not where two branches that both fork have to be visited:
+    two accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
+
+    Raises UsageError for a path of a wrong depth.
+    """
+    _check(xpubs, public_keys, signatures)
+    have = {path.steps for path in known}
+    exported = {path for path in dict.fromkeys(xpubs) if not _follows(path, have)}
+    have |= {path.steps for path in exported}
+    read = dict.fromkeys([*exported, *(path for path in public_keys if path.depth and not _follows(path, have))])
+    wanted: dict[Path, list[int]] = {}
+    for index, path in enumerate(signatures):
+        wanted.setdefault(path, []).append(index)
+
+    best: tuple[Step, ...] | None = None
+    for continued in (True, False):
+        plan = _Plan(at.current)
+        if fingerprint or MASTER in public_keys:
+            plan.move(MASTER.steps)
+            plan.steps.append(ReadPublicKey(MASTER))
+        reading, signing = _choose(plan.current, read, frozenset(path.steps for path in exported), wanted, continued)
+        plan.run(reading, {path.steps: [_Use(path, extended=path in exported)] for path in read})
+        own = [Sign(index, MASTER, Source.CURRENT, _NOWHERE) for index in wanted.get(MASTER, ())]
+        if own and plan.current == MASTER.steps:
+            plan.steps += own
+            own = []
+        plan.run(signing, {path.steps: [_Use(path, index) for index in indexes] for path, indexes in wanted.items()})
+        if own:
+            plan.move(MASTER.steps)
+            plan.steps += own
+        steps = tuple(plan.steps)
+        if best is None or plan_cost(steps) < plan_cost(best):
+            best = steps
+    return best or ()
+
+
+def _check(xpubs: Sequence[Path], public_keys: Sequence[Path], signatures: Sequence[Path]) -> None:
+    for path in (*xpubs, *public_keys, *signatures):
+        if path.depth > MAX_DEPTH:
+            raise UsageError(f"{path}: the card derives at most {MAX_DEPTH} levels")
+    for path in xpubs:
+        if path.depth < XPUB_MIN_DEPTH:
+            raise UsageError(f"{path}: the card exports extended keys from {XPUB_MIN_DEPTH} levels on")
+
+
+def _follows(path: Path, have: Collection[Steps]) -> bool:
+    """Whether the host can derive a key from an extended key it has."""
+    return any(path.steps[:depth] in have and Path(path.steps[depth:]).is_unhardened for depth in range(path.depth + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One reading, or signature number `index`."""
+
+    path: Path
+    index: int | None = None
+    extended: bool = False
+
+    def step(self, source: Source, suffix: Path) -> Step:
+        if self.index is not None:
+            return Sign(self.index, self.path, source, suffix)
+        if suffix.depth:
+            return ReadOnTheFly(self.path, source, suffix)
+        return ReadExtended(self.path) if self.extended else ReadPublicKey(self.path)
+
+
+class _Plan:
+    """Steps so far and the key that is current after them."""
+
+    def __init__(self, current: Path | None) -> None:
+        self.steps: list[Step] = []
+        self.current = None if current is None else current.steps
+
+    def _remembered(self) -> list[tuple[Source, Steps]]:
+        """What a path can start from, cheapest command first."""
+        if not self.current:
+            return [(Source.MASTER, ())]
+        return [(Source.CURRENT, self.current), (Source.PARENT, self.current[:-1]), (Source.MASTER, ())]
+
+    def _nearest(self, target: Steps) -> tuple[Source, Path]:
+        """The nearest remembered key above `target`, and the levels from there."""
+        above = [
+            (len(steps), source)
+            for source, steps in self._remembered()
+            if len(steps) < len(target) and target[: len(steps)] == steps
+        ]
+        depth, source = max(above, key=lambda found: (found[0], found[1] == Source.MASTER))
+        return source, Path(target[depth:])
+
+    def move(self, target: Steps) -> None:
+        """Makes a key current."""
+        if self.current == target:
+            return
+        source, suffix = self._nearest(target) if target else (Source.MASTER, _NOWHERE)
+        self.steps.append(Derive(suffix, source, Path(target)))
+        self.current = target
+
+    def run(self, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> None:
+        """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place:
+        uses that can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as
+        may be."""
+        stops = [self.current, *visits]
+        current = {steps: place for place, steps in enumerate(stops) if steps is not None}
+        remembered = {steps[:-1]: place for place, steps in enumerate(stops) if steps} | {(): len(stops) - 1}
+        for steps, place in current.items():
+            remembered[steps] = max(place, remembered.get(steps, 0))
+        due: list[list[_Use]] = [[] for _ in stops]
+        for target, wanted in uses.items():
+            if target in current:
+                due[current[target]] += wanted
+            elif target:
+                nearest = next(
+                    target[:depth] for depth in range(len(target) - 1, -1, -1) if target[:depth] in remembered
+                )
+                due[remembered[nearest]] += wanted
+        for place, stop in enumerate(stops):
+            if place and stop is not None:
+                self.move(stop)
+            for use in due[place]:
+                here = self.current == use.path.steps
+                source, suffix = (Source.CURRENT, _NOWHERE) if here else self._nearest(use.path.steps)
+                self.steps.append(use.step(source, suffix))
+
+
+def _choose(
+    current: Steps | None,
+    read: Collection[Path],
+    exported: frozenset[Steps],
+    wanted: Mapping[Path, Sequence[int]],
+    continued: bool,
+) -> tuple[list[Steps], list[Steps]]:
+    """The keys to make current while reading and while signing; `continued`: go on from the current key."""
+    reading = build_tree({path.steps: 1 for path in read}, exported)
+    signing = build_tree({path.steps: len(indexes) for path, indexes in wanted.items()})
+    start = current if continued else None
+    if not reading.children or not signing.children:
+        phases = [list(_search(tree, start).visits()) if tree.children else [] for tree in (reading, signing)]
+        return phases[0], phases[1]
+    if start:
+        visits = _search(reading, start).visits()
+        return visits, _search(signing, visits[-1] if visits else start).visits()
+    ends = _junctions(reading, signing)
+    for end in ends:
+        signing.add(end)
+    kept_reading: Answers = {}
+    kept_signing: Answers = {}
+    best = (Search(reading, kept_reading), Search(signing, {}))
+    for end in ends:
+        pair = (Search(reading, kept_reading, end=end), Search(signing, kept_signing, start=end))
+        if pair[0].cost + pair[1].cost < best[0].cost + best[1].cost:
+            best = pair
+    return best[0].visits(), best[1].visits()
+
+
+def _search(tree: Node, start: Steps | None) -> Search:
+    """A search from a known position, where that is of use: its parent is on the way to a key of the tree."""
+    if not start or tree.find(start[:-1]) is None:
+        return Search(tree, {})
+    tree.add(start)
+    return Search(tree, {}, start=start)
+
+
+def _junctions(reading: Node, signing: Node) -> list[Steps]:
+    """Keys that may be current when the reading is over and the signing begins. Leaves of equal standing count once."""
+    uses: dict[Steps, int] = {}
+    for node in reversed(list(signing.walk())):
+        uses[node.steps] = node.uses + sum(uses[child.steps] for child in node.children.values())
+    found: dict[tuple[Steps, bool, int, bool], Steps] = {}
+    for node in reading.walk():
+        if not node.depth or node.steps[:-1] not in uses:
+            continue
+        same = signing.find(node.steps)
+        own = bool(node.children or (same and same.children))
+        kind = (node.steps if own else node.steps[:-1], node.pinned, same.uses if same else 0, own)
+        found.setdefault(kind, node.steps)
+    return sorted(found.values(), key=lambda steps: -uses[steps[:-1]])[:_MOST_JUNCTIONS]
