@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import config_folder
@@ -81,17 +82,15 @@ class Settings:
         )
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT`, an IPv6 host in brackets; SettingsError for anything else."""
-    host, colon, port = text.strip().rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or any(map(str.isspace, host)):
-        raise SettingsError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
-
-
 def _address(text: str) -> tuple[str, int] | None:
-    return parse_address(text) if text else None
+    if not text:
+        return None
+    from cryptnox_core.remote import parse_address
+
+    try:
+        return parse_address(text.strip())
+    except UsageError as error:
+        raise SettingsError(f"CRYPTNOX_EMULATOR: {error}") from error
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:

@@ -1,0 +1,257 @@
+"""Finding and opening cards: by serial over all PC/SC readers, or the emulated card at its address.
+
+Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
+from cryptnox_core.errors import (
+    CertificateError,
+    CryptnoxError,
+    NoReaderError,
+    ProtocolError,
+    ReaderBusyError,
+    ServiceUnavailableError,
+    StatusWordError,
+    TransportError,
+    UsageError,
+)
+from cryptnox_core.session import Card, is_other_card
+from cryptnox_core.transport import Transport
+from cryptnox_core.wire import COMMON_PAIRING_KEY
+from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.settings import Settings, SettingsError
+from hwilib_cryptnox.state import State, StateError
+from hwilib_cryptnox.unlock import check_identity
+
+CARD_PREFIX = "cryptnox:"
+EMULATOR_PREFIX = "tcp:"
+ANSWER_LIMIT = 60.0
+"""Seconds the emulated card may take for one answer."""
+EMULATOR_CA = TrustAnchor(
+    "Cryptnox emulator CA",
+    bytes.fromhex(
+        "04"
+        "9e7a5b6e85fff156dc76801c7403e5bccc857655df396a0f75a51a44e7cb6900"
+        "70230a18509377c9e57944a23468db1eea5d58b3c3a210aee687b661ba5e4acc"
+    ),
+)
+"""The CA of emulated cards. Anybody can sign with it: it is trusted over TCP only, where an emulated card is wanted."""
+
+_wanted: set[str] = set()
+"""Emulator paths this process listed because `--emulators` was given: their hosts need not be loopback."""
+
+
+class ForeignCardError(WalletError):
+    """What is in the reader is not a card of ours."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(Code.CONNECTION, f"{reader}: no Cryptnox card")
+
+
+@dataclass(slots=True)
+class OpenCard:
+    """A selected card, this process's until `close`."""
+
+    card: Card
+    reader: str
+    """The reader's name, or `tcp:HOST:PORT`."""
+    state: State
+    _held: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        """An emulated card over TCP."""
+        return self.reader.startswith(EMULATOR_PREFIX)
+
+    @property
+    def path(self) -> str:
+        """The path HWI is told. The certificate must have been read."""
+        return self.reader if self.simulated else f"{CARD_PREFIX}{self.card.serial}"
+
+    def hold(self) -> None:
+        """Let pollers know whose reader this is."""
+        with contextlib.suppress(StateError):  # a poller then leaves the card out while it is busy
+            self.state.hold(self.reader, self.card.serial)
+            self._held = True
+
+    def close(self) -> None:
+        """Reset and release the card. Harmless when called again."""
+        self.card.close()
+        if self._held:
+            self._held = False
+            with contextlib.suppress(StateError):
+                self.state.release(self.reader)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Opens cards for one command. `emulators` is HWI's `--emulators`."""
+
+    settings: Settings
+    state: State
+    emulators: bool = False
+
+    def readers(self) -> list[str]:
+        """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service."""
+        names = [name for name in _pcsc_readers() if name]
+        return [*names, self._emulator_path()] if self.emulators else names
+
+    def _emulator_path(self) -> str:
+        host, port = self.settings.emulator
+        path = f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"
+        _wanted.add(path)
+        return path
+
+    def connect(self, reader: str, wait: float) -> OpenCard:
+        """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError."""
+        if reader.startswith(EMULATOR_PREFIX):
+            from cryptnox_core.remote import RemoteTransport, parse_address
+
+            host, port = parse_address(reader.removeprefix(EMULATOR_PREFIX))
+            return self._select(RemoteTransport.connect(host, port, ANSWER_LIMIT, wait=wait), reader)
+        from cryptnox_core.pcsc import PcscTransport
+
+        return self._select(PcscTransport.open(reader, wait), reader)
+
+    def _select(self, transport: Transport, reader: str) -> OpenCard:
+        card = Card(transport, anchors=self._anchors(reader.startswith(EMULATOR_PREFIX)))
+        try:
+            card.select()
+        except CryptnoxError as error:
+            card.close()
+            if is_other_card(error):
+                raise ForeignCardError(reader) from error
+            raise
+        except BaseException:
+            card.close()
+            raise
+        return OpenCard(card, reader, self.state)
+
+    def _anchors(self, simulated: bool) -> TrustAnchors:
+        """The emulator's own CA counts only over TCP: its private key is public."""
+        anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
+        for name in self.settings.anchors:
+            try:
+                anchors = anchors + TrustAnchors.from_pem(Path(name).expanduser().read_bytes())
+            except (OSError, UsageError) as error:
+                raise SettingsError(f"anchors: {name}: {error}") from error
+        return anchors
+
+    def open(self, path: str) -> OpenCard:
+        """The card of a path, identified. WalletError where there is none, and what `identify` raises."""
+        if path.startswith(EMULATOR_PREFIX):
+            self._check_host(path)
+            found = self.connect(path, self.settings.wait)
+            with _closing_on_error(found):
+                self.identify(found)
+            return found
+        serial = path.removeprefix(CARD_PREFIX)
+        if not path.startswith(CARD_PREFIX) or not serial.isdecimal():
+            raise WalletError(Code.BAD_ARGUMENT, f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
+        return self._open_serial(int(serial))
+
+    def _check_host(self, path: str) -> None:
+        from cryptnox_core.remote import is_loopback, parse_address
+
+        host, _ = parse_address(path.removeprefix(EMULATOR_PREFIX))
+        if not (self.emulators or path in _wanted or is_loopback(host)):
+            raise WalletError(Code.BAD_ARGUMENT, f"{path}: a card at another host is opened only with --emulators")
+
+    def _open_serial(self, serial: int) -> OpenCard:
+        seen: list[CryptnoxError | WalletError] = []
+        for reader in self._likely_first(serial):
+            try:
+                found = self.connect(reader, self.settings.wait)
+            except ReaderBusyError as error:
+                seen.insert(0, error)
+                continue
+            except (TransportError, ForeignCardError) as error:
+                seen.append(error)
+                continue
+            with _closing_on_error(found):
+                try:
+                    self.identify(found, serial)
+                except (ProtocolError, StatusWordError) as error:
+                    certificate = found.card.certificate
+                    if certificate is not None and certificate.serial == serial:
+                        raise
+                    seen.append(error)
+                else:
+                    if found.card.serial == serial:
+                        return found
+            found.close()
+        for reason in seen:
+            if isinstance(reason, ReaderBusyError | CertificateError):
+                raise reason
+        raise WalletError(Code.CONNECTION, f"the card {serial} is in no reader")
+
+    def _likely_first(self, serial: int) -> list[str]:
+        names = _pcsc_readers(required=True)
+        with contextlib.suppress(StateError):
+            last = self.state.record(serial).reader
+            names.sort(key=lambda name: name != last)
+        return names
+
+    def identify(self, found: OpenCard, serial: int | None = None) -> None:
+        """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
+        proves who it is without its certificate being read), and refuse an impostor.
+
+        `serial` is the one expected. Raises CertificateError, PairingError, WalletError, TransportError.
+        """
+        card = found.card
+        if card.info.initialized:
+            self._open_channel(card, serial)
+        else:
+            card.read_certificate()
+        check_identity(card, self.state)
+        found.hold()
+
+    def _open_channel(self, card: Card, serial: int | None) -> None:
+        """With the owner's own pairing key where this computer has one for the card."""
+        own: bytes | None = None
+        with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
+            if self.state.has_pairing_keys():
+                own = self.state.pairing_key(card.read_certificate().serial)
+        card.open_channel(own or COMMON_PAIRING_KEY, known=self._known(serial))
+
+    def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
+        try:
+            stored = self.state.certificates()
+        except StateError:
+            return ()
+        certificates = []
+        for der in stored:
+            with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
+                certificates.append(CardCertificate.parse(der))
+        return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
+
+
+def _pcsc_readers(*, required: bool = False) -> list[str]:
+    """Reader names; with `required` an error where there is no service or no reader, else an empty list."""
+    from cryptnox_core.pcsc import list_readers
+
+    try:
+        names = list(list_readers())
+    except (ServiceUnavailableError, NoReaderError):
+        if required:
+            raise
+        return []
+    if required and not names:
+        raise NoReaderError("there is no card reader")
+    return names
+
+
+@contextlib.contextmanager
+def _closing_on_error(found: OpenCard) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        found.close()
+        raise

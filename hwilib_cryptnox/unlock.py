@@ -1,0 +1,270 @@
+"""When a PIN may be sent to a card. A PIN has six tries, then the PUK is wanted: every rule here saves money.
+
+1. No command sends more than one PIN that may be wrong.
+2. The card's counter is asked first. With one try left nothing is sent unless the user says so.
+3. A PIN this process saw refused by a card is not sent to it again.
+4. Automatic sources (all but the password given for this command) are used only for a card whose static key is known or
+   which is genuine, only while the counter shows what it showed after the last success, and only when no note of a PIN
+   with an unknown or bad end stands. The note is on disk before the PIN is sent: the card forgets the refusals of a
+   session when it loses power, a killed process forgets everything.
+5. `enumerate`, which pollers call all the time, sends nothing else than a first PIN to a card with a full counter.
+
+Nothing derived from a PIN is ever stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, replace
+
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.errors import NotAllowedError, NotAuthenticatedError, PinLockedError, WrongPinError
+from cryptnox_core.session import Card
+from cryptnox_core.wire import PIN_TRIES_SESSION, PIN_TRIES_TOTAL, Sw
+from hwilib_cryptnox.faults import (
+    LOCKED_TEXT,
+    PIN_AUTH_OFF_TEXT,
+    SOFT_LOCKED_TEXT,
+    Code,
+    NoPinError,
+    RefusedPinError,
+    WalletError,
+    wrong_pin_text,
+)
+from hwilib_cryptnox.pin import (
+    FOREIGN_TEXT,
+    NO_PIN_TEXT,
+    AgentSource,
+    PinRequest,
+    PinSource,
+    PinSourceError,
+    automatic_sources,
+    is_pin,
+)
+from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.state import CardRecord, NoteKind, State, StateError
+
+_refused: dict[int, set[str]] = {}
+"""PINs this process saw refused, by serial. Memory only."""
+_noted: set[int] = set()
+"""Cards whose standing note this process made."""
+
+GIVE_IT_ONCE = "give the right one once with --password or --stdinpass (or: cryptnoxctl pin verify)"
+
+
+def static_key_hash(card: Card) -> bytes:
+    """What is remembered of a card's static key: SHA-256 of the point. The certificate must have been read."""
+    return hashlib.sha256(card.read_certificate().public_key).digest()
+
+
+def check_identity(card: Card, state: State) -> None:
+    """Refuse a card with a known serial and another static key than before. The certificate must have been read."""
+    try:
+        known = state.record(card.serial).static_key
+    except StateError:
+        return
+    if known is not None and known != static_key_hash(card):
+        raise WalletError(
+            Code.CONNECTION,
+            f"another card with the serial {card.serial} was used before: this one is refused "
+            f"(cryptnoxctl forget {card.serial} if it is yours)",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocker:
+    """Sends PINs for one command. `password` is what the caller gave for it, of whatever kind."""
+
+    settings: Settings
+    state: State
+    password: str | None = None
+    sources: tuple[PinSource, ...] = ()
+
+    @classmethod
+    def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
+        """With the automatic sources of the environment and the configuration."""
+        return cls(settings, state, password or None, automatic_sources(settings))
+
+    def __repr__(self) -> str:
+        return "Unlocker()"
+
+    @property
+    def explicit(self) -> str | None:
+        """The password, where it is a PIN."""
+        return self.password if is_pin(self.password) else None
+
+    @property
+    def has_source(self) -> bool:
+        """Whether a PIN can be had, perhaps by asking a person."""
+        return self.explicit is not None or bool(self.sources)
+
+    @property
+    def has_silent_source(self) -> bool:
+        """Whether a PIN may be had without asking a person."""
+        return self.explicit is not None or any(
+            not source.interactive or isinstance(source, AgentSource) for source in self.sources
+        )
+
+    def no_pin(self, reasons: list[str] | None = None) -> NoPinError:
+        """The error for a card nobody has a PIN for."""
+        given = [FOREIGN_TEXT] if self.password and self.explicit is None else []
+        return NoPinError("; ".join([*given, *(reasons or []), NO_PIN_TEXT]))
+
+    def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
+        """Verify a PIN in the open channel and return it.
+
+        `reader` is where the card is; `polling` is for `enumerate`; `purpose` is shown by dialogues.
+
+        Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
+        the card's commands raise. Spends at most one try.
+        """
+        if not self.has_source:
+            raise self.no_pin()
+        self._check_card(card)
+        left = tries_left(card)
+        record = self._settle(card.serial, left)
+        if left == 0:
+            raise WalletError(Code.NOT_READY, LOCKED_TEXT)
+        if self.explicit is not None:
+            self._check_explicit(card, record, left, polling)
+            return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
+        self._check_automatic(card, record, left)
+        request = PinRequest(card.serial, purpose, ask=not polling)
+        pin, source = self._fetch(request)
+        if pin in _refused.get(card.serial, set()):
+            raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)
+        return self._send(card, pin, record, left, source, request, reader)
+
+    def _check_card(self, card: Card) -> None:
+        if not card.info.pin_auth:
+            raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+        if self.settings.require_genuine and card.genuineness is not Genuineness.GENUINE:
+            raise WalletError(
+                Code.CONNECTION, f"the card is {card.genuineness.value} and the configuration requires a genuine one"
+            )
+
+    def _settle(self, serial: int, left: int) -> CardRecord | None:
+        """The card's record; None where the state is unusable. A pending note goes when the counter proves that nothing
+        was refused: a counter of tries left in all (over 3) still shows what it showed after the last success."""
+        try:
+            record = self.state.record(serial)
+            if record.note is NoteKind.PENDING and (record.full or 0) > PIN_TRIES_SESSION and left == record.full:
+                record = self.state.update(serial, lambda now: replace(now, note=None))
+        except StateError:
+            return None
+        return record
+
+    def _check_last_try(self, left: int) -> None:
+        if left == 1 and not self.settings.last_try:
+            raise WalletError(
+                Code.NOT_READY,
+                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards",
+            )
+
+    def _check_explicit(self, card: Card, record: CardRecord | None, left: int, polling: bool) -> None:
+        if self.explicit in _refused.get(card.serial, set()):
+            raise RefusedPinError(f"this PIN was refused before: {wrong_pin_text(left)}", left)
+        if not polling:
+            self._check_last_try(left)
+            return
+        noted = record is not None and record.note is not None
+        if noted and (card.serial not in _noted or left < 2):
+            raise RefusedPinError(f"{wrong_pin_text(left)}; {GIVE_IT_ONCE}", left)
+        if not noted and not _is_full(record, left):
+            raise RefusedPinError(f"a PIN was refused before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+
+    def _check_automatic(self, card: Card, record: CardRecord | None, left: int) -> None:
+        self._check_last_try(left)
+        if record is None:
+            raise self.no_pin([f"{self.state.folder} cannot be used, so no PIN is sent automatically"])
+        if record.static_key != static_key_hash(card) and card.genuineness is not Genuineness.GENUINE:
+            raise self.no_pin(
+                [f"the card was not used before and is not known to be genuine ({card.genuineness.value})"]
+            )
+        if record.note is not None:
+            what = "was refused" if record.note is NoteKind.REFUSED else "was sent without a known end"
+            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+        if not _is_full(record, left):
+            raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left; {GIVE_IT_ONCE}", left)
+
+    def _fetch(self, request: PinRequest) -> tuple[str, PinSource]:
+        reasons = []
+        for source in self.sources:
+            try:
+                pin = source.get(request)
+            except PinSourceError as error:
+                reasons.append(str(error))
+                continue
+            if pin is not None:
+                return pin, source
+        raise self.no_pin(reasons)
+
+    def _send(
+        self,
+        card: Card,
+        pin: str,
+        record: CardRecord | None,
+        left: int,
+        source: PinSource | None,
+        request: PinRequest,
+        reader: str,
+    ) -> str:
+        serial = card.serial
+        if record is not None and record.note is None:
+            try:
+                self.state.update(serial, lambda now: replace(now, note=now.note or NoteKind.PENDING))
+                _noted.add(serial)
+            except StateError as error:
+                if source is not None:
+                    raise self.no_pin([f"{error}, so no PIN is sent automatically"]) from error
+        try:
+            card.verify_pin(pin)
+        except (WrongPinError, PinLockedError) as error:
+            _refused.setdefault(serial, set()).add(pin)
+            with contextlib.suppress(StateError):  # the pending note stands as it is
+                self.state.update(serial, lambda now: replace(now, note=NoteKind.REFUSED))
+            if source is not None:
+                source.refused(request)
+            if isinstance(error, WrongPinError):
+                raise RefusedPinError(wrong_pin_text(error.left), error.left) from error
+            raise WalletError(Code.NOT_READY, LOCKED_TEXT) from error
+        self._succeeded(card, record, left, reader)
+        return pin
+
+    def _succeeded(self, card: Card, record: CardRecord | None, left: int, reader: str) -> None:
+        """Forget refusals, remember the card and what its counter shows when full."""
+        serial = card.serial
+        _refused.pop(serial, None)
+        _noted.discard(serial)
+        known = None if record is None else record.full
+        full: int | None = left
+        if left not in (known, PIN_TRIES_TOTAL):
+            # A first contact that shows three may be full, or half spent: nothing is remembered of it.
+            full = None if known is None and left == PIN_TRIES_SESSION else card.pin_tries_left()
+        key = static_key_hash(card)
+        with contextlib.suppress(StateError):  # a pending note that cannot be removed only keeps automatic sources away
+            self.state.update(serial, lambda now: replace(now, note=None, full=full, static_key=key, reader=reader))
+            self.state.keep_certificate(serial, card.read_certificate().der)
+
+
+def _is_full(record: CardRecord | None, left: int) -> bool:
+    """Whether the counter shows that no PIN was refused since the last success."""
+    if record is None or record.full is None:
+        return left in (PIN_TRIES_SESSION, PIN_TRIES_TOTAL)
+    return left == record.full
+
+
+def tries_left(card: Card) -> int:
+    """At most this many PIN tries are left; 0: blocked, or until a power cycle. Spends none. WalletError where there is
+    no PIN."""
+    try:
+        return card.pin_tries_left()
+    except PinLockedError:
+        return 0
+    except (NotAuthenticatedError, NotAllowedError) as error:
+        if error.sw == Sw.CONDITIONS:
+            raise WalletError(Code.NOT_READY, SOFT_LOCKED_TEXT) from error
+        if error.sw == Sw.NOT_ALLOWED:
+            raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT) from error
+        raise
