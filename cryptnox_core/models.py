@@ -158,7 +158,7 @@ class UserKeyInfo:
     public_key: bytes
     """Slot 1 and 3: P-256 point, 65 bytes. Slot 2: RSA modulus, 256 bytes (exponent 65537)."""
     credential_id: bytes = b""
-    """FIDO only."""
+    """FIDO only, and only where the card shows it here; `Card.fido_credential_id` asks for it."""
 
     @classmethod
     def parse(cls, slot: UserKeySlot, data: bytes) -> UserKeyInfo:
@@ -166,7 +166,7 @@ class UserKeyInfo:
         reader = ByteReader(data, "READ DATA (user key)")
         text = reader.take(USER_KEY_TEXT).rstrip(b"\0").decode("utf-8", "replace")
         credential = b""
-        if slot is UserKeySlot.FIDO:
+        if slot is UserKeySlot.FIDO and reader.left > P256_POINT_LENGTH:
             credential = reader.prefixed()
             if len(credential) > FIDO_CREDENTIAL_MAX:
                 raise MalformedResponseError("READ DATA (user key): the credential id is too long")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from cryptnox_core.errors import (
     NotFoundError,
     UsageError,
 )
+from cryptnox_core.hashes import sha256
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.p256 import is_point
 from cryptnox_core.wire import (
@@ -33,6 +34,19 @@ from cryptnox_core.wire import (
 )
 
 _NO_KEY: Meaning = (NotFoundError, "there is no user key in this slot")
+
+
+def digest_to_sign(hashes: bytes | Sequence[bytes], *, rehash: bool = False) -> bytes:
+    """The 32 bytes that a user key of slot 1 or 2 signs (ECDSA, or RSA PKCS #1 v1.5 with SHA-256).
+
+    A challenge or one digest stands for itself; of a list it is SHA-256 of the count and the digests. Sources disagree
+    whether the card takes SHA-256 once more (`rehash`, as the vendor's command line does). FIDO keys sign assertions.
+    """
+    if isinstance(hashes, bytes):
+        digest = hashes
+    else:
+        digest = sha256(bytes((len(hashes),)) + b"".join(hashes))
+    return sha256(digest) if rehash else digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +198,20 @@ class AuthorizeHashes(Command[bool]):
 
 @dataclass(frozen=True, slots=True)
 class FidoCredentialId(Command[bytes]):
-    """CHECK USER KEY 03 01: the credential id of the FIDO slot, 1 to 64 bytes."""
+    """CHECK USER KEY 03 01: the credential id of the FIDO slot, 1 to 64 bytes.
+
+    Sources do not say whether its length comes before it; a first byte that is the length of the rest is taken for that.
+    """
 
     ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY, Sw.CONDITIONS: _NO_KEY}
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, CheckUserKeyMode.CREDENTIAL_ID, 0x01)
 
     def decode(self, data: bytes) -> bytes:
+        if len(data) > 1 and data[0] == len(data) - 1:
+            return bytes(data[1:])
         if not 1 <= len(data) <= FIDO_CREDENTIAL_MAX:
             raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are no credential id")
         return bytes(data)
