@@ -200,7 +200,7 @@ class AuthorizeHashes(Command[bool]):
 class FidoCredentialId(Command[bytes]):
     """CHECK USER KEY 03 01: the credential id of the FIDO slot, 1 to 64 bytes.
 
-    Sources do not say whether its length comes before it; a first byte that is the length of the rest is taken for that.
+    Sources do not say whether its length comes first; a first byte that is the length of the rest is taken for it.
     """
 
     ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
