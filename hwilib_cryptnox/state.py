@@ -154,6 +154,38 @@ class State:
             else:
                 self._write(f"certs/{serial}.der", der)
 
+    # pairing.json
+
+    def pairing_key(self, serial: int) -> bytes | None:
+        """The owner's own pairing key of a card (32 bytes), the one secret kept here; None for the common key."""
+        with self._failures("pairing.json"):
+            text = self._pairing_keys().get(str(serial))
+            return None if text is None else bytes.fromhex(text)
+
+    def keep_pairing_key(self, serial: int, key: bytes | None) -> None:
+        """Keep a card's own pairing key (32 bytes), or drop it with None."""
+        with self._failures("pairing.json"), self._locked():
+            keys = self._pairing_keys()
+            if key is not None:
+                keys[str(serial)] = key.hex()
+            elif keys.pop(str(serial), None) is None:
+                return
+            self._write("pairing.json", json.dumps(keys, indent=1).encode("ascii"))
+
+    def has_pairing_keys(self) -> bool:
+        """Whether any card met has a pairing key of its own."""
+        with self._failures("pairing.json"):
+            return bool(self._pairing_keys())
+
+    def _pairing_keys(self) -> dict[str, str]:
+        path = self.folder / "pairing.json"
+        if not path.exists():
+            return {}
+        keys = json.loads(path.read_bytes())
+        if not isinstance(keys, dict) or not all(isinstance(key, str) and len(key) == 64 for key in keys.values()):
+            raise ValueError("it does not hold what this program writes")
+        return keys
+
     # locks/
 
     def hold(self, reader: str, serial: int) -> None:

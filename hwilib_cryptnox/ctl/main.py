@@ -4,57 +4,64 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
-from hwilib_cryptnox.ctl.errors import Exit, explain
+from hwilib_cryptnox.ctl.frame import LazyGroup, run
+
+_HERE = "hwilib_cryptnox.ctl"
 
 COMMANDS = {
-    "emulator": "hwilib_cryptnox.ctl.emulator:emulator",
+    "list": (f"{_HERE}.look:list_cards", "Show the readers and the cards in them."),
+    "info": (f"{_HERE}.look:info_command", "Show all one card says about itself."),
+    "doctor": (f"{_HERE}.doctor:doctor", "Find out why a card is not seen, and what to do."),
+    "setup": (f"{_HERE}.setup:setup", "Make a usable wallet of a card, step by step."),
+    "adopt": (f"{_HERE}.adopt:adopt", "Use a card that already holds a wallet."),
+    "backup": (f"{_HERE}.backup:backup", "Check a backup before money arrives."),
+    "reset": (f"{_HERE}.lifecycle:reset", "Erase a card."),
+    "forget": (f"{_HERE}.lifecycle:forget", "Clear what this computer remembers of a card."),
+    "pin": (f"{_HERE}.secrets:pin", "Change, verify or unblock the PIN; tries left."),
+    "puk": (f"{_HERE}.secrets:puk_group", "Change the PUK."),
+    "xpub": (f"{_HERE}.keys:xpub", "Extended public keys: export on or off, show one."),
+    "pairing": (f"{_HERE}.secrets:pairing", "The pairing key: change, export, recover."),
+    "owner": (f"{_HERE}.keep:owner", "Show the owner's name and e-mail address."),
+    "data": (f"{_HERE}.keep:data", "Read and write the card's user data and custom bytes."),
+    "user-key": (f"{_HERE}.userkeys:user_key", "Keys that authenticate instead of the PIN."),
+    "pinless": (f"{_HERE}.keep:pinless", "The path whose key signs without PIN."),
+    "pin-auth": (f"{_HERE}.keep:pin_auth", "Switch PIN authentication on or off."),
+    "address": (f"{_HERE}.keys:address", "Show addresses, or find one."),
+    "descriptors": (f"{_HERE}.keys:descriptors", "Show an account's output descriptors."),
+    "export": (f"{_HERE}.keys:export", "Write files for wallets."),
+    "message": (f"{_HERE}.messages:message", "Sign and verify messages."),
+    "sign": (f"{_HERE}.sign:sign", "Review a transaction and sign it."),
+    "verify": (f"{_HERE}.verify:verify", "Say who signed a transaction and what is missing."),
+    "history": (f"{_HERE}.audit:history", "Show the signatures the card remembers."),
+    "audit": (f"{_HERE}.audit:audit", "Find signatures that were made elsewhere."),
+    "hwi": (f"{_HERE}.hwi:hwi", "Let the hwi program see the card."),
+    "relay": (f"{_HERE}.relay:relay", "Serve a local reader to a remote host."),
+    "emulator": (f"{_HERE}.emulator:emulator", "Run an emulated card."),
 }
-"""Name of a command: the module that holds it, and its attribute there."""
+"""Name of a command: the module that holds it and its attribute there, and its line of help."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are named, so that each starts with what it needs."""
+class Root(LazyGroup):
+    """All commands."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[cmd_name].split(":")
-        command = getattr(import_module(module), attribute)
-        return command if isinstance(command, click.Command) else None
+    places = COMMANDS
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hwi-cryptnox")
 def cli() -> None:
-    """Cryptnox smart cards: set up, look, sign, export, manage, emulate."""
+    """Cryptnox smart cards: set up, look, sign, export, manage, emulate.
+
+    Exit codes: 0 done, 1 refused by the card or by you, 2 usage, 3 no card or busy, 4 PIN or PUK, 5 input refused.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Exit codes: 0 done, 1 refused, 2 usage, 3 no card or busy, 4 PIN or PUK, 5 input refused."""
-    try:
-        result = cli.main(args=arguments, prog_name="cryptnoxctl", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
-        return Exit.USAGE
-    except click.ClickException as error:
-        error.show()
-        return Exit.USAGE
-    except click.Abort:
-        return Exit.REFUSED
-    except Exception as error:  # noqa: BLE001  (the one exit path: whatever ends a command becomes message and code)
-        problem = explain(error)
-        print(f"Error: {problem.message}", file=sys.stderr)
-        if problem.hint:
-            print(problem.hint, file=sys.stderr)
-        return problem.exit_code
-    return result if isinstance(result, int) else Exit.DONE
+    """Run one command; returns its exit code."""
+    return run(cli, None if arguments is None else list(arguments))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,210 @@
+"""What all commands share: common options, the lazily loaded groups, one way out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import TypeVar
+
+import click
+
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.prompts import Terminal
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, Report, Screen, write_json
+from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.state import State
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Options:
+    """The options every command takes, given before or after its name."""
+
+    json: bool = False
+    quiet: bool = False
+    card: str | None = None
+    reader: str | None = None
+    stdin_pin: bool = False
+    stdin_puk: bool = False
+
+
+@dataclass
+class App:
+    """One run of the program. Made by the root command, handed to every command."""
+
+    options: Options = field(default_factory=Options)
+    terminal: Terminal = field(default_factory=Terminal)
+    _lines: list[str] | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Environment and configuration file."""
+        return Settings.load()
+
+    @cached_property
+    def state(self) -> State:
+        """What this computer remembers."""
+        return State()
+
+    @cached_property
+    def out(self) -> Screen:
+        """Results."""
+        return Screen(sys.stdout)
+
+    @cached_property
+    def err(self) -> Screen:
+        """Reviews, progress, remarks, errors."""
+        return Screen(sys.stderr)
+
+    def remark(self, text: str, style: str = FAINT) -> None:
+        """A line for people; nothing with --quiet, nor where nobody looks."""
+        if not self.options.quiet and self.err.fancy:
+            self.err.line(text, style)
+
+    def secret_line(self, which: str) -> str:
+        """A secret from stdin: with --stdinpass the first line is the PIN, with --stdinpuk the next one the PUK."""
+        if self._lines is None:
+            wanted = [name for name, on in (("PIN", self.options.stdin_pin), ("PUK", self.options.stdin_puk)) if on]
+            if sys.stdin.isatty():
+                raise CtlError(Exit.USAGE, "--stdinpass and --stdinpuk read a pipe, not a terminal", "leave them out")
+            self._lines = [sys.stdin.readline().rstrip("\r\n") for _ in wanted]
+        line = self._lines[-1 if which == "PUK" else 0]
+        if not line:
+            raise CtlError(Exit.SECRET, f"stdin ended before the {which}")
+        return line
+
+    @property
+    def stdin_taken(self) -> bool:
+        """Whether secrets come by stdin, so that no file can."""
+        return self.options.stdin_pin or self.options.stdin_puk
+
+
+_COMMON = (
+    ("json", ("--json",), {"is_flag": True, "help": "Print one JSON object on stdout."}),
+    ("quiet", ("-q", "--quiet"), {"is_flag": True, "help": "No remarks and no progress bar."}),
+    ("card", ("--card",), {"metavar": "SERIAL", "help": "The card with this serial number, or tcp:HOST:PORT."}),
+    ("reader", ("--reader",), {"metavar": "NAME", "help": "The card in this reader: name, part of it, or number."}),
+    ("stdin_pin", ("--stdinpass",), {"is_flag": True, "help": "The first line of stdin is the PIN."}),
+    ("stdin_puk", ("--stdinpuk",), {"is_flag": True, "help": "The next line of stdin is the PUK."}),
+)
+
+
+def _common_options() -> list[click.Parameter]:
+    def keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value and parameter.name is not None:
+            setattr(context.ensure_object(App).options, parameter.name, value)
+
+    return [
+        click.Option([*names, name], expose_value=False, callback=keep, **settings) for name, names, settings in _COMMON
+    ]
+
+
+class CtlCommand(click.Command):
+    """A command whose function takes the `App` and returns a `Report`, which is printed here."""
+
+    def __init__(self, *args: object, **keywords: object) -> None:
+        super().__init__(*args, **keywords)  # type: ignore[arg-type]
+        self.params.extend(_common_options())
+
+    def invoke(self, context: click.Context) -> int:
+        """Run it, print its report, return the exit code."""
+        app = context.ensure_object(App)
+        callback = self.callback
+        if callback is None:
+            raise click.UsageError("this command does nothing", context)
+        with context:
+            report: Report = callback(app, **context.params)
+        if app.options.json:
+            write_json(report.data)
+        else:
+            report.show(app.out)
+        return report.exit_code
+
+
+class CtlGroup(click.Group):
+    """A group of commands of one file."""
+
+    command_class = CtlCommand
+
+    def __init__(self, *args: object, **keywords: object) -> None:
+        super().__init__(*args, **keywords)  # type: ignore[arg-type]
+        self.params.extend(_common_options())
+
+
+class LazyGroup(CtlGroup):
+    """The root: knows every command's name, line of help and place, and imports only the one that runs."""
+
+    places: Mapping[str, tuple[str, str]] = {}
+    """Name -> (`module:attribute`, line of help)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the table."""
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in self.places:
+            return None
+        module, _, attribute = self.places[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table of `--help`, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.places.items()])
+
+
+def run(root: click.Command, arguments: list[str] | None = None) -> int:
+    """Run the program: the one place where errors end. Returns the exit code."""
+    app = App()
+    try:
+        result = root.main(args=arguments, prog_name="cryptnoxctl", standalone_mode=False, obj=app)
+        return int(result or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        # A mistyped option ends the parsing before --json was seen.
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            write_json(_error_data(Problem(Exit.USAGE, error.format_message())))
+        else:
+            error.show()
+        return Exit.USAGE
+    except BrokenPipeError:
+        # The reader of our output left; nothing can be said to anybody.
+        sys.stdout = None
+        return Exit.DONE
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(app, explain(KeyboardInterrupt()))
+    except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
+        return _fail(app, explain(error))
+
+
+def _fail(app: App, problem: Problem) -> int:
+    if app.options.json:
+        write_json(_error_data(problem))
+    else:
+        app.err.line(f"Error: {problem.message}", BAD)
+        if problem.hint:
+            app.err.line(f"What to do: {problem.hint}")
+    return problem.exit_code
+
+
+def _error_data(problem: Problem) -> dict[str, object]:
+    return {"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)}
+
+
+def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:
+    """Make a command of a function `(app, ...) -> Report`."""
+    return click.command(name, cls=CtlCommand, **settings)
+
+
+def group(name: str, help_text: str) -> CtlGroup:
+    """A group to hang commands on."""
+    return CtlGroup(name, help=help_text)

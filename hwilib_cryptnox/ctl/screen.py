@@ -1,0 +1,121 @@
+"""What is written: results to stdout, everything else (reviews, progress, remarks) to stderr.
+
+On a terminal with colours and frames; piped, tables become lines of tab-separated fields and nothing decorates them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from hwilib_cryptnox.ctl.errors import Exit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
+
+
+class Screen:
+    """One output stream. `rich` is loaded only for a terminal."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._console: Console | None = None
+
+    @property
+    def fancy(self) -> bool:
+        """Whether a person looks at it."""
+        return self._stream.isatty()
+
+    @property
+    def console(self) -> Console:
+        """The rich console of the stream; honours NO_COLOR."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(file=self._stream, highlight=False, soft_wrap=False, emoji=False, markup=False)
+        return self._console
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """One line of text; long ones are not cut."""
+        if self.fancy:
+            self.console.print(text, style=style or None, soft_wrap=True)
+        else:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+    def fields(self, rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
+        """Names and values, aligned; a third member is the value's style."""
+        if not self.fancy:
+            for row in rows:
+                self.line(f"{row[0]}\t{row[1]}")
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style=FAINT)
+        table.add_column(overflow="fold")
+        for row in rows:
+            table.add_row(row[0], Text(row[1], style=row[2] if len(row) == 3 else ""))
+        self.console.print(table)
+
+    def table(
+        self,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[str | tuple[str, str]]],
+        *,
+        title: str = "",
+        right: Sequence[int] = (),
+    ) -> None:
+        """Rows under heads; a cell may be (text, style). `right` are the columns aligned right."""
+        if not self.fancy:
+            for row in (heads, *rows):
+                self.line("\t".join(cell if isinstance(cell, str) else cell[0] for cell in row))
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(
+            box=box.ROUNDED, title=title or None, title_justify="left", header_style=STRONG, border_style=FAINT
+        )
+        for number, head in enumerate(heads):
+            table.add_column(head, justify="right" if number in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) if isinstance(cell, str) else Text(*cell) for cell in row))
+        self.console.print(table)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a command found or did: `data` for `--json`, `show` for people."""
+
+    data: Mapping[str, object]
+    show: Callable[[Screen], None] = field(repr=False)
+    exit_code: Exit = Exit.DONE
+
+
+def said(data: Mapping[str, object], *lines: str) -> Report:
+    """A report of a few plain lines."""
+
+    def show(screen: Screen) -> None:
+        for line in lines:
+            screen.line(line)
+
+    return Report(data, show)
+
+
+def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Report:
+    """A report of names and values."""
+    return Report(data, lambda screen: screen.fields(rows))
+
+
+def write_json(data: Mapping[str, object]) -> None:
+    """One JSON object on stdout."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
