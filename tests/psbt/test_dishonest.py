@@ -1,0 +1,63 @@
+"""No dishonest PSBT leads to a signature."""
+
+from __future__ import annotations
+
+import pytest
+
+from hwilib_cryptnox.psbt import BadPsbt, PsbtError, RefusedInput, collect, plan
+from hwilib_cryptnox.psbt.codec import Psbt
+from tests.psbt.dishonest import CATALOGUE, DRAFTS, SKIPS
+from tests.psbt.factory import ME, Draft, draft, spend
+from tests.psbt.signing import make_plan
+
+
+def test_catalogue_is_large_enough() -> None:
+    assert len(CATALOGUE) - len(SKIPS) >= 60
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE.keys() - SKIPS))
+def test_refused(name: str) -> None:
+    with pytest.raises(PsbtError) as caught:
+        make_plan(Psbt.parse(CATALOGUE[name]()))
+    if isinstance(caught.value, RefusedInput):
+        assert str(caught.value).startswith(f"input {caught.value.index}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(SKIPS))
+def test_skipped_with_a_reason(name: str) -> None:
+    """Nothing to refuse, nothing to sign: the caller can tell why, before and after it asked the card."""
+    psbt = Psbt.parse(CATALOGUE[name]())
+    collected = collect(psbt, ME.fingerprint)
+    assert not collected.nothing_to_do
+    assert collected.why_nothing()
+    made = plan(psbt, collected, ME.keys(path for path in collected.paths))
+    assert made.requests == ()
+    assert made.skipped
+    assert all(str(item).startswith(f"input {item.index}: ") for item in made.skipped)
+    assert made.why_nothing() == collected.why_nothing()
+
+
+@pytest.mark.parametrize("name", sorted(SKIPS))
+def test_skipped_inputs_do_not_stop_others(name: str) -> None:
+    """Beside an honest input of ours the honest one is signed (taproot without all outputs aside)."""
+    bad = DRAFTS[name]()
+    assert isinstance(bad, Draft)
+    both = Draft([*bad.ins, spend("p2pkh", 55)], bad.outs)
+    both.inputs[: len(bad.inputs)] = bad.inputs
+    made = make_plan(Psbt.parse(both.encode()))
+    assert [request.input_index for request in made.requests] == [len(bad.ins)]
+    assert made.why_nothing() is None
+
+
+def test_lie_in_one_input_refuses_all() -> None:
+    bent = draft(*[spend("p2wpkh", number) for number in range(5)])
+    bent.inputs[3] = [pair for pair in bent.inputs[3] if pair[0][0] != 6]
+    bent.inputs[3].append((b"\x06" + ME.key("m/84h/0h/0h/0/3"), ME.origin("m/84h/0h/0h/0/4")))
+    with pytest.raises(RefusedInput, match="input 3: "):
+        make_plan(Psbt.parse(bent.encode()))
+
+
+def test_bad_psbt_is_a_psbt_error_and_a_value_error() -> None:
+    assert issubclass(BadPsbt, PsbtError)
+    assert issubclass(PsbtError, ValueError)
