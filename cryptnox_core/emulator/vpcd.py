@@ -65,6 +65,10 @@ class VirtualReader:
         data = b""
         wanted = 2
         while len(data) < wanted:
+            if hasattr(socket, "TCP_QUICKACK"):
+                # The driver writes length and body apart and waits for an acknowledgement between them, which the
+                # kernel would delay by 40 ms. The option wears off, so it is set anew each time.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             part = connection.recv(wanted - len(data))
             if not part:
                 return None
