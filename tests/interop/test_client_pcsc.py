@@ -44,10 +44,10 @@ def emulator(virtual_readers: pcsc.VirtualReaders) -> Iterator[EmulatorProcess]:
 def no_try_is_lost(emulator: EmulatorProcess) -> Iterator[None]:
     """No test here gives a wrong PIN, so the card may not have refused one, whatever happened around it."""
     yield
-    assert emulator.stats()["pin_tries"] == 0
     with Card(PcscTransport.open(READER, 10)) as card:
         card.open_channel()
         assert card.pin_tries_left() == 6
+    assert emulator.stats()["pin_tries"] == 0
 
 
 def start(module: str, *arguments: str) -> subprocess.Popen[str]:
@@ -71,6 +71,10 @@ def outcome(process: subprocess.Popen[str], limit: float = 60) -> dict[str, obje
     answer = json.loads(out)
     assert isinstance(answer, dict)
     return answer
+
+
+def signatures(emulator: EmulatorProcess) -> int:
+    return int(emulator.stats()["signatures"])
 
 
 @contextlib.contextmanager
@@ -135,23 +139,23 @@ def test_the_card_is_reset_at_the_end(emulator: EmulatorProcess) -> None:
 
 
 def test_two_processes_take_turns(emulator: EmulatorProcess) -> None:
-    before = int(emulator.stats()["signatures"])
+    before = signatures(emulator)
     processes = [start_signing(wait=30) for _ in range(2)]
     answers = [outcome(process) for process in processes]
     assert [answer["result"] for answer in answers] == ["signed", "signed"]
-    assert int(emulator.stats()["signatures"]) == before + 2 * SIGNATURES
+    assert signatures(emulator) == before + 2 * SIGNATURES
 
 
 def test_many_processes_finish_or_find_the_reader_busy(emulator: EmulatorProcess) -> None:
     """With a short wait some give up: then with ReaderBusyError, in time, and without a signature half made."""
-    before = int(emulator.stats()["signatures"])
+    before = signatures(emulator)
     processes = [start_signing(wait=0.3) for _ in range(4)]
     answers = [outcome(process) for process in processes]
     assert {answer["result"] for answer in answers} <= {"signed", "ReaderBusyError"}
     done = [answer for answer in answers if answer["result"] == "signed"]
     assert done
     assert all(answer["signatures"] == 0 for answer in answers if answer["result"] != "signed")
-    assert int(emulator.stats()["signatures"]) == before + SIGNATURES * len(done)
+    assert signatures(emulator) == before + SIGNATURES * len(done)
 
 
 def test_a_program_that_only_shares_the_reader_is_no_obstacle(emulator: EmulatorProcess) -> None:

@@ -5,6 +5,7 @@ The results are judged by embit and `cryptography`, not by code of ours.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from pathlib import Path
@@ -99,6 +100,15 @@ def test_every_operation_on_a_basic_card(
     dual = {"dual_seed_public_key", "dual_seed_load"}
     nft_only = {"signature_check"}
     assert public_operations(Basic) - table.touched - dual - nft_only == set()
+
+
+def test_user_keys_that_hash_again(virtual_readers: pcsc.VirtualReaders, request: pytest.FixtureRequest) -> None:
+    """The other reading of what a user key signs, the one the vendor's command line has."""
+    table = OperationTable("vendor SDK, user keys, reading userkey-rehash")
+    with virtual_readers.card("--mnemonic", MNEMONIC, "--reading", "userkey-rehash"):
+        user_keys(table, rehash=True)
+    table.publish(request)
+    assert table.failures == []
 
 
 def public_operations(card: type) -> set[str]:
@@ -279,17 +289,29 @@ def decryption(table: OperationTable, card: Basic) -> None:
     )
 
 
-def user_keys(table: OperationTable) -> None:
+def user_keys(table: OperationTable, *, rehash: bool = False) -> None:
+    """`rehash`: the host's key store hashes what it is given before it signs."""
     key = ec.generate_private_key(ec.SECP256R1())
     rsa_key = rsa.generate_private_key(65537, 2048)
     modulus = rsa_key.public_key().public_numbers().n.to_bytes(256, "big")
     fido = ec.generate_private_key(ec.SECP256R1())
     credential = os.urandom(32)
 
+    def ec_response(challenge: bytes) -> bytes:
+        return key.sign(challenge, ec.ECDSA(hashes.SHA256() if rehash else utils.Prehashed(hashes.SHA256())))
+
+    def rsa_response(challenge: bytes) -> bytes:
+        return rsa_key.sign(
+            challenge, padding.PKCS1v15(), hashes.SHA256() if rehash else utils.Prehashed(hashes.SHA256())
+        )
+
     def fido_assertion(challenge: bytes) -> bytes:
         counter = (7).to_bytes(4, "big")
-        signed = hashlib.sha256(b"cryptnox.ch").digest() + b"\x01" + counter + challenge
-        return counter + fido.sign(signed, ec.ECDSA(hashes.SHA256()))
+        text = base64.urlsafe_b64encode(challenge).rstrip(b"=").decode()
+        client = f'{{"type": "webauthn.get", "origin": "https://cryptnox.ch", "challenge": "{text}", '
+        client += '"clientExtensions": {}}'
+        authenticator = hashlib.sha256(b"cryptnox.ch").digest() + b"\x05" + counter
+        return counter + fido.sign(authenticator + hashlib.sha256(client.encode()).digest(), ec.ECDSA(hashes.SHA256()))
 
     with connected() as card:
         card.verify_pin(PIN)
@@ -315,8 +337,8 @@ def user_keys(table: OperationTable) -> None:
         for slot, name in ((SlotIndex.EC256R1, "P-256"), (SlotIndex.RSA, "RSA"), (SlotIndex.FIDO, "FIDO")):
             table.run(f"user_key_enabled ({name})", lambda slot=slot: card.user_key_enabled(slot), bool)
     for slot, name, sign in (
-        (SlotIndex.EC256R1, "P-256", lambda nonce: key.sign(nonce, ec.ECDSA(hashes.SHA256()))),
-        (SlotIndex.RSA, "RSA", lambda nonce: rsa_key.sign(nonce, padding.PKCS1v15(), hashes.SHA256())),
+        (SlotIndex.EC256R1, "P-256", ec_response),
+        (SlotIndex.RSA, "RSA", rsa_response),
         (SlotIndex.FIDO, "FIDO", fido_assertion),
     ):
         with connected() as card:
@@ -331,10 +353,15 @@ def user_keys(table: OperationTable) -> None:
                 lambda opened, card=card: opened and card.auth_type is AuthType.USER_KEY,
             )
     with connected() as card:
-        signature = key.sign(DIGEST, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+        other = hashlib.sha256(b"another digest").digest()
+        table.run(
+            "user_key_signature_open (another digest)",
+            lambda: card.user_key_signature_open(SlotIndex.EC256R1, DIGEST, ec_response(other)),
+            lambda accepted: accepted is False,
+        )
         table.run(
             "user_key_signature_open (P-256)",
-            lambda: card.user_key_signature_open(SlotIndex.EC256R1, DIGEST, signature),
+            lambda: card.user_key_signature_open(SlotIndex.EC256R1, DIGEST, ec_response(DIGEST)),
             bool,
         )
     with connected() as card:
@@ -360,9 +387,7 @@ def data(table: OperationTable) -> None:
     with connected() as card:
         card.verify_pin(PIN)
         table.run("user_data (write)", lambda: card.user_data.__setitem__(0, long))
-        table.run(
-            "user_data (read)", lambda: card.user_data[0], lambda value: value.rstrip(b"\0") == long.rstrip(b"\0")
-        )
+        table.run("user_data (read)", lambda: card.user_data[0], lambda value: value == long)
         table.run("custom_bits (write)", lambda: card.custom_bits.__setitem__(3, True))
     with connected() as card:
         table.run("custom_bits (read)", lambda: card.custom_bits[3], lambda bit: bit == 1)
@@ -415,20 +440,20 @@ def wrapped_seed(table: OperationTable) -> None:
 
 
 def wrap(wrapper: bytes, seed: bytes) -> bytes:
-    """The seed encrypted to the card's RSA key."""
-    public = rsa.RSAPublicNumbers(65537, int.from_bytes(wrapper[:256], "big")).public_key()
-    return public.encrypt(seed, padding.PKCS1v15())
+    """The seed encrypted to the card's RSA key, which comes behind a tag of four bytes."""
+    public = rsa.RSAPublicNumbers(65537, int.from_bytes(wrapper[4:260], "big")).public_key()
+    return public.encrypt(seed, padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None))
 
 
 def lock_and_reset(table: OperationTable) -> None:
     for power_cycle in range(2):
         with connected() as card:
             for attempt in range(3):
-                expected = (exceptions.PinException, exceptions.PinBlockedException)
                 table.refused(
                     f"verify_pin (wrong, power cycle {power_cycle + 1}, try {attempt + 1})",
                     lambda: card.verify_pin("1111"),
-                    expected,
+                    exceptions.PinException,
+                    exceptions.PinBlockedException,
                 )
     with connected() as card:
         table.refused("verify_pin (right one, blocked)", lambda: card.verify_pin(PIN), exceptions.PinBlockedException)
@@ -481,8 +506,9 @@ def test_every_operation_on_an_nft_card(virtual_readers: pcsc.VirtualReaders, re
                 "user_key_add": lambda: card.user_key_add(SlotIndex.EC256R1, "", bytes(65), PUK),
             }.items():
                 table.refused(f"{name} (not on NFT cards)", call, NotImplementedError)
-            table.run("user_data (write)", lambda: card.user_data.__setitem__(0, bytes(range(16))))
-            table.run("user_data (read)", lambda: card.user_data[0], lambda value: bytes(range(16)) in value)
+            content = os.urandom(1500)
+            table.run("user_data (write)", lambda: card.user_data.__setitem__(0, content))
+            table.run("user_data (read)", lambda: card.user_data[0], lambda value: value == content)
             table.run("change_pin", lambda: card.change_pin(SECOND_PIN))
             table.run("change_puk", lambda: card.change_puk(PUK, SECOND_PUK))
             own_key = os.urandom(32)

@@ -16,10 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import EmulatorProcess
 
 LOCK_FILE = Path(tempfile.gettempdir()) / "hwi-cryptnox-virtual-readers.lock"
 LOCK_WAIT = float(os.environ.get("CRYPTNOX_TEST_READER_WAIT", "600"))
@@ -82,11 +80,9 @@ class VirtualReaders:
     @contextlib.contextmanager
     def card(self, *options: str, slot: int = 0) -> Iterator[EmulatorProcess]:
         """An emulated card in one slot, started with these options of `cryptnoxctl emulator`."""
-        from tests.support.emulator import EmulatorProcess
-
         _wait_since(self._emptied[slot])
         _wait_for_card(slot, present=False)
-        with EmulatorProcess("--vpcd", f"127.0.0.1:{PORTS[slot]}", *options) as emulator:
+        with EmulatorProcess(*options, vpcd=f"127.0.0.1:{PORTS[slot]}") as emulator:
             try:
                 _wait_for_card(slot, present=True)
                 yield emulator

@@ -61,13 +61,13 @@ class OperationTable:
         self.rows.append((operation, f"FAILED {fault}" if fault else "works"))
         return result
 
-    def refused(self, operation: str, call: Callable[[], Any], error: type[BaseException]) -> None:
-        """An operation that has to end in this exception of the SDK."""
+    def refused(self, operation: str, call: Callable[[], Any], *errors: type[BaseException]) -> None:
+        """An operation that has to end in one of these exceptions of the SDK."""
         self.touched.add(operation.split()[0])
         try:
             call()
-        except error:
-            self.rows.append((operation, f"refused as it must be ({error.__name__})"))
+        except errors as error:
+            self.rows.append((operation, f"refused as it must be ({type(error).__name__})"))
         except Exception as other:  # noqa: BLE001
             self._missed(operation, f"{type(other).__name__}: {other}")
         else:
