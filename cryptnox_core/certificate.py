@@ -152,6 +152,8 @@ class TrustAnchors:
     def judge(self, certificate: CardCertificate) -> Genuineness:
         """What these anchors say about a card's certificate."""
         parsed = _load(certificate.der)
+        if not certificate.der.endswith(b"\0" + parsed.signature):
+            return Genuineness.UNKNOWN  # a BIT STRING with unused bits: no ECDSA signature is one
         identifier = _authority_key_id(parsed)
         named = False
         for anchor in self.anchors:

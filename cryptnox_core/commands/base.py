@@ -72,6 +72,8 @@ class Command(Generic[T]):
     """Goes through the secure channel."""
     uses_puk: ClassVar[bool] = False
     """63Cx and 984x count PUK tries."""
+    needs_init: ClassVar[bool] = True
+    """6985 and 6986 on a card that was never initialised mean just that."""
     needs_seed: ClassVar[bool] = False
     """6985 on a card without seed means just that."""
     meanings: ClassVar[Mapping[int, Meaning]] = _NOTHING
@@ -99,7 +101,7 @@ class Command(Generic[T]):
         if tries is not None:
             return tries
         if sw in (Sw.CONDITIONS, Sw.NOT_ALLOWED) and info is not None:
-            if not info.initialized:
+            if self.needs_init and not info.initialized:
                 return NotInitializedError("the card is not initialised", sw, self.ins)
             if sw == Sw.CONDITIONS and self.needs_seed and not info.seeded:
                 return NoSeedError("the card holds no seed", sw, self.ins)

@@ -54,6 +54,7 @@ class Select(Command[AppletInfo]):
 
     ins: ClassVar[Ins] = Ins.SELECT
     secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: _SOFT_LOCK,
         Sw.FILE_NOT_FOUND: (NotFoundError, "this card does not have the Cryptnox applet"),
@@ -73,6 +74,7 @@ class GetCardPublicKey(Command[bytes]):
 
     ins: ClassVar[Ins] = Ins.GET_CARD_PUBLIC_KEY
     secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
@@ -92,6 +94,7 @@ class GetManufacturerCertificate(Command[bytes]):
 
     ins: ClassVar[Ins] = Ins.GET_MANUFACTURER_CERTIFICATE
     secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
@@ -109,6 +112,7 @@ class GetCardCertificate(Command[SessionCertificate]):
 
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
     secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
@@ -133,7 +137,7 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
     while len(der) < length:
         command = GetManufacturerCertificate(command.page + 1)
         piece = command.result((yield command.encode()), info)
-        if not piece or command.page > MAX_CERTIFICATE // BLOCK:
+        if not piece or command.page == 0xFF:
             raise CertificateError(f"the card's certificate ends after {len(der)} of {length} bytes")
         der += piece
     if len(der) != length:
@@ -212,6 +216,7 @@ class Init(Command[None]):
 
     ins: ClassVar[Ins] = Ins.INIT
     secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.INS_NOT_SUPPORTED: (NotAllowedError, "the card is already initialised"),
         Sw.CONDITIONS: (NotAllowedError, "the card is already initialised"),

@@ -1,0 +1,283 @@
+"""The certificate's parser, the session signature, and the verdict, with certificates made here by several CAs."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.certificate import (
+    MAX_CERTIFICATE,
+    CardCertificate,
+    Genuineness,
+    SessionCertificate,
+    TrustAnchor,
+    TrustAnchors,
+)
+from cryptnox_core.commands.setup import read_certificate
+from cryptnox_core.errors import CertificateError, CryptnoxError, MalformedResponseError, UsageError
+from cryptnox_core.flow import drive
+
+CA = ec.generate_private_key(ec.SECP256R1())
+OTHER_CA = ec.generate_private_key(ec.SECP256R1())
+CARD = ec.generate_private_key(ec.SECP256R1())
+SERIAL = (1 << 63) + 12345
+VENDOR = "CRYPTNOX DLT CARDS CA"
+START, END = datetime.datetime(2020, 1, 1), datetime.datetime(2040, 1, 1)
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def name(common: str | None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test")]
+    return x509.Name(attributes + ([x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else []))
+
+
+def issue(
+    *,
+    issuer: str | None = "Test CA",
+    signer: PrivateKey = CA,
+    subject: str = "card",
+    key: object = None,
+    serial: int = SERIAL,
+    extensions: tuple[x509.ExtensionType, ...] = (),
+    algorithm: hashes.HashAlgorithm | None = None,
+) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .issuer_name(name(issuer))
+        .subject_name(name(subject))
+        .public_key(key or CARD.public_key())
+        .serial_number(serial)
+        .not_valid_before(START)
+        .not_valid_after(END)
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(signer, algorithm or hashes.SHA256())
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def anchors(*certificates: x509.Certificate) -> TrustAnchors:
+    return TrustAnchors.from_pem(b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates))
+
+
+ROOT = issue(subject="Test CA", key=CA.public_key(), serial=1)
+TRUSTED = anchors(ROOT)
+
+
+class TestParser:
+    def test_fields(self) -> None:
+        certificate = CardCertificate.parse(der(issue()))
+        point = CARD.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        assert (certificate.serial, certificate.public_key, certificate.issuer) == (SERIAL, point, "Test CA")
+
+    def test_no_assumption_on_shape(self) -> None:
+        """Short and long serial numbers, extensions, names without common name."""
+        for serial in (1, 0x7F, 1 << 64, (1 << 158) - 1):
+            assert CardCertificate.parse(der(issue(serial=serial))).serial == serial
+        extended = issue(extensions=(x509.BasicConstraints(ca=False, path_length=None),))
+        assert CardCertificate.parse(der(extended)).serial == SERIAL
+        assert CardCertificate.parse(der(issue(issuer=None))).issuer == "O=Test"
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            b"",
+            b"\x30\x00",
+            b"no certificate",
+            der(issue())[:-1],
+            der(issue())[1:],
+            der(issue()) + b"\0",
+            der(issue(key=ec.generate_private_key(ec.SECP384R1()).public_key())),
+            der(issue(key=ec.generate_private_key(ec.SECP256K1()).public_key())),
+            der(issue(key=rsa.generate_private_key(65537, 2048).public_key())),
+            der(issue(key=ed25519.Ed25519PrivateKey.generate().public_key())),
+            bytes(MAX_CERTIFICATE + 1),
+        ],
+    )
+    def test_refused(self, bad: bytes) -> None:
+        with pytest.raises(CertificateError):
+            CardCertificate.parse(bad)
+
+    def test_every_single_changed_byte(self) -> None:
+        """Wherever a byte changes: our error, or a certificate that no anchor vouches for."""
+        good = der(issue())
+        for at in range(len(good)):
+            changed = good[:at] + bytes((good[at] ^ 0x01,)) + good[at + 1 :]
+            try:
+                certificate = CardCertificate.parse(changed)
+            except CertificateError:
+                continue
+            assert TRUSTED.judge(certificate) is not Genuineness.GENUINE, at
+
+
+class TestVerdict:
+    def judge(self, certificate: x509.Certificate, trusted: TrustAnchors = TRUSTED) -> Genuineness:
+        return trusted.judge(CardCertificate.parse(der(certificate)))
+
+    def test_genuine(self) -> None:
+        assert self.judge(issue()) is Genuineness.GENUINE
+
+    def test_signed_by_the_key_under_another_name(self) -> None:
+        assert self.judge(issue(issuer="Renamed CA")) is Genuineness.GENUINE
+
+    def test_forged(self) -> None:
+        assert self.judge(issue(signer=OTHER_CA)) is Genuineness.NOT_GENUINE
+
+    def test_forged_under_the_anchors_key_identifier(self) -> None:
+        identifier = x509.SubjectKeyIdentifier.from_public_key(CA.public_key())
+        root = issue(subject="Test CA", key=CA.public_key(), extensions=(identifier,))
+        claim = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        forged = issue(issuer="Renamed CA", signer=OTHER_CA, extensions=(claim,))
+        assert self.judge(forged, anchors(root)) is Genuineness.NOT_GENUINE
+        assert self.judge(forged, TRUSTED) is Genuineness.UNKNOWN
+
+    def test_unknown_issuer(self) -> None:
+        assert self.judge(issue(issuer="Another CA", signer=OTHER_CA)) is Genuineness.UNKNOWN
+        assert self.judge(issue(), TrustAnchors()) is Genuineness.UNKNOWN
+
+    def test_issuer_with_an_rsa_key(self) -> None:
+        signer = rsa.generate_private_key(65537, 2048)
+        assert self.judge(issue(issuer="RSA CA", signer=signer)) is Genuineness.UNKNOWN
+        assert self.judge(issue(signer=signer)) is Genuineness.NOT_GENUINE
+
+    def test_another_hash(self) -> None:
+        assert self.judge(issue(algorithm=hashes.SHA384())) is Genuineness.NOT_GENUINE
+
+    def test_two_anchors_of_one_name(self) -> None:
+        both = TRUSTED + anchors(issue(subject="Test CA", key=OTHER_CA.public_key()))
+        assert self.judge(issue(signer=CA), both) is Genuineness.GENUINE
+        assert self.judge(issue(signer=OTHER_CA), both) is Genuineness.GENUINE
+
+    def test_builtin(self) -> None:
+        builtin = TrustAnchors.builtin()
+        assert [anchor.name for anchor in builtin.anchors] == [VENDOR]
+        x = "647a112c2acf5a49b52b321cbdcf5a9ea307fc4ccd33aa78b9b8055dd84d03ae"
+        y = "dab02cc720a780cb1ff280af50774a6cdc157efa235ea25311a42b4cf57d8861"
+        assert builtin.anchors[0].public_key.hex() == "04" + x + y
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), builtin.anchors[0].public_key)
+        assert self.judge(issue(issuer=VENDOR), builtin) is Genuineness.NOT_GENUINE
+        assert self.judge(issue(), builtin) is Genuineness.UNKNOWN
+
+
+class TestPem:
+    def test_several_in_one_file(self) -> None:
+        loaded = anchors(ROOT, issue(subject="Second", key=OTHER_CA.public_key()))
+        assert [anchor.name for anchor in loaded.anchors] == ["Test CA", "Second"]
+
+    def test_union_has_no_doubles(self) -> None:
+        assert (TRUSTED + TRUSTED).anchors == TRUSTED.anchors
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            b"",
+            b"text",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            issue(key=rsa.generate_private_key(65537, 2048).public_key()).public_bytes(Encoding.PEM),
+        ],
+    )
+    def test_refused(self, bad: bytes) -> None:
+        with pytest.raises(UsageError):
+            TrustAnchors.from_pem(bad)
+
+    def test_anchor_is_a_value(self) -> None:
+        assert TrustAnchor("a", b"k") == TrustAnchor("a", b"k")
+
+
+class TestSession:
+    NONCE = bytes(range(8))
+
+    def answer(self, *, tag: bytes = b"\x43", signer: ec.EllipticCurvePrivateKey = CARD) -> bytes:
+        body = tag + self.NONCE + OTHER_CA.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return body + signer.sign(body, ec.ECDSA(hashes.SHA256()))
+
+    CERTIFICATE = CardCertificate.parse(der(issue()))
+
+    def test_good(self) -> None:
+        session = SessionCertificate.parse(self.answer())
+        session.check_nonce(self.NONCE)
+        assert session.signed_by(self.CERTIFICATE)
+        assert session.session_key[:1] == b"\x04" and len(session.session_key) == 65
+
+    def test_other_nonce(self) -> None:
+        with pytest.raises(CertificateError):
+            SessionCertificate.parse(self.answer()).check_nonce(bytes(8))
+
+    def test_other_tag(self) -> None:
+        with pytest.raises(MalformedResponseError):
+            SessionCertificate.parse(self.answer(tag=b"\x44"))
+
+    def test_other_signer(self) -> None:
+        assert not SessionCertificate.parse(self.answer(signer=OTHER_CA)).signed_by(self.CERTIFICATE)
+
+    def test_every_changed_byte(self) -> None:
+        good = self.answer()
+        for at in range(1, len(good)):
+            changed = good[:at] + bytes((good[at] ^ 1,)) + good[at + 1 :]
+            assert not SessionCertificate.parse(changed).signed_by(self.CERTIFICATE), at
+
+    @pytest.mark.parametrize("size", [0, 1, 9, 73])
+    def test_too_short(self, size: int) -> None:
+        with pytest.raises(MalformedResponseError):
+            SessionCertificate.parse(self.answer()[:size])
+
+
+class TestReading:
+    def read(self, pages: list[bytes]) -> tuple[CardCertificate, int]:
+        asked = 0
+
+        def transmit(command: CommandApdu) -> ResponseApdu:
+            nonlocal asked
+            assert command.encode() == bytes((0x80, 0xF7, 0, asked, 0))
+            asked += 1
+            return ResponseApdu(pages[asked - 1] if asked <= len(pages) else b"", 0x9000)
+
+        return drive(read_certificate(), transmit), asked
+
+    def paged(self, content: bytes) -> list[bytes]:
+        whole = len(content).to_bytes(2, "big") + content
+        return [whole[at : at + 255] for at in range(0, len(whole), 255)]
+
+    def test_as_many_pages_as_the_length_says(self) -> None:
+        content = der(issue())
+        certificate, asked = self.read(self.paged(content))
+        assert certificate.der == content and asked == 2
+
+    def test_a_long_one(self) -> None:
+        notice = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(3000))
+        content = der(issue(extensions=(notice,)))
+        certificate, asked = self.read(self.paged(content))
+        assert certificate.der == content and asked == -(-(len(content) + 2) // 255)
+
+    @pytest.mark.parametrize(
+        "pages",
+        [
+            [b""],
+            [b"\x01"],
+            [b"\x00\x00"],
+            [b"\xff\xff" + bytes(253)],
+            [b"\x10\x01" + bytes(253)],
+            [b"\x01\x9b" + bytes(253)],
+            [b"\x01\x9b" + bytes(253), b""],
+            [b"\x00\x05" + bytes(20)],
+            [b"\x10\x00"] + [b"\x00"] * 1000,
+        ],
+    )
+    def test_refused(self, pages: list[bytes]) -> None:
+        with pytest.raises((CertificateError, MalformedResponseError)):
+            self.read(pages)
+
+    def test_status_word(self) -> None:
+        with pytest.raises(CryptnoxError):
+            drive(read_certificate(), lambda command: ResponseApdu(b"", 0x6D00))

@@ -1,0 +1,417 @@
+"""Commands one by one: what their status words mean, what they refuse to send, what they accept as an answer."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptnox_core import errors
+from cryptnox_core.apdu import ResponseApdu
+from cryptnox_core.bip32 import Path
+from cryptnox_core.commands import auth, data, keys, setup, signing, user_keys
+from cryptnox_core.commands.base import Command
+from cryptnox_core.models import AppletInfo, CardInfo
+from cryptnox_core.p256 import EphemeralKey
+from cryptnox_core.wire import Curve, ExportKind, KeySource, LoadKeyType, SignatureKind, Source, UserKeySlot
+
+PIN, PUK = "123456", "PUK000000001"
+POINT = EphemeralKey.from_scalar(7).public_key
+DIGEST = bytes(32)
+EC, RSA, FIDO = UserKeySlot.EC, UserKeySlot.RSA, UserKeySlot.FIDO
+
+COMMANDS: list[Command[object]] = [
+    setup.Select(),
+    setup.GetCardPublicKey(),
+    setup.GetManufacturerCertificate(0),
+    setup.GetCardCertificate(bytes(8)),
+    setup.OpenSecureChannel(POINT),
+    setup.Init.seal(setup.InitParameters("n", "e", PIN, PUK, bytes(32)), POINT, bytes),
+    setup.ChangePairingKey(bytes(range(32)), PUK),
+    setup.Reset(PUK),
+    auth.MutuallyAuthenticate(bytes(32)),
+    auth.PinTriesLeft(),
+    auth.VerifyPin(PIN),
+    auth.ChangePin(PIN),
+    auth.ChangePin(PIN, PUK),
+    auth.ChangePuk(PUK, PUK),
+    auth.UnblockPin(PUK, PIN),
+    auth.SetPinAuth(True, PUK),
+    keys.LoadKey.seed(bytes(range(64)), PIN),
+    keys.LoadKey(LoadKeyType.DUAL_STEP_1, b"", PIN),
+    keys.LoadKey.key_pair(bytes(range(32)), PIN, chain_code=bytes(32)),
+    keys.GenerateKey(PIN),
+    keys.GenerateSeedWrapKey(),
+    keys.GenerateRandom(16),
+    keys.DeriveKey(Path((1,))),
+    keys.GetPublicKey(),
+    keys.GetPublicKey(Path((1,)), Source.CURRENT, Curve.R1),
+    keys.GetClearPublicKey(),
+    keys.GetExtendedPublicKey(),
+    keys.GetCurrentPath(),
+    keys.SetPubExport(ExportKind.XPUB, True, PUK),
+    keys.SetPinlessPath(None, PUK),
+    signing.Sign(DIGEST, PIN),
+    signing.SignPinless(DIGEST),
+    signing.SignPublic(),
+    signing.Decrypt(POINT, PIN),
+    signing.Decrypt(POINT, PIN, bytes(16)),
+    signing.CheckSignature(bytes(16)),
+    data.ReadCardInfo(),
+    data.ReadUserData(0),
+    data.WriteUserData(0, b"content"),
+    data.WriteCustomBytes(bytes(16)),
+    data.GetHistory(0),
+    user_keys.AddUserKey(EC, "t", POINT, PUK),
+    user_keys.DeleteUserKey(EC, PUK),
+    user_keys.ReadUserKey(EC),
+    user_keys.ReadUserKey(RSA),
+    user_keys.ReadUserKey(FIDO),
+    user_keys.UserKeyChallenge(),
+    user_keys.UserKeyResponse(EC, b"sig"),
+    user_keys.AuthorizeHashes(EC, (DIGEST,), b"sig"),
+    user_keys.FidoCredentialId(),
+]
+
+
+def info(flags: int) -> AppletInfo:
+    return AppletInfo.parse(b"B\x01\x06\x00" + flags.to_bytes(2, "big") + bytes(18))
+
+
+FULL, NO_SEED, NOT_INIT, NO_EXPORT = info(0x74), info(0x50), info(0), info(0x70)
+
+
+def refusal(command: Command[object], sw: int, seen: AppletInfo | None = None) -> errors.StatusWordError:
+    with pytest.raises(errors.StatusWordError) as caught:
+        command.result(ResponseApdu(b"", sw), seen)
+    assert caught.value.sw == sw
+    assert caught.value.ins == command.ins
+    assert f"{sw:04X}" in str(caught.value)
+    return caught.value
+
+
+def test_every_command_class_is_here() -> None:
+    assert {type(command).__name__ for command in COMMANDS} == {kind.__name__ for kind in Command.__subclasses__()}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+class TestEachCommand:
+    def test_every_status_word_ends_in_one_exception_with_its_number(self, command: Command[object]) -> None:
+        for sw in (*range(0x6300, 0x7000), *range(0x9001, 0x9100), *range(0x9830, 0x9860), 0, 0xFFFF):
+            if isinstance(command, auth.PinTriesLeft) and sw & 0xFFF0 == 0x63C0:
+                continue
+            error = command.error(sw, FULL)
+            assert isinstance(error, errors.StatusWordError) and (error.sw, error.ins) == (sw, command.ins)
+
+    def test_unknown_status_words_stay_general(self, command: Command[object]) -> None:
+        assert type(refusal(command, 0x6F42)) is errors.StatusWordError
+
+    @given(answer=st.binary(max_size=300))
+    def test_any_answer(self, command: Command[object], answer: bytes) -> None:
+        with contextlib.suppress(errors.ProtocolError):
+            command.result(ResponseApdu(answer, 0x9000), FULL)
+
+    def test_secrets_are_not_shown(self, command: Command[object]) -> None:
+        shown = repr(command) + repr(command.encode())
+        for secret in (PIN, PUK, repr(bytes(range(32)))[2:40]):
+            assert secret not in shown
+
+    def test_frozen(self, command: Command[object]) -> None:
+        assert dataclasses.is_dataclass(command)
+        for item in dataclasses.fields(command):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(command, item.name, None)
+        assert not hasattr(command, "__dict__")
+
+
+@pytest.mark.parametrize(
+    ("command", "sw", "kind"),
+    [
+        (setup.Select(), 0x6A82, errors.NotFoundError),
+        (setup.Select(), 0x6D00, errors.NotSupportedError),
+        (setup.Select(), 0x6985, errors.PinLockedError),
+        (setup.GetManufacturerCertificate(0), 0x6985, errors.PinLockedError),
+        (setup.GetCardCertificate(bytes(8)), 0x6985, errors.PinLockedError),
+        (setup.OpenSecureChannel(POINT), 0x6985, errors.PinLockedError),
+        (setup.OpenSecureChannel(POINT), 0x6A86, errors.InvalidDataError),
+        (setup.OpenSecureChannel(POINT), 0x6A80, errors.InvalidDataError),
+        (COMMANDS[5], 0x6D00, errors.NotAllowedError),
+        (COMMANDS[5], 0x6984, errors.InvalidDataError),
+        (setup.Reset(PUK), 0x6985, errors.NotAllowedError),
+        (setup.Reset(PUK), 0x6986, errors.NotAllowedError),
+        (auth.VerifyPin(PIN), 0x6983, errors.PinLockedError),
+        (auth.VerifyPin(PIN), 0x6985, errors.PinLockedError),
+        (auth.VerifyPin(PIN), 0x6986, errors.NotAllowedError),
+        (auth.VerifyPin(PIN), 0x6700, errors.InvalidDataError),
+        (auth.PinTriesLeft(), 0x6985, errors.PinLockedError),
+        (auth.ChangePin(PIN), 0x6985, errors.NotAuthenticatedError),
+        (auth.ChangePin(PIN, PUK), 0x6985, errors.WrongPukError),
+        (auth.ChangePuk(PUK, PUK), 0x9840, errors.WrongPukError),
+        (auth.UnblockPin(PUK, PIN), 0x6985, errors.NotAllowedError),
+        (auth.SetPinAuth(False, PUK), 0x6986, errors.NotAllowedError),
+        (keys.LoadKey.seed(bytes(16), PIN), 0x6986, errors.NotAllowedError),
+        (keys.GenerateKey(PIN), 0x6986, errors.NotAllowedError),
+        (keys.DeriveKey(Path((1,))), 0x6985, errors.NotAuthenticatedError),
+        (keys.DeriveKey(Path((1,))), 0x6B00, errors.NotFoundError),
+        (keys.GetExtendedPublicKey(), 0x6986, errors.NotAllowedError),
+        (keys.SetPubExport(ExportKind.XPUB, True, PUK), 0x6985, errors.NoSeedError),
+        (keys.SetPinlessPath(None, PUK), 0x6985, errors.NoSeedError),
+        (keys.SetPinlessPath(None, PUK), 0x6983, errors.InvalidDataError),
+        (signing.Sign(DIGEST, PIN), 0x6985, errors.NotAuthenticatedError),
+        (signing.Sign(DIGEST, PIN), 0x6A80, errors.InvalidDataError),
+        (signing.Sign(DIGEST, PIN), 0x6B00, errors.InvalidDataError),
+        (signing.SignPinless(DIGEST), 0x6A88, errors.NotFoundError),
+        (data.ReadUserData(0), 0x6B00, errors.NotFoundError),
+        (data.ReadUserData(0), 0x6A86, errors.NotFoundError),
+        (data.GetHistory(0), 0x6A88, errors.NotFoundError),
+        (user_keys.AddUserKey(EC, "t", POINT, PUK), 0x6986, errors.NotAllowedError),
+        (user_keys.DeleteUserKey(EC, PUK), 0x6986, errors.NotFoundError),
+        (signing.CheckSignature(bytes(16)), 0x6D00, errors.NotSupportedError),
+    ],
+)
+def test_meanings(command: Command[object], sw: int, kind: type[errors.StatusWordError]) -> None:
+    assert type(refusal(command, sw)) is kind
+    assert type(refusal(command, sw, FULL)) is kind
+
+
+class TestCounts:
+    @pytest.mark.parametrize("command", [auth.VerifyPin(PIN), signing.Sign(DIGEST, PIN), keys.GenerateKey(PIN)])
+    def test_pin(self, command: Command[object]) -> None:
+        for left in range(1, 16):
+            error = refusal(command, 0x63C0 | left)
+            assert isinstance(error, errors.WrongPinError) and error.left == left
+        assert type(refusal(command, 0x63C0)) is errors.PinLockedError
+
+    def test_puk(self) -> None:
+        for command in (command for command in COMMANDS if command.uses_puk):
+            error = refusal(command, 0x63CB)
+            assert isinstance(error, errors.WrongPukError) and error.left == 11
+            error = refusal(command, 0x63C0)
+            assert isinstance(error, errors.WrongPukError) and error.left == 0
+            error = refusal(command, 0x9843)
+            assert isinstance(error, errors.WrongPukError) and error.left == 3
+            error = refusal(command, 0x9840)
+            assert isinstance(error, errors.WrongPukError) and error.left == -1
+
+    def test_tries_left_as_data_or_status(self) -> None:
+        query = auth.PinTriesLeft()
+        assert query.result(ResponseApdu(b"\x06", 0x9000)) == 6
+        for left in range(16):
+            assert query.result(ResponseApdu(b"", 0x63C0 | left)) == left
+        for answer in (b"", b"\x01\x02"):
+            with pytest.raises(errors.MalformedResponseError):
+                query.result(ResponseApdu(answer, 0x9000))
+
+
+class TestFlagsSayWhich:
+    def test_not_initialised(self) -> None:
+        for command in (auth.VerifyPin(PIN), keys.DeriveKey(Path((1,))), setup.OpenSecureChannel(POINT)):
+            assert type(refusal(command, 0x6985, NOT_INIT)) is errors.NotInitializedError
+        assert type(refusal(auth.VerifyPin(PIN), 0x6986, NOT_INIT)) is errors.NotInitializedError
+        assert type(refusal(COMMANDS[5], 0x6986, NOT_INIT)) is errors.NotAllowedError
+        assert type(refusal(setup.GetCardCertificate(bytes(8)), 0x6985, NOT_INIT)) is errors.PinLockedError
+
+    def test_no_seed(self) -> None:
+        for command in (keys.DeriveKey(Path((1,))), keys.GetPublicKey(), signing.Sign(DIGEST, PIN)):
+            assert type(refusal(command, 0x6985, NO_SEED)) is errors.NoSeedError
+            assert type(refusal(command, 0x6985, FULL)) is errors.NotAuthenticatedError
+
+    def test_extended_key(self) -> None:
+        command = keys.GetExtendedPublicKey()
+        assert type(refusal(command, 0x6985, NO_SEED)) is errors.NoSeedError
+        assert type(refusal(command, 0x6985, NO_EXPORT)) is errors.NotAllowedError
+        assert type(refusal(command, 0x6985, FULL)) is errors.NotAuthenticatedError
+        assert type(refusal(command, 0x6986, NO_EXPORT)) is errors.NotAllowedError
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: auth.VerifyPin("123"),
+        lambda: auth.VerifyPin("1234567890"),
+        lambda: auth.VerifyPin("12345x"),
+        lambda: auth.VerifyPin("١٢٣٤"),
+        lambda: auth.VerifyPin("1²34"),
+        lambda: auth.VerifyPin(""),
+        lambda: auth.ChangePin("12", PUK),
+        lambda: auth.ChangePin(PIN, "short"),
+        lambda: auth.ChangePuk("short", PUK),
+        lambda: auth.ChangePuk(PUK, PUK + "x"),
+        lambda: auth.ChangePuk(PUK, "é" * 12),
+        lambda: auth.UnblockPin(PUK, "1"),
+        lambda: auth.MutuallyAuthenticate(bytes(31)),
+        lambda: setup.GetCardCertificate(bytes(7)),
+        lambda: setup.OpenSecureChannel(POINT, 1),
+        lambda: setup.ChangePairingKey(bytes(31), PUK),
+        lambda: setup.Reset("short"),
+        lambda: keys.LoadKey.seed(bytes(15), PIN),
+        lambda: keys.LoadKey.seed(bytes(65), PIN),
+        lambda: keys.LoadKey.key_pair(bytes(31), PIN),
+        lambda: keys.LoadKey.key_pair(bytes(32), PIN, chain_code=bytes(31)),
+        lambda: keys.LoadKey.key_pair(bytes(32), PIN, public_key=bytes(33)),
+        lambda: keys.GenerateSeedWrapKey(2047),
+        lambda: keys.GenerateSeedWrapKey(8192),
+        lambda: keys.GenerateRandom(15),
+        lambda: keys.GenerateRandom(68),
+        lambda: keys.GenerateRandom(18),
+        lambda: keys.DeriveKey(Path((0,) * 9)),
+        lambda: keys.DeriveKey(Path(()), Source.CURRENT),
+        lambda: keys.GetPublicKey(Path(())),
+        lambda: keys.GetPublicKey(Path((0,) * 9)),
+        lambda: keys.SetPinlessPath(Path((1, 2, 3)), PUK),
+        lambda: signing.Sign(bytes(31), PIN),
+        lambda: signing.Sign(bytes(33), PIN),
+        lambda: signing.Sign(DIGEST, PIN, Path(())),
+        lambda: signing.Sign(DIGEST, PIN, Path((0,) * 9)),
+        lambda: signing.Sign(DIGEST, "12"),
+        lambda: signing.Sign(DIGEST, PIN, curve=Curve.R1, kind=SignatureKind.SCHNORR),
+        lambda: signing.SignPinless(bytes(31)),
+        lambda: signing.Decrypt(POINT[:-1], PIN),
+        lambda: signing.Decrypt(b"\x04" + bytes(64), PIN),
+        lambda: signing.Decrypt(POINT, PIN, b""),
+        lambda: signing.Decrypt(POINT, PIN, bytes(17)),
+        lambda: signing.CheckSignature(bytes(8)),
+        lambda: data.ReadUserData(3),
+        lambda: data.ReadUserData(-1),
+        lambda: data.WriteUserData(3, b""),
+        lambda: data.WriteUserData(0, bytes(1201)),
+        lambda: data.WriteCustomBytes(bytes(15)),
+        lambda: data.GetHistory(149),
+        lambda: user_keys.AddUserKey(EC, "x" * 65, POINT, PUK),
+        lambda: user_keys.AddUserKey(EC, "x", POINT[:-1], PUK),
+        lambda: user_keys.AddUserKey(EC, "x", b"\x04" + bytes(64), PUK),
+        lambda: user_keys.AddUserKey(RSA, "x", bytes(255), PUK),
+        lambda: user_keys.AddUserKey(FIDO, "x", POINT, PUK),
+        lambda: user_keys.AddUserKey(FIDO, "x", POINT, PUK, bytes(65)),
+        lambda: user_keys.AddUserKey(EC, "x", POINT, PUK, b"id"),
+        lambda: user_keys.AuthorizeHashes(EC, (DIGEST, DIGEST), b"s"),
+        lambda: user_keys.AuthorizeHashes(EC, (DIGEST,) * 5, b"s", as_list=True),
+        lambda: user_keys.AuthorizeHashes(FIDO, (DIGEST,) * 4, b"s", as_list=True),
+        lambda: user_keys.AuthorizeHashes(EC, (), b"s", as_list=True),
+        lambda: user_keys.AuthorizeHashes(EC, (bytes(31),), b"s"),
+        lambda: setup.Init.seal(setup.InitParameters("x" * 21, "", PIN, PUK, bytes(32)), POINT, bytes),
+        lambda: setup.Init.seal(setup.InitParameters("", "x" * 61, PIN, PUK, bytes(32)), POINT, bytes),
+        lambda: setup.Init.seal(setup.InitParameters("", "", PIN, PUK, bytes(31)), POINT, bytes),
+        lambda: setup.Init.seal(setup.InitParameters("é" * 11, "", PIN, PUK, bytes(32)), POINT, bytes),
+    ],
+)
+def test_what_is_never_sent(make: object) -> None:
+    with pytest.raises(errors.UsageError):
+        make().encode()  # type: ignore[operator]
+
+
+class TestAnswers:
+    def test_applet_info(self) -> None:
+        raw = bytes.fromhex("420106000076 0005") + bytes(range(16))
+        parsed = AppletInfo.parse(raw)
+        assert (parsed.type_name, parsed.version, parsed.custom) == ("Basic", (1, 6, 0), bytes(range(16)))
+        assert parsed.initialized and parsed.seeded and parsed.pin_auth and parsed.xpub_export
+        assert parsed.clear_public_key and not parsed.pinless_path and not parsed.is_nft
+        assert int(parsed.user_keys) == 5
+        assert AppletInfo.parse(raw + b"more").custom == parsed.custom
+        assert AppletInfo.parse(b"N" + raw[1:]).is_nft
+        unknown = AppletInfo.parse(raw[:4] + b"\xff\xff\xff\xff" + raw[8:])
+        assert unknown.seeded and int(unknown.flags) == 0xFFFF
+        with pytest.raises(errors.MalformedResponseError):
+            AppletInfo.parse(raw[:23])
+
+    def test_card_info(self) -> None:
+        parsed = CardInfo.parse(b"S\x03Ada\x05a@b.c\x00\x00\x01\x02")
+        assert parsed == CardInfo(KeySource.ON_CARD, "Ada", "a@b.c", 258)
+        assert CardInfo.parse(b"?\x00\x00\x00\x00\x00\x00").key_source == ord("?")
+        assert CardInfo.parse(b"L\x01\xff\x00\x00\x00\x00\x00").name == "�"
+        for raw in (b"", b"L", b"L\x05Ada", b"L\x00\x00\x00\x00\x00", b"L\x00\x00\x00\x00\x00\x00\x00"):
+            with pytest.raises(errors.MalformedResponseError):
+                CardInfo.parse(raw)
+
+    @pytest.mark.parametrize("key", [bytes(32), b"", b"\x04" + bytes(64), POINT[:-1], b"\x02" + b"\xff" * 32])
+    def test_public_keys_that_are_none(self, key: bytes) -> None:
+        for command in (keys.GetPublicKey(), keys.GetClearPublicKey(), keys.GetPublicKey(curve=Curve.R1)):
+            with pytest.raises(errors.MalformedResponseError):
+                command.decode(key)
+
+    def test_curves_are_not_confused(self) -> None:
+        assert keys.GetPublicKey(curve=Curve.R1).decode(POINT) == POINT
+        with pytest.raises(errors.MalformedResponseError):
+            keys.GetPublicKey().decode(POINT)
+
+    def test_path(self) -> None:
+        assert keys.GetCurrentPath().decode(bytes.fromhex("8000005400000001")) == Path.parse("m/84h/1")
+        assert keys.GetCurrentPath().decode(b"") == Path()
+        for raw in (bytes(3), bytes(36)):
+            with pytest.raises(errors.MalformedResponseError):
+                keys.GetCurrentPath().decode(raw)
+
+    def test_status_only_commands_take_no_data(self) -> None:
+        for command in (auth.VerifyPin(PIN), auth.ChangePuk(PUK, PUK), setup.Reset(PUK), keys.DeriveKey(Path((1,)))):
+            assert command.decode(b"") is None
+            with pytest.raises(errors.MalformedResponseError):
+                command.decode(b"\x00")
+
+    def test_history(self) -> None:
+        entry = data.GetHistory(0).decode(b"\x00\x00\x00\x07" + bytes(range(32)))
+        assert entry is not None and (entry.counter, entry.digest) == (7, bytes(range(32)))
+        assert data.GetHistory(0).decode(bytes(36)) is None
+        assert data.GetHistory(0).decode(b"") is None
+        with pytest.raises(errors.MalformedResponseError):
+            data.GetHistory(0).decode(b"\x01" * 35)
+
+    def test_user_keys(self) -> None:
+        text = b"laptop".ljust(64, b"\0")
+        assert user_keys.ReadUserKey(EC).decode(text + POINT).text == "laptop"
+        assert user_keys.ReadUserKey(RSA).decode(text + bytes(256)).public_key == bytes(256)
+        fido = user_keys.ReadUserKey(FIDO).decode(text + b"\x04cred" + POINT)
+        assert (fido.credential_id, fido.public_key) == (b"cred", POINT)
+        assert user_keys.ReadUserKey(FIDO).decode(text + POINT).public_key == POINT
+        for slot, raw in (
+            (EC, text + POINT + b"x"),
+            (RSA, text + POINT),
+            (EC, text),
+            (FIDO, text + b"\x60" + bytes(160)),
+        ):
+            with pytest.raises(errors.MalformedResponseError):
+                user_keys.ReadUserKey(slot).decode(raw)
+
+    def test_verdicts(self) -> None:
+        command = user_keys.UserKeyResponse(EC, b"s")
+        assert command.decode(b"\x01") is True and command.decode(b"\x00") is False
+        for raw in (b"", b"\x02", b"\x00\x01"):
+            with pytest.raises(errors.MalformedResponseError):
+                command.decode(raw)
+
+    def test_credential_id(self) -> None:
+        command = user_keys.FidoCredentialId()
+        assert command.decode(b"credential") == command.decode(b"\x0acredential") == b"credential"
+        for raw in (b"", bytes(66)):
+            with pytest.raises(errors.MalformedResponseError):
+                command.decode(raw)
+
+
+def test_key_templates() -> None:
+    single = keys.LoadKey.key_pair(bytes(32), None)
+    assert (single.kind, single.key_data) == (LoadKeyType.KEY_PAIR, bytes.fromhex("A1228120") + bytes(32))
+    extended = keys.LoadKey.key_pair(bytes(32), None, chain_code=b"\x01" * 32, public_key=POINT)
+    assert extended.kind is LoadKeyType.EXTENDED_KEY
+    assert extended.key_data[:5] == bytes.fromhex("A181878041") and len(extended.key_data) == 3 + 0x87
+
+
+def test_pairing_key_of_the_puk() -> None:
+    import hashlib
+
+    expected = PUK.encode()
+    for _ in range(32):
+        expected = hashlib.sha256(expected).digest()
+    assert setup.pairing_key_from_puk(PUK) == expected
+    with pytest.raises(errors.UsageError):
+        setup.pairing_key_from_puk("short")
+
+
+def test_digest_for_a_user_key() -> None:
+    import hashlib
+
+    assert user_keys.digest_to_sign(DIGEST) == DIGEST
+    assert user_keys.digest_to_sign(DIGEST, rehash=True) == hashlib.sha256(DIGEST).digest()
+    assert user_keys.digest_to_sign([DIGEST, DIGEST]) == hashlib.sha256(b"\x02" + DIGEST * 2).digest()
