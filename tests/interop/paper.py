@@ -8,10 +8,11 @@ import itertools
 from collections.abc import Sequence
 
 import bdkpython as bdk
-import pbk
 from coincurve import PublicKey
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
+
+from tests.support.kernel import failing_inputs
 
 FEE_RATE = 3
 _numbers = itertools.count()
@@ -39,13 +40,7 @@ def verify(raw: bytes, funding: Sequence[bytes]) -> None:
             spendable[parsed.txid(), index] = output
     ours = Transaction.parse(raw)
     spent = [spendable[vin.txid, vin.vout] for vin in ours.vin]
-    transaction = pbk.Transaction(raw)
-    scripts = [pbk.ScriptPubkey(out.script_pubkey.data) for out in spent]
-    outputs = [pbk.TransactionOutput(script, out.value) for script, out in zip(scripts, spent, strict=True)]
-    data = pbk.script.PrecomputedTransactionData(transaction, outputs)
-    flags = pbk.ScriptVerificationFlags.ALL
-    for index, (script, out) in enumerate(zip(scripts, spent, strict=True)):
-        assert script.verify(out.value, transaction, data, index, flags), f"input {index} is not valid"
+    assert failing_inputs(raw, [(out.value, out.script_pubkey.data) for out in spent]) == []
 
 
 def message_key(signature: str, message: str) -> bytes:
