@@ -97,7 +97,7 @@ def test_the_client_reads_and_signs(emulator: EmulatorProcess) -> None:
         card.verify_pin(PIN)
         assert card.master_fingerprint() == TREE.my_fingerprint
         path = KeyPath.parse("m/84h/0h/0h")
-        assert card.extended_public_key(path).encode() == TREE.derive("m/84h/0h/0h").to_public().to_base58()
+        assert card.extended_public_key(path).to_string() == TREE.derive("m/84h/0h/0h").to_public().to_base58()
         key = card.public_key(path)
         assert card.sign(DIGEST, PIN, path=path, public_key=key)[0] == 0x30
 
@@ -158,10 +158,14 @@ def test_many_processes_finish_or_find_the_reader_busy(emulator: EmulatorProcess
     assert signatures(emulator) == before + SIGNATURES * len(done)
 
 
-def test_a_program_that_only_shares_the_reader_is_no_obstacle(emulator: EmulatorProcess) -> None:
-    with held("share"):
-        answer = outcome(start_signing(wait=5))
-    assert answer["result"] == "signed"
+@pytest.mark.parametrize("mode", ["share", "traffic", "reset"])
+def test_a_program_that_only_shares_the_reader_is_no_obstacle(emulator: EmulatorProcess, mode: str) -> None:
+    """Not even when it talks to the card or resets it all the time: our conversation is one transaction."""
+    before = signatures(emulator)
+    with held(mode):
+        answers = [outcome(start_signing(wait=5)) for _ in range(2)]
+    assert [answer["result"] for answer in answers] == ["signed", "signed"]
+    assert signatures(emulator) == before + 2 * SIGNATURES
 
 
 def test_two_processes_beside_one_that_shares(emulator: EmulatorProcess) -> None:

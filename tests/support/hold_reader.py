@@ -1,8 +1,9 @@
 """A foreign program that uses a reader and does not let go: what our client has to live with.
 
 `python -m tests.support.hold_reader READER MODE`. MODE is `share` (connected in shared mode, idle), `transaction`
-(shared, inside a transaction for ever), `exclusive`, or `reset` (resets the card again and again). Prints `holding`
-when it does, and ends when its standard input is closed.
+(shared, inside a transaction for ever), `exclusive`, `reset` (shared, tries to reset the card again and again) or
+`traffic` (shared, selects the applet again and again). Prints `holding` when it does, and ends when its standard input
+is closed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import select
 import sys
 
 from smartcard import scard
+
+from cryptnox_core.wire import AID
 
 
 def check(result: int, what: str) -> None:
@@ -27,9 +30,13 @@ def main(reader: str, mode: str) -> None:
     if mode == "transaction":
         check(scard.SCardBeginTransaction(card), "transaction")
     print("holding", flush=True)
-    while not select.select([sys.stdin], [], [], 0.05)[0]:
+    while not select.select([sys.stdin], [], [], 0.02)[0]:
         if mode == "reset":
             scard.SCardReconnect(card, how, scard.SCARD_PROTOCOL_T1, scard.SCARD_RESET_CARD)
+        elif mode == "traffic":
+            result, _ = scard.SCardTransmit(card, scard.SCARD_PCI_T1, [0, 0xA4, 4, 0, len(AID), *AID])
+            if result == scard.SCARD_W_RESET_CARD:
+                scard.SCardReconnect(card, how, scard.SCARD_PROTOCOL_T1, scard.SCARD_LEAVE_CARD)
     scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
 
 
