@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cryptnox_core.errors import CryptnoxError, ReaderBusyError, TransportError
 from cryptnox_core.remote import parse_address
+from cryptnox_core.session import Card
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import WARN
 from hwilib_cryptnox.faults import NoPinError
+from hwilib_cryptnox.pin import automatic_sources
 from hwilib_cryptnox.unlock import Unlocker, tries_left
+from hwilib_cryptnox.wallet import Wallet
 
 LAST_TRY = "last try"
 """What is typed to spend the last PIN try."""
@@ -143,35 +146,63 @@ def puk(app: App) -> str:
     return app.terminal.puk()
 
 
-def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False) -> str:
-    """Verify the PIN in the open channel and return it.
+@dataclass(frozen=True, slots=True, repr=False)
+class PersonUnlocker(Unlocker):
+    """Asks the person at the terminal where no other source gives a PIN; with `typed` none but stdin and the terminal.
 
-    From stdin with --stdinpass, from the sources set up as for HWI, else asked for on the terminal; with `typed` only
-    from stdin or the terminal. At most one PIN is sent that may be wrong; the last try wants a typed confirmation.
+    At most one PIN is sent that may be wrong; the last try wants a typed confirmation.
     """
-    unlocker = Unlocker.load(app.settings, app.state, app.secret_line("PIN") if app.options.stdin_pin else None)
-    if app.options.stdin_pin:
-        return unlocker.unlock(found.card, found.reader, purpose=purpose)
-    if unlocker.has_source and not typed:
-        try:
-            return unlocker.unlock(found.card, found.reader, purpose=purpose)
-        except NoPinError as error:
-            # Nothing was sent. A person in front of a terminal can still be asked.
-            if not app.terminal.available:
-                raise
-            app.err.line(str(error), WARN)
-    if not app.terminal.available:
-        raise unlocker.no_pin()
-    return _ask(app, found, unlocker, purpose)
+
+    app: App | None = None
+    typed: bool = False
+
+    def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
+        """As `Unlocker.unlock`."""
+        app = self.app
+        if app is None or self.password is not None:
+            return Unlocker.unlock(self, card, reader, polling=polling, purpose=purpose)
+        if self.sources and not self.typed:
+            try:
+                return Unlocker.unlock(self, card, reader, polling=polling, purpose=purpose)
+            except NoPinError as error:
+                # Nothing was sent. A person in front of a terminal can still be asked.
+                if not app.terminal.available:
+                    raise
+                app.err.line(str(error), WARN)
+        if not app.terminal.available:
+            raise CtlError(
+                Exit.SECRET,
+                "A PIN is needed, and there is no terminal to ask on",
+                "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
+            )
+        settings, left = self.settings, tries_left(card)
+        if not left:
+            raise CtlError(
+                Exit.SECRET,
+                "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
+                "take it out and put it back, then: cryptnoxctl pin tries; blocked: cryptnoxctl pin unblock (needs the PUK)",
+            )
+        if left == 1:
+            app.terminal.typed(
+                "One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY
+            )
+            settings = replace(settings, last_try=True)
+        tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
+        pin = app.terminal.pin(f"PIN of card {card.serial} ({tries})")
+        return Unlocker.unlock(replace(self, settings=settings, password=pin), card, reader, purpose=purpose)
 
 
-def _ask(app: App, found: OpenCard, unlocker: Unlocker, purpose: str) -> str:
-    settings, card = app.settings, found.card
-    left = tries_left(card)
-    if purpose:
-        app.terminal.say(purpose)
-    if left == 1:
-        app.terminal.typed("One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY)
-        settings = replace(settings, last_try=True)
-    pin = app.terminal.pin(f"PIN of card {card.serial} (at most {left} {'try' if left == 1 else 'tries'} left)")
-    return replace(unlocker, settings=settings, password=pin).unlock(card, found.reader)
+def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
+    """PINs from stdin with --stdinpass, from the sources set up as for HWI, else from the terminal."""
+    given = app.secret_line("PIN") if app.options.stdin_pin else None
+    return PersonUnlocker(app.settings, app.state, given, automatic_sources(app.settings), app=app, typed=typed)
+
+
+def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False) -> str:
+    """Verify the PIN in the open channel and return it."""
+    return unlocker(app, typed=typed).unlock(found.card, found.reader, purpose=purpose)
+
+
+def wallet(app: App, found: OpenCard) -> Wallet:
+    """The wallet on an open card; it reopens the card by itself after a fault."""
+    return Wallet(found.path, access(app), unlocker(app), found=found)
