@@ -32,7 +32,7 @@ def _name(common: str, unit: str) -> x509.Name:
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "CH"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Cryptnox emulated cards"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Cryptnox test"),
             x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit),
             x509.NameAttribute(NameOID.COMMON_NAME, common),
         ]

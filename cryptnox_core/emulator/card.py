@@ -20,7 +20,7 @@ from cryptnox_core.emulator.frame import Command, parse
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.refusal import Refusal, require
-from cryptnox_core.wire import BLOCK, CARD_TYPE_NFT, CHALLENGE_LENGTH, USER_DATA_PAGE, Cla, Ins, KeyUse, Sw
+from cryptnox_core.wire import BLOCK, CARD_TYPE_NFT, CHALLENGE_LENGTH, DIGEST_LENGTH, USER_DATA_PAGE, Cla, Ins, KeyUse, Sw
 
 Handler = Callable[[Context, Command, bytes], bytes]
 ClearHandler = Callable[[Context, Command], bytes]
@@ -150,7 +150,7 @@ class Card:
         if command.ins == Ins.GET_PUBLIC_KEY:
             return len(command.data) < MIN_WRAPPED
         if command.ins == Ins.SIGN and command.p1 == KeyUse.PINLESS:
-            return len(command.data) <= MIN_WRAPPED
+            return len(command.data) <= DIGEST_LENGTH
         return command.ins in _CLEAR
 
     def _clear(self, command: Command) -> bytes:

@@ -12,8 +12,8 @@ from cryptnox_core.emulator.refusal import Refusal
 from cryptnox_core.wire import BLOCK, FIRST_IV, Sw
 
 _ZERO = bytes(BLOCK)
-MIN_WRAPPED = 2 * BLOCK
-"""A MAC and one block: shorter data cannot have come through a channel."""
+MIN_WRAPPED = BLOCK + 1
+"""A MAC and something behind it: shorter data cannot be meant for the channel."""
 
 
 def encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:

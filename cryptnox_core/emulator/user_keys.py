@@ -82,7 +82,10 @@ def delete_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
-    """D6: challenge, response, authorisation of one hash or a list, or FIDO's credential id."""
+    """D6: challenge, response, authorisation of one hash or a list, or FIDO's credential id.
+
+    Signers take a challenge for a hash or for a message to be hashed: both are accepted, of a challenge only.
+    """
     mode = command.p1
     require(mode in tuple(CheckUserKeyMode), Sw.WRONG_P1P2)
     require(command.p2 == (1 if mode == CheckUserKeyMode.CREDENTIAL_ID else 0), Sw.WRONG_P1P2)
@@ -99,7 +102,8 @@ def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
     if mode == CheckUserKeyMode.RESPONSE:
         challenge, ctx.selection.challenge = ctx.selection.challenge, b""
         require(bool(challenge), Sw.CONDITIONS)
-        accepted = _accepts(ctx, slot, challenge, challenge, data[1:])
+        hashed = hashlib.sha256(challenge).digest()
+        accepted = _accepts(ctx, slot, challenge, challenge, data[1:]) or _accepts(ctx, slot, hashed, hashed, data[1:])
         if accepted:
             set_auth(ctx, Auth.USER_KEY)
         return bytes([accepted])
