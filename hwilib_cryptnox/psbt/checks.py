@@ -7,9 +7,11 @@ refuses the whole PSBT; a *problem* is a reason why an honest input cannot be si
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cryptnox_core.hashes import hash160
 from cryptnox_core.secp256k1 import InvalidPublicKeyError, is_public_key, taproot_output_key
@@ -41,8 +43,7 @@ class Route(Enum):
     TAPROOT = "taproot"
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
+class Spend(NamedTuple):
     """The output that an input spends, as far as it is known."""
 
     output: Output | None
@@ -100,8 +101,10 @@ class Leaf:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+_NO_LEAVES: Mapping[bytes, Leaf] = MappingProxyType({})
+
+
+class Lock(NamedTuple):
     """How an input can be unlocked."""
 
     kind: Kind
@@ -113,7 +116,7 @@ class Lock:
     facts: ScriptFacts | None = None
     key_hash: bytes | None = None
     """P2PKH and P2WPKH: the HASH160 of the key."""
-    leaves: dict[bytes, Leaf] = field(default_factory=dict)
+    leaves: Mapping[bytes, Leaf] = _NO_LEAVES
     problem: str | None = None
 
 
@@ -136,7 +139,7 @@ def lock_of(index: int, fields: InputMap, script: bytes) -> Lock:
             raise RefusedInput(index, "it has a witness script, but its output is not P2WSH")
         if hashlib.sha256(witness_script).digest() != program[2:]:
             raise RefusedInput(index, "the witness script is not the one of its output")
-    leaves: dict[bytes, Leaf] = {}
+    leaves = _NO_LEAVES
     if kind is Kind.P2TR:
         leaves = _leaves(index, fields, script[2:])
     elif any(key[0] in _TAP_FIELDS for key in fields.pairs):
@@ -195,6 +198,7 @@ def _leaves(index: int, fields: InputMap, output_key: bytes) -> dict[bytes, Leaf
     if internal is not None and root is not None:
         _check_commitment(index, "internal key and merkle root", internal, root, output_key)
     leaves: dict[bytes, Leaf] = {}
+    parities: dict[tuple[bytes, bytes], int] = {}
     for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT):
         script, version = value[:-1], value[-1]
         if control[0] & 0xFE != version:
@@ -206,8 +210,10 @@ def _leaves(index: int, fields: InputMap, output_key: bytes) -> dict[bytes, Leaf
             raise RefusedInput(index, "the control block has another internal key than the input")
         if root is not None and root != node:
             raise RefusedInput(index, "the control block leads to another merkle root than the input's")
-        parity = _check_commitment(index, "control block", control[1:33], node, output_key)
-        if parity != control[0] & 1:
+        commitment = control[1:33], node
+        if commitment not in parities:
+            parities[commitment] = _check_commitment(index, "control block", *commitment, output_key)
+        if parities[commitment] != control[0] & 1:
             raise RefusedInput(index, "the control block has the wrong parity")
         facts, problem = _examined(script, "leaf script")
         if version != TAPSCRIPT:

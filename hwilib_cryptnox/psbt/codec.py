@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.errors import BadPsbt
@@ -44,8 +45,7 @@ class Form(Enum):
     HEX = "hex"
 
 
-@dataclass(frozen=True, slots=True)
-class InputMap:
+class InputMap(NamedTuple):
     """One input's pairs, in their order."""
 
     pairs: dict[bytes, bytes]

@@ -327,11 +327,11 @@ class _Collector:
         index, digest = candidate.index, candidate.digest
         if candidate.kind is SignatureKind.ECDSA:
             signature, sighash = existing[:-1], existing[-1]
+            defined = sighash in DEFINED_TYPES and sighash != Sighash.DEFAULT
         else:
             signature, sighash = existing[:64], existing[64] if len(existing) > 64 else 0
-            if len(existing) > 64 and sighash == Sighash.DEFAULT:
-                raise RefusedInput(index, "its signature of ours carries sighash type 0")
-        if sighash not in DEFINED_TYPES or (fields.pairs.get(b"\x03") is not None and sighash != candidate.sighash):
+            defined = sighash in DEFINED_TYPES and (len(existing) == 64 or sighash != Sighash.DEFAULT)
+        if not defined or (fields.pairs.get(b"\x03") is not None and sighash != candidate.sighash):
             raise RefusedInput(index, f"its signature of ours has sighash type 0x{sighash:02x}")
         if sighash & _SINGLE_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
             raise RefusedInput(index, "its signature of ours has type SINGLE, but there is no output of that number")

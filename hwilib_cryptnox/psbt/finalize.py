@@ -43,7 +43,8 @@ class NotFinal(PsbtError):  # noqa: N818 - named as its siblings
 
 
 def extract(psbt: Psbt) -> bytes:
-    """The network transaction. Raises NotFinal where an input is not complete, RefusedInput where it contradicts itself.
+    """The network transaction. Raises NotFinal where an input is not complete, RefusedInput where it contradicts
+    itself.
 
     Signatures are verified before they are used; what an input's final fields hold is taken as it is.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cryptnox_core.errors import UsageError
-from cryptnox_core.secp256k1 import InvalidSignatureError, normalize, verify_ecdsa, verify_schnorr
+from cryptnox_core.secp256k1 import InvalidSignatureError, normalize, parse_public_key, verify_schnorr
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import Pair, Psbt
 from hwilib_cryptnox.psbt.collect import SignatureKind
@@ -41,10 +41,13 @@ def insert(psbt: Psbt, signatures: Iterable[tuple[SignRequest, bytes]]) -> Psbt:
         if not 0 <= index < len(psbt.inputs):
             raise UsageError(f"the PSBT has no input {index}")
         pair = signature_pair(request, signature)
-        added = additions.setdefault(index, [])
-        if pair[0] in psbt.inputs[index].pairs or any(key == pair[0] for key, _ in added):
+        added = additions.get(index)
+        if pair[0] in psbt.inputs[index].pairs or (added and pair[0] in dict(added)):
             raise UsageError(f"input {index} has this signature already")
-        added.append(pair)
+        if added is None:
+            additions[index] = [pair]
+        else:
+            added.append(pair)
         if flags is not None:
             flags = _flags_after(flags, request.sighash_type)
     if not additions:
@@ -57,12 +60,12 @@ def signature_pair(request: SignRequest, signature: bytes) -> Pair:
     key, sighash = request.public_key, request.sighash_type
     if request.kind is SignatureKind.ECDSA:
         try:
-            valid = verify_ecdsa(key, request.digest, signature)
-        except InvalidSignatureError:
-            valid = False
-        if not valid:
+            low = normalize(signature)
+        except InvalidSignatureError as error:
+            raise InvalidSignature(request.input_index) from error
+        if not parse_public_key(key).verify(low, request.digest, hasher=None):
             raise InvalidSignature(request.input_index)
-        return b"\x02" + key, normalize(signature) + bytes((sighash,))
+        return b"\x02" + key, low + bytes((sighash,))
     if not verify_schnorr(key[1:], request.digest, signature):
         raise InvalidSignature(request.input_index)
     value = signature if sighash == Sighash.DEFAULT else signature + bytes((sighash,))

@@ -39,7 +39,7 @@ class Matcher:
     def __init__(self, fingerprint: bytes, accounts: Mapping[bytes, Path]) -> None:
         self._fingerprint = fingerprint
         self._accounts = accounts
-        self._paths: dict[bytes, tuple[Path, bool] | None] = {}
+        self._paths: dict[bytes, tuple[Path, bool]] = {}
 
     def claim(self, key: bytes, value: bytes) -> Claim | None:
         """The claim of a derivation field (key data and value), or None where it is not ours."""
@@ -67,16 +67,12 @@ class Matcher:
         return found
 
     def _origin(self, value: bytes) -> tuple[Path, bool] | None:
-        try:
-            return self._paths[value]
-        except KeyError:
-            found = self._paths[value] = self._match(value)
-            return found
-
-    def _match(self, value: bytes) -> tuple[Path, bool] | None:
         mark = value[:4]
         if mark == self._fingerprint:
-            return Path.from_bytes(value[4:], "little"), False
+            known = self._paths.get(value)
+            if known is None:
+                known = self._paths[value] = Path.from_bytes(value[4:], "little"), False
+            return known
         account = self._accounts.get(mark)
         if account is None:
             return None

@@ -536,6 +536,19 @@ def _() -> Draft:
     return bent
 
 
+@case("a signature of ours with type 0 on P2WPKH")
+def _() -> Draft:
+    from hwilib_cryptnox.psbt.sighash import SignatureHasher
+    from hwilib_cryptnox.psbt.tx import Transaction
+
+    bent = draft(spend("p2wpkh"))
+    key = ME.private(PATHS["p2wpkh"])
+    hasher = SignatureHasher(Transaction.parse(bent.unsigned()))
+    digest = hasher.segwit_v0(0, p2pkh(key.public_key.format()), 100_000, 0)
+    bent.inputs[0].append((b"\x02" + key.public_key.format(), key.sign(digest, hasher=None) + b"\x00"))
+    return bent
+
+
 @case("a signature of ours with an undefined type")
 def _() -> Draft:
     bent = draft(spend("p2wpkh"))

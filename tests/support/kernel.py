@@ -8,7 +8,8 @@ import pbk
 
 
 def failing_inputs(transaction: bytes, spent: Sequence[tuple[int, bytes]]) -> list[int]:
-    """The inputs of a network transaction that do not satisfy what they spend (amount, scriptPubKey), under all flags."""
+    """The inputs of a network transaction that do not satisfy what they spend (amount, scriptPubKey), under all
+    flags."""
     tx = pbk.Transaction(transaction)
     outputs = [pbk.TransactionOutput(pbk.ScriptPubkey(script), amount) for amount, script in spent]
     data = pbk.script.PrecomputedTransactionData(tx, outputs)
