@@ -219,10 +219,10 @@ class CardAdmin(ABC):
         return content
 
     def write_user_data(self, content: bytes) -> None:
-        """Replace the user data by up to 3600 bytes. Requires: the PIN verified."""
-        if len(content) > USER_DATA_MAX:
-            raise UsageError(f"the card holds {USER_DATA_MAX} bytes of user data, not {len(content)}")
-        used = max(1, -(-len(content) // USER_DATA_PAGE))
+        """Replace the user data by 1 to 3600 bytes. Requires: the PIN verified. Only a reset makes it empty again."""
+        if not 1 <= len(content) <= USER_DATA_MAX:
+            raise UsageError(f"the card holds 1 to {USER_DATA_MAX} bytes of user data, not {len(content)}")
+        used = -(-len(content) // USER_DATA_PAGE)
         for page in range(used):
             self.run(data.WriteUserData(page, content[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]))
         # What was longer before would otherwise be read as a continuation of full pages.

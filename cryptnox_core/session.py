@@ -276,11 +276,15 @@ class Card(CardAdmin):
         """The current key, or the key at a path (one level or more) derived on the fly: 33 bytes, or 65."""
         return _formed(self.run(GetPublicKey(path, source, curve)), curve, compressed)
 
-    def clear_public_key(self, *, pinless: bool = False, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
-        """The current (or the pin-less) key, read without channel and PIN. Requires: clear reading switched on."""
+    def clear_public_key(self, *, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
+        """The current key, read without channel and PIN.
+
+        Requires: clear reading switched on, or the current key under the pin-less path. A card that answers with the x
+        coordinate alone is refused (MalformedResponseError): it leaves two keys open.
+        """
         if self._info is None:
             self.select()
-        return _formed(self.run(GetClearPublicKey(pinless, curve)), curve, compressed)
+        return _formed(self.run(GetClearPublicKey(curve)), curve, compressed)
 
     def read_extended_public_key(self) -> ExtendedPublicKey:
         """The extended key of the current k1 key. NotAllowedError where export is off or the depth is below 3."""

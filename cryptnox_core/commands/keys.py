@@ -210,9 +210,11 @@ class GetPublicKey(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class GetClearPublicKey(Command[bytes]):
-    """GET PUBKEY outside the channel: the current key, or the pin-less one. Needs the clear-reading switch."""
+    """GET PUBKEY outside the channel, without PIN: the current key.
 
-    pinless: bool = False
+    Requires: clear reading switched on, or the current key under the pin-less path.
+    """
+
     curve: Curve = Curve.K1
 
     ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
@@ -220,12 +222,11 @@ class GetClearPublicKey(Command[bytes]):
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NotAllowedError, "clear reading of the public key is switched off"),
-        Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "no pin-less path is set"),
+        Sw.AUTH_BLOCKED: (NotAllowedError, "only a key on the pin-less path can be read in the clear"),
     }
 
     def encode(self) -> CommandApdu:
-        use = KeyUse.PINLESS if self.pinless else KeyUse.CURRENT
-        return CommandApdu(Cla.APPLET, self.ins, use | self.curve, PubKeyForm.PUBLIC_KEY, le=0)
+        return CommandApdu(Cla.APPLET, self.ins, self.curve, PubKeyForm.PUBLIC_KEY, le=0)
 
     def decode(self, data: bytes) -> bytes:
         return _public_key(data, self.curve)

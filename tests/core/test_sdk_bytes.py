@@ -304,7 +304,6 @@ def test_clear_public_key() -> None:
     for derivation, command in (
         (Derivation.CURRENT_KEY, keys.GetClearPublicKey()),
         (Derivation.CURRENT_KEY + KeyType.R1, keys.GetClearPublicKey(curve=Curve.R1)),
-        (Derivation.PINLESS_PATH, keys.GetClearPublicKey(pinless=True)),
     ):
         recorder.clear.clear()
         card.get_public_key_clear(derivation)
