@@ -55,3 +55,24 @@ def verify_message(public_key: bytes, message: str | bytes, signature: str) -> b
     return (
         verify_ecdsa(public_key, digest, der) and recovery_id(public_key, digest, der) == (raw[0] - _FIRST_HEADER) & 3
     )
+
+
+def recover_public_key(message: str | bytes, signature: str) -> tuple[bytes, bool]:
+    """The key (33 bytes) that made a base64 signature over `message`, and whether it is used compressed.
+
+    Raises UsageError for what is no such signature, or one that no key can have made.
+    """
+    from coincurve import PublicKey
+
+    try:
+        raw = base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UsageError("the signature is not base64") from error
+    if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + 2 * _COMPRESSED:
+        raise UsageError("not a message signature of 65 bytes")
+    number = raw[0] - _FIRST_HEADER
+    try:
+        key = PublicKey.from_signature_and_message(raw[1:] + bytes((number & 3,)), message_digest(message), hasher=None)
+    except ValueError as error:
+        raise UsageError("no key can have made this signature") from error
+    return key.format(compressed=True), bool(number & _COMPRESSED)

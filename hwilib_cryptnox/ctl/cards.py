@@ -180,7 +180,7 @@ class PersonUnlocker(Unlocker):
             raise CtlError(
                 Exit.SECRET,
                 "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
-                "take it out and put it back, then: cryptnoxctl pin tries; blocked: cryptnoxctl pin unblock (needs the PUK)",
+                "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
             )
         if left == 1:
             app.terminal.typed(

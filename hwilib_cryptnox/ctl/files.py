@@ -17,7 +17,7 @@ def read_input(app: App, name: str) -> bytes:
     """The content of a file, or of stdin for `-`."""
     if name == "-":
         if app.stdin_taken:
-            raise CtlError(Exit.USAGE, "stdin cannot hold both the PIN and the file")
+            app.read_secrets()
         data = sys.stdin.buffer.read(MAX_INPUT + 1)
     else:
         path = Path(name)

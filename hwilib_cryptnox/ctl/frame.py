@@ -65,21 +65,25 @@ class App:
         if not self.options.quiet and self.err.fancy:
             self.err.line(text, style)
 
-    def secret_line(self, which: str) -> str:
-        """A secret from stdin: with --stdinpass the first line is the PIN, with --stdinpuk the next one the PUK."""
+    def read_secrets(self) -> list[str]:
+        """The lines of stdin that are secrets: with --stdinpass the PIN, with --stdinpuk the PUK after it."""
         if self._lines is None:
-            wanted = [name for name, on in (("PIN", self.options.stdin_pin), ("PUK", self.options.stdin_puk)) if on]
             if sys.stdin.isatty():
                 raise CtlError(Exit.USAGE, "--stdinpass and --stdinpuk read a pipe, not a terminal", "leave them out")
-            self._lines = [sys.stdin.readline().rstrip("\r\n") for _ in wanted]
-        line = self._lines[-1 if which == "PUK" else 0]
+            count = self.options.stdin_pin + self.options.stdin_puk
+            self._lines = [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n") for _ in range(count)]
+        return self._lines
+
+    def secret_line(self, which: str) -> str:
+        """The PIN or the PUK from stdin."""
+        line = self.read_secrets()[-1 if which == "PUK" else 0]
         if not line:
             raise CtlError(Exit.SECRET, f"stdin ended before the {which}")
         return line
 
     @property
     def stdin_taken(self) -> bool:
-        """Whether secrets come by stdin, so that no file can."""
+        """Whether secrets come by stdin, before anything else."""
         return self.options.stdin_pin or self.options.stdin_puk
 
 

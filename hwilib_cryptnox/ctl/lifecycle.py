@@ -31,7 +31,7 @@ def reset(app: App, typed: str | None) -> Report:
         app.state.keep_pairing_key(serial, None)
     return said(
         {"serial": str(serial), "reset": True},
-        f"The card {serial} is as from the factory. To use it: cryptnoxctl setup",
+        f"The card {serial} is as from the factory: cryptnoxctl setup",
     )
 
 
