@@ -16,7 +16,7 @@ from cryptnox_core.derivation_search import Answers, Node, Search, Steps, build_
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
 
-_MOST_JUNCTIONS = 48
+_MOST_JUNCTIONS = 24
 _NOWHERE = Path()
 
 
@@ -134,7 +134,7 @@ def plan_session(
 
     Optimal in (child derivations, commands) over all sequences that read before they sign, where the position is
     unknown, or is known and there is only reading or only signing, and no master key is asked for besides. The sole
-    limit is for trees with very many keys to end the reading at: the 48 with most signatures near are then compared.
+    limit is for trees with very many keys to end the reading at: the 24 with most signatures near are then compared.
     The bound of `lower_bound` is met for one account, but not where two branches that both fork have to be visited:
     two accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
 
@@ -161,7 +161,10 @@ def plan_session(
         if own and plan.current == MASTER.steps:
             plan.steps += own
             own = []
-        plan.run(signing, {path.steps: [_Use(path, index) for index in indexes] for path, indexes in wanted.items()})
+        plan.run(
+            signing,
+            {path.steps: [_Use(path, index) for index in indexes] for path, indexes in wanted.items() if path.depth},
+        )
         if own:
             plan.move(MASTER.steps)
             plan.steps += own
@@ -278,6 +281,7 @@ def _choose(
         return visits, _search(signing, visits[-1] if visits else start).visits()
     ends = _junctions(reading, signing)
     for end in ends:
+        reading.add(end)
         signing.add(end)
     kept_reading: Answers = {}
     kept_signing: Answers = {}
@@ -298,16 +302,18 @@ def _search(tree: Node, start: Steps | None) -> Search:
 
 
 def _junctions(reading: Node, signing: Node) -> list[Steps]:
-    """Keys that may be current when the reading is over and the signing begins. Leaves of equal standing count once."""
+    """Keys that may with profit be current when the reading is over and the signing begins: what is remembered then,
+    the key or its parent, is above a key to read and above one to sign with. Leaves of equal standing count once."""
     uses: dict[Steps, int] = {}
     for node in reversed(list(signing.walk())):
         uses[node.steps] = node.uses + sum(uses[child.steps] for child in node.children.values())
-    found: dict[tuple[Steps, bool, int, bool], Steps] = {}
-    for node in reading.walk():
-        if not node.depth or node.steps[:-1] not in uses:
+    steps_of_all = dict.fromkeys(node.steps for tree in (reading, signing) for node in tree.walk())
+    nodes = {steps: (reading.find(steps), signing.find(steps)) for steps in steps_of_all}
+    found: dict[tuple[object, ...], Steps] = {}
+    for steps, (read, signed) in nodes.items():
+        if not steps or not all(nodes[steps[:-1]]):
             continue
-        same = signing.find(node.steps)
-        own = bool(node.children or (same and same.children))
-        kind = (node.steps if own else node.steps[:-1], node.pinned, same.uses if same else 0, own)
-        found.setdefault(kind, node.steps)
+        inner = bool((read and read.children) or (signed and signed.children))
+        standing = tuple((node.uses, node.pinned) if node else (0, False) for node in (read, signed))
+        found.setdefault((steps,) if inner else (steps[:-1], *standing), steps)
     return sorted(found.values(), key=lambda steps: -uses[steps[:-1]])[:_MOST_JUNCTIONS]

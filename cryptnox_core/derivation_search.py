@@ -28,8 +28,11 @@ MAKE = DERIVATION + 1
 """A child of a remembered key made current."""
 NEVER = 1 << 60
 _FLY, _SIDE = "fly", "side"
-_VIA_HELD = 2
-"""Mark of a free spine that goes on below the key current at the start, not below its parent."""
+
+_REGULAR, _FREE, _VIA_HELD, _FED, _NEEDED = 1, 2, 4, 8, 16
+"""Marks while the branches of a node are gone through: a regular and the free spine among them; the free one goes on
+below the key current at the start, not below its parent; a current key leaves the node remembered as its parent;
+something is used on the fly from the node."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,17 +109,8 @@ class _Answer:
 Answers: TypeAlias = dict[Steps, _Answer]
 
 
-class _State(NamedTuple):
-    """While the branches of a node are gone through: spines so far; whether a current key leaves the node remembered
-    as its parent (`fed`); whether something is used on the fly from the node (`needed`)."""
-
-    regular: int
-    free: int
-    fed: int
-    needed: int
-
-
-_Table: TypeAlias = dict[_State, tuple[int, "_Picked | None"]]
+_Table: TypeAlias = "dict[int, tuple[int, _Picked | None]]"
+"""By marks: the least cost, and what was picked for it."""
 
 
 class Search:
@@ -128,19 +122,30 @@ class Search:
     """
 
     def __init__(self, root: Node, answers: Answers, start: Steps | None = None, end: Steps | None = None) -> None:
+        self._root = root
         self._answers = answers
         self._held = start or None
         self._end = end or None
         self._base = self._held[:-1] if self._held else None
-        self._stay: tuple[int, _Picked | None, int] = (NEVER, None, 0)
-        self._root = root
+        self._stay: tuple[int, _Picked | None] = (NEVER, None)
         self._own_answers: dict[Steps, _Answer] = {}
         special = self._held or self._end or ()
-        self._special = frozenset(special[:depth] for depth in range(len(special) + 1))
+        self._special = {special[:depth] for depth in range(len(special) + 1)} | self._doubtful_leaf()
         answer = self._solve(root)
         self._label, (self.cost, _) = min(
-            ((label, found) for label, found in answer.spines.items() if label.regular), key=lambda item: item[1][0]
+            ((label, found) for label, found in answer.spines.items() if label.regular),
+            key=lambda item: item[1][0],
         )
+
+    def _doubtful_leaf(self) -> set[Steps]:
+        """Beside the starting key a lone leaf that is used twice may be better on the fly: making it current forgets
+        the starting key, which costs the derivation that it saves."""
+        base = None if self._base is None else self._root.find(self._base)
+        if base is None:
+            return set()
+        leaves = [leaf for leaf in base.children.values() if not leaf.children and leaf.steps != self._held]
+        sides = [leaf for leaf in leaves if _is_side_leaf(leaf)]
+        return {leaf.steps for leaf in sides if len(sides) == 1 and leaf.uses == 2 and not leaf.pinned}
 
     def _solve(self, node: Node) -> _Answer:
         kept = self._own_answers if node.steps in self._special else self._answers
@@ -166,7 +171,8 @@ class Search:
             fly += NEVER if child.pinned else child.uses * (depth + 1) * DERIVATION
             below += NEVER if child.pinned else child.uses * DERIVATION
             fly_uses += child.uses
-        table: _Table = {_State(0, 0, int(sides > 0), int(singles > 0)): (singles * DERIVATION + sides * MAKE, None)}
+        marks = (_FED if sides else 0) | (_NEEDED if singles else 0)
+        table: _Table = {marks: (singles * DERIVATION + sides * MAKE, None)}
         for branch in branches:
             answer = self._solve(branch)
             fly += answer.fly
@@ -186,44 +192,49 @@ class Search:
     def _with_branch(self, table: _Table, node: Node, branch: Node, answer: _Answer) -> _Table:
         """The table with one more branch, which is used on the fly, made a side, or has spines through it."""
         depth, held, end = node.depth, branch.steps == self._held, branch.steps == self._end
-        options: list[tuple[_State, int, tuple[str | _Label, ...]]] = []
+        options: list[tuple[int, int, tuple[str | _Label, ...]]] = []
         if not end:
             cost = answer.fly - depth * answer.fly_uses * DERIVATION
-            options.append((_State(0, 0, 0, int(answer.fly_uses > 0)), cost, (_FLY,)))
-        options.append((_State(0, 0, int(not held), 0), answer.side, (_SIDE,)))
+            options.append((_NEEDED if answer.fly_uses else 0, cost, (_FLY,)))
+        options.append((0 if held else _FED, answer.side, (_SIDE,)))
         no_free = self._base is None or (depth < len(self._base) and node.steps in self._special)
+        # A spine that ends here and the branch as a side do no worse than a spine through the branch at this cost.
+        dominated = answer.side + 2 * depth * DERIVATION if node.steps != self._base and not end else NEVER
         for label, (cost, _) in answer.spines.items():
-            if label.free and no_free:
+            if (label.free and no_free) or cost >= dominated:
                 continue
-            free = _VIA_HELD if held and label.free else label.free
+            marks = (_REGULAR if label.regular else 0) | (_FREE if label.free else 0)
+            if held and label.free:
+                marks |= _VIA_HELD
             if end:
-                options.append((_State(label.regular, free, 1, 0), cost + MAKE, (_SIDE, label)))
+                options.append((marks | _FED, cost + MAKE, (_SIDE, label)))
             else:
-                options.append((_State(label.regular, free, label.explicit, 0), cost, (label,)))
+                options.append((marks | (_FED if label.explicit else 0), cost, (label,)))
         grown: _Table = {}
-        for state, (cost, picked) in table.items():
-            for option, extra, tags in options:
+        for before, (cost, picked) in table.items():
+            for marks, extra, tags in options:
                 total = cost + extra
-                if extra >= NEVER or (state.free and option.free):
+                if extra >= NEVER or before & marks & _FREE:
                     continue
-                key = _State(*(max(pair) for pair in zip(state, option, strict=True)))
+                key = before | marks
                 if key not in grown or total < grown[key][0]:
                     grown[key] = (total, _Picked(picked, branch, tags))
         return grown
 
     def _finish(self, node: Node, table: _Table, answer: _Answer) -> None:
         """Spines through a node: where no branch has one, one ends here."""
-        depth, held = node.depth, node.steps == self._held
-        used = not held and (node.uses > 0 or node.pinned)
+        depth, current_anyway = node.depth, node.steps in (self._held, self._end)
+        used = not current_anyway and (node.uses > 0 or node.pinned)
         end_here = self._end is not None and node.steps == self._end[:-1]
-        for state, (cost, picked) in table.items():
-            kinds = [(state.regular, state.free)]
-            if end_here or not (state.regular or state.free):
+        for marks, (cost, picked) in table.items():
+            regular_here, free_here = int(marks & _REGULAR > 0), int(marks & _FREE > 0)
+            kinds = [(regular_here, free_here)]
+            if end_here or not (regular_here or free_here):
                 cost += depth * DERIVATION
-                kinds = [(1, state.free)] if end_here else [(1, 0), (0, 1)]
-            starved = state.needed and not state.fed and not held and depth > 0
+                kinds = [(1, free_here)] if end_here else [(1, 0), (0, 1)]
+            starved = marks & _NEEDED and not marks & _FED and not current_anyway and depth > 0
             for explicit in (0, 1):
-                if (explicit and (held or not depth)) or (not explicit and (used or starved)):
+                if (explicit and (current_anyway or not depth)) or (not explicit and (used or starved)):
                     continue
                 for regular, free in kinds:
                     _keep(answer, _Label(regular, free, explicit), cost + explicit, picked)
@@ -233,13 +244,14 @@ class Search:
         it."""
         depth = node.depth
         used = node.uses > 0 or node.pinned
-        for state, (cost, picked) in table.items():
-            if state.free:
-                cost -= depth * DERIVATION + (DERIVATION if state.free == _VIA_HELD else 0)
-            stay = cost + (DERIVATION if state.free == _VIA_HELD and state.fed else 0)
-            if not state.regular:
+        for marks, (cost, picked) in table.items():
+            if marks & _FREE:
+                cost -= depth * DERIVATION + (DERIVATION if marks & _VIA_HELD else 0)
+            if not marks & _REGULAR:
+                # Sides are made before the free spine leaves, which then has to derive the starting key again.
+                stay = cost + (DERIVATION if marks & _VIA_HELD and marks & _FED else 0)
                 if stay < self._stay[0]:
-                    self._stay = (stay, picked, state.free)
+                    self._stay = (stay, picked)
                 cost += depth * DERIVATION
             for explicit in (0, 1) if depth else (0,):
                 if explicit or not used or not depth:
