@@ -214,12 +214,16 @@ class Access:
         found.hold()
 
     def _open_channel(self, card: Card, serial: int | None) -> None:
-        """With the owner's own pairing key where this computer has one for the card."""
+        card.open_channel(self.pairing_key(card), known=self._known(serial))
+
+    def pairing_key(self, card: Card) -> bytes:
+        """The owner's own pairing key where this computer has one for the card, else the common one. The certificate is
+        read first where there are own keys: which one it is depends on the serial."""
         own: bytes | None = None
         with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
             if self.state.has_pairing_keys():
                 own = self.state.pairing_key(card.read_certificate().serial)
-        card.open_channel(own or COMMON_PAIRING_KEY, known=self._known(serial))
+        return own or COMMON_PAIRING_KEY
 
     def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
         try:

@@ -51,6 +51,8 @@ class CardRecord:
     full: int | None = None
     """What the PIN counter showed right after the last success; None also where that is ambiguous."""
     note: NoteKind | None = None
+    pin_ends: bool = False
+    """Each signature ends the PIN's validity on this card."""
 
 
 def state_folder() -> Path:
@@ -324,6 +326,7 @@ def _record(entry: dict[str, object]) -> CardRecord:
         reader=None if reader is None else str(reader),
         full=None if full is None else int(str(full)),
         note=None if note is None else NoteKind(note),
+        pin_ends=entry.get("pin_ends") is True,
     )
     if record.fingerprint is not None and len(record.fingerprint) != 4:
         raise ValueError("a fingerprint has 4 bytes")
@@ -337,6 +340,7 @@ def _entry(record: CardRecord) -> dict[str, object]:
         "reader": record.reader,
         "full": record.full,
         "note": record.note and record.note.value,
+        "pin_ends": record.pin_ends or None,
     }
     return {name: value for name, value in entry.items() if value is not None}
 

@@ -136,6 +136,37 @@ class Unlocker:
             raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)
         return self._send(card, pin, record, left, source, request, reader)
 
+    def resume(self, card: Card, reader: str, pin: str) -> None:
+        """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one."""
+        self._check_card(card)
+        left = tries_left(card)
+        record = self._settle(card.serial, left)
+        if left == 0:
+            raise WalletError(Code.NOT_READY, LOCKED_TEXT)
+        self._check_last_try(left)
+        self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
+
+    def check(self, card: Card) -> None:
+        """Raise what `unlock` would raise before a PIN of this unlocker's is fetched and sent; sends none."""
+        self._check_card(card)
+        left = tries_left(card)
+        record = self._settle(card.serial, left)
+        if left == 0:
+            raise WalletError(Code.NOT_READY, LOCKED_TEXT)
+        if self.explicit is not None:
+            self._check_explicit(card, record, left, polling=False)
+        else:
+            self._check_automatic(card, record, left)
+
+    def was_refused(self, serial: int) -> bool:
+        """Whether this process saw the password refused by the card."""
+        return self.explicit in _refused.get(serial, set())
+
+    @property
+    def asks_person(self) -> bool:
+        """Whether a person may see a dialogue."""
+        return self.explicit is None and any(source.interactive for source in self.sources)
+
     def _check_card(self, card: Card) -> None:
         if not card.info.pin_auth:
             raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT)

@@ -1,0 +1,298 @@
+"""The program `hwi-cryptnox`: HWI's command line and JSON for Cryptnox cards alone.
+
+The first line on stdout is the JSON answer and there is nothing else on stdout. Errors are answers too, with exit
+status 0; 2 stands for a wrong command line, 1 only for what `--signer-mode` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hwilib_cryptnox import __version__
+from hwilib_cryptnox.arguments import PROGRAM, make_parser
+from hwilib_cryptnox.faults import NO_SCREEN_TEXT, Code, NoPinError, WalletError, fault
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from hwilib_cryptnox.access import Access
+    from hwilib_cryptnox.psbt import Psbt
+    from hwilib_cryptnox.unlock import Unlocker
+    from hwilib_cryptnox.wallet import Progress, Wallet
+
+Answer = dict[str, object] | list[dict[str, object]]
+
+NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
+_WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
+_UNAVAILABLE = {
+    "displayaddress": NO_SCREEN_TEXT,
+    "backup": "The card gives no backup out: keep the recovery words",
+    "promptpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
+    "sendpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
+    "togglepassphrase": "The card has no switch for a passphrase: it is part of the seed that was loaded",
+    "registerdescriptor": "The card keeps no descriptors; none has to be registered",
+    "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
+}
+_SIGNER_COMMANDS = ("getdescriptors", "signtx")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit status."""
+    signer, command = False, ""
+    try:
+        options = _parse(arguments)
+        command = options.command
+        answer, signer = _answer(options)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
+        told = fault(error)
+        answer = {"error": told.message, "code": int(told.code)}
+        signer = _signer_mode_in(arguments)
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    if signer and command in _SIGNER_COMMANDS and isinstance(answer, dict) and "error" in answer:
+        sys.stderr.write(" ".join(str(answer["error"]).split()) + "\n")
+        return 1
+    return 0
+
+
+def _signer_mode_in(arguments: list[str]) -> bool:
+    return "--signer-mode" in arguments or os.environ.get("CRYPTNOX_SIGNER_MODE", "").lower() in (
+        "1",
+        "true",
+        "yes",
+        "on",
+    )
+
+
+def _version() -> str:
+    import hwilib
+
+    return f"hwi {hwilib.__version__} ({PROGRAM} {__version__})"
+
+
+# The command line and stdin
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    password = _password_from_stdin() if any(word.startswith("--stdinp") for word in arguments) else None
+    if "--stdin" in arguments:
+        arguments = [*arguments, *_words_from_stdin()]
+    parser = make_parser(_version, register_descriptor=_has_register_descriptor(arguments))
+    options = parser.parse_args(arguments)
+    if options.stdinpass:
+        options.password = _password_from_stdin() if password is None else password
+    return options
+
+
+def _has_register_descriptor(arguments: list[str]) -> bool:
+    """Whether the command is given and this hwilib has it."""
+    if "registerdescriptor" not in arguments:
+        return False
+    from hwilib.hwwclient import HardwareWalletClient
+
+    return hasattr(HardwareWalletClient, "register_descriptor")
+
+
+def _password_from_stdin() -> str:
+    """Typed on the terminal; where stdin is none, its first line."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        import getpass
+
+        with contextlib.suppress(EOFError):
+            return getpass.getpass("Enter your device password: ")
+    line = "" if sys.stdin is None else sys.stdin.readline()
+    if not line:
+        raise NoPinError("no PIN on stdin: it ended before the first line")
+    return line.rstrip("\r\n")
+
+
+def _words_from_stdin() -> list[str]:
+    """Arguments from the lines of stdin up to an empty one."""
+    words: list[str] = []
+    for line in sys.stdin:
+        if not line.rstrip("\r\n"):
+            break
+        words += _split(line)
+    return words
+
+
+def _split(line: str) -> list[str]:
+    """As `shlex.split`, which takes seconds for a PSBT of megabytes; it is asked where quotes or escapes are mixed."""
+    words, at, end = [], 0, len(line.rstrip())
+    while at < end:
+        match = _WORD.match(line, at)
+        if match is None:
+            import shlex
+
+            return shlex.split(line)
+        words.append(match[match.lastindex or 1])
+        at = match.end()
+    return words
+
+
+# Commands
+
+
+def _answer(options: argparse.Namespace) -> tuple[Answer, bool]:
+    """The answer, and whether signer mode is on."""
+    if options.debug:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG)
+    if options.command == "enumerate":
+        from hwilib_cryptnox.listing import list_entries
+
+        return list_entries(options.password, emulators=options.allow_emulators), False
+    from hwilib_cryptnox.settings import Settings
+
+    settings = Settings.load()
+    settings = replace(
+        settings,
+        signer_mode=settings.signer_mode or options.signer_mode,
+        rawtr=settings.rawtr or options.rawtr,
+        allow_sighash=settings.allow_sighash or options.allow_sighash,
+        allow_unproved_amounts=settings.allow_unproved_amounts or options.allow_unproved_amounts,
+    )
+    from hwilib_cryptnox.access import Access
+    from hwilib_cryptnox.state import State
+    from hwilib_cryptnox.unlock import Unlocker
+
+    state = State()
+    access = Access(settings, state, options.allow_emulators)
+    command = _Command(options, access, Unlocker.load(settings, state, options.password))
+    try:
+        return command.run(), settings.signer_mode
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
+        told = fault(error)
+        return {"error": told.message, "code": int(told.code)}, settings.signer_mode
+    finally:
+        command.close()
+
+
+class _Command:
+    """One command on one card."""
+
+    def __init__(self, options: argparse.Namespace, access: Access, unlocker: Unlocker) -> None:
+        self.options = options
+        self.access = access
+        self.unlocker = unlocker
+        self._wallet: Wallet | None = None
+
+    def close(self) -> None:
+        """Let go of the card."""
+        if self._wallet is not None:
+            self._wallet.close()
+
+    def run(self) -> Answer:
+        """The answer; raises for errors."""
+        from hwilib_cryptnox.commands import Network, getdescriptors, getkeypool, getmasterxpub, getxpub, signmessage
+
+        options = self.options
+        if options.command == "installudevrules":
+            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE["installudevrules"])
+        fingerprint = self._check_device()
+        if options.command in _UNAVAILABLE:
+            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
+        network, rawtr = Network(options.chain), self.access.settings.rawtr
+        if options.command == "signtx":
+            return self._signtx(fingerprint)
+        if options.command in ("setup", "restore", "wipe"):
+            return self._dialogue()
+        wallet = self._open(fingerprint)
+        commands: dict[str, Callable[[], Answer]] = {
+            "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
+            "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
+            "getdescriptors": lambda: getdescriptors(wallet, network, options.account, rawtr=rawtr),
+            "getkeypool": lambda: getkeypool(wallet, network, vars(options), rawtr=rawtr),
+            "signmessage": lambda: signmessage(wallet, options.message, options.path),
+        }
+        return commands[options.command]()
+
+    def _check_device(self) -> bytes | None:
+        """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
+        options = self.options
+        if not options.fingerprint and not options.device_type:
+            raise WalletError(Code.NO_DEVICE_TYPE, NO_DEVICE_TEXT)
+        from hwilib_cryptnox.listing import DEVICE_TYPE
+        from hwilib_cryptnox.wallet import NOT_FOUND_TEXT
+
+        if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
+            if options.device_path and not options.fingerprint:
+                raise WalletError(Code.UNKNOWN_DEVICE_TYPE, "Unknown device type specified")
+            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+        if not options.fingerprint:
+            return None
+        if re.fullmatch("[0-9a-fA-F]{8}", options.fingerprint, re.ASCII) is None:
+            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+        return bytes.fromhex(options.fingerprint)
+
+    def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
+        from hwilib_cryptnox.wallet import Wallet, find
+
+        path = self.options.device_path
+        if path:
+            self._wallet = Wallet(path, self.access, self.unlocker, expected=fingerprint)
+        else:
+            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose)
+        return self._wallet
+
+    def _signtx(self, fingerprint: bytes | None) -> Answer:
+        from hwilib_cryptnox.psbt import Form, Psbt
+        from hwilib_cryptnox.signing import nothing_to_do, purpose_of
+
+        text = self.options.psbt
+        psbt = Psbt.parse(text)
+        test = self.options.chain != "main"
+        if fingerprint is not None and nothing_to_do(psbt, fingerprint):
+            signed: Psbt = psbt
+        else:
+            purpose = purpose_of(psbt, fingerprint, test=test) if self.unlocker.asks_person else ""
+            wallet = self._open(fingerprint, purpose)
+            signed = wallet.sign_psbt(psbt, test=test, progress=_progress())
+        changed = signed is not psbt
+        return {
+            "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),
+            "signed": changed,
+        }
+
+    def _dialogue(self) -> Answer:
+        options = self.options
+        if options.command != "wipe" and not options.interactive:
+            raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
+        from hwilib_cryptnox import dialogue
+
+        wallet = self._open(None)
+        if options.command == "setup":
+            return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
+        if options.command == "restore":
+            return {"success": dialogue.restore(wallet, options.label, options.word_count)}
+        return {"success": dialogue.wipe(wallet)}
+
+
+def _progress() -> Progress | None:
+    """A line on stderr while the card signs, where somebody can see it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        sys.stderr.write(f"\rsigning {done + 1} of {total} " + ("\n" if done + 1 == total else ""))
+        sys.stderr.flush()
+
+    return show
+
+
+if __name__ == "__main__":
+    main()

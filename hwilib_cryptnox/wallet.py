@@ -1,0 +1,304 @@
+"""What wallets ask of a card: fingerprint, extended keys, signed messages and PSBTs. Knows no hwilib."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
+from cryptnox_core.derivation import Position, plan_session
+from cryptnox_core.errors import CryptnoxError, NoReaderError, ReaderBusyError, StatusWordError, TransportError
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.session import Card
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, KeySource
+from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.faults import (
+    EXPORT_OFF_TEXT,
+    NO_SEED_TEXT,
+    NOT_INITIALIZED_TEXT,
+    SINGLE_KEY_TEXT,
+    Code,
+    WalletError,
+)
+from hwilib_cryptnox.state import StateError
+from hwilib_cryptnox.unlock import Unlocker
+
+if TYPE_CHECKING:
+    from hwilib_cryptnox.psbt import Psbt
+
+NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
+Progress = Callable[[int, int], None]
+"""Told how many signatures are made, of how many."""
+
+
+@dataclass(slots=True)
+class Session:
+    """An open card whose PIN is verified."""
+
+    found: OpenCard
+    pin: str = field(repr=False)
+    fingerprint: bytes
+    """4 bytes, of the master key."""
+    position: Position
+    """The current key, as far as this session knows."""
+
+    @property
+    def card(self) -> Card:
+        """The card."""
+        return self.found.card
+
+
+def check_usable(info: AppletInfo) -> None:
+    """WalletError unless the card holds a wallet, as far as SELECT tells."""
+    if info.is_nft:
+        raise WalletError(Code.UNAVAILABLE, "an NFT card holds one key, not a wallet")
+    if not info.initialized:
+        raise WalletError(Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
+    if not info.seeded:
+        raise WalletError(Code.NOT_INITIALIZED, NO_SEED_TEXT)
+
+
+def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, purpose: str = "") -> Session:
+    """Verify the PIN and read the fingerprint, which is remembered and compared with what was.
+
+    The secure channel must be open. Raises what `Unlocker.unlock` raises, and WalletError for a card whose seed was
+    replaced: once, for what is remembered is mended.
+    """
+    card = found.card
+    check_usable(card.info)
+    pin = unlocker.unlock(card, found.reader, polling=polling, purpose=purpose)
+    try:
+        fingerprint = card.master_fingerprint()
+    except StatusWordError as error:
+        if card.info_page().key_source == KeySource.SINGLE:
+            raise WalletError(Code.NOT_INITIALIZED, SINGLE_KEY_TEXT) from error
+        raise
+    if not found.simulated:
+        _remember(found, fingerprint)
+    return Session(found, pin, fingerprint, Position(MASTER))
+
+
+def _remember(found: OpenCard, fingerprint: bytes) -> None:
+    serial, before = found.card.serial, None
+    with contextlib.suppress(StateError):  # without state nothing is compared
+        before = found.state.record(serial).fingerprint
+        found.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
+    if before is not None and before != fingerprint:
+        raise WalletError(
+            Code.FAILURE,
+            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",
+        )
+
+
+class Wallet:
+    """One card, opened when it is first needed. `close` when done; it can be used again afterwards.
+
+    `path` is HWI's. `found`, `session`: the card where it is open already. `expected`: the fingerprint asked for.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        access: Access,
+        unlocker: Unlocker,
+        *,
+        found: OpenCard | None = None,
+        session: Session | None = None,
+        expected: bytes | None = None,
+    ) -> None:
+        self.path = path
+        self.access = access
+        self.unlocker = unlocker
+        self._found = found if session is None else session.found
+        self._expected = expected
+        self._session = session
+        self._fingerprint = None if session is None else session.fingerprint
+        self.keys: dict[Path, ExtendedPublicKey] = {}
+
+    def close(self) -> None:
+        """Reset and release the card."""
+        if self._found is not None:
+            self._found.close()
+        self._found = self._session = None
+
+    def holds(self, found: OpenCard) -> bool:
+        """Whether it is this wallet's to close."""
+        return self._found is found
+
+    def open(self) -> OpenCard:
+        """The card, identified."""
+        if self._found is None:
+            self._found = self.access.open(self.path)
+        return self._found
+
+    def session(self, purpose: str = "") -> Session:
+        """The card with its PIN verified. `purpose` is shown where a person is asked for the PIN."""
+        if self._session is None:
+            session = authenticate(self.open(), self.unlocker, purpose=purpose)
+            if self._expected not in (None, session.fingerprint):
+                self.close()
+                raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+            if session.fingerprint != self._fingerprint:
+                self.keys.clear()
+                self._fingerprint = session.fingerprint
+            self._session = session
+        return self._session
+
+    def forget_card(self) -> None:
+        """Close the card and keep what is known of its session, for `reopen`."""
+        if self._found is not None:
+            self._found.close()
+            self._found = None
+
+    def reopen(self) -> Session:
+        """Open the same card anew after a fault, and verify the PIN it had accepted."""
+        before = self._session
+        if before is None:
+            raise WalletError(Code.CONNECTION, "the card was not open")
+        serial = before.card.serial
+        self.forget_card()
+        found = self.access.open(self.path)
+        try:
+            if found.card.serial != serial:
+                raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
+            check_usable(found.card.info)
+            self.unlocker.resume(found.card, found.reader, before.pin)
+        except BaseException:
+            found.close()
+            raise
+        self._found = found
+        self._session = Session(found, before.pin, before.fingerprint, Position())
+        return self._session
+
+    def known_fingerprint(self) -> bytes | None:
+        """The fingerprint as far as it is known without asking the card."""
+        if self._session is not None:
+            return self._session.fingerprint
+        if self._expected is not None:
+            return self._expected
+        if self.path.startswith(CARD_PREFIX) and self.path.removeprefix(CARD_PREFIX).isdecimal():
+            with contextlib.suppress(StateError):  # then the card is asked
+                return self.access.state.record(int(self.path.removeprefix(CARD_PREFIX))).fingerprint
+        return None
+
+    def fingerprint(self) -> bytes:
+        """The 4-byte fingerprint of the master key, read from the card."""
+        return self.session().fingerprint
+
+    def xpub(self, path: Path) -> ExtendedPublicKey:
+        """The extended public key at a path of 3 to 8 levels."""
+        return self.xpubs([path])[path]
+
+    def xpubs(self, paths: Sequence[Path]) -> dict[Path, ExtendedPublicKey]:
+        """Several, with as few derivations as can be. Each is read once in the wallet's life.
+
+        A wrong depth, and export switched off, are said after the fingerprint was read: some programs ask for `m/44h`
+        only to learn it.
+        """
+        missing = [path for path in dict.fromkeys(paths) if path not in self.keys]
+        if missing:
+            session = self.session()
+            for path in missing:
+                if not XPUB_MIN_DEPTH <= path.depth <= MAX_DEPTH:
+                    raise WalletError(
+                        Code.BAD_ARGUMENT,
+                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
+                    )
+            self.check_export(session)
+            from hwilib_cryptnox.signing import Runner
+
+            runner = Runner(session, self.access.state, self.keys, {})
+            runner.run(plan_session(xpubs=missing, known=tuple(self.keys), at=session.position))
+        return {path: self.keys[path] for path in paths}
+
+    @staticmethod
+    def check_export(session: Session) -> None:
+        """WalletError where the card does not give extended keys."""
+        if not session.card.info.xpub_export:
+            raise WalletError(Code.NOT_READY, EXPORT_OFF_TEXT)
+
+    def sign_message(self, message: str | bytes, path: Path) -> str:
+        """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
+        from hwilib_cryptnox.message import encode_signature, message_digest
+
+        digest = message_digest(message)
+        if path.depth > MAX_DEPTH:
+            raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
+        session = self.session(f"Sign a message with the key {path}")
+        session.position = Position()
+        session.card.derive(path)
+        public_key = session.card.public_key()
+        session.position = Position(path)
+        signature = session.card.sign(digest, session.pin, public_key=public_key)
+        return encode_signature(public_key, digest, signature)
+
+    def sign_psbt(self, psbt: Psbt, *, test: bool = False, progress: Progress | None = None) -> Psbt:
+        """Sign what is ours in a PSBT and return it; the very same where nothing is left to sign. `test`: the network,
+        for accounts of wallets that do not tell where their keys come from."""
+        from hwilib_cryptnox.signing import Signing
+
+        return Signing(self, psbt, test=test, progress=progress).run()
+
+
+def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
+    """The card with a fingerprint, or the first card where None is given.
+
+    A PIN is sent only where no card is known to have the fingerprint. Raises WalletError CONNECTION where there is
+    none, and the reason a card could not be asked.
+    """
+    readers = access.readers()
+    if not readers:
+        raise NoReaderError("there is no card reader, or the PC/SC service (pcscd) is not running")
+    opened: list[OpenCard] = []
+    problems: list[Exception] = []
+    wallet: Wallet | None = None
+    try:
+        for reader in readers:
+            found = _identified(access, reader, opened, problems)
+            if found is not None and (fingerprint is None or _remembered(found) == fingerprint):
+                wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
+                return wallet
+        for found in opened:
+            if found.card.info.seeded and found.card.channel_open and _remembered(found) is None:
+                session = authenticate(found, unlocker, purpose=purpose)
+                if session.fingerprint == fingerprint:
+                    wallet = Wallet(found.path, access, unlocker, session=session, expected=fingerprint)
+                    return wallet
+    finally:
+        for found in opened:
+            if wallet is None or not wallet.holds(found):
+                found.close()
+    for problem in problems:
+        raise problem
+    raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+
+
+def _identified(access: Access, reader: str, opened: list[OpenCard], problems: list[Exception]) -> OpenCard | None:
+    """The card in a reader, identified; None where there is none of ours, or it does not hold a tree of keys."""
+    try:
+        found = access.connect(reader, access.settings.wait)
+    except ReaderBusyError as error:
+        problems.append(error)
+        return None
+    except (TransportError, ForeignCardError):
+        return None
+    opened.append(found)
+    if found.card.info.is_nft:
+        return None
+    try:
+        access.identify(found)
+    except (CryptnoxError, WalletError) as error:
+        problems.append(error)
+        return None
+    return found
+
+
+def _remembered(found: OpenCard) -> bytes | None:
+    """The fingerprint that is remembered of an identified card; never of an emulated one."""
+    if found.simulated:
+        return None
+    with contextlib.suppress(StateError):  # then it is asked
+        return found.state.record(found.card.serial).fingerprint
+    return None
