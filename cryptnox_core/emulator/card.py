@@ -20,7 +20,17 @@ from cryptnox_core.emulator.frame import Command, parse
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.refusal import Refusal, require
-from cryptnox_core.wire import BLOCK, CARD_TYPE_NFT, CHALLENGE_LENGTH, DIGEST_LENGTH, USER_DATA_PAGE, Cla, Ins, KeyUse, Sw
+from cryptnox_core.wire import (
+    BLOCK,
+    CARD_TYPE_NFT,
+    CHALLENGE_LENGTH,
+    DIGEST_LENGTH,
+    USER_DATA_PAGE,
+    Cla,
+    Ins,
+    KeyUse,
+    Sw,
+)
 
 Handler = Callable[[Context, Command, bytes], bytes]
 ClearHandler = Callable[[Context, Command], bytes]

@@ -10,6 +10,7 @@ from cryptnox_core.emulator.context import Context
 from cryptnox_core.emulator.frame import Command
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.refusal import Refusal, require
+from cryptnox_core.emulator.setup import TAIL_2
 from cryptnox_core.wire import (
     CARD_TYPE_NFT,
     CUSTOM_BYTES,
@@ -74,9 +75,8 @@ def write_data(ctx: Context, command: Command, data: bytes) -> bytes:
         is_custom = command.p2 == 0 and len(data) == CUSTOM_BYTES
     if is_custom:
         require(command.p2 == 0, Status.WRONG_P1P2)
-        if ctx.reads(Reading.SELECT_V2):
-            data = _without_select_tail(data)
-        require(len(data) == CUSTOM_BYTES, Status.WRONG_LENGTH)
+        with_tail = ctx.reads(Reading.SELECT_V2) and len(data) == CUSTOM_BYTES + len(TAIL_2)
+        require(len(data) == CUSTOM_BYTES or with_tail, Status.WRONG_LENGTH)
         ctx.memory.custom = data
         return b""
     require(0 < len(data) <= USER_DATA_PAGE, Status.WRONG_LENGTH)
@@ -84,11 +84,6 @@ def write_data(ctx: Context, command: Command, data: bytes) -> bytes:
     require(len(ctx.memory.user_data) >= start, Status.CONDITIONS)
     ctx.memory.user_data = ctx.memory.user_data[:start] + data
     return b""
-
-
-def _without_select_tail(data: bytes) -> bytes:
-    """The vendor's SDK writes back all that SELECT answered behind the flags."""
-    return data[:CUSTOM_BYTES] if len(data) == CUSTOM_BYTES + 4 else data
 
 
 def get_history(ctx: Context, command: Command, data: bytes) -> bytes:

@@ -23,6 +23,7 @@ from cryptnox_core.wire import (
     CERTIFICATE_FIRST_PAGE,
     CERTIFICATE_NONCE_LENGTH,
     CERTIFICATE_PAGE,
+    CUSTOM_BYTES,
     EMAIL_MAX,
     NAME_MAX,
     NFT_NFC_SIGN_ALLOWED,
@@ -45,8 +46,9 @@ VERSION = bytes([1, 6, 0])
 _VERSION_2 = bytes([2, 0, 0])
 _UNKNOWN_FLAGS_2 = 1 << 8 | 1 << 0
 """Status bits that generation G1 does not know."""
-SELECT_TAIL_2 = bytes.fromhex("07000001")
-"""What version 2 is taken to append: clients must bear it, whatever it means."""
+TAIL_2 = bytes.fromhex("07000001")
+"""What version 2 is taken to append to the custom bytes: clients must bear it, whatever it means. WRITE DATA may write
+it with them, since the vendor's SDK writes back all that SELECT answered behind the flags."""
 
 
 def select(ctx: Context, command: Command) -> bytes:
@@ -74,8 +76,8 @@ def select(ctx: Context, command: Command) -> bytes:
         + (_VERSION_2 if second else VERSION)
         + (flags | (_UNKNOWN_FLAGS_2 if second else 0)).to_bytes(2, "big")
         + user_keys.to_bytes(2, "big")
-        + memory.custom
-        + (SELECT_TAIL_2 if second else b"")
+        + memory.custom[:CUSTOM_BYTES]
+        + ((memory.custom[CUSTOM_BYTES:] or TAIL_2) if second else b"")
     )
 
 
