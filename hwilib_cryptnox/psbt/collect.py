@@ -97,14 +97,15 @@ class Collected:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Whose keys `plan` needs, each once: those that sign first."""
+        """Whose keys `plan` needs, each once: those that sign first. None is deeper than the card derives."""
         signing = [candidate.claim.path for candidate in self.candidates]
         return tuple(dict.fromkeys([*signing, *(claim.path for _, claim in self.unsigned_claims)]))
 
     @property
     def change_paths(self) -> tuple[Path, ...]:
         """Whose keys `plan` can use to prove change, each once."""
-        return tuple(dict.fromkeys([claim.path for claims in self.output_claims for claim in claims]))
+        found = [claim.path for claims in self.output_claims for claim in claims if len(claim.path) <= MAX_CARD_DEPTH]
+        return tuple(dict.fromkeys(found))
 
     def why_nothing(self) -> str | None:
         """Why nothing can be signed though something is ours; None where there is something to sign or nothing to
@@ -196,7 +197,7 @@ class _Collector:
 
     def _input(self, index: int, fields: InputMap, lock: Lock | None, mine: tuple[Claim, ...]) -> None:
         if lock is None:
-            self.unsigned += [(index, claim) for claim in mine]
+            self.unsigned += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
             self.skipped.append(Skipped(index, "the PSBT does not say what it spends (no UTXO)"))
             return
         sighash = self._sighash(index, fields, lock)
@@ -211,7 +212,7 @@ class _Collector:
                 problem, left = f"{refusal.reason} (its key was matched by the account's fingerprint alone)", False
             if problem is not None:
                 self.skipped.append(Skipped(index, problem))
-            if left or problem is not None:
+            if left or (problem is not None and len(claim.path) <= MAX_CARD_DEPTH):
                 self.unsigned.append((index, claim))
 
     def _sighash(self, index: int, fields: InputMap, lock: Lock) -> int:

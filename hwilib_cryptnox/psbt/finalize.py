@@ -58,7 +58,7 @@ def extract(psbt: Psbt) -> bytes:
             raise NotFinal(index, "the PSBT does not say what it spends")
         else:
             lock = lock_of(index, fields, spend.output[1])
-            script_sig, witness = _unlock(index, fields, lock, spend.output[0], hasher)
+            script_sig, witness = unlock(index, fields, lock, spend.output[0], hasher)
         script_sigs.append(script_sig)
         witnesses.append(witness)
     return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
@@ -69,7 +69,8 @@ def _final_fields(fields: InputMap) -> Unlocking:
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
-def _unlock(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> Unlocking:
+def unlock(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> Unlocking:
+    """What spends one input that is not final yet. Raises NotFinal where something is missing."""
     if lock.problem is not None:
         raise NotFinal(index, lock.problem)
     if lock.route is Route.TAPROOT:

@@ -1,0 +1,221 @@
+"""What a person is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hwilib_cryptnox.psbt import Chain, Change, NoticeKind, Psbt, address_of, collect, describe, plan
+from hwilib_cryptnox.psbt.finalize import extract
+from tests.psbt.factory import (
+    ME,
+    OTHER,
+    SPEND_PATH,
+    In,
+    Out,
+    bip86,
+    draft,
+    multisig,
+    out_deriv,
+    p2pkh,
+    p2sh,
+    p2wpkh,
+    p2wsh,
+    pushed,
+    sighash,
+    spend,
+    tap_deriv,
+)
+from tests.psbt.signing import make_plan, sign
+
+FAR = Out(p2wpkh(OTHER.key("m/0")), 60_000)
+CHANGE = {
+    "p2pkh": "m/44h/0h/0h/1/4",
+    "p2sh-p2wpkh": "m/49h/0h/0h/1/4",
+    "p2wpkh": "m/84h/0h/0h/1/4",
+    "rawtr": "m/86h/0h/0h/1/4",
+}
+
+
+def change_output(kind: str) -> Out:
+    path = CHANGE[kind]
+    key = ME.key(path)
+    if kind == "rawtr":
+        return Out(b"\x51\x20" + key[1:], 35_000, [tap_deriv(path, kind=0x07)])
+    script = {"p2pkh": p2pkh(key), "p2sh-p2wpkh": p2sh(p2wpkh(key)), "p2wpkh": p2wpkh(key)}[kind]
+    redeem = [(b"\x00", p2wpkh(key))] if kind == "p2sh-p2wpkh" else []
+    return Out(script, 35_000, [out_deriv(path), *redeem])
+
+
+@pytest.mark.parametrize("kind", CHANGE)
+def test_change_is_claimed_first_and_proved_by_the_key(kind: str) -> None:
+    psbt = Psbt.parse(draft(spend(kind), outs=[FAR, change_output(kind)]).encode())
+    before = describe(psbt, collect(psbt, ME.fingerprint))
+    assert [out.change for out in before.outputs] == [Change.NOT_OURS, Change.CLAIMED]
+    summary = make_plan(psbt).summary
+    assert [out.change for out in summary.outputs] == [Change.NOT_OURS, Change.PROVED]
+    assert str(summary.outputs[1].path) == CHANGE[kind]
+    for item in (before, summary):
+        assert (item.amount_in, item.amount_out, item.sent, item.fee) == (100_000, 95_000, 60_000, 5_000)
+        assert (item.inputs, item.our_inputs, item.our_amount, item.fee_proved) == (1, 1, 100_000, True)
+
+
+def test_change_to_a_key_that_the_card_cannot_spend_is_not_proved() -> None:
+    path = CHANGE["rawtr"]
+    out = Out(bip86(ME.key(path)[1:]), 30_000, [tap_deriv(path, kind=0x07)])
+    psbt = Psbt.parse(draft(spend("p2wpkh"), outs=[FAR, out]).encode())
+    assert make_plan(psbt).summary.outputs[1].change is Change.CLAIMED
+
+
+def test_multisig_change_is_claimed_unless_the_caller_proves_it() -> None:
+    path = "m/48h/0h/0h/2h/1/0"
+    script = multisig(1, sorted([ME.key(path), OTHER.key(path)]))
+    out = Out(p2wsh(script), 30_000, [(b"\x01", script), out_deriv(path), out_deriv(path, OTHER)])
+    psbt = Psbt.parse(draft(spend("p2wsh"), outs=[FAR, out]).encode())
+    collected = collect(psbt, ME.fingerprint)
+    keys = ME.keys(collected.paths + collected.change_paths)
+    assert plan(psbt, collected, keys).summary.outputs[1].change is Change.CLAIMED
+    asked = []
+
+    def prover(index: int, script: bytes, claims: object) -> bool:
+        asked.append((index, script))
+        return True
+
+    assert plan(psbt, collected, keys, prover=prover).summary.outputs[1].change is Change.PROVED
+    assert asked == [(1, p2wsh(script))]
+
+
+ADDRESSES = [
+    (p2pkh(ME.key("m/44h/0h/0h/0/0")), Chain.MAIN, "1"),
+    (p2pkh(ME.key("m/44h/0h/0h/0/0")), Chain.TEST, "mn"),
+    (p2sh(b"\x51"), Chain.MAIN, "3"),
+    (p2sh(b"\x51"), Chain.REGTEST, "2"),
+    (b"\x00\x14" + bytes(20), Chain.MAIN, "b"),
+]
+
+
+@pytest.mark.parametrize(("script", "chain", "first"), ADDRESSES)
+def test_addresses(script: bytes, chain: Chain, first: str) -> None:
+    address = address_of(script, chain)
+    assert address is not None
+    assert address[0] in first
+
+
+@pytest.mark.parametrize("chain", Chain)
+@pytest.mark.parametrize(
+    "script", [p2wpkh(ME.key("m/1")), p2wsh(b"\x51"), b"\x51\x20" + bytes(32), p2pkh(b"k"), p2sh(b"k")]
+)
+def test_addresses_agree_with_embit(script: bytes, chain: Chain) -> None:
+    from embit.networks import NETWORKS
+    from embit.script import Script
+
+    name = {"MAIN": "main", "TEST": "test", "REGTEST": "regtest"}[chain.name]
+    assert address_of(script, chain) == Script(script).address(NETWORKS[name])
+
+
+def test_no_address() -> None:
+    for script in (b"", b"\x6a\x01x", pushed(ME.key("m/1")) + b"\xac", multisig(1, [ME.key("m/1")]), b"\x51"):
+        assert address_of(script) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SPEND_PATH if kind != "miniscript"])
+def test_estimated_size_is_close(kind: str) -> None:
+    """Within a virtual byte and a half an input: DER signatures vary."""
+    bent = draft(*[spend(kind, number) for number in range(3)])
+    psbt = Psbt.parse(bent.encode())
+    estimate = make_plan(psbt).summary.vsize
+    signed = extract(sign(bent.encode()))
+    stripped = len(psbt.unsigned_tx()) + sum(len(script) for script in _script_sigs(signed))
+    weight = stripped * 3 + len(signed) if signed[4:6] == b"\x00\x01" else 4 * len(signed)
+    assert abs(estimate - weight / 4) <= 4.5
+
+
+def _script_sigs(transaction: bytes) -> tuple[bytes, ...]:
+    from hwilib_cryptnox.psbt.tx import Transaction
+
+    return Transaction.parse(transaction).script_sigs
+
+
+def kinds(psbt: Psbt, **policy: object) -> list[NoticeKind]:
+    return [notice.kind for notice in make_plan(psbt, **policy).warnings]
+
+
+def quiet(*items: In, outs: list[Out] | None = None, **options: object) -> Psbt:
+    """A PSBT with a small fee."""
+    outs = outs or [Out(p2wpkh(OTHER.key("m/0")), sum(item.amount for item in items) - 500)]
+    return Psbt.parse(draft(*items, outs=outs, **options).encode())
+
+
+def test_no_warnings_without_reason() -> None:
+    assert kinds(quiet(spend("p2wpkh"), spend("p2pkh", 1))) == []
+
+
+def test_fee_warnings() -> None:
+    psbt = quiet(spend("p2wpkh", amount=10_000_000), outs=[Out(p2wpkh(OTHER.key("m/0")), 9_940_000)])
+    assert kinds(psbt) == [NoticeKind.HIGH_FEE]
+    assert make_plan(psbt).warnings[0].text == "the fee rate is 545 sat/vB"
+    psbt = quiet(spend("p2wpkh"), outs=[Out(p2wpkh(OTHER.key("m/0")), 95_000)])
+    assert kinds(psbt) == [NoticeKind.HIGH_FEE]
+    assert "5 % of the amount" in make_plan(psbt).warnings[0].text
+    psbt = quiet(spend("p2wpkh"), outs=[Out(b"\x6a", 0)])
+    assert "all there is" in make_plan(psbt).warnings[0].text
+
+
+def test_amount_warnings() -> None:
+    assert kinds(quiet(spend("p2wpkh", previous=False))) == [NoticeKind.UNPROVED_AMOUNTS]
+    unknown = In(p2wpkh(OTHER.key("m/3")), previous=False, witness_utxo=False)
+    assert kinds(quiet(spend("p2wpkh"), unknown)) == [NoticeKind.UNKNOWN_AMOUNTS]
+
+
+def test_time_lock_warnings() -> None:
+    height = quiet(spend("p2wpkh"), lock_time=800_000)
+    assert [str(notice) for notice in make_plan(height).warnings] == ["not valid before block 800000"]
+    time = quiet(spend("p2wpkh"), lock_time=1_700_000_000)
+    assert [str(notice) for notice in make_plan(time).warnings] == ["not valid before time 1700000000 (Unix)"]
+    final = quiet(replace(spend("p2wpkh"), sequence=0xFFFFFFFF), lock_time=800_000)
+    assert kinds(final) == []
+    blocks = make_plan(quiet(replace(spend("p2wpkh"), sequence=144))).warnings
+    assert [str(notice) for notice in blocks] == ["input 0 is not valid before its output is 144 blocks old"]
+    seconds = make_plan(quiet(replace(spend("p2wpkh"), sequence=(1 << 22) + 2))).warnings
+    assert "1024 seconds" in str(seconds[0])
+    assert kinds(quiet(replace(spend("p2wpkh"), sequence=144), tx_version=1)) == []
+
+
+def test_sighash_warning() -> None:
+    bent = draft(spend("p2wpkh"), outs=[Out(p2wpkh(OTHER.key("m/0")), 99_500)])
+    bent.inputs[0].append(sighash(0x83))
+    notices = make_plan(Psbt.parse(bent.encode()), allow_sighash=True).warnings
+    assert [(notice.kind, notice.index) for notice in notices] == [(NoticeKind.SIGHASH, 0)]
+    assert "SINGLE|ANYONECANPAY" in notices[0].text
+
+
+@pytest.mark.parametrize(
+    "script",
+    [b"\x51", multisig(1, [OTHER.key("m/1")]), pushed(OTHER.key("m/1")) + b"\xac", b"\x52\x02ab", b"\x6a\x01x"],
+)
+def test_unknown_script_warning(script: bytes) -> None:
+    assert kinds(quiet(spend("p2wpkh"), outs=[Out(script, 99_500)])) == [NoticeKind.UNKNOWN_SCRIPT]
+
+
+def test_reused_key_warnings() -> None:
+    twice = [replace(spend("p2wpkh"), salt=number) for number in range(2)]
+    assert kinds(quiet(*twice)) == [NoticeKind.REUSED_KEY]
+    back = quiet(spend("p2wpkh"), outs=[Out(spend("p2wpkh").script, 99_500)])
+    assert kinds(back) == [NoticeKind.REUSED_KEY]
+    same = quiet(spend("p2wpkh"), outs=[Out(p2wpkh(OTHER.key("m/0")), 49_750)] * 2)
+    assert kinds(same) == [NoticeKind.REUSED_KEY]
+
+
+@pytest.mark.parametrize("path", ["m/84h/0h/7h/1/0", "m/84h/0h/0h/1/2000000000", "m/0/0"])
+def test_unusual_change_path_warning(path: str) -> None:
+    out = Out(p2wpkh(ME.key(path)), 99_500, [out_deriv(path)])
+    psbt = quiet(spend("p2wpkh"), outs=[out])
+    assert kinds(psbt) == [NoticeKind.CHANGE_PATH]
+    assert make_plan(psbt).summary.outputs[0].change is Change.PROVED
+
+
+def test_describing_a_foreign_psbt() -> None:
+    psbt = quiet(spend("p2wpkh"))
+    summary = describe(psbt, collect(psbt, OTHER.fingerprint))
+    assert (summary.our_inputs, summary.fee, summary.amount_out) == (0, None, 99_500)
