@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from cryptnox_core import errors
 
@@ -69,8 +69,7 @@ def wrong_pin_text(left: int) -> str:
     return f"Wrong PIN, at most {left} {'try' if left == 1 else 'tries'} left"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What the caller of HWI is told."""
 
     code: Code
@@ -114,7 +113,7 @@ def fault(error: BaseException) -> Fault:
 
 def _psbt_code(error: BaseException) -> Code | None:
     """Errors of the PSBT engine. Imported late: most commands never load it."""
-    if not isinstance(error, ValueError):
+    if not isinstance(error, ValueError) or isinstance(error, errors.CryptnoxError):
         return None
     from hwilib_cryptnox.psbt import BadPsbt, PsbtError
 

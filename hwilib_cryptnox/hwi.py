@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hwilib_cryptnox import __version__
@@ -156,6 +155,8 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, bool]:
         from hwilib_cryptnox.listing import list_entries
 
         return list_entries(options.password, emulators=options.allow_emulators), False
+    from dataclasses import replace
+
     from hwilib_cryptnox.settings import Settings
 
     settings = Settings.load()

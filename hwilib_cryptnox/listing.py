@@ -1,195 +1,45 @@
-"""What `enumerate` answers: one entry a card, never an exception, never a question, at most one PIN a card.
+"""`enumerate`: never an exception, never a question, at most one PIN a card.
 
-An entry without `error` means that the next command can succeed without more input.
+Pollers call it all the time, mostly without a card: what a card needs is loaded only when there is one.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from dataclasses import replace
-
-from cryptnox_core.errors import (
-    CryptnoxError,
-    PairingError,
-    PinLockedError,
-    ReaderBusyError,
-    TransportError,
-)
-from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
-from hwilib_cryptnox.faults import (
-    BUSY_TEXT,
-    NO_SEED_TEXT,
-    NOT_INITIALIZED_TEXT,
-    PIN_AUTH_OFF_TEXT,
-    SOFT_LOCKED_TEXT,
-    Code,
-    NoPinError,
-    RefusedPinError,
-    WalletError,
-    fault,
-)
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.state import CardRecord, State, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_identity
-from hwilib_cryptnox.wallet import authenticate
+DEVICE_TYPE = "cryptnox"
 
 Entry = dict[str, object]
-
-DEVICE_TYPE = "cryptnox"
-MODEL = "cryptnox_basic"
-SIMULATOR_MODEL = f"{MODEL}_simulator"
-PREFIX = "Could not open client or get fingerprint information:"
-"""What HWI's drivers put before the errors of this command."""
-
-_log = logging.getLogger(__name__)
 
 
 def list_entries(password: str | None = None, *, emulators: bool = False) -> list[Entry]:
     """All cards with a tree of keys, or meant for one. `password` as the caller of HWI gave it, for whatever device."""
     try:
-        settings, state = Settings.load(), State()
-        lister = _Lister(Access(settings, state, emulators), Unlocker.load(settings, state, password))
-        return lister.entries()
+        return _entries(password, emulators) if emulators or _card_in_a_reader() else []
     except Exception as error:  # noqa: BLE001 - HWI's contract: one that escapes ends the command for all devices
-        _log.debug("enumerate: %s", fault(error).message)
+        import logging
+
+        logging.getLogger(__name__).debug("enumerate: %s", error)
         return []
 
 
-def base_entry(path: str) -> Entry:
-    """What every entry has."""
-    return {
-        "type": DEVICE_TYPE,
-        "model": SIMULATOR_MODEL if path.startswith(EMULATOR_PREFIX) else MODEL,
-        "label": None,
-        "path": path,
-        "needs_pin_sent": False,
-        "needs_passphrase_sent": False,
-    }
+def _card_in_a_reader() -> bool:
+    from cryptnox_core.errors import TransportError
+    from cryptnox_core.pcsc import card_present, list_readers
 
-
-def _failed(entry: Entry, code: Code, text: str, *, passphrase: bool = False) -> Entry:
-    return {**entry, "needs_passphrase_sent": passphrase, "error": text, "code": int(code)}
-
-
-class _Lister:
-    """One run over the readers."""
-
-    def __init__(self, access: Access, unlocker: Unlocker) -> None:
-        self._access = access
-        self._unlocker = unlocker
-        self._state = access.state
-
-    def entries(self) -> list[Entry]:
-        found = []
-        for reader in self._access.readers():
-            try:
-                entry = self._reader(reader)
-            except (CryptnoxError, WalletError) as error:
-                _log.debug("%s: %s", reader, error)
-                continue
-            if entry is not None:
-                found.append(entry)
-        return found
-
-    def _reader(self, reader: str) -> Entry | None:
-        """The entry of a reader; None where it is empty or holds nothing of ours."""
+    for reader in list_readers():
         try:
-            found = self._access.connect(reader, self._access.settings.enumerate_wait)
-        except ReaderBusyError:
-            return self._remembered(reader, Code.BUSY, BUSY_TEXT)
-        except PinLockedError:
-            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
-        except (TransportError, ForeignCardError):
-            return None
-        try:
-            return self._card(found)
-        except PinLockedError:
-            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
-        finally:
-            found.close()
-
-    def _remembered(self, reader: str, code: Code, text: str) -> Entry | None:
-        """The entry of a card that cannot be asked for its serial; None where nobody knows it."""
-        if reader.startswith(EMULATOR_PREFIX):
-            return _failed(base_entry(reader), code, text)
-        try:
-            serial = self._state.holder(reader)
-            record = CardRecord() if serial is None else self._state.record(serial)
-        except StateError:
-            return None
-        if serial is None:
-            return None
-        return _failed(_with_fingerprint(base_entry(f"{CARD_PREFIX}{serial}"), record.fingerprint), code, text)
-
-    def _card(self, found: OpenCard) -> Entry | None:
-        card = found.card
-        if card.info.is_nft:
-            return None
-        card.read_certificate()
-        check_identity(card, self._state)
-        entry = base_entry(found.path)
-        if not card.info.initialized:
-            self._forget_fingerprint(card.serial)
-            return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
-        if not card.info.seeded:
-            self._forget_fingerprint(card.serial)
-            return _failed(entry, Code.NOT_INITIALIZED, NO_SEED_TEXT)
-        try:
-            record: CardRecord | None = self._state.record(card.serial)
-        except StateError:
-            record = None
-        known = None if record is None or found.simulated else record.fingerprint
-        entry = _with_fingerprint(entry, known)
-        if not card.info.pin_auth:
-            return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
-        if not self._unlocker.has_source or (known is None and not self._unlocker.has_silent_source):
-            return self._no_pin(entry, self._unlocker.no_pin())
-        if known is not None and not self._must_ask(card.serial, record):
-            return entry
-        return self._ask(found, entry, known)
-
-    def _must_ask(self, serial: int, record: CardRecord | None) -> bool:
-        """Whether a card with known fingerprint has to be asked all the same: its PIN may not be sent as it is."""
-        if self._unlocker.explicit is not None:
-            return self._unlocker.was_refused(serial)
-        return record is not None and record.note is not None
-
-    def _ask(self, found: OpenCard, entry: Entry, known: bytes | None) -> Entry:
-        """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""
-        try:
-            found.card.open_channel(self._access.pairing_key(found.card))
-            found.hold()
-            if known is None:
-                session = authenticate(found, self._unlocker, polling=True)
-                return _with_fingerprint(entry, session.fingerprint)
-            self._unlocker.check(found.card)
-        except PairingError as error:
-            return _failed(entry, *_pair(error))
-        except NoPinError as error:
-            return self._no_pin(entry, error)
-        except RefusedPinError as error:
-            return _failed(entry, *_pair(error), passphrase=True)
-        except WalletError as error:
-            if error.code is Code.CONNECTION:
-                raise
-            return _failed(entry, *_pair(error))
-        return entry
-
-    @staticmethod
-    def _no_pin(entry: Entry, error: NoPinError) -> Entry:
-        return _failed(entry, Code.NOT_READY, f"{PREFIX} {error}", passphrase=True)
-
-    def _forget_fingerprint(self, serial: int) -> None:
-        with contextlib.suppress(StateError):  # compared when the card has a seed again
-            if self._state.record(serial).fingerprint is not None:
-                self._state.update(serial, lambda now: replace(now, fingerprint=None))
+            if card_present(reader):
+                return True
+        except TransportError:  # it was unplugged a moment ago
+            continue
+    return False
 
 
-def _pair(error: CryptnoxError | WalletError) -> tuple[Code, str]:
-    told = fault(error)
-    return told.code, told.message
+def _entries(password: str | None, emulators: bool) -> list[Entry]:
+    from hwilib_cryptnox.access import Access
+    from hwilib_cryptnox.entries import Lister
+    from hwilib_cryptnox.settings import Settings
+    from hwilib_cryptnox.state import State
+    from hwilib_cryptnox.unlock import Unlocker
 
-
-def _with_fingerprint(entry: Entry, fingerprint: bytes | None) -> Entry:
-    return entry if fingerprint is None else {**entry, "fingerprint": fingerprint.hex()}
+    settings, state = Settings.load(), State()
+    return Lister(Access(settings, state, emulators), Unlocker.load(settings, state, password)).entries()

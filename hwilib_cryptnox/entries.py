@@ -1,0 +1,179 @@
+"""The entries of `enumerate`, one a card. An entry without `error` means that the next command can succeed without more
+input."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+
+from cryptnox_core.errors import (
+    CryptnoxError,
+    PairingError,
+    PinLockedError,
+    ReaderBusyError,
+    TransportError,
+)
+from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.faults import (
+    BUSY_TEXT,
+    NO_SEED_TEXT,
+    NOT_INITIALIZED_TEXT,
+    PIN_AUTH_OFF_TEXT,
+    SOFT_LOCKED_TEXT,
+    Code,
+    NoPinError,
+    RefusedPinError,
+    WalletError,
+    fault,
+)
+from hwilib_cryptnox.listing import DEVICE_TYPE, Entry
+from hwilib_cryptnox.state import CardRecord, StateError
+from hwilib_cryptnox.unlock import Unlocker, check_identity
+from hwilib_cryptnox.wallet import authenticate
+
+MODEL = "cryptnox_basic"
+SIMULATOR_MODEL = f"{MODEL}_simulator"
+PREFIX = "Could not open client or get fingerprint information:"
+"""What HWI's drivers put before the errors of this command."""
+
+_log = logging.getLogger(__name__)
+
+
+def base_entry(path: str) -> Entry:
+    """What every entry has."""
+    return {
+        "type": DEVICE_TYPE,
+        "model": SIMULATOR_MODEL if path.startswith(EMULATOR_PREFIX) else MODEL,
+        "label": None,
+        "path": path,
+        "needs_pin_sent": False,
+        "needs_passphrase_sent": False,
+    }
+
+
+def _failed(entry: Entry, code: Code, text: str, *, passphrase: bool = False) -> Entry:
+    return {**entry, "needs_passphrase_sent": passphrase, "error": text, "code": int(code)}
+
+
+class Lister:
+    """One run over the readers."""
+
+    def __init__(self, access: Access, unlocker: Unlocker) -> None:
+        self._access = access
+        self._unlocker = unlocker
+        self._state = access.state
+
+    def entries(self) -> list[Entry]:
+        found = []
+        for reader in self._access.readers():
+            try:
+                entry = self._reader(reader)
+            except (CryptnoxError, WalletError) as error:
+                _log.debug("%s: %s", reader, error)
+                continue
+            if entry is not None:
+                found.append(entry)
+        return found
+
+    def _reader(self, reader: str) -> Entry | None:
+        """The entry of a reader; None where it is empty or holds nothing of ours."""
+        try:
+            found = self._access.connect(reader, self._access.settings.enumerate_wait)
+        except ReaderBusyError:
+            return self._remembered(reader, Code.BUSY, BUSY_TEXT)
+        except PinLockedError:
+            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
+        except (TransportError, ForeignCardError):
+            return None
+        try:
+            return self._card(found)
+        except PinLockedError:
+            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
+        finally:
+            found.close()
+
+    def _remembered(self, reader: str, code: Code, text: str) -> Entry | None:
+        """The entry of a card that cannot be asked for its serial; None where nobody knows it."""
+        if reader.startswith(EMULATOR_PREFIX):
+            return _failed(base_entry(reader), code, text)
+        try:
+            serial = self._state.holder(reader)
+            record = CardRecord() if serial is None else self._state.record(serial)
+        except StateError:
+            return None
+        if serial is None:
+            return None
+        return _failed(_with_fingerprint(base_entry(f"{CARD_PREFIX}{serial}"), record.fingerprint), code, text)
+
+    def _card(self, found: OpenCard) -> Entry | None:
+        card = found.card
+        if card.info.is_nft:
+            return None
+        card.read_certificate()
+        check_identity(card, self._state)
+        entry = base_entry(found.path)
+        if not card.info.initialized:
+            self._forget_fingerprint(card.serial)
+            return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
+        if not card.info.seeded:
+            self._forget_fingerprint(card.serial)
+            return _failed(entry, Code.NOT_INITIALIZED, NO_SEED_TEXT)
+        try:
+            record: CardRecord | None = self._state.record(card.serial)
+        except StateError:
+            record = None
+        known = None if record is None or found.simulated else record.fingerprint
+        entry = _with_fingerprint(entry, known)
+        if not card.info.pin_auth:
+            return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+        if not self._unlocker.has_source or (known is None and not self._unlocker.has_silent_source):
+            return self._no_pin(entry, self._unlocker.no_pin())
+        if known is not None and not self._must_ask(card.serial, record):
+            return entry
+        return self._ask(found, entry, known)
+
+    def _must_ask(self, serial: int, record: CardRecord | None) -> bool:
+        """Whether a card with known fingerprint has to be asked all the same: its PIN may not be sent as it is."""
+        if self._unlocker.explicit is not None:
+            return self._unlocker.was_refused(serial)
+        return record is not None and record.note is not None
+
+    def _ask(self, found: OpenCard, entry: Entry, known: bytes | None) -> Entry:
+        """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""
+        try:
+            found.card.open_channel(self._access.pairing_key(found.card))
+            found.hold()
+            if known is None:
+                session = authenticate(found, self._unlocker, polling=True)
+                return _with_fingerprint(entry, session.fingerprint)
+            self._unlocker.check(found.card)
+        except PairingError as error:
+            return _failed(entry, *_pair(error))
+        except NoPinError as error:
+            return self._no_pin(entry, error)
+        except RefusedPinError as error:
+            return _failed(entry, *_pair(error), passphrase=True)
+        except WalletError as error:
+            if error.code is Code.CONNECTION:
+                raise
+            return _failed(entry, *_pair(error))
+        return entry
+
+    @staticmethod
+    def _no_pin(entry: Entry, error: NoPinError) -> Entry:
+        return _failed(entry, Code.NOT_READY, f"{PREFIX} {error}", passphrase=True)
+
+    def _forget_fingerprint(self, serial: int) -> None:
+        with contextlib.suppress(StateError):  # compared when the card has a seed again
+            if self._state.record(serial).fingerprint is not None:
+                self._state.update(serial, lambda now: replace(now, fingerprint=None))
+
+
+def _pair(error: CryptnoxError | WalletError) -> tuple[Code, str]:
+    told = fault(error)
+    return told.code, told.message
+
+
+def _with_fingerprint(entry: Entry, fingerprint: bytes | None) -> Entry:
+    return entry if fingerprint is None else {**entry, "fingerprint": fingerprint.hex()}
