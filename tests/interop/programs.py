@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SIGNER = (str(Path(sys.executable).with_name("hwi-cryptnox")),)
+SIGNER = (sys.executable, "-m", "hwilib_cryptnox.hwi")
 PIN = "000000"
 MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
 FINGERPRINT = "73c5da0a"

@@ -81,7 +81,7 @@ def live_through(wallet: PaperWallet, *cards: EmulatorProcess) -> None:
         assert 0 < before - amount - wallet.balance < 3_000
 
 
-@pytest.mark.parametrize("index", range(3), ids=["pkh", "sh-wpkh", "wpkh"])
+@pytest.mark.parametrize("index", range(3), ids=["first", "second", "third"])
 def test_getdescriptors(card: EmulatorProcess, index: int, tmp_path: Folder) -> None:
     answer = hwi(card, "getdescriptors", home=tmp_path)
     assert len(answer["receive"]) == len(answer["internal"]) == 3

@@ -31,19 +31,28 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("electrum"), reason="Debian's package electrum is not installed"),
 ]
 
-RECIPIENT = "bcrt1qxdyjf6h5d6qxap4n2dap97q4j5ps6ua8jkxz0z"
+RECIPIENT = "bcrt1q29g4z52329g4z52329g4z52329g4z5237w8wct"
 AMOUNT = 100_000
 LOAD = """
 import json, sys
 from electrum import constants
+from electrum.simple_config import SimpleConfig
+from electrum.storage import WalletStorage
 from electrum.transaction import tx_from_any
+from electrum.wallet import Wallet
+from electrum.wallet_db import WalletDB
 constants.set_regtest()
-tx, signed = (tx_from_any(line) for line in sys.stdin.read().split())
-tx.combine_with_other_psbt(signed)
+path, folder, unsigned, signed = sys.stdin.read().split()
+storage = WalletStorage(path)
+config = SimpleConfig({"electrum_path": folder})
+wallet = Wallet(WalletDB(storage.read(), manual_upgrades=False), storage, config=config)
+tx = tx_from_any(unsigned)
+tx.add_info_from_wallet(wallet)
+tx.combine_with_other_psbt(tx_from_any(signed))
 complete = tx.is_complete()
 print(json.dumps({"complete": complete, "raw": tx.serialize_to_network() if complete else None}))
 """
-"""What Electrum's window does with a PSBT that is loaded beside the transaction it was made from."""
+"""What Electrum's window does when a signed PSBT is loaded into the transaction it was made from."""
 
 
 def accounts(mnemonic: str) -> KeySet:
@@ -80,15 +89,17 @@ class Electrum:
     def pay(self, satoshis: int) -> str:
         return self.run("payto", RECIPIENT, f"{satoshis / 1e8:.8f}", "--fee", "0.00001", "--unsigned")
 
-
-def load(unsigned: str, signed: str) -> dict[str, object]:
-    interpreter = Path(shutil.which("electrum") or "").read_text().partition("\n")[0].removeprefix("#!").split()[0]
-    run = subprocess.run(
-        [interpreter, "-c", LOAD], input=f"{unsigned}\n{signed}", capture_output=True, text=True, timeout=TIME_LIMIT
-    )
-    assert run.returncode == 0, run.stderr
-    parsed: dict[str, object] = json.loads(run.stdout)
-    return parsed
+    def load(self, unsigned: str, signed: str) -> dict[str, object]:
+        """Whether Electrum finds the transaction complete, and the finished transaction (hex) then."""
+        program = Path(shutil.which("electrum") or "")
+        interpreter = program.read_text().partition("\n")[0].removeprefix("#!").split()[0]
+        words = (str(self._wallet), str(self._folder / "data"), unsigned, signed)
+        run = subprocess.run(
+            [interpreter, "-c", LOAD], input="\n".join(words), capture_output=True, text=True, timeout=TIME_LIMIT
+        )
+        assert run.returncode == 0, run.stderr
+        parsed: dict[str, object] = json.loads(run.stdout)
+        return parsed
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +123,7 @@ def test_single_sig(card: EmulatorProcess, tmp_path: Path, script: ScriptType) -
     unsigned = wallet.pay(150_000)
     for given in PSBT.from_string(unsigned).inputs:
         assert [origin.fingerprint.hex() for origin in given.bip32_derivations.values()] == [FINGERPRINT]
-    loaded = load(unsigned, sign(card.path, unsigned))
+    loaded = wallet.load(unsigned, sign(card.path, unsigned))
     assert loaded["complete"] is True
     verify(bytes.fromhex(str(loaded["raw"])), wallet.known)
     # And Electrum's own wallet takes the finished transaction.
@@ -129,7 +140,7 @@ def test_two_cards_cosign(
     wallet.receive(json.loads(wallet.run("listaddresses"))[1])
     unsigned = wallet.pay(60_000)
     once = sign(card.path, unsigned)
-    assert load(unsigned, once)["complete"] is False
-    loaded = load(unsigned, sign(other_card.path, once))
+    assert wallet.load(unsigned, once)["complete"] is False
+    loaded = wallet.load(unsigned, sign(other_card.path, once))
     assert loaded["complete"] is True
     verify(bytes.fromhex(str(loaded["raw"])), wallet.known)

@@ -129,7 +129,7 @@ def test_getdescriptors(enabled: Stock) -> None:
     keys = make_keys(Network.TEST)
     for name, branch in (("receive", "0"), ("internal", "1")):
         ours = [descriptor(keys, script, branch=branch).partition("#")[0] for script in list(ScriptType)[:3]]
-        assert [text.partition("#")[0].replace("'", "h") for text in answer[name]] == ours
+        assert sorted(text.partition("#")[0].replace("'", "h") for text in answer[name]) == sorted(ours)
 
 
 def test_signtx(enabled: Stock) -> None:
