@@ -1,24 +1,26 @@
 """The emulated cards' own certificate authority. Its key is public: it proves nothing but that a card is emulated.
 
-Certificates are the same at each start (RFC 6979 nonces), so a card keeps its identity without a state file.
+Certificates are the same at each start, so a card keeps its identity without a state file.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+import hmac
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from cryptnox_core.emulator.curves import ORDER, private_key
+from cryptnox_core.emulator.curves import ORDER, point_of, private_key
 from cryptnox_core.wire import Curve
 
 CA_NAME = "Cryptnox emulator CA"
+_CA_LABEL = "cryptnox emulator certificate authority"
 _NOT_BEFORE = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 _NOT_AFTER = datetime.datetime(2074, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -41,7 +43,7 @@ def _name(common: str, unit: str) -> x509.Name:
 
 @lru_cache(maxsize=1)
 def _ca_key() -> ec.EllipticCurvePrivateKey:
-    return private_key(Curve.R1, scalar("cryptnox emulator certificate authority"))
+    return private_key(Curve.R1, scalar(_CA_LABEL))
 
 
 def static_key(serial: int) -> ec.EllipticCurvePrivateKey:
@@ -58,9 +60,20 @@ def _issue(builder: x509.CertificateBuilder) -> bytes:
     """Sign with the CA. The builder draws random nonces, so its signature is replaced by a deterministic one."""
     draft = builder.sign(_ca_key(), hashes.SHA256())
     body = draft.tbs_certificate_bytes
-    signature = _ca_key().sign(body, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+    signature = _sign_reproducibly(scalar(_CA_LABEL), body)
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
     return _tlv(0x30, body + algorithm + _tlv(0x03, b"\0" + signature))
+
+
+def _sign_reproducibly(secret: int, message: bytes) -> bytes:
+    """DER ECDSA-SHA256 whose nonce follows from key and message: for a key that is no secret anyway."""
+    order = ORDER[Curve.R1]
+    digest = hashlib.sha256(message).digest()
+    stretched = hmac.digest(secret.to_bytes(32, "big"), digest, "sha512")
+    nonce = int.from_bytes(stretched, "big") % (order - 1) + 1
+    r = int.from_bytes(point_of(private_key(Curve.R1, nonce))[1:33], "big") % order
+    s = pow(nonce, -1, order) * (int.from_bytes(digest, "big") + r * secret) % order
+    return utils.encode_dss_signature(r, s)
 
 
 def _tlv(tag: int, value: bytes) -> bytes:

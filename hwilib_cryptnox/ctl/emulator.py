@@ -41,16 +41,14 @@ _NEVER_SHORT = 10.0
 """Seconds between looks of an idle main thread; signals wake it anyway."""
 
 
-class Address(click.ParamType[tuple[str, int]]):
-    """HOST:PORT."""
-
-    name = "HOST:PORT"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        host, _, port = str(value).rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 0xFFFF:
-            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
-        return host.strip("[]"), int(port)
+def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """HOST:PORT of an option."""
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 0xFFFF:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT", context, parameter)
+    return host.strip("[]"), int(port)
 
 
 def seed_of_mnemonic(words: str, passphrase: str) -> bytes:
@@ -170,8 +168,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--listen", type=Address(), help="Where to listen; port 0 picks one. [127.0.0.1:9720 without --vpcd]")
-@click.option("--vpcd", "reader", type=Address(), help="Go into the virtual reader that listens there.")
+@click.option(
+    "--listen",
+    callback=_address,
+    metavar="HOST:PORT",
+    help="Where to listen; port 0 picks one. [127.0.0.1:9720 without --vpcd]",
+)
+@click.option(
+    "--vpcd", "reader", callback=_address, metavar="HOST:PORT", help="Go into the virtual reader that listens there."
+)
 @click.option("--state", type=_FILE, help="File that keeps the card between runs.")
 @click.option("--seed", envvar="CRYPTNOX_EMULATOR_SEED", metavar="HEX", help="Binary seed, 16 to 64 bytes.")
 @click.option("--mnemonic", metavar="WORDS", help="BIP39 mnemonic in English, in place of --seed.")
