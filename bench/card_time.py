@@ -1,0 +1,391 @@
+"""What each command of `hwi-cryptnox` costs the card, beside the vendor's SDK and beside the least possible.
+
+    python -m bench.card_time [--inputs 1,10,100] [--latency apdu=20,byte=0.1,derive=300,sign=300] [--json FILE]
+
+Both sides do the same jobs on the same emulated card over TCP and are counted by the card (`--stats`); nothing is timed.
+Counts: APDUs, bytes both ways, child derivations, signatures. A latency model in milliseconds turns them into the seconds
+a person waits. How to read the results: docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path as File
+from typing import Any
+
+from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.derivation import lower_bound
+from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh
+from tests.support.emulator import PIN, EmulatorProcess
+
+SEED = bytes(range(64))
+"""The seed of the test wallet `ME`."""
+RESULTS = File(__file__).parent / "results" / "card_time.json"
+DEFAULT_LATENCY = {"apdu": 20.0, "byte": 0.1, "derive": 300.0, "sign": 300.0}
+"""Milliseconds; the emulated card's `--latency default`."""
+SIGNTX_OTHERS_FIRST, SIGNTX_OTHERS_KNOWN = 14, 12
+"""APDUs besides SIGN that a signtx on one account may take: on first contact, and with a card known before."""
+ENUMERATE_KNOWN = 3
+"""APDUs that `enumerate` of a known card may take."""
+LARGE, SDK_RATIO, BOUND_RATIO = 100, 0.4, 1.05
+"""Waiting time for a one-account transaction of so many inputs: at most this much of the SDK's and of the lower bound's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the card was made to do."""
+
+    apdus: int
+    bytes: int
+    derivations: int
+    signatures: int
+
+    @classmethod
+    def of(cls, stats: Mapping[str, Any]) -> Counts:
+        return cls(stats["apdus"], stats["bytes_in"] + stats["bytes_out"], stats["derivations"], stats["signatures"])
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.apdus - other.apdus,
+            self.bytes - other.bytes,
+            self.derivations - other.derivations,
+            self.signatures - other.signatures,
+        )
+
+    def seconds(self, latency: Mapping[str, float]) -> float:
+        """The wait under a latency model in milliseconds."""
+        waits = (latency["apdu"], latency["byte"], latency["derive"], latency["sign"])
+        counts = (self.apdus, self.bytes, self.derivations, self.signatures)
+        return sum(wait * count for wait, count in zip(waits, counts, strict=True)) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of work. `arguments` for `hwi-cryptnox`, through stdin where they are long; `sdk` does the same with a
+    connected card of the vendor's SDK whose PIN is verified; `least` is what no program can do without."""
+
+    name: str
+    arguments: tuple[str, ...]
+    sdk: Callable[[Any], None]
+    least: Counts
+
+
+# The least possible
+
+
+def _secure(command: int, response: int) -> int:
+    """Bytes of one exchange through the channel with so many plain ones: header, Lc, MAC, padded data; padded data with
+    status word, MAC, status word."""
+    return 5 + 16 + 16 * (command // 16 + 1) + 16 + 16 * ((response + 2) // 16 + 1) + 2
+
+
+def bound(*, xpubs: Sequence[Path] = (), signatures: Sequence[Path] = (), keys: Sequence[Path] = ()) -> Counts:
+    """SELECT, card certificate, OPEN and MUTUAL of a card whose certificate is known; VERIFY PIN; the fingerprint; each
+    extended key one DERIVE and one reading; each other key one reading, each signature one SIGN, with one level; every
+    distinct key derived once."""
+    apdus = 4 + 1 + 2 + 2 * len(xpubs) + len(keys) + len(signatures)
+    size = (5 + 7 + 26) + (5 + 8 + 148) + (5 + 65 + 34) + _secure(32, 32) + _secure(9, 0)
+    size += _secure(0, 0) + _secure(0, 65)
+    size += sum(_secure(4 * path.depth, 0) + _secure(0, 106) for path in xpubs)
+    size += len(keys) * _secure(4, 65) + len(signatures) * _secure(32 + 4 + 9, 71)
+    return Counts(apdus, size, lower_bound([*xpubs, *signatures, *keys]), len(signatures))
+
+
+# The vendor's SDK, doing what HWI's commands need
+
+
+def _sdk_fingerprint(card: Any) -> None:
+    from cryptnox_sdk_py import Derivation
+
+    card.derive(path="")
+    card.get_public_key(Derivation.CURRENT_KEY)
+
+
+def _sdk_xpub(card: Any, path: Path) -> None:
+    card.derive(path=_sdk_path(path))
+    card.get_public_key_extended()
+
+
+def _sdk_sign(card: Any, path: Path) -> None:
+    from cryptnox_sdk_py import Derivation
+
+    card.sign(bytes(32), Derivation.DERIVE, path=_sdk_path(path), pin=PIN)
+
+
+def _sdk_path(path: Path) -> str:
+    return str(path).replace("h", "'")
+
+
+def _sdk_job(*, xpubs: Sequence[Path] = (), signatures: Sequence[Path] = (), keys: Sequence[Path] = ()) -> Any:
+    def run(card: Any) -> None:
+        from cryptnox_sdk_py import Derivation
+
+        _sdk_fingerprint(card)
+        for path in xpubs:
+            _sdk_xpub(card, path)
+        for path in keys:
+            card.get_public_key(Derivation.DERIVE, path=_sdk_path(path))
+        for path in signatures:
+            _sdk_sign(card, path)
+
+    return run
+
+
+# Transactions
+
+
+def _input(path: Path, number: int) -> In:
+    return In(p2wpkh(ME.key(path)), fields=[deriv(str(path))], salt=number)
+
+
+def _multisig_input(path: Path, number: int) -> In:
+    third = ME.key(Path((7, *path.steps[-2:])))
+    script = multisig(2, sorted([ME.key(path), OTHER.key(path), third]))
+    return In(p2wsh(script), fields=[deriv(str(path)), deriv(str(path), OTHER), (b"\x05", script)], salt=number)
+
+
+def _transaction(paths: Sequence[Path], make: Callable[[Path, int], In], change: Path | None) -> str:
+    """A PSBT that spends one output of each path, with change."""
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 50_000)]
+    if change is not None:
+        outs.append(Out(p2wpkh(ME.key(change)), 40_000, [out_deriv(str(change))]))
+    return draft(*(make(path, number) for number, path in enumerate(paths)), outs=outs).base64()
+
+
+def spread(count: int, bases: Sequence[Path]) -> list[Path]:
+    """`count` different keys in turn over the first two chains of each base path."""
+    chains = [base.child(chain) for base in bases for chain in (0, 1)]
+    return [chains[number % len(chains)].child(number // len(chains)) for number in range(count)]
+
+
+ACCOUNT = Path.parse("m/84h/0h/0h")
+SECOND_ACCOUNT = Path.parse("m/84h/0h/1h")
+MULTISIG_ACCOUNT = Path.parse("m/48h/0h/0h/2h")
+
+
+def jobs(sizes: Sequence[int]) -> list[Job]:
+    """All jobs, with transactions of the given numbers of inputs."""
+    purposes = [Path((HARDENED | purpose, HARDENED, HARDENED)) for purpose in (44, 49, 84)]
+    message_key = ACCOUNT.child(0).child(0)
+    found = [
+        Job("enumerate", ("enumerate",), _sdk_job(), bound()),
+        Job("getxpub", ("getxpub", str(ACCOUNT)), _sdk_job(xpubs=[ACCOUNT]), bound(xpubs=[ACCOUNT])),
+        Job("getdescriptors", ("getdescriptors",), _sdk_job(xpubs=purposes), bound(xpubs=purposes)),
+        Job(
+            "signmessage",
+            ("signmessage", "hello", str(message_key)),
+            _sdk_job(keys=[message_key], signatures=[message_key]),
+            bound(keys=[message_key], signatures=[message_key]),
+        ),
+    ]
+    for size in sizes:
+        for title, bases, make in (
+            ("one account", [ACCOUNT], _input),
+            ("two accounts", [ACCOUNT, SECOND_ACCOUNT], _input),
+            ("2-of-3", [MULTISIG_ACCOUNT], _multisig_input),
+        ):
+            paths = spread(size, bases)
+            used = [base for base in bases if any(path.starts_with(base) for path in paths)]
+            change = bases[0].child(1).child(1000) if make is _input else None
+            found.append(
+                Job(
+                    f"signtx {size}, {title}",
+                    ("signtx", _transaction(paths, make, change)),
+                    _sdk_job(xpubs=used, signatures=paths),
+                    bound(xpubs=used, signatures=paths),
+                )
+            )
+    return found
+
+
+# Counting
+
+
+def counted(emulator: EmulatorProcess) -> Counts:
+    """What the card has done so far."""
+    try:
+        return Counts.of(emulator.stats())
+    except FileNotFoundError:  # nothing yet
+        return Counts(0, 0, 0, 0)
+
+
+def run_ours(job: Job, folder: File, emulator: EmulatorProcess, *, pcsc: bool = False) -> Counts:
+    """One run of the program, with its state in `folder`: on the card over TCP, or (only `enumerate`) on all PC/SC readers.
+    RuntimeError where the program answers with an error."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTNOX_")}
+    environment |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
+    options = ["--stdinpass", "--stdin"]
+    if not pcsc:
+        environment |= {"CRYPTNOX_EMULATOR": f"{emulator.host}:{emulator.port}", "PCSCLITE_CSOCK_NAME": os.devnull}
+        options.append("--emulators")
+    if job.arguments[0] != "enumerate":
+        options += ["-t", "cryptnox", "-d", emulator.path]
+    before = counted(emulator)
+    done = subprocess.run(
+        [File(sys.executable).parent / "hwi-cryptnox", *options],
+        input=f"{PIN}\n{' '.join(job.arguments)}\n",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer = json.loads(done.stdout or "{}")
+    first = answer[0] if isinstance(answer, list) and answer else answer
+    if not first or "error" in first:
+        raise RuntimeError(f"{job.name}: {done.stdout}{done.stderr}")
+    return counted(emulator) - before
+
+
+def run_sdk(job: Job, emulator: EmulatorProcess) -> Counts:
+    """The same job with the vendor's SDK."""
+    from cryptnox_sdk_py import Connection, factory
+
+    before = counted(emulator)
+    with socket.create_connection((emulator.host, emulator.port)) as connection:
+        card = factory.get_card(Connection(0, conn=[connection], remote=True))
+        card.verify_pin(PIN)
+        job.sdk(card)
+    return counted(emulator) - before
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A job's counts: ours with a fresh state folder and with the card known, the SDK's, the least possible."""
+
+    name: str
+    first: Counts
+    known: Counts
+    sdk: Counts
+    least: Counts
+
+
+@contextlib.contextmanager
+def emulated_card() -> Iterator[EmulatorProcess]:
+    """The card of the test wallet, export on."""
+    with EmulatorProcess("--seed", SEED.hex(), "--xpub-export") as emulator:
+        yield emulator
+
+
+def measure(job: Job) -> Result:
+    """All runs of one job, on a card of its own."""
+    with emulated_card() as emulator, tempfile.TemporaryDirectory() as folder:
+        first = run_ours(job, File(folder), emulator)
+        known = run_ours(job, File(folder), emulator)
+        return Result(job.name, first, known, run_sdk(job, emulator), job.least)
+
+
+def measure_enumerate_of_known_card() -> Counts:
+    """`enumerate` of a real (not a TCP) card whose fingerprint is known: through the virtual reader.
+
+    Raises `tests.support.pcsc.UnavailableError` where there is none."""
+    from tests.support import pcsc
+
+    job = jobs([])[0]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        pcsc.VirtualReaders.acquire(File(name)) as readers,
+        readers.card("--seed", SEED.hex(), "--xpub-export") as emulator,
+    ):
+        run_ours(job, File(name), emulator, pcsc=True)
+        return run_ours(job, File(name), emulator, pcsc=True)
+
+
+# Results
+
+
+def _row(name: str, counts: Counts, latency: Mapping[str, float]) -> str:
+    return (
+        f"{name:36} {counts.apdus:6} {counts.bytes:8} {counts.derivations:8} {counts.signatures:6}"
+        f" {counts.seconds(latency):8.1f}"
+    )
+
+
+def report(results: Sequence[Result], latency: Mapping[str, float]) -> None:
+    """The table: four lines a job."""
+    print(f"{'':36} {'APDUs':>6} {'bytes':>8} {'derived':>8} {'signed':>6} {'seconds':>8}")
+    for result in results:
+        print(result.name)
+        for name, counts in (
+            ("ours, first contact", result.first),
+            ("ours, card known", result.known),
+            ("vendor SDK", result.sdk),
+            ("least possible", result.least),
+        ):
+            print(_row(f"    {name}", counts, latency))
+
+
+def misses(results: Sequence[Result], latency: Mapping[str, float]) -> list[str]:
+    """Which of the limits are missed."""
+    missed = []
+    one_account = [result for result in results if result.name.endswith("one account")]
+    for result in one_account:
+        for counts, limit in ((result.first, SIGNTX_OTHERS_FIRST), (result.known, SIGNTX_OTHERS_KNOWN)):
+            if counts.apdus - counts.signatures > limit:
+                missed.append(f"{result.name}: {counts.apdus - counts.signatures} APDUs besides SIGN, {limit} allowed")
+        if result.first.derivations != result.least.derivations:
+            missed.append(f"{result.name}: {result.first.derivations} derivations, {result.least.derivations} suffice")
+    for result in one_account[-1:]:
+        if result.least.signatures < LARGE:
+            continue
+        ours = result.known.seconds(latency)
+        sdk_ratio, bound_ratio = ours / result.sdk.seconds(latency), ours / result.least.seconds(latency)
+        print(f"{result.name}: {sdk_ratio:.3f} of the SDK's waiting time (at most {SDK_RATIO})")
+        print(f"{result.name}: {bound_ratio:.3f} of the least possible (at most {BOUND_RATIO})")
+        if sdk_ratio > SDK_RATIO or bound_ratio > BOUND_RATIO:
+            missed.append(f"{result.name}: waiting time")
+    return missed
+
+
+def parse_latency(text: str) -> dict[str, float]:
+    """`default`, or some of apdu=, byte=, derive=, sign= in milliseconds; what is left out counts nothing."""
+    if text == "default":
+        return dict(DEFAULT_LATENCY)
+    latency = dict.fromkeys(DEFAULT_LATENCY, 0.0)
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name not in latency:
+            raise argparse.ArgumentTypeError(f"no such wait: {name}")
+        latency[name] = float(value)
+    return latency
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Measure, print, write JSON; 1 where a limit is missed."""
+    parser = argparse.ArgumentParser(prog="bench.card_time", description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", default="1,10,100", help="sizes of the transactions")
+    parser.add_argument("--latency", type=parse_latency, default=DEFAULT_LATENCY, metavar="SPEC")
+    parser.add_argument("--json", type=File, default=RESULTS, help="where the figures go")
+    options = parser.parse_args(arguments)
+    results = [measure(job) for job in jobs([int(size) for size in options.inputs.split(",")])]
+    report(results, options.latency)
+    rows = {result.name: asdict(result) for result in results}
+    missed = misses(results, options.latency)
+    from tests.support.pcsc import UnavailableError
+
+    try:
+        counts = measure_enumerate_of_known_card()
+    except UnavailableError as error:
+        print(f"enumerate of a known card through PC/SC: not measured, {error}")
+    else:
+        print(_row("enumerate, known card, PC/SC", counts, options.latency))
+        rows["enumerate, known card, PC/SC"] = {"known": asdict(counts)}
+        if counts.apdus > ENUMERATE_KNOWN:
+            missed.append(f"enumerate of a known card: {counts.apdus} APDUs, {ENUMERATE_KNOWN} allowed")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"latency": options.latency, "jobs": rows}, indent=1) + "\n")
+    for line in missed:
+        print(f"MISSED {line}")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
