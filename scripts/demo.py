@@ -96,6 +96,8 @@ class Signer:
             "CRYPTNOX_PIN": PIN,
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CONFIG_HOME": str(folder / "config"),
+            # The demo's PIN is the emulated card's: a real card in a reader must never be asked with it.
+            "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd"),
         }
 
     def run(self, *arguments: str, shown: Sequence[str] = ()) -> object:
