@@ -6,16 +6,15 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.export import ScriptType, descriptor
+from hwilib_cryptnox.export import Network, ScriptType, account_path, descriptor, key_line
+from tests.export.conftest import make_keys
 from tests.interop.paper import PaperWallet
-from tests.interop.programs import MNEMONIC, PIN, ROOT, TIME_LIMIT
-from tests.interop.test_electrum import accounts
+from tests.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN, ROOT, TIME_LIMIT, borrowed_environment
 from tests.support.emulator import EmulatorProcess
 
 pytestmark = pytest.mark.heavy
@@ -23,15 +22,20 @@ pytestmark = pytest.mark.heavy
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^( *)```console\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
-WRAPPER = """#!/bin/sh
-# What a person would do at the terminal: type the PIN.
-for word in "$@"; do
-    case $word in --stdinpass) exec {program} {options} "$@" <<PIN
-{pin}
-PIN
-    esac
-done
-exec {program} {options} "$@"
+HWI = """#!/bin/sh
+# A person at the terminal, who types the PIN where it is asked for.
+case " $* " in
+    *" --stdinpass "*) printf '%s\\n' {pin} | {program} --emulators "$@" ;;
+    *) exec {program} --emulators "$@" ;;
+esac
+"""
+CTL = """#!/bin/sh
+# A person at the terminal, who types the PIN and looks at the transaction.
+case $1 in
+    hwi) exec {program} "$@" ;;
+    sign) printf '%s\\n' {pin} | {program} "$@" --card {card} --stdinpass --yes ;;
+    *) printf '%s\\n' {pin} | {program} "$@" --card {card} --stdinpass ;;
+esac
 """
 
 
@@ -54,22 +58,29 @@ def card() -> Iterator[EmulatorProcess]:
 @pytest.fixture
 def shell(card: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
     """The environment of a person with one card, a password manager and a PSBT to sign."""
+    python = shlex.quote(str(borrowed_environment(tmp_path / "venv")))
     programs = tmp_path / "bin"
     programs.mkdir()
-    folder = Path(sys.executable).parent
-    for name, options in (("hwi-cryptnox", "--emulators"), ("hwi", "--emulators")):
-        text = WRAPPER.format(program=shlex.quote(str(folder / name)), options=options, pin=PIN)
-        (programs / name).write_text(text)
+    stock = f'{python} -c "import sys; from hwilib._cli import main; sys.exit(main())"'
+    for name, text, program in (
+        ("hwi-cryptnox", HWI, f"{python} -m hwilib_cryptnox.hwi"),
+        ("hwi", HWI, stock),
+        ("cryptnoxctl", CTL, f"{python} -m hwilib_cryptnox.ctl.main"),
+    ):
+        (programs / name).write_text(text.format(program=program, pin=PIN, card=card.path))
     (programs / "pass").write_text(f"#!/bin/sh\necho {PIN}\n")
     for program in programs.iterdir():
         program.chmod(0o755)
-    wallet = PaperWallet(descriptor(accounts(MNEMONIC), ScriptType.P2WPKH))
+    wallet = PaperWallet(descriptor(make_keys(Network.TEST), ScriptType.P2WPKH))
     wallet.receive(50_000)
     (tmp_path / "payment.psbt").write_text(wallet.pay(bytes.fromhex("0014" + "51" * 20), 20_000))
     (tmp_path / "pin-typed-by-hand").write_text(f"{PIN}\n")
+    (tmp_path / "cosigner.txt").write_text(
+        key_line(make_keys(Network.MAIN, mnemonic=OTHER_MNEMONIC), account_path(ScriptType.P2WSH, Network.MAIN))
+    )
     return {
         **os.environ,
-        "PATH": f"{programs}:{folder}:{os.environ['PATH']}",
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"),
     }
 
