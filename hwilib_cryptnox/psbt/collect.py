@@ -12,6 +12,7 @@ from cryptnox_core.errors import UsageError
 from cryptnox_core.secp256k1 import (
     InvalidPublicKeyError,
     InvalidSignatureError,
+    is_low_s,
     taproot_output_key,
     verify_ecdsa,
     verify_schnorr,
@@ -87,8 +88,9 @@ class Collected:
     """Input and key: everything whose key has to be proved before the first signature."""
     spends: tuple[Spend, ...] = ()
     locks: tuple[Lock | None, ...] = ()
-    amounts_committed: bool = False
-    """A signature of ours that is there already commits to all amounts (taproot without ANYONECANPAY)."""
+    committing: tuple[tuple[int, Claim], ...] = ()
+    """Input and key of valid signatures that commit to all amounts (taproot without ANYONECANPAY). Their keys are
+    proved with the others, since only a signature of ours says that the amounts are true."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -98,6 +100,8 @@ class Collected:
     @property
     def paths(self) -> tuple[Path, ...]:
         """Whose keys `plan` needs, each once: those that sign first. None is deeper than the card derives."""
+        if self.nothing_to_do:
+            return ()
         signing = [candidate.claim.path for candidate in self.candidates]
         return tuple(dict.fromkeys([*signing, *(claim.path for _, claim in self.unsigned_claims)]))
 
@@ -168,7 +172,7 @@ class _Collector:
         self.skipped: list[Skipped] = []
         self.unsigned: list[tuple[int, Claim]] = []
         self.done = set(final)
-        self.amounts_committed = False
+        self.committing: list[tuple[int, Claim]] = []
         self.known_points: set[bytes] = set()
 
     def run(self) -> Collected:
@@ -189,10 +193,10 @@ class _Collector:
             candidates=tuple(self.candidates),
             done=frozenset(self.done),
             skipped=tuple(self.skipped),
-            unsigned_claims=tuple(self.unsigned),
+            unsigned_claims=(*self.unsigned, *self.committing),
             spends=self.spends,
             locks=tuple(locks),
-            amounts_committed=self.amounts_committed,
+            committing=tuple(self.committing),
         )
 
     def _input(self, index: int, fields: InputMap, lock: Lock | None, mine: tuple[Claim, ...]) -> None:
@@ -340,14 +344,15 @@ class _Collector:
             if sighash != candidate.sighash:
                 digest = self._ecdsa_digest(index, lock, sighash)
             try:
-                valid = verify_ecdsa(candidate.claim.public_key, digest, signature)
+                valid = is_low_s(signature) and verify_ecdsa(candidate.claim.public_key, digest, signature)
             except (InvalidSignatureError, InvalidPublicKeyError):
                 valid = False
         else:
             if sighash != candidate.sighash:
                 digest = self.hasher.taproot(index, sighash, leaf_hash=candidate.leaf_hash)
             valid = verify_schnorr(candidate.claim.public_key, digest, signature)
-            self.amounts_committed = self.amounts_committed or (valid and not sighash & ANYONECANPAY)
+            if not sighash & ANYONECANPAY:
+                self.committing.append((index, candidate.claim))
         if not valid:
             raise RefusedInput(index, f"its signature of ours ({type_name(sighash)}) is not valid")
 

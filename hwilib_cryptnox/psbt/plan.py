@@ -90,7 +90,7 @@ def plan(
             continue
         candidates.append(candidate)
     _check_sighash(candidates, policy)
-    _check_amounts(collected, candidates, policy)
+    _check_amounts(collected, candidates, disproved, policy)
     change = prove_change(psbt, collected, keys, prover)
     notices = [
         Notice(NoticeKind.SIGHASH, f"sighash type {type_name(candidate.sighash)} leaves parts open", candidate.index)
@@ -161,11 +161,13 @@ def _check_sighash(candidates: list[Candidate], policy: Policy) -> None:
             raise RefusedInput(candidate.index, f"sighash type {name} is asked for; allow it with --allow-sighash")
 
 
-def _check_amounts(collected: Collected, candidates: list[Candidate], policy: Policy) -> None:
+def _check_amounts(
+    collected: Collected, candidates: list[Candidate], disproved: set[tuple[int, Claim]], policy: Policy
+) -> None:
     """CVE-2020-14199: the same inputs with other amounts in two PSBTs turn the difference into fee, where two or more
     segwit v0 inputs are ours and nothing proves their amounts."""
     ours = sum([1 for claims in collected.claims if claims])
-    if policy.allow_unproved_amounts or ours <= 1 or collected.amounts_committed:
+    if policy.allow_unproved_amounts or ours <= 1 or any(item not in disproved for item in collected.committing):
         return
     if any(c.kind is SignatureKind.SCHNORR and not c.sighash & ANYONECANPAY for c in candidates):
         return

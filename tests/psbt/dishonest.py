@@ -11,6 +11,10 @@ from dataclasses import replace
 
 from coincurve import PublicKey
 
+from cryptnox_core.secp256k1 import ORDER as CURVE_ORDER
+from cryptnox_core.secp256k1 import encode_der, parse_der
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import (
     ME,
     NUMS,
@@ -205,6 +209,24 @@ def _() -> Draft:
     bent = draft(spend("p2wpkh", 0, previous=False), spend("rawtr", 1, previous=False))
     bent.inputs[1].append(sighash(0x81))
     return bent
+
+
+def _committing() -> Draft:
+    """Two unproved inputs of ours and a taproot input of another, said to be ours and signed by the other: it can be
+    signed again with the true amounts, so it proves nothing."""
+    key = OTHER.key("m/1")
+    claim = b"\x16" + key[1:], b"\x00" + ME.origin(PATHS["rawtr"])
+    theirs = In(b"\x51\x20" + key[1:], fields=[claim], previous=False)
+    bent = draft(*[spend("p2wpkh", number, previous=False) for number in range(2)], theirs)
+    spent = [(item.amount, item.script) for item in bent.ins]
+    digest = SignatureHasher(Transaction.parse(bent.unsigned()), spent).taproot(2, 0)
+    bent.inputs[2].append((b"\x13", OTHER.private("m/1").sign_schnorr(digest)))
+    return bent
+
+
+@case("unproved amounts beside another's taproot signature that is said to be ours")
+def _() -> Draft:
+    return _committing()
 
 
 # --- keys and origins -----------------------------------------------------------------------------------------------
@@ -532,15 +554,33 @@ def _() -> Draft:
 @case("a signature of ours that is no DER")
 def _() -> Draft:
     bent = draft(spend("p2wpkh"))
-    bent.inputs[0].append((b"\x02" + ME.key(PATHS["p2wpkh"]), b"\x30" + bytes(70)))
+    bent.inputs[0].append((b"\x02" + ME.key(PATHS["p2wpkh"]), b"\x30" + bytes(69) + b"\x01"))
+    return bent
+
+
+@case("a signature of ours with high S")
+def _() -> Draft:
+    bent = draft(spend("p2wpkh"))
+    key = ME.private(PATHS["p2wpkh"])
+    hasher = SignatureHasher(Transaction.parse(bent.unsigned()))
+    digest = hasher.segwit_v0(0, p2pkh(key.public_key.format()), 100_000, 1)
+    r, s = parse_der(key.sign(digest, hasher=None))
+    bent.inputs[0].append((b"\x02" + key.public_key.format(), encode_der(r, CURVE_ORDER - s) + b"\x01"))
+    return bent
+
+
+@case("a signature of ours of type SINGLE without its output")
+def _() -> Draft:
+    bent = draft(spend("p2pkh", 5), spend("p2wpkh"))
+    key = ME.private(PATHS["p2wpkh"])
+    hasher = SignatureHasher(Transaction.parse(bent.unsigned()))
+    digest = hasher.segwit_v0(1, p2pkh(key.public_key.format()), 100_000, 3)
+    bent.inputs[1].append((b"\x02" + key.public_key.format(), key.sign(digest, hasher=None) + b"\x03"))
     return bent
 
 
 @case("a signature of ours with type 0 on P2WPKH")
 def _() -> Draft:
-    from hwilib_cryptnox.psbt.sighash import SignatureHasher
-    from hwilib_cryptnox.psbt.tx import Transaction
-
     bent = draft(spend("p2wpkh"))
     key = ME.private(PATHS["p2wpkh"])
     hasher = SignatureHasher(Transaction.parse(bent.unsigned()))

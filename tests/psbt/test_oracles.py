@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+
 from hwilib_cryptnox.psbt import Change, Psbt, collect, insert, plan
 from hwilib_cryptnox.psbt.finalize import extract
 from tests.psbt.factory import (

@@ -19,6 +19,8 @@ from hwilib_cryptnox.psbt import (
     insert,
     plan,
 )
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import (
     ME,
     OTHER,
@@ -182,6 +184,28 @@ def test_taproot_signature_that_is_there_commits_too() -> None:
     requests = make_plan(psbt).requests
     signed = insert(psbt, [(requests[2], ME.sign(requests[2]))])
     assert [request.input_index for request in make_plan(signed).requests] == [0, 1]
+
+
+def test_committing_signature_must_be_proved_to_be_ours() -> None:
+    """Its key is asked for before the other inputs are signed."""
+    psbt = parsed(*[spend("p2wpkh", n, previous=False) for n in range(2)], spend("rawtr", 2, previous=False))
+    requests = make_plan(psbt).requests
+    signed = insert(psbt, [(requests[2], ME.sign(requests[2]))])
+    assert requests[2].path in collect(signed, ME.fingerprint).paths
+
+
+def test_electrum_match_by_chance_commits_to_nothing() -> None:
+    mark = ME.account(ACCOUNT).fingerprint
+    key = OTHER.key("m/1")
+    theirs = In(b"\x51\x20" + key[1:], fields=[(b"\x16" + key[1:], b"\x00" + mark + le(0) + le(3))], previous=False)
+    bent = draft(*[spend("p2wpkh", n, previous=False) for n in range(2)], theirs)
+    spent = [(item.amount, item.script) for item in bent.ins]
+    digest = SignatureHasher(Transaction.parse(bent.unsigned()), spent).taproot(2, 0)
+    bent.inputs[2].append((b"\x13", OTHER.private("m/1").sign_schnorr(digest)))
+    psbt = Psbt.parse(bent.encode())
+    collected = collect(psbt, ME.fingerprint, ACCOUNTS)
+    with pytest.raises(RefusedInput, match="input 0: its amount is not proved"):
+        plan(psbt, collected, ME.keys(collected.paths))
 
 
 def test_taproot_alone_needs_no_previous_transactions() -> None:
