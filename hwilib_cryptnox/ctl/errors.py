@@ -147,4 +147,4 @@ def _of_psbt(error: BaseException) -> Problem | None:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if text[1:2].isalpha() else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 
@@ -266,7 +267,17 @@ def export(
     if output is not None:
         write_new(output, content.encode("utf-8"), force=force)
     data = {"format": form, "content": content, "file": output and str(output), "fingerprint": keys.fingerprint.hex()}
-    return said(data, content.rstrip("\n") if output is None else f"{output} is for {FORMATS[form]}")
+
+    def show(screen: Screen) -> None:
+        if output is not None:
+            screen.line(f"Written: {output} ({FORMATS[form]})")
+        elif screen.fancy:
+            screen.line(content.rstrip("\n"))
+        else:
+            # As it is: Sparrow takes a line break for a part of the key.
+            sys.stdout.write(content)
+
+    return Report(data, show)
 
 
 def _path(script: ScriptType, network: Network, account: int) -> Path:

@@ -1,0 +1,270 @@
+"""`sign`: read a transaction, show it, ask once, sign it, write it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from cryptnox_core.errors import ProtocolError, TransportError
+from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
+from hwilib_cryptnox.ctl.chains import CHAINS, chain_option
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
+from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
+from hwilib_cryptnox.ctl.frame import App, command
+from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
+from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
+from hwilib_cryptnox.psbt import Chain, Plan, Psbt
+from hwilib_cryptnox.psbt.finalize import NotFinal, extract
+from hwilib_cryptnox.signing import Signing
+from hwilib_cryptnox.wallet import Session, Wallet
+
+STDIN = "-"
+
+
+class PatientWallet(Wallet):
+    """Tells the person when the card has to come back."""
+
+    def __init__(self, app: App, found: OpenCard, person: PersonUnlocker) -> None:
+        super().__init__(found.path, access(app), person, found=found)
+        self._app = app
+        self._told = False
+
+    def reopen(self) -> Session:
+        """As `Wallet.reopen`."""
+        if not self._told:
+            self._told = True
+            wait = self._app.settings.reinsert_wait
+            self._app.remark(f"The card was lost; put it back within {wait:.0f} seconds to go on", WARN)
+        session = super().reopen()
+        self._told = False
+        return session
+
+
+@command("sign")
+@click.argument("file", metavar="FILE")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write. [FILE-signed.EXT]")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--finalize", is_flag=True, help="Write the raw network transaction, in hexadecimal, as well.")
+@click.option("--wallet", "wallet_text", metavar="DESCRIPTOR|FILE", help="A multisig wallet, to prove its change.")
+@click.option("--yes", is_flag=True, help="Sign without asking. Nobody looks at the transaction then.")
+@click.option("--allow-sighash", is_flag=True, help="Sign with sighash types that leave parts of it open.")
+@click.option("--allow-unproved-amounts", is_flag=True, help="Sign segwit inputs without their previous transactions.")
+@chain_option
+def sign(
+    app: App,
+    file: str,
+    output: Path | None,
+    force: bool,
+    finalize: bool,
+    wallet_text: str | None,
+    yes: bool,
+    allow_sighash: bool,
+    allow_unproved_amounts: bool,
+    chain: str,
+) -> Report:
+    """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
+
+    The PIN is needed first: the card's keys prove which outputs are change. Then the transaction is shown, and signed
+    when you say yes. After a fault run the same command again: no signature is made twice.
+    """
+    if not yes and not app.terminal.available:
+        raise CtlError(
+            Exit.USAGE,
+            "There is no terminal to show the transaction on; nothing was signed",
+            "--yes signs without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
+        )
+    psbt = Psbt.parse(read_input(app, file))
+    target, raw_target = _targets(file, output, finalize)
+    for path in (target, raw_target):
+        if path is not None:
+            check_free(path, force)
+    app.settings = replace(
+        app.settings,
+        allow_sighash=app.settings.allow_sighash or allow_sighash,
+        allow_unproved_amounts=app.settings.allow_unproved_amounts or allow_unproved_amounts,
+    )
+    prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
+    shown = _Shown(app, CHAINS[chain], yes)
+    with open_card(app) as found, _progress(app) as progress:
+        wallet = PatientWallet(app, found, unlocker(app))
+        signing = Signing(
+            wallet, psbt, test=chain != "main", progress=progress.tell, approve=shown.approve, prover=prover
+        )
+        try:
+            done = signing.run()
+        except (TransportError, ProtocolError, KeyboardInterrupt) as error:
+            raise _interrupted(error, progress.made) from error
+        finally:
+            wallet.close()
+    return _finish(file, done, shown.plan, CHAINS[chain], target, raw_target, force=force)
+
+
+def _targets(file: str, output: Path | None, finalize: bool) -> tuple[Path | None, Path | None]:
+    """Where the signed PSBT and the raw transaction go; None for stdout, or for nowhere."""
+    if file == STDIN:
+        return output, output.with_name(f"{output.stem}-final.hex") if finalize and output is not None else None
+    source = Path(file)
+    target = output or source.with_name(f"{source.stem}-signed{source.suffix or '.psbt'}")
+    return target, source.with_name(f"{source.stem}-final.hex") if finalize else None
+
+
+def _wallet_text(text: str) -> str:
+    path = Path(text) if "(" not in text else None
+    if path is None:
+        return text
+    if not path.is_file():
+        raise CtlError(Exit.USAGE, f"--wallet: {text} is neither a descriptor nor a file")
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+class _Shown:
+    """The review, shown once, before the first signature."""
+
+    def __init__(self, app: App, chain: Chain, yes: bool) -> None:
+        self._app, self._chain, self._yes = app, chain, yes
+        self.plan: Plan | None = None
+
+    def approve(self, plan: Plan) -> None:
+        """Show the plan and ask. CanceledError for a no."""
+        self.plan = plan
+        if not plan.requests:
+            return
+        if not self._app.options.quiet or not self._yes:
+            review(self._app.err, plan, self._chain)
+        if not self._yes:
+            count = len(plan.requests)
+            self._app.terminal.confirm(f"Sign it with {count} signature{'' if count == 1 else 's'}?")
+
+
+class _Progress:
+    """How far the card is. Does nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def tell(self, made: int, total: int) -> None:  # noqa: ARG002 - the bar wants it
+        """`made` of `total` signatures are there."""
+        self.made = made
+
+
+class _Bar(_Progress):
+    """A bar with the time left."""
+
+    def __init__(self, screen: Screen) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__()
+        self._bar = Progress(
+            TextColumn("The card signs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("time left"),
+            TimeRemainingColumn(),
+            console=screen.console,
+        )
+        self._task = self._bar.add_task("sign", total=None, start=False)
+        self._started = False
+
+    def tell(self, made: int, total: int) -> None:
+        """As `_Progress.tell`."""
+        super().tell(made, total)
+        if not self._started:
+            self._started = True
+            self._bar.start()
+            self._bar.start_task(self._task)
+        self._bar.update(self._task, completed=made, total=total)
+
+    def finish(self) -> None:
+        """Leave the last state on the screen."""
+        if self._started:
+            self._bar.stop()
+
+
+@contextlib.contextmanager
+def _progress(app: App) -> Iterator[_Progress]:
+    if app.options.quiet or not app.err.fancy:
+        yield _Progress()
+        return
+    bar = _Bar(app.err)
+    try:
+        yield bar
+    finally:
+        bar.finish()
+
+
+def _interrupted(error: BaseException, made: int) -> CtlError:
+    problem = explain(error)
+    if not made:
+        return CtlError(problem.exit_code, problem.message, problem.hint)
+    return CtlError(
+        problem.exit_code,
+        f"{problem.message}; {made} signatures were made",
+        "they are kept: run the same command again, and the card makes only those that are missing",
+    )
+
+
+def _finish(
+    file: str,
+    done: Psbt,
+    plan: Plan | None,
+    chain: Chain,
+    target: Path | None,
+    raw_target: Path | None,
+    *,
+    force: bool,
+) -> Report:
+    encoded = done.encode()
+    content = encoded.encode("ascii") if isinstance(encoded, str) else encoded
+    try:
+        transaction: bytes | None = extract(done)
+        missing = ""
+    except NotFinal as error:
+        transaction, missing = None, str(error)
+    if target is not None:
+        write_new(target, content, force=force)
+    if raw_target is not None and transaction is not None:
+        write_new(raw_target, transaction.hex().encode("ascii") + b"\n", force=force)
+    made = 0 if plan is None else len(plan.requests)
+    data: dict[str, object] = {
+        "file": file,
+        "output": target and str(target),
+        "psbt": done.to_base64(),
+        "signatures": made,
+        "complete": transaction is not None,
+        "missing": missing or None,
+        "transaction": transaction.hex() if transaction is not None and raw_target is not None else None,
+        "transaction_file": str(raw_target) if transaction is not None and raw_target is not None else None,
+        "review": None if plan is None else summary_data(plan, chain),
+    }
+
+    def show(screen: Screen) -> None:
+        if target is None:
+            _to_stdout(content)
+            return
+        if not made:
+            screen.line("Nothing was left to sign")
+        screen.line(
+            f"{made} signatures; the transaction is {'complete' if transaction is not None else 'not complete'}"
+        )
+        if missing:
+            screen.line(f"Missing: {missing}")
+        screen.line(f"Written: {target}")
+        if raw_target is not None:
+            text = f"Raw transaction: {raw_target}" if transaction is not None else "No raw transaction was written"
+            screen.line(text)
+
+    failed = raw_target is not None and transaction is None
+    return Report(data, show, Exit.INPUT if failed else Exit.DONE)
+
+
+def _to_stdout(content: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
