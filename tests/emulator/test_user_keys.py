@@ -66,7 +66,7 @@ def opened_by_key() -> Host:
     return card
 
 
-@pytest.mark.parametrize(("slot", "key"), [(slot, key) for slot, key, _ in SLOTS])
+@pytest.mark.parametrize(("slot", "key"), [(slot, key) for slot, key, _ in SLOTS], ids=["ec", "rsa", "fido"])
 def test_slots(slot: int, key: bytes) -> None:
     card = host(seeded_memory())
     data = registration(slot, key)
@@ -104,7 +104,7 @@ def test_bad_registrations(data: bytes, status: int) -> None:
     assert card.card.counters.puk_tries == 0
 
 
-@pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS])
+@pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS], ids=["ec", "rsa", "fido"])
 def test_challenge_and_response(slot: int, sign: Callable[[bytes], bytes]) -> None:
     card = card_with_keys()
     assert card.status(0xD6, 2, 0, bytes([slot]) + sign(bytes(32))) == 0x6985
@@ -125,7 +125,7 @@ def test_a_challenge_may_be_hashed_by_the_signer() -> None:
     assert card.get(0xD6, 2, 0, b"\1" + ec_sign(hashlib.sha256(challenge).digest())) == b"\1"
 
 
-@pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS])
+@pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS], ids=["ec", "rsa", "fido"])
 def test_one_hash(slot: int, sign: Callable[[bytes], bytes]) -> None:
     card = card_with_keys()
     card.verify()
@@ -142,7 +142,7 @@ def test_one_hash(slot: int, sign: Callable[[bytes], bytes]) -> None:
     assert card.card.counters.pin_tries == 0
 
 
-@pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS])
+@pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS], ids=["ec", "rsa", "fido"])
 def test_lists(slot: int, sign: Callable[[bytes], bytes]) -> None:
     card = card_with_keys()
     most = 3 if slot == 3 else 4
