@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +33,28 @@ WRONG_PIN = "111111"
 class Specter:
     """A running Specter server."""
 
-    def __init__(self, python: Path, folder: Path, card: EmulatorProcess, *options: str) -> None:
+    def __init__(
+        self, python: Path, folder: Path, card: EmulatorProcess, *options: str, environ: Mapping[str, str]
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.base = f"http://127.0.0.1:{probe.getsockname()[1]}"
         self.card = card
+        self.path = f"cryptnox:{card.serial}" if card.port == 0 else card.path
         command = [str(python), "-m", "cryptoadvance.specter", "server", "--port", self.base.rpartition(":")[2]]
         command += ["--specter-data-folder", str(folder / "specter"), "--no-filelog", *options]
         names = {
             "SPECTER_CONFIG": "hwilib_cryptnox.specter.SpecterConfig",
-            "CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"),
             "HOME": str(folder),
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CONFIG_HOME": str(folder / "config"),
-            "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd"),
+            **environ,
         }
-        self._log = (folder / "specter.log").open("w")
+        self.log = folder / "specter.log"
+        self._log = self.log.open("w")
         self._process = subprocess.Popen(
             command, env={**os.environ, **names}, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT
         )
-        self._path = folder / "specter.log"
 
     def wait(self) -> None:
         """Until the server answers."""
@@ -64,7 +66,7 @@ class Specter:
                 time.sleep(0.2)
             else:
                 return
-        raise AssertionError(f"Specter did not start:\n{self._path.read_text()[-3000:]}")
+        raise AssertionError(f"Specter did not start:\n{self.log.read_text()[-3000:]}")
 
     def page(self, path: str) -> tuple[str, str]:
         """Final address and body of a page; raises HTTPError unless it is there."""
@@ -74,7 +76,7 @@ class Specter:
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """A JSON-RPC call to /hwi/api/: the whole answer."""
         if method != "enumerate":
-            parameters = {"device_type": "cryptnox", "path": self.card.path, "chain": "regtest", **parameters}
+            parameters = {"device_type": "cryptnox", "path": self.path, "chain": "regtest", **parameters}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters, "forwarded_request": True}
         request = urllib.request.Request(
             f"{self.base}/hwi/api/", json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -107,7 +109,11 @@ def specter(
     folder = tmp_path_factory.mktemp(request.param)
     options = ["--hwibridge"] if request.param == "hwibridge" else []
     with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
-        server = Specter(python, folder, card, *options)
+        environ = {
+            "CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"),
+            "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd"),
+        }
+        server = Specter(python, folder, card, *options, environ=environ)
         try:
             server.wait()
             server.result("enumerate")
@@ -122,7 +128,7 @@ def cards(specter: Specter, **parameters: object) -> list[dict[str, Any]]:
 
 def test_enumerate_asks_for_the_pin(specter: Specter) -> None:
     (entry,) = cards(specter)
-    assert entry["path"] == specter.card.path
+    assert entry["path"] == specter.path
     assert entry["model"] == "cryptnox_basic_simulator"
     assert entry["needs_passphrase_sent"] is True
     assert entry["code"] == -12
@@ -215,7 +221,7 @@ def test_the_card_is_free_between_calls(specter: Specter) -> None:
 
 
 def test_pages(specter: Specter) -> None:
-    if "hwibridge" in str(specter._path):
+    if "hwibridge" in str(specter.log):
         assert "hwi" in specter.page("")[0]
     else:
         assert "/svc/cryptnox/static/img/cryptnox.svg" in specter.page("devices/new_device_type/")[1]

@@ -34,6 +34,7 @@ class Stock:
     def __init__(self, python: Path, card: EmulatorProcess) -> None:
         self.python = python
         self.card = card
+        self.path = card.path if card.port else f"cryptnox:{card.serial}"
 
     def code(self, text: str) -> str:
         """Run a line of Python in the program's environment."""
@@ -45,8 +46,9 @@ class Stock:
         return self.code(f"from hwilib_cryptnox import register; print(register.{what}())")
 
     def __call__(self, *arguments: str, stdin: str = f"{PIN}\n", pin: bool = True) -> Any:
+        options = ["--emulators"] if self.card.port else []
         return run_hwi(
-            [*(["--stdinpass"] if pin else []), "--emulators", "--chain", "test", *arguments],
+            [*(["--stdinpass"] if pin else []), *options, "--chain", "test", *arguments],
             program=(str(self.python), "-c", CODE),
             stdin=stdin if pin else "",
             environ={"CRYPTNOX_EMULATOR": self.card.path.removeprefix("tcp:")},
@@ -79,7 +81,7 @@ def enabled(stock: Stock) -> Iterator[Stock]:
 def test_on_and_off(stock: Stock) -> None:
     """Off at first, on after `enable` (twice does no harm), off again and without a trace after `disable`."""
     before = sorted(path.name for path in stock.python.parents[1].rglob("site-packages/*"))
-    path = ["--device-type", "cryptnox", "--device-path", stock.card.path]
+    path = ["--device-type", "cryptnox", "--device-path", stock.path]
     assert stock.cards() == []
     assert stock(*path, "getmasterxpub")["code"] == -4
     for _ in range(2):
@@ -104,7 +106,7 @@ def test_enumerate(enabled: Stock) -> None:
         "type": "cryptnox",
         "model": "cryptnox_basic_simulator",
         "label": None,
-        "path": enabled.card.path,
+        "path": enabled.path,
         "fingerprint": FINGERPRINT,
         "needs_pin_sent": False,
         "needs_passphrase_sent": False,
@@ -116,7 +118,7 @@ def test_the_device_is_found(enabled: Stock, chosen: str) -> None:
     options = {
         "fingerprint": ["--fingerprint", FINGERPRINT],
         "type": ["--device-type", "cryptnox"],
-        "path": ["--device-type", "cryptnox", "--device-path", enabled.card.path],
+        "path": ["--device-type", "cryptnox", "--device-path", enabled.path],
     }
     key = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC)).derive("m/84h/1h/2h").to_public()
     assert enabled(*options[chosen], "getxpub", "m/84h/1h/2h") == {
@@ -156,6 +158,6 @@ def test_wrong_pin_costs_one_try(enabled: Stock) -> None:
     assert answer["code"] == -3
     assert enabled.card.stats()["pin_tries"] == before + 1
     # A PIN given by hand for an operation clears the note of the refusal.
-    path = ["--device-type", "cryptnox", "--device-path", enabled.card.path]
+    path = ["--device-type", "cryptnox", "--device-path", enabled.path]
     assert "xpub" in enabled(*path, "getmasterxpub")
     assert [entry["fingerprint"] for entry in enabled.cards()] == [FINGERPRINT]
