@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from cryptnox_core import secp256k1
 from cryptnox_core.bip32 import Path
-from cryptnox_core.commands import auth, data, keys, setup, signing, user_keys
-from cryptnox_core.commands.base import Command
+from cryptnox_core.card_base import CardBase
+from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
 from cryptnox_core.errors import NotFoundError, UsageError
 from cryptnox_core.hashes import sha256
-from cryptnox_core.models import AppletInfo, CardCertificate, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
+from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
 from cryptnox_core.wire import (
     COMMON_PAIRING_KEY,
     HISTORY_LENGTH,
@@ -26,43 +24,14 @@ from cryptnox_core.wire import (
     UserKeySlot,
 )
 
-T = TypeVar("T")
-
 USER_DATA_MAX = USER_DATA_PAGE * USER_DATA_PAGES
 
 
-class CardAdmin(ABC):
+class CardAdmin(CardBase):
     """The part of `Card` that sets a card up and keeps it. Unless a method says otherwise it requires an open channel.
 
     A wrong PUK is a WrongPukError; a power cycle allows 12 tries, and there is no limit in all.
     """
-
-    _random: Callable[[int], bytes]
-
-    @abstractmethod
-    def run(self, command: Command[T]) -> T:
-        """Send one command and return its decoded answer."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def select(self) -> AppletInfo:
-        """SELECT."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
-        """The session's P-256 key, its signature checked."""
-        raise NotImplementedError
-
-    @property
-    @abstractmethod
-    def info(self) -> AppletInfo:
-        """What the latest SELECT said."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def _note(self, flag: StatusFlag, on: bool) -> None:
-        raise NotImplementedError
 
     # Life cycle
 
@@ -88,16 +57,19 @@ class CardAdmin(ABC):
         elif nft_nfc_sign is not None:
             raise UsageError("signing over NFC is chosen for NFT cards only")
         self.run(setup.Init.seal(parameters, session_key, self._random))
+        self._keep_pairing_key(pairing_key)
         return self.select()
 
     def reset(self, puk: str) -> AppletInfo:
         """RESET to the factory state, then SELECT: the channel has ended. NotAllowedError where reset is disabled."""
         self.run(setup.Reset(puk))
+        self._keep_pairing_key(COMMON_PAIRING_KEY)
         return self.select()
 
     def change_pairing_key(self, pairing_key: bytes, puk: str) -> None:
         """CHANGE PAIRING KEY, 32 bytes. It holds from the next channel on; who loses it needs the PUK (index 255)."""
         self.run(setup.ChangePairingKey(pairing_key, puk))
+        self._keep_pairing_key(pairing_key)
 
     def info_page(self) -> CardInfo:
         """Key source, name, e-mail, signature counter."""
@@ -126,44 +98,44 @@ class CardAdmin(ABC):
 
     def load_seed(self, seed: bytes, pin: str | None) -> None:
         """Load a binary seed of 16 to 64 bytes (BIP39: the 64 made from the words)."""
-        self._load(keys.LoadKey.seed(seed, pin))
+        self._load(seeds.LoadKey.seed(seed, pin))
 
     def load_key(
         self, private_key: bytes, pin: str | None, *, chain_code: bytes = b"", public_key: bytes = b""
     ) -> None:
         """Load a single key (32 bytes), or an extended one with its chain code (32); optionally the public key (65)."""
-        self._load(keys.LoadKey.key_pair(private_key, pin, public_key=public_key, chain_code=chain_code))
+        self._load(seeds.LoadKey.key_pair(private_key, pin, public_key=public_key, chain_code=chain_code))
 
     def generate_key(self, pin: str | None) -> bytes:
         """Make a seed on the card. Returns the 32-byte id of the master key. Nobody can back this seed up."""
-        key_id = self.run(keys.GenerateKey(pin))
+        key_id = self.run(seeds.GenerateKey(pin))
         self._note(StatusFlag.SEEDED, True)
         return key_id
 
     def dual_seed_start(self, pin: str | None) -> bytes:
         """First step of making one seed on two cards: this card's signed public key, for the other card."""
-        return self.run(keys.LoadKey(LoadKeyType.DUAL_STEP_1, b"", pin))
+        return self.run(seeds.LoadKey(LoadKeyType.DUAL_STEP_1, b"", pin))
 
     def dual_seed_finish(self, other: bytes, pin: str | None) -> None:
         """Second step, with what `dual_seed_start` returned on the other card. Do it on both."""
-        self._load(keys.LoadKey(LoadKeyType.DUAL_STEP_2, other, pin))
+        self._load(seeds.LoadKey(LoadKeyType.DUAL_STEP_2, other, pin))
 
     def generate_seed_wrap_key(self, bits: int = 2048) -> bytes:
         """Make an RSA key to wrap a seed with. NotSupportedError where the applet has none."""
-        return self.run(keys.GenerateSeedWrapKey(bits))
+        return self.run(seeds.GenerateSeedWrapKey(bits))
 
     def load_wrapped_seed(self, wrapped: bytes, pin: str | None) -> None:
         """Load a seed encrypted to the key of `generate_seed_wrap_key`."""
-        self._load(keys.LoadKey(LoadKeyType.WRAPPED_SEED, wrapped, pin))
+        self._load(seeds.LoadKey(LoadKeyType.WRAPPED_SEED, wrapped, pin))
 
-    def _load(self, command: keys.LoadKey) -> None:
+    def _load(self, command: seeds.LoadKey) -> None:
         self.run(command)
         self._note(StatusFlag.SEEDED, True)
         self._note(StatusFlag.PINLESS_PATH, False)
 
     def random_bytes(self, size: int) -> bytes:
         """Random bytes of the card, 16 to 64, a multiple of 4."""
-        return self.run(keys.GenerateRandom(size))
+        return self.run(seeds.GenerateRandom(size))
 
     # Switches. They need a seed and the PUK.
 

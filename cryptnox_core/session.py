@@ -9,22 +9,13 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
-from cryptnox_core import p256, secp256k1
 from cryptnox_core.admin import CardAdmin
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
-from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
+from cryptnox_core.card_keys import CardKeys
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
 from cryptnox_core.commands.base import Command
-from cryptnox_core.commands.keys import (
-    DeriveKey,
-    GetClearPublicKey,
-    GetCurrentPath,
-    GetExtendedPublicKey,
-    GetPublicKey,
-)
 from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, Select, read_certificate
-from cryptnox_core.commands.signing import Sign, SignPinless, verified_signature
 from cryptnox_core.errors import (
     CertificateError,
     CryptnoxError,
@@ -38,17 +29,13 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.flow import Flow, drive
 from cryptnox_core.models import AppletInfo
+from cryptnox_core.pairing import PairingKeys
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import (
     CERTIFICATE_NONCE_LENGTH,
     COMMON_PAIRING_KEY,
-    MAX_DEPTH,
     PAIRING_INDEX,
-    XPUB_MIN_DEPTH,
-    Curve,
-    SignatureKind,
-    Source,
     StatusFlag,
 )
 
@@ -57,12 +44,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class Card(CardAdmin):
+class Card(CardKeys, CardAdmin):
     """One card. Nothing is sent before the first method is called.
 
     Errors: UsageError before anything is sent; TransportError and ProtocolError when the conversation broke (the
     channel has failed then, and only a new SELECT and a new channel help); StatusWordError when the card refused.
-    Nothing is ever sent twice, PINs least of all. Set-up, seeds, PIN and PUK, data and user keys: see `CardAdmin`.
+    Nothing is ever sent twice, PINs least of all. Keys and signatures: see `CardKeys`. Set-up, seeds, PIN and PUK, data
+    and user keys: see `CardAdmin`.
     """
 
     def __init__(
@@ -71,8 +59,11 @@ class Card(CardAdmin):
         *,
         anchors: TrustAnchors | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        pairing_keys: PairingKeys | None = None,
     ) -> None:
+        """`pairing_keys` is asked for the card's own pairing key, and told when it changes."""
         self._transport = transport
+        self._pairing_keys = pairing_keys
         self._anchors = TrustAnchors.builtin() if anchors is None else anchors
         self._random = random
         self._info: AppletInfo | None = None
@@ -167,6 +158,11 @@ class Card(CardAdmin):
             flags = self._info.flags | flag if on else self._info.flags & ~flag
             self._info = replace(self._info, flags=flags)
 
+    def _keep_pairing_key(self, key: bytes) -> None:
+        """Tell the store that this is the card's pairing key now."""
+        if self._pairing_keys is not None:
+            self._pairing_keys.keep_pairing_key(self.serial, None if key == COMMON_PAIRING_KEY else key)
+
     def run(self, command: Command[T]) -> T:
         """Send one command, through the channel where it needs that, and return its decoded answer."""
         if not command.secure:
@@ -192,10 +188,13 @@ class Card(CardAdmin):
             self._certificate = self._drive(read_certificate(self._info))
         return self._certificate
 
-    def card_public_key(self) -> bytes:
-        """GET CARD PUBKEY: the card's static P-256 key, 65 bytes. It proves nothing by itself."""
+    def _ensure_selected(self) -> None:
         if self._info is None:
             self.select()
+
+    def card_public_key(self) -> bytes:
+        """GET CARD PUBKEY: the card's static P-256 key, 65 bytes. It proves nothing by itself."""
+        self._ensure_selected()
         return self.run(GetCardPublicKey())
 
     def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
@@ -230,18 +229,22 @@ class Card(CardAdmin):
 
     def open_channel(
         self,
-        pairing_key: bytes = COMMON_PAIRING_KEY,
+        pairing_key: bytes | None = None,
         *,
         index: int = PAIRING_INDEX,
         known: Sequence[CardCertificate] = (),
     ) -> None:
         """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
 
-        `index` 255 goes with `pairing_key_from_puk`. `known`: certificates the host remembers; reading it is saved when
-        the card's is one of them. Raises CertificateError before any secret is used, PairingError for another pairing
-        key, NotInitializedError, PinLockedError (power cycle wanted).
+        `pairing_key` None: the card's own where `pairing_keys` has one, else the common one. `index` 255 goes with
+        `pairing_key_from_puk`. `known`: certificates the host remembers; reading it is saved when the card's is one of
+        them. Raises CertificateError before any secret is used, PairingError for another pairing key,
+        NotInitializedError, PinLockedError (power cycle wanted).
         """
         session_key = self.session_key(known)
+        if pairing_key is None:
+            kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
+            pairing_key = COMMON_PAIRING_KEY if kept is None else kept
         self._channel = SecureChannel(random=self._random)
         self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
 
@@ -254,101 +257,6 @@ class Card(CardAdmin):
     def verify_pin(self, pin: str) -> None:
         """VERIFY PIN. WrongPinError with the tries left, PinLockedError; UsageError unless 4 to 9 digits."""
         self.run(VerifyPin(pin))
-
-    # Keys. Requires: channel open, PIN verified.
-
-    def derive(self, path: Path, *, source: Source = Source.MASTER, curve: Curve = Curve.K1) -> None:
-        """Move the current key of a curve. An empty path makes the master current."""
-        self.run(DeriveKey(path, source, curve))
-
-    def current_path(self, curve: Curve = Curve.K1) -> Path:
-        """The path of the current key."""
-        return self.run(GetCurrentPath(curve))
-
-    def public_key(
-        self,
-        path: Path | None = None,
-        *,
-        source: Source = Source.MASTER,
-        curve: Curve = Curve.K1,
-        compressed: bool = True,
-    ) -> bytes:
-        """The current key, or the key at a path (one level or more) derived on the fly: 33 bytes, or 65."""
-        return _formed(self.run(GetPublicKey(path, source, curve)), curve, compressed)
-
-    def clear_public_key(self, *, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
-        """The current key, read without channel and PIN.
-
-        Requires: clear reading switched on, or the current key under the pin-less path. A card that answers with the x
-        coordinate alone is refused (MalformedResponseError): it leaves two keys open.
-        """
-        if self._info is None:
-            self.select()
-        return _formed(self.run(GetClearPublicKey(curve)), curve, compressed)
-
-    def read_extended_public_key(self) -> ExtendedPublicKey:
-        """The extended key of the current k1 key. NotAllowedError where export is off or the depth is below 3."""
-        return self.run(GetExtendedPublicKey())
-
-    def extended_public_key(self, path: Path) -> ExtendedPublicKey:
-        """Derive from the master, then read. UsageError for a depth below 3 or above 8.
-
-        Raises MalformedResponseError when the card's answer is not for this path.
-        """
-        if not XPUB_MIN_DEPTH <= path.depth <= MAX_DEPTH:
-            raise UsageError(f"the card gives extended keys of depth {XPUB_MIN_DEPTH} to {MAX_DEPTH}; {path} is none")
-        self.derive(path)
-        key = self.read_extended_public_key()
-        if key.depth != path.depth or key.child_number != path.steps[-1]:
-            raise MalformedResponseError(f"GET PUBKEY: the extended key is not that of {path}")
-        return key
-
-    def master_fingerprint(self) -> bytes:
-        """The 4-byte fingerprint of the k1 master key. Leaves the master current."""
-        self.derive(MASTER)
-        return fingerprint(self.public_key())
-
-    # Signing
-
-    def sign(
-        self,
-        digest: bytes,
-        pin: str | None,
-        *,
-        public_key: bytes,
-        path: Path | None = None,
-        source: Source = Source.MASTER,
-        curve: Curve = Curve.K1,
-        kind: SignatureKind = SignatureKind.ECDSA,
-    ) -> bytes:
-        """Sign 32 bytes with the current key, or with the key at `path` without moving the current one. One APDU.
-
-        `pin` None only after `authorize_digests`. Returns strict DER with low S, or 64 bytes for Schnorr, verified
-        against `public_key`; BadSignatureError when it does not verify. On some cards the PIN is no longer verified
-        afterwards.
-        """
-        _check_key(public_key, curve)
-        command = Sign(digest, pin, path, source, curve, kind)
-        return verified_signature(self.run(command), digest, public_key, curve=curve, kind=kind)
-
-    def sign_pinless(self, digest: bytes, *, public_key: bytes) -> bytes:
-        """Sign 32 bytes with the key of the pin-less path, without channel and PIN. Strict DER, verified."""
-        _check_key(public_key, Curve.K1)
-        if self._info is None:
-            self.select()
-        return verified_signature(self.run(SignPinless(digest)), digest, public_key)
-
-
-def _check_key(public_key: bytes, curve: Curve) -> None:
-    known = secp256k1.is_public_key(public_key) if curve is Curve.K1 else p256.is_point(public_key)
-    if not known:
-        raise UsageError("to verify a signature its public key is needed, 33 or 65 bytes")
-
-
-def _formed(key: bytes, curve: Curve, compressed: bool) -> bytes:
-    if curve is Curve.K1:
-        return secp256k1.compress(key) if compressed else secp256k1.decompress(key)
-    return p256.compress(key) if compressed else p256.decompress(key)
 
 
 @dataclass(frozen=True, slots=True)

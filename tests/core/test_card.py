@@ -152,6 +152,36 @@ class TestLifeCycle:
             card.open_channel(bytes(32))
             assert card.channel_open
 
+    def test_pairing_keys_are_kept_and_found(self, make: Maker) -> None:
+        class Kept(dict[int, bytes]):
+            def pairing_key(self, serial: int) -> bytes | None:
+                return self.get(serial)
+
+            def keep_pairing_key(self, serial: int, key: bytes | None) -> None:
+                self.pop(serial, None)
+                if key is not None:
+                    self[serial] = key
+
+        reader, kept = make(fresh()), Kept()
+
+        def power_up() -> Card:
+            return Card(reader.connect().transport, pairing_keys=kept)
+
+        with power_up() as card:
+            card.init("", "", PIN, PUK, OWN_PAIRING_KEY)
+            assert kept == {SERIAL: OWN_PAIRING_KEY}
+        with power_up() as card:
+            card.open_channel()
+            with pytest.raises(WrongPukError):
+                card.change_pairing_key(bytes(32), "x" * 12)
+            assert kept == {SERIAL: OWN_PAIRING_KEY}
+            card.change_pairing_key(bytes(32), PUK)
+            assert kept == {SERIAL: bytes(32)}
+        with power_up() as card:
+            card.open_channel()
+            card.reset(PUK)
+            assert kept == {}
+
     def test_identity(self, make: Maker) -> None:
         reader = make(seeded())
         with reader.connect() as card:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cryptnox_core import errors
 from cryptnox_core.apdu import ResponseApdu
 from cryptnox_core.bip32 import Path
-from cryptnox_core.commands import auth, data, keys, setup, signing, user_keys
+from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
 from cryptnox_core.commands.base import Command
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.p256 import EphemeralKey
@@ -40,12 +40,12 @@ COMMANDS: list[Command[object]] = [
     auth.ChangePuk(PUK, PUK),
     auth.UnblockPin(PUK, PIN),
     auth.SetPinAuth(True, PUK),
-    keys.LoadKey.seed(bytes(range(64)), PIN),
-    keys.LoadKey(LoadKeyType.DUAL_STEP_1, b"", PIN),
-    keys.LoadKey.key_pair(bytes(range(32)), PIN, chain_code=bytes(32)),
-    keys.GenerateKey(PIN),
-    keys.GenerateSeedWrapKey(),
-    keys.GenerateRandom(16),
+    seeds.LoadKey.seed(bytes(range(64)), PIN),
+    seeds.LoadKey(LoadKeyType.DUAL_STEP_1, b"", PIN),
+    seeds.LoadKey.key_pair(bytes(range(32)), PIN, chain_code=bytes(32)),
+    seeds.GenerateKey(PIN),
+    seeds.GenerateSeedWrapKey(),
+    seeds.GenerateRandom(16),
     keys.DeriveKey(Path((1,))),
     keys.GetPublicKey(),
     keys.GetPublicKey(Path((1,)), Source.CURRENT, Curve.R1),
@@ -152,8 +152,8 @@ class TestEachCommand:
         (auth.ChangePuk(PUK, PUK), 0x9840, errors.WrongPukError),
         (auth.UnblockPin(PUK, PIN), 0x6985, errors.NotAllowedError),
         (auth.SetPinAuth(False, PUK), 0x6986, errors.NotAllowedError),
-        (keys.LoadKey.seed(bytes(16), PIN), 0x6986, errors.NotAllowedError),
-        (keys.GenerateKey(PIN), 0x6986, errors.NotAllowedError),
+        (seeds.LoadKey.seed(bytes(16), PIN), 0x6986, errors.NotAllowedError),
+        (seeds.GenerateKey(PIN), 0x6986, errors.NotAllowedError),
         (keys.DeriveKey(Path((1,))), 0x6985, errors.NotAuthenticatedError),
         (keys.DeriveKey(Path((1,))), 0x6B00, errors.NotFoundError),
         (keys.GetExtendedPublicKey(), 0x6986, errors.NotAllowedError),
@@ -178,7 +178,7 @@ def test_meanings(command: Command[object], sw: int, kind: type[errors.StatusWor
 
 
 class TestCounts:
-    @pytest.mark.parametrize("command", [auth.VerifyPin(PIN), signing.Sign(DIGEST, PIN), keys.GenerateKey(PIN)])
+    @pytest.mark.parametrize("command", [auth.VerifyPin(PIN), signing.Sign(DIGEST, PIN), seeds.GenerateKey(PIN)])
     def test_pin(self, command: Command[object]) -> None:
         for left in range(1, 16):
             error = refusal(command, 0x63C0 | left)
@@ -247,16 +247,16 @@ class TestFlagsSayWhich:
         lambda: setup.OpenSecureChannel(POINT, 1),
         lambda: setup.ChangePairingKey(bytes(31), PUK),
         lambda: setup.Reset("short"),
-        lambda: keys.LoadKey.seed(bytes(15), PIN),
-        lambda: keys.LoadKey.seed(bytes(65), PIN),
-        lambda: keys.LoadKey.key_pair(bytes(31), PIN),
-        lambda: keys.LoadKey.key_pair(bytes(32), PIN, chain_code=bytes(31)),
-        lambda: keys.LoadKey.key_pair(bytes(32), PIN, public_key=bytes(33)),
-        lambda: keys.GenerateSeedWrapKey(2047),
-        lambda: keys.GenerateSeedWrapKey(8192),
-        lambda: keys.GenerateRandom(15),
-        lambda: keys.GenerateRandom(68),
-        lambda: keys.GenerateRandom(18),
+        lambda: seeds.LoadKey.seed(bytes(15), PIN),
+        lambda: seeds.LoadKey.seed(bytes(65), PIN),
+        lambda: seeds.LoadKey.key_pair(bytes(31), PIN),
+        lambda: seeds.LoadKey.key_pair(bytes(32), PIN, chain_code=bytes(31)),
+        lambda: seeds.LoadKey.key_pair(bytes(32), PIN, public_key=bytes(33)),
+        lambda: seeds.GenerateSeedWrapKey(2047),
+        lambda: seeds.GenerateSeedWrapKey(8192),
+        lambda: seeds.GenerateRandom(15),
+        lambda: seeds.GenerateRandom(68),
+        lambda: seeds.GenerateRandom(18),
         lambda: keys.DeriveKey(Path((0,) * 9)),
         lambda: keys.DeriveKey(Path(()), Source.CURRENT),
         lambda: keys.GetPublicKey(Path(())),
@@ -391,9 +391,9 @@ class TestAnswers:
 
 
 def test_key_templates() -> None:
-    single = keys.LoadKey.key_pair(bytes(32), None)
+    single = seeds.LoadKey.key_pair(bytes(32), None)
     assert (single.kind, single.key_data) == (LoadKeyType.KEY_PAIR, bytes.fromhex("A1228120") + bytes(32))
-    extended = keys.LoadKey.key_pair(bytes(32), None, chain_code=b"\x01" * 32, public_key=POINT)
+    extended = seeds.LoadKey.key_pair(bytes(32), None, chain_code=b"\x01" * 32, public_key=POINT)
     assert extended.kind is LoadKeyType.EXTENDED_KEY
     assert extended.key_data[:5] == bytes.fromhex("A181878041") and len(extended.key_data) == 3 + 0x87
 

@@ -21,7 +21,7 @@ from cryptnox_sdk_py.enums import SlotIndex as SdkSlot  # noqa: E402
 
 from cryptnox_core.apdu import CommandApdu, ResponseApdu  # noqa: E402
 from cryptnox_core.bip32 import Path  # noqa: E402
-from cryptnox_core.commands import auth, data, keys, setup, signing, user_keys  # noqa: E402
+from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys  # noqa: E402
 from cryptnox_core.commands.base import Command  # noqa: E402
 from cryptnox_core.p256 import EphemeralKey  # noqa: E402
 from cryptnox_core.padding import decrypt_cbc, unpad  # noqa: E402
@@ -90,25 +90,25 @@ SECURE: dict[str, tuple[Callable[[Basic], object], Command[object], bytes]] = {
         b"",
     ),
     "reset": (lambda c: c.reset(PUK), setup.Reset(PUK), b""),
-    "load seed": (lambda c: c.load_seed(bytes(64), PIN), keys.LoadKey.seed(bytes(64), PIN), b""),
+    "load seed": (lambda c: c.load_seed(bytes(64), PIN), seeds.LoadKey.seed(bytes(64), PIN), b""),
     "wrapped seed": (
         lambda c: c.load_wrapped_seed(MODULUS, PIN),
-        keys.LoadKey(LoadKeyType.WRAPPED_SEED, MODULUS, PIN),
+        seeds.LoadKey(LoadKeyType.WRAPPED_SEED, MODULUS, PIN),
         b"",
     ),
     "dual seed 1": (
         lambda c: c.dual_seed_public_key(PIN),
-        keys.LoadKey(LoadKeyType.DUAL_STEP_1, b"", PIN),
+        seeds.LoadKey(LoadKeyType.DUAL_STEP_1, b"", PIN),
         POINT + b"S",
     ),
     "dual seed 2": (
         lambda c: c.dual_seed_load(POINT + SIGNATURE, PIN),
-        keys.LoadKey(LoadKeyType.DUAL_STEP_2, POINT + SIGNATURE, PIN),
+        seeds.LoadKey(LoadKeyType.DUAL_STEP_2, POINT + SIGNATURE, PIN),
         b"",
     ),
-    "generate seed": (lambda c: c.generate_seed(PIN), keys.GenerateKey(PIN), b""),
-    "wrap key": (lambda c: c.generate_seed_wrapper(), keys.GenerateSeedWrapKey(2048), b""),
-    "random": (lambda c: c.generate_random_number(32), keys.GenerateRandom(32), b""),
+    "generate seed": (lambda c: c.generate_seed(PIN), seeds.GenerateKey(PIN), b""),
+    "wrap key": (lambda c: c.generate_seed_wrapper(), seeds.GenerateSeedWrapKey(2048), b""),
+    "random": (lambda c: c.generate_random_number(32), seeds.GenerateRandom(32), b""),
     "public key": (
         lambda c: c.get_public_key(Derivation.CURRENT_KEY, compressed=False),
         keys.GetPublicKey(),

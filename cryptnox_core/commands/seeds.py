@@ -1,0 +1,130 @@
+"""How a seed or key comes onto the card, and random numbers (PROTOCOL 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cryptnox_core import p256
+from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin
+from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageError
+from cryptnox_core.wire import (
+    KEY_ID_LENGTH,
+    P256_POINT_LENGTH,
+    RANDOM_MAX,
+    RANDOM_MIN,
+    RANDOM_MULTIPLE,
+    SEED_MAX,
+    SEED_MIN,
+    Ins,
+    KeyTag,
+    LoadKeyType,
+    Sw,
+)
+
+_ALREADY_SEEDED: Meaning = (NotAllowedError, "the card already holds a seed; it can get another one only after a reset")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadKey(Command[bytes]):
+    """LOAD KEY. `pin` None only where a user key authorised. Returns what the card answers (step 1 of a dual seed)."""
+
+    kind: LoadKeyType
+    key_data: bytes = field(repr=False)
+    pin: str | None = field(default=None, repr=False)
+
+    ins: ClassVar[Ins] = Ins.LOAD_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+
+    @classmethod
+    def seed(cls, seed: bytes, pin: str | None) -> LoadKey:
+        """A binary seed of 16 to 64 bytes."""
+        if not SEED_MIN <= len(seed) <= SEED_MAX:
+            raise UsageError(f"a seed has {SEED_MIN} to {SEED_MAX} bytes, not {len(seed)}")
+        return cls(LoadKeyType.SEED, seed, pin)
+
+    @classmethod
+    def key_pair(
+        cls, private_key: bytes, pin: str | None, *, public_key: bytes = b"", chain_code: bytes = b""
+    ) -> LoadKey:
+        """A private key of 32 bytes, with a chain code (32 bytes) an extended key; optionally the public key (65)."""
+        if len(private_key) != 32 or len(chain_code) not in (0, 32) or len(public_key) not in (0, 65):
+            raise UsageError("a private key and a chain code have 32 bytes, a public key 65")
+        fields = ((KeyTag.PUBLIC_KEY, public_key), (KeyTag.PRIVATE_KEY, private_key), (KeyTag.CHAIN_CODE, chain_code))
+        body = b"".join(bytes((tag, len(value))) + value for tag, value in fields if value)
+        kind = LoadKeyType.EXTENDED_KEY if chain_code else LoadKeyType.KEY_PAIR
+        # The template's length needs the long form from 128 bytes on.
+        length = bytes((len(body),)) if len(body) < 0x80 else bytes((0x81, len(body)))
+        return cls(kind, bytes((KeyTag.TEMPLATE,)) + length + body, pin)
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, self.kind, data=self.key_data + optional_pin(self.pin))
+
+    def decode(self, data: bytes) -> bytes:
+        if self.kind is LoadKeyType.DUAL_STEP_1:
+            if len(data) <= P256_POINT_LENGTH or not p256.is_point(data[:P256_POINT_LENGTH]):
+                raise MalformedResponseError("LOAD KEY (dual): no signed public key")
+        elif len(data) not in (0, KEY_ID_LENGTH):
+            raise MalformedResponseError(f"LOAD KEY: {len(data)} bytes where none or a key id belongs")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateKey(Command[bytes]):
+    """GENERATE KEY: a seed made on the card. Returns the 32-byte id of the master key."""
+
+    pin: str | None = field(default=None, repr=False)
+
+    ins: ClassVar[Ins] = Ins.GENERATE_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.ins, data=optional_pin(self.pin))
+
+    def decode(self, data: bytes) -> bytes:
+        if len(data) != KEY_ID_LENGTH:
+            raise MalformedResponseError(f"GENERATE KEY: {len(data)} bytes, not {KEY_ID_LENGTH}")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateSeedWrapKey(Command[bytes]):
+    """GENERATE SEED WRAP KEY: an RSA key on the card to wrap a seed with. Returns its public part, raw."""
+
+    bits: int = 2048
+
+    ins: ClassVar[Ins] = Ins.GENERATE_SEED_WRAP_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+
+    def encode(self) -> CommandApdu:
+        if self.bits % 8 or not 512 <= self.bits <= 4096:
+            raise UsageError("an RSA size is 512 to 4096 bits, a multiple of 8")
+        return apdu(self.ins, data=self.bits.to_bytes(2, "big"), long_answer=True)
+
+    def decode(self, data: bytes) -> bytes:
+        if not data:
+            raise MalformedResponseError("GENERATE SEED WRAP KEY: no key")
+        return bytes(data)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRandom(Command[bytes]):
+    """GENERATE RANDOM: 16 to 64 bytes, a multiple of 4."""
+
+    size: int
+
+    ins: ClassVar[Ins] = Ins.GENERATE_RANDOM
+
+    def encode(self) -> CommandApdu:
+        if not RANDOM_MIN <= self.size <= RANDOM_MAX or self.size % RANDOM_MULTIPLE:
+            raise UsageError(
+                f"the card gives {RANDOM_MIN} to {RANDOM_MAX} random bytes, a multiple of {RANDOM_MULTIPLE}"
+            )
+        return apdu(self.ins, self.size)
+
+    def decode(self, data: bytes) -> bytes:
+        if len(data) != self.size:
+            raise MalformedResponseError(f"GENERATE RANDOM: {len(data)} bytes, not {self.size}")
+        return bytes(data)
