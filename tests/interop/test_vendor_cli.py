@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def program() -> Path:
     program = ENVIRONMENT / "bin" / "cryptnox"
     if not program.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True, timeout=120)
-        install = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", REQUIREMENT]
+        install = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-qq", REQUIREMENT]
         subprocess.run(install, check=True, timeout=600)
     return program
 
@@ -78,7 +78,7 @@ class Terminal:
             for prompt, answer in dialogue:
                 child.expect(prompt)
                 written.append(child.before + child.after)
-                child.sendline(answer)
+                child.send(answer + "\r")
             child.expect(pexpect.EOF)
             written.append(child.before)
         except (pexpect.TIMEOUT, pexpect.EOF) as error:
@@ -99,10 +99,10 @@ def emulator(virtual_readers: pcsc.VirtualReaders, tmp_path: Path) -> Iterator[E
         yield card
 
 
-def sdk(do: object) -> None:
+def sdk(do: Callable[[Basic], None]) -> None:
     """One piece of work by the SDK between two commands."""
     with connected() as card:
-        do(card)  # type: ignore[operator]
+        do(card)
 
 
 def block_pin() -> None:
@@ -138,11 +138,16 @@ def test_the_vendor_command_line(terminal: Terminal, emulator: EmulatorProcess, 
     table = OperationTable("vendor CLI on an emulated Basic card, through pcscd")
     xpub = TREE.derive(ACCOUNT.replace("'", "h")).to_public().to_base58()
 
-    def says(*texts: str) -> object:
+    def says(*texts: str) -> Callable[[str], bool]:
         return lambda output: all(re.search(text, output) for text in texts)
 
-    def command(name: str, expected: object, *dialogue: tuple[str, str]) -> None:
-        table.run(name, lambda: terminal.run(*name.split(), dialogue=dialogue), expected)  # type: ignore[arg-type]
+    def step(name: str, call: Callable[[], object], expected: Callable[[str], bool] = lambda _: True) -> None:
+        """Each step builds on those before it: the first that fails ends the sequence."""
+        if not table.failures:
+            table.run(name, call, expected)
+
+    def command(name: str, expected: Callable[[str], bool], *dialogue: tuple[str, str]) -> None:
+        step(name, lambda: terminal.run(*name.split(), dialogue=dialogue), expected)
 
     command(
         "init",
@@ -162,7 +167,7 @@ def test_the_vendor_command_line(terminal: Terminal, emulator: EmulatorProcess, 
         (r"words\):\s+> ", MNEMONIC),
         (r"\[y/N\] > ", "n"),
     )
-    address = script.p2pkh(TREE.derive("m/44h/0h/0h/0/0").get_public_key()).address(NETWORKS["test"])
+    address = script.p2pkh(TREE.derive("m/44h/0h/0h/0/0").get_public_key()).address(NETWORKS["main"])
     command("info", says("BTC", "ETH", address), (PIN_PROMPT, PIN))
     command(
         "change_pin",
@@ -178,11 +183,11 @@ def test_the_vendor_command_line(terminal: Terminal, emulator: EmulatorProcess, 
         (r"Set new PUK code[^:]*: ", NEW_PUK),
         (r"Confirm new PUK code[^:]*: ", NEW_PUK),
     )
-    sdk(prepare_xpub)
+    step("(the SDK switches the export on and derives)", lambda: sdk(prepare_xpub))
     command("get_xpub", says(re.escape(xpub)), (PIN_PROMPT, NEW_PIN))
-    sdk(sign_once)
+    step("(the SDK signs)", lambda: sdk(sign_once))
     command("history", says("There are 1 entries", DIGEST.hex()), (PIN_PROMPT, NEW_PIN))
-    block_pin()
+    step("(the SDK blocks the PIN)", block_pin)
     command(
         "unlock_pin",
         says("PIN code successfully changed"),
@@ -190,9 +195,10 @@ def test_the_vendor_command_line(terminal: Terminal, emulator: EmulatorProcess, 
         (r"Set card PIN code[^:]*: ", THIRD_PIN),
         (r"Confirm new PIN code[^:]*: ", THIRD_PIN),
     )
-    sdk(add_user_key)
+    step("(the SDK adds a user key)", lambda: sdk(add_user_key))
     command("user_key list", says("piv", "added by the SDK"), (PIN_PROMPT, THIRD_PIN))
     command("reset", says("Card was reset successfully"), (PUK_PROMPT, NEW_PUK))
-    sdk(lambda card: table.run("(the card is as from the factory)", lambda: card.initialized, lambda value: not value))
+    with connected() as card:
+        table.run("(the card is as from the factory)", lambda: card.initialized, lambda value: not value)
     table.publish(request)
     assert table.failures == []
