@@ -15,13 +15,14 @@ from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, XPUB_VERSION, Curve, S
 Path = tuple[int, ...]
 
 HARDENED = 1 << 31
+_REMEMBERED = 1024
 _MASTER_TAG = {Curve.K1: b"Bitcoin seed", Curve.R1: b"Nist256p1 seed"}
 
 
 class Node:
     """A key of a tree. ``chain`` is ``None`` for a lone key pair, which has no children."""
 
-    __slots__ = ("_key", "_point", "chain", "curve", "parent", "path", "secret")
+    __slots__ = ("_children", "_key", "_point", "chain", "curve", "parent", "path", "secret")
 
     def __init__(
         self, curve: Curve, secret: int, chain: bytes | None, path: Path = (), parent: Node | None = None
@@ -33,6 +34,7 @@ class Node:
         self.parent = parent
         self._key: ec.EllipticCurvePrivateKey | None = None
         self._point: bytes | None = None
+        self._children: dict[int, Node] = {}
 
     @property
     def key(self) -> ec.EllipticCurvePrivateKey:
@@ -48,7 +50,15 @@ class Node:
         return self._point
 
     def child(self, index: int) -> Node:
-        """One level down. A child that BIP32 calls invalid is replaced as SLIP-0010 describes."""
+        """One level down; what was computed lately is remembered, for speed alone."""
+        if index not in self._children:
+            if len(self._children) >= _REMEMBERED:
+                self._children.clear()
+            self._children[index] = self._compute(index)
+        return self._children[index]
+
+    def _compute(self, index: int) -> Node:
+        """A child that BIP32 calls invalid is replaced as SLIP-0010 describes."""
         require(self.chain is not None, Sw.CONDITIONS)
         chain = self.chain or b""
         suffix = index.to_bytes(4, "big")
