@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from hwilib_cryptnox.faults import Code
 
 CHAINS = ("main", "test", "regtest", "signet", "testnet4")
 ADDRESS_TYPES = ("legacy", "wit", "sh_wit", "tap")
 PROGRAM = "hwi-cryptnox"
+OUR_OPTIONS = ("--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts")
 DESCRIPTION = "HWI's commands for Cryptnox smart cards. Responses are in JSON format."
 
 
@@ -26,6 +27,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("formatter_class", _Formatter)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        """What an abbreviated option may stand for: HWI's own only, so that what HWI takes is no more ambiguous here
+        (`getkeypool --all` would be)."""
+        found: list[Any] = super()._get_option_tuples(option_string)
+        return [match for match in found if match[1] not in OUR_OPTIONS]
 
     def print_usage(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
         """To stderr."""

@@ -1,0 +1,79 @@
+"""Settings from the environment and the configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hwilib_cryptnox.faults import Code
+from hwilib_cryptnox.settings import Settings, SettingsError, from_toml
+
+
+def test_defaults(tmp_path: Path) -> None:
+    assert Settings.load({}, tmp_path / "none.toml") == Settings()
+    assert (Settings().wait, Settings().enumerate_wait, Settings().reinsert_wait) == (5, 1, 30)
+    assert Settings().emulator == ("127.0.0.1", 9720)
+
+
+def test_environment(tmp_path: Path) -> None:
+    env = {
+        "CRYPTNOX_EMULATOR": "[::1]:77",
+        "CRYPTNOX_WAIT": "2.5",
+        "CRYPTNOX_REINSERT_WAIT": "0",
+        "CRYPTNOX_LAST_TRY": "1",
+        "CRYPTNOX_SIGNER_MODE": "yes",
+        "CRYPTNOX_RAWTR": "TRUE",
+        "CRYPTNOX_ALLOW_SIGHASH": "0",
+        "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS": "on",
+        "CRYPTNOX_PIN_SOURCE": "pinentry",
+    }
+    settings = Settings.load(env, tmp_path / "none.toml")
+    assert settings.emulator == ("::1", 77) and settings.wait == settings.enumerate_wait == 2.5
+    assert settings.reinsert_wait == 0 and settings.last_try and settings.signer_mode and settings.rawtr
+    assert not settings.allow_sighash and settings.allow_unproved_amounts and settings.pin_source == "pinentry"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CRYPTNOX_EMULATOR", "nowhere"),
+        ("CRYPTNOX_EMULATOR", "host:99999"),
+        ("CRYPTNOX_WAIT", "soon"),
+        ("CRYPTNOX_WAIT", "-1"),
+        ("CRYPTNOX_WAIT", "nan"),
+        ("CRYPTNOX_REINSERT_WAIT", "inf"),
+        ("CRYPTNOX_LAST_TRY", "perhaps"),
+        ("CRYPTNOX_PIN_SOURCE", "telepathy"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as caught:
+        Settings.load({name: value}, tmp_path / "none.toml")
+    assert caught.value.code is Code.BAD_ARGUMENT
+
+
+def test_file() -> None:
+    text = 'pin_source = "gpg-agent"\nrequire_genuine = true\nanchors = ["a.pem"]\n'
+    text += "max_fee_rate = 50\nmax_fee = 9\naudit = false\n"
+    settings = from_toml(text, "config.toml")
+    assert settings.pin_source == "gpg-agent" and settings.require_genuine and settings.anchors == ("a.pem",)
+    assert (settings.max_fee_rate, settings.max_fee, settings.audit) == (50, 9, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_fe = 3",
+        "max_fee = true",
+        "max_fee = -1",
+        'max_fee = "9"',
+        "anchors = [1]",
+        'pin_source = "other"',
+        "not toml",
+        "audit = 1",
+    ],
+)
+def test_a_mistake_in_the_file_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"config\.toml"):
+        from_toml(text, "config.toml")

@@ -1,0 +1,141 @@
+"""What is kept between processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hwilib_cryptnox import state as module
+from hwilib_cryptnox.state import CardRecord, NoteKind, State, StateError, state_folder
+
+RECORD = CardRecord(bytes.fromhex("73c5da0a"), b"k" * 32, "Reader 00 00", 6, NoteKind.PENDING, pin_ends=True)
+
+
+def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert state_folder() == tmp_path / "hwi-cryptnox"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_folder() == tmp_path / ".local/state/hwi-cryptnox"
+
+
+def test_reading_makes_nothing(state: State) -> None:
+    assert state.record(1) == CardRecord() and state.records() == {} and state.certificates() == []
+    assert state.partial(b"tx") is None and state.audited() == [] and state.holder("Reader") is None
+    assert not state.folder.exists()
+
+
+def test_a_record_comes_back(state: State) -> None:
+    state.update(5, lambda _: RECORD)
+    state.update(2**63 + 9, lambda now: replace(now, full=3))
+    assert state.records() == {5: RECORD, 2**63 + 9: CardRecord(full=3)}
+    assert State().record(5) == RECORD
+    stored = json.loads((state.folder / "cards.json").read_text())
+    assert set(stored) == {"5", str(2**63 + 9)} and stored["5"]["fingerprint"] == "73c5da0a"
+
+
+def test_modes(state: State) -> None:
+    state.update(5, lambda _: RECORD)
+    state.keep_certificate(5, b"der")
+    state.keep_partial(b"tx", [])
+    state.audit([{"serial": "5"}])
+    state.hold("Reader", 5)
+    for path in [state.folder, *state.folder.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_forget(state: State) -> None:
+    for serial in (5, 6):
+        state.update(serial, lambda _: RECORD)
+        state.keep_certificate(serial, b"der %d" % serial)
+    state.forget(5)
+    assert set(state.records()) == {6} and state.certificates() == [b"der 6"]
+    state.forget()
+    assert state.records() == {} and state.certificates() == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"a": {}}', '{"5": 3}', '{"5": {"fingerprint": "zz"}}', '{"5": {"note": "?"}}']
+)
+def test_damage_is_an_error(state: State, content: str) -> None:
+    state.folder.mkdir(parents=True)
+    (state.folder / "cards.json").write_text(content)
+    with pytest.raises(StateError, match=r"cards\.json"):
+        state.record(5)
+
+
+def test_a_file_in_the_way(state: State) -> None:
+    state.folder.parent.mkdir(parents=True)
+    state.folder.write_text("")
+    with pytest.raises(StateError):
+        state.update(5, lambda _: RECORD)
+    with pytest.raises(StateError):
+        state.keep_partial(b"tx", [])
+
+
+def test_many_writers(state: State) -> None:
+    """No update is lost: each thread adds its own card and counts on a shared one."""
+
+    def work(number: int) -> None:
+        for _ in range(5):
+            State().update(1, lambda now: replace(now, full=(now.full or 0) + 1))
+        State().update(100 + number, lambda _: RECORD)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert state.record(1).full == 30 and len(state.records()) == 7
+
+
+def test_a_held_lock_ends_in_an_error(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_WAIT", 0.05)
+    with state._locked(), pytest.raises(StateError, match="another process"):
+        State().update(5, lambda _: RECORD)
+
+
+def test_holder(state: State) -> None:
+    state.update(5, lambda _: RECORD)
+    assert state.holder("Reader 00 00") == 5
+    state.hold("Reader 00 00", 7)
+    assert state.holder("Reader 00 00") == 7
+    state.release("Reader 00 00")
+    state.release("Reader 00 00")
+    assert state.holder("Reader 00 00") == 5 and state.holder("another") is None
+    state.update(6, lambda _: RECORD)
+    assert state.holder("Reader 00 00") is None, "two cards were seen there: nobody knows which it is"
+
+
+def test_certificates_latest_first(state: State) -> None:
+    for serial, age in ((1, 30), (2, 10), (3, 20)):
+        state.keep_certificate(serial, b"%d" % serial)
+        os.utime(state.folder / f"certs/{serial}.der", (time.time() - age,) * 2)
+    assert state.certificates() == [b"2", b"3", b"1"]
+    state.keep_certificate(1, b"1")
+    assert state.certificates()[0] == b"1"
+
+
+def test_partial_signatures(state: State) -> None:
+    state.keep_partial(b"tx", [{"a": "b"}])
+    state.keep_partial(b"old", [])
+    file = next(path for path in (state.folder / "partial").iterdir() if path.read_text() == "[]")
+    os.utime(file, (time.time() - module.PARTIAL_LIFETIME - 1,) * 2)
+    assert state.partial(b"tx") == [{"a": "b"}]
+    assert not file.exists() and state.partial(b"old") is None
+    state.drop_partial(b"tx")
+    assert state.partial(b"tx") is None
+
+
+def test_a_torn_audit_line_is_left_out(state: State) -> None:
+    state.audit([{"serial": "5"}])
+    with (state.folder / "audit.jsonl").open("a") as file:
+        file.write('{"serial": "6')
+    assert state.audited() == [{"serial": "5"}]
