@@ -51,7 +51,7 @@ class Stock:
             [*(["--stdinpass"] if pin else []), *options, "--chain", "test", *arguments],
             program=(str(self.python), "-c", CODE),
             stdin=stdin if pin else "",
-            environ={"CRYPTNOX_EMULATOR": self.card.path.removeprefix("tcp:")},
+            environ={"CRYPTNOX_EMULATOR": self.card.path.removeprefix("tcp:")} if self.card.port else {},
         )
 
     def cards(self, *, pin: bool = True) -> list[dict[str, Any]]:
