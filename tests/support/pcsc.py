@@ -53,7 +53,7 @@ class VirtualReaders:
             import smartcard.scard  # noqa: F401
         except ImportError as error:
             raise UnavailableError("pyscard is not installed") from error
-        lock = _take_lock()
+        lock = take_lock(LOCK_FILE, LOCK_WAIT)
         try:
             return cls(lock, _service(folder), folder)
         except UnavailableError:
@@ -92,21 +92,22 @@ class VirtualReaders:
                 self._emptied[slot] = time.monotonic()
 
 
-def _take_lock() -> int:
+def take_lock(path: Path, wait: float) -> int:
+    """Take the file lock within `wait` seconds; its file descriptor, to be closed. Raises UnavailableError."""
     with contextlib.suppress(OSError):
-        LOCK_FILE.touch(mode=0o666)
+        path.touch(mode=0o666)
     try:
-        lock = os.open(LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise UnavailableError(f"the lock file {LOCK_FILE} cannot be opened: {error.strerror}") from error
-    end = time.monotonic() + LOCK_WAIT
+        raise UnavailableError(f"the lock file {path} cannot be opened: {error.strerror}") from error
+    end = time.monotonic() + wait
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > end:
+            if time.monotonic() >= end:
                 os.close(lock)
-                raise UnavailableError(f"another test run held them for more than {LOCK_WAIT:.0f} s") from None
+                raise UnavailableError(f"another test run held them for more than {wait:.0f} s") from None
             time.sleep(0.2)
         else:
             return lock
