@@ -2,9 +2,9 @@
 
     python -m bench.card_time [--inputs 1,10,100] [--latency apdu=20,byte=0.1,derive=300,sign=300] [--json FILE]
 
-Both sides do the same jobs on the same emulated card over TCP and are counted by the card (`--stats`); nothing is timed.
-Counts: APDUs, bytes both ways, child derivations, signatures. A latency model in milliseconds turns them into the seconds
-a person waits. How to read the results: docs/performance.md.
+Both sides do the same jobs on the same emulated card over TCP and are counted by the card (`--stats`); nothing is
+timed. Counts: APDUs, bytes both ways, child derivations, signatures. A latency model in milliseconds turns them into
+the seconds a person waits. How to read the results: docs/performance.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from typing import Any
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.derivation import lower_bound
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh
+from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, p2wsh
+from tests.psbt.factory import multisig as multisig_script
 from tests.support.emulator import PIN, EmulatorProcess
 
 SEED = bytes(range(64))
@@ -37,7 +38,7 @@ SIGNTX_OTHERS_FIRST, SIGNTX_OTHERS_KNOWN = 14, 12
 ENUMERATE_KNOWN = 3
 """APDUs that `enumerate` of a known card may take."""
 LARGE, SDK_RATIO, BOUND_RATIO = 100, 0.4, 1.05
-"""Waiting time for a one-account transaction of so many inputs: at most this much of the SDK's and of the lower bound's."""
+"""Waiting time for a one-account transaction of so many inputs: at most this much of the SDK's and of the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +144,20 @@ def _sdk_job(*, xpubs: Sequence[Path] = (), signatures: Sequence[Path] = (), key
 # Transactions
 
 
-def _input(path: Path, number: int) -> In:
-    return In(p2wpkh(ME.key(path)), fields=[deriv(str(path))], salt=number)
-
-
-def _multisig_input(path: Path, number: int) -> In:
+def _spent(path: Path, number: int, multisig: bool) -> In:
+    if not multisig:
+        return In(p2wpkh(ME.key(path)), fields=[deriv(str(path))], salt=number)
     third = ME.key(Path((7, *path.steps[-2:])))
-    script = multisig(2, sorted([ME.key(path), OTHER.key(path), third]))
+    script = multisig_script(2, sorted([ME.key(path), OTHER.key(path), third]))
     return In(p2wsh(script), fields=[deriv(str(path)), deriv(str(path), OTHER), (b"\x05", script)], salt=number)
 
 
-def _transaction(paths: Sequence[Path], make: Callable[[Path, int], In], change: Path | None) -> str:
-    """A PSBT that spends one output of each path, with change."""
+def transaction(paths: Sequence[Path], *, multisig: bool = False, change: Path | None = None) -> str:
+    """A PSBT (base64) that spends one P2WPKH, or one 2-of-3 P2WSH, output of each path."""
     outs = [Out(p2wpkh(OTHER.key("m/0")), 50_000)]
     if change is not None:
         outs.append(Out(p2wpkh(ME.key(change)), 40_000, [out_deriv(str(change))]))
-    return draft(*(make(path, number) for number, path in enumerate(paths)), outs=outs).base64()
+    return draft(*(_spent(path, number, multisig) for number, path in enumerate(paths)), outs=outs).base64()
 
 
 def spread(count: int, bases: Sequence[Path]) -> list[Path]:
@@ -188,18 +187,18 @@ def jobs(sizes: Sequence[int]) -> list[Job]:
         ),
     ]
     for size in sizes:
-        for title, bases, make in (
-            ("one account", [ACCOUNT], _input),
-            ("two accounts", [ACCOUNT, SECOND_ACCOUNT], _input),
-            ("2-of-3", [MULTISIG_ACCOUNT], _multisig_input),
+        for title, bases, multisig in (
+            ("one account", [ACCOUNT], False),
+            ("two accounts", [ACCOUNT, SECOND_ACCOUNT], False),
+            ("2-of-3", [MULTISIG_ACCOUNT], True),
         ):
             paths = spread(size, bases)
             used = [base for base in bases if any(path.starts_with(base) for path in paths)]
-            change = bases[0].child(1).child(1000) if make is _input else None
+            change = None if multisig else bases[0].child(1).child(1000)
             found.append(
                 Job(
                     f"signtx {size}, {title}",
-                    ("signtx", _transaction(paths, make, change)),
+                    ("signtx", transaction(paths, multisig=multisig, change=change)),
                     _sdk_job(xpubs=used, signatures=paths),
                     bound(xpubs=used, signatures=paths),
                 )
@@ -219,8 +218,8 @@ def counted(emulator: EmulatorProcess) -> Counts:
 
 
 def run_ours(job: Job, folder: File, emulator: EmulatorProcess, *, pcsc: bool = False) -> Counts:
-    """One run of the program, with its state in `folder`: on the card over TCP, or (only `enumerate`) on all PC/SC readers.
-    RuntimeError where the program answers with an error."""
+    """One run of the program, with its state in `folder`: on the card over TCP, or (only `enumerate`) on all PC/SC
+    readers. RuntimeError where the program answers with an error."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTNOX_")}
     environment |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
     options = ["--stdinpass", "--stdin"]
@@ -375,6 +374,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         counts = measure_enumerate_of_known_card()
     except UnavailableError as error:
         print(f"enumerate of a known card through PC/SC: not measured, {error}")
+    except RuntimeError as error:
+        missed.append(str(error))
     else:
         print(_row("enumerate, known card, PC/SC", counts, options.latency))
         rows["enumerate, known card, PC/SC"] = {"known": asdict(counts)}

@@ -1,0 +1,149 @@
+"""What commands cost the card, counted by the card: a guard against commands and derivations that creep in.
+
+Counts, not times. The same runs beside the vendor's SDK: bench/card_time.py.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path as File
+
+import pytest
+
+from bench import card_time
+from bench.card_time import ACCOUNT, MULTISIG_ACCOUNT, SECOND_ACCOUNT, SEED, Job, spread
+from cryptnox_core.bip32 import Path
+from tests.support import pcsc
+from tests.support.emulator import PIN, EmulatorProcess
+
+ROOT = File(__file__).parents[2]
+
+CHANNEL = ("A4", "F7", "F8", "10", "11")
+"""SELECT to MUTUALLY AUTHENTICATE."""
+
+
+@pytest.fixture
+def card() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess("--seed", SEED.hex(), "--xpub-export") as emulator:
+        yield emulator
+
+
+def job(*arguments: str) -> Job:
+    return Job(arguments[0], arguments, lambda _: None, card_time.bound())
+
+
+def signtx(paths: Sequence[Path]) -> Job:
+    return job("signtx", card_time.transaction(paths, change=paths[0].parent.child(5000)))
+
+
+def run(what: Job, emulator: EmulatorProcess, folder: File) -> tuple[card_time.Counts, dict[str, int]]:
+    """Counts of one run, and its commands by instruction."""
+    before = {} if card_time.counted(emulator).apdus == 0 else emulator.stats()["by_ins"]
+    counts = card_time.run_ours(what, folder, emulator)
+    after = emulator.stats()["by_ins"]
+    return counts, {ins: count - before.get(ins, 0) for ins, count in after.items() if count > before.get(ins, 0)}
+
+
+def in_channel(commands: dict[str, int]) -> int:
+    return sum(count for ins, count in commands.items() if ins not in CHANNEL)
+
+
+@pytest.mark.parametrize("count", [1, 2, 25])
+def test_signtx_on_one_account(card: EmulatorProcess, tmp_path: File, count: int) -> None:
+    what = signtx(spread(count, [ACCOUNT]))
+    for others, pages in ((card_time.SIGNTX_OTHERS_FIRST, 2), (card_time.SIGNTX_OTHERS_KNOWN, 0)):
+        counts, commands = run(what, card, tmp_path)
+        assert (commands["C0"], commands.get("F7", 0), commands["A4"]) == (count, pages, 1)
+        assert counts.apdus <= count + others
+        assert counts.derivations == 3 + min(count, 2) + count
+        assert counts.signatures == count
+
+
+def test_signtx_where_a_signature_ends_the_pins_validity(tmp_path: File) -> None:
+    """One command more; two the first time, when the card's refusal tells."""
+    what = signtx(spread(10, [ACCOUNT]))
+    with EmulatorProcess("--seed", SEED.hex(), "--xpub-export", "--reading", "pin-ends-at-sign") as emulator:
+        first, _ = run(what, emulator, tmp_path)
+        known, _ = run(what, emulator, tmp_path)
+    assert first.apdus <= 10 + card_time.SIGNTX_OTHERS_FIRST + 2
+    assert known.apdus <= 10 + card_time.SIGNTX_OTHERS_KNOWN + 1
+    assert first.derivations == known.derivations == 3 + 2 + 10
+
+
+def test_signtx_on_two_accounts(card: EmulatorProcess, tmp_path: File) -> None:
+    """20 distinct keys; reading both accounts first, and the fork that the card forgets, cost three more."""
+    counts, _ = run(signtx(spread(12, [ACCOUNT, SECOND_ACCOUNT])), card, tmp_path)
+    assert counts.derivations == 23
+
+
+def test_signtx_of_a_multisig_key(card: EmulatorProcess, tmp_path: File) -> None:
+    paths = spread(12, [MULTISIG_ACCOUNT])
+    counts, commands = run(job("signtx", card_time.transaction(paths, multisig=True)), card, tmp_path)
+    assert counts.derivations == 4 + 2 + 12
+    assert counts.apdus - commands["C0"] <= card_time.SIGNTX_OTHERS_FIRST
+
+
+def test_signtx_with_one_key_in_all_inputs(card: EmulatorProcess, tmp_path: File) -> None:
+    counts, _ = run(signtx([ACCOUNT.child(0).child(7)] * 20), card, tmp_path)
+    assert counts.derivations == 3 + 1 + 1
+    assert counts.signatures == 20
+
+
+def test_signtx_with_export_off_reads_each_key_once(tmp_path: File) -> None:
+    """A key is derived for reading and for signing; the account and its chains once."""
+    paths = spread(10, [ACCOUNT])
+    with EmulatorProcess("--seed", SEED.hex()) as emulator:
+        counts, commands = run(job("signtx", card_time.transaction(paths)), emulator, tmp_path)
+    assert commands["C2"] == 1 + 10  # the fingerprint and the keys
+    assert counts.derivations <= 3 + 2 + 1 + 2 * 10
+
+
+def test_getdescriptors(card: EmulatorProcess, tmp_path: File) -> None:
+    for _ in range(2):
+        counts, commands = run(job("getdescriptors"), card, tmp_path)
+        assert counts.derivations == 9
+        assert in_channel(commands) <= 10
+
+
+def test_getxpub_and_signmessage(card: EmulatorProcess, tmp_path: File) -> None:
+    counts, commands = run(job("getxpub", str(ACCOUNT)), card, tmp_path)
+    assert (counts.derivations, in_channel(commands)) == (3, 6)
+    counts, commands = run(job("signmessage", "hello", str(ACCOUNT.child(0).child(0))), card, tmp_path)
+    assert (counts.derivations, in_channel(commands)) == (5, 7)
+
+
+@pytest.mark.pcsc
+def test_enumerate_of_a_known_card(virtual_readers: pcsc.VirtualReaders, tmp_path: File) -> None:
+    """No secure channel: SELECT and the certificate's pages."""
+    with virtual_readers.card("--seed", SEED.hex(), "--xpub-export") as emulator:
+        card_time.run_ours(job("enumerate"), tmp_path, emulator, pcsc=True)
+        before = emulator.stats()["by_ins"]
+        counts = card_time.run_ours(job("enumerate"), tmp_path, emulator, pcsc=True)
+        after = emulator.stats()["by_ins"]
+    assert counts.apdus <= card_time.ENUMERATE_KNOWN
+    assert {ins for ins in after if after[ins] > before.get(ins, 0)} == {"A4", "F7"}
+
+
+_STOCK = """
+import json, sys
+import hwilib_cryptnox
+hwilib_cryptnox.register()
+from hwilib import commands
+client = commands.get_client("cryptnox", sys.argv[1], sys.argv[2])
+print(json.dumps(sorted(commands.getdescriptors(client))))
+client.close()
+"""
+
+
+def test_getdescriptors_through_stock_hwilib(card: EmulatorProcess) -> None:
+    """It reads the account of BIP86 as well."""
+    answer = subprocess.run(
+        [sys.executable, "-c", _STOCK, card.path, PIN], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert json.loads(answer.stdout) == ["internal", "receive"]
+    stats = card.stats()
+    assert stats["derivations"] == 12
+    assert in_channel(stats["by_ins"]) <= 12
