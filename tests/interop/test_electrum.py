@@ -67,10 +67,11 @@ def accounts(mnemonic: str) -> KeySet:
 class Electrum:
     """Electrum's command line on one wallet file."""
 
-    def __init__(self, folder: Path, contents: str) -> None:
+    def __init__(self, folder: Path, contents: str = "") -> None:
         self._folder = folder
         self._wallet = folder / "wallet"
-        self._wallet.write_text(contents)
+        if contents:
+            self._wallet.write_text(contents)
         self.known: list[bytes] = []
 
     def run(self, *command: str) -> str:
@@ -142,5 +143,20 @@ def test_two_cards_cosign(
     once = sign(card.path, unsigned)
     assert wallet.load(unsigned, once)["complete"] is False
     loaded = wallet.load(unsigned, sign(other_card.path, once))
+    assert loaded["complete"] is True
+    verify(bytes.fromhex(str(loaded["raw"])), wallet.known)
+
+
+@pytest.mark.parametrize("script", [script for script in ScriptType if not script.is_multisig])
+def test_wallet_restored_from_the_account_key(card: EmulatorProcess, tmp_path: Path, script: ScriptType) -> None:
+    """Such a wallet does not know its key's origin: its PSBTs name the account's fingerprint, and the card is found."""
+    key = accounts(MNEMONIC).account(script).key
+    wallet = Electrum(tmp_path)
+    wallet.run("restore", key.to_string(script.slip132(Network.TEST)))
+    wallet.receive(json.loads(wallet.run("listaddresses"))[2])
+    unsigned = wallet.pay(60_000)
+    (given,) = PSBT.from_string(unsigned).inputs
+    assert [origin.fingerprint for origin in given.bip32_derivations.values()] == [key.fingerprint]
+    loaded = wallet.load(unsigned, sign(card.path, unsigned))
     assert loaded["complete"] is True
     verify(bytes.fromhex(str(loaded["raw"])), wallet.known)
