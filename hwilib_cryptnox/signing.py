@@ -27,8 +27,10 @@ from cryptnox_core.errors import (
     TransportError,
     UsageError,
 )
+from cryptnox_core.hashes import hash256
 from cryptnox_core.secp256k1 import verify_ecdsa, verify_schnorr
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
+from hwilib_cryptnox.audit import remember
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.psbt import (
     Candidate,
@@ -173,6 +175,7 @@ class Signing:
         self._kept: list[tuple[Candidate, bytes]] = []
         self._made: list[tuple[SignRequest, bytes]] = []
         self._requests: dict[tuple[object, ...], SignRequest] = {}
+        self._asked: dict[bytes, None] = {}
         self.plan: Plan | None = None
 
     def run(self) -> Psbt:
@@ -295,6 +298,7 @@ class Signing:
             return
         if self._progress is not None and self.plan is not None:
             self._progress(len(self._made), len(self.plan.requests))
+        self._asked[request.digest] = None
         self._made.append((request, runner.sign(step, request)))
 
     # Signatures of an interrupted signing
@@ -328,18 +332,9 @@ class Signing:
             self.state.keep_partial(self.psbt.unsigned_tx(), content)
 
     def _audit(self, serial: int) -> None:
-        if not self.settings.audit or not self._made:
-            return
-        from cryptnox_core.hashes import hash256
-
-        txid = hash256(self.psbt.unsigned_tx())[::-1].hex()
-        now = int(time.time())
-        entries: list[dict[str, object]] = [
-            {"time": now, "serial": str(serial), "digest": request.digest.hex(), "txid": txid}
-            for request, _ in self._made
-        ]
-        with contextlib.suppress(StateError):  # a signing is not given up for its diary
-            self.state.audit(entries)
+        if self._asked:
+            txid = hash256(self.psbt.unsigned_tx())[::-1].hex()
+            remember(self.settings, self.state, serial, self._asked, txid)
 
 
 def _place(candidate: Candidate) -> tuple[object, ...]:

@@ -40,10 +40,10 @@ def wanted_serial(app: App) -> int | None:
     return int(number)
 
 
-def candidates(app: App) -> list[str]:
-    """The readers a card may be in."""
-    place = app.options.reader or ""
-    if app.options.card is not None and app.options.card.startswith(EMULATOR_PREFIX):
+def candidates(app: App, reader: str | None = None) -> list[str]:
+    """The readers a card may be in: the one named, here or by --reader, or all."""
+    place = reader or app.options.reader or ""
+    if reader is None and app.options.card is not None and app.options.card.startswith(EMULATOR_PREFIX):
         place = app.options.card
     if place.startswith(EMULATOR_PREFIX):
         parse_address(place.removeprefix(EMULATOR_PREFIX))
@@ -68,19 +68,19 @@ def candidates(app: App) -> list[str]:
 def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
     """The one card the options mean, selected and identified; with `channel` its secure channel is open where the card
     is initialised. Reset and released at the end, whatever happens."""
-    found = _find(app, channel)
+    found = find_card(app, wanted_serial(app), candidates(app), channel=channel)
     try:
         yield found
     finally:
         found.close()
 
 
-def _find(app: App, channel: bool) -> OpenCard:
-    serial, way = wanted_serial(app), access(app)
+def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
+    """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
+    way = access(app)
     chosen: OpenCard | None = None
     others: list[str] = []
     busy: CryptnoxError | None = None
-    places = candidates(app)
     try:
         for place in places:
             try:

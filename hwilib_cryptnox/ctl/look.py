@@ -39,7 +39,7 @@ _JUDGED = {
     Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
     Genuineness.UNKNOWN: ("cannot tell", WARN),
 }
-_SLOTS = {
+USER_KEY_FLAGS = {
     UserKeySlot.EC: UserKeyFlag.EC,
     UserKeySlot.RSA: UserKeyFlag.RSA,
     UserKeySlot.FIDO: UserKeyFlag.FIDO,
@@ -159,7 +159,7 @@ def info_command(app: App) -> Report:
         "xpub_export": facts.info.xpub_export,
         "clear_public_key": facts.info.clear_public_key,
         "pinless_path": facts.info.pinless_path,
-        "user_keys": [slot.name.lower() for slot, flag in _SLOTS.items() if flag in facts.info.user_keys],
+        "user_keys": [slot.name.lower() for slot, flag in USER_KEY_FLAGS.items() if flag in facts.info.user_keys],
         "custom_bytes": facts.info.custom.hex(),
         "fingerprint": None if record.fingerprint is None else record.fingerprint.hex(),
         "remembered_refusal": None if record.note is None else record.note.value,
@@ -251,7 +251,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
         rows.append(("xpub export", *_yes(info.xpub_export, WARN, "on", "off: cryptnoxctl xpub on (needs the PUK)")))
         rows.append(("Clear key reading", "on" if info.clear_public_key else "off"))
         rows.append(("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))))
-        names = [slot.name for slot, flag in _SLOTS.items() if flag in info.user_keys]
+        names = [slot.name for slot, flag in USER_KEY_FLAGS.items() if flag in info.user_keys]
         rows.append(("User keys", ", ".join(names) or "none"))
         rows.append(("Pairing key", "own, kept on this computer" if facts.own_pairing_key else "common"))
         known = record.fingerprint

@@ -69,9 +69,13 @@ class Terminal:
                 return answer
         raise CanceledError
 
+    def agrees(self, question: str) -> bool:
+        """Yes or no; no where only Enter is pressed."""
+        return self._read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
     def confirm(self, question: str) -> None:
         """Yes, or CanceledError."""
-        if self._read(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        if not self.agrees(question):
             raise CanceledError
 
     def typed(self, question: str, expected: str) -> None:

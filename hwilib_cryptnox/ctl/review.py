@@ -16,8 +16,8 @@ from hwilib_cryptnox.psbt.script import Kind, operations
 SATOSHI = 10**8
 _CHANGE = {
     Change.NOT_OURS: ("payment", STRONG),
-    Change.CLAIMED: ("SAID to be change", WARN),
-    Change.PROVED: ("change, proved", GOOD),
+    Change.CLAIMED: ("change?", WARN),
+    Change.PROVED: ("change", GOOD),
 }
 _GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
 
@@ -52,15 +52,17 @@ def review(screen: Screen, plan: Plan, chain: Chain) -> None:
     """The whole review."""
     summary = plan.summary
     screen.table(
-        ("#", "BTC", "To", ""),
+        ("#", "BTC", "", "To"),
         [
-            (str(output.index), bitcoin(output.amount), destination(output, chain), _owner(output))
+            (str(output.index), bitcoin(output.amount), _owner(output), _to(output, chain, screen.fancy))
             for output in summary.outputs
         ],
         title="Outputs",
         right=(0, 1),
     )
     screen.fields(_totals(plan))
+    if any(output.change is Change.CLAIMED for output in summary.outputs):
+        screen.line("change?: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
     for notice in summary.warnings:
         screen.line(f"Warning: {printable(notice.text)}", BAD if notice.kind in _GRAVE else WARN)
     for skipped in plan.skipped:
@@ -71,7 +73,12 @@ def _owner(output: OutputSummary) -> tuple[str, str]:
     text, style = _CHANGE[output.change]
     if output.kind is Kind.OP_RETURN:
         return "no money" if not output.amount else "DESTROYED", FAINT if not output.amount else BAD
-    return (f"{text} ({output.path})" if output.path is not None else text), style
+    return text, style
+
+
+def _to(output: OutputSummary, chain: Chain, fancy: bool) -> str:
+    text = destination(output, chain)
+    return text if output.path is None else f"{text}{chr(10) if fancy else ' '}{output.path}"
 
 
 def _totals(plan: Plan) -> list[tuple[str, str] | tuple[str, str, str]]:

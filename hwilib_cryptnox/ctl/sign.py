@@ -98,6 +98,7 @@ def sign(
         )
         try:
             done = signing.run()
+            progress.tell(progress.total, progress.total)
         except (TransportError, ProtocolError, KeyboardInterrupt) as error:
             raise _interrupted(error, progress.made) from error
         finally:
@@ -148,10 +149,11 @@ class _Progress:
 
     def __init__(self) -> None:
         self.made = 0
+        self.total = 0
 
-    def tell(self, made: int, total: int) -> None:  # noqa: ARG002 - the bar wants it
+    def tell(self, made: int, total: int) -> None:
         """`made` of `total` signatures are there."""
-        self.made = made
+        self.made, self.total = made, total
 
 
 class _Bar(_Progress):
@@ -175,6 +177,8 @@ class _Bar(_Progress):
     def tell(self, made: int, total: int) -> None:
         """As `_Progress.tell`."""
         super().tell(made, total)
+        if not total:
+            return
         if not self._started:
             self._started = True
             self._bar.start()

@@ -1,0 +1,94 @@
+"""`adopt`: use a card that already holds a wallet. Looks first; changes nothing unasked."""
+
+from __future__ import annotations
+
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.errors import PairingError
+from cryptnox_core.wire import KeySource
+from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
+from hwilib_cryptnox.ctl.chains import account_of, chain_option, script_of, text_of
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.frame import App, command
+from hwilib_cryptnox.ctl.look import source_text, version_text
+from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.unlock import tries_left
+from hwilib_cryptnox.wallet import authenticate
+
+
+@command("adopt")
+@chain_option
+def adopt(app: App, chain: str) -> Report:
+    """Use a card that holds a wallet already: look at it, then do step by step what wallets need.
+
+    Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
+    """
+    try:
+        with open_card(app) as found:
+            card = found.card
+            info, serial = card.info, str(card.serial)
+            if not info.seeded:
+                raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
+            if info.is_nft:
+                raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
+            tries = tries_left(card)
+            app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
+            session = authenticate(found, unlocker(app))
+            page = card.info_page()
+            path = account_of("p2wpkh", chain, 0).child(0).child(0)
+            address = text_of(script_of(card.public_key(path), "p2wpkh"), chain)
+            needed = _needed(found.card.genuineness, page.key_source, export=info.xpub_export)
+            done: list[str] = []
+            if not info.xpub_export and app.terminal.available:
+                app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
+                app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
+                if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
+                    card.set_xpub_export(True, puk(app))
+                    needed.remove(_EXPORT)
+                    done.append("xpub export is on now")
+    except PairingError as error:
+        raise CtlError(
+            Exit.REFUSED,
+            "The card is paired with another key than the common one; nothing was changed",
+            "with the exported key: cryptnoxctl pairing recover --file FILE; with the PUK: cryptnoxctl pairing recover",
+        ) from error
+    data = {
+        "serial": serial,
+        "fingerprint": session.fingerprint.hex(),
+        "key_source": source_text(page),
+        "path": str(path),
+        "address": address,
+        "xpub_export": info.xpub_export or bool(done),
+        "pin_tries_left": tries,
+        "done": done,
+        "needed": needed,
+    }
+
+    def show(screen: Screen) -> None:
+        screen.fields(
+            [
+                ("Serial number", serial),
+                ("Fingerprint", session.fingerprint.hex()),
+                ("First address", f"{address} ({path})"),
+                ("Seed", source_text(page)),
+            ]
+        )
+        for line in done:
+            screen.line(line, GOOD)
+        for line in needed:
+            screen.line(f"To do: {line}", WARN)
+        if not needed:
+            screen.line("Wallets can use this card: cryptnoxctl export", GOOD)
+
+    return Report(data, show)
+
+
+_EXPORT = "switch xpub export on: cryptnoxctl xpub on (needs the PUK)"
+
+
+def _needed(genuine: Genuineness, source: KeySource | int, *, export: bool) -> list[str]:
+    steps = [] if export else [_EXPORT]
+    if genuine is Genuineness.NOT_GENUINE:
+        steps.append("do not put money on this card: its certificate is forged")
+    if source == KeySource.ON_CARD:
+        steps.append("keep little money on it: its seed was made on the card, and there is no backup")
+    return steps

@@ -1,0 +1,107 @@
+"""`history` and `audit`: what the card signed, and what of it nobody asked for here."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from cryptnox_core.wire import HISTORY_LENGTH
+from hwilib_cryptnox.audit import Comparison, Noted, compare, noted_digests
+from hwilib_cryptnox.ctl.cards import open_card, unlock
+from hwilib_cryptnox.ctl.errors import Exit
+from hwilib_cryptnox.ctl.frame import App, command
+from hwilib_cryptnox.ctl.keep import require_seed
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+
+
+def _look(app: App, limit: int) -> tuple[int, Comparison]:
+    with open_card(app) as found:
+        require_seed(found.card.info.seeded)
+        unlock(app, found)
+        serial = found.card.serial
+        counter = found.card.info_page().signature_counter
+        history = found.card.history(limit)
+    return serial, compare(counter, history, noted_digests(app.state.audited(), serial))
+
+
+def _what(noted: Noted | None) -> str:
+    if noted is None:
+        return "not made here"
+    return "a message" if noted.txid is None else noted.txid
+
+
+def _when(noted: Noted | None) -> str:
+    return "-" if noted is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
+
+
+def _entries(comparison: Comparison) -> list[dict[str, object]]:
+    return [
+        {
+            "counter": entry.counter,
+            "digest": entry.digest.hex(),
+            "made_here": noted is not None,
+            "time": None if noted is None else noted.time,
+            "txid": None if noted is None else noted.txid,
+        }
+        for entry, noted in comparison.seen
+    ]
+
+
+def _table(screen: Screen, comparison: Comparison) -> None:
+    screen.table(
+        ("Number", "Signed hash", "When", "Transaction"),
+        [(str(entry.counter), entry.digest.hex(), _when(noted), _what(noted)) for entry, noted in comparison.seen],
+        right=(0,),
+    )
+
+
+@command("history")
+@click.option("--limit", type=click.IntRange(1, HISTORY_LENGTH), default=HISTORY_LENGTH, help="Newest entries only.")
+def history(app: App, limit: int) -> Report:
+    """Show the signatures the card remembers, newest first (149 at most), with the transactions they belong to."""
+    serial, comparison = _look(app, limit)
+    data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": _entries(comparison)}
+
+    def show(screen: Screen) -> None:
+        if comparison.seen:
+            _table(screen, comparison)
+        screen.line(f"{comparison.counter} signatures were made in all")
+
+    return Report(data, show)
+
+
+@command("audit")
+def audit(app: App) -> Report:
+    """Compare the card's history with what was signed through this computer, and name what was signed elsewhere.
+
+    The exit code is 1 where the card signed something that nobody asked for here: with another computer, another
+    program, or by somebody else.
+    """
+    serial, comparison = _look(app, HISTORY_LENGTH)
+    strange = comparison.elsewhere
+    data = {
+        "serial": str(serial),
+        "signature_counter": comparison.counter,
+        "compared": len(comparison.seen),
+        "out_of_sight": comparison.out_of_sight,
+        "elsewhere": [{"counter": entry.counter, "digest": entry.digest.hex()} for entry in strange],
+        "audit_kept": app.settings.audit,
+    }
+
+    def show(screen: Screen) -> None:
+        if strange:
+            screen.table(
+                ("Number", "Signed hash"), [(str(entry.counter), entry.digest.hex()) for entry in strange], right=(0,)
+            )
+            screen.line(f"{len(strange)} of the last {len(comparison.seen)} signatures were not made here", BAD)
+            screen.line("If you did not make them with another computer or program, somebody knows your PIN: move the")
+            screen.line("money to another card, and change the PIN.")
+        else:
+            screen.line(f"All of the last {len(comparison.seen)} signatures were made through this computer", GOOD)
+        if comparison.out_of_sight:
+            screen.line(f"{comparison.out_of_sight} older ones are out of the card's memory", WARN)
+        if not app.settings.audit:
+            screen.line("Signatures are not remembered: `audit = false` stands in the configuration", WARN)
+
+    return Report(data, show, Exit.REFUSED if strange else Exit.DONE)
