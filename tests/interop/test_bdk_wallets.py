@@ -30,6 +30,8 @@ from tests.interop.paper import PaperWallet
 from tests.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC, PIN, run_hwi, sign
 from tests.support.emulator import EmulatorProcess
 
+pytestmark = pytest.mark.xdist_group("bdk wallets")  # one pair of cards for all of them
+
 RECIPIENT = bytes.fromhex("0014" + "51" * 20)
 SINGLE_SIG = [script for script in ScriptType if not script.is_multisig]
 

@@ -17,7 +17,7 @@ from tests.interop.paper import PaperWallet
 from tests.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN, ROOT, TIME_LIMIT, borrowed_environment
 from tests.support.emulator import EmulatorProcess
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("docs")]
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^( *)```console\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -27,6 +27,7 @@ from tests.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC, TIME_L
 from tests.support.emulator import EmulatorProcess
 
 pytestmark = [
+    pytest.mark.xdist_group("electrum"),
     pytest.mark.heavy,
     pytest.mark.skipif(not shutil.which("electrum"), reason="Debian's package electrum is not installed"),
 ]

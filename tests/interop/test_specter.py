@@ -22,7 +22,7 @@ from tests.interop.paper import PaperWallet, message_key
 from tests.interop.programs import FINGERPRINT, MNEMONIC, PIN, environment
 from tests.support.emulator import EmulatorProcess
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(1200)]
 
 SPECTER = "cryptoadvance.specter==2.1.11"
 START_LIMIT = 60

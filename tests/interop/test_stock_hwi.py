@@ -24,6 +24,8 @@ from tests.interop.programs import (
 )
 from tests.support.emulator import EmulatorProcess
 
+pytestmark = pytest.mark.xdist_group("stock hwi")
+
 CODE = "import sys; from hwilib._cli import main; sys.argv[0] = 'hwi'; sys.exit(main())"
 PINS_OF_SPECTER = ("hwi==3.1.0", "embit==0.6.1", "cryptography==46.0.6")
 
