@@ -60,7 +60,6 @@ def check_pin(ctx: Context, field: bytes) -> None:
     """Compare a PIN. A wrong one costs a try and drops every authentication (63Cx); 6986 with PIN auth off."""
     require(ctx.memory.pin_auth, Sw.NOT_ALLOWED)
     if pin_locked(ctx):
-        set_auth(ctx, Auth.NONE)
         raise Refusal(Sw.TRIES_LEFT)
     if not hmac.compare_digest(field, ctx.memory.pin):
         ctx.power.pin_tries -= 1

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import socket
 import tempfile
 import threading
@@ -254,10 +255,9 @@ class TcpServer:
         if thread is None or client is None or not thread.is_alive():
             return False
         try:
-            hung_up = client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            hung_up = False
-        except OSError:
+            readable, _, _ = select.select([client], [], [], 0)
+            hung_up = bool(readable) and client.recv(1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):  # closed meanwhile
             hung_up = True
         if hung_up:
             thread.join(_LINGER)
