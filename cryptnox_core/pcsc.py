@@ -87,6 +87,8 @@ def _failure(scard: Any, code: int, reader: str) -> TransportError:
         return ReaderBusyError(f"another program is using the card in {reader}")
     if code in (scard.SCARD_W_REMOVED_CARD, scard.SCARD_W_RESET_CARD, scard.SCARD_W_UNPOWERED_CARD):
         return CardRemovedError(f"the card in {reader} was removed, or reset by another program")
+    if code in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_F_COMM_ERROR, scard.SCARD_E_INVALID_HANDLE):
+        return CardRemovedError(f"the card in {reader} stopped answering")
     message = scard.SCardGetErrorMessage(code)
     return TransportError(f"{reader}: {message} (PC/SC error {code & 0xFFFFFFFF:08X})")
 
@@ -248,6 +250,9 @@ class PcscTransport:
             code, data = _within(_TRANSMIT_LIMIT, call, _nothing, late)
             if code != scard.SCARD_S_SUCCESS:
                 raise _failure(scard, code, self._reader)
+        except (NoCardError, NoReaderError) as error:
+            self.close()
+            raise CardRemovedError(str(error)) from error
         except BaseException:
             self.close()
             raise

@@ -1,0 +1,153 @@
+"""PC/SC: the time limit on calls that block, and the choice of reader and card with two virtual readers."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from cryptnox_core import pcsc as client
+from cryptnox_core.errors import (
+    CardRemovedError,
+    CryptnoxError,
+    NoCardError,
+    NoReaderError,
+    ReaderBusyError,
+    ServiceUnavailableError,
+    TransportError,
+)
+from cryptnox_core.pcsc import PcscTransport, find_reader, list_readers
+from cryptnox_core.session import Card, list_cards, open_card
+from tests.support import pcsc
+from tests.support.emulator import MNEMONIC
+
+LATE = ReaderBusyError("late")
+
+
+class TestTimeLimit:
+    def test_result_and_error_pass(self) -> None:
+        undone: list[int] = []
+        assert client._within(5, lambda: 7, undone.append, LATE) == 7
+        with pytest.raises(NoCardError):
+            client._within(5, self.fail, undone.append, LATE)
+        assert undone == []
+
+    @staticmethod
+    def fail() -> int:
+        raise NoCardError("empty")
+
+    def test_a_late_result_is_undone(self) -> None:
+        """A connect that comes back after it was given up must not keep the card."""
+        release, undone = threading.Event(), threading.Event()
+
+        def blocked() -> int:
+            release.wait(10)
+            return 7
+
+        started = time.monotonic()
+        with pytest.raises(ReaderBusyError):
+            client._within(0.05, blocked, lambda result: undone.set(), LATE)
+        assert time.monotonic() - started < 5
+        assert not undone.is_set()
+        release.set()
+        assert undone.wait(5)
+
+    def test_a_late_error_is_dropped(self) -> None:
+        release = threading.Event()
+
+        def blocked() -> int:
+            release.wait(10)
+            raise NoCardError("empty")
+
+        with pytest.raises(ReaderBusyError):
+            client._within(0.05, blocked, lambda result: None, LATE)
+        release.set()
+
+
+def test_no_service() -> None:
+    for call in (list_readers, lambda: list_cards(0), lambda: open_card(), lambda: PcscTransport.open(0)):
+        with pytest.raises(ServiceUnavailableError):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("SCARD_E_NO_SERVICE", ServiceUnavailableError),
+        ("SCARD_E_UNKNOWN_READER", NoReaderError),
+        ("SCARD_E_NO_SMARTCARD", NoCardError),
+        ("SCARD_W_UNRESPONSIVE_CARD", NoCardError),
+        ("SCARD_E_PROTO_MISMATCH", NoCardError),
+        ("SCARD_E_SHARING_VIOLATION", ReaderBusyError),
+        ("SCARD_W_REMOVED_CARD", CardRemovedError),
+        ("SCARD_W_RESET_CARD", CardRemovedError),
+        ("SCARD_E_NOT_TRANSACTED", CardRemovedError),
+        ("SCARD_F_INTERNAL_ERROR", TransportError),
+    ],
+)
+def test_return_codes(name: str, kind: type[TransportError]) -> None:
+    scard = pytest.importorskip("smartcard.scard")
+    assert type(client._failure(scard, getattr(scard, name), "reader")) is kind
+
+
+@pytest.mark.pcsc
+class TestTwoReaders:
+    def test_choice_of_card(self, virtual_readers: pcsc.VirtualReaders) -> None:
+        one, two = pcsc.SLOTS
+        with (
+            virtual_readers.card("--mnemonic", MNEMONIC) as first,
+            virtual_readers.card("--serial", str((1 << 60) + 5), "--type", "N", slot=1) as second,
+        ):
+            found = {card.reader: card for card in list_cards(5)}
+            assert (found[one].serial, found[two].serial) == (first.serial, second.serial)
+            assert found[two].info is not None and found[two].info.is_nft
+            for reader in (None, one, list_readers().index(one)):
+                with open_card(first.serial, reader=reader) as card:
+                    assert card.serial == first.serial and card.transport.name == one
+            with open_card(second.serial) as card:
+                assert card.transport.name == two
+            with open_card(reader=two) as card:
+                assert card.info.is_nft
+            with pytest.raises(NoCardError):
+                open_card(12345)
+            with pytest.raises(NoCardError):
+                open_card(first.serial, reader=two)
+            assert client.card_present(one)
+            assert find_reader("00 01") == two
+            for wrong in ("Virtual PCD", "no such reader", 99, -1):
+                with pytest.raises(NoReaderError):
+                    find_reader(wrong)
+            with Card(PcscTransport.open(one)), pytest.raises(ReaderBusyError):
+                PcscTransport.open(one, 0.3)
+        assert not client.card_present(one)
+        with pytest.raises(NoCardError):
+            PcscTransport.open(one, 0.3)
+        assert [card for card in list_cards(0.3) if card.reader in pcsc.SLOTS] == []
+
+    def test_removed_in_the_middle(self, virtual_readers: pcsc.VirtualReaders) -> None:
+        with virtual_readers.card("--mnemonic", MNEMONIC) as emulator:
+            card = open_card(emulator.serial)
+            card.open_channel()
+            emulator.stop()
+            with pytest.raises(CardRemovedError):
+                card.pin_tries_left()
+            assert not card.channel_open
+            with pytest.raises(CardRemovedError):
+                card.select()
+            card.close()
+            card.close()
+
+    @pytest.mark.parametrize("fault", ["badmac@20:1", "garbage@20:1", "sw:6982@20:1", "reset@20:1"])
+    def test_faults_through_the_reader(self, virtual_readers: pcsc.VirtualReaders, fault: str) -> None:
+        with virtual_readers.card("--mnemonic", MNEMONIC, "--fault", fault) as emulator:
+            with open_card(emulator.serial) as card:
+                card.open_channel()
+                with pytest.raises(CryptnoxError):
+                    card.verify_pin("000000")
+                assert not card.channel_open
+            with open_card(emulator.serial) as card:
+                card.open_channel()
+                card.verify_pin("000000")
+                assert card.pin_tries_left() == 6
+            assert emulator.stats()["pin_tries"] == 0
