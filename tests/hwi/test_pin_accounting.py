@@ -1,0 +1,406 @@
+"""PIN tries are money: what every command spends, counted by the card (the emulator's `pin_tries`)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryptnox_core.errors import WrongPinError
+from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.session import Card
+from hwilib_cryptnox import device, unlock
+from hwilib_cryptnox.state import NoteKind, State
+from tests.hwi.conftest import SEED, Program
+from tests.psbt.factory import ME, draft, spend
+from tests.support.emulator import PIN, EmulatorProcess
+
+WRONG = "111111"
+FOREIGN = "correct horse battery staple"
+PSBT = draft(spend("p2wpkh")).base64()
+COMMANDS = {
+    "enumerate": ["enumerate"],
+    "getmasterxpub": ["getmasterxpub"],
+    "getxpub": ["getxpub", "m/84h/0h/0h"],
+    "getxpub-shallow": ["getxpub", "m/44h"],
+    "getdescriptors": ["getdescriptors"],
+    "getkeypool": ["getkeypool", "0", "5"],
+    "signmessage": ["signmessage", "text", "m/84h/0h/0h/0/0"],
+    "signtx": ["signtx", PSBT],
+    "displayaddress": ["displayaddress", "--path", "m/84h/0h/0h/0/0"],
+    "backup": ["backup"],
+    "promptpin": ["promptpin"],
+    "sendpin": ["sendpin", "1"],
+    "togglepassphrase": ["togglepassphrase"],
+    "setup": ["setup"],
+    "restore": ["restore"],
+}
+NEVER = ("displayaddress", "backup", "promptpin", "sendpin", "togglepassphrase", "setup", "restore")
+"""Commands that never send a PIN."""
+
+
+@pytest.fixture(scope="module", params=["tries-in-all", "tries-min"])
+def counted(request: pytest.FixtureRequest) -> Iterator[EmulatorProcess]:
+    """One card for many tests, under both readings of what 63Cx counts; each test leaves its counter full."""
+    reading = [] if request.param == "tries-in-all" else ["--reading", request.param]
+    with EmulatorProcess("--seed", SEED, "--xpub-export", *reading) as card:
+        yield card
+
+
+class Spender:
+    """Runs commands on a card and says how many tries each spent."""
+
+    def __init__(self, hwi: Program, card: EmulatorProcess) -> None:
+        self.hwi, self.card = hwi, card
+        self.answer: Any = None
+
+    def __call__(
+        self, name: str, *, pin: str | None = None, by: str = "path", env: dict[str, str] | None = None
+    ) -> int:
+        device_options = {
+            "path": ["-t", "cryptnox", "-d", self.card.path],
+            "fingerprint": ["--emulators", "-f", ME.fingerprint.hex()],
+            "type": ["--emulators", "-t", "cryptnox"],
+        }[by]
+        if name == "enumerate":
+            device_options = ["--emulators"]
+        password = [] if pin is None else ["--password", pin]
+        before = self.card.stats()["pin_tries"]
+        address = {"CRYPTNOX_EMULATOR": f"{self.card.host}:{self.card.port}"}
+        self.answer = self.hwi(*device_options, *password, *COMMANDS[name], env={**address, **(env or {})})
+        return self.card.stats()["pin_tries"] - before
+
+    @property
+    def code(self) -> int | None:
+        """The error code of the last answer; None for a good one."""
+        answer = self.answer[0] if isinstance(self.answer, list) else self.answer
+        code = answer.get("code")
+        return None if code is None else int(code)
+
+    def heal(self) -> None:
+        """The right PIN, given explicitly."""
+        assert self("getmasterxpub", pin=PIN) == 0 and self.code is None
+
+
+@pytest.fixture
+def spent(hwi: Program, counted: EmulatorProcess) -> Iterator[Spender]:
+    spender = Spender(hwi, counted)
+    yield spender
+    spender.heal()
+
+
+@pytest.fixture
+def unwritable(state: State) -> None:
+    """Something else is where the state folder should be (root may write anywhere, so no mode would do)."""
+    state.folder.parent.mkdir(parents=True)
+    state.folder.write_text("")
+
+
+def expected_code(name: str, pin: str | None) -> int | None:
+    if name in NEVER:
+        return -9
+    if pin == WRONG:
+        return -7
+    if pin == PIN:
+        return -7 if name == "getxpub-shallow" else None
+    return -12 if name == "enumerate" else -6
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("pin", [None, WRONG, FOREIGN, PIN], ids=["no", "wrong", "foreign", "right"])
+@pytest.mark.parametrize("known", [False, True], ids=["fresh", "known"])
+def test_every_command(spent: Spender, name: str, pin: str | None, known: bool) -> None:
+    if known:
+        spent.heal()
+    assert spent(name, pin=pin) == int(pin == WRONG and name not in NEVER)
+    assert spent.code == expected_code(name, pin), spent.answer
+
+
+@pytest.mark.parametrize("name", ["enumerate", "getdescriptors", "getxpub-shallow", "signmessage", "signtx"])
+@pytest.mark.parametrize("pin", [None, WRONG, FOREIGN, PIN], ids=["no", "wrong", "foreign", "right"])
+def test_every_command_with_an_unwritable_state(spent: Spender, unwritable: None, name: str, pin: str | None) -> None:
+    assert spent(name, pin=pin) == int(pin == WRONG)
+    assert spent.code == expected_code(name, pin), spent.answer
+
+
+@pytest.mark.parametrize("by", ["fingerprint", "type"])
+@pytest.mark.parametrize("known", [False, True], ids=["fresh", "known"])
+def test_finding_the_card_spends_no_second_try(spent: Spender, by: str, known: bool) -> None:
+    if known:
+        spent.heal()
+    assert spent("getdescriptors", pin=WRONG, by=by) == 1
+    assert spent.code == -7 and "Wrong PIN" in spent.answer["error"]
+    assert spent("getdescriptors", by=by) == 0 and spent.code == -6
+    assert spent("getdescriptors", pin=PIN, by=by) == 0 and spent.code is None
+
+
+# Automatic sources
+
+
+@pytest.mark.parametrize("source", ["CRYPTNOX_PIN", "CRYPTNOX_PIN_FILE", "CRYPTNOX_PIN_COMMAND"])
+@pytest.mark.parametrize("known", [False, True], ids=["fresh", "known"])
+def test_a_wrong_automatic_pin_costs_one_try_in_all(spent: Spender, tmp_path: Path, source: str, known: bool) -> None:
+    if known:
+        spent.heal()
+    file = tmp_path / "pin"
+    file.write_text(WRONG + "\n")
+    file.chmod(0o600)
+    values = {"CRYPTNOX_PIN": WRONG, "CRYPTNOX_PIN_FILE": str(file), "CRYPTNOX_PIN_COMMAND": f"cat '{file}'"}
+    env = {source: values[source]}
+    assert spent("enumerate", env=env) == 1 and spent.code == -7
+    for name in COMMANDS:
+        assert spent(name, env=env) == 0
+        assert spent.code == (-9 if name in NEVER else -7), spent.answer
+    assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code == -7, "the note stands"
+    spent.heal()
+    assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
+
+
+def test_automatic_sources_work(spent: Spender) -> None:
+    for _ in range(2):
+        for name in COMMANDS:
+            assert spent(name, env={"CRYPTNOX_PIN": PIN}) == 0
+            assert spent.code == expected_code(name, PIN), spent.answer
+
+
+def test_an_unwritable_state_keeps_automatic_sources_away(spent: Spender, unwritable: None) -> None:
+    for pin in (WRONG, PIN):
+        assert spent("enumerate", env={"CRYPTNOX_PIN": pin}) == 0 and spent.code == -12
+        assert spent("getdescriptors", env={"CRYPTNOX_PIN": pin}) == 0 and spent.code == -6
+        assert "cannot be used" in spent.answer["error"] or "no PIN is sent automatically" in spent.answer["error"]
+
+
+def test_a_state_that_turns_unwritable(spent: Spender, state: State) -> None:
+    """The note must be on disk before the PIN goes out."""
+    spent.heal()
+    cards = state.folder / "cards.json"
+    lock = state.folder / "lock"
+    lock.unlink()
+    lock.mkdir()
+    assert spent("getdescriptors", env={"CRYPTNOX_PIN": WRONG}) == 0 and spent.code == -6
+    lock.rmdir()
+    cards.write_text("damaged")
+    assert spent("getdescriptors", env={"CRYPTNOX_PIN": WRONG}) == 0 and spent.code == -6
+    cards.unlink()
+
+
+def waste_one(card: EmulatorProcess) -> None:
+    """Another program sends a wrong PIN."""
+    with Card(RemoteTransport.connect(card.host, card.port)) as other:
+        other.open_channel()
+        with pytest.raises(WrongPinError):
+            other.verify_pin("999999")
+
+
+def test_a_refusal_elsewhere_keeps_automatic_sources_away(hwi: Program) -> None:
+    """Under the reading that counts in all: the other one shows three again after a power cycle."""
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        spent = Spender(hwi, card)
+        spent.heal()
+        waste_one(card)
+        assert spent("getdescriptors", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code == -7
+        assert "refused elsewhere" in spent.answer["error"]
+        spent.heal()
+        assert spent("getdescriptors", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
+
+
+def test_a_first_contact_with_a_half_spent_counter(hwi: Program) -> None:
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        spent = Spender(hwi, card)
+        waste_one(card)
+        assert spent("getdescriptors", env={"CRYPTNOX_PIN": WRONG}) == 0 and spent.code == -7
+        assert spent("enumerate", pin=WRONG) == 0 and spent.code == -7
+
+
+# The last try
+
+
+def test_the_last_try_is_not_sent(hwi: Program) -> None:
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        spent = Spender(hwi, card)
+        for left in (5, 4, 3, 2, 1):
+            assert spent("getmasterxpub", pin=WRONG) == 1
+            assert f"at most {left} " in spent.answer["error"]
+        for pin in (WRONG, PIN):
+            assert spent("getmasterxpub", pin=pin) == 0 and spent.code == -12
+            assert spent("enumerate", pin=pin) == 0
+        assert spent("getmasterxpub", pin=WRONG, env={"CRYPTNOX_LAST_TRY": "1"}) == 1
+        assert spent.answer["code"] == -12 and "PIN blocked" in spent.answer["error"]
+        assert spent("getmasterxpub", pin=PIN, env={"CRYPTNOX_LAST_TRY": "1"}) == 0
+        assert spent.answer == {"error": "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)", "code": -12}
+        assert spent("enumerate", pin=PIN) == 0
+        assert spent.answer[0]["code"] == -12 and spent.answer[0]["needs_passphrase_sent"] is False
+
+
+def test_the_last_try_may_be_right(hwi: Program) -> None:
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        spent = Spender(hwi, card)
+        for _ in range(5):
+            spent("getmasterxpub", pin=WRONG)
+        assert spent("getmasterxpub", pin=PIN, env={"CRYPTNOX_LAST_TRY": "1"}) == 0 and spent.code is None
+        assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
+
+
+# Pollers
+
+
+def test_a_poller_with_a_wrong_password(spent: Spender) -> None:
+    """A process for each poll: one try in all."""
+    assert [spent("enumerate", pin=WRONG) for _ in range(5)] == [1, 0, 0, 0, 0]
+    assert spent.code == -7 and spent.answer[0]["needs_passphrase_sent"] is True
+    assert spent("enumerate", pin=PIN) == 0 and spent.code == -7, "another process made the note"
+
+
+def test_a_long_lived_poller(counted: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Specter: the same process, password after password. A refused one is never sent again, another one is while
+    two tries are left."""
+    monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{counted.host}:{counted.port}")
+    unlock._refused.clear()
+    unlock._noted.clear()
+
+    def poll(pin: str) -> tuple[int, Any]:
+        before = counted.stats()["pin_tries"]
+        (entry,) = device.enumerate(pin, allow_emulators=True)
+        return counted.stats()["pin_tries"] - before, entry
+
+    for _ in range(3):
+        tries, entry = poll(WRONG)
+    assert tries == 0 and entry["code"] == -7
+    tries, entry = poll("222222")
+    assert tries == 1
+    tries, entry = poll(PIN)
+    assert tries == 0 and entry["fingerprint"] == ME.fingerprint.hex() and "error" not in entry
+    assert State().record(counted.serial).note is None
+
+
+def test_hwilib_finds_the_device_with_one_try(counted: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`find_device` swallows the error of its enumerate and opens the card again with the same password."""
+    from hwilib import commands
+
+    import hwilib_cryptnox
+
+    monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{counted.host}:{counted.port}")
+    monkeypatch.setattr(commands, "all_devs", [])
+    hwilib_cryptnox.register()
+    monkeypatch.setattr(commands, "all_devs", ["cryptnox"])
+    unlock._refused.clear()
+    unlock._noted.clear()
+    before = counted.stats()["pin_tries"]
+    assert commands.find_device(WRONG, None, ME.fingerprint.hex(), allow_emulators=True) is None
+    assert counted.stats()["pin_tries"] - before == 1
+    client = commands.find_device(PIN, None, ME.fingerprint.hex(), allow_emulators=True)
+    assert client is not None and client.get_master_fingerprint() == ME.fingerprint
+    client.close()
+    assert counted.stats()["pin_tries"] - before == 1
+
+
+# Who gets an automatic PIN
+
+FAKE = """
+import sys
+from cryptnox_core.emulator import ca
+scalar = ca.scalar
+ca.scalar = lambda label: scalar("somebody else's " + label)
+from hwilib_cryptnox.ctl.main import main
+sys.argv = ["cryptnoxctl", "emulator", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.fixture
+def fake(counted: EmulatorProcess, tmp_path: Path) -> Iterator[EmulatorProcess]:
+    """A card with the serial of `counted`, its own keys, and a certificate that names the right issuer."""
+    card = EmulatorProcess()
+    card._folder = None
+    stats = tmp_path / "stats.json"
+    options = ["--seed", SEED, "--xpub-export", "--serial", str(counted.serial), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", FAKE, *options, "--stats", str(stats)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        card.host, _, port = line.split()[1].removeprefix("listen=").rpartition(":")
+        card.port, card.serial = int(port), counted.serial
+        card.stats = lambda: __import__("json").loads(stats.read_text()) if stats.exists() else {"by_ins": {}}  # type: ignore[method-assign]
+        yield card
+        process.terminate()
+
+
+def test_a_fake_card_never_gets_an_automatic_pin(hwi: Program, fake: EmulatorProcess) -> None:
+    """Never met: only an explicit PIN goes to a card nobody vouches for."""
+    address = {"CRYPTNOX_EMULATOR": f"{fake.host}:{fake.port}", "CRYPTNOX_PIN": PIN}
+    answer = hwi("-t", "cryptnox", "-d", fake.path, "getmasterxpub", env=address)
+    assert answer["code"] == -6 and "not known to be genuine" in answer["error"]
+    (entry,) = hwi("--emulators", "enumerate", env=address)
+    assert entry["code"] == -12
+    assert fake.stats()["by_ins"].get("20", 0) == 2, "its counter was asked, nothing was sent"
+    assert "xpub" in hwi.on(fake, "getmasterxpub")
+    assert "xpub" in hwi("-t", "cryptnox", "-d", fake.path, "getmasterxpub", env=address), "the owner vouched for it"
+
+
+def test_a_known_serial_with_another_key_gets_nothing(spent: Spender, fake: EmulatorProcess) -> None:
+    spent.heal()
+    hwi = spent.hwi
+    before = fake.stats()["by_ins"].get("20", 0)
+    address = {"CRYPTNOX_EMULATOR": f"{fake.host}:{fake.port}"}
+    for env, password in (({"CRYPTNOX_PIN": PIN}, None), ({}, PIN)):
+        answer = hwi.on(fake, "getmasterxpub", pin=password, env={**address, **env})
+        assert answer["code"] == -3 and "another card with the serial" in answer["error"]
+        words = [] if password is None else ["--password", password]
+        assert hwi("--emulators", *words, "enumerate", env={**address, **env}) == []
+    assert fake.stats()["by_ins"].get("20", 0) == before
+
+
+def test_require_genuine(spent: Spender, fake: EmulatorProcess) -> None:
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("require_genuine = true\n")
+    answer = spent.hwi.on(fake, "getmasterxpub")
+    assert answer["code"] == -3 and "not genuine" in answer["error"]
+    assert fake.stats()["by_ins"].get("20", 0) == 0
+    assert spent("getmasterxpub", pin=PIN) == 0 and spent.code is None
+
+
+# Killed between sending and noting
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["fresh", "known"])
+@pytest.mark.parametrize("reading", [[], ["--reading", "tries-min"]], ids=["tries-in-all", "tries-min"])
+@pytest.mark.parametrize("pin", [WRONG, PIN], ids=["wrong", "right"])
+def test_killed_while_the_card_answers(hwi: Program, known: bool, reading: list[str], pin: str) -> None:
+    """The card did its work, the process died before it knew. Nothing is sent automatically until an explicit PIN was
+    right, unless the counter proves that nothing was refused."""
+    at = 4 if known else 2
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", f"silence@20:{at}", *reading) as card:
+        spent = Spender(hwi, card)
+        if known:
+            spent.heal()
+        command = [
+            str(Path(sys.executable).with_name("hwi-cryptnox")),
+            "-t",
+            "cryptnox",
+            "-d",
+            card.path,
+            "getmasterxpub",
+        ]
+        with subprocess.Popen(command, env={**os.environ, "CRYPTNOX_PIN": pin}, stdout=subprocess.DEVNULL) as process:
+            end = time.monotonic() + 20
+            while card.stats()["by_ins"].get("20", 0) < at and time.monotonic() < end:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+        assert card.stats()["pin_tries"] == int(pin == WRONG)
+        assert State().record(card.serial).note is NoteKind.PENDING
+        proved = known and not reading and pin == PIN
+        for _ in range(3):
+            assert spent("getmasterxpub", env={"CRYPTNOX_PIN": pin}) == 0
+            assert spent.code == (None if proved else -7), spent.answer
+        assert spent("enumerate", env={"CRYPTNOX_PIN": pin}) == 0
+        spent.heal()
+        assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
