@@ -23,7 +23,10 @@ from pathlib import Path as File
 from typing import Any
 
 from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.certificate import CardCertificate
 from cryptnox_core.derivation import lower_bound
+from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.session import Card
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, p2wsh
 from tests.psbt.factory import multisig as multisig_script
 from tests.support.emulator import PIN, EmulatorProcess
@@ -94,7 +97,7 @@ def bound(*, xpubs: Sequence[Path] = (), signatures: Sequence[Path] = (), keys: 
     extended key one DERIVE and one reading; each other key one reading, each signature one SIGN, with one level; every
     distinct key derived once."""
     apdus = 4 + 1 + 2 + 2 * len(xpubs) + len(keys) + len(signatures)
-    size = (5 + 7 + 26) + (5 + 8 + 148) + (5 + 65 + 34) + _secure(32, 32) + _secure(9, 0)
+    size = (5 + 7 + 26) + (5 + 8 + 144) + (5 + 65 + 34) + _secure(32, 32) + _secure(9, 0)
     size += _secure(0, 0) + _secure(0, 65)
     size += sum(_secure(4 * path.depth, 0) + _secure(0, 106) for path in xpubs)
     size += len(keys) * _secure(4, 65) + len(signatures) * _secure(32 + 4 + 9, 71)
@@ -244,6 +247,26 @@ def run_ours(job: Job, folder: File, emulator: EmulatorProcess, *, pcsc: bool = 
     return counted(emulator) - before
 
 
+def connect_ours(emulator: EmulatorProcess, known: Sequence[CardCertificate]) -> tuple[Counts, CardCertificate | None]:
+    """Secure channel and PIN with the card library alone; and the card's certificate."""
+    before = counted(emulator)
+    with Card(RemoteTransport.connect(emulator.host, emulator.port, 60)) as card:
+        card.open_channel(known=known)
+        card.verify_pin(PIN)
+        return counted(emulator) - before, card.certificate
+
+
+def measure_connect() -> Result:
+    """Secure channel and PIN, nothing else."""
+    fingerprint = bound()
+    with emulated_card() as emulator:
+        first, certificate = connect_ours(emulator, ())
+        known, _ = connect_ours(emulator, [certificate] if certificate else [])
+        sdk = run_sdk(Job("connect", (), lambda _: None, fingerprint), emulator)
+    least = Counts(fingerprint.apdus - 2, fingerprint.bytes - _secure(0, 0) - _secure(0, 65), 0, 0)
+    return Result("connect (library)", first, known, sdk, least)
+
+
 def run_sdk(job: Job, emulator: EmulatorProcess) -> Counts:
     """The same job with the vendor's SDK."""
     from cryptnox_sdk_py import Connection, factory
@@ -364,7 +387,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--latency", type=parse_latency, default=DEFAULT_LATENCY, metavar="SPEC")
     parser.add_argument("--json", type=File, default=RESULTS, help="where the figures go")
     options = parser.parse_args(arguments)
-    results = [measure(job) for job in jobs([int(size) for size in options.inputs.split(",")])]
+    results = [measure_connect(), *(measure(job) for job in jobs([int(size) for size in options.inputs.split(",")]))]
     report(results, options.latency)
     rows = {result.name: asdict(result) for result in results}
     missed = misses(results, options.latency)
