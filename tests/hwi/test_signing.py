@@ -1,0 +1,448 @@
+"""signtx: what is signed, what is left alone, what it costs, and what happens when the card goes away."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embit.psbt import PSBT as EmbitPsbt
+
+from cryptnox_core.bip32 import Path as KeyPath
+from hwilib_cryptnox.access import Access
+from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt.finalize import extract
+from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.state import State
+from hwilib_cryptnox.unlock import Unlocker
+from hwilib_cryptnox.wallet import Wallet
+from tests.hwi.conftest import SEED, Program
+from tests.psbt.factory import (
+    ME,
+    OTHER,
+    Draft,
+    In,
+    Out,
+    bip86,
+    deriv,
+    draft,
+    le,
+    out_deriv,
+    p2wpkh,
+    sighash,
+    spend,
+    tap_deriv,
+    taproot,
+)
+from tests.psbt.factory import Wallet as KeyTree
+from tests.support.emulator import PIN, EmulatorProcess, Stats
+from tests.support.kernel import failing_inputs
+
+KINDS = ("p2pkh", "p2pk", "p2sh-p2wpkh", "p2wpkh", "multisig", "p2sh", "p2wsh", "p2sh-p2wsh", "rawtr")
+FPR = ME.fingerprint.hex()
+
+
+def check(answer: Any, given: Draft) -> Psbt:
+    """The answer is signed, and Bitcoin Core's verifier takes every input of it."""
+    assert answer["signed"] is True, answer
+    signed = Psbt.parse(answer["psbt"])
+    spent = [(item.amount, item.script) for item in given.ins]
+    assert failing_inputs(extract(signed), spent) == []
+    return signed
+
+
+def account(kind: str, count: int, *, chains: bool = True) -> Draft:
+    """`count` inputs of one account, in turn on both chains, and change that goes back to it."""
+    ins = []
+    for number in range(count):
+        path = f"m/84h/0h/0h/{number % 2 if chains else 0}/{number}"
+        script = p2wpkh(ME.key(path))
+        ins.append(In(script, 50_000, [deriv(path)], salt=number))
+    change = "m/84h/0h/0h/1/1000"
+    outs = [
+        Out(p2wpkh(OTHER.key("m/0")), 30_000),
+        Out(p2wpkh(ME.key(change)), 50_000 * count - 40_000, [out_deriv(change)]),
+    ]
+    return Draft(ins, outs)
+
+
+def spent_on(card: EmulatorProcess, before: Stats) -> tuple[int, int, int]:
+    """APDUs that are no SIGN, child derivations, signatures since `before`."""
+    now = card.stats()
+    signs = now["by_ins"].get("C0", 0) - before["by_ins"].get("C0", 0)
+    return (
+        now["apdus"] - before["apdus"] - signs,
+        now["derivations"] - before["derivations"],
+        now["signatures"] - before["signatures"],
+    )
+
+
+# What is signed
+
+
+def test_every_script(signer: EmulatorProcess, hwi: Program) -> None:
+    given = draft(*(spend(kind, number) for number, kind in enumerate(KINDS)))
+    check(hwi.on(signer, "signtx", given.base64()), given)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_versions_and_sequence_zero(signer: EmulatorProcess, hwi: Program, version: int) -> None:
+    """nSequence 0 stays 0 (some libraries make it ffffffff), the lock time counts, version 2 keeps its fields."""
+    given = draft(spend("p2wpkh", sequence=0), spend("p2pkh", 1, sequence=0), version=version, lock_time=500)
+    signed = check(hwi.on(signer, "signtx", given.base64()), given)
+    assert (signed.version == version and signed.tx.sequences == (le(0), le(0))) or version == 0
+    assert [bytes(sequence) for sequence in signed.tx.sequences] == [le(0), le(0)]
+
+
+def test_a_hundred_inputs(signer: EmulatorProcess, hwi: Program) -> None:
+    given = account("p2wpkh", 100)
+    check(hwi.on(signer, "signtx", given.base64()), given)
+
+
+@pytest.mark.parametrize("form", ["base64", "hex"])
+def test_forms(signer: EmulatorProcess, hwi: Program, form: str) -> None:
+    """Taken as base64 or hex, given back as base64."""
+    given = draft(spend("p2wpkh"))
+    text = given.base64() if form == "base64" else given.encode().hex()
+    check(hwi.on(signer, "signtx", text), given)
+
+
+def test_everything_else_stays(signer: EmulatorProcess, hwi: Program) -> None:
+    """Unknown and proprietary pairs, their order, foreign signatures and derivations; only our signature is new."""
+    given = draft(spend("p2wsh"), spend("p2wpkh", 1))
+    given.inputs[0].insert(0, (b"\xfc\x03abc\x01", b"proprietary"))
+    given.inputs[1].append((b"\xf0unknown", b"value"))
+    given.outputs[0].append((b"\xf1", b""))
+    signed = check(hwi.on(signer, "signtx", given.base64()), given)
+    before = Psbt.parse(given.base64())
+    for index, fields in enumerate(signed.inputs):
+        added = [key for key in fields.pairs if key not in before.inputs[index].pairs]
+        assert len(added) == 1 and added[0][0] == 2
+        assert [pair for pair in fields.pairs.items() if pair[0] not in added] == list(
+            before.inputs[index].pairs.items()
+        )
+    assert signed.outputs == before.outputs and signed.globals == before.globals
+
+
+def test_nothing_of_ours(signer: EmulatorProcess, hwi: Program) -> None:
+    """The very same text, with neither card nor PIN where the fingerprint is told."""
+    path = "m/84h/0h/0h/0/0"
+    given = draft(In(p2wpkh(OTHER.key(path)), fields=[deriv(path, OTHER)])).base64()
+    assert hwi.on(signer, "signtx", given) == {"psbt": given, "signed": False}
+    before = signer.stats()["apdus"]
+    assert hwi("-f", FPR, "signtx", given) == {"psbt": given, "signed": False}
+    assert signer.stats()["apdus"] == before
+
+
+def test_signed_already(signer: EmulatorProcess, hwi: Program) -> None:
+    """Bitcoin Core asks once for each of its key managers: only the first time costs something."""
+    given = draft(spend("p2wsh"), spend("p2pkh", 1), spend("rawtr", 2))
+    signed = hwi.on(signer, "signtx", given.base64())["psbt"]
+    before = signer.stats()["apdus"]
+    assert hwi("-f", FPR, "signtx", signed) == {"psbt": signed, "signed": False}
+    assert signer.stats()["apdus"] == before
+    assert hwi.on(signer, "signtx", signed) == {"psbt": signed, "signed": False}
+
+
+def test_foreign_inputs_are_left_alone(signer: EmulatorProcess, hwi: Program) -> None:
+    path = "m/84h/0h/0h/0/0"
+    foreign = In(p2wpkh(OTHER.key(path)), fields=[deriv(path, OTHER)], salt=9)
+    given = draft(foreign, spend("p2wpkh"))
+    answer = hwi.on(signer, "signtx", given.base64())
+    parsed = EmbitPsbt.from_string(answer["psbt"])
+    assert [len(item.partial_sigs) for item in parsed.inputs] == [0, 1]
+
+
+def test_export_off_signs_all_the_same(hwi: Program) -> None:
+    given = replace_outputs(account("p2wpkh", 6))
+    with EmulatorProcess("--seed", SEED) as card:
+        before = card.stats()
+        check(hwi.on(card, "signtx", given.base64()), given)
+        assert spent_on(card, before)[2] == 6
+
+
+def replace_outputs(given: Draft) -> Draft:
+    """The same draft; a name for readers: its change is ours, so its key is read as well."""
+    return given
+
+
+def test_electrums_origins(signer: EmulatorProcess, hwi: Program) -> None:
+    """A wallet restored from a bare extended key tells its fingerprint and chain and index, nothing more."""
+    base = ME.account("m/84h/0h/0h")
+    key = base.derive(KeyPath((0, 3))).public_key
+    given = draft(In(p2wpkh(key), fields=[(b"\x06" + key, base.fingerprint + le(0) + le(3))]))
+    check(hwi.on(signer, "signtx", given.base64()), given)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", -5),
+        ("AAAA", -5),
+        ("cHNidP8=", -5),
+        ("not base64!", -5),
+        (draft(spend("p2wpkh")).base64()[:-8], -5),
+        ("é", -5),
+    ],
+)
+def test_garbage(signer: EmulatorProcess, hwi: Program, text: str, code: int) -> None:
+    """An error of the transaction; the card is not touched."""
+    before = signer.stats()["apdus"]
+    answer = hwi.on(signer, "signtx", text)
+    assert answer["code"] == code and answer["error"]
+    assert signer.stats()["apdus"] == before
+
+
+def lies() -> Iterator[tuple[str, Draft]]:
+    path, other = "m/84h/0h/0h/0/0", "m/84h/0h/0h/0/1"
+    yield "another key at our path", draft(In(p2wpkh(ME.key(other)), fields=[deriv(path, key=ME.key(other))]))
+    yield "a key that is not in the script", draft(In(p2wpkh(OTHER.key(path)), fields=[deriv(path)]))
+    bent = draft(spend("p2wpkh"))
+    bent.inputs[0][1] = (b"\x01", le(99_999, 8) + bent.inputs[0][1][1][8:])
+    yield "amounts that contradict", bent
+    yield "sighash NONE", draft(spend("p2wpkh", fields=[*spend("p2wpkh").fields, sighash(2)]))
+    yield "unproved amounts", draft(*(spend("p2wpkh", number, previous=False) for number in range(2)))
+    given = account("p2wpkh", 1)
+    given.outputs[1] = [(b"\x02" + ME.key("m/84h/0h/0h/1/7"), ME.origin("m/84h/0h/0h/1/1000"))]
+    yield "change that is not ours", given
+
+
+@pytest.mark.parametrize(("what", "given"), [pytest.param(what, given, id=what) for what, given in lies()])
+def test_lies(signer: EmulatorProcess, hwi: Program, what: str, given: Draft) -> None:
+    before = signer.stats()
+    answer = hwi.on(signer, "signtx", given.base64())
+    assert answer["code"] == -7 and "put" in answer["error"], answer
+    assert spent_on(signer, before)[2] == 0
+
+
+def test_what_the_user_allows(signer: EmulatorProcess, hwi: Program) -> None:
+    none = draft(spend("p2wpkh", fields=[*spend("p2wpkh").fields, sighash(2)]))
+    check(hwi.on(signer, "--allow-sighash", "signtx", none.base64()), none)
+    check(hwi.on(signer, "signtx", none.base64(), env={"CRYPTNOX_ALLOW_SIGHASH": "1"}), none)
+    unproved = draft(*(spend("p2wpkh", number, previous=False) for number in range(2)))
+    check(hwi.on(signer, "--allow-unproved-amounts", "signtx", unproved.base64()), unproved)
+    check(hwi.on(signer, "signtx", unproved.base64(), env={"CRYPTNOX_ALLOW_UNPROVED_AMOUNTS": "1"}), unproved)
+    assert hwi.on(signer, "--expert", "signtx", unproved.base64())["code"] == -7, "--expert switches no safety"
+
+
+def test_bip86_is_explained(signer: EmulatorProcess, hwi: Program) -> None:
+    path = "m/86h/0h/0h/0/0"
+    internal = ME.key(path)[1:]
+    given = draft(In(bip86(internal), fields=[tap_deriv(path), (b"\x17", internal)]))
+    answer = hwi.on(signer, "signtx", given.base64())
+    assert answer["code"] == -7 and "BIP86" in answer["error"]
+
+
+def test_tapscript(signer: EmulatorProcess, hwi: Program) -> None:
+    given = draft(spend("tapscript"))
+    check(hwi.on(signer, "signtx", given.base64()), given)
+    assert taproot([b"\x51"])
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"), [("max_fee = 9999", True), ("max_fee = 10000", False), ("max_fee_rate = 1", True)]
+)
+def test_fee_limits(signer: EmulatorProcess, hwi: Program, line: str, refused: bool) -> None:
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(line + "\n")
+    answer = hwi.on(signer, "signtx", draft(spend("p2wpkh")).base64())
+    assert (answer.get("code") == -7 and "configured limit" in answer["error"]) if refused else answer["signed"]
+
+
+# Faults while signing
+
+FAULTS = ("remove", "reset", "garbage", "badmac", "sw:6F00", "sw:6982")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("place", ["C0:2", "C0:4", "D1:2", "C2:2"])
+def test_a_fault_is_survived(hwi: Program, fault: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is opened anew and what is left is signed; nothing is signed twice but what was lost on the way."""
+    given = account("p2wpkh", 5)
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", f"{fault}@{place}") as card:
+        before = card.stats()
+        check(hwi.on(card, "signtx", given.base64()), given)
+        lost = place.startswith("C0") and fault in ("garbage", "badmac")
+        assert spent_on(card, before)[2] == 5 + lost
+        assert card.stats()["pin_tries"] == 0
+    assert not list((State().folder / "partial").glob("*"))
+
+
+def test_given_up_and_resumed(hwi: Program) -> None:
+    """Faults one after the other: the signatures made are kept, and the next run makes the others only."""
+    given = account("p2wpkh", 6)
+    faults = [option for number in range(4, 12) for option in ("--fault", f"sw:6F00@C0:{number}")]
+    with EmulatorProcess("--seed", SEED, "--xpub-export", *faults) as card:
+        answer = hwi.on(card, "signtx", given.base64())
+        assert answer["code"] == -3
+        (file,) = (State().folder / "partial").iterdir()
+        kept = json.loads(file.read_text())
+        assert len(kept) == 3 and card.stats()["signatures"] == 3
+        assert all(set(entry) == {"digest", "key", "signature"} for entry in kept)
+        for _ in range(2):
+            answer = hwi.on(card, "signtx", given.base64())
+        assert card.stats()["signatures"] == 6
+        check(answer, given)
+        assert not file.exists()
+
+
+def test_kept_signatures_are_not_believed(hwi: Program, state: State) -> None:
+    """One bent, one for another digest: both are made anew."""
+    given = account("p2wpkh", 3)
+    psbt = Psbt.parse(given.base64())
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", "sw:6F00@C0:3", "--fault", "sw:6F00@C0:4",
+                         "--fault", "sw:6F00@C0:5", "--fault", "sw:6F00@C0:6") as card:  # fmt: skip
+        assert hwi.on(card, "signtx", given.base64())["code"] == -3
+        kept = state.partial(psbt.unsigned_tx())
+        assert isinstance(kept, list) and len(kept) == 2
+        kept[0]["signature"] = kept[1]["signature"]
+        kept.append({"digest": "zz"})
+        kept.append("nonsense")
+        state.keep_partial(psbt.unsigned_tx(), kept)
+        check(hwi.on(card, "signtx", given.base64()), given)
+        assert card.stats()["signatures"] == 4
+
+
+def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card leaves in the middle of a signing and another one comes back at the same address."""
+    given = account("p2wpkh", 4)
+    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "5")
+    first = EmulatorProcess("--seed", SEED, "--xpub-export").start()
+    settings, state = Settings.load(), State()
+    wallet = Wallet(first.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    other = EmulatorProcess(
+        "--seed", SEED, "--xpub-export", "--serial", str(2**60), listen=f"{first.host}:{first.port}"
+    )
+
+    def exchange(done: int, _: int) -> None:
+        if done == 2:
+            first.stop()
+            other.start()
+
+    try:
+        with pytest.raises(Exception, match="closed|removed|answer"):
+            wallet.sign_psbt(Psbt.parse(given.base64()), progress=exchange)
+        assert other.stats()["by_ins"].get("20", 0) == 0, "the other card got no PIN"
+    finally:
+        wallet.close()
+        first.stop()
+        other.stop()
+
+
+def test_the_card_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Taken out for a second in the middle, and put back."""
+    given = account("p2wpkh", 4)
+    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "20")
+    card = ["--seed", SEED, "--xpub-export"]
+    first = EmulatorProcess(*card).start()
+    settings, state = Settings.load(), State()
+    wallet = Wallet(first.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    again = EmulatorProcess(*card, listen=f"{first.host}:{first.port}")
+
+    def exchange(done: int, _: int) -> None:
+        if done == 2 and again.port == 0:
+            first.stop()
+            again.start()
+
+    try:
+        signed = wallet.sign_psbt(Psbt.parse(given.base64()), progress=exchange)
+        assert again.stats()["signatures"] == 2
+    finally:
+        wallet.close()
+        first.stop()
+        again.stop()
+    check({"signed": True, "psbt": signed.to_base64()}, given)
+
+
+def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = account("p2wpkh", 4)
+    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "0.5")
+    card = EmulatorProcess("--seed", SEED, "--xpub-export").start()
+    settings, state = Settings.load(), State()
+    wallet = Wallet(card.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    started = time.monotonic()
+
+    def leave(done: int, _: int) -> None:
+        if done == 2:
+            card.stop()
+
+    with pytest.raises(Exception, match="closed|removed|answer"):
+        wallet.sign_psbt(Psbt.parse(given.base64()), progress=leave)
+    wallet.close()
+    assert time.monotonic() - started < 10
+    assert len(list((State().folder / "partial").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "reading", ["pin-ends-at-sign", "pin-optional-in-sign", "tries-min", "pin-query-sw", "no-f7-after-f8", "select-v2",
+                "outer-sw", "mac-len-value", "current-lost-at-power-off", "softlock-6985"],
+)  # fmt: skip
+def test_readings(hwi: Program, reading: str) -> None:
+    """Twice: a card never met, and a known one."""
+    given = account("p2wpkh", 6)
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--reading", reading) as card:
+        counts = []
+        for _ in range(2):
+            before = card.stats()
+            check(hwi.on(card, "signtx", given.base64()), given)
+            counts.append(spent_on(card, before)[0])
+        # A card that ends the PIN with a signature costs a refused command the first time, and one VERIFY PIN later.
+        assert counts == ([16, 13] if reading == "pin-ends-at-sign" else [14, 12])
+        assert card.stats()["pin_tries"] == 0
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("count", [1, 10, 40])
+@pytest.mark.parametrize("chains", [False, True])
+def test_apdus_and_derivations(hwi: Program, count: int, chains: bool) -> None:
+    given = account("p2wpkh", count, chains=chains)
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        for limit in (14, 12):
+            before = card.stats()
+            check(hwi.on(card, "signtx", given.base64()), given)
+            others, derivations, signatures = spent_on(card, before)
+            both = chains and count > 1
+            assert (others, derivations, signatures) == (limit - (not both), 3 + 1 + both + count, count)
+
+
+def test_audit(signer: EmulatorProcess, hwi: Program, state: State) -> None:
+    """Each signature is remembered: card, digest, transaction."""
+    given = draft(spend("p2wpkh"), spend("p2pkh", 1))
+    started = int(time.time())
+    signed = check(hwi.on(signer, "signtx", given.base64()), given)
+    entries = state.audited()
+    assert len(entries) == 2 and {entry["serial"] for entry in entries} == {str(signer.serial)}
+    assert {entry["txid"] for entry in entries} == {EmbitPsbt.from_string(signed.to_base64()).tx.txid().hex()}
+    assert all(started <= int(str(entry["time"])) <= time.time() for entry in entries)
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("audit = false\n")
+    hwi.on(signer, "signtx", given.base64())
+    assert len(state.audited()) == 2
+
+
+def test_megabytes_on_stdin(signer: EmulatorProcess, hwi: Program) -> None:
+    """As wallets send it: the command quoted, and bare; an unknown field makes it big."""
+    given = draft(spend("p2wpkh"))
+    given.extra.append((b"\xf0big", bytes(3_000_000)))
+    options = ("--stdin", "-t", "cryptnox", "-d", signer.path, "-p", PIN)
+    for line in (f'signtx "{given.base64()}"\n\n', f"signtx {given.base64()}"):
+        started = time.process_time()
+        check(hwi(*options, stdin=line), given)
+        assert time.process_time() - started < 3
+    assert len(base64.b64decode(given.base64())) > 3_000_000
+
+
+def test_the_key_tree_of_the_tests_is_the_cards(signer: EmulatorProcess, hwi: Program) -> None:
+    assert hwi.on(signer, "getxpub", "m/84h/0h/0h")["xpub"] == KeyTree().account("m/84h/0h/0h").to_string()
