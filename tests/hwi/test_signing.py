@@ -37,7 +37,6 @@ from tests.psbt.factory import (
     sighash,
     spend,
     tap_deriv,
-    taproot,
 )
 from tests.psbt.factory import Wallet as KeyTree
 from tests.support.emulator import PIN, EmulatorProcess, Stats
@@ -56,7 +55,7 @@ def check(answer: Any, given: Draft) -> Psbt:
     return signed
 
 
-def account(kind: str, count: int, *, chains: bool = True) -> Draft:
+def account(count: int, *, chains: bool = True) -> Draft:
     """`count` inputs of one account, in turn on both chains, and change that goes back to it."""
     ins = []
     for number in range(count):
@@ -95,12 +94,12 @@ def test_versions_and_sequence_zero(signer: EmulatorProcess, hwi: Program, versi
     """nSequence 0 stays 0 (some libraries make it ffffffff), the lock time counts, version 2 keeps its fields."""
     given = draft(spend("p2wpkh", sequence=0), spend("p2pkh", 1, sequence=0), version=version, lock_time=500)
     signed = check(hwi.on(signer, "signtx", given.base64()), given)
-    assert (signed.version == version and signed.tx.sequences == (le(0), le(0))) or version == 0
+    assert signed.version == version
     assert [bytes(sequence) for sequence in signed.tx.sequences] == [le(0), le(0)]
 
 
 def test_a_hundred_inputs(signer: EmulatorProcess, hwi: Program) -> None:
-    given = account("p2wpkh", 100)
+    given = account(100)
     check(hwi.on(signer, "signtx", given.base64()), given)
 
 
@@ -159,16 +158,11 @@ def test_foreign_inputs_are_left_alone(signer: EmulatorProcess, hwi: Program) ->
 
 
 def test_export_off_signs_all_the_same(hwi: Program) -> None:
-    given = replace_outputs(account("p2wpkh", 6))
+    given = account(6)
     with EmulatorProcess("--seed", SEED) as card:
         before = card.stats()
         check(hwi.on(card, "signtx", given.base64()), given)
         assert spent_on(card, before)[2] == 6
-
-
-def replace_outputs(given: Draft) -> Draft:
-    """The same draft; a name for readers: its change is ours, so its key is read as well."""
-    return given
 
 
 def test_electrums_origins(signer: EmulatorProcess, hwi: Program) -> None:
@@ -210,7 +204,7 @@ def lies() -> Iterator[tuple[str, Draft]]:
     yield "amounts that contradict", bent
     yield "sighash NONE", draft(spend("p2wpkh", fields=[*spend("p2wpkh").fields, sighash(2)]))
     yield "unproved amounts", draft(*(spend("p2wpkh", number, previous=False) for number in range(2)))
-    given = account("p2wpkh", 1)
+    given = account(1)
     given.outputs[1] = [(b"\x02" + ME.key("m/84h/0h/0h/1/7"), ME.origin("m/84h/0h/0h/1/1000"))]
     yield "change that is not ours", given
 
@@ -244,7 +238,6 @@ def test_bip86_is_explained(signer: EmulatorProcess, hwi: Program) -> None:
 def test_tapscript(signer: EmulatorProcess, hwi: Program) -> None:
     given = draft(spend("tapscript"))
     check(hwi.on(signer, "signtx", given.base64()), given)
-    assert taproot([b"\x51"])
 
 
 @pytest.mark.parametrize(
@@ -267,7 +260,7 @@ FAULTS = ("remove", "reset", "garbage", "badmac", "sw:6F00", "sw:6982")
 @pytest.mark.parametrize("place", ["C0:2", "C0:4", "D1:2", "C2:2"])
 def test_a_fault_is_survived(hwi: Program, fault: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The card is opened anew and what is left is signed; nothing is signed twice but what was lost on the way."""
-    given = account("p2wpkh", 5)
+    given = account(5)
     with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", f"{fault}@{place}") as card:
         before = card.stats()
         check(hwi.on(card, "signtx", given.base64()), given)
@@ -279,7 +272,7 @@ def test_a_fault_is_survived(hwi: Program, fault: str, place: str, monkeypatch: 
 
 def test_given_up_and_resumed(hwi: Program) -> None:
     """Faults one after the other: the signatures made are kept, and the next run makes the others only."""
-    given = account("p2wpkh", 6)
+    given = account(6)
     faults = [option for number in range(4, 12) for option in ("--fault", f"sw:6F00@C0:{number}")]
     with EmulatorProcess("--seed", SEED, "--xpub-export", *faults) as card:
         answer = hwi.on(card, "signtx", given.base64())
@@ -288,19 +281,17 @@ def test_given_up_and_resumed(hwi: Program) -> None:
         kept = json.loads(file.read_text())
         assert len(kept) == 3 and card.stats()["signatures"] == 3
         assert all(set(entry) == {"digest", "key", "signature"} for entry in kept)
-        for _ in range(2):
-            answer = hwi.on(card, "signtx", given.base64())
+        check(hwi.on(card, "signtx", given.base64()), given)
         assert card.stats()["signatures"] == 6
-        check(answer, given)
         assert not file.exists()
 
 
 def test_kept_signatures_are_not_believed(hwi: Program, state: State) -> None:
     """One bent, one for another digest: both are made anew."""
-    given = account("p2wpkh", 3)
+    given = account(3)
     psbt = Psbt.parse(given.base64())
-    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", "sw:6F00@C0:3", "--fault", "sw:6F00@C0:4",
-                         "--fault", "sw:6F00@C0:5", "--fault", "sw:6F00@C0:6") as card:  # fmt: skip
+    faults = [option for number in range(3, 8) for option in ("--fault", f"sw:6F00@C0:{number}")]
+    with EmulatorProcess("--seed", SEED, "--xpub-export", *faults) as card:
         assert hwi.on(card, "signtx", given.base64())["code"] == -3
         kept = state.partial(psbt.unsigned_tx())
         assert isinstance(kept, list) and len(kept) == 2
@@ -314,8 +305,8 @@ def test_kept_signatures_are_not_believed(hwi: Program, state: State) -> None:
 
 def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """The card leaves in the middle of a signing and another one comes back at the same address."""
-    given = account("p2wpkh", 4)
-    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "5")
+    given = account(4)
+    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "2")
     first = EmulatorProcess("--seed", SEED, "--xpub-export").start()
     settings, state = Settings.load(), State()
     wallet = Wallet(first.path, Access(settings, state), Unlocker.load(settings, state, PIN))
@@ -329,7 +320,7 @@ def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
             other.start()
 
     try:
-        with pytest.raises(Exception, match="closed|removed|answer"):
+        with pytest.raises(Exception, match=r"closed|removed|answer"):
             wallet.sign_psbt(Psbt.parse(given.base64()), progress=exchange)
         assert other.stats()["by_ins"].get("20", 0) == 0, "the other card got no PIN"
     finally:
@@ -340,7 +331,7 @@ def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_card_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Taken out for a second in the middle, and put back."""
-    given = account("p2wpkh", 4)
+    given = account(4)
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "20")
     card = ["--seed", SEED, "--xpub-export"]
     first = EmulatorProcess(*card).start()
@@ -364,7 +355,7 @@ def test_the_card_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = account("p2wpkh", 4)
+    given = account(4)
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "0.5")
     card = EmulatorProcess("--seed", SEED, "--xpub-export").start()
     settings, state = Settings.load(), State()
@@ -375,7 +366,7 @@ def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -
         if done == 2:
             card.stop()
 
-    with pytest.raises(Exception, match="closed|removed|answer"):
+    with pytest.raises(Exception, match=r"closed|removed|answer"):
         wallet.sign_psbt(Psbt.parse(given.base64()), progress=leave)
     wallet.close()
     assert time.monotonic() - started < 10
@@ -388,7 +379,7 @@ def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -
 )  # fmt: skip
 def test_readings(hwi: Program, reading: str) -> None:
     """Twice: a card never met, and a known one."""
-    given = account("p2wpkh", 6)
+    given = account(6)
     with EmulatorProcess("--seed", SEED, "--xpub-export", "--reading", reading) as card:
         counts = []
         for _ in range(2):
@@ -406,14 +397,16 @@ def test_readings(hwi: Program, reading: str) -> None:
 @pytest.mark.parametrize("count", [1, 10, 40])
 @pytest.mark.parametrize("chains", [False, True])
 def test_apdus_and_derivations(hwi: Program, count: int, chains: bool) -> None:
-    given = account("p2wpkh", count, chains=chains)
+    given = account(count, chains=chains)
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
         for limit in (14, 12):
             before = card.stats()
             check(hwi.on(card, "signtx", given.base64()), given)
             others, derivations, signatures = spent_on(card, before)
             both = chains and count > 1
-            assert (others, derivations, signatures) == (limit - (not both), 3 + 1 + both + count, count)
+            # One chain saves a DERIVE KEY; for a single input the whole rest of its path goes into SIGN.
+            fewer = 0 if both else 1 if count > 1 else 2
+            assert (others, derivations, signatures) == (limit - fewer, 3 + 1 + both + count, count)
 
 
 def test_audit(signer: EmulatorProcess, hwi: Program, state: State) -> None:
