@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def run_hwi(
     program: Sequence[str] = SIGNER,
     stdin: str = "",
     environ: Mapping[str, str] | None = None,
-) -> object:
+) -> Any:
     """Run HWI's command line; what it says on stdout, which must be one line of JSON and nothing else."""
     run = subprocess.run(
         [*program, *arguments],

@@ -99,6 +99,47 @@ def test_bitcoin_core(card: EmulatorProcess) -> None:
     assert card.stats()["apdus"] == before
 
 
+def test_btcpay_vault(card: EmulatorProcess) -> None:
+    """A card new to the computer is asked for its PIN; the fingerprint is learnt from a key the card refuses."""
+    assert run_version().startswith("hwi ")
+    (entry,) = run_hwi(["enumerate"])
+    assert entry["code"] == -12 and entry["needs_passphrase_sent"] is True and "fingerprint" not in entry
+    device = ["-t", entry["model"], "-d", entry["path"], "--password", PIN]
+    assert run_hwi([*device, "getxpub", "m/44h"])["code"] == -7
+    (entry,) = run_hwi(["enumerate"])
+    assert entry["fingerprint"] == FINGERPRINT
+    (entry,) = run_hwi(["--password", PIN, "enumerate"])
+    assert entry["fingerprint"] == FINGERPRINT and "error" not in entry
+    device = ["-f", FINGERPRINT, "--password", PIN, "--chain", "regtest"]
+    keys = make_keys(Network.TEST)
+    xpub = keys.account(ScriptType.P2WPKH).key.to_string(Network.TEST.version)
+    assert run_hwi([*device, "getxpub", "m/84h/1h/0h"]) == {"xpub": xpub}
+    wallet = funded()
+    answer = run_hwi([*device, "--stdin"], stdin=f"signtx\n{wallet.pay(RECIPIENT, 90_000)}\n\n")
+    wallet.finish(answer["psbt"])
+
+
+def run_version() -> str:
+    run = subprocess.run([*SIGNER, "--version"], capture_output=True, text=True, timeout=TIME_LIMIT, check=True)
+    return run.stdout
+
+
+def test_nunchuk(card: EmulatorProcess) -> None:
+    """It never sends a PIN and puts the path unquoted into one command line."""
+    run_hwi(["--stdinpass", "-t", "cryptnox", "getmasterxpub"], stdin=f"{PIN}\n")
+    (entry,) = run_hwi(["enumerate"])
+    assert {"type", "path", "model", "needs_pin_sent", "needs_passphrase_sent", "fingerprint"} <= set(entry)
+    line = f"-t {entry['type']} -d {entry['path']} --chain test "
+    environ = {"CRYPTNOX_PIN_COMMAND": f"echo {PIN}"}
+    refused = run_hwi((line + "getxpub m/48h").split(), environ=environ)
+    assert refused["code"] == -7 and "levels" in refused["error"]
+    xpub = make_keys(Network.TEST).account(ScriptType.P2WSH).key.to_string(Network.TEST.version)
+    assert run_hwi((line + "getxpub m/48h/1h/0h/2h").split(), environ=environ) == {"xpub": xpub}
+    wallet = funded()
+    signed = run_hwi((line + "signtx " + wallet.pay(RECIPIENT, 90_000)).split(), environ=environ)
+    wallet.finish(signed["psbt"])
+
+
 def test_stock_hwi(card: EmulatorProcess, tmp_path: Path) -> None:
     stock = Stock(borrowed_environment(tmp_path / "venv"), card)
     assert stock.cards() == []
