@@ -26,7 +26,7 @@ from tests.psbt.factory import ME, SPEND_PATH, Draft, In, Out, draft, p2wpkh, sp
 
 ACCOUNTS = {kind: Path.parse(template.format(0)).parent.parent for kind, template in SPEND_PATH.items()}
 SECRET = bytes(range(64))
-EMBIT_LIMIT = 1000
+EMBIT_RUNS = 3
 LIMITS = {
     "p2wpkh": {"derivation": 0.20, "total": 0.30, "engine": 0.10},
     "p2pkh": {"total": 0.30},
@@ -52,18 +52,22 @@ def derive_keys(account: ExtendedPublicKey, prefix: Path, paths: tuple[Path, ...
     return keys
 
 
-def measure(task: Callable[[], object], runs: int) -> float:
-    """Median CPU milliseconds."""
-    times = []
+Tasks = dict[str, Callable[[], object]]
+
+
+def measure(tasks: Tasks, runs: int) -> dict[str, list[float]]:
+    """CPU milliseconds of each run of each task. The tasks take turns, so that a busy machine is as busy for each."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(runs):
-        gc.collect()
-        start = time.process_time()
-        task()
-        times.append((time.process_time() - start) * 1000)
-    return statistics.median(times)
+        for name, task in tasks.items():
+            gc.collect()
+            start = time.process_time()
+            task()
+            times[name].append((time.process_time() - start) * 1000)
+    return times
 
 
-def ours(kind: str, data: bytes, runs: int) -> dict[str, float]:
+def our_tasks(kind: str, data: bytes) -> Tasks:
     """Our parts, each on its own, and the whole."""
     prefix = ACCOUNTS[kind]
     account = ME.account(prefix)
@@ -72,7 +76,6 @@ def ours(kind: str, data: bytes, runs: int) -> dict[str, float]:
     keys = derive_keys(account, prefix, collected.paths)
     made = plan(psbt, collected, keys)
     signatures = [(request, ME.sign(request)) for request in made.requests]
-    verifying = measure(lambda: verify_all(signatures), runs)
 
     def everything() -> bytes:
         psbt = Psbt.parse(data)
@@ -82,18 +85,15 @@ def ours(kind: str, data: bytes, runs: int) -> dict[str, float]:
         pairs = [(request, signature) for request, (_, signature) in zip(made.requests, signatures, strict=True)]
         return insert(psbt, pairs).raw
 
-    parts = {
-        "parse": measure(lambda: Psbt.parse(data), runs),
-        "collect": measure(lambda: collect(psbt, ME.fingerprint), runs),
-        "derive": measure(lambda: derive_keys(ME.account(prefix), prefix, collected.paths), runs),
-        "plan": measure(lambda: plan(psbt, collected, keys), runs),
-        "insert": measure(lambda: insert(psbt, signatures), runs),
-        "verify": verifying,
+    return {
+        "parse": lambda: Psbt.parse(data),
+        "collect": lambda: collect(psbt, ME.fingerprint),
+        "derive": lambda: derive_keys(account, prefix, collected.paths),
+        "plan": lambda: plan(psbt, collected, keys),
+        "insert": lambda: insert(psbt, signatures),
+        "verify": lambda: verify_all(signatures),
+        "total": everything,
     }
-    parts["total"] = measure(everything, runs)
-    parts["derivation"] = parts["total"] - verifying
-    parts["engine"] = parts["total"] - verifying - parts["derive"]
-    return parts
 
 
 def verify_all(signatures: list[tuple[SignRequest, bytes]]) -> None:
@@ -107,7 +107,7 @@ def verify_all(signatures: list[tuple[SignRequest, bytes]]) -> None:
             verify_schnorr(request.public_key[1:], request.digest, signature)
 
 
-def embit_time(data: bytes, runs: int) -> float:
+def embit_task(data: bytes) -> Callable[[], object]:
     """embit's `sign_with` with the master key."""
     from embit.bip32 import HDKey
     from embit.psbt import PSBT
@@ -119,10 +119,10 @@ def embit_time(data: bytes, runs: int) -> float:
         psbt.sign_with(root)
         return psbt.serialize()
 
-    return measure(task, min(runs, 3))
+    return task
 
 
-def bdk_time(kind: str, data: bytes, runs: int) -> float:
+def bdk_task(kind: str, data: bytes) -> Callable[[], object]:
     """BDK's wallet signing the same PSBT. The wallet knows the descriptor; it need not know the coins."""
     import bdkpython as bdk
     from embit.bip32 import HDKey
@@ -160,7 +160,7 @@ def bdk_time(kind: str, data: bytes, runs: int) -> float:
     count = sum(1 for fields in Psbt.parse(signed).inputs if any(key[0] in (0x02, 0x14) for key in fields.pairs))
     if count != len(Psbt.parse(data).inputs):
         raise RuntimeError(f"BDK signed {count} inputs only: the comparison would not be fair")
-    return measure(task, runs)
+    return task
 
 
 def run(kinds: list[str], inputs: list[int], runs: int) -> list[dict[str, object]]:
@@ -169,11 +169,26 @@ def run(kinds: list[str], inputs: list[int], runs: int) -> list[dict[str, object
     for kind in kinds:
         for count in inputs:
             data = make(kind, count).encode()
-            mine = ours(kind, data, runs)
-            bdk = bdk_time(kind, data, runs)
-            embit = embit_time(data, runs) if count <= EMBIT_LIMIT else None
-            ratios = {name: mine[name] / bdk for name in ("engine", "derivation", "total")}
-            rows.append({"kind": kind, "inputs": count, "ours": mine, "bdk": bdk, "embit": embit, "of_bdk": ratios})
+            times = measure({**our_tasks(kind, data), "bdk": bdk_task(kind, data)}, runs)
+            embit = measure({"embit": embit_task(data)}, min(runs, EMBIT_RUNS))["embit"]
+            rounds = [dict(zip(times, values, strict=True)) for values in zip(*times.values(), strict=True)]
+            mine = {name: statistics.median(values) for name, values in times.items() if name != "bdk"}
+            ratios = {
+                "engine": statistics.median([(t["total"] - t["verify"] - t["derive"]) / t["bdk"] for t in rounds]),
+                "derivation": statistics.median([(t["total"] - t["verify"]) / t["bdk"] for t in rounds]),
+                "total": statistics.median([t["total"] / t["bdk"] for t in rounds]),
+            }
+            bdk = statistics.median(times["bdk"])
+            rows.append(
+                {
+                    "kind": kind,
+                    "inputs": count,
+                    "ours": mine,
+                    "bdk": bdk,
+                    "embit": statistics.median(embit),
+                    "of_bdk": ratios,
+                }
+            )
     return rows
 
 
@@ -189,11 +204,11 @@ def table(rows: list[dict[str, object]]) -> str:
         mine, ratios = row["ours"], row["of_bdk"]
         assert isinstance(mine, dict)
         assert isinstance(ratios, dict)
-        embit = f"{row['embit']:>9.1f}" if row["embit"] is not None else f"{'-':>9}"
         lines.append(
             f"{row['kind']:<10}{row['inputs']:>7}"
             + "".join(f"{mine[name]:>9.2f}" for name in names)
-            + f"{row['bdk']:>9.1f}{embit}{ratios['engine']:>12.3f}{ratios['derivation']:>11.3f}{ratios['total']:>9.3f}"
+            + f"{row['bdk']:>9.1f}{row['embit']:>9.1f}"
+            + f"{ratios['engine']:>12.3f}{ratios['derivation']:>11.3f}{ratios['total']:>9.3f}"
         )
     return "\n".join(lines)
 

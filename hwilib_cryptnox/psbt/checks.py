@@ -142,7 +142,7 @@ def lock_of(index: int, fields: InputMap, script: bytes) -> Lock:
     leaves = _NO_LEAVES
     if kind is Kind.P2TR:
         leaves = _leaves(index, fields, script[2:])
-    elif any(key[0] in _TAP_FIELDS for key in fields.pairs):
+    elif fields.types & _TAP_FIELDS:
         raise RefusedInput(index, "it has taproot fields, but its output is not taproot")
     if program_kind is Kind.P2WPKH:
         hashed = program[2:]
@@ -160,15 +160,13 @@ def lock_of(index: int, fields: InputMap, script: bytes) -> Lock:
     return _scripted(Lock(kind), script, "script", MAX_SCRIPT)
 
 
-_TAP_FIELDS = frozenset(
-    (
-        f.IN_TAP_KEY_SIG,
-        f.IN_TAP_SCRIPT_SIG,
-        f.IN_TAP_LEAF_SCRIPT,
-        f.IN_TAP_BIP32_DERIVATION,
-        f.IN_TAP_INTERNAL_KEY,
-        f.IN_TAP_MERKLE_ROOT,
-    )
+_TAP_FIELDS = (
+    1 << f.IN_TAP_KEY_SIG
+    | 1 << f.IN_TAP_SCRIPT_SIG
+    | 1 << f.IN_TAP_LEAF_SCRIPT
+    | 1 << f.IN_TAP_BIP32_DERIVATION
+    | 1 << f.IN_TAP_INTERNAL_KEY
+    | 1 << f.IN_TAP_MERKLE_ROOT
 )
 
 

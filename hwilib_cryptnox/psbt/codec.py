@@ -54,6 +54,8 @@ class InputMap(NamedTuple):
     previous: Previous | None = None
     """From non_witness_utxo."""
     witness_utxo: Output | None = None
+    types: int = 0
+    """The field types that are there, a bit each."""
 
     def get(self, field: int) -> bytes | None:
         """The value of a field without key data."""
@@ -143,15 +145,17 @@ class Psbt:
         inputs = []
         for index, fields in enumerate(self.inputs):
             added = additions.get(index, ())
-            pairs = fields.pairs
+            pairs, types = fields.pairs, fields.types
             if added:
                 pairs = dict(pairs)
                 pairs.update(added)
+                for key, _ in added:
+                    types |= 1 << key[0]
                 piece = b"".join([with_length(key) + with_length(value) for key, value in added])
                 pieces += (self.raw[at : fields.end], piece)
                 at = fields.end
                 shift += len(piece)
-            inputs.append(InputMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo))
+            inputs.append(InputMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo, types))
         pieces.append(self.raw[at:])
         return Psbt(
             version=self.version,
@@ -198,16 +202,16 @@ def _from_text(data: bytes | str) -> tuple[bytes, Form]:
     return raw, Form.BASE64
 
 
-def _parse_map(raw: bytes, at: int, rules: dict[int, f.Rule]) -> tuple[dict[bytes, bytes], int]:
-    """The pairs of one map and the position of its separator."""
+def _parse_map(raw: bytes, at: int, rules: dict[int, f.Rule]) -> tuple[dict[bytes, bytes], int, int]:
+    """The pairs of one map, the position of its separator, and its field types, a bit each."""
     pairs: dict[bytes, bytes] = {}
-    size = len(raw)
+    size, types = len(raw), 0
     while True:
         if at >= size:
             raise BadPsbt("cut short: the separator is missing")
         length = raw[at]
         if length == 0:
-            return pairs, at
+            return pairs, at, types
         if length < 0xFD:
             start = at + 1
         else:
@@ -229,6 +233,7 @@ def _parse_map(raw: bytes, at: int, rules: dict[int, f.Rule]) -> tuple[dict[byte
         value = raw[start:at]
         f.check_field(rules, key, value)
         pairs[key] = value
+        types |= 1 << key[0]
 
 
 def _name(rules: dict[int, f.Rule], key: bytes) -> str:
@@ -238,7 +243,7 @@ def _name(rules: dict[int, f.Rule], key: bytes) -> str:
 
 def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
     try:
-        pairs, at = _parse_map(raw, len(MAGIC), f.GLOBAL_RULES)
+        pairs, at, _ = _parse_map(raw, len(MAGIC), f.GLOBAL_RULES)
         version = _version(pairs)
         tx: Transaction | None = None
         if version == _V0:
@@ -254,17 +259,17 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
     inputs = []
     for index in range(counts[0]):
         try:
-            fields, end = _parse_map(raw, at, f.INPUT_RULES)
+            fields, end, types = _parse_map(raw, at, f.INPUT_RULES)
             outpoint_index = _check_input(fields, tx.outpoints[index] if tx else None)
             previous, witness_utxo = _spent(fields, outpoint_index)
         except BadPsbt as error:
             raise BadPsbt(f"input {index}: {error}") from error
-        inputs.append(InputMap(fields, end, previous, witness_utxo))
+        inputs.append(InputMap(fields, end, previous, witness_utxo, types))
         at = end + 1
     outputs = []
     for index in range(counts[1]):
         try:
-            fields, end = _parse_map(raw, at, f.OUTPUT_RULES)
+            fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
             _check_versions(fields, tx is not None, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             if tx is None:
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)

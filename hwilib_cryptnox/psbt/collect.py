@@ -180,10 +180,7 @@ class _Collector:
         for index, (fields, spend, mine) in enumerate(zip(self.psbt.inputs, self.spends, self.claims, strict=True)):
             lock = None if spend.output is None else lock_of(index, fields, spend.output[1])
             locks.append(lock)
-            own = {claim.public_key for claim in mine}
-            foreign = [key[1:] for key in fields.pairs if key[0] in _POINT_FIELDS and key[1:] not in own]
-            if foreign:
-                check_foreign_keys(index, foreign, self.known_points)
+            self._check_points(index, fields, mine)
             if mine and not fields.is_final:
                 self._input(index, fields, lock, mine)
         return Collected(
@@ -198,6 +195,13 @@ class _Collector:
             locks=tuple(locks),
             committing=tuple(self.committing),
         )
+
+    def _check_points(self, index: int, fields: InputMap, mine: tuple[Claim, ...]) -> None:
+        """Keys that are said to be ours are compared with the card's later; the others have to be points at least."""
+        own = {claim.public_key for claim in mine}
+        keys = [key[1:] for key in fields.pairs if key[0] in _POINT_FIELDS]
+        if len(keys) != len(own) or not own.issuperset(keys):
+            check_foreign_keys(index, [key for key in keys if key not in own], self.known_points)
 
     def _input(self, index: int, fields: InputMap, lock: Lock | None, mine: tuple[Claim, ...]) -> None:
         if lock is None:

@@ -148,6 +148,7 @@ RAW = draft(spend("p2wpkh")).encode()
         b"\n" + RAW,
         RAW[:4] + b"\x00" + RAW[5:],
         base64.b64encode(b"not a psbt at all").decode(),
+        base64.b64encode(b"pspt\xff" + RAW[5:]).decode(),
         MAGIC,
         MAGIC + b"\x00",
     ],
@@ -162,6 +163,13 @@ def test_stray_bits_of_base64() -> None:
     assert padded.endswith("A=")
     with pytest.raises(BadPsbt, match="stray bits"):
         Psbt.parse(padded[:-2] + "B=")
+
+
+def test_version_2_with_an_unsigned_transaction() -> None:
+    bent = draft(spend("p2wpkh"), version=2)
+    bent.extra.append((b"\x00", bent.unsigned()))
+    with pytest.raises(BadPsbt, match="version 2 has no unsigned transaction"):
+        Psbt.parse(bent.encode())
 
 
 def test_every_cut_is_refused() -> None:
