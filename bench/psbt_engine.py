@@ -4,8 +4,8 @@
 
 Ours counts everything the host does: parsing, checks, digests, deriving the keys from the account's extended key,
 checking the signatures, putting them in and encoding. The signatures themselves are made beforehand: they are the
-card's work. embit and BDK hold the private keys and do everything, the signature included. Times are the medians of
-CPU milliseconds.
+card's work. embit and BDK hold the private keys and do everything, the signature included. Times are medians; all but
+embit take turns, and a part of BDK's time is the median of the rounds' parts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path as File
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
@@ -31,7 +32,21 @@ LIMITS = {
     "p2wpkh": {"derivation": 0.20, "total": 0.30, "engine": 0.10},
     "p2pkh": {"total": 0.30},
 }
-"""Parts of BDK's time at 1,000 inputs that must not be exceeded."""
+"""Parts of BDK's time at `LIMITS_AT` inputs that must not be exceeded."""
+LIMITS_AT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind and number of inputs; CPU milliseconds."""
+
+    kind: str
+    inputs: int
+    ours: dict[str, float]
+    bdk: float
+    embit: float
+    of_bdk: dict[str, float]
+    """Parts of BDK's time: engine (neither keys nor verification), derivation (with keys), total (with both)."""
 
 
 def make(kind: str, inputs: int) -> Draft:
@@ -163,9 +178,9 @@ def bdk_task(kind: str, data: bytes) -> Callable[[], object]:
     return task
 
 
-def run(kinds: list[str], inputs: list[int], runs: int) -> list[dict[str, object]]:
-    """All figures, in milliseconds, and their parts of BDK's time."""
-    rows: list[dict[str, object]] = []
+def run(kinds: list[str], inputs: list[int], runs: int) -> list[Row]:
+    """All figures."""
+    rows = []
     for kind in kinds:
         for count in inputs:
             data = make(kind, count).encode()
@@ -179,20 +194,11 @@ def run(kinds: list[str], inputs: list[int], runs: int) -> list[dict[str, object
                 "total": statistics.median([t["total"] / t["bdk"] for t in rounds]),
             }
             bdk = statistics.median(times["bdk"])
-            rows.append(
-                {
-                    "kind": kind,
-                    "inputs": count,
-                    "ours": mine,
-                    "bdk": bdk,
-                    "embit": statistics.median(embit),
-                    "of_bdk": ratios,
-                }
-            )
+            rows.append(Row(kind, count, mine, bdk, statistics.median(embit), ratios))
     return rows
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[Row]) -> str:
     """The figures as text."""
     names = ("parse", "collect", "derive", "plan", "insert", "verify", "total")
     lines = [
@@ -201,30 +207,24 @@ def table(rows: list[dict[str, object]]) -> str:
         f"{'engine/BDK':>12}{'+keys/BDK':>11}{'all/BDK':>9}",
     ]
     for row in rows:
-        mine, ratios = row["ours"], row["of_bdk"]
-        assert isinstance(mine, dict)
-        assert isinstance(ratios, dict)
+        ratios = row.of_bdk
         lines.append(
-            f"{row['kind']:<10}{row['inputs']:>7}"
-            + "".join(f"{mine[name]:>9.2f}" for name in names)
-            + f"{row['bdk']:>9.1f}{row['embit']:>9.1f}"
+            f"{row.kind:<10}{row.inputs:>7}"
+            + "".join(f"{row.ours[name]:>9.2f}" for name in names)
+            + f"{row.bdk:>9.1f}{row.embit:>9.1f}"
             + f"{ratios['engine']:>12.3f}{ratios['derivation']:>11.3f}{ratios['total']:>9.3f}"
         )
     return "\n".join(lines)
 
 
-def missed(rows: list[dict[str, object]]) -> list[str]:
+def missed(rows: list[Row]) -> list[str]:
     """Limits that a run did not keep."""
     found = []
     for row in rows:
-        ratios = row["of_bdk"]
-        assert isinstance(ratios, dict)
-        if row["inputs"] == 1000:
-            for name, limit in LIMITS.get(str(row["kind"]), {}).items():
-                if ratios[name] > limit:
-                    found.append(
-                        f"{row['kind']}, 1000 inputs: {name} takes {ratios[name]:.3f} of BDK's time (at most {limit})"
-                    )
+        for name, limit in LIMITS.get(row.kind, {}).items() if row.inputs == LIMITS_AT else ():
+            if row.of_bdk[name] > limit:
+                part = f"{name} takes {row.of_bdk[name]:.3f} of BDK's time (at most {limit})"
+                found.append(f"{row.kind}, {row.inputs} inputs: {part}")
     return found
 
 
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     rows = run(options.kinds.split(","), [int(item) for item in options.inputs.split(",")], options.runs)
     print(table(rows))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     problems = missed(rows)
     for problem in problems:
         print(problem, file=sys.stderr)
