@@ -210,3 +210,11 @@ def test_the_challenge_dies_with_the_selection() -> None:
     challenge = card.get(0xD6, 1)
     card.connect()
     assert card.status(0xD6, 2, 0, b"\1" + ec_sign(challenge)) == 0x6985
+
+
+def test_change_pin_with_pin_auth_off_wants_the_puk() -> None:
+    card = opened_by_key()
+    assert card.status(0xC3, data=b"\1" + PUK) == OK
+    assert card.status(0xD1) == OK
+    assert card.status(0x21, data=pin("1234")) == 0x6985
+    assert card.status(0x21, data=pin("1234") + PUK) == OK
