@@ -493,6 +493,14 @@ def _() -> Draft:
     return bent
 
 
+@case("tapscript: the merkle root is another and the internal key is not told")
+def _() -> Draft:
+    bent, _, _ = _tapscript()
+    swap(bent.inputs[0], b"\x17", None)
+    bent.inputs[0].append((b"\x18", bytes(32)))
+    return bent
+
+
 @case("rawtr: internal key and merkle root do not lead to the output")
 def _() -> Draft:
     bent = draft(spend("rawtr"))
