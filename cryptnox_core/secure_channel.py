@@ -174,7 +174,7 @@ class SecureChannel:
         if not hmac.compare_digest(mac, expected):
             raise BadMacError("secure channel: the MAC of the response is wrong")
         plain = unpad(decrypt_cbc(self._keys.aes, self._response_iv, body))
-        if plain is None or len(plain) < 2:
-            raise MalformedResponseError("secure channel: no status word in the response")
+        if plain is None:
+            raise MalformedResponseError("secure channel: the padding of the response is wrong")
         self._command_iv, self._response_iv = mac, None
         return ResponseApdu.parse(plain)

@@ -272,6 +272,38 @@ class TestRememberedCertificates:
             empty.init("", "", PIN, PUK)
         assert 0xFE not in {sent[1] for sent in apdus(empty)}
 
+    def test_replayed_session_certificate(self, make: Maker) -> None:
+        """An old answer of the very card, with a good signature, does not answer this nonce."""
+        kept: list[bytes] = []
+
+        class Replaying(EmulatedTransport):
+            def transmit(self, apdu: bytes) -> bytes:
+                answer = super().transmit(apdu)
+                if apdu[1] != 0xF8:
+                    return answer
+                kept.append(answer)
+                return kept[0]
+
+        card = Card(Replaying(make(seeded()).engine))
+        card.open_channel()
+        with pytest.raises(CertificateError, match="nonce"):
+            card.open_channel()
+        assert [sent[1] for sent in apdus(card)].count(0x10) == 1
+
+    def test_a_fault_of_a_command_in_the_clear_ends_the_channel(self, make: Maker) -> None:
+        class Deaf(EmulatedTransport):
+            def transmit(self, apdu: bytes) -> bytes:
+                answer = super().transmit(apdu)
+                return b"" if apdu[1] == 0xF4 else answer
+
+        card = Card(Deaf(make(seeded()).engine))
+        card.open_channel()
+        with pytest.raises(MalformedResponseError):
+            card.card_public_key()
+        assert not card.channel_open
+        with pytest.raises(ChannelError):
+            card.pin_tries_left()
+
 
 class TestPin:
     def test_tries(self, make: Maker) -> None:

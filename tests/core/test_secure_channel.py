@@ -170,6 +170,19 @@ def test_any_changed_byte_is_a_bad_mac(at: int) -> None:
     assert channel.state is ChannelState.FAILED
 
 
+def test_unwrapping_by_hand_fails_the_channel_too() -> None:
+    for response in (ResponseApdu(b"", 0x6982), ResponseApdu(bytes(32), 0x9000), ResponseApdu(b"", 0x9000)):
+        channel, _ = opened()
+        channel.wrap(CommandApdu(0x80, 0x20, 0, 0))
+        with pytest.raises((ChannelError, MalformedResponseError)):
+            channel.unwrap(response)
+        assert channel.state is ChannelState.FAILED
+    channel, card = opened()
+    with pytest.raises(ChannelError):
+        channel.unwrap(card.wrap(b"\x90\x00"))
+    assert channel.state is ChannelState.FAILED
+
+
 def test_a_replayed_response() -> None:
     """The MAC fits, but it was encrypted under another command's MAC: the padding is wrong."""
     channel, card = opened()
