@@ -66,7 +66,7 @@ NO_SCREEN_TEXT = "The Cryptnox card has no screen"
 
 def wrong_pin_text(left: int) -> str:
     """What a refused PIN is answered with."""
-    return f"Wrong PIN, at most {left} {'try' if left == 1 else 'tries'} left"
+    return f"Wrong PIN, {left} {'try' if left == 1 else 'tries'} left at most"
 
 
 class Fault(NamedTuple):
