@@ -6,7 +6,7 @@ import signal
 
 import click
 
-from cryptnox_core.remote import ApduRelay, listen, parse_address
+from cryptnox_core.remote import ApduRelay, is_loopback, listen, parse_address
 from cryptnox_core.transport import Transport
 from hwilib_cryptnox.access import EMULATOR_PREFIX
 from hwilib_cryptnox.ctl.cards import candidates
@@ -46,6 +46,8 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
             host, _, port = (where or DEFAULT).rpartition(":")
             if not host or not port.isdecimal():
                 raise click.UsageError(f"--listen: {where!r} is not HOST:PORT")
+            if not remote and not is_loopback(host.strip("[]")):
+                raise CtlError(Exit.USAGE, f"Other machines can reach {host}", "say --remote if they shall")
             with listen(host.strip("[]"), int(port), remote=remote) as listener:
                 bound = listener.getsockname()
                 print(f"ready listen={bound[0]}:{bound[1]} reader={readers[0]}", flush=True)

@@ -1,0 +1,403 @@
+"""Everything a person does at a terminal, on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from hwilib_cryptnox.psbt import Psbt
+from tests.ctl.program import PIN, PUK, SEED, answer, dialogue, ended, run, shown, terminal
+from tests.psbt.factory import ME, OTHER, Out, draft, out_deriv, p2wpkh, spend
+from tests.psbt.signing import check_on_kernel
+from tests.support.emulator import MNEMONIC, EmulatorProcess
+
+NEW_PIN = "135790"
+WORDS = MNEMONIC.split()
+FINGERPRINT = "73c5da0a"
+
+
+def begin_setup(child: pexpect.spawn, pin: str = NEW_PIN, pairing: str = "n") -> str:
+    """PIN, drawn PUK, owner, pairing key. Returns the PUK."""
+    dialogue(child, ("New PIN", pin), ("same again", pin), ("Choose it yourself?", "n"))
+    child.expect(r"\s(\d{12})\s")
+    puk = str(child.match[1])
+    dialogue(child, ("Written down?", ""), ("Type it back", puk), ("Name: ", "Ada"), ("E-mail: ", "ada@example.org"))
+    dialogue(child, ("own pairing key?", pairing), ("Initialise the card now?", "y"))
+    return puk
+
+
+def check_ready(child: pexpect.spawn, *secrets: str) -> str:
+    """The end of a set-up; the fingerprint. Secrets were never echoed after they were typed."""
+    child.expect("The card is ready")
+    child.expect(r"Fingerprint\s+.*?([0-9a-f]{8})")
+    fingerprint = str(child.match[1])
+    assert ended(child) == 0
+    for secret in secrets:
+        assert secret not in shown(child)
+    return fingerprint
+
+
+def test_setup_with_new_words(fresh: EmulatorProcess) -> None:
+    with terminal(fresh, "setup") as child:
+        puk = begin_setup(child)
+        dialogue(child, ("Your choice", "new"), ("How many words", "12"))
+        child.expect_exact("Written down?")
+        words = [word for _, word in sorted((int(n), w) for n, w in re.findall(r"(\d+)\. ([a-z]+)", child.before))]
+        assert len(words) == 12
+        child.sendline("")
+        dialogue(child, ("Word 1 of 12", "wrongword"))
+        child.expect_exact("That is not word 1")
+        dialogue(child, *((f"Word {number} of 12", word) for number, word in enumerate(words, 1)))
+        fingerprint = check_ready(child, NEW_PIN)
+    info = answer(fresh, "info")
+    assert (info["name"], info["email"], info["key_source"]) == ("Ada", "ada@example.org", "loaded seed")
+    assert info["xpub_export"] is True
+    # The words are the wallet, the PUK is the PUK.
+    with terminal(fresh, "backup", "check", CRYPTNOX_PIN=NEW_PIN) as child:
+        dialogue(child, ("Word 1", " ".join(words)), ("Passphrase", ""))
+        child.expect_exact("hold the same wallet")
+        assert fingerprint in shown(child)
+        assert ended(child) == 0
+    assert run(fresh, "reset", "--serial", str(fresh.serial), "--stdinpuk", stdin=puk).returncode == 0
+
+
+def test_setup_with_words_one_has(fresh: EmulatorProcess) -> None:
+    with terminal(fresh, "setup", "--name", "", "--email", "") as child:
+        dialogue(child, ("New PIN", "12"))
+        child.expect_exact("4 to 9 digits")
+        dialogue(child, ("New PIN", NEW_PIN), ("same again", "135791"))
+        child.expect_exact("differ")
+        dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("Choose it yourself?", "y"))
+        dialogue(child, ("New PUK", "own-puk-1234"), ("same again", "own-puk-1234"))
+        dialogue(child, ("own pairing key?", "n"), ("Initialise", "y"), ("Your choice", "restore"))
+        dialogue(child, ("Word 1", "abandonn"))
+        child.expect_exact("no word of the list")
+        dialogue(child, *((f"Word {number}", word) for number, word in enumerate(WORDS, 1)))
+        dialogue(child, ("Word 13", ""), ("Passphrase", ""))
+        assert check_ready(child, NEW_PIN, "own-puk-1234", "about") == FINGERPRINT
+    assert answer(fresh, "address", pin=NEW_PIN)["addresses"][0]["address"].startswith(
+        "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z"
+    )
+
+
+def test_setup_on_the_card_alone_with_an_own_pairing_key(fresh: EmulatorProcess, tmp_path: Path) -> None:
+    with terminal(fresh, "setup", "--seed", "card") as child:
+        puk = begin_setup(child, pairing="y")
+        dialogue(child, ("Type no backup", "no backup"))
+        check_ready(child, NEW_PIN)
+    info = answer(fresh, "info")
+    assert (info["key_source"], info["own_pairing_key"]) == ("made on the card", True)
+    exported = tmp_path / "key"
+    assert run(fresh, "pairing", "export", str(exported)).returncode == 0
+    assert exported.stat().st_mode & 0o777 == 0o600
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "other")}
+    refused = run(fresh, "pin", "tries", **elsewhere)
+    assert refused.returncode == 1
+    assert "pairing recover" in refused.stderr
+    assert run(fresh, "pairing", "recover", "--file", str(exported), **elsewhere).returncode == 0
+    assert run(fresh, "pin", "tries", **elsewhere).returncode == 0
+    third = {"XDG_STATE_HOME": str(tmp_path / "third")}
+    assert run(fresh, "pairing", "recover", "--stdinpuk", stdin=puk, **third).returncode == 0
+    assert run(fresh, "pin", "tries", **third).returncode == 0
+
+
+def test_setup_with_two_readers(fresh: EmulatorProcess) -> None:
+    with EmulatorProcess() as second:
+        with terminal(fresh, "setup", "--seed", "dual", "--second", second.path) as child:
+            begin_setup(child)
+            begin_setup(child, pin="246802")
+            fingerprint = check_ready(child, NEW_PIN, "246802")
+        shows = [
+            run(each, "xpub", "m/84h/0h/0h", pin=pin).stdout for each, pin in ((fresh, NEW_PIN), (second, "246802"))
+        ]
+        assert shows[0] == shows[1] != ""
+        assert fingerprint in shows[0]
+        with terminal(fresh, "backup", "check", "--second", second.path) as child:
+            dialogue(child, ("PIN of card", NEW_PIN), ("PIN of card", "246802"))
+            child.expect_exact("hold the same wallet")
+            assert ended(child) == 0
+
+
+def test_setup_with_two_cards_in_one_reader(tmp_path: Path) -> None:
+    states = [str(tmp_path / name) for name in ("a", "b")]
+    first = EmulatorProcess("--state", states[0]).start()
+    address = f"{first.host}:{first.port}"
+    card = first
+    try:
+        with terminal(first, "setup", "--seed", "dual") as child:
+            begin_setup(child)
+            child.expect_exact("put the second card in")
+            card.stop()
+            card = EmulatorProcess("--state", states[1], listen=address).start()
+            child.sendline("")
+            begin_setup(child, pin="246802")
+            child.expect_exact("Take the second card out")
+            card.stop()
+            card = EmulatorProcess("--state", states[0], listen=address).start()
+            child.sendline("")
+            check_ready(child, NEW_PIN, "246802")
+    finally:
+        card.stop()
+
+
+def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
+    with terminal(fresh, "setup") as child:
+        puk = begin_setup(child)
+        child.expect_exact("Your choice")
+        child.sendintr()
+        child.expect_exact("Interrupted")
+        assert ended(child) == 1
+    with terminal(fresh, "setup", "--seed", "restore") as child:
+        dialogue(child, ("PIN of card", NEW_PIN), ("Word 1", MNEMONIC), ("Passphrase", "secret phrase"))
+        dialogue(child, ("same again", "secret phrase"), ("PUK: ", puk))
+        fingerprint = check_ready(child, NEW_PIN, puk, "secret phrase")
+    assert fingerprint != FINGERPRINT
+
+
+def test_a_card_with_a_wallet_is_not_set_up_again(card: EmulatorProcess) -> None:
+    with terminal(card, "setup") as child:
+        child.expect_exact("There is a wallet on this card already")
+        assert ended(child) == 1
+    assert card.stats()["by_ins"].get("FE", 0) == 0
+
+
+def make_psbt(folder: Path, count: int = 2) -> Path:
+    change = "m/84h/0h/0h/1/3"
+    outs = [
+        Out(p2wpkh(OTHER.key("m/0")), 60_000 * count),
+        Out(p2wpkh(ME.key(change)), 39_000 * count, [out_deriv(change)]),
+    ]
+    path = folder / "pay.psbt"
+    path.write_bytes(draft(*(spend("p2wpkh", number) for number in range(count)), outs=outs).encode())
+    return path
+
+
+def test_sign_with_review(card: EmulatorProcess, tmp_path: Path) -> None:
+    path = make_psbt(tmp_path)
+    with terminal(card, "sign", str(path)) as child:
+        dialogue(child, ("PIN of card", PIN))
+        child.expect_exact("0.00120000")
+        child.expect_exact("bc1q")
+        child.expect_exact("0.00078000")
+        child.expect_exact("change")
+        child.expect_exact("Sign it with 2 signatures?")
+        assert card.stats()["signatures"] == 0
+        child.sendline("y")
+        child.expect_exact("2/2")
+        child.expect_exact("complete")
+        assert ended(child) == 0
+        assert PIN not in shown(child).replace("60000000", "")
+    check_on_kernel(Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes()), _draft_of(2))
+    assert card.stats()["signatures"] == 2
+
+
+def _draft_of(count: int):  # type: ignore[no-untyped-def]
+    return draft(*(spend("p2wpkh", number) for number in range(count)))
+
+
+def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path) -> None:
+    path = make_psbt(tmp_path)
+    with terminal(card, "sign", str(path)) as child:
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 2 signatures?", "n"))
+        child.expect_exact("Canceled")
+        assert ended(child) == 1
+    assert card.stats()["signatures"] == 0
+    assert not (tmp_path / "pay-signed.psbt").exists()
+
+
+def test_wrong_pin_costs_one_try_and_says_so(card: EmulatorProcess, tmp_path: Path) -> None:
+    with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
+        dialogue(child, ("at most 6 tries left", "999999"))
+        child.expect_exact("at most 5 tries left")
+        assert ended(child) == 4
+        assert "999999" not in shown(child)
+    assert card.stats()["pin_tries"] == 1
+
+
+def test_interrupt_in_the_middle_keeps_what_was_signed(tmp_path: Path) -> None:
+    path = make_psbt(tmp_path, 12)
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "sign=150") as card:
+        with terminal(card, "sign", str(path)) as child:
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 12 signatures?", "y"))
+            child.expect(r" [3-9]/12")
+            child.sendintr()
+            child.expect_exact("signatures were made")
+            child.expect_exact("run the same command again")
+            assert ended(child) == 1
+        made = card.stats()["signatures"]
+        assert 3 <= made < 12
+        # The card is free again at once, and nothing is signed twice (the signature on its way is lost).
+        data = answer(card, "sign", "--yes", str(path))
+        assert data["complete"]
+        assert card.stats()["signatures"] <= 13
+    check_on_kernel(Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes()), _draft_of(12))
+
+
+def test_card_pulled_in_the_middle(tmp_path: Path) -> None:
+    path = make_psbt(tmp_path, 10)
+    state = str(tmp_path / "card")
+    card = EmulatorProcess("--seed", SEED, "--xpub-export", "--state", state, "--latency", "sign=150").start()
+    address = f"{card.host}:{card.port}"
+    try:
+        with terminal(card, "sign", str(path)) as child:
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
+            child.expect(r" [3-9]/10")
+            card.stop()
+            child.expect_exact("put it back")
+            card = EmulatorProcess("--state", state, listen=address).start()
+            child.expect_exact("complete")
+            assert ended(child) == 0
+    finally:
+        card.stop()
+    check_on_kernel(Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes()), _draft_of(10))
+
+
+def test_card_pulled_for_good_and_signed_later(tmp_path: Path) -> None:
+    path, state = make_psbt(tmp_path, 10), str(tmp_path / "card")
+    card = EmulatorProcess("--seed", SEED, "--xpub-export", "--state", state, "--latency", "sign=150").start()
+    address = f"{card.host}:{card.port}"
+    try:
+        with terminal(card, "sign", str(path), CRYPTNOX_REINSERT_WAIT="1") as child:
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
+            child.expect(r" [3-9]/10")
+            made = card.stats()["signatures"]
+            card.stop()
+            child.expect_exact("signatures were made")
+            assert ended(child) == 3
+        card = EmulatorProcess("--state", state, listen=address).start()
+        assert answer(card, "sign", "--yes", str(path))["complete"]
+        assert card.stats()["signatures"] <= 10 - made + 1
+    finally:
+        card.stop()
+
+
+def test_200_inputs_with_a_fault(tmp_path: Path) -> None:
+    path = make_psbt(tmp_path, 200)
+    options = ("--latency", "apdu=1,derive=2,sign=5", "--fault", "remove@C0:120")
+    with EmulatorProcess("--seed", SEED, "--xpub-export", *options) as card:
+        with terminal(card, "sign", str(path)) as child:
+            child.timeout = 90
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 200 signatures?", "y"))
+            child.expect_exact("The card signs")
+            child.expect_exact("time left")
+            child.expect_exact("put it back")
+            child.expect_exact("200/200")
+            child.expect_exact("complete")
+            assert ended(child) == 0
+        assert card.stats()["signatures"] == 200
+    check_on_kernel(Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes()), _draft_of(200))
+
+
+def test_blocked_pin_and_unblock(tmp_path: Path) -> None:
+    with EmulatorProcess("--seed", SEED) as card:
+        for left in (5, 4, 3, 2):
+            with terminal(card, "pin", "verify") as child:
+                dialogue(child, ("PIN of card", f"99999{left}"))
+                child.expect_exact(f"at most {left} tries left")
+                assert ended(child) == 4
+        with terminal(card, "pin", "unblock") as child:
+            child.expect_exact("not blocked")
+            assert ended(child) == 1
+        with terminal(card, "pin", "verify") as child:
+            dialogue(child, ("PIN of card", "999991"))
+            assert ended(child) == 4
+        with terminal(card, "pin", "verify") as child:
+            dialogue(child, ("Type last try", "no"))
+            child.expect_exact("Canceled")
+            assert ended(child) == 1
+        assert card.stats()["pin_tries"] == 5
+        with terminal(card, "pin", "verify") as child:
+            dialogue(child, ("Type last try", "last try"), ("PIN of card", "999990"))
+            assert ended(child) == 4
+        assert answer(card, "pin", "tries", schema="pin tries")["pin_tries_left"] == 0
+        with terminal(card, "pin", "verify") as child:
+            child.expect_exact("blocked")
+            assert ended(child) == 4
+        with terminal(card, "pin", "unblock") as child:
+            dialogue(child, ("PUK", "111111111111"), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+            child.expect_exact("Wrong PUK")
+            assert ended(child) == 4
+        with terminal(card, "pin", "unblock") as child:
+            dialogue(child, ("PUK", PUK), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+            child.expect_exact("new PIN")
+            assert ended(child) == 0
+            assert NEW_PIN not in shown(child)
+            assert PUK not in shown(child)
+        with terminal(card, "pin", "verify") as child:
+            dialogue(child, ("at most 6 tries left", NEW_PIN))
+            assert ended(child) == 0
+
+
+def test_change_pin_and_puk(card: EmulatorProcess) -> None:
+    with terminal(card, "pin", "change") as child:
+        dialogue(child, ("PIN of card", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+        assert ended(child) == 0
+    with terminal(card, "pin", "change", "--with-puk") as child:
+        dialogue(child, ("PUK", PUK), ("New PIN", "2468"), ("same again", "2468"))
+        assert ended(child) == 0
+    with terminal(card, "puk", "change") as child:
+        dialogue(child, ("PUK", PUK), ("New PUK", "another-puk!"), ("same again", "another-puk!"))
+        assert ended(child) == 0
+        assert "another-puk!" not in shown(child)
+    assert run(card, "pin", "verify", "--stdinpass", stdin="2468\n").returncode == 0
+    assert run(card, "xpub", "off", "--stdinpuk", stdin="another-puk!\n").returncode == 0
+
+
+def test_reset_wants_the_typed_serial(card: EmulatorProcess) -> None:
+    with terminal(card, "reset") as child:
+        dialogue(child, (f"Type {card.serial}", "yes"))
+        assert ended(child) == 1
+    assert answer(card, "info")["seeded"] is True
+    with terminal(card, "reset") as child:
+        dialogue(child, (f"Type {card.serial}", str(card.serial)), ("PUK", PUK))
+        assert ended(child) == 0
+    assert answer(card, "info")["initialised"] is False
+
+
+def test_adopt_changes_nothing_unasked(bare: EmulatorProcess) -> None:
+    with terminal(bare, "adopt") as child:
+        dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "n"))
+        child.expect_exact("xpub on")
+        assert ended(child) == 0
+    assert bare.stats()["by_ins"].get("C5", 0) == 0
+    with terminal(bare, "adopt") as child:
+        dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "y"), ("PUK: ", PUK))
+        child.expect_exact("Wallets can use this card")
+        assert ended(child) == 0
+    assert answer(bare, "info")["xpub_export"] is True
+
+
+def test_no_colour_where_it_is_not_wanted(card: EmulatorProcess) -> None:
+    with terminal(card, "info", NO_COLOR="1") as child:
+        assert ended(child) == 0
+        assert "\x1b[3" not in shown(child)
+    with terminal(card, "info") as child:
+        assert ended(child) == 0
+        assert "\x1b[3" in shown(child)
+
+
+def test_echo_is_back_after_an_interrupt(card: EmulatorProcess) -> None:
+    with terminal(card, "pin", "verify") as child:
+        child.expect_exact("PIN of card")
+        deadline = time.monotonic() + 5
+        while child.getecho() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not child.getecho()
+        child.kill(signal.SIGINT)
+        child.expect_exact("Interrupted")
+        assert child.getecho()
+        assert ended(child) == 1
+    assert card.stats()["pin_tries"] == 0
+
+
+@pytest.mark.parametrize("typed", ["", "12", "abcdef", "1234567890"])
+def test_what_is_no_pin_never_reaches_the_card(card: EmulatorProcess, typed: str) -> None:
+    with terminal(card, "pin", "verify") as child:
+        dialogue(child, *[("PIN of card", typed)] * 3)
+        assert ended(child) == 1
+    assert card.stats()["pin_tries"] == 0
