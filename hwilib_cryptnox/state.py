@@ -2,7 +2,7 @@
 that was sent, signatures of an interrupted signing, who holds a reader. Never a secret, never an extended key.
 
 Folder `$XDG_STATE_HOME/hwi-cryptnox` (the platform's place elsewhere), mode 0700; files 0600, replaced atomically,
-changed under a lock.
+changed under a lock; symbolic links in it are refused (`private_files`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+
+from hwilib_cryptnox.private_files import PrivateFolder
 
 APPLICATION = "hwi-cryptnox"
 LOCK_WAIT = 5.0
@@ -96,6 +97,7 @@ class State:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = state_folder() if folder is None else folder
+        self._files = PrivateFolder(self.folder)
 
     # cards.json
 
@@ -117,7 +119,7 @@ class State:
             after = change(before)
             if after != before or str(serial) not in cards:
                 cards[str(serial)] = _entry(after)
-                self._write("cards.json", json.dumps(cards, indent=1).encode("ascii"))
+                self._files.replace("cards.json", json.dumps(cards, indent=1).encode("ascii"))
             return after
 
     def forget(self, serial: int | None = None) -> None:
@@ -127,14 +129,14 @@ class State:
             for known in list(cards):
                 if serial is None or known == str(serial):
                     del cards[known]
-                    (self.folder / "certs" / f"{known}.der").unlink(missing_ok=True)
-            self._write("cards.json", json.dumps(cards, indent=1).encode("ascii"))
+                    self._files.remove(f"certs/{known}.der")
+            self._files.replace("cards.json", json.dumps(cards, indent=1).encode("ascii"))
 
     def _cards(self) -> dict[str, dict[str, object]]:
-        path = self.folder / "cards.json"
-        if not path.exists():
+        content = self._files.read("cards.json")
+        if content is None:
             return {}
-        cards = json.loads(path.read_bytes())
+        cards = json.loads(content)
         if not isinstance(cards, dict) or not all(k.isdecimal() and isinstance(v, dict) for k, v in cards.items()):
             raise ValueError("it does not hold what this program writes")
         return cards
@@ -144,17 +146,17 @@ class State:
     def certificates(self) -> list[bytes]:
         """The manufacturer certificates (DER) of the cards met, the latest used first."""
         with self._failures("certs"):
-            files = [(file.stat().st_mtime_ns, file) for file in (self.folder / "certs").glob("*.der")]
-            return [file.read_bytes() for _, file in sorted(files, reverse=True)]
+            contents = [self._files.read(name) for _, name in self._files.listing("certs", ".der")]
+            return [content for content in contents if content is not None]
 
     def keep_certificate(self, serial: int, der: bytes) -> None:
         """Remember a card's certificate."""
         with self._failures("certs"):
-            path = self.folder / "certs" / f"{serial}.der"
-            if path.exists() and path.read_bytes() == der:
-                os.utime(path)
+            name = f"certs/{serial}.der"
+            if self._files.read(name) == der:
+                self._files.touch(name)
             else:
-                self._write(f"certs/{serial}.der", der)
+                self._files.replace(name, der)
 
     # pairing.json
 
@@ -172,7 +174,7 @@ class State:
                 keys[str(serial)] = key.hex()
             elif keys.pop(str(serial), None) is None:
                 return
-            self._write("pairing.json", json.dumps(keys, indent=1).encode("ascii"))
+            self._files.replace("pairing.json", json.dumps(keys, indent=1).encode("ascii"))
 
     def has_pairing_keys(self) -> bool:
         """Whether any card met has a pairing key of its own."""
@@ -180,10 +182,10 @@ class State:
             return bool(self._pairing_keys())
 
     def _pairing_keys(self) -> dict[str, str]:
-        path = self.folder / "pairing.json"
-        if not path.exists():
+        content = self._files.read("pairing.json")
+        if content is None:
             return {}
-        keys = json.loads(path.read_bytes())
+        keys = json.loads(content)
         if not isinstance(keys, dict) or not all(isinstance(key, str) and len(key) == 64 for key in keys.values()):
             raise ValueError("it does not hold what this program writes")
         return keys
@@ -193,18 +195,17 @@ class State:
     def hold(self, reader: str, serial: int) -> None:
         """Say that this process has a session with a card in a reader."""
         with self._failures("locks"):
-            self._write(_lock_name(reader), str(serial).encode("ascii"))
+            self._files.replace(_lock_name(reader), str(serial).encode("ascii"))
 
     def release(self, reader: str) -> None:
         """The session is over."""
         with self._failures("locks"):
-            (self.folder / _lock_name(reader)).unlink(missing_ok=True)
+            self._files.remove(_lock_name(reader))
 
     def holder(self, reader: str) -> int | None:
         """The serial of the card in a reader that is busy: from its lock, or the card last seen there."""
         with self._failures("locks"):
-            path = self.folder / _lock_name(reader)
-            text = path.read_text("ascii") if path.exists() else ""
+            text = (self._files.read(_lock_name(reader)) or b"").decode("ascii")
         if text.isdecimal():
             return int(text)
         seen = [serial for serial, record in self.records().items() if record.reader == reader]
@@ -216,76 +217,42 @@ class State:
         """What was kept for an interrupted signing of this unsigned transaction; None where nothing was. The caller
         verifies it: it is data like any other. Entries past their lifetime are deleted."""
         with self._failures("partial"):
-            for file in (self.folder / "partial").glob("*.json"):
-                if time.time() - file.stat().st_mtime > PARTIAL_LIFETIME:
-                    file.unlink(missing_ok=True)
-            path = self.folder / _partial_name(transaction)
-            if not path.exists():
-                return None
-            kept: object = json.loads(path.read_bytes())
+            for changed, name in self._files.listing("partial", ".json"):
+                if time.time() - changed > PARTIAL_LIFETIME:
+                    self._files.remove(name)
+            content = self._files.read(_partial_name(transaction))
+            kept: object = None if content is None else json.loads(content)
             return kept
 
     def keep_partial(self, transaction: bytes, content: object) -> None:
         """Keep verified signatures (public keys and signatures only) of an interrupted signing."""
         with self._failures("partial"):
-            self._write(_partial_name(transaction), json.dumps(content).encode("ascii"))
+            self._files.replace(_partial_name(transaction), json.dumps(content).encode("ascii"))
 
     def drop_partial(self, transaction: bytes) -> None:
         """The signing is complete."""
         with self._failures("partial"):
-            (self.folder / _partial_name(transaction)).unlink(missing_ok=True)
+            self._files.remove(_partial_name(transaction))
 
     # audit.jsonl
 
     def audit(self, entries: list[dict[str, object]]) -> None:
         """Append signatures made through this program, one JSON object a line."""
         with self._failures("audit.jsonl"), self._locked():
-            lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode("ascii")
-            descriptor = os.open(self.folder / "audit.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "ab") as file:
-                file.write(lines)
+            self._files.append("audit.jsonl", "".join(json.dumps(entry) + "\n" for entry in entries).encode("ascii"))
 
     def audited(self) -> list[dict[str, object]]:
         """All entries of the audit file; lines that are none are left out (a power cut may tear the last)."""
         entries = []
         with self._failures("audit.jsonl"):
-            path = self.folder / "audit.jsonl"
-            for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            for line in (self._files.read("audit.jsonl") or b"").splitlines():
                 with contextlib.suppress(ValueError):
                     entries.append(json.loads(line))
         return [entry for entry in entries if isinstance(entry, dict)]
 
-    # files
-
-    def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Replace a file atomically, mode 0600, on disk when this returns."""
-        path = self.folder / name
-        self._make_folder(self.folder)
-        self._make_folder(path.parent)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        if sys.platform != "win32":
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self._make_folder(self.folder)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = self._files.descriptor("lock")
         try:
             end = time.monotonic() + LOCK_WAIT
             while True:

@@ -1,0 +1,153 @@
+"""Files only their owner can read, in a folder only their owner can enter. Symbolic links are refused everywhere, so
+that nobody can have this program read, replace or lock another file than its own.
+
+Folders 0700, files 0600, replaced atomically. Every failure is an OSError or a ValueError; its text names no content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_MOST = 64 * 1024 * 1024
+"""Bytes a file may have to be read; far more than this program writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateFolder:
+    """One folder and the folders right below it; names are like `cards.json` or `certs/5.der`."""
+
+    path: Path
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None where there is none."""
+        if not self._check(name):
+            return None
+        try:
+            descriptor = _open(self.path / name, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(_MOST + 1)
+        if len(content) > _MOST:
+            raise OSError(errno.EFBIG, "larger than anything this program writes")
+        return content
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a file atomically; on disk when this returns."""
+        path = self._make(name)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        if sys.platform != "win32":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def append(self, name: str, content: bytes) -> None:
+        """Add to the end of a file."""
+        with os.fdopen(_open(self._make(name), os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+            file.write(content)
+
+    def descriptor(self, name: str) -> int:
+        """An open file to lock, made where it is missing. The caller closes it."""
+        return _open(self._make(name), os.O_RDWR | os.O_CREAT)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self._check(name):
+            (self.path / name).unlink(missing_ok=True)
+
+    def touch(self, name: str) -> None:
+        """Note that a file was used now."""
+        path = self._make(name)
+        if os.utime in os.supports_follow_symlinks:
+            os.utime(path, follow_symlinks=False)
+        else:
+            os.utime(path)
+
+    def listing(self, folder: str, ending: str) -> list[tuple[float, str]]:
+        """The files of a folder below with an ending: time of the last change (Unix time) and name, latest first."""
+        if not self._check(f"{folder}/"):
+            return []
+        found = []
+        for path in (self.path / folder).iterdir():
+            if path.name.endswith(ending):
+                with contextlib.suppress(FileNotFoundError):  # another process removed it just now
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        found.append((status.st_mtime, f"{folder}/{path.name}"))
+        return sorted(found, reverse=True)
+
+    def _folders(self, name: str) -> list[Path]:
+        below, _, _ = name.rpartition("/")
+        return [self.path, self.path / below] if below else [self.path]
+
+    def _check(self, name: str) -> bool:
+        """Whether the folders of a name are there; OSError where they are not what they have to be."""
+        return all(_check_folder(folder) for folder in self._folders(name))
+
+    def _make(self, name: str) -> Path:
+        for folder in self._folders(name):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_folder(folder)
+        return self.path / name
+
+
+def _check_folder(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    _check_owner(status)
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder.name}: not a folder")
+    if sys.platform != "win32" and stat.S_IMODE(status.st_mode) & 0o077:
+        folder.chmod(0o700)
+    return True
+
+
+def _open(path: Path, flags: int) -> int:
+    """A regular file of ours, or OSError. Nothing is waited for: a named pipe must not hang the wallet."""
+    if not _NO_FOLLOW and path.is_symlink():
+        raise OSError(errno.ELOOP, "a symbolic link is not followed")
+    try:
+        descriptor = os.open(path, flags | _NO_FOLLOW, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a symbolic link is not followed") from error
+        raise
+    try:
+        status = os.fstat(descriptor)
+        _check_owner(status)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        if sys.platform != "win32" and stat.S_IMODE(status.st_mode) & 0o077:
+            os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_owner(status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "a symbolic link is not followed")
+    if sys.platform != "win32" and status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it belongs to another user")
