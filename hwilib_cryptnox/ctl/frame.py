@@ -87,13 +87,25 @@ class App:
         return self.options.stdin_pin or self.options.stdin_puk
 
 
-_COMMON = (
-    ("json", ("--json",), {"is_flag": True, "help": "Print one JSON object on stdout."}),
-    ("quiet", ("-q", "--quiet"), {"is_flag": True, "help": "No remarks and no progress bar."}),
-    ("card", ("--card",), {"metavar": "SERIAL", "help": "The card with this serial number, or tcp:HOST:PORT."}),
-    ("reader", ("--reader",), {"metavar": "NAME", "help": "The card in this reader: name, part of it, or number."}),
-    ("stdin_pin", ("--stdinpass",), {"is_flag": True, "help": "The first line of stdin is the PIN."}),
-    ("stdin_puk", ("--stdinpuk",), {"is_flag": True, "help": "The next line of stdin is the PUK."}),
+@dataclass(frozen=True, slots=True)
+class CommonOption:
+    """An option of every command."""
+
+    name: str
+    """Field of `Options`."""
+    flags: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    """None for a switch."""
+
+
+COMMON_OPTIONS = (
+    CommonOption("json", ("--json",), "Print one JSON object on stdout."),
+    CommonOption("quiet", ("-q", "--quiet"), "No remarks and no progress bar."),
+    CommonOption("card", ("--card",), "The card with this serial number, or tcp:HOST:PORT.", "SERIAL"),
+    CommonOption("reader", ("--reader",), "The card in this reader: name, part of it, or number.", "NAME"),
+    CommonOption("stdin_pin", ("--stdinpass",), "The first line of stdin is the PIN."),
+    CommonOption("stdin_puk", ("--stdinpuk",), "The next line of stdin is the PUK."),
 )
 
 
@@ -103,7 +115,15 @@ def _common_options() -> list[click.Parameter]:
             setattr(context.ensure_object(App).options, parameter.name, value)
 
     return [
-        click.Option([*names, name], expose_value=False, callback=keep, **settings) for name, names, settings in _COMMON
+        click.Option(
+            [*option.flags, option.name],
+            expose_value=False,
+            callback=keep,
+            is_flag=option.metavar is None,
+            metavar=option.metavar,
+            help=option.help,
+        )
+        for option in COMMON_OPTIONS
     ]
 
 

@@ -1,0 +1,174 @@
+"""Writes the reference of cryptnoxctl from the program itself: docs/cryptnoxctl.md and the man page docs/cryptnoxctl.1.
+
+.venv/bin/python scripts/reference.py [--check]     (--check: only say whether they are up to date)
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from hwilib_cryptnox.ctl.errors import Exit
+from hwilib_cryptnox.ctl.frame import COMMON_OPTIONS
+from hwilib_cryptnox.ctl.main import COMMANDS, cli
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+CODES = {
+    Exit.DONE: "done",
+    Exit.REFUSED: "refused by the card or by the person; `audit`: signatures made elsewhere",
+    Exit.USAGE: "usage",
+    Exit.NO_CARD: "no reader, no card, or it is busy",
+    Exit.SECRET: "PIN or PUK: wrong, blocked, or not to be had",
+    Exit.INPUT: "input refused: transaction, message, file, address",
+}
+ENVIRONMENT = {
+    "CRYPTNOX_EMULATOR": "HOST:PORT of an emulated card, which is used instead of the readers",
+    "CRYPTNOX_PIN_COMMAND": "a program whose output is the PIN, started without a shell",
+    "CRYPTNOX_PIN_FILE": "a file only its owner can read, with the PIN",
+    "CRYPTNOX_PIN": "the PIN itself; for tests",
+    "CRYPTNOX_WAIT": "seconds a busy card is waited for (5)",
+    "CRYPTNOX_REINSERT_WAIT": "seconds a card that left during a signing may take to come back (30)",
+    "CRYPTNOX_LAST_TRY": "1: the last PIN try may be spent without asking",
+    "NO_COLOR": "no colours",
+}
+INTRODUCTION = """\
+`cryptnoxctl` sets a card up, shows what is on it, signs transactions from files after a review, and keeps PIN, PUK and
+settings. Every command takes `--json`: one object on stdout whose fields stay (their schemas are in
+[tests/ctl/schemas.json](../tests/ctl/schemas.json)); an error is `{"error", "hint", "exit_code"}`.
+
+PIN, PUK and words are never arguments. They are asked for on the terminal, hidden; without one the PIN comes from the
+same sources as for `hwi-cryptnox`, or as the first line of stdin (`--stdinpass`), the PUK as the next (`--stdinpuk`).
+
+![A review](pictures/review.svg)
+"""
+COMPLETION = """\
+bash: `eval "$(_CRYPTNOXCTL_COMPLETE=bash_source cryptnoxctl)"` in `~/.bashrc`; zsh: `zsh_source` in `~/.zshrc`;
+fish: `_CRYPTNOXCTL_COMPLETE=fish_source cryptnoxctl | source`.
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command."""
+
+    name: str
+    usage: str
+    text: str
+    options: list[tuple[str, str]]
+    epilog: str
+
+
+def entries() -> Iterator[Entry]:
+    """All commands, groups resolved, in the order of the table."""
+    context = click.Context(cli, info_name="cryptnoxctl")
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        yield from _walk(command, name, context)
+
+
+def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[Entry]:
+    context = click.Context(command, info_name=name.split(" ")[-1], parent=parent)
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            inner = command.get_command(context, child)
+            assert inner is not None
+            yield from _walk(inner, f"{name} {child}", context)
+        return
+    common = {flag for option in COMMON_OPTIONS for flag in option.flags}
+    options = []
+    for parameter in command.params:
+        record = parameter.get_help_record(context)
+        if record is not None and not common.intersection(parameter.opts):
+            options.append((record[0], " ".join(record[1].split())))
+    pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    usage = " ".join(["cryptnoxctl", name, *(["[OPTIONS]"] if options else []), *pieces])
+    yield Entry(name, usage, _paragraphs(command.help or ""), options, command.epilog or "")
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(piece.split()) for piece in re.split(r"\n\s*\n", text.strip()))
+
+
+def common_options() -> list[tuple[str, str]]:
+    """The options every command takes."""
+    return [(f"{', '.join(o.flags)}{f' {o.metavar}' if o.metavar else ''}", o.help) for o in COMMON_OPTIONS]
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    body = "\n".join(
+        f"| `{left.replace('|', chr(92) + '|')}` | {right.replace('|', chr(92) + '|')} |" for left, right in rows
+    )
+    return f"| | |\n|---|---|\n{body}\n"
+
+
+def markdown() -> str:
+    """docs/cryptnoxctl.md."""
+    parts = [
+        "# cryptnoxctl\n",
+        "<!-- Written by scripts/reference.py from the program; change it there. -->\n",
+        INTRODUCTION,
+    ]
+    parts += ["## Options of every command\n", _table(common_options())]
+    parts += ["## Exit codes\n", _table([(str(int(code)), text) for code, text in CODES.items()])]
+    parts += ["## Environment\n", _table(list(ENVIRONMENT.items()))]
+    parts += ["## Completion\n", COMPLETION, "## Commands\n"]
+    for entry in entries():
+        parts += [f"### {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
+        if entry.options:
+            parts.append(_table(entry.options))
+        if entry.epilog:
+            parts.append(f"{entry.epilog}\n")
+    return "\n".join(parts)
+
+
+def _roff(text: str) -> str:
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "")
+    return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in text.splitlines())
+
+
+def man_page() -> str:
+    """docs/cryptnoxctl.1."""
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", INTRODUCTION.split("\n![")[0])
+    parts = ['.TH CRYPTNOXCTL 1 "" "hwi-cryptnox" "User Commands"', ".SH NAME"]
+    parts += ["cryptnoxctl \\- Cryptnox smart cards: set up, look, sign, export, manage, emulate", ".SH SYNOPSIS"]
+    parts += [
+        "\\fBcryptnoxctl\\fR [OPTIONS] COMMAND [ARGS]",
+        ".SH DESCRIPTION",
+        _roff(plain.replace("\n\n", "\n.PP\n")),
+    ]
+    parts = [part.replace("\\&.PP", ".PP") for part in parts]
+    parts += [".SH OPTIONS", *_roff_list(common_options()), ".SH COMMANDS"]
+    for entry in entries():
+        parts += [f".SS {_roff(entry.usage)}", _roff(entry.text).replace("\n\n", "\n.PP\n"), *_roff_list(entry.options)]
+        if entry.epilog:
+            parts += [".PP", _roff(entry.epilog)]
+    parts += [".SH EXIT STATUS", *_roff_list([(str(int(code)), text) for code, text in CODES.items()])]
+    parts += [".SH ENVIRONMENT", *_roff_list(list(ENVIRONMENT.items()))]
+    return "\n".join(parts) + "\n"
+
+
+def _roff_list(rows: list[tuple[str, str]]) -> list[str]:
+    return [line for left, right in rows for line in (".TP", f"\\fB{_roff(left)}\\fR", _roff(right))]
+
+
+def main() -> int:
+    """Write both files, or compare them."""
+    pages = {DOCS / "cryptnoxctl.md": markdown(), DOCS / "cryptnoxctl.1": man_page()}
+    if "--check" in sys.argv[1:]:
+        old = [path.name for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
+        print(f"not up to date: {', '.join(old)}" if old else "up to date")
+        return 1 if old else 0
+    for path, text in pages.items():
+        path.write_text(text, "utf-8")
+        print(path.relative_to(DOCS.parent))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
