@@ -129,6 +129,7 @@ def test_signature_check() -> None:
     assert card.get(0xFA)[-4:] == bytes(4)
     for length in (0, 15, 17):
         assert card.status(0xF8, 1, 0, bytes(length)) == 0x6984
+    assert card.status(0xF8, 1, 1, nonce) == 0x6A86
     assert card.clear(0xF8, 1, 0, nonce)[0] == 0x6985
 
 

@@ -104,6 +104,9 @@ def test_extended_key() -> None:
         (2, tlv(0xA1, tlv(0x81, PRIVATE) + tlv(0x82, CHAIN[1:]))),
         (2, tlv(0xA1, tlv(0x81, PRIVATE) + tlv(0x83, CHAIN))),
         (1, b"\xa1\x82\x00\x22" + tlv(0x81, PRIVATE)),
+        (2, b"\xa1\x87" + tlv(0x80, k1_point(PRIVATE)) + tlv(0x81, PRIVATE) + tlv(0x82, CHAIN)),
+        (1, b"\xa1\x23" + tlv(0x81, PRIVATE)),
+        (1, b"\xa1\x81"),
     ],
 )
 def test_malformed_keys(kind: int, body: bytes) -> None:
