@@ -209,8 +209,8 @@ class Card(CardKeys, CardAdmin):
             self.read_certificate()
         key = self._session_key_under(known if self._certificate is None else (self._certificate,))
         if key is None and self._certificate is None:
-            # None of the remembered cards. Some cards give no certificate page after this command, so the reading starts
-            # with a new SELECT.
+            # None of the remembered cards. Some cards give no certificate page after this command, so reading it
+            # starts with a new SELECT.
             key = self._session_key_under((self.read_certificate(),))
         if key is None:
             raise CertificateError("the session key is not signed by the key of the card's certificate")

@@ -102,7 +102,11 @@ class TestParser:
             der(issue(key=ec.generate_private_key(ec.SECP256K1()).public_key())),
             der(issue(key=rsa.generate_private_key(65537, 2048).public_key())),
             der(issue(key=ed25519.Ed25519PrivateKey.generate().public_key())),
-            bytes(MAX_CERTIFICATE + 1),
+            der(
+                issue(extensions=(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), bytes(MAX_CERTIFICATE)),))
+            ),
+            der(issue()).replace(bytes.fromhex("02090080"), bytes.fromhex("02098080"), 1),
+            der(issue(serial=5)).replace(bytes.fromhex("a003020102020105"), bytes.fromhex("a003020102020100"), 1),
         ],
     )
     def test_refused(self, bad: bytes) -> None:
@@ -277,6 +281,18 @@ class TestReading:
     def test_refused(self, pages: list[bytes]) -> None:
         with pytest.raises((CertificateError, MalformedResponseError)):
             self.read(pages)
+
+    @pytest.mark.parametrize(("first", "most"), [(b"\xff\xff" + bytes(253), 1), (b"\x01\x9b" + bytes(253), 2)])
+    def test_pages_are_not_asked_for_without_end(self, first: bytes, most: int) -> None:
+        asked: list[CommandApdu] = []
+
+        def transmit(command: CommandApdu) -> ResponseApdu:
+            asked.append(command)
+            return ResponseApdu(first if len(asked) == 1 else b"", 0x9000)
+
+        with pytest.raises(CertificateError):
+            drive(read_certificate(), transmit)
+        assert len(asked) == most
 
     def test_status_word(self) -> None:
         with pytest.raises(CryptnoxError):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
+import coincurve
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptnox_core import errors
+from cryptnox_core import errors, p256, secp256k1
 from cryptnox_core.apdu import ResponseApdu
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
@@ -388,6 +391,34 @@ class TestAnswers:
         for raw in (b"", bytes(66)):
             with pytest.raises(errors.MalformedResponseError):
                 command.decode(raw)
+
+
+class TestVerifiedSignature:
+    K1 = coincurve.PrivateKey(b"\x07" * 32)
+    R1 = ec.derive_private_key(7, ec.SECP256R1())
+
+    def test_high_s_is_lowered(self) -> None:
+        low = self.K1.sign(DIGEST, hasher=None)
+        r, s = secp256k1.parse_der(low)
+        high = secp256k1.encode_der(r, secp256k1.ORDER - s)
+        assert signing.verified_signature(high, DIGEST, self.K1.public_key.format()) == low
+        assert signing.verified_signature(low, DIGEST, self.K1.public_key.format(compressed=False)) == low
+
+    def test_r1(self) -> None:
+        for _ in range(8):
+            signature = self.R1.sign(DIGEST, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+            canonical = signing.verified_signature(signature, DIGEST, POINT, curve=Curve.R1)
+            _, s = utils.decode_dss_signature(canonical)
+            assert s <= p256.ORDER // 2 and p256.verify_digest(POINT, DIGEST, canonical)
+
+    @pytest.mark.parametrize("kind", list(SignatureKind))
+    @pytest.mark.parametrize("curve", list(Curve))
+    def test_bad(self, kind: SignatureKind, curve: Curve) -> None:
+        key = POINT if curve is Curve.R1 and kind is not SignatureKind.SCHNORR else self.K1.public_key.format()
+        other = coincurve.PrivateKey(b"\x08" * 32).sign(DIGEST, hasher=None)
+        for signature in (b"", b"\x30", other, bytes(64), bytes(65), bytes.fromhex("3006020101020101")):
+            with pytest.raises(errors.BadSignatureError):
+                signing.verified_signature(signature, DIGEST, key, curve=curve, kind=kind)
 
 
 def test_key_templates() -> None:

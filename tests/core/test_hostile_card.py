@@ -6,16 +6,17 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+from embit.bip32 import HDKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.bip32 import Path
-from cryptnox_core.errors import CryptnoxError
+from cryptnox_core.errors import CryptnoxError, MalformedResponseError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.secure_channel import SecureChannel
 from cryptnox_core.session import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY, Curve, Ins, SignatureKind, UserKeySlot
+from cryptnox_core.wire import COMMON_PAIRING_KEY, Curve, Ins, KeyUse, SignatureKind, UserKeySlot
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, EmulatedTransport, fresh, initialized, seeded
 from tests.core.test_secure_channel import CARD_KEY, CardSide
 
@@ -115,7 +116,8 @@ class KeyHolder:
         extended = apdu[4] == 0 and len(apdu) > 5
         data = apdu[7:] if extended else apdu[5:]
         answer = self.answers.pop(0) if self.answers else b"\x90\x00"
-        if apdu[1] != Ins.OPEN_SECURE_CHANNEL and len(data) < 33:
+        pinless = apdu[1] == Ins.SIGN and apdu[2] == KeyUse.PINLESS
+        if pinless or (apdu[1] != Ins.OPEN_SECURE_CHANNEL and len(data) < 32):
             return answer
         self.side.answers = [answer]
         response = self.side.transmit(CommandApdu(*apdu[:4], data, extended=extended))
@@ -135,6 +137,25 @@ class OpenedCard(Card):
         self._channel = SecureChannel()
         self._drive(self._channel.handshake(CARD_KEY, COMMON_PAIRING_KEY))
         holder.answers = list(answers)
+
+
+def test_the_extended_key_of_another_path() -> None:
+    """The card derives, and then gives the key of another depth, or of a sibling."""
+    root = HDKey.from_seed(SEED)
+    for asked, answered, fits in (
+        ("m/84h/0h/0h", "m/84h/0h/0h", True),
+        ("m/84h/0h/0h", "m/84h/0h/1h", False),
+        ("m/84h/0h/0h/1", "m/84h/0h/1", False),
+    ):
+        node, parent = root.derive(answered), root.derive(answered.rpartition("/")[0])
+        answer = bytes.fromhex("0488B21E") + bytes((node.depth,)) + hashlib.sha256(parent.sec()).digest()
+        answer += node.child_number.to_bytes(4, "big") + node.chain_code + node.sec()
+        card = OpenedCard([b"\x90\x00", answer + b"\x90\x00"])
+        if fits:
+            assert card.extended_public_key(Path.parse(asked)).to_string() == node.to_public().to_string()
+        else:
+            with pytest.raises(MalformedResponseError):
+                card.extended_public_key(Path.parse(asked))
 
 
 @pytest.mark.parametrize("method", METHODS)
