@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
+from typing import IO
 from urllib.parse import unquote_to_bytes
 
 from hwilib_cryptnox.faults import Code, WalletError
@@ -22,6 +25,7 @@ _CANCELED = (99, 198)
 """GPG_ERR_CANCELED and GPG_ERR_FULLY_CANCELED: the low 16 bits of an error number."""
 _NO_DATA = 58
 _MAX_LINE = 4096
+_START_LIMIT = 15.0
 
 
 class AssuanError(Exception):
@@ -33,58 +37,93 @@ class AssuanError(Exception):
 
 
 class Assuan:
-    """A child process that takes Assuan commands on its standard input. A context manager; ended after `limit` s."""
+    """An Assuan conversation over a pair of byte streams. A context manager. The other side greets first."""
 
-    def __init__(self, arguments: list[str], *, greets: bool, limit: float = DIALOGUE_LIMIT) -> None:
-        program = shutil.which(arguments[0])
+    def __init__(self, name: str, source: IO[bytes], sink: IO[bytes], end: Callable[[], None]) -> None:
+        self._name = name
+        self._source = source
+        self._sink = sink
+        self._end = end
+
+    @classmethod
+    def program(cls, name: str, limit: float) -> Assuan:
+        """A conversation with a child process, which is ended after `limit` seconds."""
+        program = shutil.which(name)
         if program is None:
-            raise AssuanError(f"{arguments[0]} is not installed")
+            raise AssuanError(f"{name} is not installed")
         try:
-            self._process = subprocess.Popen(
-                [program, *arguments[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            process = subprocess.Popen(
+                [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         except OSError as error:
-            raise AssuanError(f"{arguments[0]} cannot be started") from error
-        self._timer = threading.Timer(limit, self._process.kill)
-        self._timer.daemon = True
-        self._timer.start()
-        self._name = arguments[0]
-        if greets:
-            self._answer()
+            raise AssuanError(f"{name} cannot be started") from error
+        if process.stdin is None or process.stdout is None:
+            raise AssuanError(f"{name} takes no commands")
+        timer = threading.Timer(limit, process.kill)
+        timer.daemon = True
+        timer.start()
+
+        def end() -> None:
+            timer.cancel()
+            process.terminate()
+            try:
+                process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+        return cls(name, process.stdout, process.stdin, end)
+
+    @classmethod
+    def socket(cls, name: str, path: str, limit: float) -> Assuan:
+        """A conversation over a Unix socket; each answer has `limit` seconds."""
+        if sys.platform == "win32":
+            raise AssuanError(f"{name} cannot be reached on this platform")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(limit)
+        try:
+            connection.connect(path)
+        except OSError as error:
+            connection.close()
+            raise AssuanError(f"{name} does not answer") from error
+        return cls(name, connection.makefile("rb"), connection.makefile("wb"), connection.close)
 
     def __enter__(self) -> Assuan:
+        try:
+            self._answer()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self.close()
+
+    def close(self) -> None:
+        """End the conversation."""
+        for stream in (self._sink, self._source):
+            with contextlib.suppress(OSError):
+                stream.close()
+        self._end()
 
     def command(self, line: str) -> bytes:
         """Send one command and return its data; AssuanError where it fails."""
-        if self._process.stdin is None:
-            raise AssuanError(f"{self._name} takes no commands")
         try:
-            self._process.stdin.write(line.encode("utf-8") + b"\n")
-            self._process.stdin.flush()
+            self._sink.write(line.encode("utf-8") + b"\n")
+            self._sink.flush()
         except OSError as error:
             raise AssuanError(f"{self._name} ended early") from error
         return self._answer()
 
     def _answer(self) -> bytes:
         data = b""
-        while self._process.stdout is not None:
-            line = self._process.stdout.readline(_MAX_LINE).rstrip(b"\r\n")
+        while True:
+            try:
+                line = self._source.readline(_MAX_LINE).rstrip(b"\r\n")
+            except OSError as error:
+                raise AssuanError(f"{self._name} did not answer in time") from error
             word, _, rest = line.partition(b" ")
             if word == b"OK":
                 return data
@@ -95,8 +134,7 @@ class Assuan:
                 code = int(number) & 0xFFFF if number.isdigit() else 0
                 raise AssuanError(f"{self._name}: {text.decode('utf-8', 'replace')}", code)
             elif not line:
-                break
-        raise AssuanError(f"{self._name} ended without an answer, or did not get one in time")
+                raise AssuanError(f"{self._name} ended without an answer, or did not get one in time")
 
 
 def _terminal() -> list[str]:
@@ -134,7 +172,7 @@ def _canceled(error: AssuanError) -> bool:
 
 def ask_pinentry(program: str, title: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
     """What the person typed. WalletError CANCELED when the dialogue was left, AssuanError when there can be none."""
-    with Assuan([program], greets=True, limit=limit) as pinentry:
+    with Assuan.program(program, limit) as pinentry:
         for option in _terminal():
             with contextlib.suppress(AssuanError):  # an option this pinentry does not know changes nothing
                 pinentry.command(option)
@@ -156,7 +194,9 @@ class GpgAgent:
         self._limit = limit
 
     def _connect(self) -> Assuan:
-        return Assuan(["gpg-connect-agent", "--quiet"], greets=False, limit=self._limit)
+        """Starts the agent where it does not run."""
+        _run("gpg-connect-agent", "/bye")
+        return Assuan.socket("gpg-agent", _run("gpgconf", "--list-dirs", "agent-socket"), self._limit)
 
     def get(self, key: str, description: str, *, ask: bool) -> str | None:
         """The PIN kept under `key`; with `ask` the agent's own dialogue may appear. None when it has none.
@@ -181,3 +221,24 @@ class GpgAgent:
         """Drop what is kept under `key`."""
         with self._connect() as agent:
             agent.command(f"CLEAR_PASSPHRASE --mode=normal {key}")
+
+
+def _run(name: str, *arguments: str) -> str:
+    """What one of GnuPG's programs prints."""
+    program = shutil.which(name)
+    if program is None:
+        raise AssuanError(f"{name} is not installed")
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_START_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AssuanError(f"{name} does not work") from error
+    if done.returncode:
+        raise AssuanError(f"{name} ended with status {done.returncode}")
+    return done.stdout.decode("utf-8", "replace").strip()

@@ -120,15 +120,18 @@ class FileSource(_Silent):
         name = "CRYPTNOX_PIN_FILE"
         try:
             # Without waiting: a named pipe nobody writes to must not hang the wallet.
-            with os.fdopen(os.open(self.path, os.O_RDONLY | _NO_WAIT), "rb") as file:
-                status = os.fstat(file.fileno())
+            descriptor = os.open(self.path, os.O_RDONLY | _NO_WAIT)
+            try:
+                status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise PinSourceError(f"{name}: not a regular file")
                 if sys.platform != "win32" and (
                     stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0)
                 ):
                     raise PinSourceError(f"{name}: others may read the file or own it: chmod 600, and your own")
-                text = file.read(_MAX_OUTPUT).decode("utf-8", "replace")
+                text = os.read(descriptor, _MAX_OUTPUT).decode("utf-8", "replace")
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise PinSourceError(f"{name}: {error.strerror}") from error
         return _checked(text, name)

@@ -1,0 +1,316 @@
+"""Where PINs come from: command, file, environment, pinentry and gpg-agent (the real one, with a scripted pinentry)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from hwilib_cryptnox.assuan import AssuanError, GpgAgent, ask_pinentry
+from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.pin import (
+    AgentSource,
+    CommandSource,
+    EnvironmentSource,
+    FileSource,
+    PinentrySource,
+    PinRequest,
+    PinSourceError,
+    automatic_sources,
+    is_pin,
+)
+from hwilib_cryptnox.settings import Settings
+from tests.hwi.conftest import SEED, Program
+from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
+from tests.support.emulator import PIN, EmulatorProcess
+
+REQUEST = PinRequest(7)
+PINENTRY = f"""#!{sys.executable}
+import sys, os
+log = open(os.environ["PINENTRY_LOG"], "a")
+def say(text):
+    sys.stdout.write(text + "\\n"); sys.stdout.flush()
+say("OK ready")
+for line in sys.stdin:
+    line = line.rstrip("\\n")
+    log.write(line + "\\n"); log.flush()
+    word = line.split(" ")[0].upper()
+    if word == "GETPIN":
+        answer = open(os.environ["PINENTRY_ANSWER"]).read()
+        if answer.startswith("ERR"):
+            say(answer)
+        else:
+            say("D " + answer)
+            say("OK")
+    elif word == "OPTION" and os.environ.get("PINENTRY_STRICT"):
+        say("ERR 83886254 Unknown option")
+    elif word == "BYE":
+        say("OK closing")
+        break
+    else:
+        say("OK")
+"""
+
+
+class Pinentry:
+    """A pinentry that answers what the test wants and remembers what it was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = folder / "pinentry-scripted"
+        self.program.write_text(PINENTRY)
+        self.program.chmod(0o755)
+        self._log, self._answer = folder / "log", folder / "answer"
+        self._log.write_text("")
+        self.answer(PIN)
+        self.environment = {"PINENTRY_LOG": str(self._log), "PINENTRY_ANSWER": str(self._answer)}
+
+    def answer(self, text: str) -> None:
+        self._answer.write_text(text)
+
+    @property
+    def log(self) -> list[str]:
+        return self._log.read_text().splitlines()
+
+    @property
+    def asked(self) -> int:
+        return self.log.count("GETPIN")
+
+    @property
+    def description(self) -> str:
+        return (
+            [line for line in self.log if line.startswith("SETDESC")][-1].removeprefix("SETDESC ").replace("%0A", "\n")
+        )
+
+
+@pytest.fixture
+def pinentry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pinentry:
+    made = Pinentry(tmp_path)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+@pytest.mark.parametrize("text", ["0000", "123456789", "000000"])
+def test_what_a_pin_is(text: str) -> None:
+    assert is_pin(text)
+
+
+@pytest.mark.parametrize("text", [None, "", "000", "1234567890", "12a4", "12 34", "\uff11" * 4, "1234\n", "-123"])
+def test_what_a_pin_is_not(text: str | None) -> None:
+    assert not is_pin(text)
+
+
+def test_order() -> None:
+    env = {"CRYPTNOX_PIN": "1234", "CRYPTNOX_PIN_FILE": "f", "CRYPTNOX_PIN_COMMAND": "c"}
+    kinds = [type(source) for source in automatic_sources(Settings(pin_source="pinentry"), env)]
+    assert kinds == [CommandSource, FileSource, EnvironmentSource, PinentrySource]
+    assert [type(source) for source in automatic_sources(Settings(pin_source="gpg-agent"), {})] == [AgentSource]
+    assert automatic_sources(Settings(), {}) == ()
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "1234" not in repr(EnvironmentSource("1234"))
+    with pytest.raises(PinSourceError) as caught:
+        EnvironmentSource("12x4").get(REQUEST)
+    assert "12x4" not in str(caught.value)
+
+
+def test_command(tmp_path: Path) -> None:
+    script = tmp_path / "with blank"
+    script.write_text('#!/bin/sh\necho "$1$2"\ncat\necho noise >&2\n')
+    script.chmod(0o755)
+    assert CommandSource(f"'{script}' 12 34").get(REQUEST) == "1234"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("false", "status 1"),
+        ("echo no pin", "not 4 to 9 digits"),
+        ("/nonexistent/program", "No such file"),
+        ("echo '1234", "quoting"),
+        ("  ", "is empty"),
+        ("echo 1234; echo", "not 4 to 9 digits"),
+        ("echo $((1000+234))", "not 4 to 9 digits"),
+    ],
+)
+def test_command_failures(command: str, reason: str) -> None:
+    """The last two would give a PIN in a shell: there is none."""
+    with pytest.raises(PinSourceError, match=reason):
+        CommandSource(command).get(REQUEST)
+
+
+def test_command_time_limit() -> None:
+    with pytest.raises(PinSourceError, match="took more than"):
+        CommandSource("sleep 20", limit=0.2).get(REQUEST)
+
+
+def test_file(tmp_path: Path) -> None:
+    file = tmp_path / "pin"
+    file.write_text("4321\r\n")
+    file.chmod(0o600)
+    assert FileSource(str(file)).get(REQUEST) == "4321"
+    file.chmod(0o400)
+    assert FileSource(str(file)).get(REQUEST) == "4321"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o610])
+def test_a_file_others_can_reach_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "pin"
+    file.write_text("4321")
+    file.chmod(mode)
+    with pytest.raises(PinSourceError, match="chmod 600"):
+        FileSource(str(file)).get(REQUEST)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for path, reason in (
+        (pipe, "not a regular file"),
+        (tmp_path, "not a regular file"),
+        (tmp_path / "none", "No such"),
+    ):
+        with pytest.raises(PinSourceError, match=reason):
+            FileSource(str(path)).get(REQUEST)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_another_users_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pin"
+    file.write_text("4321")
+    file.chmod(0o600)
+    os.chown(file, 12345, -1)
+    with pytest.raises(PinSourceError, match="your own"):
+        FileSource(str(file)).get(REQUEST)
+
+
+# pinentry
+
+
+def test_pinentry(pinentry: Pinentry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINENTRY_STRICT", "1")
+    monkeypatch.setenv("DISPLAY", ":77")
+    request = PinRequest(7, "Sign 100% of it\nnow")
+    assert PinentrySource(str(pinentry.program)).get(request) == PIN
+    assert "OPTION display=:77" in pinentry.log, "options it does not know do no harm"
+    assert pinentry.description == "Sign 100% of it\nnow\nPIN of the Cryptnox card 7"
+    assert PinentrySource(str(pinentry.program)).get(PinRequest(7, ask=False)) is None
+    assert pinentry.asked == 1
+
+
+def test_pinentry_left(pinentry: Pinentry) -> None:
+    pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
+    with pytest.raises(WalletError) as caught:
+        PinentrySource(str(pinentry.program)).get(REQUEST)
+    assert caught.value.code is Code.CANCELED
+
+
+def test_pinentry_failures(pinentry: Pinentry) -> None:
+    pinentry.answer("ERR 83918950 Inappropriate ioctl for device <Pinentry>")
+    with pytest.raises(PinSourceError, match="ioctl"):
+        PinentrySource(str(pinentry.program)).get(REQUEST)
+    for program in ("/nonexistent/pinentry", "true"):
+        with pytest.raises(PinSourceError):
+            PinentrySource(program).get(REQUEST)
+    with pytest.raises(AssuanError, match="in time"):
+        ask_pinentry("cat", "title", "text", limit=0.3)
+
+
+def test_pinentry_says_what_is_signed(hwi: Program, pinentry: Pinentry, tmp_path: Path) -> None:
+    """Amount, destination and fee before the PIN is asked; change is only claimed. `enumerate` never asks."""
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'pin_source = "pinentry"\npinentry = "{pinentry.program}"\n')
+    path, change = "m/84h/0h/0h/0/0", "m/84h/0h/0h/1/0"
+    outs = [
+        Out(p2wpkh(OTHER.key("m/0")), 60_000),
+        Out(p2wpkh(ME.key(change)), 35_000, [out_deriv(change)]),
+    ]
+    given = draft(In(p2wpkh(ME.key(path)), fields=[deriv(path)]), outs=outs)
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        address = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
+        (entry,) = hwi("--emulators", "enumerate", env=address)
+        assert entry["code"] == -12 and pinentry.asked == 0
+        answer = hwi("--emulators", "-f", ME.fingerprint.hex(), "signtx", given.base64(), env=address)
+        assert answer["signed"] is True and pinentry.asked == 1
+        lines = pinentry.description.split("\n")
+        assert lines[0] == "Sign a transaction"
+        assert lines[1].startswith("0.00060000 BTC to bc1q") and "claimed" not in lines[1]
+        assert lines[2].startswith("0.00035000 BTC to bc1q") and lines[2].endswith("(claimed change)")
+        assert lines[3] == "Fee 0.00005000 BTC"
+        assert PIN not in "".join(pinentry.log)
+        pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
+        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -14
+        pinentry.answer("1111")
+        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
+        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
+        assert pinentry.asked == 3, "with a note standing nobody is asked"
+        assert card.stats()["pin_tries"] == 1
+
+
+# gpg-agent
+
+
+@pytest.fixture
+def agent(pinentry: Pinentry, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A gpg-agent of this test's own. Its socket's path must be short."""
+    if shutil.which("gpg-agent") is None or shutil.which("gpg-connect-agent") is None:
+        pytest.skip("gpg-agent is not installed")
+    home = Path(tempfile.mkdtemp(prefix="gnupg-"))
+    (home / "gpg-agent.conf").write_text(f"pinentry-program {pinentry.program}\n")
+    monkeypatch.setenv("GNUPGHOME", str(home))
+    yield
+    subprocess.run(["gpg-connect-agent", "--no-autostart", "killagent", "/bye"], capture_output=True, timeout=20)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_gpg_agent(agent: None, pinentry: Pinentry) -> None:
+    """Asked once, kept, forgotten when it was refused; silent when it may not ask."""
+    source = AgentSource()
+    assert source.get(PinRequest(7, ask=False)) is None
+    assert source.get(PinRequest(7, "100% +1 for\nyou")) == PIN
+    assert pinentry.description.startswith("100% +1 for\nyou")
+    assert source.get(PinRequest(7)) == PIN and source.get(PinRequest(7, ask=False)) == PIN
+    assert pinentry.asked == 1
+    assert source.get(PinRequest(8, ask=False)) is None, "each card has its own"
+    source.refused(PinRequest(7))
+    assert source.get(PinRequest(7, ask=False)) is None
+    pinentry.answer("no pin")
+    with pytest.raises(PinSourceError, match="digits"):
+        source.get(PinRequest(7))
+    assert source.get(PinRequest(7, ask=False)) is None, "what is no PIN is not kept"
+    pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
+    with pytest.raises(WalletError) as caught:
+        source.get(PinRequest(7))
+    assert caught.value.code is Code.CANCELED
+
+
+def test_gpg_agent_with_a_card(agent: None, hwi: Program, pinentry: Pinentry) -> None:
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        env = {"CRYPTNOX_PIN_SOURCE": "gpg-agent", "CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
+        (entry,) = hwi("--emulators", "enumerate", env=env)
+        assert entry["code"] == -12 and entry["needs_passphrase_sent"] is True and pinentry.asked == 0
+        for _ in range(2):
+            assert "xpub" in hwi.on(card, "getmasterxpub", pin=None, env=env)
+        (entry,) = hwi("--emulators", "enumerate", env=env)
+        assert entry["fingerprint"] == ME.fingerprint.hex() and pinentry.asked == 1
+        GpgAgent().forget(f"hwi-cryptnox:{card.serial}")
+        pinentry.answer("1111")
+        assert hwi.on(card, "getmasterxpub", pin=None, env=env)["code"] == -7
+        assert GpgAgent().get(f"hwi-cryptnox:{card.serial}", "", ask=False) is None
+        assert card.stats()["pin_tries"] == 1
+
+
+def test_no_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PinSourceError, match="not installed"):
+        AgentSource().get(REQUEST)
+    AgentSource().refused(REQUEST)
