@@ -84,9 +84,7 @@ class Pinentry:
 
     @property
     def description(self) -> str:
-        return (
-            [line for line in self.log if line.startswith("SETDESC")][-1].removeprefix("SETDESC ").replace("%0A", "\n")
-        )
+        return unquote([line for line in self.log if line.startswith("SETDESC")][-1].removeprefix("SETDESC "))
 
 
 @pytest.fixture
