@@ -13,7 +13,7 @@ def failing_inputs(transaction: bytes, spent: Sequence[tuple[int, bytes]]) -> li
     tx = pbk.Transaction(transaction)
     outputs = [pbk.TransactionOutput(pbk.ScriptPubkey(script), amount) for amount, script in spent]
     data = pbk.script.PrecomputedTransactionData(tx, outputs)
-    flags = pbk.ScriptVerificationFlags(sum(pbk.ScriptVerificationFlags))
+    flags = pbk.ScriptVerificationFlags.ALL
     failing = []
     for index, (amount, script) in enumerate(spent):
         if not pbk.ScriptPubkey(script).verify(amount, tx, data, index, flags):
