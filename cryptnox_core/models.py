@@ -16,7 +16,6 @@ from cryptnox_core.wire import (
     FIDO_CREDENTIAL_MAX,
     P256_POINT_LENGTH,
     RSA_MODULUS,
-    SELECT_LENGTH,
     SIGNATURE_CHECK_MESSAGE,
     SIGNATURE_CHECK_TAG,
     USER_KEY_TEXT,
@@ -53,8 +52,6 @@ class AppletInfo:
     @classmethod
     def parse(cls, data: bytes) -> AppletInfo:
         """From the data of the response; unknown flags are kept and ignored."""
-        if len(data) < SELECT_LENGTH:
-            raise MalformedResponseError(f"SELECT: {len(data)} bytes are too few")
         reader = ByteReader(data, "SELECT")
         return cls(
             card_type=reader.number(1),

@@ -802,6 +802,19 @@ class TestNft:
                     card.derive(ACCOUNT)
                 assert not card.channel_open
 
+    def test_bad_parameters_send_nothing(self, make: Maker) -> None:
+        with make(fresh()).connect() as card:
+            for name, email, pin, puk, key in (
+                ("x" * 21, "", PIN, PUK, bytes(32)),
+                ("", "x" * 61, PIN, PUK, bytes(32)),
+                ("", "", "123", PUK, bytes(32)),
+                ("", "", PIN, "short", bytes(32)),
+                ("", "", PIN, PUK, bytes(31)),
+            ):
+                with pytest.raises(UsageError):
+                    card.init(name, email, pin, puk, key)
+            assert apdus(card) == []
+
     def test_init_forms(self, make: Maker) -> None:
         with make(fresh("N")).connect() as card:
             assert card.init("", "", PIN, PUK).initialized

@@ -354,6 +354,13 @@ class TestAnswers:
             with pytest.raises(errors.MalformedResponseError):
                 command.decode(b"\x00")
 
+    def test_signature_check(self) -> None:
+        check = signing.CheckSignature(bytes(16)).decode(b"CR" + bytes(34) + b"signature")
+        assert (check.message, check.signature) == (b"CR" + bytes(34), b"signature")
+        for raw in (b"", b"CR" + bytes(33), b"cr" + bytes(34) + b"signature"):
+            with pytest.raises(errors.MalformedResponseError):
+                signing.CheckSignature(bytes(16)).decode(raw)
+
     def test_history(self) -> None:
         entry = data.GetHistory(0).decode(b"\x00\x00\x00\x07" + bytes(range(32)))
         assert entry is not None and (entry.counter, entry.digest) == (7, bytes(range(32)))

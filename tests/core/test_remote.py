@@ -157,8 +157,9 @@ class TestClient:
         ],
     )
     def test_nonsense(self, raw: bytes) -> None:
-        with pytest.raises(TransportError):
+        with pytest.raises(TransportError) as caught:
             exchange(raw)
+        assert type(caught.value) is TransportError
 
     def test_unusable_after_an_error(self) -> None:
         with serving(answering(message(b"[]"))) as port:

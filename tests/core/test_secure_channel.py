@@ -24,6 +24,7 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.flow import drive
 from cryptnox_core.p256 import EphemeralKey
+from cryptnox_core.padding import pad, unpad
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 
@@ -133,6 +134,14 @@ def test_recorded_handshake() -> None:
 
 
 RECORDED = "9560c8f54b4d679bee461407e1fe22a3ee3fb88ab4e3077fa08d2dc8e64be9a9"
+
+
+def test_padding() -> None:
+    for size in range(40):
+        padded = pad(bytes(size))
+        assert len(padded) % 16 == 0 and unpad(padded) == bytes(size)
+    for wrong in (b"", bytes(16), b"\x80" + bytes(16), b"\x81" + bytes(15)):
+        assert unpad(wrong) is None
 
 
 def test_another_pairing_key() -> None:
