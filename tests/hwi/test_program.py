@@ -1,0 +1,294 @@
+"""The program as wallets start it: its processes, stdin, exit codes and first line of stdout."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hwilib_cryptnox
+from tests.hwi.conftest import SEED, Program, run_process
+from tests.psbt.factory import ME, draft, spend
+from tests.support.emulator import PIN, EmulatorProcess
+
+FPR = ME.fingerprint.hex()
+
+
+def core(card: EmulatorProcess, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """As Bitcoin Core starts `-signer="hwi-cryptnox --emulators"`, with the PIN in the environment."""
+    env = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}", "CRYPTNOX_PIN": PIN, **options.pop("env", {})}
+    return run_process("--emulators", *arguments, env=env, **options)
+
+
+def first_line(run: subprocess.CompletedProcess[bytes]) -> Any:
+    """What Bitcoin Core parses."""
+    return json.loads(run.stdout.split(b"\n")[0])
+
+
+def test_bitcoin_cores_command_lines(signer: EmulatorProcess) -> None:
+    """enumerate, getdescriptors, displayaddress and signtx, as its external signer code writes them."""
+    run = core(signer, "enumerate")
+    (entry,) = first_line(run)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert entry["fingerprint"] == FPR and "error" not in entry and entry["model"] == "cryptnox_basic_simulator"
+    run = core(signer, "--fingerprint", FPR, "--chain", "regtest", "getdescriptors", "--account", "0")
+    answer = first_line(run)
+    assert run.returncode == 0 and [len(answer[name]) for name in ("receive", "internal")] == [3, 3]
+    assert all("tpub" in text for text in answer["receive"])
+    run = core(
+        signer,
+        "--fingerprint",
+        FPR,
+        "--chain",
+        "regtest",
+        "displayaddress",
+        "--desc",
+        f"wpkh([{FPR}/84h/1h/0h/0/0]02e7)#6",
+    )
+    assert run.returncode == 0 and first_line(run)["code"] == -9
+    given = draft(spend("p2wpkh"), spend("p2pkh", 1)).base64()
+    run = core(signer, "--stdin", "--fingerprint", FPR, "--chain", "regtest", stdin=f"signtx {given}")
+    assert run.returncode == 0 and first_line(run)["signed"] is True
+    signed = first_line(run)["psbt"]
+    for _ in range(2):
+        before = signer.stats()["apdus"]
+        run = core(signer, "--stdin", "--fingerprint", FPR, "--chain", "regtest", stdin=f"signtx {signed}")
+        assert first_line(run) == {"psbt": signed, "signed": False} and signer.stats()["apdus"] == before
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_signer_mode(hwi: Program, way: str) -> None:
+    """Errors of getdescriptors and signtx reach Bitcoin Core's user: one line on stderr, exit 1. The others stay."""
+    option = ["--signer-mode"] if way == "option" else []
+    env = {} if way == "option" else {"CRYPTNOX_SIGNER_MODE": "1"}
+    with EmulatorProcess("--seed", SEED) as card:
+        select = ["-t", "cryptnox", "-d", card.path, "-p", PIN]
+        for command in (["getdescriptors"], ["signtx", "AAAA"]):
+            outcome = hwi.outcome(*option, *select, *command, env=env)
+            assert outcome.code == 1 and outcome.error == outcome.answer["error"] + "\n"
+        for command in (["getxpub", "m/84h/0h/0h"], ["displayaddress", "--path", "m/0"]):
+            assert hwi(*option, *select, *command, env=env)["code"] < 0
+        given = draft(spend("p2wpkh")).base64()
+        assert hwi(*option, *select, "signtx", given, env=env)["signed"] is True
+    outcome = hwi.outcome(*option, *select, "getdescriptors", env=env)
+    assert outcome.code == 1 and outcome.answer["code"] == -3
+
+
+def test_btcpay_and_nunchuk(signer: EmulatorProcess, hwi: Program) -> None:
+    """BTCPay Vault unlocks with `getxpub m/44h`, Nunchuk learns the fingerprint from `getxpub m/48h`."""
+    for path in ("m/44h", "m/48h"):
+        answer = hwi("-t", "cryptnox_basic", "-d", signer.path, "--password", PIN, "getxpub", path)
+        assert answer["code"] == -7 and "3 to 8 levels" in answer["error"]
+    answer = hwi("--emulators", "-f", FPR, "--stdin", env={"CRYPTNOX_EMULATOR": signer.path[4:], "CRYPTNOX_PIN": PIN},
+                 stdin=f"signtx\n{draft(spend('p2wpkh')).base64()}\n\nignored\n")  # fmt: skip
+    assert answer["signed"] is True
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_process("--version")
+    assert run.returncode == 0
+    hwi = importlib.metadata.version("hwi")
+    assert run.stdout.decode() == f"hwi {hwi} (hwi-cryptnox {hwilib_cryptnox.__version__})\n"
+    assert hwilib_cryptnox.__version__ == importlib.metadata.version("hwi-cryptnox")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["getxpub"], ["--chain", "mars", "enumerate"], ["getmasterxpub", "--account", "x"], ["--what"],
+     ["getkeypool", "--all", "--addr-type", "wit", "0", "1"], ["displayaddress"], ["registerdescriptor", "x"]],
+)  # fmt: skip
+def test_wrong_command_lines(hwi: Program, arguments: list[str]) -> None:
+    outcome = hwi.outcome(*arguments)
+    assert outcome.code == 2 and outcome.answer["code"] == -2 and "error" in outcome.answer
+    assert outcome.error.startswith("usage:")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["getxpub", "--help"]])
+def test_help(hwi: Program, arguments: list[str]) -> None:
+    outcome = hwi.outcome(*arguments)
+    assert outcome.code == 0 and outcome.answer == {"error": "Help text requested", "code": -17}
+    assert "usage:" in outcome.error
+
+
+def test_options_may_be_shortened_as_in_hwi(signer: EmulatorProcess, hwi: Program) -> None:
+    answer = hwi("--device-t", "cryptnox", "--device-p", signer.path, "--passw", PIN, "--ch", "TEST", "getmasterxpub")
+    assert answer["xpub"].startswith("tpub")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["getxpub", "m/84h/0h/0h"], -1, "device type or fingerprint"),
+        (["-d", "cryptnox:5", "getxpub", "m/84h/0h/0h"], -1, "device type or fingerprint"),
+        (["-t", "trezor", "getxpub", "m/84h/0h/0h"], -3, "Could not find"),
+        (["-t", "trezor", "-d", "x", "getxpub", "m/84h/0h/0h"], -4, "Unknown device type"),
+        (["-t", "cryptnox", "getxpub", "m/84h/0h/0h"], -3, "reader"),
+        (["-f", "73c5da0a", "getxpub", "m/84h/0h/0h"], -3, "reader"),
+        (["-f", "not hex", "getxpub", "m/84h/0h/0h"], -3, "Could not find"),
+        (["-t", "cryptnox", "-d", "cryptnox:5", "getxpub", "m/84h/0h/0h"], -3, "PC/SC"),
+        (["-t", "cryptnox", "-d", "usb:1", "getxpub", "m/84h/0h/0h"], -7, "no path"),
+        (["-t", "cryptnox", "-d", "tcp:127.0.0.1:1", "getxpub", "m/84h/0h/0h"], -3, "no card"),
+        (["-t", "cryptnox", "-d", "tcp:nowhere", "getxpub", "m/84h/0h/0h"], -7, "HOST:PORT"),
+        (["-t", "cryptnox", "-d", "tcp:192.0.2.1:9", "getxpub", "m/84h/0h/0h"], -7, "--emulators"),
+    ],
+)
+def test_no_such_device(hwi: Program, arguments: list[str], code: int, words: str) -> None:
+    answer = hwi(*arguments)
+    assert answer["code"] == code and words in answer["error"], answer
+
+
+def test_bad_settings(hwi: Program, signer: EmulatorProcess) -> None:
+    answer = hwi.on(signer, "getmasterxpub", env={"CRYPTNOX_WAIT": "soon"})
+    assert answer["code"] == -7 and "CRYPTNOX_WAIT" in answer["error"]
+    assert hwi("--emulators", "enumerate", env={"CRYPTNOX_WAIT": "soon"}) == []
+
+
+# stdin
+
+
+def test_stdinpass(signer: EmulatorProcess, hwi: Program) -> None:
+    select = ["-t", "cryptnox", "-d", signer.path, "--stdinpass"]
+    assert "xpub" in hwi(*select, "getmasterxpub", stdin=f"{PIN}\n")
+    assert "xpub" in hwi(*select, "--stdin", stdin=f"{PIN}\ngetxpub\nm/84h/0h/0h\n\n")
+    assert "xpub" in hwi("--stdin", stdin=f"-t cryptnox -d {signer.path} --stdinpass getmasterxpub\n\n{PIN}\n")
+    assert hwi(*select, "getmasterxpub", stdin="") == {
+        "error": "no PIN on stdin: it ended before the first line",
+        "code": -6,
+    }
+    assert hwi(*select, "getmasterxpub", stdin="\n")["code"] == -6
+
+
+def test_stdin_lines_are_split_as_by_a_shell(signer: EmulatorProcess, hwi: Program) -> None:
+    select = ["-t", "cryptnox", "-d", signer.path, "-p", PIN, "--stdin"]
+    messages = {
+        "'two words'": "two words",
+        '"two  words"': "two  words",
+        r"two\ words": "two words",
+        '"it\'s"': "it's",
+        "a'b'c": "abc",
+        "Grüezi": "Grüezi",
+        "''": "",
+    }
+    for written, message in messages.items():
+        answer = hwi(*select, stdin=f"signmessage {written} m/0h\n")
+        assert "signature" in answer, answer
+        expected = hwi.on(signer, "signmessage", message, "m/0h")
+        from hwilib_cryptnox.message import verify_message
+
+        for signed in (answer, expected):
+            assert verify_message(ME.key("m/0h"), message, signed["signature"]), written
+    assert hwi(*select, stdin="signmessage 'open m/0h\n")["code"] == -13
+
+
+def test_a_terminal_is_asked_for_the_password(signer: EmulatorProcess) -> None:
+    """`--stdinpass` on a terminal: hidden, and stdout stays clean."""
+    import pexpect
+
+    env = {**os.environ, "TERM": "dumb"}
+    program = str(Path(sys.executable).with_name("hwi-cryptnox"))
+    arguments = ["-t", "cryptnox", "-d", signer.path, "--stdinpass", "getmasterxpub"]
+    with pexpect.spawn(program, arguments, env=env, timeout=30, encoding="utf-8") as child:  # type: ignore[arg-type]
+        child.expect("password: ")
+        child.sendline(PIN)
+        child.expect(pexpect.EOF)
+        assert PIN not in child.before and '{"xpub"' in child.before
+
+
+def test_progress_only_on_a_terminal(signer: EmulatorProcess) -> None:
+    given = draft(*(spend("p2wpkh", number) for number in range(3))).base64()
+    command = [str(Path(sys.executable).with_name("hwi-cryptnox")), "-t", "cryptnox", "-d", signer.path, "--stdinpass"]
+    main, side = pty.openpty()
+    run = subprocess.run(
+        [*command, "signtx", given], input=f"{PIN}\n".encode(), stdout=subprocess.PIPE, stderr=side, timeout=60
+    )
+    os.close(side)
+    shown = os.read(main, 10_000).decode()
+    os.close(main)
+    assert "signing 1 of 3" in shown and "signing 3 of 3" in shown and json.loads(run.stdout)["signed"] is True
+    assert run_process(*command[1:], "signtx", given, stdin=f"{PIN}\n").stderr == b""
+
+
+def test_debug_goes_to_stderr_and_keeps_secrets(signer: EmulatorProcess) -> None:
+    run = run_process("-t", "cryptnox", "-d", signer.path, "--stdinpass", "--debug", "getmasterxpub", stdin=f"{PIN}\n")
+    assert "xpub" in first_line(run) and len(run.stdout.splitlines()) == 1
+    assert b"DEBUG" in run.stderr and PIN.encode() not in run.stderr and PIN.encode().hex().encode() not in run.stderr
+
+
+def test_only_our_driver_is_loaded(signer: EmulatorProcess) -> None:
+    code = "import sys; from hwilib_cryptnox.hwi import run; run(sys.argv[1:]); print(sorted(sys.modules))"
+    select = ["-t", "cryptnox", "-d", signer.path, "-p", PIN]
+    run = subprocess.run(
+        [sys.executable, "-c", code, *select, "getdescriptors"], capture_output=True, text=True, timeout=60
+    )
+    loaded = run.stdout.splitlines()[1]
+    for name in ("hwilib.", "click", "rich", "usb1", "hid", "embit", "hwilib_cryptnox.ctl"):
+        assert f"'{name}" not in loaded.replace("'hwilib_cryptnox'", ""), name
+
+
+# Two at once
+
+
+def test_two_programs_at_once(signer: EmulatorProcess) -> None:
+    """Both get their turn within the time a busy card is waited for."""
+    results: list[Any] = []
+
+    def work() -> None:
+        run = core(signer, "-f", FPR, "getdescriptors", env={"CRYPTNOX_WAIT": "20"})
+        results.append(first_line(run))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3 and all("receive" in answer for answer in results), results
+
+
+def test_a_poller_beside_a_long_signing(hwi: Program) -> None:
+    """The poller gets the busy entry, the signing finishes."""
+    given = draft(*(spend("p2wpkh", number) for number in range(50))).base64()
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "sign=30") as card:
+        address = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}", "CRYPTNOX_WAIT": "0.05"}
+        program = str(Path(sys.executable).with_name("hwi-cryptnox"))
+        with subprocess.Popen([program, "-t", "cryptnox", "-d", card.path, "--stdin"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env={**os.environ, "CRYPTNOX_PIN": PIN}) as signing:  # fmt: skip
+            assert signing.stdin is not None and signing.stdout is not None
+            signing.stdin.write(f"signtx {given}\n".encode())
+            signing.stdin.close()
+            end = time.monotonic() + 30
+            while card.stats()["signatures"] < 2 and time.monotonic() < end:
+                time.sleep(0.02)
+            for _ in range(3):
+                assert hwi("--emulators", "enumerate", env=address) == [
+                    {
+                        "type": "cryptnox",
+                        "model": "cryptnox_basic_simulator",
+                        "label": None,
+                        "path": card.path,
+                        "needs_pin_sent": False,
+                        "needs_passphrase_sent": False,
+                        "error": "Card is in use by another program",
+                        "code": -15,
+                    }
+                ]
+            answer = hwi.on(card, "getmasterxpub", env=address)
+            assert answer == {"error": "Card is in use by another program", "code": -15}
+            assert json.loads(signing.stdout.read())["signed"] is True
+        assert card.stats()["signatures"] == 50 and card.stats()["pin_tries"] == 0
+
+
+def test_a_broken_pipe_is_no_traceback(signer: EmulatorProcess) -> None:
+    program = str(Path(sys.executable).with_name("hwi-cryptnox"))
+    with subprocess.Popen([program, "enumerate"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
