@@ -48,10 +48,18 @@ def _entries(comparison: Comparison) -> list[dict[str, object]]:
     ]
 
 
+def _short(screen: Screen, text: str) -> str:
+    """Hashes are whole in pipes and in --json; on a terminal their beginnings stand side by side."""
+    return text if len(text) < 64 or not screen.fancy else f"{text[:20]}..."
+
+
 def _table(screen: Screen, comparison: Comparison) -> None:
     screen.table(
         ("Number", "Signed hash", "When", "Transaction"),
-        [(str(entry.counter), entry.digest.hex(), _when(noted), _what(noted)) for entry, noted in comparison.seen],
+        [
+            (str(entry.counter), _short(screen, entry.digest.hex()), _when(noted), _short(screen, _what(noted)))
+            for entry, noted in comparison.seen
+        ],
         right=(0,),
     )
 

@@ -148,20 +148,19 @@ def puk(app: App) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PersonUnlocker(Unlocker):
-    """Asks the person at the terminal where no other source gives a PIN; with `typed` none but stdin and the terminal.
+    """Asks the person at the terminal where no other source gives a PIN.
 
     At most one PIN is sent that may be wrong; the last try wants a typed confirmation.
     """
 
     app: App | None = None
-    typed: bool = False
 
     def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
         """As `Unlocker.unlock`."""
         app = self.app
         if app is None or self.password is not None:
             return Unlocker.unlock(self, card, reader, polling=polling, purpose=purpose)
-        if self.sources and not self.typed:
+        if self.sources:
             try:
                 return Unlocker.unlock(self, card, reader, polling=polling, purpose=purpose)
             except NoPinError as error:
@@ -193,9 +192,9 @@ class PersonUnlocker(Unlocker):
 
 
 def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
-    """PINs from stdin with --stdinpass, from the sources set up as for HWI, else from the terminal."""
+    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal."""
     given = app.secret_line("PIN") if app.options.stdin_pin else None
-    return PersonUnlocker(app.settings, app.state, given, automatic_sources(app.settings), app=app, typed=typed)
+    return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
 
 
 def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False) -> str:

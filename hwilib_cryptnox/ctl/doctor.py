@@ -6,6 +6,7 @@ import os
 import platform
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -101,11 +102,7 @@ def _version(name: str) -> str | None:
 
 def _files(app: App) -> Iterator[Finding]:
     config = config_folder() / "config.toml"
-    try:
-        settings = app.settings
-    except WalletError as error:
-        yield Finding("configuration", Verdict.BAD, str(error), f"correct {config}", Exit.USAGE)
-        raise
+    settings = app.settings
     text = f"{config}" if config.exists() else f"no file at {config}; all settings as they come"
     yield Finding("configuration", Verdict.GOOD, text)
     for name in settings.anchors:
@@ -241,14 +238,12 @@ def _programs() -> Iterator[Finding]:
     """Other programs that have the PC/SC library loaded: one of them may hold a reader."""
     if sys.platform != "linux":
         return
-    users = sorted(
-        f"{_read(entry / 'comm').strip()} ({entry.name})"
-        for entry in _processes()
-        if "libpcsclite" in _read(entry / "maps") and _read(entry / "comm").strip() != "pcscd"
-    )
+    users = Counter(_read(entry / "comm").strip() for entry in _processes() if "libpcsclite" in _read(entry / "maps"))
+    users.pop("pcscd", None)
     if users:
-        remedy = "end them if the reader is busy"
-        yield Finding("other programs", Verdict.NOTE, f"using smart cards: {', '.join(users)}", remedy)
+        names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(users.items()))
+        remedy = "end them if the reader is busy; gpg: gpgconf --kill scdaemon"
+        yield Finding("other programs", Verdict.NOTE, f"with the smart card library loaded: {names}", remedy)
     else:
         yield Finding("other programs", Verdict.GOOD, "none of yours uses smart cards now")
 

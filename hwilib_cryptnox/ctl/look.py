@@ -16,7 +16,7 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.wire import KeySource, UserKeyFlag, UserKeySlot
-from hwilib_cryptnox.access import ForeignCardError, OpenCard
+from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.cards import access, open_card
 from hwilib_cryptnox.ctl.errors import explain
 from hwilib_cryptnox.ctl.frame import App, command
@@ -73,6 +73,13 @@ def version_text(info: AppletInfo) -> str:
     return ".".join(map(str, info.version))
 
 
+def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
+    """The verdict in words, and its style. The emulated cards' CA proves nothing to a person."""
+    if genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX):
+        return "emulated", WARN
+    return _JUDGED[genuine]
+
+
 def card_state(info: AppletInfo) -> str:
     """How far a card is set up, in one word or two."""
     if not info.initialized:
@@ -102,7 +109,7 @@ def list_cards(app: App) -> Report:
                     "-" if entry.info is None else entry.info.type_name,
                     "-" if entry.info is None else version_text(entry.info),
                     entry.state,
-                    "-" if entry.genuine is None else _JUDGED[entry.genuine],
+                    "-" if entry.genuine is None else judged(entry.genuine, entry.reader),
                 )
                 for entry in seen
             ],
@@ -238,7 +245,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
         ("Reader", facts.reader),
         ("Card", f"Cryptnox {info.type_name}, applet {version_text(info)}"),
         ("Serial number", str(facts.serial), "bold"),
-        ("Genuine", *_JUDGED[facts.genuine]),
+        ("Genuine", *judged(facts.genuine, facts.reader)),
         ("Certificate by", facts.issuer),
         ("Initialised", *_yes(info.initialized, WARN)),
     ]

@@ -16,8 +16,8 @@ from hwilib_cryptnox.psbt.script import Kind, operations
 SATOSHI = 10**8
 _CHANGE = {
     Change.NOT_OURS: ("payment", STRONG),
-    Change.CLAIMED: ("change?", WARN),
-    Change.PROVED: ("change", GOOD),
+    Change.CLAIMED: ("change? unproved", WARN),
+    Change.PROVED: ("change, proved", GOOD),
 }
 _GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
 
@@ -62,7 +62,7 @@ def review(screen: Screen, plan: Plan, chain: Chain) -> None:
     )
     screen.fields(_totals(plan))
     if any(output.change is Change.CLAIMED for output in summary.outputs):
-        screen.line("change?: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
+        screen.line("change? unproved: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
     for notice in summary.warnings:
         screen.line(f"Warning: {printable(notice.text)}", BAD if notice.kind in _GRAVE else WARN)
     for skipped in plan.skipped:

@@ -82,7 +82,12 @@ class Screen:
         from rich.text import Text
 
         table = Table(
-            box=box.ROUNDED, title=title or None, title_justify="left", header_style=STRONG, border_style=FAINT
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            title=title or None,
+            title_justify="left",
+            header_style=STRONG,
+            border_style=FAINT,
         )
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number in right else "left", overflow="fold")

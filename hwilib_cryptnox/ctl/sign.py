@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,9 @@ from hwilib_cryptnox.psbt import Chain, Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.signing import Signing
 from hwilib_cryptnox.wallet import Session, Wallet
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 STDIN = "-"
 
@@ -171,23 +175,21 @@ class _Bar(_Progress):
             TimeRemainingColumn(),
             console=screen.console,
         )
-        self._task = self._bar.add_task("sign", total=None, start=False)
-        self._started = False
+        self._task: TaskID | None = None
 
     def tell(self, made: int, total: int) -> None:
         """As `_Progress.tell`."""
         super().tell(made, total)
         if not total:
             return
-        if not self._started:
-            self._started = True
+        if self._task is None:
+            self._task = self._bar.add_task("sign", total=total, completed=made)
             self._bar.start()
-            self._bar.start_task(self._task)
-        self._bar.update(self._task, completed=made, total=total)
+        self._bar.update(self._task, completed=made)
 
     def finish(self) -> None:
         """Leave the last state on the screen."""
-        if self._started:
+        if self._task is not None:
             self._bar.stop()
 
 

@@ -15,6 +15,7 @@ from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, identify, unlocker
 from hwilib_cryptnox.ctl.chains import account_of, script_of, text_of
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App
+from hwilib_cryptnox.ctl.look import judged
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, Report, Screen
 from hwilib_cryptnox.wallet import authenticate
 
@@ -39,7 +40,8 @@ def begin(app: App, found: OpenCard, owner: tuple[str | None, str | None]) -> Op
     """Initialise the card where it is not, open its channel, verify the PIN. Closes the card where that fails."""
     try:
         card, serial = found.card, found.card.serial
-        app.terminal.say(f"Card {serial} ({card.info.type_name}) in {found.reader}; genuine: {card.genuineness.value}")
+        verdict, _ = judged(card.genuineness, found.reader)
+        app.terminal.say(f"Card {serial} ({card.info.type_name}) in {found.reader}; genuine: {verdict}")
         if card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,

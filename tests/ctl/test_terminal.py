@@ -213,7 +213,7 @@ def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path) -> None:
 def test_wrong_pin_costs_one_try_and_says_so(card: EmulatorProcess, tmp_path: Path) -> None:
     with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
         dialogue(child, ("at most 6 tries left", "999999"))
-        child.expect_exact("at most 5 tries left")
+        child.expect_exact("Wrong PIN, 5 tries left")
         assert ended(child) == 4
         assert "999999" not in shown(child)
     assert card.stats()["pin_tries"] == 1
@@ -298,7 +298,7 @@ def test_blocked_pin_and_unblock(tmp_path: Path) -> None:
         for left in (5, 4, 3, 2):
             with terminal(card, "pin", "verify") as child:
                 dialogue(child, ("PIN of card", f"99999{left}"))
-                child.expect_exact(f"at most {left} tries left")
+                child.expect_exact(f"Wrong PIN, {left} tries left")
                 assert ended(child) == 4
         with terminal(card, "pin", "unblock") as child:
             child.expect_exact("not blocked")
