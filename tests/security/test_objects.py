@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from cryptnox_core.bip32 import Path
-from cryptnox_core.commands.seeds import LoadExtendedKey, LoadPrivateKey, LoadSeed
+from cryptnox_core.commands.seeds import LoadKey
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.errors import CryptnoxError, WrongPinError, WrongPukError
 from cryptnox_core.session import Card
+from cryptnox_core.wire import LoadKeyType
 from hwilib_cryptnox.pin import EnvironmentSource
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import State
@@ -78,9 +79,7 @@ def test_no_object_shows_a_secret(tmp_path: object) -> None:
         held = [
             Unlocker(Settings(), State(), PIN, (EnvironmentSource(PIN),)),
             Session(None, PIN, b"1234", Position()),  # type: ignore[arg-type]
-            LoadSeed(SEED, PIN),
-            LoadPrivateKey(SEED[:32], PIN),
-            LoadExtendedKey(SEED[:32], SEED[32:], PIN),
+            LoadKey(LoadKeyType.SEED, SEED, PIN),
             EnvironmentSource(PIN),
         ]
         kinds = set()
@@ -88,7 +87,7 @@ def test_no_object_shows_a_secret(tmp_path: object) -> None:
             kinds.add(type(thing).__name__)
             shown = f"{thing!r} {thing}".encode()
             assert not secrets.found_in(shown), type(thing)
-    assert {"Card", "SecureChannel", "ChannelKeys", "Memory", "Unlocker", "LoadSeed"} <= kinds, kinds
+    assert {"Card", "SecureChannel", "ChannelKeys", "Memory", "Unlocker", "LoadKey"} <= kinds, kinds
 
 
 def exceptions(error: BaseException | None) -> Iterator[BaseException]:
