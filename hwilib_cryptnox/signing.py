@@ -52,6 +52,7 @@ from hwilib_cryptnox.psbt import fields as psbt_fields
 from hwilib_cryptnox.psbt.summary import ChangeProver
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import State, StateError
+from hwilib_cryptnox.wallet import deriving
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.wallet import Progress, Session, Wallet
@@ -272,7 +273,8 @@ class Signing:
             if isinstance(step, Sign):
                 self._sign(runner, step, left[step.index], collected)
             else:
-                runner.step(step)
+                with deriving(session.found):
+                    runner.step(step)
         self._prove(collected)
 
     def _prove(self, collected: Collected) -> None:

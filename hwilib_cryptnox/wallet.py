@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -69,15 +69,33 @@ def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, 
     card = found.card
     check_usable(card.info)
     pin = unlocker.unlock(card, found.reader, polling=polling, purpose=purpose)
-    try:
-        fingerprint = card.master_fingerprint()
-    except StatusWordError as error:
-        if card.info_page().key_source == KeySource.SINGLE:
-            raise WalletError(Code.NOT_INITIALIZED, SINGLE_KEY_TEXT) from error
-        raise
+    if polling:
+        check_tree(found)
+    fingerprint = card.master_fingerprint()
     if not found.simulated:
         _remember(found, fingerprint)
     return Session(found, pin, fingerprint, Position(MASTER))
+
+
+def check_tree(found: OpenCard) -> None:
+    """WalletError for a card with a single key, from which nothing can be derived. It is asked where a fingerprint is
+    read for a list, and where a derivation failed: other commands need not spend a command on it."""
+    if found.card.info_page().key_source != KeySource.SINGLE:
+        return
+    with contextlib.suppress(StateError):  # then it shows up in lists
+        found.state.update(found.card.serial, lambda now: replace(now, fingerprint=None))
+    raise WalletError(Code.NOT_INITIALIZED, SINGLE_KEY_TEXT)
+
+
+@contextlib.contextmanager
+def deriving(found: OpenCard) -> Iterator[None]:
+    """Around derivations: says why they fail on a card with a single key."""
+    try:
+        yield
+    except StatusWordError:
+        if found.card.channel_open:
+            check_tree(found)
+        raise
 
 
 def _remember(found: OpenCard, fingerprint: bytes) -> None:
@@ -210,7 +228,8 @@ class Wallet:
             from hwilib_cryptnox.signing import Runner
 
             runner = Runner(session, self.access.state, self.keys, {})
-            runner.run(plan_session(xpubs=missing, known=tuple(self.keys), at=session.position))
+            with deriving(session.found):
+                runner.run(plan_session(xpubs=missing, known=tuple(self.keys), at=session.position))
         return {path: self.keys[path] for path in paths}
 
     @staticmethod
@@ -229,7 +248,8 @@ class Wallet:
             raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
         session = self.session(f"Sign a message with the key {path}")
         session.position = Position()
-        session.card.derive(path)
+        with deriving(session.found):
+            session.card.derive(path)
         public_key = session.card.public_key()
         session.position = Position(path)
         remember(self.access.settings, self.access.state, session.card.serial, [digest], None)

@@ -1,0 +1,351 @@
+"""`enumerate`: the table of situations, over TCP; and with cards in the virtual PC/SC reader, where fingerprints are
+remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryptnox_core.errors import PinLockedError, WrongPinError
+from cryptnox_core.pcsc import PcscTransport
+from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.session import Card
+from cryptnox_core.wire import COMMON_PAIRING_KEY
+from hwilib_cryptnox.access import EMULATOR_CA
+from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
+from hwilib_cryptnox.state import NoteKind, State
+from tests.hwi.conftest import SEED, Program
+from tests.psbt.factory import ME, draft, spend
+from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
+from tests.support.pcsc import SLOTS, VirtualReaders
+
+FPR = ME.fingerprint.hex()
+NO_PIN = (
+    "Could not open client or get fingerprint information: "
+    "PIN needed: use --password/--stdinpass or CRYPTNOX_PIN_COMMAND"
+)
+
+
+def entry(path: str, *, passphrase: bool = False, **more: object) -> dict[str, object]:
+    model = "cryptnox_basic_simulator" if path.startswith("tcp:") else "cryptnox_basic"
+    return {
+        "type": "cryptnox",
+        "model": model,
+        "label": None,
+        "path": path,
+        "needs_pin_sent": False,
+        "needs_passphrase_sent": passphrase,
+        **more,
+    }
+
+
+def listed(hwi: Program, card: EmulatorProcess, pin: str | None = None, **env: str) -> list[Any]:
+    password = () if pin is None else ("--password", pin)
+    address = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"} if card.port else {}
+    options = ("--emulators",) if card.port else ()
+    answer: list[Any] = hwi(*options, *password, "enumerate", env={**address, **env})
+    return answer
+
+
+def test_nothing_there(hwi: Program) -> None:
+    assert hwi("enumerate") == [] == hwi("--emulators", "enumerate", env={"CRYPTNOX_EMULATOR": "127.0.0.1:1"})
+
+
+def test_the_emulated_card_only_where_it_is_wanted(signer: EmulatorProcess, hwi: Program) -> None:
+    assert hwi("-p", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": signer.path[4:]}) == []
+    assert listed(hwi, signer, PIN) == [entry(signer.path, fingerprint=FPR)]
+
+
+def test_no_pin(signer: EmulatorProcess, hwi: Program) -> None:
+    assert listed(hwi, signer) == [entry(signer.path, passphrase=True, error=NO_PIN, code=-12)]
+    (other,) = listed(hwi, signer, "correct horse")
+    assert other["code"] == -12 and "given password is not a card PIN" in other["error"]
+    assert listed(hwi, signer, "") == listed(hwi, signer)
+    assert listed(hwi, signer, "correct horse", CRYPTNOX_PIN=PIN) == [entry(signer.path, fingerprint=FPR)]
+
+
+def test_an_emulated_card_is_always_asked(hwi: Program, state: State) -> None:
+    """Its seed may change at any start: its fingerprint is not remembered."""
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        assert listed(hwi, card, PIN)[0]["fingerprint"] == FPR
+        assert "fingerprint" not in listed(hwi, card)[0]
+        assert state.record(card.serial).fingerprint is None and state.record(card.serial).full == 6
+
+
+def test_wrong_pin(hwi: Program) -> None:
+    with EmulatorProcess("--seed", SEED) as card:
+        assert listed(hwi, card, "1234") == [
+            entry(card.path, passphrase=True, error="Wrong PIN, 5 tries left at most", code=-7)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [([], "Not initialized"), (["--pin", PIN], "Not initialized: the card has no seed")],
+)
+def test_no_wallet(hwi: Program, options: list[str], text: str) -> None:
+    with EmulatorProcess(*options) as card:
+        for pin in (None, PIN):
+            assert listed(hwi, card, pin) == [entry(card.path, error=text, code=-18)]
+
+
+def test_export_off_is_no_error(hwi: Program) -> None:
+    with EmulatorProcess("--seed", SEED) as card:
+        assert listed(hwi, card, PIN) == [entry(card.path, fingerprint=FPR)]
+
+
+def test_nft_cards_are_left_out(hwi: Program) -> None:
+    with EmulatorProcess("--seed", SEED, "--type", "N") as card:
+        assert listed(hwi, card, PIN) == []
+        assert hwi.on(card, "getmasterxpub")["code"] == -9
+
+
+def opened(card: EmulatorProcess, pairing_key: bytes = COMMON_PAIRING_KEY) -> Card:
+    """Another program's session."""
+    other = Card(RemoteTransport.connect(card.host, card.port))
+    other.open_channel(pairing_key)
+    return other
+
+
+def test_paired_with_another_key(hwi: Program, state: State) -> None:
+    key = bytes(range(32))
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        with opened(card) as other:
+            other.verify_pin(PIN)
+            other.change_pairing_key(key, PUK)
+        text = "paired with another key: cryptnoxctl pairing recover (needs the PUK)"
+        before = card.stats()["by_ins"].get("20", 0)
+        assert listed(hwi, card, PIN) == [entry(card.path, error=text, code=-12)]
+        assert hwi.on(card, "getmasterxpub") == {"error": text, "code": -12}
+        assert card.stats()["by_ins"].get("20", 0) == before, "no PIN goes through"
+        state.keep_pairing_key(card.serial, key)
+        assert listed(hwi, card, PIN) == [entry(card.path, fingerprint=FPR)]
+        assert "xpub" in hwi.on(card, "getmasterxpub")
+
+
+def test_pin_authentication_off(hwi: Program) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from cryptnox_core.wire import UserKeySlot
+
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        with opened(card) as other:
+            other.verify_pin(PIN)
+            point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+            other.add_user_key(UserKeySlot.EC, "", point, PUK)
+            other.set_pin_auth(False, PUK)
+        text = "PIN authentication is off on this card"
+        assert listed(hwi, card, PIN) == [entry(card.path, error=text, code=-12)]
+        assert hwi.on(card, "getmasterxpub") == {"error": text, "code": -12}
+
+
+def test_a_single_key_is_no_wallet(hwi: Program) -> None:
+    with EmulatorProcess("--pin", PIN) as card:
+        with opened(card) as other:
+            other.verify_pin(PIN)
+            other.load_key(b"\x07" * 32, PIN)
+        expected: dict[str, object] = {"error": "the card holds a single key, not a wallet", "code": -18}
+        assert listed(hwi, card, PIN) == [entry(card.path, **expected)]
+        assert hwi.on(card, "getmasterxpub") == {"error": EXPORT_OFF_TEXT, "code": -12}
+        assert hwi.on(card, "signmessage", "text", "m/84h/0h/0h/0/0") == expected
+
+
+def test_the_emulators_ca() -> None:
+    """A copy, since the client may not import the emulator."""
+    from cryptnox_core.certificate import TrustAnchors
+    from cryptnox_core.emulator.ca import ca_certificate_pem
+
+    (anchor,) = TrustAnchors.from_pem(ca_certificate_pem().encode()).anchors
+    assert (anchor.name, anchor.public_key) == (EMULATOR_CA.name, EMULATOR_CA.public_key)
+
+
+# In the virtual reader
+
+
+@pytest.fixture(scope="module")
+def reader_card(virtual_readers: VirtualReaders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    file = tmp_path_factory.mktemp("card") / "card.json"
+    with virtual_readers.card("--seed", SEED, "--xpub-export", "--state", str(file)) as card:
+        yield card
+
+
+@pytest.mark.pcsc
+class TestInAReader:
+    """With real PC/SC, where a card's fingerprint is remembered by its serial."""
+
+    def path(self, card: EmulatorProcess) -> str:
+        return f"cryptnox:{card.serial}"
+
+    def test_known_and_unknown(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:
+        """A known card costs three commands, no channel and no PIN; whatever was given for it."""
+        path = self.path(reader_card)
+        assert listed(hwi, reader_card) == [entry(path, passphrase=True, error=NO_PIN, code=-12)]
+        assert listed(hwi, reader_card, PIN) == [entry(path, fingerprint=FPR)]
+        record = state.record(reader_card.serial)
+        assert record.fingerprint == ME.fingerprint and record.reader == SLOTS[0] and record.note is None
+        before = reader_card.stats()
+        assert listed(hwi, reader_card, "1111") == [entry(path, fingerprint=FPR)]
+        after = reader_card.stats()
+        assert after["apdus"] - before["apdus"] == 3 and after["pin_tries"] == before["pin_tries"]
+        assert listed(hwi, reader_card) == [entry(path, passphrase=True, fingerprint=FPR, error=NO_PIN, code=-12)]
+        assert listed(hwi, reader_card, CRYPTNOX_PIN_SOURCE="pinentry") == [entry(path, fingerprint=FPR)]
+        assert "given password" in listed(hwi, reader_card, "correct horse")[0]["error"]
+
+    def test_commands(self, reader_card: EmulatorProcess, hwi: Program) -> None:
+        """By path, by fingerprint, by type; no emulators allowed: this is a card like any other."""
+        path = self.path(reader_card)
+        for select in (["-t", "cryptnox", "-d", path], ["-f", FPR], ["-t", "cryptnox"]):
+            assert "xpub" in hwi(*select, "-p", PIN, "getmasterxpub"), select
+        given = draft(spend("p2wpkh"), spend("p2pkh", 1)).base64()
+        before = reader_card.stats()
+        answer = hwi("-f", FPR, "-p", PIN, "signtx", given)
+        assert answer["signed"] is True
+        signs = reader_card.stats()["signatures"] - before["signatures"]
+        assert reader_card.stats()["apdus"] - before["apdus"] - signs <= 12 + 3
+        before = reader_card.stats()
+        again = hwi("-t", "cryptnox", "-d", path, "signtx", answer["psbt"])
+        assert again == {"psbt": answer["psbt"], "signed": False}, "no PIN, no card: the fingerprint is remembered"
+        assert reader_card.stats()["apdus"] == before["apdus"]
+        missing = hwi("-t", "cryptnox", "-d", "cryptnox:5", "-p", PIN, "getmasterxpub")
+        assert missing == {"error": "the card 5 is in no reader", "code": -3}
+        assert hwi("-f", "01020304", "-p", PIN, "getmasterxpub")["code"] == -3
+
+    def test_automatic_pins(self, reader_card: EmulatorProcess, hwi: Program) -> None:
+        """The emulator's CA vouches for nobody in a reader: the owner has to, once."""
+        path, env = self.path(reader_card), {"CRYPTNOX_PIN": PIN}
+        answer = hwi("-t", "cryptnox", "-d", path, "getmasterxpub", env=env)
+        assert answer["code"] == -6 and "not known to be genuine" in answer["error"]
+        assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+        assert "xpub" in hwi("-t", "cryptnox", "-d", path, "getmasterxpub", env=env)
+        assert listed(hwi, reader_card, CRYPTNOX_PIN=PIN) == [entry(path, fingerprint=FPR)]
+
+    def test_an_anchor_of_the_users(self, reader_card: EmulatorProcess, hwi: Program, tmp_path: Path) -> None:
+        import os
+
+        from cryptnox_core.emulator.ca import ca_certificate_pem
+
+        pem = tmp_path / "ca.pem"
+        pem.write_text(ca_certificate_pem())
+        config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'anchors = ["{pem}"]\nrequire_genuine = true\n')
+        env = {"CRYPTNOX_PIN": PIN}
+        assert "xpub" in hwi("-t", "cryptnox", "getmasterxpub", env=env)
+
+    def test_a_note_shows_in_enumerate(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:
+        """The next command would send nothing: that is an error. A proved one goes away."""
+        path, env = self.path(reader_card), {"CRYPTNOX_PIN": PIN}
+        assert listed(hwi, reader_card, PIN) == [entry(path, fingerprint=FPR)]
+        state.update(reader_card.serial, lambda now: replace(now, note=NoteKind.REFUSED))
+        (found,) = listed(hwi, reader_card, **env)
+        assert found["code"] == -7 and found["needs_passphrase_sent"] is True and found["fingerprint"] == FPR
+        assert listed(hwi, reader_card, PIN) == [entry(path, fingerprint=FPR)], "an explicit PIN would be sent"
+        state.update(reader_card.serial, lambda now: replace(now, note=NoteKind.PENDING))
+        assert listed(hwi, reader_card, **env) == [entry(path, fingerprint=FPR)]
+        assert state.record(reader_card.serial).note is None, "the counter is full: nothing was refused"
+
+    def test_busy(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:
+        """The entry of a card another program holds comes from the last reader known, or from its lock."""
+        path = self.path(reader_card)
+        with Card(PcscTransport.open(SLOTS[0], 5)):
+            assert listed(hwi, reader_card, CRYPTNOX_WAIT="0.1") == [], "nobody knows what card it is"
+        assert listed(hwi, reader_card, PIN) == [entry(path, fingerprint=FPR)]
+        busy = entry(path, fingerprint=FPR, error="Card is in use by another program", code=-15)
+        with Card(PcscTransport.open(SLOTS[0], 5)):
+            assert listed(hwi, reader_card, CRYPTNOX_WAIT="0.1") == [busy]
+            answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub", env={"CRYPTNOX_WAIT": "0.1"})
+            assert answer == {"error": "Card is in use by another program", "code": -15}
+            state.forget()
+            state.hold(SLOTS[0], reader_card.serial)
+            del busy["fingerprint"]
+            assert listed(hwi, reader_card, CRYPTNOX_WAIT="0.1") == [busy]
+        state.release(SLOTS[0])
+
+    def test_another_seed(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:
+        """A fingerprint that is no longer true is said once, and mended."""
+        path = self.path(reader_card)
+        assert listed(hwi, reader_card, PIN) == [entry(path, fingerprint=FPR)]
+        state.update(reader_card.serial, lambda now: replace(now, fingerprint=b"old."))
+        answer = hwi("-f", b"old.".hex(), "-p", PIN, "signtx", draft(spend("p2wpkh")).base64())
+        assert answer["signed"] is False, "nothing of that fingerprint is in it"
+        answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+        assert answer["code"] == -13 and "another seed" in answer["error"] and FPR in answer["error"]
+        assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+        assert state.record(reader_card.serial).fingerprint == ME.fingerprint
+
+    def test_a_reset_card_is_forgotten(
+        self, virtual_readers: VirtualReaders, reader_card: EmulatorProcess, hwi: Program, state: State
+    ) -> None:
+        with virtual_readers.card("--pin", PIN, "--serial", str(2**60 + 5), slot=1) as empty:
+            state.update(empty.serial, lambda now: replace(now, fingerprint=b"old."))
+            both = listed(hwi, reader_card, PIN)
+            assert both == [
+                entry(self.path(reader_card), fingerprint=FPR),
+                entry(self.path(empty), error="Not initialized: the card has no seed", code=-18),
+            ]
+            assert state.record(empty.serial).fingerprint is None
+
+    def test_two_cards(self, virtual_readers: VirtualReaders, reader_card: EmulatorProcess, hwi: Program) -> None:
+        """Found by fingerprint, whichever reader it is in; an unknown one is asked with the one PIN there is."""
+        other_pin = "7777"
+        options = ("--mnemonic", MNEMONIC, "--pin", other_pin, "--xpub-export")
+        with virtual_readers.card(*options, slot=1) as other:
+            assert "xpub" in hwi("-t", "cryptnox", "-d", self.path(other), "-p", other_pin, "getmasterxpub")
+            before = reader_card.stats()["pin_tries"] + other.stats()["pin_tries"]
+            assert "xpub" in hwi("-f", "73c5da0a", "-p", other_pin, "getmasterxpub")
+            assert "xpub" in hwi("-f", FPR, "-p", PIN, "getmasterxpub"), "its fingerprint was not known"
+            answer = hwi("-f", FPR, "-p", other_pin, "getmasterxpub")
+            assert answer["code"] == -7
+            assert reader_card.stats()["pin_tries"] + other.stats()["pin_tries"] == before + 1
+            assert "xpub" in hwi("-f", FPR, "-p", PIN, "getmasterxpub")
+
+    def test_soft_locked(
+        self, virtual_readers: VirtualReaders, hwi: Program, state: State, reader_card: EmulatorProcess
+    ) -> None:
+        """A program that shares the reader has locked the card for this session: everything answers 6985, the serial
+        comes from the last reader known. Once it lets go, the card is powered off and well again."""
+        from smartcard import scard
+
+        options = ("--seed", SEED, "--serial", str(2**60 + 9), "--xpub-export", "--reading", "softlock-6985")
+        with virtual_readers.card(*options, slot=1) as card:
+            path = f"cryptnox:{card.serial}"
+            assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+            _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+            _, handle, _ = scard.SCardConnect(context, SLOTS[1], scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T1)
+            with Card(Shared(handle)) as other:
+                other.open_channel()
+                for _ in range(3):
+                    with pytest.raises((WrongPinError, PinLockedError)):
+                        other.verify_pin("9999")
+            found = [item for item in listed(hwi, card, PIN) if item["path"] == path]
+            text = "PIN locked for this session: remove and re-insert the card"
+            assert found == [entry(path, fingerprint=FPR, error=text, code=-12)]
+            scard.SCardDisconnect(handle, scard.SCARD_UNPOWER_CARD)
+            scard.SCardReleaseContext(context)
+            answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+            assert "xpub" in answer
+
+
+class Shared:
+    """A shared connection that keeps the card powered: another program's, which does not reset it."""
+
+    name = SLOTS[1]
+
+    def __init__(self, handle: object) -> None:
+        self._handle = handle
+
+    def transmit(self, apdu: bytes) -> bytes:
+        from smartcard import scard
+
+        code, answer = scard.SCardTransmit(self._handle, scard.SCARD_PCI_T1, list(apdu))
+        assert code == scard.SCARD_S_SUCCESS
+        return bytes(answer)
+
+    def close(self) -> None:
+        """Left as it is."""
