@@ -44,7 +44,13 @@ settings. Every command takes `--json`: one object on stdout whose fields stay (
 PIN, PUK and words are never arguments. They are asked for on the terminal, hidden; without one the PIN comes from the
 same sources as for `hwi-cryptnox`, or as the first line of stdin (`--stdinpass`), the PUK as the next (`--stdinpuk`).
 
-![A review](pictures/review.svg)
+What a card says about itself:
+
+![cryptnoxctl info](pictures/info.svg)
+
+A transaction reviewed and signed:
+
+![cryptnoxctl sign](pictures/signing.svg)
 """
 COMPLETION = """\
 bash: `eval "$(_CRYPTNOXCTL_COMPLETE=bash_source cryptnoxctl)"` in `~/.bashrc`; zsh: `zsh_source` in `~/.zshrc`;
@@ -134,7 +140,7 @@ def _roff(text: str) -> str:
 
 def man_page() -> str:
     """docs/cryptnoxctl.1."""
-    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", INTRODUCTION.split("\n![")[0])
+    plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", INTRODUCTION.split("\nWhat a card says")[0])
     parts = ['.TH CRYPTNOXCTL 1 "" "hwi-cryptnox" "User Commands"', ".SH NAME"]
     parts += ["cryptnoxctl \\- Cryptnox smart cards: set up, look, sign, export, manage, emulate", ".SH SYNOPSIS"]
     parts += [

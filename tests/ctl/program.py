@@ -22,7 +22,7 @@ SCHEMAS = Path(__file__).with_name("schemas.json")
 PIN, PUK = "000000", "000000000000"
 SEED = bytes(range(64)).hex()
 """The master key of `tests.psbt.factory.ME`."""
-WAIT = 20
+WAIT = 60
 """Seconds a terminal test waits for a text."""
 
 
