@@ -1,0 +1,206 @@
+"""setup, restore and wipe, typed on a pseudo-terminal; stdin and stdout stay free."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+from embit import bip32, bip39
+
+from cryptnox_core.errors import UsageError
+from hwilib_cryptnox import mnemonic
+from hwilib_cryptnox.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
+from tests.hwi.conftest import Program, run_process
+from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
+
+OWN_PIN, OWN_PUK = "31337", "123456789ABC"
+
+
+class Typist:
+    """The program on a terminal of its own, its answer in a file."""
+
+    def __init__(self, folder: Path, card: EmulatorProcess, *arguments: str) -> None:
+        self._out = folder / "stdout"
+        program = str(Path(sys.executable).with_name("hwi-cryptnox"))
+        select = f"-t cryptnox -d {card.path}"
+        command = f"exec '{program}' {select} {' '.join(arguments)} >'{self._out}' </dev/null"
+        self.shown = io.StringIO()
+        self.child = pexpect.spawn("/bin/sh", ["-c", command], timeout=40, encoding="utf-8", env={**os.environ})  # type: ignore[arg-type]
+
+        self.child.logfile_read = self.shown
+
+    def types(self, *pairs: tuple[str, str]) -> None:
+        for prompt, answer in pairs:
+            self.child.expect(prompt)
+            self.child.sendline(answer)
+
+    def answer(self) -> Any:
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        lines = self._out.read_text().splitlines()
+        assert len(lines) == 1
+        return json.loads(lines[0])
+
+
+@pytest.fixture
+def blank() -> Iterator[EmulatorProcess]:
+    """A card as from the factory."""
+    with EmulatorProcess() as card:
+        yield card
+
+
+def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    """The words on the screen are the wallet on the card; PIN and PUK work; extended keys can be read."""
+    typist = Typist(tmp_path, blank, "-i", "setup", "--label", "Anna")
+    typist.types((r"Seed \(words/card\)", "words"), (r"How many words", "12"))
+    typist.types(("New PIN", OWN_PIN), ("same again", OWN_PIN), (r"PUK \(new/own\)", "own"))
+    typist.types(("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise the card now\?", "y"))
+    typist.child.expect("Written down")
+    words = re.findall(r"\b\d+  ([a-z]+)", typist.child.before or "")
+    assert len(words) == 12
+    typist.child.sendline("")
+    for _ in range(3):
+        typist.child.expect(r"Word (\d+): ")
+        assert typist.child.match
+        typist.child.sendline(words[int(typist.child.match[1]) - 1])
+    typist.child.expect("Fingerprint of the wallet: ([0-9a-f]{8})")
+    assert typist.child.match
+    fingerprint = typist.child.match[1]
+    assert typist.answer() == {"success": True}
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(" ".join(words)))
+    assert root.my_fingerprint.hex() == fingerprint
+    answer = hwi.on(blank, "getmasterxpub", pin=OWN_PIN)
+    assert answer == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
+    assert hwi.on(blank, "-i", "setup")["code"] == -10 == hwi.on(blank, "-i", "restore")["code"]
+
+
+def test_setup_on_the_card(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    """Never silently: it says that there is no backup, and asks again. The PUK is made and shown once."""
+    typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
+    typist.types((r"Seed \(words/card\)", "card"), ("NO backup", ""))
+    assert typist.answer()["code"] == -14
+    assert hwi.on(blank, "getmasterxpub")["code"] == -18
+    typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
+    typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), (r"PUK \(new/own\)", "new"))
+    typist.child.expect(r"    (\d{12})")
+    assert typist.child.match
+    puk = typist.child.match[1]
+    typist.types(("Written down", ""), (r"Initialise the card now\?", "y"))
+    assert typist.answer() == {"success": True}
+    assert "xpub" in hwi.on(blank, "getmasterxpub", pin=OWN_PIN)
+    typist = Typist(tmp_path, blank, "wipe")
+    typist.types((f"Type {blank.serial}", str(blank.serial)), ("PUK: ", puk))
+    assert typist.answer() == {"success": True}
+    assert hwi.on(blank, "getmasterxpub")["code"] == -18
+
+
+def test_leaving_changes_nothing(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    typist = Typist(tmp_path, blank, "-i", "setup")
+    typist.types(
+        (r"Seed \(words/card\)", "words"), (r"How many words", "24"), ("New PIN", OWN_PIN), ("same again", OWN_PIN)
+    )
+    typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
+    typist.types((r"Initialise the card now\?", "n"))
+    assert typist.answer()["code"] == -14
+    assert hwi.on(blank, "getmasterxpub")["error"] == "Not initialized"
+
+
+def test_restore(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    """With a passphrase; a line that is no recovery words is asked for again. Nothing typed is echoed."""
+    typist = Typist(tmp_path, blank, "-i", "restore", "--word_count", "12")
+    wrong = MNEMONIC.replace("about", "abandon")
+    typist.types(("12 recovery words", wrong), ("12 recovery words", "zoo"), ("12 recovery words", MNEMONIC.upper()))
+    typist.types((r"Passphrase", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
+    typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
+    typist.types((r"Initialise the card now\?", "y"))
+    assert typist.answer() == {"success": True}
+    assert not any(secret in typist.shown.getvalue() for secret in ("ABANDON", "abandon", "rich", OWN_PIN, OWN_PUK))
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC, "zu\u0308rich"))  # BIP39: NFKD
+    assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
+
+
+def test_restore_on_an_initialised_card(tmp_path: Path, hwi: Program) -> None:
+    """A torn reset leaves a card with PIN and PUK and without seed."""
+    with EmulatorProcess("--pin", PIN) as card:
+        typist = Typist(tmp_path, card, "-i", "restore", "-w", "12")
+        typist.types(("12 recovery words", MNEMONIC), (r"Passphrase", ""), ("PIN: ", PIN), ("PUK: ", PUK))
+        typist.types((r"Put the seed on the card now\?", "y"))
+        assert typist.answer() == {"success": True}
+        assert hwi.on(card, "getmasterxpub")["xpub"].startswith("xpub6Cat")
+
+
+def test_without_a_terminal(blank: EmulatorProcess) -> None:
+    """setsid: no controlling terminal. Nothing is asked on stdin, nothing is changed."""
+    with EmulatorProcess("--mnemonic", MNEMONIC) as card:
+        for arguments, target in ((["-i", "setup"], blank), (["-i", "restore"], blank), (["wipe"], card)):
+            run = run_process("-t", "cryptnox", "-d", target.path, *arguments, stdin="y\n" * 20)
+            answer = json.loads(run.stdout)
+            assert answer["code"] == -9 and "terminal" in answer["error"], answer
+        assert card.stats()["by_ins"].get("FD", 0) == 0 == blank.stats()["by_ins"].get("FE", 0)
+
+
+def test_wipe_refusals(tmp_path: Path, hwi: Program, blank: EmulatorProcess) -> None:
+    assert hwi.on(blank, "wipe")["code"] == -18
+    with EmulatorProcess("--mnemonic", MNEMONIC) as card:
+        typist = Typist(tmp_path, card, "wipe")
+        typist.types((f"Type {card.serial}", "yes"))
+        assert typist.answer()["code"] == -14
+        typist = Typist(tmp_path, card, "wipe")
+        typist.types((f"Type {card.serial}", str(card.serial)), ("PUK: ", "999999999999"))
+        assert typist.answer()["code"] == -7
+        assert "signature" in hwi.on(card, "signmessage", "text", "m/0h")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["-i", "restore", "-w", "13"], -7), (["-i", "setup", "-b", "secret"], -7), (["setup"], -9)],
+)
+def test_arguments(blank: EmulatorProcess, hwi: Program, arguments: list[str], code: int) -> None:
+    assert hwi.on(blank, *arguments)["code"] == code
+
+
+# Recovery words
+
+
+@pytest.mark.parametrize("count", WORD_COUNTS)
+def test_words(count: int) -> None:
+    entropy = mixed_entropy(entropy_length(count), b"card", b"host")
+    words = from_entropy(entropy)
+    assert len(words.split()) == count and bip39.mnemonic_to_bytes(words) == entropy
+    assert checked(f"  {words.upper()}\n", count) == words
+    assert seed(words, "pass") == bip39.mnemonic_to_seed(words, "pass")
+
+
+def test_words_that_are_none() -> None:
+    """The error repeats no word."""
+    for text in (
+        "",
+        "abandon " * 11,
+        MNEMONIC.replace("about", "abandon"),
+        MNEMONIC.replace("about", "bitcoinz"),
+        "zoo " * 25,
+    ):
+        with pytest.raises(UsageError) as caught:
+            checked(text)
+        assert not set(str(caught.value).split()) & (set(text.split()) - {"words"})
+    with pytest.raises(UsageError, match="24 recovery words"):
+        checked(MNEMONIC, 24)
+    with pytest.raises(UsageError):
+        entropy_length(13)
+
+
+def test_passphrases_are_normalised() -> None:
+    assert seed(MNEMONIC, "zu\u0308rich") == seed(MNEMONIC, "zürich")
+
+
+def test_each_source_of_entropy_counts() -> None:
+    assert len({mixed_entropy(32, a, b) for a in (b"1", b"2") for b in (b"1", b"2", b"")}) == 6
+    assert mnemonic.mixed_entropy(16, b"a") == mnemonic.mixed_entropy(32, b"a")[:16]
