@@ -34,6 +34,7 @@ def spellings(secret: bytes) -> dict[str, bytes]:
         "as it is": secret,
         "hex": secret.hex().encode(),
         "HEX": secret.hex().upper().encode(),
+        "repr": repr(secret)[2:-1].encode(),
         "reversed": secret[::-1],
         "list": ", ".join(str(byte) for byte in secret).encode(),
         "UTF-16": secret.decode("latin-1").encode("utf-16-le"),

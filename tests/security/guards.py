@@ -1,0 +1,340 @@
+"""The checks that SECURITY.md's promises rest on, and the test that notices when one is gone.
+
+`test_guards.py` takes each away in a copy of the project and runs its test, which has to fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One check."""
+
+    name: str
+    file: str
+    code: str
+    """What stands in the file, exactly once."""
+    without: str
+    """What stands there instead when the check is gone."""
+    test: str
+
+
+CHANNEL = "cryptnox_core/secure_channel.py"
+CARD = "cryptnox_core/session.py"
+CERTIFICATE = "cryptnox_core/certificate.py"
+UNLOCK = "hwilib_cryptnox/unlock.py"
+PLAN = "hwilib_cryptnox/psbt/plan.py"
+CHECKS = "hwilib_cryptnox/psbt/checks.py"
+FILES = "hwilib_cryptnox/private_files.py"
+PIN = "hwilib_cryptnox/pin.py"
+PINS = "tests/hwi/test_pin_accounting.py"
+POLICY = "tests/psbt/test_policy.py"
+LIES = "tests/psbt/test_dishonest.py::test_refused"
+STATE = "tests/security/test_state_folder.py"
+
+GUARDS = (
+    # The card and the channel
+    Guard(
+        "MAC of every answer",
+        CHANNEL,
+        "if not hmac.compare_digest(mac, expected):",
+        "if False:",
+        "tests/core/test_secure_channel.py::test_any_changed_byte_is_a_bad_mac",
+    ),
+    Guard(
+        "no status word in the clear is believed",
+        CHANNEL,
+        "        if not response.ok:\n            raise ChannelAbortedError",
+        "        if not response.ok:\n            return response\n            raise ChannelAbortedError",
+        "tests/core/test_secure_channel.py::test_a_status_word_in_the_clear",
+    ),
+    Guard(
+        "a broken channel stays closed",
+        CHANNEL,
+        "        self._state = ChannelState.FAILED\n        self._keys = None\n",
+        "        return\n",
+        "tests/core/test_secure_channel.py::test_a_failed_channel_sends_nothing_more",
+    ),
+    Guard(
+        "session key signed by the card",
+        CARD,
+        "if session.signed_by(candidate):",
+        "if session.signed_by(candidate) or True:",
+        "tests/core/test_card.py::TestRememberedCertificates::test_bad_session_signature",
+    ),
+    Guard(
+        "session certificate is fresh",
+        CARD,
+        "        session.check_nonce(nonce)\n",
+        "",
+        "tests/core/test_card.py::TestRememberedCertificates::test_replayed_session_certificate",
+    ),
+    Guard(
+        "genuine means signed by the CA",
+        CERTIFICATE,
+        "            if _is_signed_by(parsed, anchor.public_key):",
+        "            if anchor.name == certificate.issuer:",
+        "tests/core/test_certificate.py::TestVerdict::test_forged",
+    ),
+    Guard(
+        "every signature is verified",
+        "cryptnox_core/card_keys.py",
+        "return verified_signature(self.run(command), digest, public_key, curve=curve, kind=kind)",
+        "return self.run(command)",
+        "tests/core/test_card.py::TestSigning::test_under_another_key",
+    ),
+    Guard(
+        "a known serial keeps its key",
+        UNLOCK,
+        "if known is not None and known != static_key_hash(card):",
+        "if False:",
+        f"{PINS}::test_a_known_serial_with_another_key_gets_nothing",
+    ),
+    Guard(
+        "emulators elsewhere only when asked for",
+        "hwilib_cryptnox/access.py",
+        "if not (self.emulators or path in _wanted or is_loopback(host)):",
+        "if False:",
+        "tests/security/test_network.py::test_an_emulated_card_elsewhere_is_opened_only_when_asked_for",
+    ),
+    # PIN tries
+    Guard(
+        "the last try is kept",
+        UNLOCK,
+        "if left == 1 and not self.settings.last_try:",
+        "if False:",
+        f"{PINS}::test_the_last_try_is_not_sent",
+    ),
+    Guard(
+        "a refused PIN is not sent again",
+        UNLOCK,
+        "        if self.explicit in _refused.get(card.serial, set()):\n            raise",
+        "        if False:\n            raise",
+        f"{PINS}::test_hwilib_finds_the_device_with_one_try",
+    ),
+    Guard(
+        "a note stops automatic PINs",
+        UNLOCK,
+        '        if record.note is not None:\n            what = "was refused"',
+        '        if False:\n            what = "was refused"',
+        f"{PINS}::test_a_wrong_automatic_pin_costs_one_try_in_all",
+    ),
+    Guard(
+        "the note is there before the PIN is sent",
+        UNLOCK,
+        "                self.state.update(serial, lambda now: replace(now, note=now.note or NoteKind.PENDING))\n",
+        "",
+        f"{PINS}::test_killed_while_the_card_answers",
+    ),
+    Guard(
+        "no note, no automatic PIN",
+        UNLOCK,
+        '                if source is not None:\n                    raise self.no_pin([f"{error}, so no PIN',
+        '                if False:\n                    raise self.no_pin([f"{error}, so no PIN',
+        f"{PINS}::test_a_state_that_turns_unwritable",
+    ),
+    Guard(
+        "automatic PINs to known or genuine cards only",
+        UNLOCK,
+        "if record.static_key != static_key_hash(card) and card.genuineness is not Genuineness.GENUINE:",
+        "if False:",
+        f"{PINS}::test_a_fake_card_never_gets_an_automatic_pin",
+    ),
+    Guard(
+        "automatic PINs with a full counter only",
+        UNLOCK,
+        '        if not _is_full(record, left):\n            raise RefusedPinError(f"a PIN was refused elsewhere',
+        '        if False:\n            raise RefusedPinError(f"a PIN was refused elsewhere',
+        f"{PINS}::test_a_refusal_elsewhere_keeps_automatic_sources_away",
+    ),
+    Guard(
+        "a poller spends nothing of a card somebody else mistyped on",
+        UNLOCK,
+        "if noted and (card.serial not in _noted or left < 2):",
+        "if False:",
+        f"{PINS}::test_a_poller_with_a_wrong_password",
+    ),
+    Guard(
+        "genuine cards only, where the user wants that",
+        UNLOCK,
+        "if self.settings.require_genuine and card.genuineness is not Genuineness.GENUINE:",
+        "if False:",
+        f"{PINS}::test_require_genuine",
+    ),
+    Guard(
+        "other devices' passwords are not sent",
+        UNLOCK,
+        "return self.password if is_pin(self.password) else None",
+        "return self.password",
+        f"{PINS}::test_every_command",
+    ),
+    Guard(
+        "a PIN file others can read is refused",
+        PIN,
+        "stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0)",
+        "False",
+        "tests/hwi/test_pin_sources.py::test_a_file_others_can_reach_is_refused",
+    ),
+    # Transactions
+    Guard(
+        "the previous transaction is the one that is spent",
+        CHECKS,
+        "if previous.txid != outpoint[:32]:",
+        "if False:",
+        LIES,
+    ),
+    Guard(
+        "both forms of the spent output agree",
+        CHECKS,
+        "if fields.witness_utxo is not None and fields.witness_utxo != previous.output:",
+        "if False:",
+        LIES,
+    ),
+    Guard("an output is spent once", CHECKS, "        if outpoint in seen:\n", "        if False:\n", LIES),
+    Guard("no money from nowhere", CHECKS, "if complete and total < outputs:", "if False:", LIES),
+    Guard("the redeem script is the output's", CHECKS, "if hash160(redeem) != script[2:22]:", "if False:", LIES),
+    Guard(
+        "the witness script is the output's",
+        CHECKS,
+        "if hashlib.sha256(witness_script).digest() != program[2:]:",
+        "if False:",
+        LIES,
+    ),
+    Guard("a tapscript leaf is the output's", CHECKS, "    if key != output_key:\n", "    if False:\n", LIES),
+    Guard(
+        "the key at the path is the card's",
+        PLAN,
+        "        if is_key(claim, key):\n            continue\n",
+        "        if True:\n            continue\n",
+        LIES,
+    ),
+    Guard(
+        "change is the card's",
+        PLAN,
+        "if key is not None and not claim.by_account and not is_key(claim, key):",
+        "if False:",
+        f"{POLICY}::test_wrong_key_of_change_refuses_all",
+    ),
+    Guard(
+        "only whole transactions are signed",
+        PLAN,
+        "    if policy.allow_sighash:\n        return\n",
+        "    if True:\n        return\n",
+        LIES,
+    ),
+    Guard(
+        "amounts that nothing proves",
+        PLAN,
+        "if lock is not None and lock.route is Route.SEGWIT_V0 and not collected.spends[candidate.index].proved:",
+        "if False:",
+        f"{POLICY}::test_two_unproved_inputs_need_leave",
+    ),
+    Guard(
+        "limit of the fee",
+        PLAN,
+        "if policy.max_fee is not None and summary.fee > policy.max_fee:",
+        "if False:",
+        f"{POLICY}::test_fee_limits",
+    ),
+    Guard(
+        "limit of the fee rate",
+        PLAN,
+        "if policy.max_fee_rate is not None and summary.fee_rate > policy.max_fee_rate:",
+        "if False:",
+        f"{POLICY}::test_fee_limits",
+    ),
+    Guard(
+        "a fee that cannot be told is above any limit",
+        PLAN,
+        "    if summary.fee is None or summary.fee_rate is None:\n        raise",
+        "    if summary.fee is None or summary.fee_rate is None:\n        return\n        raise",
+        f"{POLICY}::test_fee_limit_with_unknown_fee",
+    ),
+    Guard(
+        "ECDSA signatures are verified before they are inserted",
+        "hwilib_cryptnox/psbt/insert.py",
+        "if not parse_public_key(key).verify(low, request.digest, hasher=None):",
+        "if False:",
+        f"{POLICY}::test_insert_checks_every_signature",
+    ),
+    Guard(
+        "Schnorr signatures are verified before they are inserted",
+        "hwilib_cryptnox/psbt/insert.py",
+        "if not verify_schnorr(key[1:], request.digest, signature):",
+        "if False:",
+        f"{POLICY}::test_insert_checks_every_signature",
+    ),
+    Guard(
+        "kept signatures are verified",
+        "hwilib_cryptnox/signing.py",
+        "if signature is not None and _verifies(candidate, signature):",
+        "if signature is not None:",
+        "tests/hwi/test_signing.py::test_kept_signatures_are_not_believed",
+    ),
+    Guard(
+        "the same card after a fault",
+        "hwilib_cryptnox/wallet.py",
+        "if found.card.serial != serial:",
+        "if False:",
+        "tests/hwi/test_signing.py::test_another_card_in_its_place",
+    ),
+    # What is written and shown
+    Guard(
+        "folders for the owner only",
+        FILES,
+        '    if sys.platform != "win32" and stat.S_IMODE(status.st_mode) & 0o077:\n        folder.chmod(0o700)\n',
+        "",
+        f"{STATE}::test_a_folder_left_open_is_closed",
+    ),
+    Guard(
+        "linked folders are refused",
+        FILES,
+        "    if stat.S_ISLNK(status.st_mode):\n",
+        "    if False:\n",
+        f"{STATE}::test_a_linked_folder_is_refused",
+    ),
+    Guard(
+        "linked files are refused",
+        FILES,
+        '_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | ',
+        "_NO_FOLLOW = ",
+        f"{STATE}::test_a_linked_file_is_neither_read_nor_written_through",
+    ),
+    Guard(
+        "somebody else's folder is refused",
+        FILES,
+        'if sys.platform != "win32" and status.st_uid != os.geteuid():',
+        "if False:",
+        f"{STATE}::test_what_belongs_to_somebody_else_is_refused",
+    ),
+    Guard(
+        "on disk before it counts",
+        FILES,
+        "                os.fsync(file.fileno())\n",
+        "",
+        f"{STATE}::test_a_write_is_on_disk_when_it_returns",
+    ),
+    Guard(
+        "session keys are not shown",
+        CHANNEL,
+        "    aes: bytes = field(repr=False)\n",
+        "    aes: bytes\n",
+        "tests/security/test_objects.py::test_no_object_shows_a_secret",
+    ),
+    Guard(
+        "the PIN of a session is not shown",
+        "hwilib_cryptnox/wallet.py",
+        "    pin: str = field(repr=False)\n",
+        "    pin: str\n",
+        "tests/security/test_objects.py::test_no_object_shows_a_secret",
+    ),
+    Guard(
+        "typed secrets are not echoed",
+        "hwilib_cryptnox/ctl/prompts.py",
+        "    silent[3] &= ~termios.ECHO\n",
+        "",
+        "tests/security/test_secrets.py::test_dialogues",
+    ),
+)
