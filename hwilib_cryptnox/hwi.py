@@ -252,7 +252,8 @@ class _Command:
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.psbt import Form, Psbt
-        from hwilib_cryptnox.signing import nothing_to_do, purpose_of
+        from hwilib_cryptnox.purpose import purpose_of
+        from hwilib_cryptnox.signing import nothing_to_do
 
         text = self.options.psbt
         psbt = Psbt.parse(text)

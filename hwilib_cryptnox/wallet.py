@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
 from cryptnox_core.derivation import Position, plan_session
-from cryptnox_core.errors import CryptnoxError, NoReaderError, ReaderBusyError, StatusWordError, TransportError
+from cryptnox_core.errors import (
+    CryptnoxError,
+    NoReaderError,
+    ProtocolError,
+    ReaderBusyError,
+    StatusWordError,
+    TransportError,
+)
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.session import Card
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, KeySource
@@ -69,9 +76,9 @@ def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, 
     card = found.card
     check_usable(card.info)
     pin = unlocker.unlock(card, found.reader, polling=polling, purpose=purpose)
+    fingerprint = card.master_fingerprint()
     if polling:
         check_tree(found)
-    fingerprint = card.master_fingerprint()
     if not found.simulated:
         _remember(found, fingerprint)
     return Session(found, pin, fingerprint, Position(MASTER))
@@ -79,8 +86,13 @@ def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, 
 
 def check_tree(found: OpenCard) -> None:
     """WalletError for a card with a single key, from which nothing can be derived. It is asked where a fingerprint is
-    read for a list, and where a derivation failed: other commands need not spend a command on it."""
-    if found.card.info_page().key_source != KeySource.SINGLE:
+    read for a list, and where a derivation failed: other commands need not spend a command on it. A card that does not
+    tell is taken for one with a tree."""
+    try:
+        source = found.card.info_page().key_source
+    except (StatusWordError, ProtocolError):
+        return
+    if source != KeySource.SINGLE:
         return
     with contextlib.suppress(StateError):  # then it shows up in lists
         found.state.update(found.card.serial, lambda now: replace(now, fingerprint=None))
@@ -225,7 +237,7 @@ class Wallet:
                         f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
                     )
             self.check_export(session)
-            from hwilib_cryptnox.signing import Runner
+            from hwilib_cryptnox.runner import Runner
 
             runner = Runner(session, self.access.state, self.keys, {})
             with deriving(session.found):

@@ -156,6 +156,13 @@ def test_a_single_key_is_no_wallet(hwi: Program) -> None:
         assert hwi.on(card, "signmessage", "text", "m/84h/0h/0h/0/0") == expected
 
 
+@pytest.mark.parametrize("status", ["6D00", "6985"])
+def test_a_card_that_does_not_tell_its_key_source_is_listed(hwi: Program, status: str) -> None:
+    with EmulatorProcess("--seed", SEED, "--fault", f"sw:{status}@FA:1") as card:
+        assert listed(hwi, card, PIN) == [entry(card.path, fingerprint=FPR)]
+        assert card.stats()["by_ins"]["FA"] == 1
+
+
 def test_the_emulators_ca() -> None:
     """A copy, since the client may not import the emulator."""
     from cryptnox_core.certificate import TrustAnchors

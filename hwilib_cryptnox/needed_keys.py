@@ -1,0 +1,92 @@
+"""Which keys a PSBT needs from the card, and which follow from those that were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
+from hwilib_cryptnox.psbt import Collected, Psbt
+from hwilib_cryptnox.psbt import fields as psbt_fields
+
+_MOST_CLAIMED = 16
+"""Keys that are read from the card for nothing but to prove change; an output may claim anything."""
+_ORIGINLESS = 3
+"""Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
+
+
+def account_prefix(path: Path) -> Path | None:
+    """The key from which a path's key can be derived without the card: the shortest of 3 levels or more below which
+    nothing is hardened. None where there is none."""
+    hardened = max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
+    depth = max(hardened, XPUB_MIN_DEPTH)
+    return Path(path.steps[:depth]) if depth <= min(path.depth, MAX_DEPTH) else None
+
+
+def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list[Path]]:
+    """Which extended and which single public keys to read. Keys of inputs all; of outputs those that cost nothing more,
+    and a few others: an output may claim anything."""
+    xpubs: dict[Path, None] = {}
+    singles: dict[Path, None] = {}
+
+    def want(path: Path) -> None:
+        prefix = account_prefix(path) if export else None
+        if prefix is not None:
+            xpubs[prefix] = None
+        else:
+            singles[path] = None
+
+    for path in collected.paths:
+        want(path)
+    extra = 0
+    for path in collected.change_paths:
+        prefix = account_prefix(path) if export else None
+        if path.depth <= MAX_DEPTH and prefix not in xpubs and path not in singles and extra < _MOST_CLAIMED:
+            extra += 1
+            want(path)
+    return list(xpubs), [path for path in singles if path.depth <= MAX_DEPTH]
+
+
+def derived_keys(
+    paths: Iterable[Path], extended: Mapping[Path, ExtendedPublicKey], public: Mapping[Path, bytes]
+) -> dict[Path, bytes]:
+    """The compressed keys at paths, as far as they follow from what was read."""
+    keys = dict(public)
+    branches: dict[Path, ExtendedPublicKey] = dict(extended)
+    for path in paths:
+        if path in keys:
+            continue
+        prefix = account_prefix(path)
+        if prefix is None or prefix not in extended:
+            continue
+        if path == prefix:
+            keys[path] = extended[prefix].public_key
+            continue
+        parent = path.parent
+        if parent not in branches:
+            branches[parent] = extended[prefix].derive(parent.below(prefix))
+        keys[path] = branches[parent].child_public_key(path.steps[-1])
+    return keys
+
+
+def standard_accounts(*, test: bool) -> list[Path]:
+    """The first account of each standard type: what an origin-less wallet may have been made from."""
+    coin = int(test) | HARDENED
+    accounts = [Path((purpose | HARDENED, coin, HARDENED)) for purpose in (44, 49, 84)]
+    return accounts + [Path((48 | HARDENED, coin, HARDENED, script | HARDENED)) for script in (1, 2)]
+
+
+def originless(psbt: Psbt) -> bool:
+    """Whether an input has a key whose origin may be an account instead of a master key."""
+    return any(_is_short(value) for fields in psbt.inputs for value in _origins(fields.pairs))
+
+
+def _origins(pairs: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    for key, value in pairs.items():
+        if key[0] == psbt_fields.IN_BIP32_DERIVATION:
+            yield value
+
+
+def _is_short(value: bytes) -> bool:
+    levels = [value[at : at + 4] for at in range(4, len(value), 4)]
+    return 0 < len(levels) <= _ORIGINLESS and all(level[3] < 0x80 for level in levels if len(level) == 4)
