@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from errno import EIO, ENOSPC
 
 from cryptnox_core import errors
 from hwilib_cryptnox.faults import (
@@ -118,6 +119,8 @@ def explain(error: BaseException) -> Problem:
             return Problem(exit_code, _sentence(str(error)), hint)
     if isinstance(error, OSError) and error.filename is not None:
         return Problem(Exit.USAGE, f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EIO):
+        return Problem(Exit.REFUSED, f"The output could not be written: {error.strerror}", "free some space")
     return Problem(Exit.REFUSED, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 

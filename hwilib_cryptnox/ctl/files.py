@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -13,23 +14,36 @@ MAX_INPUT = 100 * 1024 * 1024
 """Bytes."""
 
 
-def read_input(app: App, name: str) -> bytes:
-    """The content of a file, or of stdin for `-`."""
+def read_input(app: App, name: str, *, empty: bool = False) -> bytes:
+    """The content of a file, or of stdin for `-`. `empty`: it may be."""
     if name == "-":
         if app.stdin_taken:
             app.read_secrets()
         data = sys.stdin.buffer.read(MAX_INPUT + 1)
     else:
         path = Path(name)
-        if not path.is_file():
-            raise CtlError(Exit.USAGE, f"{name}: no such file")
+        if not path.exists() or path.is_dir():
+            raise CtlError(Exit.USAGE, f"{name}: {'it is a folder' if path.is_dir() else 'no such file'}")
         with path.open("rb") as file:
             data = file.read(MAX_INPUT + 1)
     if len(data) > MAX_INPUT:
         raise CtlError(Exit.INPUT, f"{name}: more than {MAX_INPUT // 1024 // 1024} MiB")
-    if not data:
+    if not data and not empty:
         raise CtlError(Exit.INPUT, f"{name}: it is empty")
     return data
+
+
+def read_text(path: Path) -> str:
+    """A text file, UTF-8, with or without a byte order mark."""
+    return decoded(path.read_bytes().removeprefix(BOM_UTF8), str(path))
+
+
+def decoded(data: bytes, name: str) -> str:
+    """UTF-8 as text."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CtlError(Exit.INPUT, f"{name}: this is no text (UTF-8)") from error
 
 
 def check_free(path: Path, force: bool) -> None:
@@ -38,16 +52,35 @@ def check_free(path: Path, force: bool) -> None:
         raise CtlError(Exit.USAGE, f"{path} exists already", "another name: --output FILE; to overwrite it: --force")
     if not path.parent.is_dir():
         raise CtlError(Exit.USAGE, f"{path.parent} is no folder")
+    if not os.access(path.parent if _is_new_or_plain(path) else path, os.W_OK):
+        raise CtlError(Exit.USAGE, f"{path} cannot be written", "name another place: --output FILE")
+
+
+def _is_new_or_plain(path: Path) -> bool:
+    return not path.exists() or path.is_file()
 
 
 def write_new(path: Path, content: bytes, *, force: bool = False, private: bool = False) -> None:
-    """Write a file that must not be there yet, unless `force`; `private`: readable by its owner only."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    """Write a file that must not be there yet, unless `force`; `private`: readable by its owner only.
+
+    Whole or not at all: what it replaces is there until the new content is.
+    """
+    target = path.resolve() if force else path
+    plain = _is_new_or_plain(target)
+    place = target.with_name(f".{target.name}.{os.getpid()}") if force and plain else target
+    flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if plain else 0)
     try:
-        descriptor = os.open(path, flags, 0o600 if private else 0o666)
+        descriptor = os.open(place, flags, 0o600 if private else 0o666)
     except FileExistsError as error:
         raise CtlError(Exit.USAGE, f"{path} exists already", "another name, or --force") from error
     except OSError as error:
-        raise CtlError(Exit.USAGE, f"{path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        raise CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        if place != target:
+            place.replace(target)
+    except OSError as error:
+        if plain:
+            place.unlink(missing_ok=True)
+        raise CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place") from error

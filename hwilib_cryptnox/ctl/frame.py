@@ -146,6 +146,8 @@ class CtlCommand(click.Command):
             write_json(report.data)
         else:
             report.show(app.out)
+        if report.delivered is not None:
+            report.delivered()
         return report.exit_code
 
 

@@ -25,7 +25,7 @@ from hwilib_cryptnox.ctl.chains import (
     type_option,
 )
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import check_free, write_new
+from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
 from hwilib_cryptnox.ctl.frame import App, CtlGroup, command
 from hwilib_cryptnox.ctl.keep import require_seed
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
@@ -289,7 +289,7 @@ def _multisig(
 ) -> str:
     cosigners = [keys.account(script, account)]
     for other in others:
-        cosigner, network = files.parse_key_line(other.read_text("utf-8"))
+        cosigner, network = files.parse_key_line(read_text(other))
         if network is not keys.network:
             raise CtlError(Exit.INPUT, f"{other}: a key of another network")
         cosigners.append(cosigner)

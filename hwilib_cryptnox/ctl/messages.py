@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from cryptnox_core.bip32 import Path
@@ -17,6 +15,7 @@ from hwilib_cryptnox.audit import remember
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.chains import account_of, chain_option, script_of, script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import decoded, read_input
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
 from hwilib_cryptnox.psbt.script import Kind, kind_of
@@ -27,9 +26,7 @@ message = group("message", "Sign and verify messages.")
 def _content(app: App, text: str) -> str:
     if text != "-":
         return text
-    if app.stdin_taken:
-        app.read_secrets()
-    return sys.stdin.buffer.read().decode("utf-8")
+    return decoded(read_input(app, text, empty=True), "the message")
 
 
 @message.command("sign")

@@ -19,6 +19,8 @@ _CHANGE = {
     Change.CLAIMED: ("change? unproved", WARN),
     Change.PROVED: ("change, proved", GOOD),
 }
+_CLAIMED = ("change, claimed", WARN)
+"""Before the PIN: nothing could prove it yet."""
 _GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
 
 
@@ -48,20 +50,23 @@ def destination(output: OutputSummary, chain: Chain) -> str:
     return f"{output.kind.value}: {output.script.hex()}"
 
 
-def review(screen: Screen, plan: Plan, chain: Chain) -> None:
-    """The whole review."""
+def review(screen: Screen, plan: Plan, chain: Chain, *, before_pin: bool = False) -> None:
+    """The whole review. `before_pin`: the card's keys, which prove change, are not known yet."""
     summary = plan.summary
     screen.table(
         ("#", "BTC", "", "To"),
         [
-            (str(output.index), bitcoin(output.amount), _owner(output), _to(output, chain, screen.fancy))
+            (str(output.index), bitcoin(output.amount), _owner(output, before_pin), _to(output, chain, screen.fancy))
             for output in summary.outputs
         ],
         title="Outputs",
         right=(0, 1),
     )
     screen.fields(_totals(plan))
-    if any(output.change is Change.CLAIMED for output in summary.outputs):
+    claimed = any(output.change is Change.CLAIMED for output in summary.outputs)
+    if claimed and before_pin:
+        screen.line("change, claimed: the file says that it comes back to you; the card proves it after the PIN", WARN)
+    elif claimed:
         screen.line("change? unproved: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
     for notice in summary.warnings:
         screen.line(f"Warning: {printable(notice.text)}", BAD if notice.kind in _GRAVE else WARN)
@@ -69,8 +74,9 @@ def review(screen: Screen, plan: Plan, chain: Chain) -> None:
         screen.line(f"Not signed: {printable(str(skipped))}", WARN)
 
 
-def _owner(output: OutputSummary) -> tuple[str, str]:
-    text, style = _CHANGE[output.change]
+def _owner(output: OutputSummary, before_pin: bool) -> tuple[str, str]:
+    claimed = before_pin and output.change is Change.CLAIMED
+    text, style = _CLAIMED if claimed else _CHANGE[output.change]
     if output.kind is Kind.OP_RETURN:
         return "no money" if not output.amount else "DESTROYED", FAINT if not output.amount else BAD
     return text, style

@@ -103,6 +103,8 @@ class Report:
     data: Mapping[str, object]
     show: Callable[[Screen], None] = field(repr=False)
     exit_code: Exit = Exit.DONE
+    delivered: Callable[[], None] | None = field(default=None, repr=False)
+    """Called when all of it is written."""
 
 
 def said(data: Mapping[str, object], *lines: str) -> Report:

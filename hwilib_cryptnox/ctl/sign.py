@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
 from hwilib_cryptnox.ctl.chains import CHAINS, chain_option
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
+from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.frame import App, command
-from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
-from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
-from hwilib_cryptnox.psbt import Chain, Plan, Psbt
+from hwilib_cryptnox.ctl.preview import doubts, preview
+from hwilib_cryptnox.ctl.review import WalletProver, printable, review, summary_data
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.psbt import Chain, Change, Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.signing import Signing
+from hwilib_cryptnox.signing import Signing, policy_of
+from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Session, Wallet
 
 if TYPE_CHECKING:
@@ -74,8 +77,9 @@ def sign(
 ) -> Report:
     """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
 
-    The PIN is needed first: the card's keys prove which outputs are change. Then the transaction is shown, and signed
-    when you say yes. After a fault run the same command again: no signature is made twice.
+    The transaction is shown first. When you say yes the PIN is asked for, the card's keys prove which outputs are
+    change, and the card signs; what turns out other than it was shown is shown and asked once more. After a fault run
+    the same command again: no signature is made twice.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -83,8 +87,10 @@ def sign(
             "There is no terminal to show the transaction on; nothing was signed",
             "--yes signs without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
         )
-    psbt = Psbt.parse(read_input(app, file))
+    psbt = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8))
     target, raw_target = _targets(file, output, finalize)
+    if target is not None and target == raw_target:
+        raise CtlError(Exit.USAGE, f"--output: {target} is the raw transaction's name", "another name")
     for path in (target, raw_target):
         if path is not None:
             check_free(path, force)
@@ -101,13 +107,23 @@ def sign(
             wallet, psbt, test=chain != "main", progress=progress.tell, approve=shown.approve, prover=prover
         )
         try:
+            if not yes:
+                shown.ask_first(preview(psbt, wallet.known_fingerprint(), policy_of(app.settings), prover))
             done = signing.run()
             progress.tell(progress.total, progress.total)
         except (TransportError, ProtocolError, KeyboardInterrupt) as error:
             raise _interrupted(error, progress.made) from error
         finally:
             wallet.close()
-    return _finish(file, done, shown.plan, CHAINS[chain], target, raw_target, force=force)
+    # Until the result is where it belongs: a full disk must not cost signatures.
+    signing.keep()
+    report = _finish(file, done, shown.plan, CHAINS[chain], target, raw_target, force=force)
+    return replace(report, delivered=lambda: _forget(app, psbt))
+
+
+def _forget(app: App, psbt: Psbt) -> None:
+    with contextlib.suppress(StateError):  # it expires
+        app.state.drop_partial(psbt.unsigned_tx())
 
 
 def _targets(file: str, output: Path | None, finalize: bool) -> tuple[Path | None, Path | None]:
@@ -125,27 +141,56 @@ def _wallet_text(text: str) -> str:
         return text
     if not path.is_file():
         raise CtlError(Exit.USAGE, f"--wallet: {text} is neither a descriptor nor a file")
-    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     return next((line for line in lines if line and not line.startswith("#")), "")
 
 
 class _Shown:
-    """The review, shown once, before the first signature."""
+    """The review: before the PIN, from the PSBT alone, and what the card's keys make of it afterwards."""
 
     def __init__(self, app: App, chain: Chain, yes: bool) -> None:
         self._app, self._chain, self._yes = app, chain, yes
+        self._preview: Plan | None = None
         self.plan: Plan | None = None
 
+    def ask_first(self, preview: Plan | None) -> None:
+        """Show what the PSBT says and ask. CanceledError for a no. None: `approve` asks."""
+        if preview is None or not preview.requests:
+            return
+        review(self._app.err, preview, self._chain, before_pin=True)
+        self._confirm("Sign it", preview)
+        self._preview = preview
+
     def approve(self, plan: Plan) -> None:
-        """Show the plan and ask. CanceledError for a no."""
+        """Before the first signature: everything is proved now that can be. Ask where nobody was asked, or where it is
+        not what was agreed to. CanceledError for a no."""
         self.plan = plan
         if not plan.requests:
             return
-        if not self._app.options.quiet or not self._yes:
-            review(self._app.err, plan, self._chain)
-        if not self._yes:
-            count = len(plan.requests)
-            self._app.terminal.confirm(f"Sign it with {count} signature{'' if count == 1 else 's'}?")
+        err = self._app.err
+        if self._yes:
+            if not self._app.options.quiet:
+                review(err, plan, self._chain)
+            return
+        if self._preview is None:
+            review(err, plan, self._chain)
+            self._confirm("Sign it", plan)
+            return
+        changed = doubts(self._preview, plan)
+        if changed:
+            err.line("The card's keys do not bear out what was shown:", BAD)
+            for reason in changed:
+                err.line(f"- {printable(reason)}", BAD)
+            review(err, plan, self._chain)
+            self._confirm("Sign it all the same", plan)
+        else:
+            proved = [str(output.index) for output in plan.summary.outputs if output.change is Change.PROVED]
+            if proved:
+                self._app.remark(f"Change proved by the card's keys: output {', '.join(proved)}", GOOD)
+
+    def _confirm(self, what: str, plan: Plan) -> None:
+        count = len(plan.requests)
+        self._app.terminal.confirm(f"{what} with {count} signature{'' if count == 1 else 's'}?")
 
 
 class _Progress:

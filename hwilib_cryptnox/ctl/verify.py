@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 import click
 
 from hwilib_cryptnox.ctl.chains import CHAINS, chain_option
@@ -22,7 +24,7 @@ _NOBODY = bytes(4)
 @chain_option
 def verify(app: App, file: str, chain: str) -> Report:
     """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified."""
-    psbt = Psbt.parse(read_input(app, file))
+    psbt = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8))
     statuses = input_statuses(psbt)
     summary = describe(psbt, collect(psbt, _NOBODY))
     bad = any(signer.bad for status in statuses for signer in status.signers)

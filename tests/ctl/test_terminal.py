@@ -180,14 +180,15 @@ def make_psbt(folder: Path, count: int = 2) -> Path:
 def test_sign_with_review(card: EmulatorProcess, tmp_path: Path) -> None:
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        dialogue(child, ("PIN of card", PIN))
         child.expect_exact("0.00120000")
         child.expect_exact("bc1q")
         child.expect_exact("0.00078000")
-        child.expect_exact("change")
+        child.expect_exact("change, claimed")
         child.expect_exact("Sign it with 2 signatures?")
         assert card.stats()["signatures"] == 0
         child.sendline("y")
+        dialogue(child, ("PIN of card", PIN))
+        child.expect_exact("Change proved by the card's keys: output 1")
         child.expect_exact("2/2")
         child.expect_exact("complete")
         assert ended(child) == 0
@@ -203,16 +204,17 @@ def _draft_of(count: int):  # type: ignore[no-untyped-def]
 def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path) -> None:
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        dialogue(child, ("PIN of card", PIN), ("Sign it with 2 signatures?", "n"))
+        dialogue(child, ("Sign it with 2 signatures?", "n"))
         child.expect_exact("Canceled")
         assert ended(child) == 1
+        assert "PIN of card" not in shown(child)
     assert card.stats()["signatures"] == 0
     assert not (tmp_path / "pay-signed.psbt").exists()
 
 
 def test_wrong_pin_costs_one_try_and_says_so(card: EmulatorProcess, tmp_path: Path) -> None:
     with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
-        dialogue(child, ("at most 6 tries left", "999999"))
+        dialogue(child, ("Sign it with 2 signatures?", "y"), ("at most 6 tries left", "999999"))
         child.expect_exact("Wrong PIN, 5 tries left")
         assert ended(child) == 4
         assert "999999" not in shown(child)
@@ -223,7 +225,7 @@ def test_interrupt_in_the_middle_keeps_what_was_signed(tmp_path: Path) -> None:
     path = make_psbt(tmp_path, 12)
     with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "sign=150") as card:
         with terminal(card, "sign", str(path)) as child:
-            dialogue(child, ("PIN of card", PIN), ("Sign it with 12 signatures?", "y"))
+            dialogue(child, ("Sign it with 12 signatures?", "y"), ("PIN of card", PIN))
             child.expect(r" [3-9]/12")
             child.sendintr()
             child.expect_exact("signatures were made")
@@ -245,7 +247,7 @@ def test_card_pulled_in_the_middle(tmp_path: Path) -> None:
     address = f"{card.host}:{card.port}"
     try:
         with terminal(card, "sign", str(path)) as child:
-            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
+            dialogue(child, ("Sign it with 10 signatures?", "y"), ("PIN of card", PIN))
             child.expect(r" [3-9]/10")
             card.stop()
             child.expect_exact("put it back")
@@ -263,7 +265,7 @@ def test_card_pulled_for_good_and_signed_later(tmp_path: Path) -> None:
     address = f"{card.host}:{card.port}"
     try:
         with terminal(card, "sign", str(path), CRYPTNOX_REINSERT_WAIT="1") as child:
-            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
+            dialogue(child, ("Sign it with 10 signatures?", "y"), ("PIN of card", PIN))
             child.expect(r" [3-9]/10")
             made = card.stats()["signatures"]
             card.stop()
@@ -282,7 +284,7 @@ def test_200_inputs_with_a_fault(tmp_path: Path) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export", *options) as card:
         with terminal(card, "sign", str(path)) as child:
             child.timeout = 90
-            dialogue(child, ("PIN of card", PIN), ("Sign it with 200 signatures?", "y"))
+            dialogue(child, ("Sign it with 200 signatures?", "y"), ("PIN of card", PIN))
             child.expect_exact("The card signs")
             child.expect_exact("time left")
             child.expect_exact("put it back")
