@@ -39,7 +39,7 @@ ENVIRONMENT = {
 INTRODUCTION = """\
 `cryptnoxctl` sets a card up, shows what is on it, signs transactions from files after a review, and keeps PIN, PUK and
 settings. Every command takes `--json`: one object on stdout whose fields stay (their schemas are in
-[tests/ctl/schemas.json](../tests/ctl/schemas.json)); an error is `{"error", "hint", "exit_code"}`.
+`tests/ctl/schemas.json`); an error is `{"error", "hint", "exit_code"}`.
 
 PIN, PUK and words are never arguments. They are asked for on the terminal, hidden; without one the PIN comes from the
 same sources as for `hwi-cryptnox`, or as the first line of stdin (`--stdinpass`), the PUK as the next (`--stdinpuk`).
