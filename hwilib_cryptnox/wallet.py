@@ -76,7 +76,8 @@ def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, 
     card = found.card
     check_usable(card.info)
     pin = unlocker.unlock(card, found.reader, polling=polling, purpose=purpose)
-    fingerprint = card.master_fingerprint()
+    with deriving(found):
+        fingerprint = card.master_fingerprint()
     if polling:
         check_tree(found)
     if not found.simulated:
