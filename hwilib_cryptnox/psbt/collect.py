@@ -9,6 +9,7 @@ from enum import Enum
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
+from cryptnox_core.hashes import hash160
 from cryptnox_core.secp256k1 import (
     InvalidPublicKeyError,
     InvalidSignatureError,
@@ -174,6 +175,8 @@ class _Collector:
         self.done = set(final)
         self.committing: list[tuple[int, Claim]] = []
         self.known_points: set[bytes] = set()
+        self.ecdsa_digests: dict[tuple[int, int], bytes] = {}
+        self.leaf_pushes: tuple[int, frozenset[bytes]] = (-1, frozenset())
 
     def run(self) -> Collected:
         locks = []
@@ -260,10 +263,24 @@ class _Collector:
         return None, self._add(candidate, fields, lock)
 
     def _ecdsa_digest(self, index: int, lock: Lock, sighash: int) -> bytes:
-        if lock.route is Route.LEGACY:
-            return self.hasher.legacy(index, lock.script, sighash)
-        output = self.spends[index].output
-        return self.hasher.segwit_v0(index, lock.script, output[0] if output else 0, sighash)
+        """The same for all keys of an input, and made once: a legacy one hashes the whole transaction."""
+        digest = self.ecdsa_digests.get((index, sighash))
+        if digest is None:
+            if lock.route is Route.LEGACY:
+                digest = self.hasher.legacy(index, lock.script, sighash)
+            else:
+                output = self.spends[index].output
+                digest = self.hasher.segwit_v0(index, lock.script, output[0] if output else 0, sighash)
+            self.ecdsa_digests[index, sighash] = digest
+        return digest
+
+    def _in_a_leaf(self, index: int, lock: Lock, key: bytes) -> bool:
+        """Whether any leaf script of an input holds a key or its HASH160."""
+        if self.leaf_pushes[0] != index:
+            found = [leaf.facts.pushes for leaf in lock.leaves.values() if leaf.facts is not None]
+            self.leaf_pushes = index, frozenset().union(*found)
+        pushes = self.leaf_pushes[1]
+        return key in pushes or hash160(key) in pushes
 
     def _taproot_claim(
         self, index: int, fields: InputMap, lock: Lock, claim: Claim, sighash: int
@@ -300,9 +317,8 @@ class _Collector:
         """Why a taproot key that is neither the output key nor in a leaf of its derivation cannot sign; a key that
         the output cannot contain is refused."""
         key = claim.public_key
-        for leaf in lock.leaves.values():
-            if leaf.facts is not None and holds(leaf.facts, key):
-                return "the leaf with our key does not stand in the key's derivation"
+        if self._in_a_leaf(index, lock, key):
+            return "the leaf with our key does not stand in the key's derivation"
         participants = [value for _, value in fields.keyed(f.IN_MUSIG2_PARTICIPANTS)]
         if participants:
             return "its key is part of a MuSig2 key, which the card cannot sign for"

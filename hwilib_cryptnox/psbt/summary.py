@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -152,8 +153,9 @@ def prove_change(
             continue
         script = psbt.tx.outputs[index][1]
         status = Change.NOT_OURS
+        holder = _holder(psbt.outputs[index], script)
         for claim in claims:
-            holds_key = _holds_key(psbt.outputs[index], script, claim)
+            holds_key = holder(claim.public_key)
             if holds_key is False:
                 if claim.by_account:
                     continue
@@ -180,37 +182,34 @@ def single_key_scripts(key: bytes) -> tuple[bytes, ...]:
     return witness, p2pkh(hashed), p2sh(hash160(witness)), b"\x51\x20" + key[1:]
 
 
-def _holds_key(fields: OutputMap, script: bytes, claim: Claim) -> bool | None:
-    """Whether an output's script holds a key; None where the PSBT does not tell."""
-    kind, key = kind_of(script), claim.public_key
-    if kind is Kind.P2WPKH:
-        return hash160(key) == script[2:]
+def _holder(fields: OutputMap, script: bytes) -> Callable[[bytes], bool | None]:
+    """Tells whether an output's script holds a key; None where the PSBT does not tell. The scripts are hashed and read
+    once, however many keys are asked for."""
+    kind = kind_of(script)
     if kind is Kind.P2PKH:
-        return hash160(key) == script[3:23]
+        return lambda key: hash160(key) == script[3:23]
     redeem, witness_script = fields.get(f.OUT_REDEEM_SCRIPT), fields.get(f.OUT_WITNESS_SCRIPT)
+    inner = script
     if kind is Kind.P2SH:
         if redeem is None:
-            return None if witness_script is not None else (p2sh(hash160(p2wpkh(hash160(key)))) == script or None)
+            told = None if witness_script is not None else script
+            return lambda key: None if told is None else (p2sh(hash160(p2wpkh(hash160(key)))) == told or None)
         if p2sh(hash160(redeem)) != script:
-            return False
-        script, kind = redeem, kind_of(redeem)
-        if kind is Kind.P2WPKH:
-            return hash160(key) == script[2:]
-    if kind is Kind.P2WSH:
-        if witness_script is None:
-            return None
-        import hashlib
-
-        if hashlib.sha256(witness_script).digest() != script[2:]:
-            return False
-        script = witness_script
-    elif kind in (Kind.P2TR, Kind.WITNESS_UNKNOWN):
-        return None
+            return lambda key: False  # noqa: ARG005 - whichever key it is
+        inner, kind = redeem, kind_of(redeem)
+    if kind is Kind.P2WPKH:
+        return lambda key: hash160(key) == inner[2:]
+    if kind in (Kind.P2TR, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
+        return lambda key: None  # noqa: ARG005
+    if kind is Kind.P2WSH and witness_script is not None:
+        if hashlib.sha256(witness_script).digest() != inner[2:]:
+            return lambda key: False  # noqa: ARG005
+        inner = witness_script
     try:
-        pushes = examine(script).pushes
+        pushes = examine(inner).pushes
     except ValueError:
-        return None
-    return key in pushes or hash160(key) in pushes
+        return lambda key: None  # noqa: ARG005
+    return lambda key: key in pushes or hash160(key) in pushes
 
 
 def summarize(

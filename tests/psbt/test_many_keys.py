@@ -1,0 +1,109 @@
+"""Many keys in one map: the time stays proportional to the size, whoever wrote the PSBT."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from coincurve import PrivateKey, PublicKey
+
+from cryptnox_core.bip32 import Path
+from hwilib_cryptnox.psbt import Collected, Psbt, collect, plan
+from tests.psbt.factory import (
+    ME,
+    NUMS,
+    OTHER,
+    In,
+    Out,
+    Pairs,
+    compact,
+    deriv,
+    draft,
+    h160,
+    le,
+    leaf_hash,
+    multisig,
+    p2sh,
+    p2wpkh,
+    p2wsh,
+    pushed,
+    sha,
+    spend,
+    tagged,
+)
+
+KEYS = 3000
+LIMIT = 1.5
+"""Seconds of CPU; each of these took ten and more where every key had the scripts read, or hashed, again."""
+
+
+def collected(raw: bytes) -> tuple[Psbt, Collected, float]:
+    psbt = Psbt.parse(raw)
+    start = time.process_time()
+    found = collect(psbt, ME.fingerprint)
+    return psbt, found, time.process_time() - start
+
+
+def test_an_output_with_thousands_of_keys() -> None:
+    keys = [b"\x02" + sha(le(number)) for number in range(KEYS)]
+    script = b"".join(map(pushed, keys))
+    fields: Pairs = [(b"\x01", script)]
+    fields += [(b"\x02" + key, ME.origin("m/84h/1h/0h/1/0/0/0/0")) for key in keys]
+    raw = draft(spend("p2wpkh"), outs=[Out(p2wsh(script), 90_000, fields)]).encode()
+    psbt, found, _ = collected(raw)
+    start = time.process_time()
+    made = plan(psbt, found, ME.keys(found.paths))
+    assert time.process_time() - start < LIMIT
+    assert len(made.requests) == 1 and len(found.output_claims[0]) == KEYS
+
+
+def tree(scripts: list[bytes]) -> tuple[bytes, Pairs]:
+    """Output script and leaf fields of a tree with all scripts at about the same depth."""
+    hashes = [leaf_hash(script) for script in scripts]
+    proofs = [b""] * len(scripts)
+    level = [(item, [number]) for number, item in enumerate(hashes)]
+    while len(level) > 1:
+        above = []
+        for (left, below_left), (right, below_right) in zip(level[::2], level[1::2], strict=False):
+            for number in below_left:
+                proofs[number] += right
+            for number in below_right:
+                proofs[number] += left
+            above.append((tagged("TapBranch", b"".join(sorted((left, right)))), below_left + below_right))
+        level = above + (level[-1:] if len(level) % 2 else [])
+    output = PublicKey(b"\x02" + NUMS).add(tagged("TapTweak", NUMS + level[0][0])).format()
+    head = b"\x15" + bytes((0xC0 | output[0] & 1,)) + NUMS
+    leaves = zip(proofs, scripts, strict=True)
+    return b"\x51\x20" + output[1:], [(head + proof, script + b"\xc0") for proof, script in leaves]
+
+
+def test_an_input_with_thousands_of_keys_and_leaves() -> None:
+    """Keys of a leaf that do not list it: each is looked up in all leaves."""
+    keys = [PrivateKey(sha(le(number))).public_key.format()[1:] for number in range(KEYS)]
+    decoys = [b"\x6a" + pushed(le(number)) for number in range(KEYS // 4)]
+    script, fields = tree([*decoys, b"".join(pushed(key) + b"\xba" for key in keys)])
+    fields += [(b"\x16" + key, compact(0) + ME.origin("m/86h/0h/0h/0/0")) for key in keys]
+    _, found, seconds = collected(draft(In(script, 100_000, fields), spend("p2wpkh")).encode())
+    assert seconds < LIMIT
+    assert len(found.candidates) == 1
+    assert {skipped.reason for skipped in found.skipped} == {
+        "the leaf with our key does not stand in the key's derivation"
+    }
+
+
+def test_keys_of_one_legacy_input_share_a_digest() -> None:
+    """It hashes the whole transaction: once an input, not once a key."""
+    paths = [Path.parse(f"m/45h/0h/0h/0/{number}") for number in range(15)]
+    redeem = multisig(1, [ME.key(path) for path in paths])
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] + [Out(b"\x00\x14" + h160(le(number)), 1) for number in range(15_000)]
+
+    def seconds(count: int) -> float:
+        fields = [(b"\x04", redeem), *(deriv(str(path)) for path in paths[:count])]
+        item = In(p2sh(redeem), 100_000, fields, witness_utxo=False)
+        raw = draft(*(replace(item, salt=number) for number in range(40)), outs=outs).encode()
+        _, found, taken = collected(raw)
+        assert len(found.candidates) == 40 * count
+        assert len({candidate.digest for candidate in found.candidates}) == 40
+        return taken
+
+    assert seconds(15) < 5 * seconds(1)
