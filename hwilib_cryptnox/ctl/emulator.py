@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from cryptnox_core.emulator import card, faults, memory, server, vpcd
 from cryptnox_core.emulator.readings import Reading
@@ -219,7 +220,9 @@ def emulator(
     Its secrets are for tests: they stand in the command line, the environment and the state file in the clear.
     """
     if mnemonic is not None and seed is not None:
-        raise click.UsageError("--seed and --mnemonic exclude each other")
+        if click.get_current_context().get_parameter_source("seed") is not ParameterSource.ENVIRONMENT:
+            raise click.UsageError("--seed and --mnemonic exclude each other")
+        seed = None  # what the command line says goes before the environment
     if passphrase is not None and mnemonic is None:
         raise click.UsageError("--passphrase needs --mnemonic")
     binary = seed_of_mnemonic(mnemonic, passphrase or "") if mnemonic is not None else None

@@ -95,6 +95,15 @@ def test_secrets_from_the_environment() -> None:
         assert card.status(0xDA, data=card.pairing + b"puk puk puk!") == OK
 
 
+def test_the_command_line_goes_before_the_environment() -> None:
+    environment = {"CRYPTNOX_EMULATOR_SEED": SEED, "CRYPTNOX_EMULATOR_PIN": "13579"}
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--pin", "2468", environment=environment) as emulator:
+        card = Wire(emulator).host().connect()
+        assert card.verify("2468") == OK
+        root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+        assert card.get(0xC2, 0, 1)[1:33] == root.get_public_key().sec()[1:]
+
+
 @pytest.mark.parametrize(
     "options",
     [
