@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.device import enumerate as enumerate  # noqa: A004 - the name HWI fixes
 
 __version__ = "0.1.0"
+DEVICE_TYPE = "cryptnox"
+"""As HWI names the device."""
 
-__all__ = ["CryptnoxClient", "__version__", "enumerate", "register"]
+__all__ = ["DEVICE_TYPE", "CryptnoxClient", "__version__", "enumerate", "register"]
 
 
 def __getattr__(name: str) -> object:

@@ -129,6 +129,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     def sign_tx(self, psbt: PSBT) -> PSBT:
         """Sign what is ours; the same object where nothing is left to sign."""
         from hwilib_cryptnox.psbt import Psbt
+        from hwilib_cryptnox.signing import Signing
 
         if getattr(psbt, "version", 0) == 2 and not reads_version_2():
             raise WalletError(
@@ -136,7 +137,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
                 "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0",
             )
         given = Psbt.parse(psbt.serialize())
-        signed = self._open().sign_psbt(given, test=is_test(self.chain))
+        signed = Signing(self._open(), given, test=is_test(self.chain)).run()
         if signed is given:
             return psbt
         result = PSBT()

@@ -14,6 +14,7 @@ from cryptnox_core.errors import (
     ReaderBusyError,
     TransportError,
 )
+from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.faults import (
     BUSY_TEXT,
@@ -27,15 +28,16 @@ from hwilib_cryptnox.faults import (
     WalletError,
     fault,
 )
-from hwilib_cryptnox.listing import DEVICE_TYPE, Entry
+from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.state import CardRecord, StateError
 from hwilib_cryptnox.unlock import Unlocker, check_identity
-from hwilib_cryptnox.wallet import authenticate
 
 MODEL = "cryptnox_basic"
 SIMULATOR_MODEL = f"{MODEL}_simulator"
 PREFIX = "Could not open client or get fingerprint information:"
 """What HWI's drivers put before the errors of this command."""
+
+Entry = dict[str, object]
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from hwilib_cryptnox import __version__
+from hwilib_cryptnox import DEVICE_TYPE, __version__
 from hwilib_cryptnox.arguments import PROGRAM, make_parser
 from hwilib_cryptnox.faults import NO_SCREEN_TEXT, Code, NoPinError, WalletError, fault
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from hwilib_cryptnox.access import Access
     from hwilib_cryptnox.psbt import Psbt
+    from hwilib_cryptnox.signing import Progress
     from hwilib_cryptnox.unlock import Unlocker
-    from hwilib_cryptnox.wallet import Progress, Wallet
+    from hwilib_cryptnox.wallet import Wallet
 
 Answer = dict[str, object] | list[dict[str, object]]
 
@@ -227,7 +228,6 @@ class _Command:
         options = self.options
         if not options.fingerprint and not options.device_type:
             raise WalletError(Code.NO_DEVICE_TYPE, NO_DEVICE_TEXT)
-        from hwilib_cryptnox.listing import DEVICE_TYPE
         from hwilib_cryptnox.wallet import NOT_FOUND_TEXT
 
         if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
@@ -253,7 +253,7 @@ class _Command:
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.psbt import Form, Psbt
         from hwilib_cryptnox.purpose import purpose_of
-        from hwilib_cryptnox.signing import nothing_to_do
+        from hwilib_cryptnox.signing import Signing, nothing_to_do
 
         text = self.options.psbt
         psbt = Psbt.parse(text)
@@ -263,7 +263,7 @@ class _Command:
         else:
             purpose = purpose_of(psbt, fingerprint, test=test) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, purpose)
-            signed = wallet.sign_psbt(psbt, test=test, progress=_progress())
+            signed = Signing(wallet, psbt, test=test, progress=_progress()).run()
         changed = signed is not psbt
         return {
             "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),

@@ -5,8 +5,6 @@ Pollers call it all the time, mostly without a card: what a card needs is loaded
 
 from __future__ import annotations
 
-DEVICE_TYPE = "cryptnox"
-
 Entry = dict[str, object]
 
 

@@ -15,7 +15,7 @@ from hwilib_cryptnox.state import State, StateError
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import SignRequest
-    from hwilib_cryptnox.wallet import Session
+    from hwilib_cryptnox.session import Session
 
 _KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
 """By the engine's name of the kind."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.derivation import (
@@ -38,12 +37,13 @@ from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.summary import ChangeProver
 from hwilib_cryptnox.purpose import purpose_of
 from hwilib_cryptnox.runner import Runner
+from hwilib_cryptnox.session import Session, deriving
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import StateError
-from hwilib_cryptnox.wallet import deriving
+from hwilib_cryptnox.wallet import Wallet
 
-if TYPE_CHECKING:
-    from hwilib_cryptnox.wallet import Progress, Session, Wallet
+Progress = Callable[[int, int], None]
+"""Told how many signatures are made, of how many."""
 
 FRUITLESS = 3
 """Times in a row a card is opened anew without a further signature before the signing is given up."""
@@ -51,16 +51,19 @@ _RETRY = 0.2
 
 
 class Signing:
-    """One PSBT. `approve` is told the plan before the first signature and raises to stop; `prover` proves change that
-    more than one key can spend."""
+    """One PSBT; `run` returns it signed, the very same where nothing is left to sign.
+
+    `test`: the network, for accounts of wallets that do not tell where their keys come from. `approve` is told the plan
+    before the first signature and raises to stop; `prover` proves change that more than one key can spend.
+    """
 
     def __init__(
         self,
         wallet: Wallet,
         psbt: Psbt,
         *,
-        test: bool,
-        progress: Progress | None,
+        test: bool = False,
+        progress: Progress | None = None,
         approve: Callable[[Plan], None] | None = None,
         prover: ChangeProver | None = None,
     ) -> None:

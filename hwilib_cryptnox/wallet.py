@@ -3,124 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
+from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.derivation import Position, plan_session
 from cryptnox_core.errors import (
     CryptnoxError,
     NoReaderError,
-    ProtocolError,
     ReaderBusyError,
-    StatusWordError,
     TransportError,
 )
-from cryptnox_core.models import AppletInfo
-from cryptnox_core.session import Card
-from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, KeySource
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
-    NO_SEED_TEXT,
-    NOT_INITIALIZED_TEXT,
-    SINGLE_KEY_TEXT,
     Code,
     WalletError,
 )
+from hwilib_cryptnox.runner import Runner
+from hwilib_cryptnox.session import Session, authenticate, check_usable, deriving
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.unlock import Unlocker
 
-if TYPE_CHECKING:
-    from hwilib_cryptnox.psbt import Psbt
-
 NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
-Progress = Callable[[int, int], None]
-"""Told how many signatures are made, of how many."""
-
-
-@dataclass(slots=True)
-class Session:
-    """An open card whose PIN is verified."""
-
-    found: OpenCard
-    pin: str = field(repr=False)
-    fingerprint: bytes
-    """4 bytes, of the master key."""
-    position: Position
-    """The current key, as far as this session knows."""
-
-    @property
-    def card(self) -> Card:
-        """The card."""
-        return self.found.card
-
-
-def check_usable(info: AppletInfo) -> None:
-    """WalletError unless the card holds a wallet, as far as SELECT tells."""
-    if info.is_nft:
-        raise WalletError(Code.UNAVAILABLE, "an NFT card holds one key, not a wallet")
-    if not info.initialized:
-        raise WalletError(Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
-    if not info.seeded:
-        raise WalletError(Code.NOT_INITIALIZED, NO_SEED_TEXT)
-
-
-def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, purpose: str = "") -> Session:
-    """Verify the PIN and read the fingerprint, which is remembered and compared with what was.
-
-    The secure channel must be open. Raises what `Unlocker.unlock` raises, and WalletError for a card whose seed was
-    replaced: once, for what is remembered is mended.
-    """
-    card = found.card
-    check_usable(card.info)
-    pin = unlocker.unlock(card, found.reader, polling=polling, purpose=purpose)
-    with deriving(found):
-        fingerprint = card.master_fingerprint()
-    if polling:
-        check_tree(found)
-    if not found.simulated:
-        _remember(found, fingerprint)
-    return Session(found, pin, fingerprint, Position(MASTER))
-
-
-def check_tree(found: OpenCard) -> None:
-    """WalletError for a card with a single key, from which nothing can be derived. It is asked where a fingerprint is
-    read for a list, and where a derivation failed: other commands need not spend a command on it. A card that does not
-    tell is taken for one with a tree."""
-    try:
-        source = found.card.info_page().key_source
-    except (StatusWordError, ProtocolError):
-        return
-    if source != KeySource.SINGLE:
-        return
-    with contextlib.suppress(StateError):  # then it shows up in lists
-        found.state.update(found.card.serial, lambda now: replace(now, fingerprint=None))
-    raise WalletError(Code.NOT_INITIALIZED, SINGLE_KEY_TEXT)
-
-
-@contextlib.contextmanager
-def deriving(found: OpenCard) -> Iterator[None]:
-    """Around derivations: says why they fail on a card with a single key."""
-    try:
-        yield
-    except StatusWordError:
-        if found.card.channel_open:
-            check_tree(found)
-        raise
-
-
-def _remember(found: OpenCard, fingerprint: bytes) -> None:
-    serial, before = found.card.serial, None
-    with contextlib.suppress(StateError):  # without state nothing is compared
-        before = found.state.record(serial).fingerprint
-        found.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
-    if before is not None and before != fingerprint:
-        raise WalletError(
-            Code.FAILURE,
-            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",
-        )
 
 
 class Wallet:
@@ -238,7 +143,6 @@ class Wallet:
                         f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
                     )
             self.check_export(session)
-            from hwilib_cryptnox.runner import Runner
 
             runner = Runner(session, self.access.state, self.keys, {})
             with deriving(session.found):
@@ -268,13 +172,6 @@ class Wallet:
         remember(self.access.settings, self.access.state, session.card.serial, [digest], None)
         signature = session.card.sign(digest, session.pin, public_key=public_key)
         return encode_signature(public_key, digest, signature)
-
-    def sign_psbt(self, psbt: Psbt, *, test: bool = False, progress: Progress | None = None) -> Psbt:
-        """Sign what is ours in a PSBT and return it; the very same where nothing is left to sign. `test`: the network,
-        for accounts of wallets that do not tell where their keys come from."""
-        from hwilib_cryptnox.signing import Signing
-
-        return Signing(self, psbt, test=test, progress=progress).run()
 
 
 def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:

@@ -11,8 +11,8 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import source_text, version_text
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.unlock import tries_left
-from hwilib_cryptnox.wallet import authenticate
 
 
 @command("adopt")

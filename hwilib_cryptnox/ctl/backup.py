@@ -13,7 +13,7 @@ from hwilib_cryptnox.ctl.dual import other_card
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
-from hwilib_cryptnox.wallet import authenticate
+from hwilib_cryptnox.session import authenticate
 
 backup = group("backup", "Check a backup before money arrives.")
 

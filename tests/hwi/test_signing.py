@@ -18,6 +18,7 @@ from hwilib_cryptnox.access import Access
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.signing import Signing
 from hwilib_cryptnox.state import State
 from hwilib_cryptnox.unlock import Unlocker
 from hwilib_cryptnox.wallet import Wallet
@@ -321,7 +322,7 @@ def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
     try:
         with pytest.raises(Exception, match=r"closed|removed|answer"):
-            wallet.sign_psbt(Psbt.parse(given.base64()), progress=exchange)
+            Signing(wallet, Psbt.parse(given.base64()), progress=exchange).run()
         assert other.stats()["by_ins"].get("20", 0) == 0, "the other card got no PIN"
     finally:
         wallet.close()
@@ -345,7 +346,7 @@ def test_the_card_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
             again.start()
 
     try:
-        signed = wallet.sign_psbt(Psbt.parse(given.base64()), progress=exchange)
+        signed = Signing(wallet, Psbt.parse(given.base64()), progress=exchange).run()
         assert again.stats()["signatures"] == 2
     finally:
         wallet.close()
@@ -367,7 +368,7 @@ def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -
             card.stop()
 
     with pytest.raises(Exception, match=r"closed|removed|answer"):
-        wallet.sign_psbt(Psbt.parse(given.base64()), progress=leave)
+        Signing(wallet, Psbt.parse(given.base64()), progress=leave).run()
     wallet.close()
     assert time.monotonic() - started < 10
     assert len(list((State().folder / "partial").iterdir())) == 1

@@ -12,15 +12,16 @@ import pytest
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.seeds import LoadKey
+from cryptnox_core.derivation import Position
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.errors import CryptnoxError, WrongPinError, WrongPukError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import LoadKeyType
 from hwilib_cryptnox.pin import EnvironmentSource
+from hwilib_cryptnox.session import Session
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import State
 from hwilib_cryptnox.unlock import Unlocker
-from hwilib_cryptnox.wallet import Position, Session
 from tests.core.emulated import EmulatedReader, fresh
 from tests.security.world import Secrets
 
