@@ -67,6 +67,8 @@ class Lister:
         self._state = access.state
 
     def entries(self) -> list[Entry]:
+        """Cards whose fingerprint is known first: HWI's search by fingerprint opens the others on its way, and gives
+        them a PIN that is not theirs."""
         found = []
         for reader in self._access.readers():
             try:
@@ -76,7 +78,7 @@ class Lister:
                 continue
             if entry is not None:
                 found.append(entry)
-        return found
+        return sorted(found, key=lambda entry: "fingerprint" not in entry)
 
     def _reader(self, reader: str) -> Entry | None:
         """The entry of a reader; None where it is empty or holds nothing of ours."""

@@ -9,7 +9,6 @@ from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.derivation import Position, plan_session
 from cryptnox_core.errors import (
     CryptnoxError,
-    NoReaderError,
     ReaderBusyError,
     TransportError,
 )
@@ -18,6 +17,7 @@ from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCa
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
     Code,
+    RefusedPinError,
     WalletError,
 )
 from hwilib_cryptnox.runner import Runner
@@ -177,24 +177,26 @@ class Wallet:
 def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
     """The card with a fingerprint, or the first card where None is given.
 
-    A PIN is sent only where no card is known to have the fingerprint. Raises WalletError CONNECTION where there is
-    none, and the reason a card could not be asked.
+    A PIN is sent only where no card is known to have the fingerprint; a card that refuses it does not end the search,
+    and cards with a note of a refusal come last: it may be another card's PIN. Raises WalletError CONNECTION, with
+    HWI's own text, where there is no such card, and the reason a card could not be asked.
     """
-    readers = access.readers()
-    if not readers:
-        raise NoReaderError("there is no card reader, or the PC/SC service (pcscd) is not running")
     opened: list[OpenCard] = []
     problems: list[Exception] = []
     wallet: Wallet | None = None
     try:
-        for reader in readers:
+        for reader in access.readers():
             found = _identified(access, reader, opened, problems)
             if found is not None and (fingerprint is None or _remembered(found) == fingerprint):
                 wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
                 return wallet
-        for found in opened:
+        for found in sorted(opened, key=_noted):
             if found.card.info.seeded and found.card.channel_open and _remembered(found) is None:
-                session = authenticate(found, unlocker, purpose=purpose)
+                try:
+                    session = authenticate(found, unlocker, purpose=purpose)
+                except RefusedPinError as error:
+                    problems.append(error)
+                    continue
                 if session.fingerprint == fingerprint:
                     wallet = Wallet(found.path, access, unlocker, session=session, expected=fingerprint)
                     return wallet
@@ -234,3 +236,10 @@ def _remembered(found: OpenCard) -> bytes | None:
     with contextlib.suppress(StateError):  # then it is asked
         return found.state.record(found.card.serial).fingerprint
     return None
+
+
+def _noted(found: OpenCard) -> bool:
+    """Whether a note of a refused PIN stands."""
+    with contextlib.suppress(StateError):  # then nothing is known of it
+        return found.card.channel_open and found.state.record(found.card.serial).note is not None
+    return False

@@ -3,8 +3,11 @@ remembered."""
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from cryptnox_core.pcsc import PcscTransport
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY
+from hwilib_cryptnox import unlock
 from hwilib_cryptnox.access import EMULATOR_CA
 from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
 from hwilib_cryptnox.state import NoteKind, State
@@ -53,6 +57,14 @@ def listed(hwi: Program, card: EmulatorProcess, pin: str | None = None, **env: s
 
 def test_nothing_there(hwi: Program) -> None:
     assert hwi("enumerate") == [] == hwi("--emulators", "enumerate", env={"CRYPTNOX_EMULATOR": "127.0.0.1:1"})
+
+
+def test_nothing_to_search(signer: EmulatorProcess, hwi: Program) -> None:
+    """HWI's own error: its device tests compare the text."""
+    address = {"CRYPTNOX_EMULATOR": signer.path[4:]}
+    expected = {"error": "Could not find device with specified fingerprint or type", "code": -3}
+    for device in (("-f", FPR), ("-t", "cryptnox"), ("-t", "cryptnox_basic_simulator")):
+        assert hwi("-p", PIN, *device, "--chain", "test", "getmasterxpub", env=address) == expected
 
 
 def test_the_emulated_card_only_where_it_is_wanted(signer: EmulatorProcess, hwi: Program) -> None:
@@ -311,6 +323,36 @@ class TestInAReader:
             assert answer["code"] == -7
             assert reader_card.stats()["pin_tries"] + other.stats()["pin_tries"] == before + 1
             assert "xpub" in hwi("-f", FPR, "-p", PIN, "getmasterxpub")
+
+    @pytest.mark.parametrize("program", ["hwi-cryptnox", "hwi"])
+    def test_the_pin_of_the_other_card(
+        self,
+        program: str,
+        virtual_readers: VirtualReaders,
+        reader_card: EmulatorProcess,
+        hwi: Program,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Two cards nobody knows yet, and the PIN of the one in the second reader: the first loses one try, not one a
+        command."""
+        stock = pytest.importorskip("hwilib._cli").process_commands
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        import_module("hwilib_cryptnox.register").register()
+        other_pin = "7777"
+        options = ("--mnemonic", MNEMONIC, "--pin", other_pin, "--xpub-export")
+        before = reader_card.stats()["pin_tries"]
+        with virtual_readers.card(*options, slot=1) as other:
+            for _ in range(3):
+                command = ["-f", "73c5da0a", "-p", other_pin, "getmasterxpub"]
+                if program == "hwi":
+                    unlock._refused.clear()  # each is a process of its own
+                    unlock._noted.clear()
+                answer = hwi(*command) if program == "hwi-cryptnox" else stock(command)
+                assert "xpub" in answer
+            assert other.stats()["pin_tries"] == 0
+        assert reader_card.stats()["pin_tries"] == before + 1
+        # The right PIN, given for the card, makes it good again.
+        assert "xpub" in hwi("-t", "cryptnox", "-d", self.path(reader_card), "-p", PIN, "getmasterxpub")
 
     def test_soft_locked(
         self, virtual_readers: VirtualReaders, hwi: Program, state: State, reader_card: EmulatorProcess
