@@ -184,7 +184,10 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
 
     @mapped
     def display_singlesig_address(self, bip32_path: str, addr_type: AddressType) -> str:  # noqa: ARG002
-        """Not available: there is no screen."""
+        """Not available: there is no screen. BadArgumentError for what is no path."""
+        from cryptnox_core.bip32 import Path
+
+        Path.parse(bip32_path)
         raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
 
     @mapped

@@ -206,6 +206,10 @@ class _Command:
         if options.command == "installudevrules":
             raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE["installudevrules"])
         fingerprint = self._check_device()
+        if options.command == "displayaddress" and options.path is not None:
+            from cryptnox_core.bip32 import Path
+
+            Path.parse(options.path)  # what is no path is said to be none, as HWI's other drivers do
         if options.command in _UNAVAILABLE:
             raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
         network, rawtr = Network(options.chain), self.access.settings.rawtr

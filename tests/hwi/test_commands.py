@@ -8,8 +8,11 @@ from typing import Any
 import bdkpython as bdk
 import pytest
 from embit import bip32, bip39, networks, script
+from hwilib.common import AddressType
+from hwilib.errors import BadArgumentError
 
 from cryptnox_core.bip32 import TPUB, XPUB
+from hwilib_cryptnox.device import CryptnoxClient
 from hwilib_cryptnox.message import verify_message
 from tests.hwi.conftest import Program
 from tests.interop.paper import message_key
@@ -210,3 +213,14 @@ def test_no_wallet_on_the_card(hwi: Program, options: list[str], text: str) -> N
     with EmulatorProcess(*options) as card:
         for arguments in (["getmasterxpub"], ["signmessage", "m", "m/0"], ["getdescriptors"]):
             assert hwi.on(card, *arguments) == {"error": text, "code": -18}
+
+
+@pytest.mark.parametrize("path", ["f", "m/x", "m/4294967296", "84h//0"])
+def test_what_is_no_path(card: EmulatorProcess, hwi: Program, path: str) -> None:
+    """A bad argument in every command that takes a path, also where the card could not do it anyway."""
+    for command in (["getxpub", path], ["signmessage", "text", path], ["displayaddress", "--path", path]):
+        assert hwi.on(card, *command)["code"] == -7, command
+    client = CryptnoxClient(card.path, PIN)
+    with pytest.raises(BadArgumentError):
+        client.display_singlesig_address(path, AddressType.WIT)
+    client.close()
