@@ -25,6 +25,7 @@ from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from hwilib_cryptnox.psbt import Psbt, SignRequest, collect, insert, plan
 from tests.psbt.factory import ME, SPEND_PATH, Draft, In, Out, draft, p2wpkh, spend
 
+RESULTS = File(__file__).parent / "results" / "psbt_engine.json"
 ACCOUNTS = {kind: Path.parse(template.format(0)).parent.parent for kind, template in SPEND_PATH.items()}
 SECRET = bytes(range(64))
 EMBIT_RUNS = 3
@@ -234,12 +235,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--inputs", default="1,10,100,500,1000")
     parser.add_argument("--kinds", default="p2wpkh,p2pkh,tapscript")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", type=File, help="write the figures to this file")
+    parser.add_argument("--json", type=File, default=RESULTS, help="where the figures go")
     options = parser.parse_args(arguments)
     rows = run(options.kinds.split(","), [int(item) for item in options.inputs.split(",")], options.runs)
     print(table(rows))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     problems = missed(rows)
     for problem in problems:
         print(problem, file=sys.stderr)

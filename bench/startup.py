@@ -6,14 +6,16 @@ that the machine's readers play no part.
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-LIMIT = 0.5
-"""The ratio that must not be reached."""
+LIMIT = 0.4
+"""The highest ratio that is good enough."""
+RESULTS = Path(__file__).parent / "results" / "startup.json"
 ROUNDS = 15
 
 
@@ -43,5 +45,7 @@ def main() -> int:
         spread = f"{min(times[program]):.3f} to {max(times[program]):.3f}"
         print(f"{program} enumerate: {middle[program]:.3f} s CPU (median of {ROUNDS}; {spread})")
     ratio = middle["hwi-cryptnox"] / middle["hwi"]
-    print(f"ratio: {ratio:.2f} (must be under {LIMIT:.2f})")
-    return int(ratio >= LIMIT)
+    print(f"ratio: {ratio:.2f} (at most {LIMIT:.2f})")
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps({"cpu_seconds": middle, "ratio": ratio, "limit": LIMIT}, indent=1) + "\n")
+    return int(ratio > LIMIT)
