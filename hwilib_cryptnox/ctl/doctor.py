@@ -223,7 +223,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
             yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
         if not info.seeded:
             yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
-        elif not info.xpub_export:
+        elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
     except PinLockedError as error:
         yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)

@@ -119,8 +119,9 @@ def explain(error: BaseException) -> Problem:
             return Problem(exit_code, _sentence(str(error)), hint)
     if isinstance(error, OSError) and error.filename is not None:
         return Problem(Exit.USAGE, f"{error.filename}: {error.strerror}")
-    if isinstance(error, OSError) and error.errno in (ENOSPC, EIO):
-        return Problem(Exit.REFUSED, f"The output could not be written: {error.strerror}", "free some space")
+    if isinstance(error, OSError) and error.strerror:
+        full = error.errno in (ENOSPC, EIO)
+        return Problem(Exit.REFUSED, _sentence(error.strerror), "the output could not be written" if full else "")
     return Problem(Exit.REFUSED, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
@@ -150,4 +151,4 @@ def _of_psbt(error: BaseException) -> Problem | None:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] if text[1:2].isalpha() else text
+    return text[:1].upper() + text[1:] if text[1:2].isalpha() or text[1:2] == " " else text

@@ -143,7 +143,8 @@ class CtlCommand(click.Command):
         with context:
             report: Report = callback(app, **context.params)
         if app.options.json:
-            write_json(report.data)
+            if not report.told:
+                write_json(report.data)
         else:
             report.show(app.out)
         if report.delivered is not None:

@@ -10,6 +10,7 @@ from cryptnox_core.errors import (
     NoCardError,
     NotAllowedError,
     NotFoundError,
+    PairingError,
     PinLockedError,
     StatusWordError,
     TransportError,
@@ -190,6 +191,7 @@ class _Facts:
     tries: int | None
     own_pairing_key: bool
     problem: str
+    unpaired: bool
 
 
 def source_text(page: CardInfo) -> str:
@@ -203,7 +205,7 @@ def _facts(app: App, found: OpenCard) -> _Facts:
     info, certificate = card.info, card.read_certificate()
     page: CardInfo | None = None
     tries: int | None = None
-    problem = ""
+    problem, unpaired = "", False
     try:
         record = app.state.record(certificate.serial)
         own = app.state.pairing_key(certificate.serial) is not None
@@ -217,7 +219,7 @@ def _facts(app: App, found: OpenCard) -> _Facts:
         except (StatusWordError, CryptnoxError, WalletError) as error:
             if isinstance(error, TransportError):
                 raise
-            problem = explain(error).message
+            problem, unpaired = explain(error).message, isinstance(error, PairingError)
     return _Facts(
         found.reader,
         certificate.serial,
@@ -229,6 +231,7 @@ def _facts(app: App, found: OpenCard) -> _Facts:
         tries,
         own,
         problem,
+        unpaired,
     )
 
 
@@ -255,12 +258,14 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
             rows.append(("Owner", " ".join(filter(None, (page.name, page.email and f"<{page.email}>"))) or "-"))
             rows.append(("Signatures made", str(page.signature_counter)))
         rows.append(("PIN", *_pin(info, facts.tries, record)))
-        rows.append(("xpub export", *_yes(info.xpub_export, WARN, "on", "off: cryptnoxctl xpub on (needs the PUK)")))
+        off = "off: cryptnoxctl xpub on (needs the PUK)"
+        if not info.is_nft:
+            rows.append(("xpub export", *_yes(info.xpub_export, WARN, "on", off)))
         rows.append(("Clear key reading", "on" if info.clear_public_key else "off"))
         rows.append(("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))))
         names = [slot.name for slot, flag in USER_KEY_FLAGS.items() if flag in info.user_keys]
         rows.append(("User keys", ", ".join(names) or "none"))
-        rows.append(("Pairing key", "own, kept on this computer" if facts.own_pairing_key else "common"))
+        rows.append(("Pairing key", *_pairing(facts)))
         known = record.fingerprint
         rows.append(
             ("Fingerprint", known.hex() if known else "not known to this computer yet", "bold" if known else FAINT)
@@ -270,6 +275,12 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
     if facts.problem:
         rows.append(("Problem", facts.problem, BAD))
     return rows
+
+
+def _pairing(facts: _Facts) -> tuple[str, str]:
+    if facts.unpaired:
+        return "another than this computer has: cryptnoxctl pairing recover (needs the PUK)", BAD
+    return "own, kept on this computer" if facts.own_pairing_key else "common", ""
 
 
 def _yes(value: bool, style: str, yes: str = "yes", no: str = "no") -> tuple[str, str]:

@@ -93,8 +93,20 @@ def ask(terminal: Terminal) -> list[str]:
     from embit import bip39
     from embit.wordlists.bip39 import WORDLIST
 
-    terminal.say("Type the words of your mnemonic, one a line or all in one; Enter after the last. They are not shown.")
     known = frozenset(WORDLIST)
+    for _ in range(ATTEMPTS):
+        terminal.say(
+            "Type the words of your mnemonic, one a line or all in one; Enter after the last. They are not shown."
+        )
+        words = _typed(terminal, known)
+        if len(words) in COUNTS and bip39.mnemonic_is_valid(" ".join(words)):
+            return words
+        terminal.say("These words are no mnemonic: a word is wrong, missing or in the wrong place. Begin anew.")
+    raise CtlError(Exit.INPUT, "These words are no mnemonic: the checksum is wrong", "compare them with your paper")
+
+
+def _typed(terminal: Terminal, known: frozenset[str]) -> list[str]:
+    """Words of the list, as many as a mnemonic may have, or more where they came in one line."""
     words: list[str] = []
     while len(words) < COUNTS[-1]:
         typed = unicodedata.normalize("NFKD", terminal.hidden(f"Word {len(words) + 1}")).lower().split()
@@ -108,8 +120,6 @@ def ask(terminal: Terminal) -> list[str]:
             words += typed
             if len(typed) in COUNTS:
                 break
-    if len(words) not in COUNTS or not bip39.mnemonic_is_valid(" ".join(words)):
-        raise CtlError(Exit.INPUT, "These words are no mnemonic: the checksum is wrong", "compare them with your paper")
     return words
 
 

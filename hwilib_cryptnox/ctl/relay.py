@@ -6,13 +6,14 @@ import signal
 
 import click
 
+from cryptnox_core.errors import TransportError
 from cryptnox_core.remote import ApduRelay, is_loopback, listen, parse_address
 from cryptnox_core.transport import Transport
 from hwilib_cryptnox.access import EMULATOR_PREFIX
 from hwilib_cryptnox.ctl.cards import candidates
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
-from hwilib_cryptnox.ctl.screen import Report, said
+from hwilib_cryptnox.ctl.screen import Report, write_json
 
 DEFAULT = "127.0.0.1:9721"
 
@@ -37,24 +38,48 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
         raise CtlError(
             Exit.USAGE if readers else Exit.NO_CARD, f"There are {len(readers)} readers", "say which: --reader"
         )
-    served = ApduRelay(lambda: _open(app, readers[0]), idle=idle)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if to is not None:
-            served.dial(*parse_address(to))
+            _dial(app, to, readers[0], idle)
         else:
-            host, _, port = (where or DEFAULT).rpartition(":")
-            if not host or not port.isdecimal():
-                raise click.UsageError(f"--listen: {where!r} is not HOST:PORT")
-            if not remote and not is_loopback(host.strip("[]")):
+            host, port = parse_address(where or DEFAULT)
+            if not remote and not is_loopback(host):
                 raise CtlError(Exit.USAGE, f"Other machines can reach {host}", "say --remote if they shall")
-            with listen(host.strip("[]"), int(port), remote=remote) as listener:
+            with listen(host, port, remote=remote) as listener:
                 bound = listener.getsockname()
-                print(f"ready listen={bound[0]}:{bound[1]} reader={readers[0]}", flush=True)
-                served.serve(listener)
+                _ready(app, f"{bound[0]}:{bound[1]}", readers[0])
+                ApduRelay(lambda: _open(app, readers[0]), idle=idle).serve(listener)
     except KeyboardInterrupt:
         pass
-    return said({"reader": readers[0]}, "The relay has ended")
+    return Report({}, lambda screen: screen.line("The relay has ended"), told=True)
+
+
+def _dial(app: App, to: str, reader: str, idle: float | None) -> None:
+    """Serve the wallet that listens at `to`. A card that cannot be opened ends it with its error."""
+    address = parse_address(to)
+    failed: list[TransportError] = []
+
+    def open_card() -> Transport:
+        try:
+            card = _open(app, reader)
+        except TransportError as error:
+            failed.append(error)
+            raise
+        _ready(app, None, reader)
+        return card
+
+    ApduRelay(open_card, idle=idle).dial(*address)
+    if failed:
+        raise failed[0]
+
+
+def _ready(app: App, listening: str | None, reader: str) -> None:
+    """Say that the card is there for wallets; with --json it is all that is said."""
+    if app.options.json:
+        write_json({"listen": listening, "reader": reader}, indent=None)
+    elif listening is not None:
+        print(f"ready listen={listening} reader={reader}", flush=True)
 
 
 def _open(app: App, reader: str) -> Transport:

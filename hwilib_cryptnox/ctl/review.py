@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen, printable
 from hwilib_cryptnox.psbt import Chain, Change, NoticeKind, OutputSummary, Plan, Summary
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.script import Kind, operations
@@ -28,11 +27,6 @@ def bitcoin(satoshi: int) -> str:
     """An amount with all eight places."""
     sign = "-" if satoshi < 0 else ""
     return f"{sign}{abs(satoshi) // SATOSHI}.{abs(satoshi) % SATOSHI:08d}"
-
-
-def printable(text: str) -> str:
-    """Without control characters: what comes from a file must not steer the terminal."""
-    return "".join(char if unicodedata.category(char)[0] != "C" else "?" for char in text)
 
 
 def destination(output: OutputSummary, chain: Chain) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -16,11 +17,18 @@ from hwilib_cryptnox.ctl.errors import Exit
 if TYPE_CHECKING:
     from rich.console import Console
 
+NARROW = 60
+"""Columns a terminal has at least for tables: in fewer, amounts and addresses would be cut into pieces."""
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
+def printable(text: str) -> str:
+    """Without control characters, line ends aside: what comes from a file or a card must not steer the terminal."""
+    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else "?" for char in text)
+
+
 class Screen:
-    """One output stream. `rich` is loaded only for a terminal."""
+    """One output stream, which control characters never reach. `rich` is loaded only for a terminal."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -42,6 +50,7 @@ class Screen:
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line of text; long ones are not cut."""
+        text = printable(text)
         if self.fancy:
             self.console.print(text, style=style or None, soft_wrap=True)
         else:
@@ -52,7 +61,7 @@ class Screen:
         """Names and values, aligned; a third member is the value's style."""
         if not self.fancy:
             for row in rows:
-                self.line(f"{row[0]}\t{row[1]}")
+                self._record(row[:2])
             return
         from rich.table import Table
         from rich.text import Text
@@ -61,7 +70,7 @@ class Screen:
         table.add_column(style=FAINT)
         table.add_column(overflow="fold")
         for row in rows:
-            table.add_row(row[0], Text(row[1], style=row[2] if len(row) == 3 else ""))
+            table.add_row(row[0], Text(printable(row[1]), style=row[2] if len(row) == 3 else ""))
         self.console.print(table)
 
     def table(
@@ -75,7 +84,10 @@ class Screen:
         """Rows under heads; a cell may be (text, style). `right` are the columns aligned right."""
         if not self.fancy:
             for row in (heads, *rows):
-                self.line("\t".join(cell if isinstance(cell, str) else cell[0] for cell in row))
+                self._record([cell if isinstance(cell, str) else cell[0] for cell in row])
+            return
+        if self.console.width < NARROW:
+            self._tall(heads, rows, title)
             return
         from rich import box
         from rich.table import Table
@@ -92,8 +104,24 @@ class Screen:
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number in right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(cell) if isinstance(cell, str) else Text(*cell) for cell in row))
+            cells = [(cell, "") if isinstance(cell, str) else cell for cell in row]
+            table.add_row(*(Text(printable(text), style) for text, style in cells))
         self.console.print(table)
+
+    def _record(self, cells: Sequence[str]) -> None:
+        """Fields between tabs, on one line whatever is in them."""
+        kept = [" ".join(printable(cell.replace("\t", " ")).split("\n")) for cell in cells]
+        self._stream.write("\t".join(kept) + "\n")
+        self._stream.flush()
+
+    def _tall(self, heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]], title: str) -> None:
+        """A table for a narrow terminal: every cell on a line of its own."""
+        self.line(title, STRONG)
+        for row in rows:
+            for head, cell in zip(heads, row, strict=True):
+                text, style = (cell, "") if isinstance(cell, str) else cell
+                self.line(f"{head}: {text}" if head else text, style)
+            self.line()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +133,8 @@ class Report:
     exit_code: Exit = Exit.DONE
     delivered: Callable[[], None] | None = field(default=None, repr=False)
     """Called when all of it is written."""
+    told: bool = False
+    """The data were written already, while the command ran."""
 
 
 def said(data: Mapping[str, object], *lines: str) -> Report:
@@ -122,7 +152,7 @@ def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[st
     return Report(data, lambda screen: screen.fields(rows))
 
 
-def write_json(data: Mapping[str, object]) -> None:
-    """One JSON object on stdout."""
-    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:
+    """One JSON object on stdout; on one line with `indent` None."""
+    sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=False) + "\n")
     sys.stdout.flush()

@@ -12,7 +12,7 @@ from hwilib_cryptnox.ctl.dual import dual
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.screen import Report
-from hwilib_cryptnox.ctl.steps import Opened, begin, finish
+from hwilib_cryptnox.ctl.steps import Opened, begin, check_owner, finish
 
 SEEDS = {
     "new": "new words: this computer and the card draw a mnemonic, you write it down. The usual choice",
@@ -42,6 +42,7 @@ def setup(
     """Make a usable wallet of a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal."""
     if not app.terminal.available:
         raise CtlError(Exit.USAGE, "Setting a card up needs a terminal: secrets are typed and shown")
+    check_owner(name, email)
     owner = (name, email)
     opened = begin(app, find_card(app, wanted_serial(app), candidates(app), channel=False), owner)
     try:

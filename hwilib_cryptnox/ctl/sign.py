@@ -20,13 +20,14 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.preview import doubts, preview
-from hwilib_cryptnox.ctl.review import WalletProver, printable, review, summary_data
+from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.psbt import Chain, Change, Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
+from hwilib_cryptnox.session import Session
 from hwilib_cryptnox.signing import Signing, policy_of
 from hwilib_cryptnox.state import StateError
-from hwilib_cryptnox.wallet import Session, Wallet
+from hwilib_cryptnox.wallet import Wallet
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -180,7 +181,7 @@ class _Shown:
         if changed:
             err.line("The card's keys do not bear out what was shown:", BAD)
             for reason in changed:
-                err.line(f"- {printable(reason)}", BAD)
+                err.line(f"- {reason}", BAD)
             review(err, plan, self._chain)
             self._confirm("Sign it all the same", plan)
         else:

@@ -16,8 +16,9 @@ from hwilib_cryptnox.ctl.chains import account_of, script_of, text_of
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.look import judged
+from hwilib_cryptnox.ctl.prompts import ATTEMPTS
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, Report, Screen
-from hwilib_cryptnox.wallet import authenticate
+from hwilib_cryptnox.session import authenticate
 
 _PUK_ALPHABET = string.digits
 
@@ -66,8 +67,8 @@ def _initialise(app: App, found: OpenCard, owner: tuple[str | None, str | None])
     pin = terminal.new_pin()
     puk = _choose_puk(app)
     terminal.say("\nThe owner's name and e-mail address stand on the card. They may be empty.")
-    name = _bounded("Name", NAME_MAX, terminal.ask("Name") if owner[0] is None else owner[0])
-    email = _bounded("E-mail", EMAIL_MAX, terminal.ask("E-mail") if owner[1] is None else owner[1])
+    name = _asked(app, "Name", NAME_MAX) if owner[0] is None else owner[0]
+    email = _asked(app, "E-mail", EMAIL_MAX) if owner[1] is None else owner[1]
     terminal.say(
         "\nThe pairing key opens the secure channel. Every card comes with the common one; all programs know it."
     )
@@ -90,10 +91,28 @@ def _initialise(app: App, found: OpenCard, owner: tuple[str | None, str | None])
     return Opened(found, pin, puk)
 
 
-def _bounded(what: str, most: int, text: str) -> str:
-    if len(text.encode("utf-8")) > most:
-        raise CtlError(Exit.USAGE, f"{what}: at most {most} bytes fit on the card")
-    return text
+def check_owner(name: str | None, email: str | None) -> None:
+    """CtlError USAGE for what cannot stand on a card, told before anything is asked."""
+    for what, text, most in (("--name", name, NAME_MAX), ("--email", email, EMAIL_MAX)):
+        problem = _fault(text or "", most)
+        if problem:
+            raise CtlError(Exit.USAGE, f"{what}: {problem}")
+
+
+def _fault(text: str, most: int) -> str:
+    if len(text.encode("utf-8", "surrogateescape")) > most:
+        return f"at most {most} bytes fit on the card"
+    return "" if text.isprintable() else "there are characters in it that cannot be shown"
+
+
+def _asked(app: App, what: str, most: int) -> str:
+    for _ in range(ATTEMPTS):
+        text = app.terminal.ask(what)
+        problem = _fault(text, most)
+        if not problem:
+            return text
+        app.terminal.say(problem)
+    raise CanceledError
 
 
 def _choose_puk(app: App) -> str:
@@ -128,6 +147,7 @@ def finish(app: App, opened: Opened, backup: str, chain: str) -> Report:
         "fingerprint": fingerprint.hex(),
         "path": str(path),
         "address": address,
+        "public_key": None,
         "xpub_export": True,
         "backup": backup,
     }
@@ -152,9 +172,23 @@ def finish(app: App, opened: Opened, backup: str, chain: str) -> Report:
 
 
 def _nft(opened: Opened, backup: str) -> Report:
-    key = opened.card.public_key().hex()
-    data = {"serial": str(opened.card.serial), "public_key": key, "backup": backup}
-    return Report(data, lambda screen: screen.fields([("Card", str(opened.card.serial)), ("Public key", key)]))
+    """An NFT card has one key: no tree, no fingerprint that wallets know."""
+    serial, key = str(opened.card.serial), opened.card.public_key().hex()
+    data = {
+        "serial": serial,
+        "fingerprint": None,
+        "path": None,
+        "address": None,
+        "public_key": key,
+        "xpub_export": False,
+        "backup": backup,
+    }
+
+    def show(screen: Screen) -> None:
+        screen.line("The card is ready.", GOOD)
+        screen.fields([("Serial number", serial, STRONG), ("Public key", key, STRONG), ("Backup", backup)])
+
+    return Report(data, show)
 
 
 def first_address(app: App, opened: Opened, chain: str) -> tuple[Path, str, bytes]:

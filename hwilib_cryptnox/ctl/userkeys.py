@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cryptnox_core.commands.user_keys import digest_to_sign
-from cryptnox_core.errors import NotAuthenticatedError, NotFoundError
+from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWordError
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
 from hwilib_cryptnox.access import OpenCard
@@ -67,12 +69,16 @@ def user_key_list(app: App) -> Report:
 
 def _read(app: App, found: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
     try:
-        return found.card.user_key(slot)
+        key = found.card.user_key(slot)
     except NotFoundError:
         return None
     except NotAuthenticatedError:
         unlock(app, found)
-        return found.card.user_key(slot)
+        key = found.card.user_key(slot)
+    if slot is UserKeySlot.FIDO and not key.credential_id:
+        with contextlib.suppress(StatusWordError):  # not every applet tells it
+            key = replace(key, credential_id=found.card.fido_credential_id())
+    return key
 
 
 @user_key.command("add")

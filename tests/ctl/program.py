@@ -64,15 +64,20 @@ def answer(
 
 
 @contextmanager
-def terminal(card: EmulatorProcess | None, *words: str, **more: str) -> Iterator[pexpect.spawn]:
-    """On a terminal of its own, 100 columns wide."""
+def terminal(
+    card: EmulatorProcess | None, *words: str, stdout: Path | None = None, columns: int = 100, **more: str
+) -> Iterator[pexpect.spawn]:
+    """On a terminal of its own; `stdout`: into this file instead."""
+    command = [*COMMAND, *words]
+    if stdout is not None:
+        command = ["/bin/sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", str(stdout), *command]
     child = pexpect.spawn(
-        COMMAND[0],
-        [*COMMAND[1:], *words],
+        command[0],
+        command[1:],
         env=environment(card, TERM="xterm", **more),
         encoding="utf-8",
         timeout=WAIT,
-        dimensions=(50, 100),
+        dimensions=(50, columns),
     )
     child.seen = []
     child.logfile_read = Recorder(child.seen)
