@@ -325,7 +325,7 @@ GUARDS = (
     ),
     Guard(
         "the PIN of a session is not shown",
-        "hwilib_cryptnox/wallet.py",
+        "hwilib_cryptnox/session.py",
         "    pin: str = field(repr=False)\n",
         "    pin: str\n",
         "tests/security/test_objects.py::test_no_object_shows_a_secret",
