@@ -69,7 +69,7 @@ class CardCertificate:
             serial = certificate.serial_number
             key = certificate.public_key()
             issuer = _common_name(certificate.issuer)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:  # KeyError: cryptography 42
             raise CertificateError("the card's certificate cannot be read") from error
         if serial <= 0:
             raise CertificateError("the card's certificate has no positive serial number")
