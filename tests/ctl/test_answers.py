@@ -37,7 +37,12 @@ BEGUN = (*OPENING, ("Initialise the card now?", "y"))
 
 
 def asked(
-    card: EmulatorProcess, folder: Path, words: list[str], *steps: tuple[str, str], schema: str = "", code: int = 0
+    card: EmulatorProcess | None,
+    folder: Path,
+    words: list[str],
+    *steps: tuple[str, str],
+    schema: str = "",
+    code: int = 0,
 ) -> dict[str, Any]:
     """The JSON answer of a command that asks on the terminal while its stdout is a file."""
     out = folder / "stdout"
