@@ -7,9 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from cryptnox_core.hashes import hash160
-from cryptnox_core.secp256k1 import InvalidSignatureError, is_low_s, verify_ecdsa, verify_schnorr
+from cryptnox_core.secp256k1 import (
+    InvalidPublicKeyError,
+    InvalidSignatureError,
+    is_low_s,
+    verify_ecdsa,
+    verify_schnorr,
+)
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Lock, Route, lock_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
@@ -26,7 +33,7 @@ from hwilib_cryptnox.psbt.script import (
     parse_multisig,
     push,
 )
-from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher
+from hwilib_cryptnox.psbt.sighash import ECDSA_TYPES, Sighash, SignatureHasher
 from hwilib_cryptnox.psbt.tx import read_witness
 
 Stack = tuple[bytes, ...]
@@ -76,6 +83,7 @@ def unlock(index: int, fields: InputMap, lock: Lock, amount: int, hasher: Signat
     if lock.route is Route.TAPROOT:
         return b"", _taproot(index, fields, lock, hasher)
 
+    @cache
     def digest(sighash: int) -> bytes:
         if lock.route is Route.LEGACY:
             return hasher.legacy(index, lock.script, sighash)
@@ -94,12 +102,18 @@ def _ecdsa_signatures(fields: InputMap, digest: Callable[[int], bytes]) -> dict[
     """The valid partial signatures (with sighash type) by key."""
     valid = {}
     for key, value in fields.keyed(f.IN_PARTIAL_SIG):
-        try:
-            if value[-1] in DEFINED_TYPES and is_low_s(value[:-1]) and verify_ecdsa(key, digest(value[-1]), value[:-1]):
-                valid[key] = value
-        except InvalidSignatureError:
-            continue
+        if ecdsa_valid(key, value, digest):
+            valid[key] = value
     return valid
+
+
+def ecdsa_valid(key: bytes, value: bytes, digest: Callable[[int], bytes]) -> bool:
+    """Whether a partial signature (DER and sighash type) verifies and would be relayed: low S, a type that is
+    defined. `digest` gives the hash of a type."""
+    try:
+        return value[-1] in ECDSA_TYPES and is_low_s(value[:-1]) and verify_ecdsa(key, digest(value[-1]), value[:-1])
+    except (InvalidSignatureError, InvalidPublicKeyError):
+        return False
 
 
 def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> list[bytes]:
@@ -121,11 +135,11 @@ def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> l
 
 def _taproot(index: int, fields: InputMap, lock: Lock, hasher: SignatureHasher) -> Stack:
     value = fields.get(f.IN_TAP_KEY_SIG)
-    if value is not None and _schnorr_valid(lock.script, value, index, None, hasher):
+    if value is not None and schnorr_valid(lock.script, value, index, None, hasher):
         return (value,)
     signatures: dict[tuple[bytes, bytes], bytes] = {}
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
-        if key[32:] in lock.leaves and _schnorr_valid(key[:32], value, index, key[32:], hasher):
+        if key[32:] in lock.leaves and schnorr_valid(key[:32], value, index, key[32:], hasher):
             signatures[key[:32], key[32:]] = value
     controls = {value[:-1]: control for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT)}
     for leaf_hash, leaf in lock.leaves.items():
@@ -136,7 +150,8 @@ def _taproot(index: int, fields: InputMap, lock: Lock, hasher: SignatureHasher) 
     raise NotFinal(index, "no taproot signature that can be finalised here")
 
 
-def _schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None, hasher: SignatureHasher) -> bool:
+def schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None, hasher: SignatureHasher) -> bool:
+    """Whether a taproot signature of 64 or 65 bytes verifies for the output key, or with a leaf hash for the leaf."""
     sighash = value[64] if len(value) > 64 else Sighash.DEFAULT
     if len(value) > 64 and sighash == Sighash.DEFAULT:
         return False

@@ -38,7 +38,9 @@ class Sighash(IntEnum):
 
 ANYONECANPAY = 0x80
 DEFINED_TYPES = frozenset(Sighash)
-"""For taproot; legacy and segwit v0 have no DEFAULT."""
+"""For taproot."""
+ECDSA_TYPES = DEFINED_TYPES - {Sighash.DEFAULT}
+"""For legacy and segwit v0, which have no DEFAULT."""
 
 
 def type_name(sighash: int) -> str:

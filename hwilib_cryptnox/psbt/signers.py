@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from cryptnox_core.bip32 import KeyOrigin, Path
-from cryptnox_core.secp256k1 import InvalidSignatureError, is_low_s, verify_ecdsa, verify_schnorr
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Lock, Route, lock_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
-from hwilib_cryptnox.psbt.finalize import NotFinal, unlock
+from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
-from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Signer:
     signed: bool
     """A signature is there that verifies."""
     bad: bool = False
-    """A signature is there that does not."""
+    """A signature is there that does not, or could not be relayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ def _status(index: int, fields: InputMap, lock: Lock, amount: int, hasher: Signa
 
 
 def _ecdsa(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> list[Signer]:
+    @cache
     def digest(sighash: int) -> bytes:
         if lock.route is Route.LEGACY:
             return hasher.legacy(index, lock.script, sighash)
@@ -100,42 +101,27 @@ def _ecdsa(index: int, fields: InputMap, lock: Lock, amount: int, hasher: Signat
 def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, digest: Callable[[int], bytes]) -> Signer:
     if not signature:
         return Signer(key, origin, signed=False)
-    try:
-        good = (
-            signature[-1] in DEFINED_TYPES
-            and is_low_s(signature[:-1])
-            and verify_ecdsa(key, digest(signature[-1]), signature[:-1])
-        )
-    except (InvalidSignatureError, ValueError):
-        good = False
+    good = ecdsa_valid(key, signature, digest)
     return Signer(key, origin, signed=good, bad=not good)
 
 
 def _taproot(index: int, fields: InputMap, lock: Lock, hasher: SignatureHasher) -> list[Signer]:
-    found = []
+    """The output key where it has signed, then the others. A key may have signed several leaves: one that verifies
+    makes it a signer, one that does not makes it a bad one."""
+    origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}
+    verdicts: dict[bytes, list[bool]] = {}
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None:
-        good = _schnorr(lock.script, value, index, None, hasher)
-        found.append(Signer(lock.script, None, signed=good, bad=not good))
-    signatures: dict[bytes, list[tuple[bytes, bytes]]] = {}
+        verdicts[lock.script] = [schnorr_valid(lock.script, value, index, None, hasher)]
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
-        signatures.setdefault(key[:32], []).append((key[32:], value))
-    origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}
-    for key in dict.fromkeys([*origins, *signatures]):
-        made = signatures.get(key, [])
-        good = any(leaf in lock.leaves and _schnorr(key, value, index, leaf, hasher) for leaf, value in made)
-        found.append(Signer(key, origins.get(key), signed=good, bad=bool(made) and not good))
+        leaf = key[32:]
+        good = leaf in lock.leaves and schnorr_valid(key[:32], value, index, leaf, hasher)
+        verdicts.setdefault(key[:32], []).append(good)
+    found = []
+    for key in dict.fromkeys([*verdicts, *origins]):
+        made = verdicts.get(key, [])
+        found.append(Signer(key, origins.get(key), signed=any(made), bad=not all(made)))
     return found
-
-
-def _schnorr(key: bytes, value: bytes, index: int, leaf: bytes | None, hasher: SignatureHasher) -> bool:
-    sighash = value[64] if len(value) > 64 else Sighash.DEFAULT
-    if len(value) > 64 and sighash == Sighash.DEFAULT:
-        return False
-    try:
-        return verify_schnorr(key, hasher.taproot(index, sighash, leaf_hash=leaf), value[:64])
-    except ValueError:
-        return False
 
 
 def _origin(value: bytes) -> KeyOrigin:
