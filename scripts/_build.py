@@ -1,6 +1,6 @@
-"""Builds wheel and source distribution into a folder, the same bytes each time: `SOURCE_DATE_EPOCH=... python _build.py DIST`.
+"""Builds wheel and source distribution of the last commit, the same bytes each time: `python _build.py FOLDER`.
 
-Setuptools keeps the files' own times and owners in the source distribution; they are set to the epoch's here.
+Setuptools keeps the files' own times, modes and owners; here they are those of the commit.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def settle_files(epoch: int) -> None:
-    """Modes and times that do not depend on who unpacked the sources, and when."""
-    for path in sorted(ROOT.rglob("*")):
-        if not path.is_symlink():
-            executable = path.is_dir() or os.access(path, os.X_OK)
-            path.chmod(0o755 if executable else 0o644)
-            os.utime(path, (epoch, epoch))
+def git(*words: str) -> bytes:
+    """What git says about this checkout."""
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=True).stdout
 
 
 def settle_archive(path: Path, epoch: int) -> None:
@@ -42,11 +39,16 @@ def settle_archive(path: Path, epoch: int) -> None:
 
 def main() -> int:
     """The program."""
-    epoch = int(os.environ["SOURCE_DATE_EPOCH"])
-    settle_files(epoch)
-    done = subprocess.run([sys.executable, "-m", "build", "--outdir", sys.argv[1], str(ROOT)], check=False)
+    target = Path(sys.argv[1]).resolve()
+    epoch = int(git("log", "-1", "--format=%ct"))
+    os.umask(0o022)
+    with tempfile.TemporaryDirectory() as folder:
+        # Unpacked files have the commit's time and the modes git knows.
+        subprocess.run(["tar", "-x", "-C", folder], input=git("archive", "HEAD"), check=True)
+        command = [sys.executable, "-m", "build", "--outdir", str(target), folder]
+        done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}, check=False)
     if done.returncode == 0:
-        for path in Path(sys.argv[1]).glob("*.tar.gz"):
+        for path in target.glob("*.tar.gz"):
             settle_archive(path, epoch)
     return done.returncode
 
