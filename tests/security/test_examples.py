@@ -1,0 +1,70 @@
+"""The programs in `examples/` run, and do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
+from tests.support.kernel import failing_inputs
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+RUN_ELSEWHERE = {"sign_hash"}
+"""Run by the tests of the library's page."""
+RUN_HERE = {"hwi_library", "watch_only", "bdk_wallet", "two_card_backup"}
+
+
+def example(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-W", "ignore", str(EXAMPLES / f"{name}.py"), *arguments]
+    env = {**os.environ, "CRYPTNOX_PIN": PIN, "CRYPTNOX_PUK": PUK}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def card() -> object:
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as process:
+        yield process
+
+
+def test_all_are_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == RUN_HERE | RUN_ELSEWHERE
+
+
+def test_hwi_library(card: EmulatorProcess) -> None:
+    said = example("hwi_library", card.path)
+    assert "fingerprint 73c5da0a" in said
+    assert "wpkh([73c5da0a/84h/1h/0h]tpub" in said.replace("'", "h")
+
+
+def test_watch_only(card: EmulatorProcess) -> None:
+    entries = json.loads(example("watch_only", card.path))
+    assert {entry["internal"] for entry in entries} == {True, False}
+    assert all("73c5da0a" in entry["desc"] and "#" in entry["desc"] for entry in entries)
+
+
+def test_bdk_wallet(card: EmulatorProcess) -> None:
+    said = example("bdk_wallet", card.path)
+    assert "received 100000" in said
+    script = bytes.fromhex("0014") + _program(said.split()[0])
+    assert failing_inputs(bytes.fromhex(said.split()[-1]), [(100_000, script)]) == []
+
+
+def _program(address: str) -> bytes:
+    from embit.script import address_to_scriptpubkey
+
+    return bytes(address_to_scriptpubkey(address).data[2:])
+
+
+def test_two_card_backup() -> None:
+    with EmulatorProcess() as first, EmulatorProcess() as second:
+        said = example("two_card_backup", *(card.path.removeprefix("tcp:") for card in (first, second)))
+    one, other = said.split()
+    assert one == other and re.fullmatch("[0-9a-f]{8}", one)
