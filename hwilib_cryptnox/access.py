@@ -92,11 +92,13 @@ class OpenCard:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Opens cards for one command. `emulators` is HWI's `--emulators`."""
+    """Opens cards for one command. `emulators` is HWI's `--emulators`; `answer_limit` are the seconds a card over TCP may
+    take for one answer."""
 
     settings: Settings
     state: State
     emulators: bool = False
+    answer_limit: float = ANSWER_LIMIT
 
     def readers(self) -> list[str]:
         """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service."""
@@ -115,7 +117,7 @@ class Access:
             from cryptnox_core.remote import RemoteTransport, parse_address
 
             host, port = parse_address(reader.removeprefix(EMULATOR_PREFIX))
-            return self._select(RemoteTransport.connect(host, port, ANSWER_LIMIT, wait=wait), reader)
+            return self._select(RemoteTransport.connect(host, port, self.answer_limit, wait=wait), reader)
         from cryptnox_core.pcsc import PcscTransport
 
         return self._select(PcscTransport.open(reader, wait), reader)

@@ -40,4 +40,4 @@ def _entries(password: str | None, emulators: bool) -> list[Entry]:
     from hwilib_cryptnox.unlock import Unlocker
 
     settings, state = Settings.load(), State()
-    return Lister(Access(settings, state, emulators), Unlocker.load(settings, state, password)).entries()
+    return Lister(Access(settings, state, emulators, ANSWER_LIMIT), Unlocker.load(settings, state, password)).entries()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -19,6 +20,7 @@ from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox import unlock
+from hwilib_cryptnox import listing
 from hwilib_cryptnox.access import EMULATOR_CA
 from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
 from hwilib_cryptnox.state import NoteKind, State
@@ -173,6 +175,15 @@ def test_a_card_that_does_not_tell_its_key_source_is_listed(hwi: Program, status
     with EmulatorProcess("--seed", SEED, "--fault", f"sw:{status}@FA:1") as card:
         assert listed(hwi, card, PIN) == [entry(card.path, fingerprint=FPR)]
         assert card.stats()["by_ins"]["FA"] == 1
+
+
+def test_a_silent_card_holds_no_poller_up(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert listing.ANSWER_LIMIT < 60  # seconds after which wallets give up
+    monkeypatch.setattr(listing, "ANSWER_LIMIT", 0.3)
+    with EmulatorProcess("--seed", SEED, "--fault", "silence@1") as card:
+        start = time.monotonic()
+        assert listed(hwi, card, PIN) == []
+        assert time.monotonic() - start < 10
 
 
 def test_the_emulators_ca() -> None:
