@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -191,6 +193,9 @@ class LazyGroup(CtlGroup):
 def run(root: click.Command, arguments: list[str] | None = None) -> int:
     """Run the program: the one place where errors end. Returns the exit code."""
     app = App()
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C: the terminal's echo comes back, the card is reset and released.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = root.main(args=arguments, prog_name="cryptnoxctl", standalone_mode=False, obj=app)
         return int(result or 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import click
 
 from cryptnox_core.errors import TransportError
@@ -38,7 +36,6 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
         raise CtlError(
             Exit.USAGE if readers else Exit.NO_CARD, f"There are {len(readers)} readers", "say which: --reader"
         )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if to is not None:
             _dial(app, to, readers[0], idle)

@@ -9,7 +9,7 @@ from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.cards import candidates, find_card, wanted_serial
 from hwilib_cryptnox.ctl.chains import chain_option
 from hwilib_cryptnox.ctl.dual import dual
-from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.screen import Report
 from hwilib_cryptnox.ctl.steps import Opened, begin, check_owner, finish
@@ -60,8 +60,20 @@ def setup(
             opened.card.generate_key(opened.pin)
             backup = "There is no backup. Keep little money on this card."
         return finish(app, opened, backup, chain)
+    except (KeyboardInterrupt, CanceledError) as stop:
+        raise _half_way(stop) from stop
     finally:
         opened.found.close()
+
+
+def _half_way(stop: BaseException) -> CtlError:
+    """What to say to a person who stops after the card was initialised."""
+    said = "Interrupted" if isinstance(stop, KeyboardInterrupt) else str(stop).partition(";")[0]
+    return CtlError(
+        Exit.REFUSED,
+        f"{said}; the card is initialised: its PIN and PUK are those you chose",
+        "cryptnoxctl setup goes on from here; if the card has its seed already: cryptnoxctl adopt",
+    )
 
 
 def _choose(app: App, card: Card, choice: str | None) -> str:

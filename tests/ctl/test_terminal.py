@@ -150,7 +150,12 @@ def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
         puk = begin_setup(child)
         child.expect_exact("Your choice")
         child.sendintr()
-        child.expect_exact("Interrupted")
+        child.expect_exact("Interrupted; the card is initialised")
+        child.expect_exact("cryptnoxctl setup goes on from here")
+        assert ended(child) == 1
+    with terminal(fresh, "setup", "--seed", "card") as child:
+        dialogue(child, ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
+        child.expect_exact("Canceled; the card is initialised")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "restore") as child:
         dialogue(child, ("PIN of card", NEW_PIN), ("Word 1", MNEMONIC), ("Passphrase", "secret phrase"))
@@ -395,6 +400,16 @@ def test_echo_is_back_after_an_interrupt(card: EmulatorProcess) -> None:
         assert child.getecho()
         assert ended(child) == 1
     assert card.stats()["pin_tries"] == 0
+
+
+def test_echo_is_back_when_the_program_is_ended(card: EmulatorProcess) -> None:
+    with terminal(card, "pin", "verify") as child:
+        child.expect_exact("PIN of card")
+        assert not child.getecho()
+        child.kill(signal.SIGTERM)
+        child.expect_exact("Interrupted")
+        assert child.getecho()
+        assert ended(child) == 1
 
 
 @pytest.mark.parametrize("typed", ["", "12", "abcdef", "1234567890"])
