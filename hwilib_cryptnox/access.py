@@ -92,7 +92,7 @@ class OpenCard:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Opens cards for one command. `emulators` is HWI's `--emulators`; `answer_limit` are the seconds a card over TCP may
+    """Opens cards for one command. `emulators` is HWI's `--emulators`; `answer_limit` the seconds a card over TCP may
     take for one answer."""
 
     settings: Settings

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 Entry = dict[str, object]
 
+ANSWER_LIMIT = 10.0
+"""Seconds a card over TCP may take for one answer here: what polls has no patience."""
+
 
 def list_entries(password: str | None = None, *, emulators: bool = False) -> list[Entry]:
     """All cards with a tree of keys, or meant for one. `password` as the caller of HWI gave it, for whatever device."""

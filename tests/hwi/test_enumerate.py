@@ -19,8 +19,7 @@ from cryptnox_core.pcsc import PcscTransport
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY
-from hwilib_cryptnox import unlock
-from hwilib_cryptnox import listing
+from hwilib_cryptnox import listing, unlock
 from hwilib_cryptnox.access import EMULATOR_CA
 from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
 from hwilib_cryptnox.state import NoteKind, State
