@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import Report
 from hwilib_cryptnox.ctl.steps import Opened, begin, finish
@@ -30,20 +30,35 @@ def dual(app: App, first: Opened, owner: tuple[str | None, str | None], second: 
         report = finish(app, other, "", chain)
     finally:
         other.found.close()
-    again = _again(app, serial, place, swap=second is None)
     try:
-        opened = Opened(again, first.pin, first.puk)
-        PersonUnlocker(app.settings, app.state, first.pin).unlock(opened.card, again.reader)
-        opened.card.dual_seed_finish(theirs, first.pin)
-        backup = f"The cards {serial} and {report.data['serial']} hold the same secret. Keep them apart."
-        result = finish(app, opened, backup, chain)
-    finally:
-        again.close()
+        again = _again(app, serial, place, swap=second is None)
+        try:
+            opened = Opened(again, first.pin, first.puk)
+            PersonUnlocker(app.settings, app.state, first.pin).unlock(opened.card, again.reader)
+            opened.card.dual_seed_finish(theirs, first.pin)
+            backup = f"The cards {serial} and {report.data['serial']} hold the same secret. Keep them apart."
+            result = finish(app, opened, backup, chain)
+        finally:
+            again.close()
+    except (Exception, KeyboardInterrupt) as error:
+        raise _half(error, serial, str(report.data["serial"])) from error
     if result.data["fingerprint"] != report.data["fingerprint"]:
         raise CtlError(
             Exit.REFUSED, "The two cards did not make the same secret", "cryptnoxctl reset both, then setup once more"
         )
     return result
+
+
+def _half(error: BaseException, serial: int, other: str) -> CtlError:
+    """What to say when only the second card is known to hold the secret: the first one's part cannot be made again."""
+    problem = explain(error)
+    return CtlError(
+        problem.exit_code,
+        f"{problem.message}. The card {other} holds the secret; whether the card {serial} does is not known: "
+        "put no money on either",
+        f"cryptnoxctl backup check --second-card compares them; if they differ: cryptnoxctl reset --card {other}, "
+        "then setup once more",
+    )
 
 
 def other_card(app: App, second: str | None, serial: int, *, channel: bool = False) -> OpenCard:

@@ -9,6 +9,7 @@ from errno import EIO, ENOSPC
 from cryptnox_core import errors
 from hwilib_cryptnox.faults import (
     BUSY_TEXT,
+    PIN_AUTH_OFF_TEXT,
     Code,
     NoPinError,
     RefusedPinError,
@@ -133,6 +134,8 @@ def _of_wallet(error: WalletError) -> Problem:
     hint = _KINDS_HINT.get(error.code, "")
     if str(error) == BUSY_TEXT:
         hint = "end the other program, or wait for it: CRYPTNOX_WAIT=30"
+    elif str(error) == PIN_AUTH_OFF_TEXT:
+        hint = "cryptnoxctl pin-auth on (needs the PUK)"
     return Problem(_CODES.get(error.code, Exit.REFUSED), _sentence(str(error)), hint)
 
 

@@ -448,7 +448,8 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     stranger.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert not answer(card, "user-key", "test", slot, str(stranger), schema="user-key test", code=1)["accepted"]
     assert not answer(card, "pin-auth", "off", "--yes", "--stdinpuk", schema="pin-auth off", **puk)["pin_auth"]
-    assert "PIN" in answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, code=4)["error"]
+    refused = answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, code=4)
+    assert "pin-auth on" in refused["hint"]
     assert answer(card, "pin-auth", "on", "--stdinpuk", schema="pin-auth on", **puk)["pin_auth"]
     answer(card, "user-key", "delete", slot, "--stdinpuk", schema="user-key delete", **puk)
     assert answer(card, "user-key", "list", schema="user-key list")["user_keys"] == []

@@ -145,6 +145,27 @@ def test_setup_with_two_cards_in_one_reader(tmp_path: Path) -> None:
         card.stop()
 
 
+def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
+    states = [str(tmp_path / name) for name in ("a", "b")]
+    card = EmulatorProcess("--state", states[0]).start()
+    address = f"{card.host}:{card.port}"
+    try:
+        with terminal(card, "setup", "--seed", "dual") as child:
+            begin_setup(child)
+            child.expect_exact("put the second card in")
+            card.stop()
+            card = EmulatorProcess("--state", states[1], listen=address).start()
+            child.sendline("")
+            begin_setup(child, pin="246802")
+            child.expect_exact("Take the second card out")
+            child.sendintr()
+            child.expect_exact(f"Interrupted. The card {card.serial} holds the secret")
+            child.expect_exact("put no money on either")
+            assert ended(child) == 1
+    finally:
+        card.stop()
+
+
 def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
     with terminal(fresh, "setup") as child:
         puk = begin_setup(child)
