@@ -130,7 +130,12 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
     what = display.add_mutually_exclusive_group(required=True)
     what.add_argument("--desc", help="Output descriptor")
     what.add_argument("--path", help="BIP32 path")
+    what.add_argument("--registration", help="What registerdescriptor gave (later versions of HWI)")
     _add_type(display)
+    display.add_argument("--index", help="Index of the address, with --registration", type=int)
+    branch = display.add_mutually_exclusive_group()
+    branch.add_argument("--multipath-index", help="Branch of the address, with --registration", type=int)
+    branch.add_argument("--change", help="The change branch", action="store_const", const=1, dest="multipath_index")
 
     setup = command("setup", "Set up a new card, in a dialogue. Requires interactive mode")
     setup.add_argument("--label", "-l", help="The owner's name on the card", default="")

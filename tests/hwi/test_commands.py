@@ -179,6 +179,8 @@ def test_signmessage_too_deep(card: EmulatorProcess, hwi: Program) -> None:
     [
         ["displayaddress", "--path", "m/84h/0h/0h/0/0"],
         ["displayaddress", "--desc", "wpkh([73c5da0a/84h/1h/0h/0/0]02e7)#6lpdnkpv"],
+        ["displayaddress", "--registration", "abcd", "--index", "7", "--multipath-index", "1"],
+        ["displayaddress", "--registration", "abcd", "--index", "7", "--change"],
         ["backup"],
         ["promptpin"],
         ["sendpin", "123"],
