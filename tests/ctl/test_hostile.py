@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import stat
 import subprocess
+import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hwilib_cryptnox.ctl.preview import doubts, preview
-from hwilib_cryptnox.psbt import Change, Policy, Psbt, RefusedInput
+from hwilib_cryptnox.psbt import Change, Policy, Psbt, PsbtError, RefusedInput
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay
 from tests.ctl.test_terminal import make_psbt
@@ -270,3 +273,35 @@ def test_a_fault_in_the_middle_leaves_a_card_that_can_be_used(fault: str) -> Non
         assert "What to do" in failed.stderr
         again = run(card, *words, "--stdinpuk", stdin=PUK)
         assert again.returncode == 0 or "not initialised" in again.stderr
+
+
+def test_no_file_breaks_the_preview(tmp_path: Path) -> None:
+    """Damaged transactions are refused, or shown; nothing else happens."""
+    damage = random.Random(6)
+    multi, _ = _multisig_pay(tmp_path)
+    sources = [multi.read_bytes(), make_psbt(tmp_path).read_bytes(), draft(spend("tapscript", 0)).encode()]
+    ends: Counter[str] = Counter()
+    for _ in range(4_000):
+        data = bytearray(damage.choice(sources))
+        for _ in range(damage.choice((1, 1, 2))):
+            data[damage.randrange(5, len(data))] = damage.randrange(256)
+        try:
+            psbt = Psbt.parse(bytes(data))
+            for fingerprint in (ME.fingerprint, None):
+                found = preview(psbt, fingerprint, Policy(), None)
+                ends["none" if found is None else "shown"] += 1
+                assert found is None or all(o.change is not Change.PROVED for o in found.summary.outputs)
+        except PsbtError:
+            ends["refused"] += 1
+    assert min(ends[end] for end in ("none", "shown", "refused")) > 100
+
+
+def test_the_man_page_is_installed() -> None:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    root = Path(__file__).resolve().parents[2]
+    files = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    assert files["share/man/man1"] == ["docs/cryptnoxctl.1"]
+    assert (root / "docs" / "cryptnoxctl.1").read_text().startswith(".TH")
