@@ -17,7 +17,6 @@ from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCa
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
     Code,
-    RefusedPinError,
     WalletError,
 )
 from hwilib_cryptnox.runner import Runner
@@ -177,7 +176,7 @@ class Wallet:
 def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
     """The card with a fingerprint, or the first card where None is given.
 
-    A PIN is sent only where no card is known to have the fingerprint; a card that refuses it does not end the search,
+    A PIN is sent only where no card is known to have the fingerprint; a card that takes none does not end the search,
     and cards with a note of a refusal come last: it may be another card's PIN. Raises WalletError CONNECTION, with
     HWI's own text, where there is no such card, and the reason a card could not be asked.
     """
@@ -194,7 +193,9 @@ def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpo
             if found.card.info.seeded and found.card.channel_open and _remembered(found) is None:
                 try:
                     session = authenticate(found, unlocker, purpose=purpose)
-                except RefusedPinError as error:
+                except (CryptnoxError, WalletError) as error:
+                    if isinstance(error, WalletError) and error.code is Code.CANCELED:
+                        raise
                     problems.append(error)
                     continue
                 if session.fingerprint == fingerprint:

@@ -334,6 +334,17 @@ class TestInAReader:
             assert reader_card.stats()["pin_tries"] + other.stats()["pin_tries"] == before + 1
             assert "xpub" in hwi("-f", FPR, "-p", PIN, "getmasterxpub")
 
+    def test_a_card_that_gets_no_automatic_pin_is_passed_over(
+        self, fresh: EmulatorProcess, reader_card: EmulatorProcess, hwi: Program
+    ) -> None:
+        """It is not known and cannot be told to be genuine; the card that is looked for is another."""
+        env = {"CRYPTNOX_EMULATOR": fresh.path[4:], "CRYPTNOX_PIN": PIN}
+        before = reader_card.stats()["by_ins"].get("20", 0)
+        assert "xpub" in hwi("--emulators", "-f", "73c5da0a", "getmasterxpub", env=env)
+        assert reader_card.stats()["by_ins"]["20"] == before + 1, "its counter was asked, nothing sent"
+        answer = hwi("--emulators", "-f", "0000ffff", "getmasterxpub", env=env)
+        assert answer["code"] == -6 and "not known to be genuine" in answer["error"]
+
     @pytest.mark.parametrize("program", ["hwi-cryptnox", "hwi"])
     def test_the_pin_of_the_other_card(
         self,

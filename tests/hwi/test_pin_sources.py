@@ -245,12 +245,15 @@ def test_pinentry_says_what_is_signed(hwi: Program, pinentry: Pinentry, tmp_path
         assert lines[2].startswith("0.00035000 BTC to bc1q") and lines[2].endswith("(claimed change)")
         assert lines[3] == "Fee 0.00005000 BTC"
         assert PIN not in "".join(pinentry.log)
+        # By its path: nobody knows the card's fingerprint yet.
+        assert hwi.on(card, "signtx", given.base64(), pin=None)["signed"] is True and pinentry.asked == 2
+        assert pinentry.description.split("\n") == lines
         pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
         assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -14
         pinentry.answer("1111")
         assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
         assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
-        assert pinentry.asked == 3, "with a note standing nobody is asked"
+        assert pinentry.asked == 4, "with a note standing nobody is asked"
         assert card.stats()["pin_tries"] == 1
 
 
