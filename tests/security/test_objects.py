@@ -65,7 +65,7 @@ def life(card: Card) -> None:
 def objects() -> Iterator[object]:
     """Everything of ours that is alive."""
     for thing in gc.get_objects():
-        if type(thing).__module__.startswith(("cryptnox_core", "hwilib_cryptnox")) and not isinstance(thing, type):
+        if str(type(thing).__module__).startswith(("cryptnox_core", "hwilib_cryptnox")) and not isinstance(thing, type):
             yield thing
 
 

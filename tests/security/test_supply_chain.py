@@ -61,7 +61,20 @@ def environment(python: str | Path, folder: Path, *requirements: str) -> Path:
 
 def check_suite(python: Path, *options: str) -> str:
     """A part of the suite with another environment; its closing line."""
-    done = run(python, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", *options, *SUITE, cwd=ROOT)
+    done = run(
+        python,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "-m",
+        "not pcsc and not heavy",
+        "-p",
+        "no:cacheprovider",
+        *options,
+        *SUITE,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     return done.stdout.strip().splitlines()[-1]
 
