@@ -36,8 +36,9 @@ def payment(change: str = CHANGE, wallet: object = ME) -> Psbt:
 
 
 def test_the_review_needs_no_pin_and_claims_no_proof() -> None:
-    for fingerprint in (ME.fingerprint, None):
-        shown_plan = preview(payment(), fingerprint, Policy(), None)
+    spent = "m/84h/0h/0h/0/0"  # the key of an input, back to which change goes as well
+    for fingerprint, change in ((ME.fingerprint, CHANGE), (None, CHANGE), (ME.fingerprint, spent)):
+        shown_plan = preview(payment(change), fingerprint, Policy(), None)
         assert shown_plan is not None
         assert [output.change for output in shown_plan.summary.outputs] == [Change.NOT_OURS, Change.CLAIMED]
         assert (len(shown_plan.requests), shown_plan.summary.fee) == (1, 1_000)
