@@ -59,7 +59,7 @@ def review(screen: Screen, plan: Plan, chain: Chain, *, before_pin: bool = False
     screen.fields(_totals(plan))
     claimed = any(output.change is Change.CLAIMED for output in summary.outputs)
     if claimed and before_pin:
-        screen.line("change, claimed: the file says that it comes back to you; the card proves it after the PIN", WARN)
+        screen.line("change, claimed: said to come back to you; the card proves it after the PIN", WARN)
     elif claimed:
         screen.line("change? unproved: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
     for notice in summary.warnings:
