@@ -39,6 +39,8 @@ PREFIX = "Could not open client or get fingerprint information:"
 
 Entry = dict[str, object]
 
+OTHER_REFUSED_TEXT = "another card refused the PIN just now, so it was not sent to this one: try again"
+
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,8 @@ class Lister:
         self._access = access
         self._unlocker = unlocker
         self._state = access.state
+        self._spent = False
+        """A card refused the PIN in this run: it is not tried on further ones."""
 
     def entries(self) -> list[Entry]:
         """Cards whose fingerprint is known first: HWI's search by fingerprint opens the others on its way, and gives
@@ -145,6 +149,8 @@ class Lister:
 
     def _ask(self, found: OpenCard, entry: Entry, known: bytes | None) -> Entry:
         """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""
+        if known is None and self._spent:
+            return self._no_pin(entry, NoPinError(OTHER_REFUSED_TEXT))
         try:
             found.card.open_channel(self._access.pairing_key(found.card))
             found.hold()
@@ -157,6 +163,7 @@ class Lister:
         except NoPinError as error:
             return self._no_pin(entry, error)
         except RefusedPinError as error:
+            self._spent = self._spent or error.spent
             return _failed(entry, *_pair(error), passphrase=True)
         except WalletError as error:
             if error.code is Code.CONNECTION:

@@ -38,11 +38,12 @@ class WalletError(Exception):
 
 
 class RefusedPinError(WalletError):
-    """A PIN was refused, now or before; nothing more is sent."""
+    """A PIN was refused, now or before; nothing more is sent. `spent`: just now, and a try with it."""
 
-    def __init__(self, message: str, left: int | None = None) -> None:
+    def __init__(self, message: str, left: int | None = None, *, spent: bool = False) -> None:
         super().__init__(Code.BAD_ARGUMENT, message)
         self.left = left
+        self.spent = spent
 
 
 class NoPinError(WalletError):

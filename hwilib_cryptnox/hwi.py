@@ -244,14 +244,14 @@ class _Command:
             raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
         return bytes.fromhex(options.fingerprint)
 
-    def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
+    def _open(self, fingerprint: bytes | None, purpose: str = "", *, empty: bool = False) -> Wallet:
         from hwilib_cryptnox.wallet import Wallet, find
 
         path = self.options.device_path
         if path:
             self._wallet = Wallet(path, self.access, self.unlocker, expected=fingerprint)
         else:
-            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose)
+            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose, empty=empty)
         return self._wallet
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
@@ -280,7 +280,7 @@ class _Command:
             raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
         from hwilib_cryptnox import dialogue
 
-        wallet = self._open(None)
+        wallet = self._open(None, empty=options.command != "wipe")
         if options.command == "setup":
             return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
         if options.command == "restore":

@@ -258,7 +258,7 @@ class Unlocker:
             if source is not None:
                 source.refused(request)
             if isinstance(error, WrongPinError):
-                raise RefusedPinError(wrong_pin_text(error.left), error.left) from error
+                raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
             raise WalletError(Code.NOT_READY, LOCKED_TEXT) from error
         self._succeeded(card, record, left, reader)
         return pin

@@ -17,6 +17,7 @@ from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCa
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
     Code,
+    RefusedPinError,
     WalletError,
 )
 from hwilib_cryptnox.runner import Runner
@@ -173,22 +174,37 @@ class Wallet:
         return encode_signature(public_key, digest, signature)
 
 
-def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
-    """The card with a fingerprint, or the first card where None is given.
+def find(
+    access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "", empty: bool = False
+) -> Wallet:
+    """The card with a fingerprint. Where None is given: the first that holds a seed (with `empty`: that holds none), or
+    else the first.
 
-    A PIN is sent only where no card is known to have the fingerprint; a card that takes none does not end the search,
-    and cards with a note of a refusal come last: it may be another card's PIN. Raises WalletError CONNECTION, with
+    A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
+    search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
+    note come last, so that the next command reaches the others. Raises WalletError CONNECTION, with
     HWI's own text, where there is no such card, and the reason a card could not be asked.
     """
     opened: list[OpenCard] = []
     problems: list[Exception] = []
     wallet: Wallet | None = None
+    other: OpenCard | None = None
     try:
         for reader in access.readers():
             found = _identified(access, reader, opened, problems)
-            if found is not None and (fingerprint is None or _remembered(found) == fingerprint):
+            if found is None:
+                continue
+            if fingerprint is None:
+                fits = found.card.info.seeded != empty
+                other = other or found
+            else:
+                fits = _remembered(found) == fingerprint
+            if fits:
                 wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
                 return wallet
+        if other is not None:
+            wallet = Wallet(other.path, access, unlocker, found=other)
+            return wallet
         for found in sorted(opened, key=_noted):
             if found.card.info.seeded and found.card.channel_open and _remembered(found) is None:
                 try:
@@ -196,6 +212,8 @@ def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpo
                 except (CryptnoxError, WalletError) as error:
                     if isinstance(error, WalletError) and error.code is Code.CANCELED:
                         raise
+                    if isinstance(error, RefusedPinError) and error.spent and len(opened) > 1:
+                        raise _of_card(error, found.card.serial) from error
                     problems.append(error)
                     continue
                 if session.fingerprint == fingerprint:
@@ -237,6 +255,12 @@ def _remembered(found: OpenCard) -> bytes | None:
     with contextlib.suppress(StateError):  # then it is asked
         return found.state.record(found.card.serial).fingerprint
     return None
+
+
+def _of_card(error: RefusedPinError, serial: int) -> RefusedPinError:
+    """The same, told which of several cards refused."""
+    text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL, or try again"
+    return RefusedPinError(text, error.left, spent=True)
 
 
 def _noted(found: OpenCard) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import unicodedata
 from dataclasses import dataclass, field
@@ -11,28 +10,21 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.session import Card
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.prompts import ATTEMPTS, Terminal
+from hwilib_cryptnox.mnemonic import WORD_COUNTS, entropy_length, from_entropy, mixed_entropy, seed
 
-COUNTS = (12, 15, 18, 21, 24)
-_ENTROPY = {12: 16, 24: 32}
-"""Bytes by number of words."""
-_CARD_RANDOM = 32
-_ROUNDS = 2048
+_RANDOM = 32
 
 
 def make(card: Card, count: int) -> list[str]:
     """A new mnemonic of 12 or 24 words, from 32 bytes of the card's randomness and 32 of this computer's: good when
     either is. Requires: the channel open."""
-    from embit import bip39
-
-    mixed = hashlib.sha256(secrets.token_bytes(32) + card.random_bytes(_CARD_RANDOM)).digest()
-    words: str = bip39.mnemonic_from_bytes(mixed[: _ENTROPY[count]])
-    return words.split()
+    length = entropy_length(count)
+    return from_entropy(mixed_entropy(length, secrets.token_bytes(_RANDOM), card.random_bytes(_RANDOM))).split()
 
 
 def seed_of(words: list[str], passphrase: str) -> bytes:
     """The 64 bytes of BIP39."""
-    salt = unicodedata.normalize("NFKD", "mnemonic" + passphrase)
-    return hashlib.pbkdf2_hmac("sha512", " ".join(words).encode("ascii"), salt.encode("utf-8"), _ROUNDS)
+    return seed(" ".join(words), passphrase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +91,7 @@ def ask(terminal: Terminal) -> list[str]:
             "Type the words of your mnemonic, one a line or all in one; Enter after the last. They are not shown."
         )
         words = _typed(terminal, known)
-        if len(words) in COUNTS and bip39.mnemonic_is_valid(" ".join(words)):
+        if len(words) in WORD_COUNTS and bip39.mnemonic_is_valid(" ".join(words)):
             return words
         terminal.say("These words are no mnemonic: a word is wrong, missing or in the wrong place. Begin anew.")
     raise CtlError(Exit.INPUT, "These words are no mnemonic: the checksum is wrong", "compare them with your paper")
@@ -108,17 +100,17 @@ def ask(terminal: Terminal) -> list[str]:
 def _typed(terminal: Terminal, known: frozenset[str]) -> list[str]:
     """Words of the list, as many as a mnemonic may have, or more where they came in one line."""
     words: list[str] = []
-    while len(words) < COUNTS[-1]:
+    while len(words) < WORD_COUNTS[-1]:
         typed = unicodedata.normalize("NFKD", terminal.hidden(f"Word {len(words) + 1}")).lower().split()
-        if not typed and len(words) in COUNTS:
+        if not typed and len(words) in WORD_COUNTS:
             break
         if not typed:
-            terminal.say(f"A mnemonic has {', '.join(map(str, COUNTS[:-1]))} or {COUNTS[-1]} words")
+            terminal.say(f"A mnemonic has {', '.join(map(str, WORD_COUNTS[:-1]))} or {WORD_COUNTS[-1]} words")
         elif any(word not in known for word in typed):
             terminal.say("That is no word of the list; type it again")
         else:
             words += typed
-            if len(typed) in COUNTS:
+            if len(typed) in WORD_COUNTS:
                 break
     return words
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cryptnox_core.commands.setup import pairing_key_from_puk
-from cryptnox_core.errors import NotAllowedError, PairingError
+from cryptnox_core.errors import NotAllowedError, PairingError, StatusWordError, UsageError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH, PIN_TRIES_SESSION
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
@@ -142,7 +142,11 @@ def pairing_change(app: App, common: bool, source: Path | None) -> Report:
 
 
 def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str) -> None:
-    """Change it on the card and in `pairing.json`, in an order that never leaves the card with an unknown key."""
+    """Change it on the card and in `pairing.json`, in an order that never leaves the card with an unknown key.
+
+    The old one comes back only where the card said no. Where its answer was lost the new one stays; should the card not
+    have taken it, `pairing recover` helps, as after any lost key.
+    """
     serial = found.card.serial
     before = app.state.pairing_key(serial)
     own = None if key == COMMON_PAIRING_KEY else key
@@ -150,7 +154,7 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str) -> No
         app.state.keep_pairing_key(serial, own)
     try:
         found.card.change_pairing_key(key, secret)
-    except BaseException:
+    except (StatusWordError, UsageError):
         app.state.keep_pairing_key(serial, before)
         raise
     app.state.keep_pairing_key(serial, own)

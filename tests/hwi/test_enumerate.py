@@ -345,6 +345,24 @@ class TestInAReader:
         answer = hwi("--emulators", "-f", "0000ffff", "getmasterxpub", env=env)
         assert answer["code"] == -6 and "not known to be genuine" in answer["error"]
 
+    def test_a_list_sends_a_refused_pin_to_one_card_only(
+        self, virtual_readers: VirtualReaders, reader_card: EmulatorProcess, hwi: Program
+    ) -> None:
+        """Two cards nobody knows yet: one run spends one try in all; the next one goes to the other card."""
+        before = reader_card.stats()["pin_tries"]
+        options = ("--mnemonic", MNEMONIC, "--pin", "7777", "--xpub-export")
+        with virtual_readers.card(*options, slot=1) as other:
+            first = {item["path"]: item for item in hwi("-p", "7777", "enumerate")}
+            refused, passed_over = first[self.path(reader_card)], first[self.path(other)]
+            assert refused["code"] == -7 and refused["needs_passphrase_sent"]
+            assert passed_over["code"] == -12 and passed_over["needs_passphrase_sent"]
+            assert "another card refused the PIN just now" in passed_over["error"]
+            assert "20" not in other.stats()["by_ins"]
+            second = {item["path"]: item for item in hwi("-p", "7777", "enumerate")}
+            assert second[self.path(other)]["fingerprint"] == "73c5da0a" and "error" not in second[self.path(other)]
+        assert reader_card.stats()["pin_tries"] == before + 1
+        assert "xpub" in hwi("-t", "cryptnox", "-d", self.path(reader_card), "-p", PIN, "getmasterxpub")
+
     @pytest.mark.parametrize("program", ["hwi-cryptnox", "hwi"])
     def test_the_pin_of_the_other_card(
         self,
@@ -355,7 +373,7 @@ class TestInAReader:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Two cards nobody knows yet, and the PIN of the one in the second reader: the first loses one try, not one a
-        command."""
+        command, and no command sends the PIN on after a refusal (stock hwi asks each card in a call of its own)."""
         stock = pytest.importorskip("hwilib._cli").process_commands
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         import_module("hwilib_cryptnox.register").register()
@@ -363,13 +381,17 @@ class TestInAReader:
         options = ("--mnemonic", MNEMONIC, "--pin", other_pin, "--xpub-export")
         before = reader_card.stats()["pin_tries"]
         with virtual_readers.card(*options, slot=1) as other:
-            for _ in range(3):
+            for attempt in range(3):
                 command = ["-f", "73c5da0a", "-p", other_pin, "getmasterxpub"]
                 if program == "hwi":
                     unlock._refused.clear()  # each is a process of its own
                     unlock._noted.clear()
                 answer = hwi(*command) if program == "hwi-cryptnox" else stock(command)
-                assert "xpub" in answer
+                if attempt == 0 and program == "hwi-cryptnox":
+                    assert answer["code"] == -7 and f"on the card {reader_card.serial}" in answer["error"]
+                    assert "20" not in other.stats()["by_ins"]
+                else:
+                    assert "xpub" in answer
             assert other.stats()["pin_tries"] == 0
         assert reader_card.stats()["pin_tries"] == before + 1
         # The right PIN, given for the card, makes it good again.
