@@ -306,3 +306,13 @@ def test_the_man_page_is_installed() -> None:
     files = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     assert files["share/man/man1"] == ["docs/cryptnoxctl.1"]
     assert (root / "docs" / "cryptnoxctl.1").read_text().startswith(".TH")
+
+
+def test_a_pairing_key_whose_change_has_no_known_end_is_kept() -> None:
+    """The card took the new key and its answer was lost: the key is still here. A refusal brings the old one back."""
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--fault", "badmac@DA:1") as card:
+        assert run(card, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 1
+        assert answer(card, "info")["own_pairing_key"]
+        assert run(card, "pin", "tries").returncode == 0, "the channel opens with it"
+        assert run(card, "pairing", "change", "--stdinpuk", stdin="111111111111").returncode == 4
+        assert run(card, "pin", "tries").returncode == 0
