@@ -21,32 +21,28 @@ class CardBase(ABC):
     @abstractmethod
     def run(self, command: Command[T]) -> T:
         """Send one command and return its decoded answer."""
-        raise NotImplementedError
 
     @abstractmethod
     def select(self) -> AppletInfo:
         """SELECT."""
-        raise NotImplementedError
 
     @abstractmethod
     def _ensure_selected(self) -> None:
-        raise NotImplementedError
+        """SELECT, unless this session has."""
 
     @abstractmethod
     def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
         """The session's P-256 key, its signature checked."""
-        raise NotImplementedError
 
     @property
     @abstractmethod
     def info(self) -> AppletInfo:
         """What the latest SELECT said."""
-        raise NotImplementedError
 
     @abstractmethod
     def _note(self, flag: StatusFlag, on: bool) -> None:
-        raise NotImplementedError
+        """A switch the card has accepted: `info` shows it."""
 
     @abstractmethod
     def _keep_pairing_key(self, key: bytes) -> None:
-        raise NotImplementedError
+        """The card has another pairing key now: into the store, where there is one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Generic, TypeVar
@@ -58,7 +58,7 @@ _COMMON: Mapping[int, Meaning] = MappingProxyType(
 )
 
 
-class Command(Generic[T]):
+class Command(ABC, Generic[T]):
     """One instruction: frozen data, its APDU, the meaning of its answer.
 
     Subclasses are frozen dataclasses. `encode` raises UsageError for what the card can never take, so that nothing is
@@ -82,12 +82,10 @@ class Command(Generic[T]):
     @abstractmethod
     def encode(self) -> CommandApdu:
         """The command in plain."""
-        raise NotImplementedError
 
     @abstractmethod
     def decode(self, data: bytes) -> T:
         """The result, from the data of a 9000 response."""
-        raise NotImplementedError
 
     def result(self, response: ResponseApdu, info: AppletInfo | None = None) -> T:
         """The result, or the exception the status word stands for. `info` (the latest SELECT) sharpens the message."""
