@@ -11,6 +11,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import source_text, version_text
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.secrets import recover_by_puk
 from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.unlock import tries_left
 
@@ -22,42 +23,61 @@ def adopt(app: App, chain: str) -> Report:
 
     Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
     """
+    done: list[str] = []
     try:
-        with open_card(app) as found:
-            card = found.card
-            info, serial = card.info, str(card.serial)
-            if not info.seeded:
-                raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
-            if info.is_nft:
-                raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
-            tries = tries_left(card)
-            app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
-            session = authenticate(found, unlocker(app))
-            page = card.info_page()
-            path = account_of("p2wpkh", chain, 0).child(0).child(0)
-            address = text_of(script_of(card.public_key(path), "p2wpkh"), chain)
-            needed = _needed(found.card.genuineness, page.key_source, export=info.xpub_export)
-            done: list[str] = []
-            if not info.xpub_export and app.terminal.available:
-                app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
-                app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
-                if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
-                    card.set_xpub_export(True, puk(app))
-                    needed.remove(_EXPORT)
-                    done.append("xpub export is on now")
+        return _look(app, chain, done)
     except PairingError as error:
-        raise CtlError(
-            Exit.REFUSED,
-            "The card is paired with another key than the common one; nothing was changed",
-            "with the exported key: cryptnoxctl pairing recover --file FILE; with the PUK: cryptnoxctl pairing recover",
-        ) from error
+        if not (app.terminal.available and _recovered(app)):
+            raise CtlError(
+                Exit.REFUSED,
+                "The card is paired with another key than the common one; nothing was changed",
+                "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
+            ) from error
+        done.append("the card has the common pairing key again")
+    return _look(app, chain, done)
+
+
+def _recovered(app: App) -> bool:
+    """Whether the person had the common pairing key put back."""
+    app.terminal.say("The card is paired with a key this computer does not have: nothing more can be seen of it.")
+    app.terminal.say("With the exported key, say no and use: cryptnoxctl pairing recover --file FILE")
+    if not app.terminal.agrees("Give it the common pairing key again now? (Needs the PUK)"):
+        return False
+    with open_card(app, channel=False) as found:
+        recover_by_puk(app, found)
+    return True
+
+
+def _look(app: App, chain: str, done: list[str]) -> Report:
+    """What the card holds and what is needed; what is agreed to is done, and added to `done`."""
+    with open_card(app) as found:
+        card = found.card
+        info, serial = card.info, str(card.serial)
+        if not info.seeded:
+            raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
+        if info.is_nft:
+            raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
+        tries = tries_left(card)
+        app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
+        session = authenticate(found, unlocker(app))
+        page = card.info_page()
+        path = account_of("p2wpkh", chain, 0).child(0).child(0)
+        address = text_of(script_of(card.public_key(path), "p2wpkh"), chain)
+        needed = _needed(found.card.genuineness, page.key_source, export=info.xpub_export)
+        if not info.xpub_export and app.terminal.available:
+            app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
+            app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
+            if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
+                card.set_xpub_export(True, puk(app))
+                needed.remove(_EXPORT)
+                done.append("xpub export is on now")
     data = {
         "serial": serial,
         "fingerprint": session.fingerprint.hex(),
         "key_source": source_text(page),
         "path": str(path),
         "address": address,
-        "xpub_export": info.xpub_export or bool(done),
+        "xpub_export": card.info.xpub_export,
         "pin_tries_left": tries,
         "done": done,
         "needed": needed,

@@ -195,7 +195,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
     """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets a new key)."""
     with open_card(app, channel=False) as found:
         require_initialised(found)
-        card, serial = found.card, found.card.serial
+        serial = found.card.serial
         if source is not None:
             key = read_key(source)
             _open(found, key, 0)
@@ -203,14 +203,19 @@ def pairing_recover(app: App, source: Path | None) -> Report:
             return said(
                 {"serial": str(serial), "own_pairing_key": True}, "The key is right; it is kept on this computer"
             )
-        secret = puk(app)
-        _open(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
-        card.change_pairing_key(COMMON_PAIRING_KEY, secret)
-        app.state.keep_pairing_key(serial, None)
+        recover_by_puk(app, found)
     return said(
         {"serial": str(serial), "own_pairing_key": False},
         "The card has the common pairing key again (an own one: cryptnoxctl pairing change)",
     )
+
+
+def recover_by_puk(app: App, found: OpenCard) -> None:
+    """Open a card whose pairing key is lost with its PUK, and give it the common key."""
+    secret = puk(app)
+    _open(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
+    found.card.change_pairing_key(COMMON_PAIRING_KEY, secret)
+    app.state.keep_pairing_key(found.card.serial, None)
 
 
 def _open(found: OpenCard, key: bytes, index: int) -> None:

@@ -387,6 +387,23 @@ def test_reset_wants_the_typed_serial(card: EmulatorProcess) -> None:
     assert answer(card, "info")["initialised"] is False
 
 
+def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp_path: Path) -> None:
+    assert run(bare, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path)}
+    with terminal(bare, "adopt", **elsewhere) as child:
+        dialogue(child, ("Give it the common pairing key again now?", "n"))
+        child.expect_exact("nothing was changed")
+        assert ended(child) == 1
+    assert run(bare, "pin", "tries").returncode == 0, "the own key still opens it"
+    with terminal(bare, "adopt", **elsewhere) as child:
+        dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK), ("PIN of card", PIN))
+        dialogue(child, ("Switch it on now?", "n"))
+        child.expect_exact("the card has the common pairing key again")
+        child.expect_exact("To do: switch xpub export on")
+        assert ended(child) == 0
+    assert run(bare, "pin", "tries", **elsewhere).returncode == 0
+
+
 def test_adopt_changes_nothing_unasked(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
         dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "n"))
