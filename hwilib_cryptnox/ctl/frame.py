@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -215,7 +216,22 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail(app, explain(KeyboardInterrupt()))
     except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
-        return _fail(app, explain(error))
+        code = _fail(app, explain(error))
+        _give_up_full_stdout()
+        return code
+
+
+def _give_up_full_stdout() -> None:
+    """Where stdout takes no more, what is left for it is dropped: Python would try again at the end, and its failure
+    there would replace our exit code."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _fail(app: App, problem: Problem) -> int:
