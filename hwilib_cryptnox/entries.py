@@ -166,6 +166,7 @@ class Lister:
             self._spent = self._spent or error.spent
             return _failed(entry, *_pair(error), passphrase=True)
         except WalletError as error:
+            self._spent = self._spent or error.spent
             if error.code is Code.CONNECTION:
                 raise
             return _failed(entry, *_pair(error))

@@ -30,20 +30,20 @@ class Code(IntEnum):
 
 
 class WalletError(Exception):
-    """A refusal of the wallet side: HWI's code and a sentence that says what to do."""
+    """A refusal of the wallet side: HWI's code and a sentence that says what to do. `spent`: it cost a PIN try."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, *, spent: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.spent = spent
 
 
 class RefusedPinError(WalletError):
     """A PIN was refused, now or before; nothing more is sent. `spent`: just now, and a try with it."""
 
     def __init__(self, message: str, left: int | None = None, *, spent: bool = False) -> None:
-        super().__init__(Code.BAD_ARGUMENT, message)
+        super().__init__(Code.BAD_ARGUMENT, message, spent=spent)
         self.left = left
-        self.spent = spent
 
 
 class NoPinError(WalletError):

@@ -259,7 +259,8 @@ class Unlocker:
                 source.refused(request)
             if isinstance(error, WrongPinError):
                 raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
-            raise WalletError(Code.NOT_READY, LOCKED_TEXT) from error
+            # Where the counter shows tries of this session, the last refusal already says "locked".
+            raise WalletError(Code.NOT_READY, LOCKED_TEXT, spent=True) from error
         self._succeeded(card, record, left, reader)
         return pin
 

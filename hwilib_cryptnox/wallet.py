@@ -17,7 +17,6 @@ from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCa
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
     Code,
-    RefusedPinError,
     WalletError,
 )
 from hwilib_cryptnox.runner import Runner
@@ -212,7 +211,7 @@ def find(
                 except (CryptnoxError, WalletError) as error:
                     if isinstance(error, WalletError) and error.code is Code.CANCELED:
                         raise
-                    if isinstance(error, RefusedPinError) and error.spent and len(opened) > 1:
+                    if isinstance(error, WalletError) and error.spent and len(opened) > 1:
                         raise _of_card(error, found.card.serial) from error
                     problems.append(error)
                     continue
@@ -257,10 +256,10 @@ def _remembered(found: OpenCard) -> bytes | None:
     return None
 
 
-def _of_card(error: RefusedPinError, serial: int) -> RefusedPinError:
+def _of_card(error: WalletError, serial: int) -> WalletError:
     """The same, told which of several cards refused."""
     text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL, or try again"
-    return RefusedPinError(text, error.left, spent=True)
+    return WalletError(error.code, text, spent=True)
 
 
 def _noted(found: OpenCard) -> bool:
