@@ -19,6 +19,10 @@ class ServiceUnavailableError(TransportError):
     """No PC/SC service is running (pcscd), or it cannot be used by this user."""
 
 
+class SupportMissingError(ServiceUnavailableError):
+    """PC/SC support is not installed on this side: pyscard, or the library it uses, cannot be loaded."""
+
+
 class NoReaderError(TransportError):
     """There is no reader, or none of the name or number asked for."""
 

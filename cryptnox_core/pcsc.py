@@ -13,6 +13,7 @@ from cryptnox_core.errors import (
     NoReaderError,
     ReaderBusyError,
     ServiceUnavailableError,
+    SupportMissingError,
     TransportError,
 )
 
@@ -29,7 +30,7 @@ def _scard() -> Any:
     try:
         from smartcard import scard
     except ImportError as error:
-        raise ServiceUnavailableError("PC/SC support (pyscard) is not installed, or its library is missing") from error
+        raise SupportMissingError("PC/SC support (pyscard) is not installed, or its library is missing") from error
     return scard
 
 

@@ -19,6 +19,7 @@ from cryptnox_core.errors import (
     ReaderBusyError,
     ServiceUnavailableError,
     StatusWordError,
+    SupportMissingError,
     TransportError,
     UsageError,
 )
@@ -101,8 +102,14 @@ class Access:
     answer_limit: float = ANSWER_LIMIT
 
     def readers(self) -> list[str]:
-        """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service."""
-        names = [name for name in _pcsc_readers() if name]
+        """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service;
+        SupportMissingError where that is this installation's fault and no emulated card is wanted."""
+        try:
+            names = [name for name in _pcsc_readers() if name]
+        except SupportMissingError:
+            if not self.emulators:
+                raise
+            names = []
         return [*names, self._emulator_path()] if self.emulators else names
 
     def _emulator_path(self) -> str:
@@ -240,13 +247,16 @@ class Access:
 
 
 def _pcsc_readers(*, required: bool = False) -> list[str]:
-    """Reader names; with `required` an error where there is no service or no reader, else an empty list."""
+    """Reader names; with `required` an error where there is no service or no reader, else an empty list.
+
+    SupportMissingError in any case where PC/SC support cannot be loaded.
+    """
     from cryptnox_core.pcsc import list_readers
 
     try:
         names = list(list_readers())
-    except (ServiceUnavailableError, NoReaderError):
-        if required:
+    except (ServiceUnavailableError, NoReaderError) as error:
+        if required or isinstance(error, SupportMissingError):
             raise
         return []
     if required and not names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from cryptnox_core.models import HistoryEntry
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import State, StateError
+
+_log = logging.getLogger(__name__)
 
 
 def remember(settings: Settings, state: State, serial: int, digests: Iterable[bytes], txid: str | None) -> None:
@@ -24,8 +27,10 @@ def remember(settings: Settings, state: State, serial: int, digests: Iterable[by
         {"time": now, "serial": str(serial), "digest": digest.hex(), "txid": txid} for digest in digests
     ]
     if entries:
-        with contextlib.suppress(StateError):  # a signing is not given up for its diary
+        try:
             state.audit(entries)
+        except StateError as error:  # a signing is not given up for its diary
+            _log.warning("no audit line was written for what the card signed: %s", error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ def enumerate(  # noqa: A001 - the name HWI fixes
     chain: object = None,  # noqa: ARG001 - HWI's signature
     allow_emulators: bool = False,
 ) -> list[dict[str, object]]:
-    """All Cryptnox cards, as HWI lists devices. Never raises, prints or asks."""
+    """All Cryptnox cards, as HWI lists devices. Never raises or asks, and prints nothing on stdout."""
     from hwilib_cryptnox.listing import list_entries
 
     return list_entries(password, emulators=bool(allow_emulators))

@@ -63,9 +63,11 @@ def _failed(entry: Entry, code: Code, text: str, *, passphrase: bool = False) ->
 class Lister:
     """One run over the readers."""
 
-    def __init__(self, access: Access, unlocker: Unlocker) -> None:
+    def __init__(self, access: Access, unlocker: Unlocker, *, unusable: WalletError | None = None) -> None:
+        """`unusable`: why no card can be used; it becomes the error of each, and no PIN is sent."""
         self._access = access
         self._unlocker = unlocker
+        self._unusable = unusable
         self._state = access.state
         self._spent = False
         """A card refused the PIN in this run: it is not tried on further ones."""
@@ -77,8 +79,11 @@ class Lister:
         for reader in self._access.readers():
             try:
                 entry = self._reader(reader)
-            except (CryptnoxError, WalletError) as error:
+            except CryptnoxError as error:
                 _log.debug("%s: %s", reader, error)
+                continue
+            except Exception as error:  # noqa: BLE001 - one card must not hide the others
+                _log.warning("enumerate: %s: %s", reader, str(error) or type(error).__name__)
                 continue
             if entry is not None:
                 found.append(entry)
@@ -121,6 +126,8 @@ class Lister:
         card.read_certificate()
         check_identity(card, self._state)
         entry = base_entry(found.path)
+        if self._unusable is not None:
+            return _failed(entry, *_pair(self._unusable))
         if not card.info.initialized:
             self._forget_fingerprint(card.serial)
             return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)

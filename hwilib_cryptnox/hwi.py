@@ -1,7 +1,7 @@
 """The program `hwi-cryptnox`: HWI's command line and JSON for Cryptnox cards alone.
 
 The first line on stdout is the JSON answer and there is nothing else on stdout. Errors are answers too, with exit
-status 0; 2 stands for a wrong command line, 1 only for what `--signer-mode` says.
+status 0; 2 stands for a wrong command line, 1 for what `--signer-mode` says, and for a stdout that is closed or full.
 """
 
 from __future__ import annotations
@@ -45,27 +45,41 @@ _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    from hwilib_cryptnox.streams import CLOSED_TEXT, complete, deliver
+
+    if not complete():
+        sys.stderr.write(f"{CLOSED_TEXT}\n")
+        sys.exit(1)
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit as end:  # argparse's, which wrote its answer itself
+        code = int(end.code or 0)
+    sys.exit(1 if deliver("") else code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status."""
+    from hwilib_cryptnox.streams import deliver
+
     signer, command = False, ""
+    warnings: list[str] = []
     try:
         options = _parse(arguments)
         command = options.command
-        answer, signer = _answer(options)
+        answer, signer = _answer(options, warnings)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
         told = fault(error)
         answer = {"error": told.message, "code": int(told.code)}
         signer = _signer_mode_in(arguments)
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-    if signer and command in _SIGNER_COMMANDS and isinstance(answer, dict) and "error" in answer:
-        sys.stderr.write(" ".join(str(answer["error"]).split()) + "\n")
-        return 1
-    return 0
+    lost = deliver(json.dumps(answer) + "\n")
+    refused = signer and command in _SIGNER_COMMANDS and isinstance(answer, dict) and "error" in answer
+    # Bitcoin Core takes the first line for the error.
+    lines = [str(answer["error"])] if refused and isinstance(answer, dict) else []
+    if lost is not None and not isinstance(lost, BrokenPipeError):  # where nobody listens any more, nobody is told
+        lines.append(f"the answer cannot be written: {lost.strerror}")
+    with contextlib.suppress(OSError):
+        sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *warnings])
+    return 1 if lines else 0
 
 
 def _signer_mode_in(arguments: list[str]) -> bool:
@@ -146,8 +160,8 @@ def _split(line: str) -> list[str]:
 # Commands
 
 
-def _answer(options: argparse.Namespace) -> tuple[Answer, bool]:
-    """The answer, and whether signer mode is on."""
+def _answer(options: argparse.Namespace, warnings: list[str]) -> tuple[Answer, bool]:
+    """The answer, and whether signer mode is on. `warnings` gets what is to be said besides."""
     if options.debug:
         import logging
 
@@ -174,14 +188,17 @@ def _answer(options: argparse.Namespace) -> tuple[Answer, bool]:
 
     state = State()
     access = Access(settings, state, options.allow_emulators)
+    from hwilib_cryptnox.warned import Warnings
+
     command = _Command(options, access, Unlocker.load(settings, state, options.password))
-    try:
-        return command.run(), settings.signer_mode
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-        told = fault(error)
-        return {"error": told.message, "code": int(told.code)}, settings.signer_mode
-    finally:
-        command.close()
+    with Warnings(warnings):
+        try:
+            return command.run(), settings.signer_mode
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
+            told = fault(error)
+            return {"error": told.message, "code": int(told.code)}, settings.signer_mode
+        finally:
+            command.close()
 
 
 class _Command:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 import threading
@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import click
 
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.prompts import Terminal
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, Report, Screen, write_json
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import State
+from hwilib_cryptnox.streams import CLOSED_TEXT, complete, give_up_stdout
+from hwilib_cryptnox.warned import Warnings
 
 T = TypeVar("T")
 
@@ -155,6 +157,14 @@ class CtlCommand(click.Command):
         return report.exit_code
 
 
+class _HelpInstead(click.UsageError):
+    """No command was named: the help, on stderr."""
+
+    def show(self, file: IO[str] | None = None) -> None:
+        """The help without the lines around an error."""
+        click.echo(self.format_message(), file=file, err=True)
+
+
 class CtlGroup(click.Group):
     """A group of commands of one file."""
 
@@ -163,6 +173,12 @@ class CtlGroup(click.Group):
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
         self.params.extend(_common_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Nothing at all is a usage error (click before 8.2 prints the help on stdout and ends with 0)."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            raise _HelpInstead(ctx.get_help(), ctx)
+        return super().parse_args(ctx, args)
 
 
 class LazyGroup(CtlGroup):
@@ -193,7 +209,20 @@ class LazyGroup(CtlGroup):
 
 def run(root: click.Command, arguments: list[str] | None = None) -> int:
     """Run the program: the one place where errors end. Returns the exit code."""
+    open_stdout = complete()
     app = App()
+    if not open_stdout:
+        return _fail(app, Problem(Exit.USAGE, CLOSED_TEXT))
+    warnings: list[str] = []
+    with Warnings(warnings):
+        code = _run(root, arguments, app)
+    with contextlib.suppress(OSError):
+        for text in warnings:
+            app.err.line(f"Warning: {text}", WARN)
+    return code
+
+
+def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C: the terminal's echo comes back, the card is reset and released.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -205,39 +234,31 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         # A mistyped option ends the parsing before --json was seen.
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            write_json(_error_data(Problem(Exit.USAGE, error.format_message())))
-        else:
+            app.options.json = True
+            return _fail(app, Problem(Exit.USAGE, error.format_message()))
+        with contextlib.suppress(OSError):
             error.show()
         return Exit.USAGE
     except BrokenPipeError:
         # The reader of our output left; nothing can be said to anybody.
-        sys.stdout = None
+        give_up_stdout()
         return Exit.DONE
     except (click.Abort, KeyboardInterrupt):
         return _fail(app, explain(KeyboardInterrupt()))
     except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
         code = _fail(app, explain(error))
-        _give_up_full_stdout()
+        give_up_stdout()
         return code
 
 
-def _give_up_full_stdout() -> None:
-    """Where stdout takes no more, what is left for it is dropped: Python would try again at the end, and its failure
-    there would replace our exit code."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
 def _fail(app: App, problem: Problem) -> int:
-    if app.options.json:
-        write_json(_error_data(problem))
-    else:
+    """Say what went wrong, on stderr also where stdout does not take the JSON."""
+    with contextlib.suppress(OSError):
+        if app.options.json:
+            write_json(_error_data(problem))
+            return problem.exit_code
+    give_up_stdout()
+    with contextlib.suppress(OSError):
         app.err.line(f"Error: {problem.message}", BAD)
         if problem.hint:
             app.err.line(f"What to do: {problem.hint}")

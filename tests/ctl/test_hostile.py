@@ -147,6 +147,41 @@ def test_a_full_stdout_costs_no_signature(card: EmulatorProcess, tmp_path: Path)
     assert card.stats()["signatures"] == 4
 
 
+@pytest.mark.parametrize(
+    ("streams", "words", "code", "out", "error"),
+    [
+        (">&-", ["info"], 2, "", "Error: stdout is closed"),
+        (">&-", ["info", "--json"], 2, "", "Error: stdout is closed"),
+        (">&- 2>&- <&-", ["info"], 2, "", ""),
+        ("2>&-", ["info"], 0, "Serial number", ""),
+        ("2>&-", ["info", "--reader", "tcp:127.0.0.1:1"], 3, "", ""),
+        ("<&-", ["info"], 0, "Serial number", ""),
+        ("<&-", ["sign", "--yes", "-"], 5, "", "it is empty"),
+        ("<&-", ["pin", "verify", "--stdinpass"], 4, "", "stdin ended before the PIN"),
+        (">/dev/full", ["info", "--json"], 1, "", "Error: No space left"),
+        (">/dev/full", ["info", "--no-such-option", "--json"], 2, "", "Error: No such option"),
+    ],
+)
+def test_closed_and_full_streams(
+    card: EmulatorProcess, streams: str, words: list[str], code: int, out: str, error: str
+) -> None:
+    shell = ["/bin/sh", "-c", f'exec "$0" "$@" {streams}', *COMMAND, *words]
+    done = subprocess.run(shell, input="", capture_output=True, text=True, env=environment(card), timeout=60)
+    assert done.returncode == code and out in done.stdout and error in done.stderr, done
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_a_missing_audit_line_is_told(card: EmulatorProcess, tmp_path: Path, json: bool) -> None:
+    """The signing goes on; whoever audits later has to know."""
+    state = tmp_path / "state"
+    state.write_text("a file in the way")
+    words = ["sign", "--yes", "--stdinpass", *(["--json"] if json else []), str(make_psbt(tmp_path))]
+    done = run(card, *words, stdin=f"{PIN}\n", pin=None, XDG_STATE_HOME=str(state))
+    assert done.returncode == 0 and "Warning: no audit line was written" in done.stderr, done
+    assert "audit.jsonl: Not a directory" in done.stderr and "Warning" not in done.stdout
+
+
 def test_what_is_replaced_stays_until_the_new_is_whole(tmp_path: Path) -> None:
     from hwilib_cryptnox.ctl.files import write_new
 

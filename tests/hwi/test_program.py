@@ -149,7 +149,49 @@ def test_no_such_device(hwi: Program, arguments: list[str], code: int, words: st
 def test_bad_settings(hwi: Program, signer: EmulatorProcess) -> None:
     answer = hwi.on(signer, "getmasterxpub", env={"CRYPTNOX_WAIT": "soon"})
     assert answer["code"] == -7 and "CRYPTNOX_WAIT" in answer["error"]
-    assert hwi("--emulators", "enumerate", env={"CRYPTNOX_WAIT": "soon"}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("CRYPTNOX_WAIT", "soon", "CRYPTNOX_WAIT: seconds"),
+        ("CRYPTNOX_EMULATOR", "nowhere", "CRYPTNOX_EMULATOR: "),
+        ("config.toml", "max_fe = 1\n", "config.toml: max_fe is no setting"),
+        ("config.toml", "max_fee =\n", "config.toml: "),
+    ],
+)
+def test_enumerate_says_why_it_lists_nothing(name: str, value: str, words: str) -> None:
+    """On stderr: an entry without a card would be a device to wallets."""
+    env = {name: value}
+    if name == "config.toml":
+        folder, env = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox", {}
+        folder.mkdir(parents=True)
+        (folder / name).write_text(value)
+    run = run_process("--emulators", "enumerate", env=env)
+    assert (run.returncode, run.stdout) == (0, b"[]\n")
+    assert run.stderr.startswith(b"enumerate: ") and words in run.stderr.decode() and run.stderr.count(b"\n") == 1
+
+
+@pytest.fixture
+def no_pyscard(tmp_path: Path) -> dict[str, str]:
+    """An environment in which pyscard cannot be imported."""
+    package = tmp_path / "without" / "smartcard"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('libpcsclite.so.1: cannot open shared object file')\n")
+    return {"PYTHONPATH": str(package.parent)}
+
+
+def test_missing_pyscard_is_told(no_pyscard: dict[str, str], signer: EmulatorProcess) -> None:
+    """`enumerate` says so on stderr, a search as its error; an emulated card needs none."""
+    text = "PC/SC support (pyscard) is not installed, or its library is missing"
+    run = run_process("enumerate", env=no_pyscard)
+    assert (run.returncode, run.stdout, run.stderr.decode()) == (0, b"[]\n", f"enumerate: {text}\n")
+    run = run_process("-f", FPR, "getmasterxpub", env=no_pyscard)
+    assert first_line(run) == {"error": text, "code": -3} and run.stderr == b""
+    run = core(signer, "enumerate", env=no_pyscard)
+    assert [entry["fingerprint"] for entry in first_line(run)] == [FPR] and text in run.stderr.decode()
+    run = core(signer, "-f", FPR, "getmasterxpub", env=no_pyscard)
+    assert "xpub" in first_line(run) and run.stderr == b""
 
 
 # stdin
@@ -292,3 +334,85 @@ def test_a_broken_pipe_is_no_traceback(signer: EmulatorProcess) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+# Streams
+
+
+def closing(streams: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """The program, started by a shell that closes or redirects streams."""
+    program = str(Path(sys.executable).with_name("hwi-cryptnox"))
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    shell = ["/bin/sh", "-c", f'exec "$0" "$@" {streams}', program, *arguments]
+    return subprocess.run(shell, input=b"", capture_output=True, timeout=60, env=env)
+
+
+@pytest.mark.parametrize(
+    ("streams", "arguments", "code", "out", "error"),
+    [
+        (">&-", ["enumerate"], 1, b"", b"stdout is closed"),
+        (">&-", ["--help"], 1, b"", b"stdout is closed"),
+        (">&- 2>&- <&-", ["enumerate"], 1, b"", b""),
+        ("2>&-", ["enumerate"], 0, b"[]", b""),
+        ("2>&-", ["nonsense"], 2, b'"code": -2', b""),
+        ("<&-", ["enumerate"], 0, b"[]", b""),
+        ("<&-", ["--stdin"], 2, b'"code": -2', b"usage:"),
+        ("<&-", ["--stdinpass", "-t", "cryptnox", "getmasterxpub"], 0, b"no PIN on stdin", b""),
+        (">/dev/full", ["enumerate"], 1, b"", b"the answer cannot be written: No space left on device"),
+        (">/dev/full", ["--version"], 1, b"", b""),
+    ],
+)
+def test_closed_and_full_streams(streams: str, arguments: list[str], code: int, out: bytes, error: bytes) -> None:
+    run = closing(streams, *arguments)
+    assert run.returncode == code and out in run.stdout and error in run.stderr, run
+    assert b"Traceback" not in run.stderr and b"Exception ignored" not in run.stderr
+
+
+def test_nothing_is_done_where_the_answer_would_be_lost(signer: EmulatorProcess) -> None:
+    before = signer.stats()["apdus"]
+    run = closing(">&-", "-t", "cryptnox", "-d", signer.path, "-p", PIN, "getmasterxpub")
+    assert run.returncode == 1 and signer.stats()["apdus"] == before
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(signer: EmulatorProcess) -> None:
+    """The PIN command's stderr is our null device, not a socket that got the number 2."""
+    command = "sh -c 'echo noise >&2 && readlink /proc/self/fd/2 >>\"$PLACES\" && echo 000000'"
+    places = Path(os.environ["XDG_STATE_HOME"]).with_name("places")
+    places.parent.mkdir(parents=True, exist_ok=True)
+    program = str(Path(sys.executable).with_name("hwi-cryptnox"))
+    select = ["-t", "cryptnox", "-d", signer.path, "getmasterxpub"]
+    code = (
+        "import os, sys; from hwilib_cryptnox.streams import complete; complete(); "
+        "print([os.readlink(f'/proc/self/fd/{number}') for number in (0, 2)])"
+    )
+    run = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, code], capture_output=True, timeout=60
+    )
+    assert run.stdout.decode() == "['/dev/null', '/dev/null']\n"
+    run = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$0" "$@" <&- 2>&-', program, *select],
+        capture_output=True,
+        env={**os.environ, "CRYPTNOX_PIN_COMMAND": command, "PLACES": str(places)},
+        timeout=60,
+    )
+    assert "xpub" in json.loads(run.stdout) and places.read_text() == "/dev/null\n"
+
+
+def test_a_missing_audit_line_is_told_after_the_error(signer: EmulatorProcess) -> None:
+    """Signed all the same; Bitcoin Core takes the first line of stderr for the error, so that one comes first."""
+    state = Path(os.environ["XDG_STATE_HOME"])
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("a file in the way")
+    select = ["-t", "cryptnox", "-d", signer.path, "-p", PIN]
+    run = run_process(*select, "signtx", draft(spend("p2wpkh")).base64())
+    assert run.returncode == 0 and first_line(run)["signed"] is True
+    assert run.stderr.startswith(b"no audit line was written") and b"Not a directory" in run.stderr
+    run = run_process(*select, "signmessage", "x", "m/0h")
+    assert "signature" in first_line(run) and run.stderr.startswith(b"no audit line was written")
+    faults = ("--fault", "remove@C0:2", "--fault", "sw:6F00@A4:2")
+    with EmulatorProcess("--seed", SEED, "--xpub-export", *faults) as card:
+        select = ["--signer-mode", "-t", "cryptnox", "-d", card.path, "-p", PIN]
+        given = draft(spend("p2wpkh"), spend("p2wpkh", 1)).base64()
+        run = run_process(*select, "signtx", given, env={"CRYPTNOX_REINSERT_WAIT": "0"})
+    lines = run.stderr.decode().splitlines()
+    assert run.returncode == 1 and lines[0] == first_line(run)["error"] and "no audit line" in lines[1]

@@ -1,0 +1,53 @@
+"""Standard streams that are closed, or take no more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
+CLOSED_TEXT = "stdout is closed: nothing was done, since the answer would be lost"
+
+
+def complete() -> bool:
+    """Open the null device where stdin, stdout or stderr is closed: no file or socket may take the number of one, and
+    nothing be written into it by mistake. Returns whether stdout was open."""
+    closed = [stream for stream in _STREAMS if getattr(sys, stream[1]) is None]
+    for number, _, _ in closed:
+        try:
+            os.fstat(number)
+        except OSError:
+            _to_nowhere(number)
+    for _, name, mode in closed:
+        setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+    return all(name != "stdout" for _, name, _ in closed)
+
+
+def deliver(text: str) -> OSError | None:
+    """Write to stdout, all of it; the error where it takes no more."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        give_up_stdout()
+        return error
+    return None
+
+
+def give_up_stdout() -> None:
+    """Where stdout takes no more, what is left for it is dropped: Python would try again at the end, and its failure
+    there would replace our exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _to_nowhere(sys.stdout.fileno())
+
+
+def _to_nowhere(number: int) -> None:
+    """Make a descriptor one of the null device."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, number)
+    os.set_inheritable(number, True)
+    if nowhere != number:
+        os.close(nowhere)
