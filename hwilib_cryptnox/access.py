@@ -15,6 +15,7 @@ from cryptnox_core.errors import (
     CertificateError,
     CryptnoxError,
     NoReaderError,
+    PairingError,
     ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
@@ -216,23 +217,41 @@ class Access:
         """
         card = found.card
         if card.info.initialized:
-            self._open_channel(card, serial)
+            self.open_channel(card, known=self._known(serial))
         else:
             card.read_certificate()
         check_identity(card, self.state)
         found.hold()
 
-    def _open_channel(self, card: Card, serial: int | None) -> None:
-        card.open_channel(self.pairing_key(card), known=self._known(serial))
+    def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
+        """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
 
-    def pairing_key(self, card: Card) -> bytes:
-        """The owner's own pairing key where this computer has one for the card, else the common one. The certificate is
-        read first where there are own keys: which one it is depends on the serial."""
-        own: bytes | None = None
+        Of a change whose end is not known, either key is tried (that costs nothing), and the right one is kept.
+        """
+        keys = self._pairing_keys(card)
+        for key in keys[:-1]:
+            try:
+                card.open_channel(key, known=known)
+            except PairingError:
+                card.select()
+            else:
+                self._settle_pairing(card.serial, key)
+                return
+        card.open_channel(keys[-1], known=known)
+        if len(keys) > 1:
+            self._settle_pairing(card.serial, keys[-1])
+
+    def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
+        """At least one. The certificate is read first where there are own keys, which go by serial."""
+        own: tuple[bytes, ...] = ()
         with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
             if self.state.has_pairing_keys():
-                own = self.state.pairing_key(card.read_certificate().serial)
-        return own or COMMON_PAIRING_KEY
+                own = self.state.pairing_keys(card.read_certificate().serial)
+        return own or (COMMON_PAIRING_KEY,)
+
+    def _settle_pairing(self, serial: int, key: bytes) -> None:
+        with contextlib.suppress(StateError):  # both are tried again the next time
+            self.state.keep_pairing_key(serial, None if key == COMMON_PAIRING_KEY else key)
 
     def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
         try:

@@ -136,6 +136,8 @@ def _prepare(found: OpenCard, wallet: Wallet, label: str, terminal: Terminal) ->
         pin = terminal.new_pin()
     puk = _new_puk(terminal)
     terminal.confirm("Initialise the card now?")
+    with contextlib.suppress(StateError):  # the card gets the common key; one of before it was erased is of no use
+        wallet.access.state.keep_pairing_key(card.serial, None)
     card.init(label, "", pin, puk)
     wallet.access.identify(found)
     replace(wallet.unlocker, password=pin).unlock(card, found.reader)

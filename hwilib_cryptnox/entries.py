@@ -159,7 +159,7 @@ class Lister:
         if known is None and self._spent:
             return self._no_pin(entry, NoPinError(OTHER_REFUSED_TEXT))
         try:
-            found.card.open_channel(self._access.pairing_key(found.card))
+            self._access.open_channel(found.card)
             found.hold()
             if known is None:
                 session = authenticate(found, self._unlocker, polling=True)

@@ -1,7 +1,8 @@
 """Files only their owner can read, in a folder only their owner can enter. Symbolic links are refused everywhere, so
 that nobody can have this program read, replace or lock another file than its own.
 
-Folders 0700, files 0600, replaced atomically. Every failure is an OSError or a ValueError; its text names no content.
+Folders 0700, files 0600, replaced atomically; what a killed process had begun to write is removed by the next one that
+writes there. Every failure is an OSError or a ValueError; its text names no content.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _MOST = 64 * 1024 * 1024
 """Bytes a file may have to be read; far more than this program writes."""
+_BEGUN = ".new-"
+"""How names of files begin whose content is not complete."""
+_WRITING_TIME = 60.0
+"""Seconds after which nobody is writing a file any more, where a lock cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +49,17 @@ class PrivateFolder:
     def replace(self, name: str, content: bytes) -> None:
         """Write a file atomically; on disk when this returns."""
         path = self._make(name)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        _remove_abandoned(path.parent)
+        descriptor, temporary = _begin(path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+                if sys.platform != "win32":  # there an open file has to keep its name
+                    Path(temporary).replace(path)
+            if sys.platform == "win32":
+                Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -86,6 +96,7 @@ class PrivateFolder:
         """The files of a folder below with an ending: time of the last change (Unix time) and name, latest first."""
         if not self._check(f"{folder}/"):
             return []
+        _remove_abandoned(self.path / folder)
         found = []
         for path in (self.path / folder).iterdir():
             if path.name.endswith(ending):
@@ -108,6 +119,50 @@ class PrivateFolder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_folder(folder)
         return self.path / name
+
+
+def lock(descriptor: int) -> None:
+    """An exclusive lock on an open file, until it is closed; or BlockingIOError at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _begin(folder: Path) -> tuple[int, str]:
+    """A new file for content that is not complete yet. Its lock says that somebody is writing it."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=_BEGUN)
+        if sys.platform == "win32":
+            return descriptor, name
+        with contextlib.suppress(BlockingIOError):  # taken for abandoned before it was locked, and removed: a new one
+            lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor, name
+        os.close(descriptor)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that are gone had begun to write."""
+    for path in folder.glob(f"{_BEGUN}*"):
+        with contextlib.suppress(OSError):  # being written, gone meanwhile, or none of ours
+            if sys.platform == "win32":
+                if time.time() - path.lstat().st_mtime > _WRITING_TIME:
+                    path.unlink()
+                continue
+            descriptor = _open(path, os.O_RDWR)
+            try:
+                lock(descriptor)
+                path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def _check_folder(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from hwilib_cryptnox.private_files import PrivateFolder
+from hwilib_cryptnox.private_files import PrivateFolder, lock
 
 APPLICATION = "hwi-cryptnox"
 LOCK_WAIT = 5.0
@@ -75,21 +75,6 @@ def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / APPLICATION
     return Path.home() / below_home / APPLICATION
-
-
-def _lock(descriptor: int) -> None:
-    """An exclusive lock on an open file, or BlockingIOError at once."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError from error
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class State:
@@ -162,33 +147,42 @@ class State:
 
     def pairing_key(self, serial: int) -> bytes | None:
         """The owner's own pairing key of a card (32 bytes), the one secret kept here; None for the common key."""
-        with self._failures("pairing.json"):
-            text = self._pairing_keys().get(str(serial))
-            return None if text is None else bytes.fromhex(text)
+        return next(iter(self.pairing_keys(serial)), None)
 
-    def keep_pairing_key(self, serial: int, key: bytes | None) -> None:
-        """Keep a card's own pairing key (32 bytes), or drop it with None."""
+    def pairing_keys(self, serial: int) -> tuple[bytes, ...]:
+        """What opens a card: nothing for the common key, its own, or both of a change whose end is not known, the new
+        one first (then the common key may be one of them)."""
+        with self._failures("pairing.json"):
+            return tuple(bytes.fromhex(text) for text in self._pairing_keys().get(str(serial), []))
+
+    def keep_pairing_key(self, serial: int, *keys: bytes | None) -> None:
+        """Keep a card's own pairing key (32 bytes), or drop it with None; several while it is being changed."""
         with self._failures("pairing.json"), self._locked():
-            keys = self._pairing_keys()
-            if key is not None:
-                keys[str(serial)] = key.hex()
-            elif keys.pop(str(serial), None) is None:
+            kept = self._pairing_keys()
+            texts = list(dict.fromkeys(key.hex() for key in keys if key is not None))
+            if kept.pop(str(serial), []) == texts:
                 return
-            self._files.replace("pairing.json", json.dumps(keys, indent=1).encode("ascii"))
+            if texts:
+                kept[str(serial)] = texts
+            content = {number: texts[0] if len(texts) == 1 else texts for number, texts in kept.items()}
+            self._files.replace("pairing.json", json.dumps(content, indent=1).encode("ascii"))
 
     def has_pairing_keys(self) -> bool:
         """Whether any card met has a pairing key of its own."""
         with self._failures("pairing.json"):
             return bool(self._pairing_keys())
 
-    def _pairing_keys(self) -> dict[str, str]:
+    def _pairing_keys(self) -> dict[str, list[str]]:
         content = self._files.read("pairing.json")
         if content is None:
             return {}
-        keys = json.loads(content)
-        if not isinstance(keys, dict) or not all(isinstance(key, str) and len(key) == 64 for key in keys.values()):
-            raise ValueError("it does not hold what this program writes")
-        return keys
+        kept = json.loads(content)
+        if isinstance(kept, dict):
+            kept = {serial: [keys] if isinstance(keys, str) else keys for serial, keys in kept.items()}
+            texts = [text for keys in kept.values() for text in (keys if isinstance(keys, list) else [None])]
+            if all(isinstance(text, str) and len(text) == 64 for text in texts):
+                return kept
+        raise ValueError("it does not hold what this program writes")
 
     # locks/
 
@@ -257,7 +251,7 @@ class State:
             end = time.monotonic() + LOCK_WAIT
             while True:
                 try:
-                    _lock(descriptor)
+                    lock(descriptor)
                     break
                 except BlockingIOError as error:
                     if time.monotonic() > end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from codecs import BOM_UTF8
 from pathlib import Path
@@ -63,13 +64,15 @@ def _is_new_or_plain(path: Path) -> bool:
 def write_new(path: Path, content: bytes, *, force: bool = False, private: bool = False) -> None:
     """Write a file that must not be there yet, unless `force`; `private`: readable by its owner only.
 
-    Whole or not at all: what it replaces is there until the new content is.
+    Whole or not at all, whenever the program ends: what it replaces is there until the new content is.
     """
     target = path.resolve() if force else path
     plain = _is_new_or_plain(target)
-    place = target.with_name(f".{target.name}.{os.getpid()}") if force and plain else target
+    place = target.with_name(f".{target.name}.{secrets.token_hex(4)}") if plain else target
     flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if plain else 0)
     try:
+        if plain and not force and target.exists():
+            raise FileExistsError
         descriptor = os.open(place, flags, 0o600 if private else 0o666)
     except FileExistsError as error:
         raise CtlError(Exit.USAGE, f"{path} exists already", "another name, or --force") from error
@@ -78,9 +81,31 @@ def write_new(path: Path, content: bytes, *, force: bool = False, private: bool 
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            if plain:
+                os.fsync(descriptor)
         if place != target:
-            place.replace(target)
+            _give_name(place, target, force=force)
+    except FileExistsError as error:
+        place.unlink(missing_ok=True)
+        raise CtlError(Exit.USAGE, f"{path} exists already", "another name, or --force") from error
     except OSError as error:
         if plain:
             place.unlink(missing_ok=True)
         raise CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place") from error
+
+
+def _give_name(place: Path, target: Path, *, force: bool) -> None:
+    """Move a complete file to its name; FileExistsError where that is taken, unless `force`."""
+    if not force:
+        try:
+            os.link(place, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: the name is free as far as can be told
+            if target.exists():
+                raise FileExistsError from None
+        else:
+            place.unlink()
+            return
+    place.replace(target)

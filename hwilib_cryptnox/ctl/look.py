@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from cryptnox_core.certificate import Genuineness
@@ -208,9 +209,8 @@ def _facts(app: App, found: OpenCard) -> _Facts:
     problem, unpaired = "", False
     try:
         record = app.state.record(certificate.serial)
-        own = app.state.pairing_key(certificate.serial) is not None
     except StateError as error:
-        record, own, problem = CardRecord(), False, str(error)
+        record, problem = CardRecord(), str(error)
     if info.initialized:
         try:
             access(app).identify(found, certificate.serial)
@@ -220,6 +220,9 @@ def _facts(app: App, found: OpenCard) -> _Facts:
             if isinstance(error, TransportError):
                 raise
             problem, unpaired = explain(error).message, isinstance(error, PairingError)
+    own = False
+    with contextlib.suppress(StateError):  # told above
+        own = app.state.pairing_key(certificate.serial) is not None
     return _Facts(
         found.reader,
         certificate.serial,

@@ -12,7 +12,7 @@ from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import NotAllowedError, PairingError, StatusWordError, UsageError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH, PIN_TRIES_SESSION
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.screen import Report, said
@@ -142,22 +142,18 @@ def pairing_change(app: App, common: bool, source: Path | None) -> Report:
 
 
 def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str) -> None:
-    """Change it on the card and in `pairing.json`, in an order that never leaves the card with an unknown key.
-
-    The old one comes back only where the card said no. Where its answer was lost the new one stays; should the card not
-    have taken it, `pairing recover` helps, as after any lost key.
+    """Change it on the card and in `pairing.json`, where both keys stand until the card has answered: where its answer
+    is lost, or this program is killed, the next command finds out which one opens the card.
     """
     serial = found.card.serial
-    before = app.state.pairing_key(serial)
-    own = None if key == COMMON_PAIRING_KEY else key
-    if own is not None:
-        app.state.keep_pairing_key(serial, own)
+    before = app.state.pairing_keys(serial)
+    app.state.keep_pairing_key(serial, key, *(before or (COMMON_PAIRING_KEY,)))
     try:
         found.card.change_pairing_key(key, secret)
     except (StatusWordError, UsageError):
-        app.state.keep_pairing_key(serial, before)
+        app.state.keep_pairing_key(serial, *before)
         raise
-    app.state.keep_pairing_key(serial, own)
+    app.state.keep_pairing_key(serial, None if key == COMMON_PAIRING_KEY else key)
 
 
 def read_key(source: Path) -> bytes:
@@ -179,6 +175,8 @@ def pairing_export(app: App, file: Path) -> Report:
 
     with open_card(app, channel=False) as found:
         serial = found.card.serial
+        if len(app.state.pairing_keys(serial)) > 1:
+            access(app).open_channel(found.card)
     key = app.state.pairing_key(serial)
     if key is None:
         raise CtlError(Exit.REFUSED, "This computer has no own pairing key for this card: it uses the common one")
@@ -214,8 +212,7 @@ def recover_by_puk(app: App, found: OpenCard) -> None:
     """Open a card whose pairing key is lost with its PUK, and give it the common key."""
     secret = puk(app)
     _open(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
-    found.card.change_pairing_key(COMMON_PAIRING_KEY, secret)
-    app.state.keep_pairing_key(found.card.serial, None)
+    change_pairing_key(app, found, COMMON_PAIRING_KEY, secret)
 
 
 def _open(found: OpenCard, key: bytes, index: int) -> None:

@@ -351,3 +351,17 @@ def test_a_pairing_key_whose_change_has_no_known_end_is_kept() -> None:
         assert run(card, "pin", "tries").returncode == 0, "the channel opens with it"
         assert run(card, "pairing", "change", "--stdinpuk", stdin="111111111111").returncode == 4
         assert run(card, "pin", "tries").returncode == 0
+
+
+@pytest.mark.parametrize("lost", ["sw:6F00", "badmac"], ids=["not taken", "taken"])
+@pytest.mark.parametrize("words", [["change"], ["change", "--common"], ["recover"]], ids=" ".join)
+def test_both_pairing_keys_are_kept_until_one_is_right(words: list[str], lost: str) -> None:
+    """The card has an own key, and gets another one or the common one; the answer to that is lost."""
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--fault", f"{lost}@DA:2") as card:
+        assert run(card, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
+        assert run(card, "pairing", *words, "--stdinpuk", stdin=PUK).returncode == 1
+        assert run(card, "pin", "tries").returncode == 0
+        assert answer(card, "info")["own_pairing_key"] == (lost != "badmac" or words == ["change"])
+        file = Path(os.environ["XDG_STATE_HOME"]) / "hwi-cryptnox/pairing.json"
+        assert all(isinstance(key, str) for key in json.loads(file.read_text()).values()), "one key is left"
+        assert card.stats()["pin_tries"] == 0

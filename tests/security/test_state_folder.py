@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,3 +180,74 @@ def test_a_write_is_on_disk_when_it_returns(state: State, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "replace", note_rename)
     state.update(5, lambda now: replace(now, full=6))
     assert order == ["file", "name", "folder"]
+
+
+def begun(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".new-*")]
+
+
+@pytest.mark.parametrize(
+    "name,again",
+    [
+        ("cards.json", lambda state: state.update(6, lambda now: replace(now, full=(now.full or 0) + 1))),
+        ("partial/tx.json", lambda state: state.partial(b"tx")),
+        ("locks/reader", lambda state: state.hold("Reader", 5)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_killed_process_began_to_write_is_removed(
+    state: State, name: str, again: Callable[[State], object]
+) -> None:
+    """By the next that writes (or lists) there. What a living process is writing stays."""
+    fill(state)
+    before = contents(state.folder)
+    # The process stops where its content is about to get its name.
+    code = (
+        "import sys, pathlib\n"
+        "from hwilib_cryptnox.private_files import PrivateFolder\n"
+        "pathlib.Path.replace = lambda self, target: (print('there', flush=True), sys.stdin.read())\n"
+        "PrivateFolder(pathlib.Path(sys.argv[1])).replace(sys.argv[2], b'half')\n"
+    )
+    command = [sys.executable, "-c", code, str(state.folder), name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"there\n"
+        again(state)
+        assert len(begun(state.folder)) == 1
+        writer.kill()
+    assert len(begun(state.folder)) == 1
+    again(state)
+    assert begun(state.folder) == []
+    assert set(contents(state.folder)) == set(before)
+
+
+def test_a_file_said_to_be_begun_is_no_way_out_of_the_folder(state: State, tmp_path: Path) -> None:
+    """Neither a link nor a pipe with such a name is followed, waited for or worth an error."""
+    fill(state)
+    target = tmp_path / "target"
+    target.write_bytes(b"x")
+    (state.folder / ".new-link").symlink_to(target)
+    os.mkfifo(state.folder / ".new-pipe")
+    state.update(6, lambda now: replace(now, full=6))
+    assert target.read_bytes() == b"x" and len(begun(state.folder)) == 2
+
+
+def test_both_pairing_keys_of_a_change_are_kept(state: State) -> None:
+    old, new = b"o" * 32, b"n" * 32
+    state.keep_pairing_key(5, old)
+    state.keep_pairing_key(6, old)
+    state.keep_pairing_key(5, new, old)
+    assert state.pairing_keys(5) == (new, old) and state.pairing_key(5) == new
+    assert state.pairing_keys(6) == (old,) and state.pairing_keys(7) == ()
+    state.keep_pairing_key(5, old)
+    assert state.pairing_keys(5) == (old,)
+    assert json.loads((state.folder / "pairing.json").read_text())["5"] == old.hex()
+    state.keep_pairing_key(5, None)
+    assert state.pairing_keys(5) == () and state.pairing_keys(6) == (old,)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"5": 3}', '{"5": [3]}', '{"5": ["00"]}', '{"5": {"6": "00"}}', "{"])
+def test_damaged_pairing_keys_are_an_error(state: State, content: str) -> None:
+    fill(state)
+    (state.folder / "pairing.json").write_text(content)
+    with pytest.raises(StateError, match=r"pairing\.json"):
+        state.pairing_keys(5)
