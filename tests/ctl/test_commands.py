@@ -507,8 +507,15 @@ def test_relay(card: EmulatorProcess) -> None:
     assert "--remote" in done.stderr or "remote" in done.stderr
 
 
+@pytest.mark.parametrize("words", [(), ("pin",)])
+def test_no_command_is_a_usage_error(words: tuple[str, ...]) -> None:
+    """With every click that is admitted; the help is on stderr, where no program takes it for an answer."""
+    done = run(None, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(" ".join(["Usage: cryptnoxctl", *words])) and "Commands:" in done.stderr
+
+
 def test_usage_errors() -> None:
-    assert run(None).returncode == 2
     assert run(None, "nonsense").returncode == 2
     assert answer(None, "nonsense", code=2)["error"]
     assert answer(None, "sign", code=2)["error"]

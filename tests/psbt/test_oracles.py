@@ -22,6 +22,7 @@ from tests.psbt.factory import (
 )
 from tests.psbt.signing import make_plan, sign
 from tests.support.kernel import failing_inputs
+from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
 
 bdk = pytest.importorskip("bdkpython")
 
@@ -89,7 +90,11 @@ def test_bdk_builds_we_sign_the_kernel_judges(name: str) -> None:
     assert failing_inputs(theirs.psbt.extract_tx().serialize(), spent) == []
 
 
-EMBIT_KINDS = [kind for kind in SPEND_PATH if kind != "rawtr"]
+EMBIT_KINDS = [
+    pytest.param(kind, marks=EMBIT_KNOWS_SCRIPT_PATHS) if kind == "tapscript" else kind
+    for kind in SPEND_PATH
+    if kind != "rawtr"
+]
 
 
 @pytest.mark.parametrize("kind", EMBIT_KINDS)

@@ -15,6 +15,7 @@ from hwilib_cryptnox.psbt.summary import address_of
 from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import spend
 from tests.psbt.published import load
+from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
 
 CORE = load("core-sighash.json")[1:]
 BIP143 = load("bip143.json")["vectors"]
@@ -84,7 +85,7 @@ def _random_transaction(rng: random.Random, inputs: int, outputs: int) -> tuple[
 
 
 def test_agrees_with_embit_where_embit_is_right() -> None:
-    """Segwit v0 with every type, taproot ALL and NONE with annex and leaf, legacy ALL and NONE."""
+    """Segwit v0 with every type, taproot ALL and NONE, legacy ALL and NONE."""
     from embit.script import Script
     from embit.transaction import Transaction as EmbitTransaction
 
@@ -102,9 +103,34 @@ def test_agrees_with_embit_where_embit_is_right() -> None:
             assert hasher.legacy(index, script, sighash) == other.sighash_legacy(index, Script(script), sighash)
         amounts, scripts = [amount for amount, _ in spent], [Script(item) for _, item in spent]
         for sighash in (0, 1, 2):
+            assert hasher.taproot(index, sighash) == other.sighash_taproot(index, scripts, amounts, sighash)
+
+
+@EMBIT_KNOWS_SCRIPT_PATHS
+def test_agrees_with_embit_about_annex_and_leaf() -> None:
+    """Taproot ALL and NONE, key and script path, without and with an annex and an executed OP_CODESEPARATOR."""
+    from embit.script import Script
+    from embit.transaction import Transaction as EmbitTransaction
+
+    rng = random.Random(8)
+    for _ in range(20):
+        tx, spent = _random_transaction(rng, rng.randrange(1, 5), rng.randrange(1, 5))
+        other = EmbitTransaction.parse(tx.encode())
+        hasher = SignatureHasher(tx, spent)
+        index, leaf, separator = rng.randrange(len(spent)), rng.randbytes(34), rng.randrange(100)
+        amounts, scripts = [amount for amount, _ in spent], [Script(item) for _, item in spent]
+        for sighash in (0, 1, 2):
             for annex in (None, b"\x50" + rng.randbytes(30)):
                 mine = hasher.taproot(index, sighash, annex=annex)
                 assert mine == other.sighash_taproot(index, scripts, amounts, sighash, annex=annex)
+                common = {"ext_flag": 1, "annex": annex, "script": Script(leaf)}
+                mine = hasher.taproot(index, sighash, leaf_hash=tap_leaf_hash(leaf), annex=annex)
+                assert mine == other.sighash_taproot(index, scripts, amounts, sighash, **common)
+                mine = hasher.taproot(
+                    index, sighash, leaf_hash=tap_leaf_hash(leaf), annex=annex, code_separator=separator
+                )
+                common["codeseparator_pos"] = separator
+                assert mine == other.sighash_taproot(index, scripts, amounts, sighash, **common)
 
 
 def test_order_of_inputs_does_not_matter() -> None:
