@@ -80,7 +80,11 @@ METHODS: dict[str, Callable[[Card], object]] = {
 likely_sw = st.sampled_from([0x9000, 0x9000, 0x9000, 0x6982, 0x6985, 0x63C2, 0x63C0, 0x9840, 0x6D00])
 statuses = (likely_sw | st.integers(0, 0xFFFF)).map(lambda sw: sw.to_bytes(2, "big"))
 lengths = st.sampled_from([0, 1, 2, 4, 16, 24, 32, 33, 36, 64, 65, 72, 106, 138, 255, 256])
-bodies = st.binary(max_size=80) | lengths.flatmap(lambda size: st.binary(min_size=size, max_size=size))
+near_points = st.tuples(
+    st.sampled_from([b"\x02", b"\x03", b"\x04"]), st.binary(min_size=32, max_size=32), st.sampled_from([0, 32])
+).map(lambda parts: (parts[0] + parts[1]).ljust(33 + parts[2], b"\x55"))
+"""With the prefix and the length of a public key, and mostly off the curve."""
+bodies = st.binary(max_size=80) | lengths.flatmap(lambda size: st.binary(min_size=size, max_size=size)) | near_points
 plain_answers = st.tuples(bodies, statuses).map(b"".join)
 
 

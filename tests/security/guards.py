@@ -24,14 +24,19 @@ class Guard:
 CHANNEL = "cryptnox_core/secure_channel.py"
 CARD = "cryptnox_core/session.py"
 CERTIFICATE = "cryptnox_core/certificate.py"
+PCSC = "cryptnox_core/pcsc.py"
 UNLOCK = "hwilib_cryptnox/unlock.py"
 PLAN = "hwilib_cryptnox/psbt/plan.py"
+CODEC = "hwilib_cryptnox/psbt/codec.py"
+SIGHASH = "hwilib_cryptnox/psbt/sighash.py"
 CHECKS = "hwilib_cryptnox/psbt/checks.py"
 FILES = "hwilib_cryptnox/private_files.py"
 PIN = "hwilib_cryptnox/pin.py"
 PINS = "tests/hwi/test_pin_accounting.py"
 POLICY = "tests/psbt/test_policy.py"
 LIES = "tests/psbt/test_dishonest.py::test_refused"
+SIGNING = "tests/psbt/test_signing.py"
+READER = "tests/interop/test_client_pcsc.py"
 STATE = "tests/security/test_state_folder.py"
 
 GUARDS = (
@@ -99,7 +104,42 @@ GUARDS = (
         "if False:",
         "tests/security/test_network.py::test_an_emulated_card_elsewhere_is_opened_only_when_asked_for",
     ),
+    Guard(
+        "a key of the card that is no point is a malformed answer",
+        "cryptnox_core/secp256k1.py",
+        '    except ValueError as error:\n        raise InvalidPublicKeyError("not a point of the curve") from error\n',
+        "    except ZeroDivisionError:\n        raise\n",
+        "tests/core/test_hostile_card.py::test_any_plaintext_from_a_card_that_holds_the_keys",
+    ),
+    Guard(
+        "nothing follows a fault",
+        CHANNEL,
+        "        self._state = ChannelState.FAILED\n        self._keys = None\n",
+        "        return\n",
+        "tests/core/test_faults.py::test_every_fault_at_every_apdu",
+    ),
+    Guard(
+        "a reader that another program holds is waited for with a limit",
+        PCSC,
+        "    if not done.wait(limit):\n",
+        "    if not done.wait():\n",
+        f"{READER}::test_a_program_that_never_lets_go_hangs_nobody",
+    ),
+    Guard(
+        "the card is reset at the end",
+        PCSC,
+        "scard.SCardDisconnect(self.card, scard.SCARD_RESET_CARD)",
+        "scard.SCardDisconnect(self.card, scard.SCARD_LEAVE_CARD)",
+        f"{READER}::test_the_card_is_reset_at_the_end",
+    ),
     # PIN tries
+    Guard(
+        "one refusal ends the search over all cards",
+        "hwilib_cryptnox/entries.py",
+        "if known is None and self._spent:",
+        "if False:",
+        "tests/hwi/test_enumerate.py::TestInAReader::test_a_list_sends_a_refused_pin_to_one_card_only",
+    ),
     Guard(
         "the last try is kept",
         UNLOCK,
@@ -280,7 +320,77 @@ GUARDS = (
         "if False:",
         "tests/hwi/test_signing.py::test_another_card_in_its_place",
     ),
+    Guard(
+        "the digest of segwit v0 commits to the amount",
+        SIGHASH,
+        "with_length(script), SIGNED_AMOUNT.pack(amount), tx.sequences[index], tail)",
+        "with_length(script), bytes(8), tx.sequences[index], tail)",
+        f"{SIGNING}::test_each_script_type_alone",
+    ),
+    Guard(
+        "the digest of a legacy input commits to the outputs",
+        SIGHASH,
+        "        digest.update(self._legacy_outputs(index, mode))\n",
+        "",
+        f"{SIGNING}::test_each_script_type_alone",
+    ),
+    Guard(
+        "the digest of taproot commits to all amounts",
+        SIGHASH,
+        'parts += (self._shared("prevouts"), self._shared("amounts"), self._shared("scripts"))',
+        'parts += (self._shared("prevouts"), self._shared("scripts"))',
+        f"{SIGNING}::test_each_script_type_alone",
+    ),
+    Guard(
+        "what is not ours comes back as it came",
+        CODEC,
+        "                pieces += (self.raw[at : fields.end], piece)\n",
+        '                pieces += (self.raw[at : fields.end].replace(b"\\xf0unknown", b"\\xf0renamed"), piece)\n',
+        "tests/hwi/test_signing.py::test_everything_else_stays",
+    ),
+    Guard(
+        "a PSBT that is cut short",
+        CODEC,
+        '        if at >= size:\n            raise BadPsbt("cut short in a key")\n',
+        "",
+        "tests/fuzz/test_psbt_fuzz.py::test_damaged_psbts_give_our_errors_only",
+    ),
+    Guard(
+        "somebody agrees first",
+        "hwilib_cryptnox/ctl/sign.py",
+        '        self._confirm("Sign it", preview)\n',
+        "",
+        "tests/ctl/test_terminal.py::test_saying_no_signs_nothing",
+    ),
+    Guard(
+        "checks that Python cannot be told to leave out",
+        "cryptnox_core/reader.py",
+        "        if length > self.left:\n",
+        "        assert length <= self.left\n        if False:\n",
+        "tests/test_architecture.py::test_no_assert_in_the_packages",
+    ),
     # What is written and shown
+    Guard(
+        "a PIN is not logged",
+        UNLOCK,
+        "            card.verify_pin(pin)\n",
+        '            __import__("logging").debug("PIN %s", pin)\n            card.verify_pin(pin)\n',
+        "tests/security/test_secrets.py::test_hwi_cryptnox",
+    ),
+    Guard(
+        "the command that gives the PIN is started without a shell",
+        PIN,
+        "words = shlex.split(self.command)",
+        'words = ["sh", "-c", self.command]',
+        "tests/security/test_secrets.py::test_the_command_that_gives_the_pin",
+    ),
+    Guard(
+        "a listing calls no emulated card that was not asked for",
+        "hwilib_cryptnox/access.py",
+        "return [*names, self._emulator_path()] if self.emulators else names",
+        "return [*names, self._emulator_path()]",
+        "tests/security/test_network.py::test_only_the_card_that_was_named",
+    ),
     Guard(
         "folders for the owner only",
         FILES,
