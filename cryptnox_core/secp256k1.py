@@ -138,7 +138,7 @@ def encode_der(r: int, s: int) -> bytes:
 def normalize(signature: bytes) -> bytes:
     """The same ECDSA signature in strict DER with low S (BIP62, BIP146)."""
     r, s = parse_der(signature)
-    return encode_der(r, ORDER - s if s > HALF_ORDER else s)
+    return encode_der(r, ORDER - s) if s > HALF_ORDER else signature
 
 
 def is_low_s(signature: bytes) -> bool:
