@@ -3,12 +3,14 @@ exhaustive search over all sequences of commands, large ones with the lower boun
 
 from __future__ import annotations
 
+import functools
 import heapq
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -318,6 +320,95 @@ def test_rare_shapes(
     at = Position(None if current is None else Path.parse(current))
     cost = replay(xpubs=parsed[0], public_keys=parsed[1], signatures=parsed[2], at=at)
     assert (cost.derivations, cost.commands) == least
+
+
+# First contact with a card: whether a signature ends the PIN's validity (PROTOCOL.md 9) shows only when a command that
+# follows a signature is refused
+
+
+Costs = frozenset[tuple[int, int]]
+"""Commands besides SIGN on a card whose PIN stays verified, and on one where a signature ends that: what one strategy,
+which does not know the card, comes to. Only those that no other strategy undercuts."""
+
+
+class Contact(NamedTuple):
+    """What the card remembers, what is left to do, and what the host knows of the card."""
+
+    current: Path | None
+    reads: frozenset[Path]
+    """The account's extended key; the master key, for the fingerprint."""
+    signs: frozenset[Path]
+    derivations: int
+    """That may still be spent."""
+    signed: bool = False
+    """Since the last VERIFY PIN."""
+    ends: bool | None = None
+    """Whether a signature ends the PIN's validity; None: not known yet."""
+
+    def reach(self, path: Path) -> int:
+        """Derivations to a key from the nearest that is remembered."""
+        bases = [MASTER] if not self.current else [MASTER, self.current, self.current.parent]
+        return min(path.depth - base.depth for base in bases if path.starts_with(base))
+
+    def without_signing(self) -> Iterator[Contact]:
+        """After each DERIVE KEY and GET PUBKEY that could be next."""
+        if self.current in self.reads:
+            yield self._replace(reads=self.reads - {self.current})
+        for key in {Path(path.steps[:depth]) for path in self.signs | self.reads for depth in range(path.depth + 1)}:
+            if key != self.current and self.reach(key) <= self.derivations:
+                yield self._replace(current=key, derivations=self.derivations - self.reach(key))
+
+
+@functools.cache
+def strategies(at: Contact) -> Costs:
+    """All strategies from here on; none where the derivations do not suffice. The account's key has to be read before
+    the first signature, the fingerprint at any time."""
+    if not at.reads and not at.signs:
+        return frozenset({(0, 0)})
+    found: set[tuple[int, int]] = set()
+    for key in at.signs if at.reads <= {MASTER} else ():
+        cost = 0 if key == at.current else at.reach(key)
+        if cost <= at.derivations:
+            after = at._replace(signs=at.signs - {key}, derivations=at.derivations - cost, signed=True)
+            found |= strategies(after)
+    if at.signed and at.ends is not False:  # VERIFY PIN
+        found |= {(lasts + 1, ends + 1) for lasts, ends in strategies(at._replace(signed=False))}
+    for after in at.without_signing():
+        if not at.signed or at.ends is False:
+            found |= {(lasts + 1, ends + 1) for lasts, ends in strategies(after)}
+        elif at.ends is None:
+            accepted, refused = strategies(after._replace(ends=False)), strategies(at._replace(ends=True))
+            if accepted and refused:
+                found.add((1 + min(accepted)[0], 1 + min(ends for _, ends in refused)))
+    return frozenset(a for a in found if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in found))
+
+
+@pytest.mark.parametrize(
+    ("chains", "undercut_by_none"),
+    [
+        ((2, 2), {(14, 16), (15, 15)}),
+        ((3, 2), {(14, 16), (15, 15)}),
+        ((3, 3), {(14, 16), (15, 15)}),
+        ((3, 1), {(13, 13)}),
+        ((1, 1), {(12, 12)}),
+        ((4, 0), {(13, 13)}),
+    ],
+)
+def test_no_strategy_for_an_unknown_card_has_14_and_15_commands(
+    chains: tuple[int, int], undercut_by_none: set[tuple[int, int]]
+) -> None:
+    """Of all strategies with the fewest derivations: 14 commands where the PIN stays verified mean 16 where it does
+    not, and 15 there mean 15 everywhere. The planner has the 14."""
+    wanted = [ACCOUNT.child(chain).child(number) for chain in (0, 1) for number in range(chains[chain])]
+    # SELECT, two pages of the certificate, card certificate, OPEN, MUTUAL, the PIN's tries, VERIFY PIN
+    before = 8
+    start = Contact(None, frozenset({MASTER, ACCOUNT}), frozenset(wanted), lower_bound([ACCOUNT, *wanted]))
+    found = {(before + lasts, before + ends) for lasts, ends in strategies(start)}
+    assert found == undercut_by_none
+    assert strategies(start._replace(derivations=start.derivations - 1)) == set()
+    cost = replay(fingerprint=True, xpubs=[ACCOUNT], signatures=wanted)
+    others = before + cost.commands - len(wanted)
+    assert (others, others + cost.verifications + (cost.verifications > 0)) == min(found)
 
 
 # The trees of wallets
