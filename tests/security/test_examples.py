@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bdkpython as bdk
 import pytest
 
+from tests.interop.programs import sign
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.support.kernel import failing_inputs
 
@@ -36,6 +38,17 @@ def card() -> object:
 
 def test_all_are_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == RUN_HERE | RUN_ELSEWHERE
+
+
+def test_the_transaction_that_the_pages_sign(card: EmulatorProcess) -> None:
+    """The emulated card of the pages makes it complete, and Bitcoin Core's verifier accepts it."""
+    unsigned = (EXAMPLES / "payment.psbt").read_text().strip()
+    signed = bdk.Psbt(sign(card.path, unsigned)).finalize()
+    assert signed.could_finalize, signed.errors
+    spent = [part.witness_utxo for part in bdk.Psbt(unsigned).input()]
+    outputs = [(txout.value.to_sat(), txout.script_pubkey.to_bytes()) for txout in spent if txout is not None]
+    assert failing_inputs(signed.psbt.extract_tx().serialize(), outputs) == []
+    assert len(outputs) == 2
 
 
 def test_hwi_library(card: EmulatorProcess) -> None:
