@@ -322,23 +322,26 @@ def open_card(
 ) -> Card:
     """The card with this serial number, or the first found, in any reader or the one named; selected, certificate read.
 
-    Raises NoCardError when there is none, ReaderBusyError when it may be in a reader that is in use.
+    Raises NoCardError when there is none, ReaderBusyError when it may be in a reader that is in use, PinLockedError
+    when it may be one that wants a power cycle.
     """
     from cryptnox_core.pcsc import PcscTransport, list_readers
 
-    busy: ReaderBusyError | None = None
+    unread: CryptnoxError | None = None
     for name in list_readers() if reader is None else [reader]:
         try:
             card = Card(PcscTransport.open(name, wait), anchors=anchors)
         except NoCardError:
             continue
         except ReaderBusyError as error:
-            busy = error
+            unread = error
             continue
         try:
             card.select()
             if serial in (None, card.read_certificate().serial):
                 return card
+        except PinLockedError as error:
+            unread = error
         except CryptnoxError as error:
             if not is_other_card(error):
                 card.close()
@@ -347,6 +350,6 @@ def open_card(
             card.close()
             raise
         card.close()
-    if busy is not None:
-        raise busy
+    if unread is not None:
+        raise unread
     raise NoCardError("no Cryptnox card found" if serial is None else f"the card {serial} is in no reader")

@@ -16,6 +16,7 @@ from cryptnox_core.errors import (
     CryptnoxError,
     NoReaderError,
     PairingError,
+    PinLockedError,
     ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
@@ -179,7 +180,7 @@ class Access:
         for reader in self._likely_first(serial):
             try:
                 found = self.connect(reader, self.settings.wait)
-            except ReaderBusyError as error:
+            except (ReaderBusyError, PinLockedError) as error:
                 seen.insert(0, error)
                 continue
             except (TransportError, ForeignCardError) as error:
@@ -198,7 +199,7 @@ class Access:
                         return found
             found.close()
         for reason in seen:
-            if isinstance(reason, ReaderBusyError | CertificateError):
+            if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError):
                 raise reason
         raise WalletError(Code.CONNECTION, f"the card {serial} is in no reader")
 
@@ -254,6 +255,8 @@ class Access:
             self.state.keep_pairing_key(serial, None if key == COMMON_PAIRING_KEY else key)
 
     def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
+        """Certificates that a card may turn out to have; none where the expected card's is not among them, since
+        trying them in vain costs two commands."""
         try:
             stored = self.state.certificates()
         except StateError:
@@ -262,6 +265,8 @@ class Access:
         for der in stored:
             with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
                 certificates.append(CardCertificate.parse(der))
+        if serial is not None and all(certificate.serial != serial for certificate in certificates):
+            return ()
         return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
 
 

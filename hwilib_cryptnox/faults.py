@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from cryptnox_core import errors
+from cryptnox_core.wire import Sw
 
 
 class Code(IntEnum):
@@ -53,9 +54,20 @@ class NoPinError(WalletError):
         super().__init__(Code.NO_PASSWORD, message)
 
 
+class SoftLockedError(WalletError):
+    """The card answers nothing until it is powered anew. `spent` is False: this was seen before a PIN was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.NOT_READY, SOFT_LOCKED_TEXT)
+
+
 BUSY_TEXT = "Card is in use by another program"
 LOCKED_TEXT = "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)"
 SOFT_LOCKED_TEXT = "PIN locked for this session: remove and re-insert the card"
+NO_PIN_NOW_TEXT = (
+    "No PIN is accepted: remove and re-insert the card; if that does not help, unblock with the PUK "
+    "(cryptnoxctl pin unblock)"
+)
 EXPORT_OFF_TEXT = "xpub export is off: cryptnoxctl xpub on (needs the PUK)"
 PAIRING_TEXT = "paired with another key: cryptnoxctl pairing recover (needs the PUK)"
 NOT_INITIALIZED_TEXT = "Not initialized"
@@ -79,7 +91,7 @@ class Fault(NamedTuple):
 
 _CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
     (errors.WrongPinError, Code.BAD_ARGUMENT, ""),
-    (errors.PinLockedError, Code.NOT_READY, LOCKED_TEXT),
+    (errors.PinLockedError, Code.NOT_READY, NO_PIN_NOW_TEXT),
     (errors.WrongPukError, Code.BAD_ARGUMENT, ""),
     (errors.NotInitializedError, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT),
     (errors.NoSeedError, Code.NOT_INITIALIZED, NO_SEED_TEXT),
@@ -103,6 +115,8 @@ def fault(error: BaseException) -> Fault:
         return Fault(error.code, str(error))
     if isinstance(error, errors.WrongPinError):
         return Fault(Code.BAD_ARGUMENT, wrong_pin_text(error.left))
+    if isinstance(error, errors.PinLockedError) and error.sw == Sw.CONDITIONS:
+        return Fault(Code.NOT_READY, SOFT_LOCKED_TEXT)
     psbt_code = _psbt_code(error)
     if psbt_code is not None:
         return Fault(psbt_code, str(error))

@@ -19,16 +19,18 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from cryptnox_core.certificate import Genuineness
-from cryptnox_core.errors import NotAllowedError, NotAuthenticatedError, PinLockedError, WrongPinError
+from cryptnox_core.errors import ChannelAbortedError, NotAllowedError, PinLockedError, WrongPinError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PIN_TRIES_SESSION, PIN_TRIES_TOTAL, Sw
 from hwilib_cryptnox.faults import (
     LOCKED_TEXT,
+    NO_PIN_NOW_TEXT,
     PIN_AUTH_OFF_TEXT,
     SOFT_LOCKED_TEXT,
     Code,
     NoPinError,
     RefusedPinError,
+    SoftLockedError,
     WalletError,
     wrong_pin_text,
 )
@@ -122,10 +124,10 @@ class Unlocker:
         if not self.has_source:
             raise self.no_pin()
         self._check_card(card)
-        left = tries_left(card)
+        left = _counter(card)
         record = self._settle(card.serial, left)
         if left == 0:
-            raise WalletError(Code.NOT_READY, LOCKED_TEXT)
+            raise WalletError(Code.NOT_READY, _locked_text(record, left))
         if self.explicit is not None:
             self._check_explicit(card, record, left, polling)
             return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
@@ -139,20 +141,20 @@ class Unlocker:
     def resume(self, card: Card, reader: str, pin: str) -> None:
         """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one."""
         self._check_card(card)
-        left = tries_left(card)
+        left = _counter(card)
         record = self._settle(card.serial, left)
         if left == 0:
-            raise WalletError(Code.NOT_READY, LOCKED_TEXT)
+            raise WalletError(Code.NOT_READY, _locked_text(record, left))
         self._check_last_try(left)
         self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
 
     def check(self, card: Card) -> None:
         """Raise what `unlock` would raise before a PIN of this unlocker's is fetched and sent; sends none."""
         self._check_card(card)
-        left = tries_left(card)
+        left = _counter(card)
         record = self._settle(card.serial, left)
         if left == 0:
-            raise WalletError(Code.NOT_READY, LOCKED_TEXT)
+            raise WalletError(Code.NOT_READY, _locked_text(record, left))
         if self.explicit is not None:
             self._check_explicit(card, record, left, polling=False)
         else:
@@ -251,18 +253,26 @@ class Unlocker:
                     raise self.no_pin([f"{error}, so no PIN is sent automatically"]) from error
         try:
             card.verify_pin(pin)
-        except (WrongPinError, PinLockedError) as error:
-            _refused.setdefault(serial, set()).add(pin)
-            with contextlib.suppress(StateError):  # the pending note stands as it is
-                self.state.update(serial, lambda now: replace(now, note=NoteKind.REFUSED))
-            if source is not None:
-                source.refused(request)
-            if isinstance(error, WrongPinError):
-                raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
+        except PinLockedError as error:
+            text = SOFT_LOCKED_TEXT if error.sw == Sw.CONDITIONS else _locked_text(record, left)
             # Where the counter shows tries of this session, the last refusal already says "locked".
-            raise WalletError(Code.NOT_READY, LOCKED_TEXT, spent=True) from error
+            seen = text != SOFT_LOCKED_TEXT
+            if seen:
+                self._note_refusal(serial, pin, source, request)
+            raise WalletError(Code.NOT_READY, text, spent=seen) from error
+        except WrongPinError as error:
+            self._note_refusal(serial, pin, source, request)
+            raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
         self._succeeded(card, record, left, reader)
         return pin
+
+    def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:
+        """In memory, on disk, and where the PIN came from."""
+        _refused.setdefault(serial, set()).add(pin)
+        with contextlib.suppress(StateError):  # the pending note stands as it is
+            self.state.update(serial, lambda now: replace(now, note=NoteKind.REFUSED))
+        if source is not None:
+            source.refused(request)
 
     def _succeeded(self, card: Card, record: CardRecord | None, left: int, reader: str) -> None:
         """Forget refusals, remember the card and what its counter shows when full."""
@@ -289,14 +299,38 @@ def _is_full(record: CardRecord | None, left: int) -> bool:
 
 def tries_left(card: Card) -> int:
     """At most this many PIN tries are left; 0: blocked, or until a power cycle. Spends none. WalletError where there is
-    no PIN."""
+    no PIN, or the card gives up the channel for want of a power cycle."""
+    try:
+        return _counter(card)
+    except SoftLockedError:
+        if not card.channel_open:
+            raise
+        return 0
+
+
+def _counter(card: Card) -> int:
+    """As `tries_left`; SoftLockedError also where the channel is still good."""
     try:
         return card.pin_tries_left()
-    except PinLockedError:
-        return 0
-    except (NotAuthenticatedError, NotAllowedError) as error:
+    except PinLockedError as error:
         if error.sw == Sw.CONDITIONS:
-            raise WalletError(Code.NOT_READY, SOFT_LOCKED_TEXT) from error
+            raise SoftLockedError from error
+        return 0
+    except ChannelAbortedError as error:
+        # It was opened a moment ago, so the card did not lose it: it answers nothing else any more.
+        if error.sw == Sw.CONDITIONS:
+            raise SoftLockedError from error
+        raise
+    except NotAllowedError as error:
         if error.sw == Sw.NOT_ALLOWED:
             raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT) from error
         raise
+
+
+def _locked_text(record: CardRecord | None, left: int) -> str:
+    """What helps a card that accepts no PIN and showed `left` tries before: certain where its counter is known to be
+    that of tries left in all, which a power cycle does not change."""
+    in_all = left > PIN_TRIES_SESSION or (record is not None and (record.full or 0) > PIN_TRIES_SESSION)
+    if not in_all:
+        return NO_PIN_NOW_TEXT
+    return LOCKED_TEXT if left <= 1 else SOFT_LOCKED_TEXT

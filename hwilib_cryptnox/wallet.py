@@ -9,6 +9,7 @@ from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.derivation import Position, plan_session
 from cryptnox_core.errors import (
     CryptnoxError,
+    PinLockedError,
     ReaderBusyError,
     TransportError,
 )
@@ -231,7 +232,7 @@ def _identified(access: Access, reader: str, opened: list[OpenCard], problems: l
     """The card in a reader, identified; None where there is none of ours, or it does not hold a tree of keys."""
     try:
         found = access.connect(reader, access.settings.wait)
-    except ReaderBusyError as error:
+    except (ReaderBusyError, PinLockedError) as error:
         problems.append(error)
         return None
     except (TransportError, ForeignCardError):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cryptnox_core.errors import CryptnoxError, ReaderBusyError, TransportError
+from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
 from cryptnox_core.remote import parse_address
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PUK_LENGTH
@@ -80,13 +80,13 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
     way = access(app)
     chosen: OpenCard | None = None
     others: list[str] = []
-    busy: CryptnoxError | None = None
+    unread: CryptnoxError | None = None
     try:
         for place in places:
             try:
                 found = way.connect(place, app.settings.wait)
-            except ReaderBusyError as error:
-                busy = error
+            except (ReaderBusyError, PinLockedError) as error:
+                unread = error
                 continue
             except (TransportError, ForeignCardError):
                 if len(places) == 1:
@@ -111,8 +111,8 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
     if chosen is not None:
         chosen.close()
         raise CtlError(Exit.USAGE, f"{len(others)} cards are here: {', '.join(others)}", "say which: --card SERIAL")
-    if busy is not None:
-        raise busy
+    if unread is not None:
+        raise unread
     if not places:
         raise CtlError(Exit.NO_CARD, "There is no card reader", "plug one in, then: cryptnoxctl doctor")
     what = "No Cryptnox card was found" if serial is None else f"The card {serial} is in no reader"

@@ -1,13 +1,21 @@
-"""Which of several cards is meant where nobody names one."""
+"""Which of several cards is meant where nobody names one, and how one card stands in the way of no other."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.hwi.conftest import MNEMONIC, PIN, Program
-from tests.support.pcsc import VirtualReaders
+from cryptnox_core.errors import PinLockedError
+from cryptnox_core.session import open_card
+from hwilib_cryptnox.faults import NO_PIN_NOW_TEXT, SOFT_LOCKED_TEXT
+from hwilib_cryptnox.state import State
+from tests.hwi.conftest import MNEMONIC, PIN, SEED, Program
+from tests.support.pcsc import VirtualReaders, soft_locked
 
 pytestmark = pytest.mark.pcsc
+
+OTHER_PIN = "7777"
+OTHER = ("--mnemonic", MNEMONIC, "--pin", OTHER_PIN, "--xpub-export", "--serial", str(2**60 + 7))
+OTHER_FPR = "73c5da0a"
 
 
 def test_the_first_card_with_a_seed(virtual_readers: VirtualReaders, hwi: Program) -> None:
@@ -19,3 +27,60 @@ def test_the_first_card_with_a_seed(virtual_readers: VirtualReaders, hwi: Progra
 def test_an_empty_card_alone_is_named(virtual_readers: VirtualReaders, hwi: Program) -> None:
     with virtual_readers.card(slot=0):
         assert hwi("-t", "cryptnox", "-p", PIN, "getmasterxpub")["code"] == -18
+
+
+def test_a_refusal_that_locks_a_card_ends_the_search(
+    virtual_readers: VirtualReaders, hwi: Program, state: State
+) -> None:
+    """Where the counter shows the tries of a session the last refusal is 63C0, no count: a try all the same."""
+    first = ("--seed", SEED, "--reading", "tries-min")
+    with virtual_readers.card(*first, slot=0) as locked, virtual_readers.card(*OTHER, slot=1) as other:
+        path = f"cryptnox:{locked.serial}"
+        for _ in range(5):
+            assert hwi("-t", "cryptnox", "-d", path, "-p", OTHER_PIN, "getmasterxpub")["code"] == -7
+        state.forget()  # its note would put it last
+        search = ("-f", OTHER_FPR, "-p", OTHER_PIN, "getmasterxpub")
+        answer = hwi(*search, env={"CRYPTNOX_LAST_TRY": "1"})
+        assert answer["code"] == -12 and NO_PIN_NOW_TEXT in answer["error"]
+        assert f"on the card {locked.serial}" in answer["error"]
+        assert locked.stats()["pin_tries"] == 6
+        assert "20" not in other.stats()["by_ins"], "the other card got no PIN, nor a question about it"
+        assert "xpub" in hwi(*search), "the next search asks the other one first"
+
+
+def test_a_locked_card_ends_the_sending_of_a_list(virtual_readers: VirtualReaders, hwi: Program) -> None:
+    """Its counter looks full, and yet it takes no PIN: what was sent there is not sent on."""
+    with virtual_readers.card("--seed", SEED, slot=0) as locked, virtual_readers.card(*OTHER, slot=1) as other:
+        with soft_locked(0):
+            found = {entry["path"]: entry for entry in hwi("-p", OTHER_PIN, "enumerate")}
+        first, second = found[f"cryptnox:{locked.serial}"], found[f"cryptnox:{other.serial}"]
+        assert first["code"] == -12 and first["error"] == NO_PIN_NOW_TEXT
+        assert second["code"] == -12 and "another card refused the PIN just now" in second["error"]
+        assert "20" not in other.stats()["by_ins"]
+        assert hwi("-t", "cryptnox", "-d", f"cryptnox:{other.serial}", "-p", OTHER_PIN, "getmasterxpub")["xpub"]
+
+
+def test_a_locked_card_hides_no_other(virtual_readers: VirtualReaders, hwi: Program, state: State) -> None:
+    """It answers 6985 to everything, so nobody knows which one it is: only where no other fits it is the reason."""
+    first = ("--seed", SEED, "--xpub-export", "--reading", "softlock-6985")
+    with virtual_readers.card(*first, slot=0) as locked, virtual_readers.card(*OTHER, slot=1) as other:
+
+        def heal() -> None:
+            path = f"cryptnox:{locked.serial}"
+            assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+            state.forget()
+
+        for select in (["-f", OTHER_FPR], ["-t", "cryptnox"], ["-t", "cryptnox", "-d", f"cryptnox:{other.serial}"]):
+            with soft_locked(0):
+                assert "xpub" in hwi(*select, "-p", OTHER_PIN, "getmasterxpub"), select
+            heal()
+        with soft_locked(0), open_card(other.serial) as card:
+            assert card.serial == other.serial
+        heal()
+        missing = {"error": SOFT_LOCKED_TEXT, "code": -12}
+        for select in (["-f", "01020304"], ["-t", "cryptnox", "-d", "cryptnox:5"]):
+            with soft_locked(0):
+                assert hwi(*select, "-p", OTHER_PIN, "getmasterxpub") == missing
+            heal()
+        with soft_locked(0), pytest.raises(PinLockedError):
+            open_card(5)

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from cryptnox_core.errors import PinLockedError, WrongPinError
 from cryptnox_core.pcsc import PcscTransport
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
@@ -26,7 +25,7 @@ from hwilib_cryptnox.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
-from tests.support.pcsc import SLOTS, VirtualReaders
+from tests.support.pcsc import SLOTS, VirtualReaders, soft_locked
 
 FPR = ME.fingerprint.hex()
 NO_PIN = (
@@ -402,42 +401,13 @@ class TestInAReader:
     ) -> None:
         """A program that shares the reader has locked the card for this session: everything answers 6985, the serial
         comes from the last reader known. Once it lets go, the card is powered off and well again."""
-        from smartcard import scard
-
         options = ("--seed", SEED, "--serial", str(2**60 + 9), "--xpub-export", "--reading", "softlock-6985")
         with virtual_readers.card(*options, slot=1) as card:
             path = f"cryptnox:{card.serial}"
             assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
-            _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
-            _, handle, _ = scard.SCardConnect(context, SLOTS[1], scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T1)
-            with Card(Shared(handle)) as other:
-                other.open_channel()
-                for _ in range(3):
-                    with pytest.raises((WrongPinError, PinLockedError)):
-                        other.verify_pin("9999")
-            found = [item for item in listed(hwi, card, PIN) if item["path"] == path]
+            with soft_locked(1):
+                found = [item for item in listed(hwi, card, PIN) if item["path"] == path]
             text = "PIN locked for this session: remove and re-insert the card"
             assert found == [entry(path, fingerprint=FPR, error=text, code=-12)]
-            scard.SCardDisconnect(handle, scard.SCARD_UNPOWER_CARD)
-            scard.SCardReleaseContext(context)
             answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
             assert "xpub" in answer
-
-
-class Shared:
-    """A shared connection that keeps the card powered: another program's, which does not reset it."""
-
-    name = SLOTS[1]
-
-    def __init__(self, handle: object) -> None:
-        self._handle = handle
-
-    def transmit(self, apdu: bytes) -> bytes:
-        from smartcard import scard
-
-        code, answer = scard.SCardTransmit(self._handle, scard.SCARD_PCI_T1, list(apdu))
-        assert code == scard.SCARD_S_SUCCESS
-        return bytes(answer)
-
-    def close(self) -> None:
-        """Left as it is."""

@@ -17,6 +17,8 @@ from cryptnox_core.errors import WrongPinError
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
 from hwilib_cryptnox import device, unlock
+from hwilib_cryptnox.faults import SOFT_LOCKED_TEXT, Code, WalletError
+from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
@@ -60,6 +62,8 @@ class Spender:
     def __init__(self, hwi: Program, card: EmulatorProcess) -> None:
         self.hwi, self.card = hwi, card
         self.answer: Any = None
+        self.said = ""
+        """How stderr begins."""
 
     def __call__(
         self, name: str, *, pin: str | None = None, by: str = "path", env: dict[str, str] | None = None
@@ -74,7 +78,9 @@ class Spender:
         password = [] if pin is None else ["--password", pin]
         before = self.card.stats()["pin_tries"]
         address = {"CRYPTNOX_EMULATOR": f"{self.card.host}:{self.card.port}"}
-        self.answer = self.hwi(*device_options, *password, *COMMANDS[name], env={**address, **(env or {})})
+        done = self.hwi.outcome(*device_options, *password, *COMMANDS[name], env={**address, **(env or {})})
+        assert done.code == 0 and done.error.startswith(self.said) and bool(done.error) == bool(self.said)
+        self.answer = done.answer
         return self.card.stats()["pin_tries"] - before
 
     @property
@@ -132,7 +138,10 @@ def test_commands_that_never_send_a_pin(spent: Spender) -> None:
 @pytest.mark.parametrize("name", ["enumerate", "getdescriptors", "getxpub-shallow", "signmessage", "signtx"])
 @pytest.mark.parametrize("pin", [None, WRONG, FOREIGN, PIN], ids=["no", "wrong", "foreign", "right"])
 def test_every_command_with_an_unwritable_state(spent: Spender, unwritable: None, name: str, pin: str | None) -> None:
+    """Only what asks the card for a signature has an audit line to miss."""
+    spent.said = "no audit line was written" if pin == PIN and name.startswith("sign") else ""
     assert spent(name, pin=pin) == int(pin == WRONG)
+    spent.said = ""
     assert spent.code == expected_code(name, pin), spent.answer
 
 
@@ -231,6 +240,7 @@ def test_a_first_contact_with_a_half_spent_counter(hwi: Program) -> None:
 def test_the_last_try_is_not_sent(hwi: Program) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
         spent = Spender(hwi, card)
+        spent.heal()
         for left in (5, 4, 3, 2, 1):
             assert spent("getmasterxpub", pin=WRONG) == 1
             assert f"{left} tr" in spent.answer["error"]
@@ -243,6 +253,50 @@ def test_the_last_try_is_not_sent(hwi: Program) -> None:
         assert spent.answer == {"error": "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)", "code": -12}
         assert spent("enumerate", pin=PIN) == 0
         assert spent.answer[0]["code"] == -12 and spent.answer[0]["needs_passphrase_sent"] is False
+
+
+def test_what_helps_a_card_whose_counter_is_not_understood(hwi: Program) -> None:
+    """A counter that never was above three may show the tries of this session: then a power cycle comes first."""
+    text = "remove and re-insert the card; if that does not help, unblock with the PUK (cryptnoxctl pin unblock)"
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--reading", "tries-min") as card:
+        spent = Spender(hwi, card)
+        for _ in range(5):
+            spent("getmasterxpub", pin=WRONG)
+        for expected in (1, 0):
+            assert spent("getmasterxpub", pin=WRONG, env={"CRYPTNOX_LAST_TRY": "1"}) == expected
+            assert spent.answer == {"error": f"No PIN is accepted: {text}", "code": -12}
+
+
+@pytest.mark.parametrize("reading", [[], ["--reading", "softlock-6985"]])
+def test_a_card_locked_for_this_session_wants_a_power_cycle(reading: list[str], state: State) -> None:
+    """Three wrong PINs by another program, the card still powered, and a counter known to count in all. The PUK would
+    be refused: it is not named."""
+    with EmulatorProcess("--seed", SEED, *reading) as process:
+        with Card(RemoteTransport.connect(process.host, process.port)) as card:
+            card.open_channel()
+            unlocker = unlock.Unlocker(Settings(), state, PIN)
+            assert unlocker.unlock(card, process.path) == PIN and state.record(card.serial).full == 6
+            for _ in range(3):
+                with pytest.raises(WrongPinError):
+                    card.verify_pin(WRONG)
+            with pytest.raises(WalletError) as caught:
+                unlocker.unlock(card, process.path)
+            assert (caught.value.code, str(caught.value)) == (Code.NOT_READY, SOFT_LOCKED_TEXT)
+            assert not caught.value.spent and unlock.tries_left(card) == (0 if reading else 3)
+        assert process.stats()["pin_tries"] == 3
+        with Card(RemoteTransport.connect(process.host, process.port)) as card:
+            card.open_channel()
+            assert unlocker.unlock(card, process.path) == PIN, "the card did not look at it: it is not held for wrong"
+
+
+@pytest.mark.parametrize("name", ["getmasterxpub", "enumerate"])
+def test_a_card_that_gives_up_the_channel_wants_a_power_cycle(name: str, hwi: Program) -> None:
+    """6985 in the clear as the answer to the first question in the channel; nothing was sent."""
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", "sw:6985@20:1") as card:
+        spent = Spender(hwi, card)
+        assert spent(name, pin=PIN) == 0 and spent.code == -12
+        answer = spent.answer[0] if name == "enumerate" else spent.answer
+        assert answer["error"] == SOFT_LOCKED_TEXT and card.stats()["by_ins"]["20"] == 1
 
 
 def test_the_last_try_may_be_right(hwi: Program) -> None:

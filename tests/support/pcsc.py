@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from cryptnox_core.errors import PinLockedError, WrongPinError
+from cryptnox_core.session import Card
 from tests.support.emulator import EmulatorProcess
 
 LOCK_FILE = Path(tempfile.gettempdir()) / "hwi-cryptnox-virtual-readers.lock"
@@ -184,3 +186,42 @@ def _wait_for_card(slot: int, *, present: bool) -> None:
 
 def _wait_since(moment: float) -> None:
     time.sleep(max(0.0, moment + ABSENCE - time.monotonic()))
+
+
+class _Shared:
+    """A shared connection to the card in a slot, which stays powered: another program's, which does not reset it."""
+
+    def __init__(self, slot: int) -> None:
+        from smartcard import scard
+
+        self.name = SLOTS[slot]
+        _, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+        result, self._handle, _ = scard.SCardConnect(
+            self._context, self.name, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T1
+        )
+        assert result == scard.SCARD_S_SUCCESS
+
+    def transmit(self, apdu: bytes) -> bytes:
+        from smartcard import scard
+
+        result, answer = scard.SCardTransmit(self._handle, scard.SCARD_PCI_T1, list(apdu))
+        assert result == scard.SCARD_S_SUCCESS
+        return bytes(answer)
+
+    def close(self) -> None:
+        from smartcard import scard
+
+        scard.SCardDisconnect(self._handle, scard.SCARD_UNPOWER_CARD)
+        scard.SCardReleaseContext(self._context)
+
+
+@contextlib.contextmanager
+def soft_locked(slot: int) -> Iterator[None]:
+    """Another program shares the reader and has spent the three PIN tries of the session. At the end the card loses
+    power and is well again."""
+    with Card(_Shared(slot)) as card:
+        card.open_channel()
+        for _ in range(3):
+            with contextlib.suppress(WrongPinError, PinLockedError):
+                card.verify_pin("9999")
+        yield
