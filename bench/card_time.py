@@ -221,8 +221,8 @@ def counted(emulator: EmulatorProcess) -> Counts:
 
 
 def run_ours(job: Job, folder: File, emulator: EmulatorProcess, *, pcsc: bool = False) -> Counts:
-    """One run of the program, with its state in `folder`: on the card over TCP, or (only `enumerate`) on all PC/SC
-    readers. RuntimeError where the program answers with an error."""
+    """One run of the program, with its state in `folder`: on the card over TCP, or through PC/SC. RuntimeError where
+    the program answers with an error."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTNOX_")}
     environment |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
     options = ["--stdinpass", "--stdin"]
@@ -230,7 +230,7 @@ def run_ours(job: Job, folder: File, emulator: EmulatorProcess, *, pcsc: bool = 
         environment |= {"CRYPTNOX_EMULATOR": f"{emulator.host}:{emulator.port}", "PCSCLITE_CSOCK_NAME": os.devnull}
         options.append("--emulators")
     if job.arguments[0] != "enumerate":
-        options += ["-t", "cryptnox", "-d", emulator.path]
+        options += ["-t", "cryptnox", "-d", f"cryptnox:{emulator.serial}" if pcsc else emulator.path]
     before = counted(emulator)
     done = subprocess.run(
         [File(sys.executable).parent / "hwi-cryptnox", *options],

@@ -11,7 +11,7 @@ from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.derivation import Derive, Position, ReadExtended, ReadOnTheFly, ReadPublicKey, Sign, Step
 from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, UsageError
 from cryptnox_core.wire import SignatureKind
-from hwilib_cryptnox.state import State, StateError
+from hwilib_cryptnox.state import CardRecord, State, StateError
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import SignRequest
@@ -37,8 +37,12 @@ class Runner:
         self._state = state
         self._ends = False
         self._ended = False
+        # Emulated cards tell nothing of cards with the same applet.
+        self._version = None if session.found.simulated else ".".join(map(str, session.card.info.version))
         with contextlib.suppress(StateError):  # then it is found out
-            self._ends = state.record(session.card.serial).pin_ends
+            records = state.records()
+            alike = [record for record in records.values() if record.version and record.version == self._version]
+            self._ends = any(record.pin_ends for record in (records.get(session.card.serial, CardRecord()), *alike))
 
     def run(self, steps: Iterable[Step]) -> None:
         """Run steps that do not sign."""
@@ -96,8 +100,12 @@ class Runner:
         self._ended = False
 
     def _learn(self) -> None:
-        """Remember that this card ends the PIN with each signature: next time no command is spent on finding out."""
+        """Remember that this card ends the PIN with each signature: next time no command is spent on finding out, nor
+        with another card of the same applet version."""
         if not self._ends:
             self._ends = True
             with contextlib.suppress(StateError):  # found out again then
-                self._state.update(self.session.card.serial, lambda now: replace(now, pin_ends=True))
+                self._state.update(self.session.card.serial, self._with_pin_ends)
+
+    def _with_pin_ends(self, now: CardRecord) -> CardRecord:
+        return replace(now, pin_ends=True, version=self._version)

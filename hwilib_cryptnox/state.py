@@ -54,6 +54,8 @@ class CardRecord:
     note: NoteKind | None = None
     pin_ends: bool = False
     """Each signature ends the PIN's validity on this card."""
+    version: str | None = None
+    """Applet version ("1.6.2") of a card with `pin_ends`, not of an emulated one."""
 
 
 def state_folder() -> Path:
@@ -280,7 +282,7 @@ def _partial_name(transaction: bytes) -> str:
 
 def _record(entry: dict[str, object]) -> CardRecord:
     fingerprint, key, note = entry.get("fingerprint"), entry.get("static_key"), entry.get("note")
-    reader, full = entry.get("reader"), entry.get("full")
+    reader, full, version = entry.get("reader"), entry.get("full"), entry.get("version")
     record = CardRecord(
         fingerprint=None if fingerprint is None else bytes.fromhex(str(fingerprint)),
         static_key=None if key is None else bytes.fromhex(str(key)),
@@ -288,6 +290,7 @@ def _record(entry: dict[str, object]) -> CardRecord:
         full=None if full is None else int(str(full)),
         note=None if note is None else NoteKind(note),
         pin_ends=entry.get("pin_ends") is True,
+        version=None if version is None else str(version),
     )
     if record.fingerprint is not None and len(record.fingerprint) != 4:
         raise ValueError("a fingerprint has 4 bytes")
@@ -302,6 +305,7 @@ def _entry(record: CardRecord) -> dict[str, object]:
         "full": record.full,
         "note": record.note and record.note.value,
         "pin_ends": record.pin_ends or None,
+        "version": record.version,
     }
     return {name: value for name, value in entry.items() if value is not None}
 

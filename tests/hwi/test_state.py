@@ -15,7 +15,7 @@ import pytest
 from hwilib_cryptnox import state as module
 from hwilib_cryptnox.state import CardRecord, NoteKind, State, StateError, state_folder
 
-RECORD = CardRecord(bytes.fromhex("73c5da0a"), b"k" * 32, "Reader 00 00", 6, NoteKind.PENDING, pin_ends=True)
+RECORD = CardRecord(bytes.fromhex("73c5da0a"), b"k" * 32, "Reader 00 00", 6, NoteKind.PENDING, True, "1.6.2")
 
 
 def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
