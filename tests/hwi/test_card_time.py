@@ -73,6 +73,23 @@ def test_signtx_where_a_signature_ends_the_pins_validity(tmp_path: File) -> None
     assert first.derivations == known.derivations == 3 + 2 + 10
 
 
+@pytest.mark.pcsc
+@pytest.mark.parametrize(("reading", "others"), [((), [14, 14]), (("--reading", "pin-ends-at-sign"), [16, 15])])
+def test_a_second_card(
+    virtual_readers: pcsc.VirtualReaders, tmp_path: File, reading: tuple[str, ...], others: list[int]
+) -> None:
+    """Named by its serial, and met for the first time, no other card's certificate is tried. What one card's refusal
+    told of the PIN holds for another of the same applet version."""
+    what, found = signtx(spread(4, [ACCOUNT])), []
+    for serial in (2**60 + 1, 2**60 + 2):
+        options = ("--seed", SEED.hex(), "--serial", str(serial), "--xpub-export", *reading)
+        with virtual_readers.card(*options) as emulator:
+            counts = card_time.run_ours(what, tmp_path, emulator, pcsc=True)
+            assert (counts.derivations, emulator.stats()["pin_tries"]) == (3 + 2 + 4, 0)
+            found.append(counts.apdus - counts.signatures)
+    assert found == others
+
+
 def test_signtx_on_two_accounts(card: EmulatorProcess, tmp_path: File) -> None:
     """20 distinct keys; reading both accounts first, and the fork that the card forgets, cost three more."""
     counts, _ = run(signtx(spread(12, [ACCOUNT, SECOND_ACCOUNT])), card, tmp_path)
