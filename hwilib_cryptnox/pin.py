@@ -6,11 +6,15 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from cryptnox_core.wire import PIN_MAX, PIN_MIN
@@ -80,7 +84,8 @@ class _Silent:
 
 @dataclass(frozen=True, slots=True)
 class CommandSource(_Silent):
-    """CRYPTNOX_PIN_COMMAND: a program whose first output is the PIN, started without a shell and without input."""
+    """CRYPTNOX_PIN_COMMAND: a program whose output is the PIN. It is started without a shell, input or terminal, and is
+    ended, with what it started, when it has not ended within the limit."""
 
     command: str
     limit: float = COMMAND_LIMIT
@@ -91,23 +96,64 @@ class CommandSource(_Silent):
             words = shlex.split(self.command)
             if not words:
                 raise PinSourceError(f"{name} is empty")
-            done = subprocess.run(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=self.limit,
-                check=False,
-            )
+            status, output = _output_of(words, self.limit)
         except ValueError as error:
             raise PinSourceError(f"{name}: its quoting is wrong") from error
         except OSError as error:
             raise PinSourceError(f"{name}: {error.strerror}") from error
         except subprocess.TimeoutExpired:
             raise PinSourceError(f"{name} took more than {self.limit:.0f} s") from None
-        if done.returncode:
-            raise PinSourceError(f"{name} ended with status {done.returncode}")
-        return _checked(done.stdout[:_MAX_OUTPUT].decode("utf-8", "replace"), name)
+        if status:
+            raise PinSourceError(f"{name} ended with status {status}")
+        return _checked(output.decode("utf-8", "replace"), name)
+
+
+def _output_of(words: list[str], limit: float) -> tuple[int, bytes]:
+    """Exit status and output of a program; of too much output more than a PIN has. TimeoutExpired, OSError, ValueError.
+
+    It leads a session of its own (POSIX), so that whatever it started ends with it.
+    """
+    end = time.monotonic() + limit
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    output: list[bytes] = []
+
+    def read() -> None:
+        if process.stdout is not None:
+            with process.stdout as stream:
+                output.append(stream.read(_MAX_OUTPUT))
+
+    # A thread: a read from a pipe cannot be given up on every platform.
+    reader = threading.Thread(target=read, name="pin command", daemon=True)
+    reader.start()
+    try:
+        reader.join(limit)
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(words[0], limit)
+        return process.wait(max(0.0, end - time.monotonic())), b"".join(output)
+    finally:
+        if process.returncode is None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program, and what it started."""
+    if sys.platform == "win32":
+        tool = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe"
+        with contextlib.suppress(OSError):
+            subprocess.run(
+                [str(tool), "/F", "/T", "/PID", str(process.pid)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where all have ended
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import termios
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -23,6 +28,7 @@ from hwilib_cryptnox.pin import (
     PinentrySource,
     PinRequest,
     PinSourceError,
+    _end,
     automatic_sources,
     is_pin,
 )
@@ -148,6 +154,94 @@ def test_command_failures(command: str, reason: str) -> None:
 def test_command_time_limit() -> None:
     with pytest.raises(PinSourceError, match="took more than"):
         CommandSource("sleep 20", limit=0.2).get(REQUEST)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone; one that nobody has reaped yet is."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert true()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look for processes in")
+@pytest.mark.parametrize("ignoring", ["", "trap '' TERM HUP INT; "])
+@pytest.mark.parametrize("rest", ["wait", "exit"])
+def test_a_command_takes_along_what_it_started(tmp_path: Path, ignoring: str, rest: str) -> None:
+    """Also where it ends itself and leaves a child that keeps its output open."""
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\n{ignoring}sleep 300 &\necho $$ $! >'{tmp_path}/new'; mv '{tmp_path}/new' "
+                      f"'{tmp_path}/pids'\n{rest}\n")  # fmt: skip
+    script.chmod(0o755)
+    with pytest.raises(PinSourceError, match="took more than"):
+        CommandSource(str(script), limit=1).get(REQUEST)
+    for pid in (tmp_path / "pids").read_text().split():
+        wait_until(lambda pid=pid: ended(int(pid)))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(int((tmp_path / "pids").read_text().split()[0]), 0)
+
+
+def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
+    """Ctrl-C reaches only this process: the command has a session of its own."""
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\necho $$ >'{tmp_path}/new'; mv '{tmp_path}/new' '{tmp_path}/pid'\nsleep 300\n")
+    script.chmod(0o755)
+    code = f"from hwilib_cryptnox.pin import *; CommandSource({str(script)!r}).get(PinRequest(7))"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        wait_until((tmp_path / "pid").exists)
+        process.send_signal(signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.communicate(timeout=30)[1]
+    wait_until(lambda: ended(int((tmp_path / "pid").read_text())))
+
+
+def test_a_command_is_given_nothing(tmp_path: Path) -> None:
+    """No input, no terminal, nothing of its stderr shown."""
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n[ -z \"$(cat)\" ] || exit 2\n(: </dev/tty) 2>/dev/null && exit 3\n"
+                      "echo noise >&2\necho 1234\n")  # fmt: skip
+    script.chmod(0o755)
+    code = f"from hwilib_cryptnox.pin import *; print(CommandSource({str(script)!r}).get(PinRequest(7)))"
+    main, side = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(side, termios.TIOCSCTTY, 0))[0],
+        ) as process:
+            assert process.communicate(b"9999\n", timeout=30) == (b"1234\n", b"")
+    finally:
+        os.close(main)
+        os.close(side)
+
+
+def test_a_command_that_never_stops_talking() -> None:
+    """It loses its output as soon as it has said more than a PIN; nothing is gathered until the limit."""
+    started = time.monotonic()
+    with pytest.raises(PinSourceError, match="ended with status -13"):
+        CommandSource("yes 1234", limit=20).get(REQUEST)
+    assert time.monotonic() - started < 10
+
+
+def test_a_command_on_windows_is_ended_by_taskkill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own, by its whole path."""
+    tool = tmp_path / "System32" / "taskkill.exe"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\necho "$@" >\'{tmp_path}/words\'\nkill -9 "$4"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
+    process = subprocess.Popen(["sleep", "300"])
+    monkeypatch.setattr(sys, "platform", "win32")
+    _end(process)
+    assert (tmp_path / "words").read_text() == f"/F /T /PID {process.pid}\n" and process.returncode == -9
 
 
 def test_file(tmp_path: Path) -> None:
