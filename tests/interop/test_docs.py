@@ -135,6 +135,11 @@ SCENES = {
     "cryptnoxctl sign payment.psbt": Scene(
         (("Sign it with 2 signatures?", "y"), ASKED_PIN), "Written: payment-signed.psbt"
     ),
+    "cryptnoxctl verify": Scene(
+        says="73c5da0a/84h/1h/0h/0/0",
+        words=(("cryptnoxctl verify", "cryptnoxctl verify payment.psbt --chain regtest"),),
+    ),
+    "cryptnoxctl verify FILE": Scene(says="73c5da0a/84h/1h/0h/0/0", words=(("FILE", "payment.psbt"),)),
     "cryptnoxctl emulator": Scene(says="ready listen=", until=True, words=(ANY_PORT,)),
     "cryptnoxctl emulator --reading NAME": Scene(
         says="ready listen=", until=True, words=(ANY_PORT, ("NAME", "pin-ends-at-sign"))
@@ -222,6 +227,7 @@ NOT_RUN = {
 PHRASES = {
     "backup check",
     "kill -9",
+    "nothing could be signed: ...",
     "input N:",
     "output N:",
     "libpcsclite-dev python3-dev pkg-config gcc",
@@ -452,6 +458,47 @@ def test_python_on_the_pages(card: EmulatorProcess) -> None:
         [sys.executable, "-W", "ignore", "-c", program], env=env, capture_output=True, text=True, timeout=TIME_LIMIT
     )
     assert run.stdout == "73c5da0a\n", run.stderr
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, set[str]]:
+    """Every message of the programs, by family; … stands for what differs."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        import messages
+    finally:
+        sys.path.pop(0)
+    assert messages.PAGE.read_text() == messages.markdown(), "run scripts/messages.py"
+    return {title: {one.text for one in found} for title, found in messages.families().items()}
+
+
+def first_cells(page: str) -> list[str]:
+    """The messages in the first column of a page's tables; several in one cell stand between semicolons."""
+    rows = re.findall(r"^\| (.+?) \| ", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    return [text for row in rows if row not in ("message", "reason") for text in row.split("; ")]
+
+
+def says(fragment: str, text: str) -> bool:
+    """Whether a message has a fragment, in which ... stands for anything."""
+    return re.search(r".*?".join(map(re.escape, fragment.split("..."))), text, re.IGNORECASE) is not None
+
+
+def test_every_message_explained_is_there(told: dict[str, set[str]]) -> None:
+    """No page speaks of a message that the programs do not say."""
+    texts = set().union(*told.values())
+    for page in ("troubleshooting.md", "psbt-policy.md"):
+        cells = first_cells(page)
+        assert len(cells) > 20
+        assert [cell for cell in cells if not any(says(cell, text) for text in texts)] == [], page
+
+
+def test_the_policy_is_complete(told: dict[str, set[str]]) -> None:
+    """Every reason to refuse a transaction or skip an input has a line."""
+    cells = first_cells("psbt-policy.md")
+    reasons = told["Transactions that are refused"] | told["Inputs that are skipped"]
+    assert len(reasons) > 50
+    unexplained = {text for text in reasons if not any(says(cell, text) for cell in cells)}
+    assert unexplained == {"nothing could be signed: …"}
 
 
 def test_links() -> None:
