@@ -48,7 +48,8 @@ EMULATOR_CA = TrustAnchor(
 """The CA of emulated cards. Anybody can sign with it: it is trusted over TCP only, where an emulated card is wanted."""
 
 _wanted: set[str] = set()
-"""Emulator paths this process listed because `--emulators` was given: their hosts need not be loopback."""
+"""Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
+not be loopback."""
 
 
 class ForeignCardError(WalletError):
@@ -121,18 +122,23 @@ class Access:
         return path
 
     def connect(self, reader: str, wait: float) -> OpenCard:
-        """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError."""
+        """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError,
+        PinLockedError where it wants a power cycle, SettingsError."""
         if reader.startswith(EMULATOR_PREFIX):
             from cryptnox_core.remote import RemoteTransport, parse_address
 
             host, port = parse_address(reader.removeprefix(EMULATOR_PREFIX))
-            return self._select(RemoteTransport.connect(host, port, self.answer_limit, wait=wait), reader)
+            anchors = self.anchors(simulated=True)
+            transport = RemoteTransport.connect(host, port, self.answer_limit, wait=wait)
+            _wanted.add(reader)
+            return self._select(transport, reader, anchors)
         from cryptnox_core.pcsc import PcscTransport
 
-        return self._select(PcscTransport.open(reader, wait), reader)
+        anchors = self.anchors(simulated=False)
+        return self._select(PcscTransport.open(reader, wait), reader, anchors)
 
-    def _select(self, transport: Transport, reader: str) -> OpenCard:
-        card = Card(transport, anchors=self._anchors(reader.startswith(EMULATOR_PREFIX)))
+    def _select(self, transport: Transport, reader: str, anchors: TrustAnchors) -> OpenCard:
+        card = Card(transport, anchors=anchors)
         try:
             card.select()
         except CryptnoxError as error:
@@ -145,8 +151,8 @@ class Access:
             raise
         return OpenCard(card, reader, self.state)
 
-    def _anchors(self, simulated: bool) -> TrustAnchors:
-        """The emulator's own CA counts only over TCP: its private key is public."""
+    def anchors(self, *, simulated: bool) -> TrustAnchors:
+        """The emulator's own CA counts only over TCP: its private key is public. SettingsError."""
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
             try:

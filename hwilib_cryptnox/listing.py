@@ -60,8 +60,10 @@ def _entries(password: str | None, emulators: bool) -> list[Entry]:
     state = State()
     try:
         settings = Settings.load()
+        access = Access(settings, state, emulators, ANSWER_LIMIT)
+        access.anchors(simulated=False)
     except SettingsError as error:
         # Every other command ends with this error; so do the entries of the cards that can be named without settings.
         _tell(error)
         return Lister(Access(Settings(), state), Unlocker(Settings(), state), unusable=error).entries()
-    return Lister(Access(settings, state, emulators, ANSWER_LIMIT), Unlocker.load(settings, state, password)).entries()
+    return Lister(access, Unlocker.load(settings, state, password)).entries()

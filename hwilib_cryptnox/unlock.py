@@ -52,7 +52,7 @@ _refused: dict[int, set[str]] = {}
 _noted: set[int] = set()
 """Cards whose standing note this process made."""
 
-GIVE_IT_ONCE = "give the right one once with --password or --stdinpass (or: cryptnoxctl pin verify)"
+GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
 
 
 def static_key_hash(card: Card) -> bytes:

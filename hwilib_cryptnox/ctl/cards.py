@@ -12,7 +12,7 @@ from cryptnox_core.remote import parse_address
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
-from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import WARN
 from hwilib_cryptnox.faults import NoPinError
@@ -167,7 +167,7 @@ class PersonUnlocker(Unlocker):
                 # Nothing was sent. A person in front of a terminal can still be asked.
                 if not app.terminal.available:
                     raise
-                app.err.line(str(error), WARN)
+                app.err.line(explain(error).message, WARN)
         if not app.terminal.available:
             raise CtlError(
                 Exit.SECRET,

@@ -16,6 +16,7 @@ from hwilib_cryptnox.faults import (
     WalletError,
     wrong_pin_text,
 )
+from hwilib_cryptnox.pin import NO_PIN_TEXT
 from hwilib_cryptnox.state import StateError
 
 
@@ -128,7 +129,10 @@ def explain(error: BaseException) -> Problem:
 
 def _of_wallet(error: WalletError) -> Problem:
     if isinstance(error, NoPinError):
-        return Problem(Exit.SECRET, _sentence(str(error)), "run it in a terminal, or set CRYPTNOX_PIN_COMMAND")
+        # The rest of the text names an option that this program does not have.
+        reasons = str(error).removesuffix(NO_PIN_TEXT).removesuffix("; ")
+        message = f"A PIN is needed: {reasons}" if reasons else "A PIN is needed"
+        return Problem(Exit.SECRET, message, "run it in a terminal, or set CRYPTNOX_PIN_COMMAND")
     if isinstance(error, RefusedPinError):
         return Problem(Exit.SECRET, _sentence(str(error)), _PIN_HINT)
     hint = _KINDS_HINT.get(error.code, "")

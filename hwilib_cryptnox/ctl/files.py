@@ -47,10 +47,10 @@ def decoded(data: bytes, name: str) -> str:
         raise CtlError(Exit.INPUT, f"{name}: this is no text (UTF-8)") from error
 
 
-def check_free(path: Path, force: bool) -> None:
+def check_free(path: Path, force: bool | None) -> None:
     """Refuse early, before a card is troubled, what `write_new` would refuse."""
     if path.exists() and not force:
-        raise CtlError(Exit.USAGE, f"{path} exists already", "another name: --output FILE; to overwrite it: --force")
+        raise _taken(path, force)
     if not path.parent.is_dir():
         raise CtlError(Exit.USAGE, f"{path.parent} is no folder")
     if not os.access(path.parent if _is_new_or_plain(path) else path, os.W_OK):
@@ -61,8 +61,14 @@ def _is_new_or_plain(path: Path) -> bool:
     return not path.exists() or path.is_file()
 
 
-def write_new(path: Path, content: bytes, *, force: bool = False, private: bool = False) -> None:
-    """Write a file that must not be there yet, unless `force`; `private`: readable by its owner only.
+def _taken(path: Path, force: bool | None) -> CtlError:
+    hint = "name another file" if force is None else "name another file, or overwrite this one: --force"
+    return CtlError(Exit.USAGE, f"{path} exists already", hint)
+
+
+def write_new(path: Path, content: bytes, *, force: bool | None = None, private: bool = False) -> None:
+    """Write a file that must not be there yet, unless `force` (None: the command has no such option); `private`:
+    readable by its owner only.
 
     Whole or not at all, whenever the program ends: what it replaces is there until the new content is.
     """
@@ -75,7 +81,7 @@ def write_new(path: Path, content: bytes, *, force: bool = False, private: bool 
             raise FileExistsError
         descriptor = os.open(place, flags, 0o600 if private else 0o666)
     except FileExistsError as error:
-        raise CtlError(Exit.USAGE, f"{path} exists already", "another name, or --force") from error
+        raise _taken(path, force) from error
     except OSError as error:
         raise CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place") from error
     try:
@@ -85,10 +91,10 @@ def write_new(path: Path, content: bytes, *, force: bool = False, private: bool 
             if plain:
                 os.fsync(descriptor)
         if place != target:
-            _give_name(place, target, force=force)
+            _give_name(place, target, force=bool(force))
     except FileExistsError as error:
         place.unlink(missing_ok=True)
-        raise CtlError(Exit.USAGE, f"{path} exists already", "another name, or --force") from error
+        raise _taken(path, force) from error
     except OSError as error:
         if plain:
             place.unlink(missing_ok=True)

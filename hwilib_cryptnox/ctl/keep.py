@@ -44,7 +44,7 @@ def owner(app: App) -> Report:
 def data_read(app: App, custom: bool, output: Path | None) -> Report:
     """Read the user data (needs the PIN), or the custom bytes (needs none)."""
     if output is not None:
-        check_free(output, force=False)
+        check_free(output, None)
     with open_card(app, channel=not custom) as found:
         serial = str(found.card.serial)
         if custom:

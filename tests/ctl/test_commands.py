@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -110,7 +111,6 @@ def test_wrong_puk(card: EmulatorProcess) -> None:
 
 def test_secrets_have_no_option() -> None:
     """Nothing takes a PIN, PUK, seed or key as an argument, the emulated card's test secrets aside."""
-    import click
 
     def options(command: click.Command, name: str) -> list[tuple[str, str]]:
         found = [(name, option) for parameter in command.params for option in parameter.opts]
@@ -124,6 +124,15 @@ def test_secrets_have_no_option() -> None:
 
     secret = {"--pin", "--puk", "--password", "--passphrase", "--mnemonic", "--key", "-p"}
     assert {name for name, option in options(cli, "") if option in secret} == {" emulator"}
+
+
+def test_an_emulated_card_elsewhere_is_reopened(tmp_path: Path) -> None:
+    """Named by --card, it needs no further leave when it comes back during a signing."""
+    path = tmp_path / "x.psbt"
+    path.write_bytes(base64.b64decode(draft(spend("p2wpkh"), spend("p2wpkh", 1)).base64()))
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", "remove@C0:2") as card:
+        assert answer(None, "sign", "--yes", "--card", f"tcp:0.0.0.0:{card.port}", str(path))["complete"]
+        assert card.stats()["signatures"] == 2
 
 
 def test_what_needs_a_terminal_says_so(card: EmulatorProcess, fresh: EmulatorProcess) -> None:
@@ -524,8 +533,6 @@ def test_usage_errors() -> None:
 
 
 def test_every_command_has_help_and_json() -> None:
-    import click
-
     for name, (_, line) in COMMANDS.items():
         command = cli.get_command(click.Context(cli), name)
         assert command is not None and line

@@ -4,6 +4,7 @@ remembered."""
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -254,8 +255,6 @@ class TestInAReader:
         assert listed(hwi, reader_card, CRYPTNOX_PIN=PIN) == [entry(path, fingerprint=FPR)]
 
     def test_an_anchor_of_the_users(self, reader_card: EmulatorProcess, hwi: Program, tmp_path: Path) -> None:
-        import os
-
         from cryptnox_core.emulator.ca import ca_certificate_pem
 
         pem = tmp_path / "ca.pem"
@@ -265,6 +264,24 @@ class TestInAReader:
         config.write_text(f'anchors = ["{pem}"]\nrequire_genuine = true\n')
         env = {"CRYPTNOX_PIN": PIN}
         assert "xpub" in hwi("-t", "cryptnox", "getmasterxpub", env=env)
+
+    @pytest.mark.parametrize("line", ["max_fe = 1", 'anchors = ["/nowhere.pem"]'])
+    def test_settings_that_make_no_sense(
+        self, reader_card: EmulatorProcess, hwi: Program, line: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A card that is there is listed with what every other command says; it gets no PIN, and is let go."""
+        path = self.path(reader_card)
+        config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(line)
+        before = reader_card.stats()["by_ins"].get("20", 0)
+        answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+        assert answer["code"] == -7 and line.split(" ")[0] in answer["error"]
+        assert listed(hwi, reader_card, PIN) == [entry(path, **answer)]
+        assert [record.getMessage() for record in caplog.records] == [f"enumerate: {answer['error']}"]
+        assert reader_card.stats()["by_ins"].get("20", 0) == before
+        with Card(PcscTransport.open(SLOTS[0], 0)) as free:
+            assert free.select().initialized
 
     def test_a_note_shows_in_enumerate(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:
         """The next command would send nothing: that is an error. A proved one goes away."""
