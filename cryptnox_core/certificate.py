@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -66,7 +69,8 @@ class CardCertificate:
 
         certificate = _load(der)
         try:
-            serial = certificate.serial_number
+            with _quietly():
+                serial = certificate.serial_number
             key = certificate.public_key()
             issuer = _common_name(certificate.issuer)
         except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:  # KeyError: cryptography 42
@@ -140,7 +144,8 @@ class TrustAnchors:
         from cryptography.exceptions import UnsupportedAlgorithm
 
         try:
-            return cls(tuple(_anchor(certificate) for certificate in x509.load_pem_x509_certificates(data)))
+            with _quietly():
+                return cls(tuple(_anchor(certificate) for certificate in x509.load_pem_x509_certificates(data)))
         except CertificateError as error:
             raise UsageError(f"trust anchors: {error}") from error
         except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
@@ -164,11 +169,21 @@ class TrustAnchors:
         return Genuineness.NOT_GENUINE if named else Genuineness.UNKNOWN
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """cryptography warns on stderr of what its later versions will refuse, like a serial number that is not positive.
+    What is accepted here is judged here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _load(der: bytes) -> x509.Certificate:
     from cryptography import x509
 
     try:
-        return x509.load_der_x509_certificate(der)
+        with _quietly():
+            return x509.load_der_x509_certificate(der)
     except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise CertificateError("the card's certificate is no X.509 certificate") from error
 

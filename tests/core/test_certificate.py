@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import warnings
 
 import pytest
 from cryptography import x509
@@ -113,6 +115,16 @@ class TestParser:
         with pytest.raises(CertificateError):
             CardCertificate.parse(bad)
 
+    @pytest.mark.parametrize("serial", ["00", "85", "ff"])
+    def test_a_serial_that_is_not_positive(self, serial: str) -> None:
+        """Refused, by our own word: cryptography only warns, on stderr."""
+        bad = der(issue(serial=5)).replace(bytes.fromhex("a003020102020105"), bytes.fromhex(f"a0030201020201{serial}"))
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            with pytest.raises(CertificateError, match="no positive serial number"):
+                CardCertificate.parse(bad)
+        assert heard == []
+
     def test_every_single_changed_byte(self) -> None:
         """Wherever a byte changes: our error, or a certificate that no anchor vouches for."""
         good = der(issue())
@@ -178,6 +190,16 @@ class TestPem:
     def test_several_in_one_file(self) -> None:
         loaded = anchors(ROOT, issue(subject="Second", key=OTHER_CA.public_key()))
         assert [anchor.name for anchor in loaded.anchors] == ["Test CA", "Second"]
+
+    def test_an_anchor_may_have_the_serial_zero(self) -> None:
+        """Old root certificates do: nothing is said about it, and what they signed is genuine."""
+        old = der(issue(subject="Test CA", key=CA.public_key(), serial=5))
+        old = old.replace(bytes.fromhex("a003020102020105"), bytes.fromhex("a003020102020100"))
+        pem = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(old) + b"-----END CERTIFICATE-----\n"
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            trusted = TrustAnchors.from_pem(pem)
+        assert heard == [] and trusted.judge(CardCertificate.parse(der(issue()))) is Genuineness.GENUINE
 
     def test_union_has_no_doubles(self) -> None:
         assert (TRUSTED + TRUSTED).anchors == TRUSTED.anchors
