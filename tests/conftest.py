@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,8 @@ class _LeftOut:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A job that a shell puts into the background ignores Ctrl-C, and so would every program that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config))
 
 

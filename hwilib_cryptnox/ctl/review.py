@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from cryptnox_core.bip32 import Path
@@ -21,6 +22,7 @@ _CHANGE = {
 _CLAIMED = ("change, claimed", WARN)
 """Before the PIN: nothing could prove it yet."""
 _GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
+_BRANCHES = re.compile("<([^<>]*)>")
 
 
 def bitcoin(satoshi: int) -> str:
@@ -144,7 +146,10 @@ class WalletProver:
         try:
             if "#" in body:
                 body = check_descriptor(body)
-            self._descriptor = Descriptor.from_string(body)
+            # embit before 0.8 knows BIP389's branches in its own spelling only, {0,1}; later ones know both.
+            self._descriptor = Descriptor.from_string(
+                _BRANCHES.sub(lambda found: f"{{{found[1].replace(';', ',')}}}", body)
+            )
         except (EmbitError, UsageError, ValueError, KeyError, IndexError, TypeError) as error:
             raise CtlError(Exit.INPUT, f"--wallet: no output descriptor: {error}") from error
 

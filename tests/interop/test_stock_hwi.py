@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,18 @@ class Stock:
         return [entry for entry in self("enumerate", pin=pin) if entry["type"] == "cryptnox"]
 
 
-@pytest.fixture(scope="module", params=["3.2.0", pytest.param("3.1.0", marks=pytest.mark.heavy)])
+@pytest.fixture(scope="module", params=["installed", pytest.param("3.1.0", marks=pytest.mark.heavy)])
 def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
     folder = tmp_path_factory.mktemp("hwi")
     if request.param == "3.1.0":
+        expected = "3.1.0"
         python = borrowed_environment(folder / "venv", environment("hwi310", *PINS_OF_SPECTER))
     else:
+        expected = metadata.version("hwi")
         python = borrowed_environment(folder / "venv")
     with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
         program = Stock(python, card)
-        assert program.code("import hwilib; print(hwilib.__version__)") == request.param
+        assert program.code("import hwilib; print(hwilib.__version__)") == expected
         yield program
 
 
