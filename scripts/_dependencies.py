@@ -1,17 +1,21 @@
 """Checks what this project depends on: bounds, the lock file, licences. Exit status 1 where something is wrong.
 
-`--licences` prints the table of docs/licences.md; `--lowest` the lowest versions that pyproject.toml admits.
+`--licences` prints the table of docs/licences.md; `--lowest` the lowest versions that pyproject.toml admits;
+`--audited FILE` judges what pip-audit wrote (`--format json`): exit status 1 for a vulnerability that is not accepted
+here, 3 where there is none but not everything could be looked up.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -28,6 +32,16 @@ WEAK = re.compile(r"LGPL|GNU Lesser|GNU Library|MPL", re.IGNORECASE)
 """Copyleft for the library itself: fine to use, and said in the table."""
 KNOWN = {"ecdsa": "MIT", "pyaes": "MIT", "noiseprotocol": "MIT", "protobuf": "BSD-3-Clause", "mnemonic": "MIT"}
 """What the licence file says where the metadata is silent or long."""
+
+ACCEPTED = {
+    "CVE-2024-23342": "signing takes a time that depends on the key, and no release mends it. It comes with hwi, whose "
+    "drivers of other devices use it; nothing here does",
+    "CVE-2026-0994": "nested JSON exhausts the stack. hwi wants protobuf below 5, and neither it nor anything here "
+    "reads JSON with it",
+}
+"""Known vulnerabilities that do not fail the check, and why."""
+NOT_ASKED = 3
+PYTHONS = ("3.10", "3.11", "3.12")
 
 
 def dependencies() -> list[Requirement]:
@@ -64,7 +78,8 @@ def check_bounds() -> list[str]:
 
 
 def check_lock() -> list[str]:
-    """The lock file pins every dependency by hash, within its bounds."""
+    """The lock file pins every dependency by hash, within its bounds, and what these bring along in turn (as far as
+    they are installed here)."""
     pinned, wrong = locked(), []
     for requirement in dependencies():
         name = canonicalize_name(requirement.name)
@@ -72,7 +87,31 @@ def check_lock() -> list[str]:
             wrong.append(f"{LOCK.name}: {name} is missing")
         elif pinned[name][0] not in requirement.specifier:
             wrong.append(f"{LOCK.name}: {name} {pinned[name][0]} is not within {requirement.specifier}")
+    for holder, (version, _) in sorted(pinned.items()):
+        for requirement in brought_along(holder, version):
+            name = canonicalize_name(requirement.name)
+            if name not in pinned:
+                wrong.append(f"{LOCK.name}: {name} is missing: {holder} wants it")
+            elif pinned[name][0] not in requirement.specifier:
+                wrong.append(f"{LOCK.name}: {name} {pinned[name][0]} is not within what {holder} wants, {requirement}")
     return wrong + [f"{LOCK.name}: {name} has no hash" for name, (_, hashes) in pinned.items() if not hashes]
+
+
+def brought_along(name: str, version: Version) -> list[Requirement]:
+    """What a distribution wants on this machine, with any Python of the lock; nothing where it is not installed, no
+    versions where another version of it is."""
+    try:
+        wanted = [Requirement(line) for line in metadata.requires(name) or []]
+    except metadata.PackageNotFoundError:
+        return []
+    chosen = []
+    for each in wanted:
+        if each.marker and not any(each.marker.evaluate({"python_version": it, "extra": ""}) for it in PYTHONS):
+            continue
+        if Version(metadata.version(name)) != version:
+            each.specifier = SpecifierSet()
+        chosen.append(each)
+    return chosen
 
 
 def licence(name: str) -> str:
@@ -103,6 +142,28 @@ def check_licences() -> tuple[list[str], list[str]]:
     return wrong, rows
 
 
+def judge(report: Path) -> int:
+    """Say what pip-audit's report holds; the exit status."""
+    try:
+        found = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
+    except (OSError, ValueError):
+        print("LEFT OUT: known vulnerabilities (pip-audit could not ask its service)")
+        return NOT_ASKED
+    wrong = False
+    for each in found:
+        for flaw in each.get("vulns", []):
+            reason = next((ACCEPTED[name] for name in (flaw["id"], *flaw["aliases"]) if name in ACCEPTED), None)
+            mended = f"mended in {', '.join(flaw['fix_versions'])}" if flaw["fix_versions"] else "no release mends it"
+            known = ", ".join(sorted([flaw["id"], *flaw["aliases"]]))
+            wrong = wrong or reason is None
+            print(f"{each['name']} {each['version']}: {known}; " + (f"accepted: {reason}" if reason else mended))
+    unasked = [each["name"] for each in found if "skip_reason" in each]
+    if unasked:
+        print(f"LEFT OUT: known vulnerabilities of {', '.join(unasked)} (the service could not be asked about them)")
+    print(f"{len(found) - len(unasked)} of {len(found)} distributions were looked up")
+    return 1 if wrong else NOT_ASKED if unasked or not found else 0
+
+
 def page(rows: list[str]) -> str:
     """docs/licences.md."""
     head = "# Licences\n\nhwi-cryptnox is under the MIT licence. An installation takes these along, each under its own"
@@ -115,7 +176,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--licences", action="store_true")
     parser.add_argument("--lowest", action="store_true")
+    parser.add_argument("--audited", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if options.audited:
+        return judge(options.audited)
     unknown, rows = check_licences()
     if options.licences:
         print(page(rows), end="")

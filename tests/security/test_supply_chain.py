@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import venv
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "pexpect", "jsonschema")
-ORACLES = ("py-bitcoinkernel==0.1.0a5", "bdkpython>=3.1,<4")
-SUITE = (
-    "tests/core",
-    "tests/emulator/test_program.py",
-    "tests/hwi/test_commands.py",
-    "tests/hwi/test_enumerate.py",
-    "tests/hwi/test_state.py",
-    "tests/psbt/test_codec.py",
-    "tests/psbt/test_dishonest.py",
-    "tests/psbt/test_policy.py",
-    "tests/security/test_objects.py",
-)
 LIMIT = 900
+SUITE_LIMIT = 2400
+"""Seconds for a command, and for the suite."""
 
 
 def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
@@ -43,56 +36,170 @@ def test_bounds_lock_and_licences() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_dependency_outside_the_lock_is_noticed(tmp_path: Path) -> None:
+    """The lock pins what pyproject.toml admits, each with hashes, and everything that these bring along."""
+    names = ("pyproject.toml", "requirements.lock", "docs/licences.md", "scripts/_dependencies.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    lock = tmp_path / "requirements.lock"
+    good = lock.read_text()
+    hwi, cffi = (re.search(rf"^{name}==.*?(?=^[a-z])", good, re.MULTILINE | re.DOTALL) for name in ("hwi", "cffi"))
+    assert hwi and cffi
+    for changed, said in (
+        (good.replace(hwi[0], "hwi==4.0.0 --hash=sha256:" + "0" * 64 + "\n"), "hwi 4.0.0 is not within <4,>=3.1"),
+        (good.replace(hwi[0], hwi[0].splitlines()[0].rstrip(" \\") + "\n"), "hwi has no hash"),
+        (good.replace(hwi[0], ""), "hwi is missing"),
+        (good.replace(cffi[0], ""), "cffi is missing: "),
+    ):
+        lock.write_text(changed)
+        done = run(sys.executable, tmp_path / "scripts" / "_dependencies.py")
+        assert done.returncode == 1 and f"requirements.lock: {said}" in done.stdout, done.stdout + done.stderr
+
+
+ADVISORY = {
+    "id": "GHSA-wj6h-64fc-37mp",
+    "summary": "Minerva timing attack on P-256 in python-ecdsa",
+    "aliases": ["CVE-2024-23342"],
+    "modified": "2024-11-18T16:26:27Z",
+    "published": "2024-01-22T21:35:17Z",
+    "schema_version": "1.6.0",
+    "affected": [
+        {
+            "package": {"name": "ecdsa", "ecosystem": "PyPI", "purl": "pkg:pypi/ecdsa"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}],
+        }
+    ],
+}
+"""A record of OSV's, as its service answers."""
+MENDED = {
+    **ADVISORY,
+    "id": "GHSA-0000-0000-0000",
+    "aliases": ["CVE-0000-0000"],
+    "affected": [
+        {
+            "package": {"name": "click", "ecosystem": "PyPI", "purl": "pkg:pypi/click"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "999.1"}]}],
+        }
+    ],
+}
+
+
+def found(name: str, version: str, *advisories: dict[str, object]) -> dict[str, object]:
+    """One distribution in pip-audit's report."""
+    flaws = [{"id": each["id"], "aliases": each["aliases"], "fix_versions": []} for each in advisories]
+    return {"name": name, "version": version, "vulns": flaws}
+
+
+CLEAN, ACCEPTED, WRONG = found("rich", "15.0.0"), found("ecdsa", "0.19.2", ADVISORY), found("click", "8.5.1", MENDED)
+SKIPPED = {"name": "cffi", "skip_reason": "Dependency not found on PyPI and could not be audited: cffi (2.1.1)"}
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "said"),
+    [
+        ([CLEAN], 0, "1 of 1 distributions were looked up"),
+        ([CLEAN, ACCEPTED], 0, "ecdsa 0.19.2: CVE-2024-23342, GHSA-wj6h-64fc-37mp; accepted: "),
+        ([ACCEPTED, WRONG, SKIPPED], 1, "click 8.5.1: CVE-0000-0000, GHSA-0000-0000-0000; no release mends it"),
+        ([CLEAN, SKIPPED], 3, "LEFT OUT: known vulnerabilities of cffi "),
+        ([], 3, "0 of 0"),
+        (None, 3, "LEFT OUT: known vulnerabilities (pip-audit could not ask its service)"),
+    ],
+)
+def test_what_pip_audit_reports_is_judged(report: list[object] | None, status: int, said: str, tmp_path: Path) -> None:
+    """An accepted vulnerability is named and passes; what could not be looked up is not taken for clean."""
+    path = tmp_path / "report"
+    if report is not None:
+        path.write_text(json.dumps({"dependencies": report, "fixes": []}))
+    done = dependencies("--audited", str(path))
+    assert (done.returncode, done.stderr) == (status, "") and said in done.stdout
+
+
+@pytest.fixture
+def osv() -> Iterator[str]:
+    """The address of a service that knows two advisories, in the form of OSV's."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]
+            known = [each for each in (ADVISORY, MENDED) if each["affected"][0]["package"]["name"] == asked["name"]]
+            body = json.dumps({"vulns": known} if known else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *words: object) -> None:  # noqa: A002 - the base class' name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/query"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(LIMIT)
+def test_known_vulnerabilities_are_looked_up(osv: str) -> None:
+    """pip-audit reads the service's answers; a service that is not there is said to be."""
+    check = ("sh", ROOT / "scripts" / "check-dependencies", "--vulnerability-service", "osv", "--osv-url")
+    done = run(*check, "http://127.0.0.1:1/v1/query")
+    if "pip-audit cannot be installed" in done.stdout:
+        pytest.skip("pip-audit cannot be installed")
+    assert done.returncode == 3 and "LEFT OUT: known vulnerabilities (pip-audit" in done.stdout, done.stdout
+    done = run(*check, osv)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^click [\d.]+: CVE-0000-0000, GHSA-0000-0000-0000; mended in 999.1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ecdsa [\d.]+: CVE-2024-23342, GHSA-wj6h-64fc-37mp; accepted: ", done.stdout, re.MULTILINE)
+    assert re.search(r"^(\d+) of \1 distributions were looked up$", done.stdout, re.MULTILINE)
+
+
 def test_the_lock_names_no_place() -> None:
     """Where the files come from is the installer's choice; the hashes say what they are."""
     assert "://" not in (ROOT / "requirements.lock").read_text()
 
 
 def environment(python: str | Path, folder: Path, *requirements: str) -> Path:
-    """The interpreter of a fresh environment with this project and more; skips where it cannot be had."""
+    """The interpreter of a fresh environment with this project, its tests and more; skips where it cannot be had."""
     run(python, "-m", "venv", folder)
     made = folder / "bin" / "python"
-    done = run(made, "-m", "pip", "install", "--quiet", "-e", ROOT, *requirements)
+    done = run(made, "-m", "pip", "install", "--quiet", "-e", f"{ROOT}[test]", *requirements)
     if done.returncode:
         reason = f"no environment: {done.stderr.strip().splitlines()[-1:]}"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     return made
 
 
-def check_suite(python: Path, *options: str) -> str:
-    """A part of the suite with another environment; its closing line."""
-    done = run(
-        python,
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "-m",
-        "not pcsc and not heavy",
-        "-p",
-        "no:cacheprovider",
-        *options,
-        *SUITE,
-        cwd=ROOT,
+def check_suite(python: Path) -> list[str]:
+    """The default suite with another environment, without the readers and without this file (the lock and its licences
+    are those of the newest versions); what it left out, and its closing line."""
+    command = [python, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    chosen = ["-m", "not pcsc and not heavy", "--ignore", Path(__file__).relative_to(ROOT), "-rf"]
+    done = subprocess.run(
+        [*command, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=SUITE_LIMIT, check=False
     )
-    assert done.returncode == 0, done.stdout[-3000:]
-    return done.stdout.strip().splitlines()[-1]
+    lines = done.stdout.strip().splitlines()
+    assert done.returncode == 0, "\n".join(lines[-80:])
+    return [*(line for line in lines if "skipped:" in line), lines[-1]]
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.timeout(LIMIT + SUITE_LIMIT)
 def test_lowest_versions(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The default run has the newest; this one the lowest that pyproject.toml admits."""
     lowest = dependencies("--lowest").stdout.splitlines()
     assert any(line.startswith("cryptography==") for line in lowest)
-    python = environment(sys.executable, tmp_path / "venv", *lowest, *TESTS, *ORACLES)
+    python = environment(sys.executable, tmp_path / "venv", *lowest)
     frozen = run(python, "-m", "pip", "freeze").stdout
     rows = [
         line
         for line in frozen.splitlines()
         if re.match(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard)==", line)
     ]
-    request.node.user_properties.append(("table", ["lowest versions", *rows, check_suite(python)]))
+    request.node.user_properties.append(("table", ["lowest versions", *rows, *check_suite(python)]))
 
 
 def interpreters() -> list[str]:
@@ -112,15 +219,15 @@ def interpreters() -> list[str]:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.timeout(LIMIT + SUITE_LIMIT)
 @pytest.mark.parametrize("version", ["3.10", "3.12"])
 def test_other_pythons(tmp_path: Path, version: str, request: pytest.FixtureRequest) -> None:
     asked = "import sys; print('%d.%d' % sys.version_info[:2])"
     python = next((place for place in interpreters() if run(place, "-c", asked).stdout.strip() == version), None)
     if python is None:
         pytest.skip(f"Python {version} is not on this machine")
-    made = environment(python, tmp_path / "venv", *TESTS, *ORACLES)
-    request.node.user_properties.append(("table", [f"Python {version}", check_suite(made)]))
+    made = environment(python, tmp_path / "venv")
+    request.node.user_properties.append(("table", [f"Python {version}", *check_suite(made)]))
 
 
 def build(folder: Path) -> dict[str, str]:
