@@ -1,7 +1,9 @@
 """A BDK wallet whose signer is the card: `python examples/bdk_wallet.py tcp:HOST:PORT` (or `cryptnox:SERIAL`).
 
 Makes the wallet from the card's descriptors, receives a payment that exists on paper only, spends it, lets the card
-sign, and finalises. A real program would ask a server for its coins instead, and broadcast the result.
+sign, and finalises. A real program would ask a server for its coins instead, and broadcast the result. The card has no
+screen: a real program also asks its user before it signs what is printed here. The PIN comes from CRYPTNOX_PIN_COMMAND,
+CRYPTNOX_PIN_FILE or, in tests, CRYPTNOX_PIN.
 """
 
 import hashlib
@@ -22,6 +24,8 @@ def on_paper(script: bytes, amount: int) -> bytes:
     return (2).to_bytes(4, "little") + body + bytes(4)
 
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 hwilib_cryptnox.register()
 client = commands.get_client("cryptnox", sys.argv[1], chain=Chain.REGTEST)
 try:
@@ -36,9 +40,11 @@ try:
     print(address, "received", wallet.balance().total.to_sat())
 
     builder = bdk.TxBuilder().add_recipient(address.script_pubkey(), bdk.Amount.from_sat(60_000))
-    draft = PSBT()
-    draft.deserialize(builder.finish(wallet).serialize())
-    signed = client.sign_tx(draft)
+    draft = builder.finish(wallet)
+    print("to be signed: 60000 to", address, "fee", draft.fee())
+    request = PSBT()
+    request.deserialize(draft.serialize())
+    signed = client.sign_tx(request)
     result = bdk.Psbt(signed.serialize()).finalize()
     if not result.could_finalize:
         sys.exit(f"not complete: {result.errors}")

@@ -10,6 +10,8 @@ from hwilib.common import AddressType, Chain
 
 import hwilib_cryptnox
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 hwilib_cryptnox.register()
 client = commands.get_client("cryptnox", sys.argv[1], chain=Chain.TEST)
 try:

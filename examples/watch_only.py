@@ -2,8 +2,11 @@
 
 `python examples/watch_only.py tcp:HOST:PORT` (or `cryptnox:SERIAL`), then:
 
-    bitcoin-cli -named createwallet wallet_name=card disable_private_keys=true blank=true
-    bitcoin-cli -rpcwallet=card importdescriptors "$(python examples/watch_only.py ...)"
+    bitcoin-cli -named createwallet wallet_name=watch disable_private_keys=true blank=true
+    bitcoin-cli -rpcwallet=watch importdescriptors "$(python examples/watch_only.py ...)"
+
+For the test networks; `Network.MAIN` is bitcoin. The PIN comes from CRYPTNOX_PIN_COMMAND, CRYPTNOX_PIN_FILE or, in
+tests, CRYPTNOX_PIN.
 """
 
 import sys
@@ -15,6 +18,8 @@ from hwilib_cryptnox.state import State
 from hwilib_cryptnox.unlock import Unlocker
 from hwilib_cryptnox.wallet import Wallet
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 settings, state = Settings.load(), State()
 wallet = Wallet(sys.argv[1], Access(settings, state), Unlocker.load(settings, state, None))
 try:

@@ -141,7 +141,7 @@ def _roff(text: str) -> str:
 def man_page() -> str:
     """docs/cryptnoxctl.1."""
     plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", INTRODUCTION.split("\nWhat a card says")[0])
-    parts = ['.TH CRYPTNOXCTL 1 "" "hwi-cryptnox" "User Commands"', ".SH NAME"]
+    parts = ['.TH CRYPTNOXCTL 1 "" "hwi-cryptnox" "User Commands"', ".ad l", ".SH NAME"]
     parts += ["cryptnoxctl \\- Cryptnox smart cards: set up, look, sign, export, manage, emulate", ".SH SYNOPSIS"]
     parts += [
         "\\fBcryptnoxctl\\fR [OPTIONS] COMMAND [ARGS]",
@@ -160,7 +160,9 @@ def man_page() -> str:
 
 
 def _roff_list(rows: list[tuple[str, str]]) -> list[str]:
-    return [line for left, right in rows for line in (".TP", f"\\fB{_roff(left)}\\fR", _roff(right))]
+    return [
+        line for left, right in rows for line in (".TP", f"\\fB{_roff(left)}\\fR".replace("|", "|\\:"), _roff(right))
+    ]
 
 
 def main() -> int:

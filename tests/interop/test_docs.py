@@ -7,6 +7,9 @@ machine alone (`NOT_RUN`, with the reason).
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import operator
 import os
 import re
 import shlex
@@ -499,6 +502,25 @@ def test_the_policy_is_complete(told: dict[str, set[str]]) -> None:
     assert len(reasons) > 50
     unexplained = {text for text in reasons if not any(says(cell, text) for cell in cells)}
     assert unexplained == {"nothing could be signed: …"}
+
+
+def test_files_and_names_are_there() -> None:
+    """Each file of the project and each name of the library that a page speaks of exists, with those parameters."""
+    modules = {path.stem for path in (ROOT / "cryptnox_core").glob("*.py")}
+    seen = 0
+    for page in WRITTEN:
+        for text in inline(page):
+            if re.fullmatch(r"(cryptnox_core|hwilib_cryptnox|tests|scripts|docs|examples|bench)/[\w./-]*", text):
+                assert (ROOT / text).exists() or text.startswith("bench/results"), (page.name, text)
+                seen += 1
+            module, _, rest = text.removeprefix("cryptnox_core.").partition(".")
+            name, _, given = rest.rstrip(")").partition("(")
+            if module in modules and re.fullmatch(r"[A-Za-z_.]+", name) and not re.search(r"\.(py|json)$", text):
+                value = operator.attrgetter(name)(importlib.import_module(f"cryptnox_core.{module}"))
+                wanted = {part.partition("=")[0].strip() for part in given.split(",") if part}
+                assert not given or wanted <= inspect.signature(value).parameters.keys(), (page.name, text)
+                seen += 1
+    assert seen > 40
 
 
 def test_links() -> None:

@@ -51,6 +51,15 @@ def test_the_transaction_that_the_pages_sign(card: EmulatorProcess) -> None:
     assert len(outputs) == 2
 
 
+@pytest.mark.parametrize("name", sorted(RUN_HERE))
+def test_without_arguments_it_explains_itself(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(EXAMPLES / f"{name}.py")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert f"python examples/{name}.py" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_hwi_library(card: EmulatorProcess) -> None:
     said = example("hwi_library", card.path)
     assert "fingerprint 73c5da0a" in said
@@ -66,6 +75,7 @@ def test_watch_only(card: EmulatorProcess) -> None:
 def test_bdk_wallet(card: EmulatorProcess) -> None:
     said = example("bdk_wallet", card.path)
     assert "received 100000" in said
+    assert re.search(r"to be signed: 60000 to bcrt1\w+ fee \d+$", said, re.MULTILINE)
     script = bytes.fromhex("0014") + _program(said.split()[0])
     assert failing_inputs(bytes.fromhex(said.split()[-1]), [(100_000, script)]) == []
 
@@ -78,6 +88,6 @@ def _program(address: str) -> bytes:
 
 def test_two_card_backup() -> None:
     with EmulatorProcess() as first, EmulatorProcess() as second:
-        said = example("two_card_backup", *(card.path.removeprefix("tcp:") for card in (first, second)))
+        said = example("two_card_backup", first.path, second.path)
     one, other = said.split()
     assert one == other and re.fullmatch("[0-9a-f]{8}", one)
