@@ -16,8 +16,10 @@ import pytest
 from bench import card_time
 from bench.card_time import ACCOUNT, MULTISIG_ACCOUNT, SECOND_ACCOUNT, SEED, Job, spread
 from cryptnox_core.bip32 import Path
+from tests.hwi.conftest import Program
+from tests.hwi.test_dialogue import Typist
 from tests.support import pcsc
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.emulator import PIN, PUK, EmulatorProcess
 
 ROOT = File(__file__).parents[2]
 
@@ -164,3 +166,88 @@ def test_getdescriptors_through_stock_hwilib(card: EmulatorProcess) -> None:
     stats = card.stats()
     assert stats["derivations"] == 12
     assert in_channel(stats["by_ins"]) <= 12
+
+
+# docs/performance.md
+
+
+def documented() -> list[dict[str, dict[str, str]]]:
+    """The page's two tables, counts and seconds: cells by job and column."""
+    tables: list[dict[str, dict[str, str]]] = []
+    head: list[str] = []
+    for line in (ROOT / "docs" / "performance.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells[:1] == ["job"]:
+            head = cells[1:]
+            tables.append({})
+        elif cells and not line.startswith("|---"):
+            tables[-1][cells[0]] = {column: cell for column, cell in zip(head, cells[1:], strict=True) if cell}
+    return tables
+
+
+def check_documented(result: card_time.Result) -> None:
+    """Every run of a job is on the page as it was counted."""
+    counts, seconds = (table[result.name] for table in documented())
+    for column, run in result.runs.items():
+        assert counts[column] == card_time.amounts(run), column
+        assert abs(float(seconds[column]) - run.seconds(card_time.DEFAULT_LATENCY)) < 0.06, column  # rounded
+
+
+SIZES = (1, 10, 100)
+
+
+def test_the_page_has_every_job_and_run() -> None:
+    counts, seconds = documented()
+    assert list(counts) == list(seconds) == ["connect", *(job.name for job in card_time.jobs(SIZES))]
+    assert {job: list(cells) for job, cells in counts.items()} == {job: list(cells) for job, cells in seconds.items()}
+    assert set().union(*counts.values()) == set(card_time.COLUMNS)
+
+
+@pytest.mark.parametrize("job", card_time.jobs([10]), ids=lambda job: job.name)
+def test_the_page_says_what_a_command_costs(job: Job, card: EmulatorProcess, tmp_path: File) -> None:
+    runs = {card_time.FIRST: card_time.run_ours(job, tmp_path, card)}
+    if job.name != "enumerate":  # an emulated card over TCP is asked each time
+        runs[card_time.KNOWN] = card_time.run_ours(job, tmp_path, card)
+    check_documented(card_time.Result(job.name, runs))
+
+
+def test_the_page_says_what_connecting_costs() -> None:
+    check_documented(card_time.measure_connect())
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("job", card_time.jobs(SIZES), ids=lambda job: job.name)
+def test_the_page_says_what_everything_costs(job: Job) -> None:
+    result = card_time.measure(job)
+    check_documented(result)
+    page = set(documented()[0][job.name])
+    assert set(result.runs) == page - ({card_time.KNOWN} if job.name == "enumerate" else set())
+
+
+def test_the_page_says_what_a_new_wallet_costs(tmp_path: File) -> None:
+    new = [("New PIN", PIN), ("same again", PIN), (r"PUK \(new/own\)", "own"), ("New PUK", PUK), ("same again", PUK)]
+    ready = (r"Initialise the card now\?", "y")
+    counts = {}
+    with EmulatorProcess() as blank:
+        wipe = [(f"Type {blank.serial}", str(blank.serial)), ("PUK: ", PUK)]
+        for command, typed in (
+            ("setup", [(r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), *new, ready]),
+            ("wipe", wipe),
+            ("restore", [("24 recovery words", "abandon " * 23 + "art"), ("Passphrase", ""), *new, ready]),
+        ):
+            before = card_time.counted(blank)
+            typist = Typist(tmp_path, blank, "-i", command)
+            typist.types(*typed)
+            assert typist.answer() == {"success": True}
+            run = card_time.counted(blank) - before
+            counts[command] = (run.apdus, run.derivations, run.signatures)
+    assert counts == {"setup": (15, 0, 0), "wipe": (6, 0, 0), "restore": (15, 0, 0)}
+    page = " ".join((ROOT / "docs" / "performance.md").read_text().split())
+    assert "`setup` and `restore` take 15 APDUs, `wipe` 6, none of them a derivation or a signature" in page
+
+
+def test_commands_that_leave_the_card_alone(card: EmulatorProcess, hwi: Program) -> None:
+    for command in ("displayaddress", "backup", "promptpin", "sendpin", "togglepassphrase", "installudevrules"):
+        extra = {"displayaddress": ["--path", "m/84h/0h/0h/0/0"], "sendpin": ["1"]}.get(command, [])
+        assert "error" in hwi.on(card, command, *extra)
+        assert card_time.counted(card).apdus == 0
