@@ -49,13 +49,14 @@ class VirtualReaders:
         self._emptied = [0.0, 0.0]
 
     @classmethod
-    def acquire(cls, folder: Path) -> VirtualReaders:
-        """Take the lock and see to the service. `folder` receives pcscd's log. Raises UnavailableError."""
+    def acquire(cls, folder: Path, wait: float = LOCK_WAIT) -> VirtualReaders:
+        """Take the lock within `wait` seconds and see to the service. `folder` receives pcscd's log. Raises
+        UnavailableError."""
         try:
             import smartcard.scard  # noqa: F401
         except ImportError as error:
             raise UnavailableError("pyscard is not installed") from error
-        lock = take_lock(LOCK_FILE, LOCK_WAIT)
+        lock = take_lock(LOCK_FILE, wait)
         try:
             return cls(lock, _service(folder), folder)
         except UnavailableError:

@@ -28,6 +28,18 @@ OTHER_PAIRING_KEY = bytes(32)
 """What `METHODS["pairing"]` sets."""
 
 
+class NotHereError(Exception):
+    """A part cannot be run on this machine; the text says why."""
+
+
+class InputError(AssertionError):
+    """What failed is an input, which is kept itself: `data`."""
+
+    def __init__(self, message: str, data: bytes) -> None:
+        super().__init__(message)
+        self.data = data
+
+
 class Part(ABC):
     """One kind of torture. `step` raises where something is wrong; `counts` says what was tried."""
 
@@ -39,6 +51,15 @@ class Part(ABC):
     @abstractmethod
     def step(self, number: int) -> None:
         """One attempt."""
+
+    def check(self) -> None:  # noqa: B027 - most parts need nothing
+        """NotHereError where this machine has not got what it takes."""
+
+    def again(self, kept: int | str) -> None:
+        """Repeat what failed: a step, or (as hexadecimal) an input."""
+        if isinstance(kept, str):
+            raise TypeError("this part has no inputs")
+        self.step(kept)
 
     def close(self) -> None:  # noqa: B027 - most parts start nothing
         """Give back what was started."""

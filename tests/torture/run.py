@@ -1,6 +1,6 @@
 """`scripts/torture`: looks for what goes wrong seldom, for as long as it is given. Exit status 1: it found something.
 
-Failing steps are added to `tests/torture/kept.json`, and the default test suite repeats what stands there.
+Failing steps and inputs are added to `tests/torture/kept.json`, and the default test suite repeats what stands there.
 """
 
 from __future__ import annotations
@@ -18,20 +18,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 
-from tests.torture.parts import Answers, Commands, Part, Psbts
-from tests.torture.processes import Contention, Kills
+from tests.torture.guided import GuidedAnswers, GuidedPsbts
+from tests.torture.moments import Moments
+from tests.torture.parts import Answers, Commands, InputError, NotHereError, Part, Psbts
+from tests.torture.processes import Contention, Kills, ReaderContention
+from tests.torture.programs import Programs
 
 PARTS: dict[str, Callable[[], Part]] = {
     "commands": Commands,
+    "programs": Programs,
     "answers": Answers,
+    "answers, guided": GuidedAnswers,
     "psbts": Psbts,
+    "psbts, guided": GuidedPsbts,
     "several processes": Contention,
-    "killed": Kills,
+    "several processes on a reader": ReaderContention,
+    "killed at a moment": Moments,
+    "killed at any time": Kills,
 }
-WORKERS = (("commands", "answers", "psbts"), ("several processes", "killed"))
+WORKERS = (
+    ("commands", "answers", "psbts"),
+    ("psbts, guided", "answers, guided", "programs", "killed at a moment"),
+    ("several processes", "several processes on a reader", "killed at any time"),
+)
 """What runs side by side."""
+SHARES = {"commands": 2.0}
+"""Of a worker's time; 1 where nothing is said."""
 SLICE = 2.0
-"""Seconds a part has before the next one's turn."""
+"""Seconds a part has before another one's turn."""
 KEPT = Path(__file__).with_name("kept.json")
 MOST_FAILURES = 5
 
@@ -41,36 +55,56 @@ class Result:
     """What a part did."""
 
     steps: int = 0
+    seconds: float = 0
     counts: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[int, str]] = field(default_factory=list)
+    failures: list[tuple[int | str, str]] = field(default_factory=list)
+    """A step's number or an input in hexadecimal, and what happened."""
+    not_here: str = ""
+    """Why it was not run at all."""
 
 
 def work(names: tuple[str, ...], first: int, seconds: float, results: multiprocessing.Queue[object]) -> None:
     """Run some parts by turns until the time is over."""
     for name in [name for name in os.environ if name.startswith("CRYPTNOX_")]:
         del os.environ[name]
-    os.environ["PCSCLITE_CSOCK_NAME"] = os.devnull  # no real card may be met
     end = time.monotonic() + seconds
-    parts = {name: PARTS[name]() for name in names}
     found = {name: Result() for name in names}
+    parts: dict[str, Part] = {}
+    for name in names:
+        try:
+            parts[name] = PARTS[name]()
+            parts[name].check()
+        except NotHereError as error:
+            parts.pop(name).close()
+            found[name].not_here = str(error)
     try:
-        while time.monotonic() < end and all(len(each.failures) < MOST_FAILURES for each in found.values()):
-            for name, part in parts.items():
-                turn = time.monotonic() + SLICE
-                while time.monotonic() < min(turn, end) or not found[name].steps:
-                    # The commands go through their combinations from the start; the others anywhere.
-                    number = found[name].steps + (0 if name == "commands" else first)
-                    found[name].steps += 1
-                    try:
-                        part.step(number)
-                    except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
-                        found[name].failures.append((number, traceback.format_exc()))
-                        break
+        while parts and all(len(each.failures) < MOST_FAILURES for each in found.values()):
+            name = min(parts, key=lambda each: found[each].seconds / SHARES.get(each, 1.0))
+            if time.monotonic() > end and found[name].steps:
+                break
+            _turn(parts[name], found[name], first, end)
     finally:
         for name, part in parts.items():
             part.close()
             found[name].counts = part.counts
         results.put(found)
+
+
+def _turn(part: Part, result: Result, first: int, end: float) -> None:
+    started = time.monotonic()
+    while not result.steps or time.monotonic() < min(started + SLICE, end):
+        # The commands go through their combinations from the start; the others anywhere.
+        number = result.steps + (0 if part.name == "commands" else first)
+        result.steps += 1
+        try:
+            part.step(number)
+        except InputError as error:
+            result.failures.append((error.data.hex(), str(error)))
+            break
+        except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
+            result.failures.append((number, traceback.format_exc()))
+            break
+    result.seconds += time.monotonic() - started
 
 
 def torture(seconds: float, first: int, names: tuple[str, ...]) -> dict[str, Result]:
@@ -95,25 +129,41 @@ def torture(seconds: float, first: int, names: tuple[str, ...]) -> dict[str, Res
     return found
 
 
-def keep(found: dict[str, Result]) -> None:
-    """Note failing steps."""
-    kept = json.loads(KEPT.read_text())
+def keep(found: dict[str, Result], file: Path = KEPT) -> None:
+    """Note failing steps and inputs."""
+    kept = json.loads(file.read_text())
     for name, result in found.items():
-        kept[name] = sorted({*kept.get(name, []), *(number for number, _ in result.failures)})
-    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+        if result.failures:
+            kept[name] = sorted({*kept.get(name, []), *(which for which, _ in result.failures)}, key=str)
+    file.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def report(found: dict[str, Result], seconds: float, first: int) -> None:
     """What was tried, and what it found."""
     print(f"{seconds / 60:.1f} minutes, first number {first}")
     for name in PARTS:
-        if name in found:
-            result = found[name]
-            print(f"\n{name}: {result.steps} steps, {len(result.failures)} failed")
-            for what, count in sorted(result.counts.items()):
-                print(f"  {count:8} {what}")
-            for number, text in result.failures:
-                print(f"\n  step {number} failed:\n{text}")
+        if name not in found:
+            continue
+        result = found[name]
+        if result.not_here:
+            print(f"\n{name}: NOT RUN: {result.not_here}")
+            continue
+        print(f"\n{name}: {result.steps} steps in {result.seconds:.0f} s, {len(result.failures)} failed")
+        for what, count in sorted(result.counts.items()):
+            print(f"  {count:8} {what}")
+        for which, text in result.failures:
+            shown = f"input {which[:60]}" if isinstance(which, str) else f"step {which}"
+            print(f"\n  {shown} failed:\n{text}")
+            print(f"  to repeat it: python -m tests.torture --only '{name}' --again {which}")
+
+
+def again(name: str, which: str) -> None:
+    """One step or input of a part; raises what it raised."""
+    part = PARTS[name]()
+    try:
+        part.again(int(which) if which.isdecimal() and len(which) < 20 else which)
+    finally:
+        part.close()
 
 
 def main() -> int:
@@ -122,8 +172,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
     parser.add_argument("--first", type=int, help="number of the first step (drawn)")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part; repeatable")
-    parser.add_argument("--forget", action="store_true", help="do not keep failing steps")
+    parser.add_argument("--again", metavar="STEP", help="one step, or one input in hexadecimal, of the part of --only")
+    parser.add_argument("--forget", action="store_true", help="do not keep what fails")
     options = parser.parse_args()
+    if options.again is not None:
+        if not options.only:
+            parser.error("--again needs --only")
+        again(options.only[0], options.again)
+        print("nothing found")
+        return 0
     first = secrets.randbelow(1 << 40) if options.first is None else options.first
     started = time.monotonic()
     found = torture(options.minutes * 60, first, tuple(options.only or PARTS))
@@ -131,5 +188,6 @@ def main() -> int:
     failed = any(result.failures for result in found.values())
     if failed and not options.forget:
         keep(found)
+        print(f"\nkept in {KEPT.relative_to(Path.cwd()) if KEPT.is_relative_to(Path.cwd()) else KEPT}")
     print("\nfound something" if failed else "\nnothing found")
     return int(failed)
