@@ -49,8 +49,8 @@ class PrivateFolder:
     def replace(self, name: str, content: bytes) -> None:
         """Write a file atomically; on disk when this returns."""
         path = self._make(name)
-        for folder in self._folders(name):
-            _remove_abandoned(folder)
+        for place in self._folders(name):
+            _remove_abandoned(place)
         descriptor, temporary = _begin(path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
