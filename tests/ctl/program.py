@@ -15,13 +15,11 @@ from typing import Any
 import jsonschema
 import pexpect
 
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import PIN, PUK, SEED, EmulatorProcess
 
 COMMAND = [sys.executable, "-m", "hwilib_cryptnox.ctl.main"]
 SCHEMAS = Path(__file__).with_name("schemas.json")
-PIN, PUK = "000000", "000000000000"
-SEED = bytes(range(64)).hex()
-"""The master key of `tests.psbt.factory.ME`."""
+__all__ = ["PIN", "PUK", "SEED"]
 WAIT = 60
 """Seconds a terminal test waits for a text."""
 

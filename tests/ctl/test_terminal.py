@@ -123,47 +123,50 @@ def test_setup_with_two_readers(fresh: EmulatorProcess) -> None:
             assert ended(child) == 0
 
 
+class Slot:
+    """One reader, in which cards take turns. A context manager that takes the last one out."""
+
+    def __init__(self) -> None:
+        self.card = EmulatorProcess()
+
+    def insert(self, state: Path) -> EmulatorProcess:
+        """Take out the card that is there, put in the one with this state."""
+        self.card.stop()
+        self.card = EmulatorProcess("--state", str(state), listen=f"127.0.0.1:{self.card.port}").start()
+        return self.card
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.card.stop()
+
+
+def begin_with_two_cards(child: pexpect.spawn, slot: Slot, second: Path) -> None:
+    """Up to the point where the first card is wanted back."""
+    begin_setup(child)
+    child.expect_exact("put the second card in")
+    slot.insert(second)
+    child.sendline("")
+    begin_setup(child, pin="246802")
+    child.expect_exact("Take the second card out")
+
+
 def test_setup_with_two_cards_in_one_reader(tmp_path: Path) -> None:
-    states = [str(tmp_path / name) for name in ("a", "b")]
-    first = EmulatorProcess("--state", states[0]).start()
-    address = f"{first.host}:{first.port}"
-    card = first
-    try:
-        with terminal(first, "setup", "--seed", "dual") as child:
-            begin_setup(child)
-            child.expect_exact("put the second card in")
-            card.stop()
-            card = EmulatorProcess("--state", states[1], listen=address).start()
-            child.sendline("")
-            begin_setup(child, pin="246802")
-            child.expect_exact("Take the second card out")
-            card.stop()
-            card = EmulatorProcess("--state", states[0], listen=address).start()
-            child.sendline("")
-            check_ready(child, NEW_PIN, "246802")
-    finally:
-        card.stop()
+    with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "setup", "--seed", "dual") as child:
+        begin_with_two_cards(child, slot, tmp_path / "b")
+        slot.insert(tmp_path / "a")
+        child.sendline("")
+        check_ready(child, NEW_PIN, "246802")
 
 
 def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
-    states = [str(tmp_path / name) for name in ("a", "b")]
-    card = EmulatorProcess("--state", states[0]).start()
-    address = f"{card.host}:{card.port}"
-    try:
-        with terminal(card, "setup", "--seed", "dual") as child:
-            begin_setup(child)
-            child.expect_exact("put the second card in")
-            card.stop()
-            card = EmulatorProcess("--state", states[1], listen=address).start()
-            child.sendline("")
-            begin_setup(child, pin="246802")
-            child.expect_exact("Take the second card out")
-            child.sendintr()
-            child.expect_exact(f"Interrupted. The card {card.serial} holds the secret")
-            child.expect_exact("put no money on either")
-            assert ended(child) == 1
-    finally:
-        card.stop()
+    with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "setup", "--seed", "dual") as child:
+        begin_with_two_cards(child, slot, tmp_path / "b")
+        child.sendintr()
+        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret")
+        child.expect_exact("put no money on either")
+        assert ended(child) == 1
 
 
 def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Iterable
 
 from cryptography import x509
@@ -23,6 +24,17 @@ SEED = bytes.fromhex("000102030405060708090a0b0c0d0e0f")
 SERIAL = 0x0123456789ABCDEF
 H = 1 << 31
 OK = 0x9000
+
+
+def read_exactly(connection: socket.socket, length: int) -> bytes:
+    """ConnectionError where the other side ends before."""
+    data = b""
+    while len(data) < length:
+        part = connection.recv(length - len(data))
+        if not part:
+            raise ConnectionError
+        data += part
+    return data
 
 
 def pin(digits: str = PIN) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from embit import bip32, bip39
 
 from cryptnox_core.emulator.faults import Fault, FaultKind, Latency, parse_fault, parse_latency
-from tests.emulator.client import AID, OK, Host
+from tests.emulator.client import AID, OK, Host, read_exactly
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 
 SELECT = b"\0\xa4\4\0\7" + AID
@@ -28,13 +28,7 @@ class Wire:
         self.socket = socket.create_connection((emulator.host, emulator.port), timeout=10)
 
     def read(self, length: int) -> bytes:
-        data = b""
-        while len(data) < length:
-            part = self.socket.recv(length - len(data))
-            if not part:
-                raise ConnectionError
-            data += part
-        return data
+        return read_exactly(self.socket, length)
 
     def exchange(self, apdu: bytes) -> bytes:
         body = json.dumps(list(apdu)).encode()

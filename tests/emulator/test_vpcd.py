@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulator.client import AID, OK, Host
+from tests.emulator.client import AID, OK, Host, read_exactly
 from tests.support.emulator import PIN, EmulatorProcess
 
 SELECT = b"\0\xa4\4\0\7" + AID
@@ -31,13 +31,7 @@ class Reader:
         self.slot.sendall(len(body).to_bytes(2, "big") + body)
 
     def receive(self, length: int) -> bytes:
-        data = b""
-        while len(data) < length:
-            part = self.slot.recv(length - len(data))
-            if not part:
-                raise ConnectionError
-            data += part
-        return data
+        return read_exactly(self.slot, length)
 
     def exchange(self, body: bytes) -> bytes:
         self.send(body)

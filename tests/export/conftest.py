@@ -7,8 +7,8 @@ from embit import bip32, bip39
 
 from cryptnox_core.bip32 import ExtendedPublicKey
 from hwilib_cryptnox.export import KeySet, Network, account_paths
+from tests.support.emulator import MNEMONIC
 
-MNEMONIC = "abandon " * 11 + "about"
 FINGERPRINT = bytes.fromhex("73c5da0a")
 
 

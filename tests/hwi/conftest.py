@@ -17,12 +17,7 @@ import pytest
 from hwilib_cryptnox import hwi as program
 from hwilib_cryptnox import unlock
 from hwilib_cryptnox.state import State
-from tests.psbt.factory import ME
-from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
-
-SEED = bytes(range(64)).hex()
-"""The seed of `tests.psbt.factory.ME`."""
-assert ME.fingerprint
+from tests.support.emulator import MNEMONIC, PIN, SEED, EmulatorProcess
 
 
 @dataclass

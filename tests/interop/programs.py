@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.emulator import MNEMONIC, PIN
+
+__all__ = ["MNEMONIC", "PIN"]
+
 ROOT = Path(__file__).resolve().parents[2]
 SIGNER = (sys.executable, "-m", "hwilib_cryptnox.hwi")
-PIN = "000000"
-MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
 FINGERPRINT = "73c5da0a"
 OTHER_MNEMONIC = " ".join(["zoo"] * 11 + ["wrong"])
 TIME_LIMIT = 120

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path as Folder
 from typing import Any
 
@@ -27,7 +26,7 @@ from hwilib_cryptnox.export import (
     parse_key_line,
 )
 from tests.interop.paper import PaperWallet
-from tests.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC, PIN, run_hwi, sign
+from tests.interop.programs import FINGERPRINT, PIN, run_hwi, sign
 from tests.support.emulator import EmulatorProcess
 
 pytestmark = pytest.mark.xdist_group("bdk wallets")  # one pair of cards for all of them
@@ -50,18 +49,6 @@ def read_keys(card: EmulatorProcess, fingerprint: str, home: Folder) -> KeySet:
         for path in account_paths(Network.TEST)
     }
     return KeySet(bytes.fromhex(fingerprint), keys, Network.TEST)
-
-
-@pytest.fixture(scope="module")
-def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def other_card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", OTHER_MNEMONIC, "--xpub-export") as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

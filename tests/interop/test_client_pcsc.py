@@ -20,14 +20,12 @@ from cryptnox_core.pcsc import PcscTransport, list_readers
 from cryptnox_core.session import Card, list_cards
 from cryptnox_core.wire import AID
 from tests.support import pcsc
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
 
 pytestmark = pytest.mark.pcsc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
 TREE = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
-PIN = "000000"
 DIGEST = hashlib.sha256(b"a digest to sign").digest()
 READER = pcsc.SLOTS[0]
 SIGNATURES = 10

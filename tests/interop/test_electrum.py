@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,18 +101,6 @@ class Electrum:
         assert run.returncode == 0, run.stderr
         parsed: dict[str, object] = json.loads(run.stdout)
         return parsed
-
-
-@pytest.fixture(scope="module")
-def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def other_card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", OTHER_MNEMONIC, "--xpub-export") as process:
-        yield process
 
 
 @pytest.mark.parametrize("script", [script for script in ScriptType if not script.is_multisig])

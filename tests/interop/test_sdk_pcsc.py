@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from embit import bip32, bip39
 from embit import ec as embit_ec
 
+from cryptnox_core.emulator.readings import Reading
 from tests.support import pcsc
+from tests.support.emulator import MNEMONIC, PIN, PUK
 from tests.support.sdk import OperationTable, connected
 
 pytest.importorskip("cryptnox_sdk_py", reason="the vendor's SDK is not installed (it needs Python 3.11 and pyscard)")
@@ -29,29 +31,9 @@ from cryptnox_sdk_py.enums import AuthType, Derivation, KeyType, SeedSource, Slo
 
 pytestmark = pytest.mark.pcsc
 
-MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
 SEED = bip39.mnemonic_to_seed(MNEMONIC)
 ROOT = bip32.HDKey.from_seed(SEED)
-PIN = "000000"
-PUK = "000000000000"
-READINGS = (
-    "mac-len-value",
-    "outer-sw",
-    "pin-query-sw",
-    "pin-optional-in-sign",
-    "pin-ends-at-sign",
-    "tries-min",
-    "softlock-6985",
-    "current-lost-at-power-off",
-    "puk-9840",
-    "puk-984x",
-    "clearpub-33",
-    "clearpub-32",
-    "page-6b00",
-    "userkey-rehash",
-    "adduser-needs-pin",
-    "select-v2",
-)
+READINGS = tuple(reading.value for reading in Reading if reading is not Reading.NO_F7_AFTER_F8)
 """All but `no-f7-after-f8`, with which the SDK cannot work: it reads the certificate again after the session's."""
 DIGEST = hashlib.sha256(b"a digest to sign").digest()
 PATH = "m/84'/0'/0'/0/7"

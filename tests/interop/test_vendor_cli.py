@@ -23,7 +23,7 @@ from embit import bip32, bip39, script
 from embit.networks import NETWORKS
 
 from tests.support import pcsc
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import MNEMONIC, EmulatorProcess
 from tests.support.sdk import OperationTable, connected
 
 pytest.importorskip("cryptnox_sdk_py", reason="the vendor's SDK is not installed (it needs Python 3.11 and pyscard)")
@@ -36,7 +36,6 @@ pytestmark = [pytest.mark.pcsc, pytest.mark.heavy]
 
 ENVIRONMENT = Path(__file__).resolve().parent.parent.parent / ".venv-cryptnox-cli"
 REQUIREMENT = "cryptnox-cli>=1.0.5,<2"
-MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
 TREE = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
 ACCOUNT = "m/84'/0'/0'"
 PIN, NEW_PIN, THIRD_PIN = "1234", "567890", "24680"

@@ -14,6 +14,8 @@ from typing import TypedDict
 MNEMONIC = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 PIN = "000000"
 PUK = "000000000000"
+SEED = bytes(range(64)).hex()
+"""The seed of `tests.psbt.factory.ME`."""
 
 
 class Stats(TypedDict):
