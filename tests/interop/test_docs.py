@@ -504,6 +504,11 @@ def test_the_policy_is_complete(told: dict[str, set[str]]) -> None:
     assert unexplained == {"nothing could be signed: …"}
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    named = re.findall(r"^      - .*: ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
 def test_files_and_names_are_there() -> None:
     """Each file of the project and each name of the library that a page speaks of exists, with those parameters."""
     modules = {path.stem for path in (ROOT / "cryptnox_core").glob("*.py")}
