@@ -345,8 +345,10 @@ class Moments(Part):
             except AssertionError as error:
                 raise AssertionError(f"{name}, moment {moment}: {error}") from error
         self._tried.add((name, moment))
-        total = sum(self._lengths.values())
-        self.counts[f"different moments of {total} in {len(self._lengths)} commands"] = len(self._tried)
+        self.counts["different moments"] = len(self._tried)
+        self.counts[f"moments there are in the commands that were killed, {len(SCENES)} at most"] = sum(
+            self._lengths.values()
+        )
 
     def _killed(self, scene: Scene, moment: int, name: str = "") -> Ended:
         with ForkedCard(scene.memory(), scene.folder, map(parse_fault, scene.faults)) as card:

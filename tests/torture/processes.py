@@ -305,7 +305,8 @@ class Kills(Part):
         if self._card.stats()["pin_tries"] != before["pin_tries"]:
             raise AssertionError("a PIN try was spent")
         self.counts["signing: " + ("killed" if killed else "was quicker")] += 1
-        self.counts["signing: reported before the end"] += killed and reported
+        if killed and reported:
+            self.counts["signing: killed, and the result was there"] += 1
 
     @staticmethod
     def _complete(target: Path, made: Draft) -> None:

@@ -42,7 +42,7 @@ WORKERS = (
     ("several processes", "several processes on a reader", "killed at any time"),
 )
 """What runs side by side."""
-SHARES = {"commands": 2.0}
+SHARES = {"commands": 4.0, "programs": 2.0, "killed at a moment": 2.0}
 """Of a worker's time; 1 where nothing is said."""
 SLICE = 2.0
 """Seconds a part has before another one's turn."""
