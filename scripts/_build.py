@@ -1,6 +1,7 @@
 """Builds wheel and source distribution of the last commit, the same bytes each time: `python _build.py FOLDER`.
 
-Setuptools keeps the files' own times, modes and owners; here they are those of the commit.
+Setuptools keeps the files' own times, modes and owners; here they are those of the commit. The wheel names setuptools'
+version, so it is built with a given one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BACKEND = "setuptools==84.2.1"
 
 
 def git(*words: str) -> bytes:
@@ -44,9 +46,13 @@ def main() -> int:
     os.umask(0o022)
     with tempfile.TemporaryDirectory() as folder:
         # Unpacked files have the commit's time and the modes git knows.
-        subprocess.run(["tar", "-x", "-C", folder], input=git("archive", "HEAD"), check=True)
-        command = [sys.executable, "-m", "build", "--outdir", str(target), folder]
-        done = subprocess.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}, check=False)
+        source, constraint = Path(folder) / "source", Path(folder) / "constraint"
+        source.mkdir()
+        subprocess.run(["tar", "-x", "-C", source], input=git("archive", "HEAD"), check=True)
+        constraint.write_text(f"{BACKEND}\n", encoding="utf-8")
+        command = [sys.executable, "-m", "build", "--outdir", str(target), str(source)]
+        env = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PIP_CONSTRAINT": str(constraint)}
+        done = subprocess.run(command, env=env, check=False)
     if done.returncode == 0:
         for path in target.glob("*.tar.gz"):
             settle_archive(path, epoch)
