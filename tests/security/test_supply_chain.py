@@ -294,7 +294,7 @@ def test_locked_installation(version: str, tmp_path: Path) -> None:
     """As docs/versions.md says; with what the demonstration judges by, all of it holds."""
     run(interpreter(version), "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    judges = ["--no-deps", *(line for line in tests_want() if line.startswith(("bdkpython", "py-bitcoinkernel")))]
+    judges = ["--no-deps", *(line for line in extra_test() if line.startswith(("bdkpython", "py-bitcoinkernel")))]
     for words in (["--require-hashes", "-r", str(ROOT / "requirements.lock")], ["--no-deps", str(ROOT)], judges):
         done = run(python, "-m", "pip", "install", "--quiet", *words)
         assert done.returncode == 0, done.stderr
@@ -306,7 +306,7 @@ def test_locked_installation(version: str, tmp_path: Path) -> None:
     assert done.returncode == 0 and "All of it held." in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-def tests_want() -> list[str]:
+def extra_test() -> list[str]:
     """The requirements of the extra `test`."""
     wanted = metadata.requires("hwi-cryptnox") or []
     return [str(line).partition(";")[0].strip() for line in wanted if "test" in line.partition(";")[2]]
