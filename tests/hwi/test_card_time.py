@@ -168,6 +168,32 @@ def test_getdescriptors_through_stock_hwilib(card: EmulatorProcess) -> None:
     assert in_channel(stats["by_ins"]) <= 12
 
 
+# The host
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules a run of the program imports."""
+    program = ("from hwilib_cryptnox import hwi", "import sys", "hwi.run(sys.argv[1:])", "print(*sys.modules)")
+    command = [sys.executable, "-c", "\n".join(program), *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    answer, modules = run.stdout.splitlines()
+    assert "error" not in answer
+    return set(modules.split())
+
+
+def test_enumerate_imports_what_it_needs(card: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver but ours, no USB library; without a card nothing of cards; never anything of PSBTs."""
+    foreign = {"hwilib", "hid", "usb1", "libusb1", "serial", "click", "rich", "embit", "asyncio", "ssl", "requests"}
+    alone = loaded_by("enumerate")
+    assert {name.partition(".")[0] for name in alone} & (foreign | {"cryptography", "coincurve"}) == set()
+    assert {"cryptnox_core.session", "hwilib_cryptnox.wallet", "hwilib_cryptnox.psbt"} & alone == set()
+    monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{card.host}:{card.port}")
+    listed = loaded_by("--emulators", "-p", PIN, "enumerate")
+    assert "cryptnox_core.session" in listed
+    assert {name.partition(".")[0] for name in listed} & foreign == set()
+    assert {"hwilib_cryptnox.psbt", "hwilib_cryptnox.signing"} & listed == set()
+
+
 # docs/performance.md
 
 
