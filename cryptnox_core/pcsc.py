@@ -59,7 +59,15 @@ def _within(limit: float, call: Callable[[], T], undo: Callable[[T], object], la
         undo(result)
 
     threading.Thread(target=work, name="pcsc", daemon=True).start()
-    if not done.wait(limit):
+    try:
+        ended = done.wait(limit)
+    except BaseException:  # Ctrl-C
+        with lock:
+            state["abandoned"] = True
+        if "result" in state:
+            undo(state["result"])
+        raise
+    if not ended:
         with lock:
             if not done.is_set():
                 state["abandoned"] = True

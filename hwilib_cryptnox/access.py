@@ -12,15 +12,14 @@ from pathlib import Path
 
 from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
 from cryptnox_core.errors import (
+    CardRemovedError,
     CertificateError,
     CryptnoxError,
     NoReaderError,
     PairingError,
     PinLockedError,
-    ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
-    StatusWordError,
     SupportMissingError,
     TransportError,
     UsageError,
@@ -35,6 +34,8 @@ from hwilib_cryptnox.unlock import check_identity
 
 CARD_PREFIX = "cryptnox:"
 EMULATOR_PREFIX = "tcp:"
+_SERIAL_DIGITS = 49
+"""Digits of 20 bytes, the most a certificate's serial number has."""
 ANSWER_LIMIT = 60.0
 """Seconds the emulated card may take for one answer."""
 EMULATOR_CA = TrustAnchor(
@@ -50,6 +51,14 @@ EMULATOR_CA = TrustAnchor(
 _wanted: set[str] = set()
 """Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
 not be loopback."""
+
+
+def serial_of(path: str) -> int | None:
+    """The serial number in a path `cryptnox:SERIAL`; None for any other text."""
+    digits = path.removeprefix(CARD_PREFIX)
+    if not path.startswith(CARD_PREFIX) or not digits.isdecimal() or len(digits) > _SERIAL_DIGITS:
+        return None
+    return int(digits)
 
 
 class ForeignCardError(WalletError):
@@ -169,10 +178,10 @@ class Access:
             with _closing_on_error(found):
                 self.identify(found)
             return found
-        serial = path.removeprefix(CARD_PREFIX)
-        if not path.startswith(CARD_PREFIX) or not serial.isdecimal():
+        serial = serial_of(path)
+        if serial is None:
             raise WalletError(Code.BAD_ARGUMENT, f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
-        return self._open_serial(int(serial))
+        return self._open_serial(serial)
 
     def _check_host(self, path: str) -> None:
         from cryptnox_core.remote import is_loopback, parse_address
@@ -195,7 +204,7 @@ class Access:
             with _closing_on_error(found):
                 try:
                     self.identify(found, serial)
-                except (ProtocolError, StatusWordError) as error:
+                except (CryptnoxError, WalletError) as error:  # another card's troubles are none of this one's
                     certificate = found.card.certificate
                     if certificate is not None and certificate.serial == serial:
                         raise
@@ -205,7 +214,7 @@ class Access:
                         return found
             found.close()
         for reason in seen:
-            if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError):
+            if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
                 raise reason
         raise WalletError(Code.CONNECTION, f"the card {serial} is in no reader")
 

@@ -125,6 +125,7 @@ class Lister:
             return None
         card.read_certificate()
         check_identity(card, self._state)
+        self._unlocker.check_genuine(card)
         entry = base_entry(found.path)
         if self._unusable is not None:
             return _failed(entry, *_pair(self._unusable))

@@ -83,7 +83,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _signer_mode_in(arguments: list[str]) -> bool:
-    return "--signer-mode" in arguments or os.environ.get("CRYPTNOX_SIGNER_MODE", "").lower() in (
+    return "--signer-mode" in arguments or os.environ.get("CRYPTNOX_SIGNER_MODE", "").strip().lower() in (
         "1",
         "true",
         "yes",

@@ -158,7 +158,7 @@ def from_toml(text: str, where: str) -> Settings:
     if not all(isinstance(name, str) for name in anchors):
         raise SettingsError(f"{where}: anchors is a list of file names")
     for key in ("max_fee_rate", "max_fee"):
-        if table.get(key, 0) < 0:
+        if not table.get(key, 0) >= 0:  # nor is it nan, which no fee would exceed
             raise SettingsError(f"{where}: {key} is not negative")
     settings = Settings(**{key: value for key, value in table.items() if key != "anchors"}, anchors=tuple(anchors))
     _pin_source(settings.pin_source, f"{where}: pin_source")

@@ -172,6 +172,11 @@ class Unlocker:
     def _check_card(self, card: Card) -> None:
         if not card.info.pin_auth:
             raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+        self.check_genuine(card)
+
+    def check_genuine(self, card: Card) -> None:
+        """WalletError CONNECTION for a card that the configuration does not admit. The certificate must have been
+        read."""
         if self.settings.require_genuine and card.genuineness is not Genuineness.GENUINE:
             raise WalletError(
                 Code.CONNECTION, f"the card is {card.genuineness.value} and the configuration requires a genuine one"

@@ -14,7 +14,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
-from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
     Code,
@@ -114,9 +114,10 @@ class Wallet:
             return self._session.fingerprint
         if self._expected is not None:
             return self._expected
-        if self.path.startswith(CARD_PREFIX) and self.path.removeprefix(CARD_PREFIX).isdecimal():
+        serial = serial_of(self.path)
+        if serial is not None:
             with contextlib.suppress(StateError):  # then the card is asked
-                return self.access.state.record(int(self.path.removeprefix(CARD_PREFIX))).fingerprint
+                return self.access.state.record(serial).fingerprint
         return None
 
     def fingerprint(self) -> bytes:

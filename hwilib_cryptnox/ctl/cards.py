@@ -92,7 +92,13 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
                 if len(places) == 1:
                     raise
                 continue
-            number = _serial(found)
+            try:
+                number = _serial(found)
+            except CryptnoxError as error:
+                if serial is None:
+                    raise
+                unread = error  # perhaps another card's trouble
+                continue
             if serial not in (None, number):
                 found.close()
             elif chosen is None:

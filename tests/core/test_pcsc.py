@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 
@@ -51,6 +52,22 @@ class TestTimeLimit:
         assert time.monotonic() - started < 5
         assert not undone.is_set()
         release.set()
+        assert undone.wait(5)
+
+    def test_what_an_interrupt_left_behind_is_undone(self) -> None:
+        """Ctrl-C while a card is awaited: when it comes after all, it is let go of."""
+        release, undone = threading.Event(), threading.Event()
+
+        def blocked() -> int:
+            threading.Timer(0.05, _thread.interrupt_main).start()
+            release.wait(10)
+            return 7
+
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                client._within(10, blocked, lambda result: undone.set(), LATE)
+        finally:
+            release.set()
         assert undone.wait(5)
 
     def test_a_late_error_is_dropped(self) -> None:

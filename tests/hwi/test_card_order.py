@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cryptnox_core.errors import PinLockedError
@@ -58,6 +60,24 @@ def test_a_locked_card_ends_the_sending_of_a_list(virtual_readers: VirtualReader
         assert second["code"] == -12 and "another card refused the PIN just now" in second["error"]
         assert "20" not in other.stats()["by_ins"]
         assert hwi("-t", "cryptnox", "-d", f"cryptnox:{other.serial}", "-p", OTHER_PIN, "getmasterxpub")["xpub"]
+
+
+@pytest.mark.parametrize("fault", ["remove@F8:1", "sw:6F00@F8:1", "garbage@F8:1"])
+def test_another_cards_troubles_stop_nobody(virtual_readers: VirtualReaders, hwi: Program, fault: str) -> None:
+    first = ("--seed", SEED, "--fault", fault)
+    with virtual_readers.card(*first, slot=0), virtual_readers.card(*OTHER, slot=1) as other:
+        path = f"cryptnox:{other.serial}"
+        assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", OTHER_PIN, "getmasterxpub")
+
+
+def test_a_card_that_is_refused_stops_nobody(virtual_readers: VirtualReaders, hwi: Program, state: State) -> None:
+    """Its serial was another card's: it is named only where it is the one that is wanted."""
+    with virtual_readers.card("--seed", SEED, slot=0) as refused, virtual_readers.card(*OTHER, slot=1) as other:
+        state.update(refused.serial, lambda now: replace(now, static_key=bytes(32)))
+        command = ("-p", OTHER_PIN, "getmasterxpub")
+        assert "xpub" in hwi("-t", "cryptnox", "-d", f"cryptnox:{other.serial}", *command)
+        answer = hwi("-t", "cryptnox", "-d", f"cryptnox:{refused.serial}", *command)
+        assert answer["code"] == -3 and "another card with the serial" in answer["error"]
 
 
 def test_a_locked_card_hides_no_other(virtual_readers: VirtualReaders, hwi: Program, state: State) -> None:

@@ -283,6 +283,20 @@ class TestInAReader:
         with Card(PcscTransport.open(SLOTS[0], 0)) as free:
             assert free.select().initialized
 
+    def test_a_card_that_is_not_admitted_is_left_out(
+        self, reader_card: EmulatorProcess, hwi: Program, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Known from before, with a PIN at hand: still no command would work."""
+        path = self.path(reader_card)
+        assert listed(hwi, reader_card, PIN) == [entry(path, fingerprint=FPR)]
+        config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text("require_genuine = true\n")
+        assert listed(hwi, reader_card, PIN) == []
+        answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
+        assert answer["code"] == -3 and "requires a genuine one" in answer["error"]
+        assert [record.getMessage() for record in caplog.records] == [f"enumerate: {SLOTS[0]}: {answer['error']}"]
+
     def test_a_note_shows_in_enumerate(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:
         """The next command would send nothing: that is an error. A proved one goes away."""
         path, env = self.path(reader_card), {"CRYPTNOX_PIN": PIN}

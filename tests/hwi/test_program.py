@@ -21,6 +21,7 @@ from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import PIN, EmulatorProcess
 
 FPR = ME.fingerprint.hex()
+PSBT = draft(spend("p2wpkh")).base64()
 
 
 def core(card: EmulatorProcess, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -136,6 +137,8 @@ def test_options_may_be_shortened_as_in_hwi(signer: EmulatorProcess, hwi: Progra
         (["-f", "not hex", "getxpub", "m/84h/0h/0h"], -3, "Could not find"),
         (["-t", "cryptnox", "-d", "cryptnox:5", "getxpub", "m/84h/0h/0h"], -3, "PC/SC"),
         (["-t", "cryptnox", "-d", "usb:1", "getxpub", "m/84h/0h/0h"], -7, "no path"),
+        (["-t", "cryptnox", "-d", "cryptnox:" + "9" * 5000, "getxpub", "m/84h/0h/0h"], -7, "no path"),
+        (["-t", "cryptnox", "-d", "cryptnox:" + "9" * 5000, "signtx", PSBT], -7, "no path"),
         (["-t", "cryptnox", "-d", "tcp:127.0.0.1:1", "getxpub", "m/84h/0h/0h"], -3, "no card"),
         (["-t", "cryptnox", "-d", "tcp:nowhere", "getxpub", "m/84h/0h/0h"], -7, "HOST:PORT"),
         (["-t", "cryptnox", "-d", "tcp:192.0.2.1:9", "getxpub", "m/84h/0h/0h"], -7, "--emulators"),

@@ -67,6 +67,8 @@ def test_file() -> None:
         "max_fe = 3",
         "max_fee = true",
         "max_fee = -1",
+        "max_fee_rate = nan",
+        "max_fee_rate = -0.5",
         'max_fee = "9"',
         "anchors = [1]",
         'pin_source = "other"',
