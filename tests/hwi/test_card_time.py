@@ -202,7 +202,7 @@ def documented() -> list[dict[str, dict[str, str]]]:
     tables: list[dict[str, dict[str, str]]] = []
     head: list[str] = []
     for line in (ROOT / "docs" / "performance.md").read_text().splitlines():
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("|") else []
         if cells[:1] == ["job"]:
             head = cells[1:]
             tables.append({})
