@@ -67,6 +67,18 @@ def test_two_cards_want_a_choice(inserted: EmulatorProcess, virtual_readers: pcs
         assert answer(None, "info", "--reader", SECOND)["serial"] == str(other.serial)
 
 
+def test_one_cards_troubles_hide_no_other(inserted: EmulatorProcess, virtual_readers: pcsc.VirtualReaders) -> None:
+    """A card that wants a power cycle, and one whose certificate cannot be read: told only where they may be meant."""
+    named = ("info", "--card", str(inserted.serial))
+    locked = ("--mnemonic", MNEMONIC, "--reading", "softlock-6985")
+    with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
+        assert answer(None, *named)["serial"] == str(inserted.serial)
+    with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
+        assert "take the card out" in answer(None, "info", "--card", "5", code=4)["error"]
+    with virtual_readers.card("--mnemonic", MNEMONIC, "--fault", "sw:6F00@F7:1", slot=1):
+        assert answer(None, *named)["serial"] == str(inserted.serial)
+
+
 def test_an_interrupt_frees_the_reader(inserted: EmulatorProcess, tmp_path: Path) -> None:
     path = make_psbt(tmp_path, 30)
     for steps in ([], [("Sign it with 30 signatures?", "y")]):
