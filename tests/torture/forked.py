@@ -5,8 +5,10 @@ The process that uses this has no second thread.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import pty
 import signal
 import sys
@@ -22,12 +24,19 @@ from types import FrameType
 import pexpect
 from pexpect import fdpexpect
 
+import hwilib_cryptnox
 from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.faults import Fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.server import Engine, Files, TcpServer
+from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.wire import AID, Ins
 from hwilib_cryptnox import hwi
 from hwilib_cryptnox.ctl import main as ctl
+
+for _module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
+    if "specter" not in _module.name:  # they want Specter
+        importlib.import_module(_module.name)  # once here, not in each forked process
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {"hwi": hwi.run, "ctl": ctl.main}
 LIMIT = 30.0
@@ -37,7 +46,7 @@ MOMENTS = frozenset(
     | {"flush", "close", "connect", "sendall", "recv"}
 )
 """Calls by which something leaves the program: to the card, to its state, to results. Right before each of them is a
-moment, and right after it another one."""
+moment; what was done after the call before it has happened then."""
 Steps = Sequence[tuple[str, str]]
 """What a terminal shows, and what is typed then."""
 
@@ -69,6 +78,13 @@ class ForkedCard:
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
+    def settle(self) -> None:
+        """Wait until the card has ended what a program that is gone had it begin."""
+        host, _, port = self.address.rpartition(":")
+        transport = RemoteTransport.connect(host, int(port), LIMIT, wait=LIMIT)
+        transport.transmit(bytes((0, Ins.SELECT, 4, 0, len(AID))) + AID)
+        transport.close()
+
     def memory(self) -> dict[str, object]:
         """What the card keeps without power."""
         kept: dict[str, object] = json.loads(self._state.read_text())
@@ -81,12 +97,15 @@ class ForkedCard:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended: its exit status, or minus the signal; what it said; how many moments it passed."""
+    """How a program ended: its exit status, or minus the signal; what it said."""
 
     status: int
     out: str
     err: str
     moments: int
+    """How many it passed."""
+    first: int
+    """The moment of its first connection to the card; 0 where it was killed."""
 
 
 def environment(folder: Path, card: ForkedCard) -> dict[str, str]:
@@ -136,17 +155,20 @@ def run(
             os.close(terminal)
         for file in (out, err):
             file.seek(0)
-        return Ended(status, out.read().decode() + shown, err.read().decode(), int(moments or stop_at))
+        passed, first = map(int, moments.split()) if moments else (stop_at, 0)
+        return Ended(status, out.read().decode() + shown, err.read().decode(), passed, first)
 
 
 def _be(program: str, words: list[str], environ: Mapping[str, str], stop_at: int, report: int) -> None:
     """The program, in the forked process; does not return."""
-    status, seen = 70, 0
+    status, seen, first = 70, 0, 0
 
     def look(frame: FrameType, event: str, function: object) -> None:
-        nonlocal seen
-        if event in ("c_call", "c_return") and getattr(function, "__name__", "") in MOMENTS:
+        nonlocal seen, first
+        if event == "c_call" and getattr(function, "__name__", "") in MOMENTS:
             seen += 1
+            if not first and getattr(function, "__name__", "") == "connect":
+                first = seen
             if seen == stop_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -169,7 +191,7 @@ def _be(program: str, words: list[str], environ: Mapping[str, str], stop_at: int
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-            os.write(report, str(seen).encode())
+            os.write(report, f"{seen} {first}".encode())
         os._exit(status)
 
 

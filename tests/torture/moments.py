@@ -1,4 +1,4 @@
-"""Programs killed at an exact moment: right before or right after a call by which something leaves them."""
+"""Programs killed at an exact moment: right before a call by which something leaves them."""
 
 from __future__ import annotations
 
@@ -326,19 +326,26 @@ class Moments(Part):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lengths: dict[str, int] = {}
+        self._moments: dict[str, list[int]] = {}
         self._tried: set[tuple[str, int]] = set()
 
-    def length(self, name: str) -> int:
-        """How many moments a scene has."""
-        if name not in self._lengths:
+    def moments(self, name: str) -> list[int]:
+        """All of a scene from its first connection to the card on, shuffled. Before it, no file is written."""
+        if name not in self._moments:
             with tempfile.TemporaryDirectory(prefix="torture-") as place:
-                self._lengths[name] = self._killed(SCENES[name](Path(place)), 0).moments
-        return self._lengths[name]
+                whole = self._killed(SCENES[name](Path(place)), 0)
+            self._moments[name] = list(range(whole.first, whole.moments + 1))
+            random.Random(name).shuffle(self._moments[name])
+        return self._moments[name]
 
     def step(self, number: int) -> None:
-        name = sorted(SCENES)[number % len(SCENES)]
-        moment = random.Random(number).randrange(self.length(name)) + 1
+        turn, scene = divmod(number, len(SCENES))
+        name = sorted(SCENES)[scene]
+        moments = self.moments(name)
+        self.kill(name, moments[turn % len(moments)])
+
+    def kill(self, name: str, moment: int) -> None:
+        """One scene, killed at one moment."""
         with tempfile.TemporaryDirectory(prefix="torture-") as place:
             try:
                 self._killed(SCENES[name](Path(place)), moment, name)
@@ -347,7 +354,7 @@ class Moments(Part):
         self._tried.add((name, moment))
         self.counts["different moments"] = len(self._tried)
         self.counts[f"moments there are in the commands that were killed, {len(SCENES)} at most"] = sum(
-            self._lengths.values()
+            map(len, self._moments.values())
         )
 
     def _killed(self, scene: Scene, moment: int, name: str = "") -> Ended:
@@ -360,6 +367,7 @@ class Moments(Part):
                 environ["CRYPTNOX_REINSERT_WAIT"] = "0"
             ended = run(scene.program, words, environ, stdin=scene.stdin + "\n", steps=scene.steps, stop_at=moment)
             check_said(ended)
+            card.settle()
             if moment and ended.status != -9:
                 self.counts["ended before the moment came"] += 1
             check_state(scene.folder, whole=False)
