@@ -1,4 +1,4 @@
-"""Prints the project's requirements with the extras `test` and `dev`, one a line, without the distributions named."""
+"""Prints the project's requirements with the extras `test`, `dev` and `docs`, one a line, without the distributions named."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def requirements(without: frozenset[str]) -> list[str]:
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
     wanted = [
         *project["dependencies"],
-        *(line for extra in ("test", "dev") for line in project["optional-dependencies"][extra]),
+        *(line for extra in ("test", "dev", "docs") for line in project["optional-dependencies"][extra]),
     ]
     return [line for line in wanted if re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower() not in without]
 

@@ -170,7 +170,7 @@ virtual_environment() {
     fi
     say "installing the project, its tests and tools into .venv (the first time takes a few minutes)"
     if [ "$profile" = full ]; then
-        pip_install -e "$ROOT[test,dev]" || die "pip could not install the project; its message stands above."
+        pip_install -e "$ROOT[test,dev,docs]" || die "pip could not install the project; its message stands above."
     else
         install_without_pyscard || die "pip could not install the project; its message stands above."
     fi

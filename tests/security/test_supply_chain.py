@@ -312,7 +312,6 @@ def extra_test() -> list[str]:
     return [str(line).partition(";")[0].strip() for line in wanted if "test" in line.partition(";")[2]]
 
 
-@pytest.mark.heavy
 def test_the_documentation_builds(tmp_path: Path) -> None:
     """Without a warning: every page in the navigation, every link leads somewhere."""
     pytest.importorskip("mkdocs", reason="mkdocs is not installed (pip install -e .[docs])")
