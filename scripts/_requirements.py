@@ -1,4 +1,4 @@
-"""Prints the project's requirements with the extras `test`, `dev` and `docs`, one a line, without the distributions named."""
+"""Prints the project's requirements with the extras `test`, `dev` and `docs`, one a line, without those named."""
 
 from __future__ import annotations
 
