@@ -22,6 +22,9 @@ from hwilib_cryptnox.settings import Settings
 
 COMMAND_LIMIT = 60.0
 """Seconds CRYPTNOX_PIN_COMMAND may take."""
+_LAST_WORDS = 0.2
+"""Seconds to read what a command printed before it ended; all of it is in the pipe by then."""
+_POLL = 0.05
 _MAX_OUTPUT = 4096
 _PIN = re.compile(rf"[0-9]{{{PIN_MIN},{PIN_MAX}}}", re.ASCII)
 
@@ -85,7 +88,8 @@ class _Silent:
 @dataclass(frozen=True, slots=True)
 class CommandSource(_Silent):
     """CRYPTNOX_PIN_COMMAND: a program whose output is the PIN. It is started without a shell, input or terminal, and is
-    ended, with what it started, when it has not ended within the limit."""
+    ended, with what it started, when it has not ended within the limit. What it leaves running when it ends by itself
+    (an agent, say) is left alone, and not waited for."""
 
     command: str
     limit: float = COMMAND_LIMIT
@@ -111,30 +115,38 @@ class CommandSource(_Silent):
 def _output_of(words: list[str], limit: float) -> tuple[int, bytes]:
     """Exit status and output of a program; of too much output more than a PIN has. TimeoutExpired, OSError, ValueError.
 
-    It leads a session of its own (POSIX), so that whatever it started ends with it.
+    It leads a session of its own (POSIX), so that whatever it started can be ended with it. What it left running may
+    keep its output open: the program's end counts, not the output's.
     """
     end = time.monotonic() + limit
     process = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        words,
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    output: list[bytes] = []
+    output = bytearray()
 
     def read() -> None:
         if process.stdout is not None:
             with process.stdout as stream:
-                output.append(stream.read(_MAX_OUTPUT))
+                while len(output) < _MAX_OUTPUT and (piece := stream.read(_MAX_OUTPUT)):
+                    output.extend(piece)
 
     # A thread: a read from a pipe cannot be given up on every platform.
     reader = threading.Thread(target=read, name="pin command", daemon=True)
     reader.start()
     try:
-        reader.join(limit)
-        if reader.is_alive():
-            raise subprocess.TimeoutExpired(words[0], limit)
-        return process.wait(max(0.0, end - time.monotonic())), b"".join(output)
+        while reader.is_alive() and process.poll() is None and time.monotonic() < end:
+            reader.join(_POLL)
+        status = process.wait(max(0.0, end - time.monotonic()))
     finally:
         if process.returncode is None:
             _end(process)
+    reader.join(_LAST_WORDS)
+    return status, bytes(output)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

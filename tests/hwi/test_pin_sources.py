@@ -173,12 +173,10 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look for processes in")
 @pytest.mark.parametrize("ignoring", ["", "trap '' TERM HUP INT; "])
-@pytest.mark.parametrize("rest", ["wait", "exit"])
-def test_a_command_takes_along_what_it_started(tmp_path: Path, ignoring: str, rest: str) -> None:
-    """Also where it ends itself and leaves a child that keeps its output open."""
+def test_a_command_takes_along_what_it_started(tmp_path: Path, ignoring: str) -> None:
     script = tmp_path / "script"
     script.write_text(f"#!/bin/sh\n{ignoring}sleep 300 &\necho $$ $! >'{tmp_path}/new'; mv '{tmp_path}/new' "
-                      f"'{tmp_path}/pids'\n{rest}\n")  # fmt: skip
+                      f"'{tmp_path}/pids'\nwait\n")  # fmt: skip
     script.chmod(0o755)
     with pytest.raises(PinSourceError, match="took more than"):
         CommandSource(str(script), limit=1).get(REQUEST)
@@ -186,6 +184,27 @@ def test_a_command_takes_along_what_it_started(tmp_path: Path, ignoring: str, re
         wait_until(lambda pid=pid: ended(int(pid)))
     with pytest.raises(ChildProcessError):
         os.waitpid(int((tmp_path / "pids").read_text().split()[0]), 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to look for processes in")
+@pytest.mark.parametrize(("status", "text"), [(0, ""), (3, "status 3")])
+def test_a_command_may_leave_something_running(tmp_path: Path, status: int, text: str) -> None:
+    """An agent it starts keeps its output open: nobody waits for that, and the agent lives on."""
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\nsleep 300 &\necho $! >'{tmp_path}/pid'\necho 123456\nexit {status}\n")
+    script.chmod(0o755)
+    source = CommandSource(str(script), limit=30)
+    try:
+        started = time.monotonic()
+        if status:
+            with pytest.raises(PinSourceError, match=text):
+                source.get(REQUEST)
+        else:
+            assert source.get(REQUEST) == "123456"
+        assert time.monotonic() - started < 10
+        assert not ended(int((tmp_path / "pid").read_text()))
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
