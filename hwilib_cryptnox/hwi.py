@@ -279,7 +279,7 @@ class _Command:
         text = self.options.psbt
         psbt = Psbt.parse(text)
         test = self.options.chain != "main"
-        if fingerprint is not None and nothing_to_do(psbt, fingerprint):
+        if nothing_to_do(psbt, fingerprint):
             signed: Psbt = psbt
         else:
             purpose = purpose_of(psbt, fingerprint, test=test) if self.unlocker.asks_person else ""

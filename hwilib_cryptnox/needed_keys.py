@@ -8,11 +8,14 @@ from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 from hwilib_cryptnox.psbt import Collected, Psbt
 from hwilib_cryptnox.psbt import fields as psbt_fields
+from hwilib_cryptnox.psbt.codec import InputMap
 
 _MOST_CLAIMED = 16
 """Keys that are read from the card for nothing but to prove change; an output may claim anything."""
 _ORIGINLESS = 3
 """Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
+
+_DERIVATIONS = (psbt_fields.IN_BIP32_DERIVATION, psbt_fields.IN_TAP_BIP32_DERIVATION)
 
 
 def account_prefix(path: Path) -> Path | None:
@@ -74,6 +77,11 @@ def standard_accounts(*, test: bool) -> list[Path]:
     coin = int(test) | HARDENED
     accounts = [Path((purpose | HARDENED, coin, HARDENED)) for purpose in (44, 49, 84)]
     return accounts + [Path((48 | HARDENED, coin, HARDENED, script | HARDENED)) for script in (1, 2)]
+
+
+def names_keys(fields: InputMap) -> bool:
+    """Whether an input says where any of its keys comes from; without that nobody's key is found."""
+    return any(key[0] in _DERIVATIONS for key in fields.pairs)
 
 
 def originless(psbt: Psbt) -> bool:

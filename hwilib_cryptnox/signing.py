@@ -21,7 +21,7 @@ from cryptnox_core.hashes import hash256
 from cryptnox_core.secp256k1 import verify_ecdsa, verify_schnorr
 from hwilib_cryptnox.audit import remember
 from hwilib_cryptnox.faults import Code, WalletError
-from hwilib_cryptnox.needed_keys import derived_keys, originless, standard_accounts, wanted_keys
+from hwilib_cryptnox.needed_keys import derived_keys, names_keys, originless, standard_accounts, wanted_keys
 from hwilib_cryptnox.psbt import (
     Candidate,
     Collected,
@@ -87,7 +87,7 @@ class Signing:
         """The PSBT with our signatures. PsbtError, WalletError or CryptnoxError where it cannot be signed; signatures
         made until then are kept for the next attempt."""
         fingerprint = self.wallet.known_fingerprint()
-        if fingerprint is not None and nothing_to_do(self.psbt, fingerprint):
+        if nothing_to_do(self.psbt, fingerprint):
             return self.psbt
         purpose = ""
         if self.wallet.unlocker.asks_person:
@@ -271,8 +271,10 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def nothing_to_do(psbt: Psbt, fingerprint: bytes) -> bool:
+def nothing_to_do(psbt: Psbt, fingerprint: bytes | None) -> bool:
     """Whether nothing is left to sign for a master key, told without card and PIN. False also where only the card can
-    tell: an origin may be an account's."""
+    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything."""
+    if fingerprint is None:
+        return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
     collected = collect(psbt, fingerprint)
     return collected.nothing_to_do and (any(collected.claims) or not originless(psbt))

@@ -25,7 +25,7 @@ from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.psbt import Chain, Change, Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.session import Session
-from hwilib_cryptnox.signing import Signing, policy_of
+from hwilib_cryptnox.signing import Signing, nothing_to_do, policy_of
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -102,6 +102,8 @@ def sign(
     )
     prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
     shown = _Shown(app, CHAINS[chain], yes)
+    if nothing_to_do(psbt, None):
+        return _finish(file, psbt, None, CHAINS[chain], target, raw_target, force=force)
     with open_card(app) as found, _progress(app) as progress:
         wallet = PatientWallet(app, found, unlocker(app))
         signing = Signing(

@@ -278,6 +278,15 @@ def test_sign_from_stdin_to_stdout(card: EmulatorProcess, tmp_path: Path) -> Non
     assert done.stderr == ""
 
 
+def test_a_file_that_names_no_keys_needs_no_card(card: EmulatorProcess, tmp_path: Path) -> None:
+    path = tmp_path / "none.psbt"
+    path.write_bytes(draft(In(p2wpkh(ME.key("m/84h/0h/0h/0/0")))).encode())
+    data = answer(card, "sign", "--yes", str(path), pin=None)
+    assert (data["signatures"], data["complete"]) == (0, False)
+    assert (tmp_path / "none-signed.psbt").read_bytes() == path.read_bytes()
+    assert card.stats()["apdus"] == 0
+
+
 def test_nothing_is_signed_without_yes(card: EmulatorProcess, tmp_path: Path) -> None:
     path, _ = _pay(tmp_path)
     assert "--yes" in answer(card, "sign", str(path), code=2)["hint"]

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from embit.psbt import PSBT as EmbitPsbt
+from hwilib.psbt import PSBT as HwiPsbt
 
 from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.access import Access
+from hwilib_cryptnox.device import CryptnoxClient
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.settings import Settings
@@ -136,6 +138,20 @@ def test_nothing_of_ours(signer: EmulatorProcess, hwi: Program) -> None:
     assert hwi.on(signer, "signtx", given) == {"psbt": given, "signed": False}
     before = signer.stats()["apdus"]
     assert hwi("-f", FPR, "signtx", given) == {"psbt": given, "signed": False}
+    assert signer.stats()["apdus"] == before
+
+
+@pytest.mark.parametrize("fields", [[], [deriv("m/84h/0h/0h/0/0"), (b"\x08", b"\x01\x01\x51")]])
+def test_what_cannot_be_anybodys(signer: EmulatorProcess, hwi: Program, fields: list[tuple[bytes, bytes]]) -> None:
+    """No key is named, or all inputs are final: a card never met is not asked who it is, nor need it be there."""
+    given = draft(In(p2wpkh(ME.key("m/84h/0h/0h/0/0")), fields=fields)).base64()
+    before = signer.stats()["apdus"]
+    assert hwi.on(signer, "signtx", given) == {"psbt": given, "signed": False}
+    assert signer.stats()["apdus"] == before
+    client = CryptnoxClient(signer.path, PIN)
+    psbt = HwiPsbt()
+    psbt.deserialize(given)
+    assert client.sign_tx(psbt) is psbt
     assert signer.stats()["apdus"] == before
 
 
