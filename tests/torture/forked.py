@@ -28,6 +28,7 @@ import hwilib_cryptnox
 from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.faults import Fault
 from cryptnox_core.emulator.memory import Memory
+from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.server import Engine, Files, TcpServer
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.wire import AID, Ins
@@ -54,11 +55,15 @@ Steps = Sequence[tuple[str, str]]
 class ForkedCard:
     """An emulated card on a port of its own, in a process of its own."""
 
-    def __init__(self, memory: Memory, folder: Path, faults: Iterable[Fault] = ()) -> None:
+    def __init__(
+        self, memory: Memory, folder: Path, faults: Iterable[Fault] = (), readings: Iterable[Reading] = ()
+    ) -> None:
         self.serial = memory.serial
         self._state, self._stats = folder / "card.json", folder / "card-stats.json"
         server = TcpServer(
-            Engine(EmulatedCard(memory), files=Files(self._state, self._stats), faults=tuple(faults)), "127.0.0.1", 0
+            Engine(EmulatedCard(memory, readings), files=Files(self._state, self._stats), faults=tuple(faults)),
+            "127.0.0.1",
+            0,
         )
         host, port = server.address
         self.address = f"{host}:{port}"

@@ -324,8 +324,8 @@ class Programs(Part):
         with tempfile.TemporaryDirectory(prefix="torture-") as place:
             try:
                 done = self._step(COMMANDS[name], kind, at, Path(place))
-            except AssertionError as error:
-                raise AssertionError(f"{name}, {kind}@{at}: {error}") from error
+            except Exception as error:
+                raise AssertionError(f"{name}, {kind}@{at}: {error!r}") from error
         self._tried.add((name, kind, at))
         self.counts[f"combinations, of {len(COMMANDS)} command lines"] = len(self._tried)
         self.counts["it went on, or had done it" if done else "it ended in an error"] += 1
