@@ -69,13 +69,24 @@ class ChannelKeys:
 
 
 class SecureChannel:
-    """One channel. `random` gives that many random bytes; `ephemeral` replaces the fresh P-256 key (for vectors)."""
+    """One channel. `random` gives that many random bytes; `ephemeral` replaces the fresh P-256 key (for vectors).
+
+    `length_by_value`: the MAC of an extended frame with fewer than 256 bytes of data has their number in one byte,
+    instead of the three that are sent (sources disagree).
+    """
 
     def __init__(
-        self, *, random: Callable[[int], bytes] = secrets.token_bytes, ephemeral: EphemeralKey | None = None
+        self,
+        *,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        ephemeral: EphemeralKey | None = None,
+        length_by_value: bool = False,
     ) -> None:
         self._random = random
         self._ephemeral = ephemeral
+        self._length_by_value = length_by_value
+        self.length_disputed = False
+        """The two forms of the length differ for the command last wrapped."""
         self._state = ChannelState.CLOSED
         self._keys: ChannelKeys | None = None
         self._command_iv = FIRST_IV
@@ -144,7 +155,9 @@ class SecureChannel:
         body = encrypt_padded(self._keys.aes, self._command_iv, command.data)
         extended = command.extended or BLOCK + len(body) > MAX_SHORT_DATA
         frame = CommandApdu(command.cla, command.ins, command.p1, command.p2, bytes(BLOCK) + body, extended=extended)
-        head = (frame.header + frame.lc).ljust(BLOCK, b"\0")
+        self.length_disputed = extended and len(frame.data) <= MAX_SHORT_DATA
+        lc = bytes((len(frame.data),)) if self.length_disputed and self._length_by_value else frame.lc
+        head = (frame.header + lc).ljust(BLOCK, b"\0")
         mac = encrypt_cbc(self._keys.mac, _ZERO_IV, head + body)[-BLOCK:]
         self._response_iv = mac
         return CommandApdu(frame.cla, frame.ins, frame.p1, frame.p2, mac + body, extended=extended)

@@ -18,6 +18,7 @@ from cryptnox_core.commands.base import Command
 from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, Select, read_certificate
 from cryptnox_core.errors import (
     CertificateError,
+    ChannelAbortedError,
     CryptnoxError,
     MalformedResponseError,
     NoCardError,
@@ -37,6 +38,7 @@ from cryptnox_core.wire import (
     COMMON_PAIRING_KEY,
     PAIRING_INDEX,
     StatusFlag,
+    Sw,
 )
 
 T = TypeVar("T")
@@ -49,7 +51,8 @@ class Card(CardKeys, CardAdmin):
 
     Errors: UsageError before anything is sent; TransportError and ProtocolError when the conversation broke (the
     channel has failed then, and only a new SELECT and a new channel help); StatusWordError when the card refused.
-    Nothing is ever sent twice, PINs least of all. Keys and signatures: see `CardKeys`. Set-up, seeds, PIN and PUK, data
+    Nothing is ever sent twice, PINs least of all; but for the READ DATA that shows which form of the MAC the card wants
+    (see `run`). Keys and signatures: see `CardKeys`. Set-up, seeds, PIN and PUK, data
     and user keys: see `CardAdmin`.
     """
 
@@ -70,6 +73,12 @@ class Card(CardKeys, CardAdmin):
         self._certificate: CardCertificate | None = None
         self._channel: SecureChannel | None = None
         self._certificate_readable = False
+        self._opened_with: tuple[bytes | None, int] = (None, PAIRING_INDEX)
+        self._only_read = False
+        """Nothing but plain reads went through this channel: a new one is as good."""
+        self._length_by_value = False
+        self._length_known = False
+        """An answer has shown that `_length_by_value` is what the card wants."""
 
     def __enter__(self) -> Card:
         return self
@@ -164,12 +173,49 @@ class Card(CardKeys, CardAdmin):
             self._pairing_keys.keep_pairing_key(self.serial, None if key == COMMON_PAIRING_KEY else key)
 
     def run(self, command: Command[T]) -> T:
-        """Send one command, through the channel where it needs that, and return its decoded answer."""
+        """Send one command, through the channel where it needs that, and return its decoded answer.
+
+        Sources disagree about the MAC of an extended frame with little data. A card that answers such a frame with 6982
+        may want the other form, which the next channel of this object takes. Where only plain reads went through this
+        one, and this is another, that channel is opened here and the command sent once more; after a PIN or anything
+        else it is the caller's to open: ChannelAbortedError.
+        """
         if not command.secure:
             return command.result(self._transmit(command.encode()), self._info)
-        if self._channel is None:
+        self._only_read = self._only_read and command.plain_read
+        try:
+            return self._exchange(command)
+        except ChannelAbortedError as error:
+            if not self._other_length(error):
+                raise
+            if not self._only_read:
+                text = "the card broke off the secure channel, which the next one may avoid: open it anew and try again"
+                raise ChannelAbortedError(text, error.sw) from error
+        pairing_key, index = self._opened_with
+        self.open_channel(pairing_key, index=index)
+        try:
+            return self._exchange(command)
+        except ChannelAbortedError as error:
+            self._other_length(error)  # neither: the first is tried again next time
+            raise
+
+    def _exchange(self, command: Command[T]) -> T:
+        channel = self._channel
+        if channel is None:
             raise UsageError("open the secure channel first")
-        return self._drive(self._channel.exchange(command, self._info))
+        try:
+            return self._drive(channel.exchange(command, self._info))
+        finally:
+            if channel.length_disputed and channel.state is ChannelState.OPEN:
+                self._length_known = True
+
+    def _other_length(self, error: ChannelAbortedError) -> bool:
+        """Whether the card may have wanted the other form of the length; the next channel takes it then."""
+        disputed = self._channel is not None and self._channel.length_disputed
+        if self._length_known or not disputed or error.sw != Sw.SECURITY_STATUS:
+            return False
+        self._length_by_value = not self._length_by_value
+        return True
 
     def select(self) -> AppletInfo:
         """SELECT. Ends the channel and all authentication."""
@@ -245,8 +291,9 @@ class Card(CardKeys, CardAdmin):
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
             pairing_key = COMMON_PAIRING_KEY if kept is None else kept
-        self._channel = SecureChannel(random=self._random)
+        self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
+        self._opened_with, self._only_read = (pairing_key, index), True
 
     # PIN
 

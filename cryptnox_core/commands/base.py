@@ -70,6 +70,8 @@ class Command(ABC, Generic[T]):
     ins: ClassVar[Ins]
     secure: ClassVar[bool] = True
     """Goes through the secure channel."""
+    plain_read: ClassVar[bool] = False
+    """Changes nothing, on the card or in its session: sending it twice does no harm."""
     uses_puk: ClassVar[bool] = False
     """63Cx and 984x count PUK tries."""
     needs_init: ClassVar[bool] = True

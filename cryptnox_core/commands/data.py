@@ -21,6 +21,7 @@ class ReadCardInfo(Command[CardInfo]):
     """READ DATA 00 00: key source, owner, signature counter."""
 
     ins: ClassVar[Ins] = Ins.READ_DATA
+    plain_read: ClassVar[bool] = True
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins)
@@ -36,6 +37,7 @@ class ReadUserData(Command[bytes]):
     page: int
 
     ins: ClassVar[Ins] = Ins.READ_DATA
+    plain_read: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = _EMPTY
 
     def encode(self) -> CommandApdu:

@@ -116,6 +116,7 @@ class ReadUserKey(Command[UserKeyInfo]):
     slot: UserKeySlot
 
     ins: ClassVar[Ins] = Ins.READ_DATA
+    plain_read: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.WRONG_PARAMETERS: _NO_KEY,
         Sw.WRONG_P1P2: _NO_KEY,

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from cryptnox_core.emulator.frame import Command
 from cryptnox_core.emulator.refusal import Refusal
-from cryptnox_core.wire import BLOCK, FIRST_IV, Sw
+from cryptnox_core.wire import BLOCK, FIRST_IV, MAX_SHORT_DATA, Sw
 
 _ZERO = bytes(BLOCK)
 MIN_WRAPPED = BLOCK + 1
@@ -56,17 +56,16 @@ class Channel:
     def unwrap(self, command: Command, *, by_value: bool) -> bytes:
         """Plain data of a command. Any fault is 6982 and ends the channel.
 
-        ``by_value`` also takes the one-byte length in the MAC of an extended frame that would have fitted a short one.
+        ``by_value`` wants the one-byte length in the MAC of an extended frame that would have fitted a short one.
         """
         mac, ciphertext = command.data[:BLOCK], command.data[BLOCK:]
         if not ciphertext or len(ciphertext) % BLOCK:
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
         start = bytes([command.cla, command.ins, command.p1, command.p2])
         length = len(command.data)
-        forms = [b"\0" + length.to_bytes(2, "big") if command.extended else bytes([length])]
-        if by_value and command.extended and length < 256:
-            forms.append(bytes([length]))
-        if not any(hmac.compare_digest(mac, self._mac(start + form, ciphertext)) for form in forms):
+        long_form = length > MAX_SHORT_DATA if by_value else command.extended
+        form = b"\0" + length.to_bytes(2, "big") if long_form else bytes([length])
+        if not hmac.compare_digest(mac, self._mac(start + form, ciphertext)):
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
         plain = unpad(decrypt(self._key, self._iv, ciphertext))
         if plain is None:

@@ -9,7 +9,7 @@ class Reading(str, Enum):
     """Names as ``--reading`` takes them. Without any, the emulated card follows the first reading of every row."""
 
     MAC_LEN_VALUE = "mac-len-value"
-    """An extended frame with fewer than 256 bytes of data may carry the one-byte length form in its MAC, too."""
+    """The MAC of an extended frame with fewer than 256 bytes of data has the one-byte length form."""
     OUTER_SW = "outer-sw"
     """6700 and 6D00 come in the clear, and end the channel."""
     PIN_QUERY_SW = "pin-query-sw"

@@ -9,8 +9,10 @@ import click
 
 from cryptnox_core import bip32
 from cryptnox_core.admin import USER_DATA_MAX
-from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX
-from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
+from cryptnox_core.errors import ChannelAbortedError
+from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
+from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
 from hwilib_cryptnox.ctl.frame import App, command, group
@@ -51,8 +53,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
             content = found.card.info.custom
         else:
             require_initialised(found)
-            unlock(app, found)
-            content = found.card.read_user_data()
+            content = _user_data(app, found)
     if output is not None:
         write_new(output, content)
     report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
@@ -69,6 +70,23 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     return Report(report, show)
 
 
+def _user_data(app: App, found: OpenCard) -> bytes:
+    """The user data; the PIN is verified afterwards.
+
+    A card that breaks off the channel at the first page may want the other form of the request (see `Card.run`). It
+    gets that once, in a new channel, with the PIN that was right in the old one.
+    """
+    pin = unlock(app, found)
+    try:
+        return found.card.read_user_data()
+    except ChannelAbortedError as error:
+        if error.sw != Sw.SECURITY_STATUS:
+            raise
+        access(app).open_channel(found.card)
+        found.card.verify_pin(pin)
+        return found.card.read_user_data()
+
+
 @data.command("write")
 @click.argument("file")
 @click.option("--custom", is_flag=True, help="The 16 custom bytes instead of the user data.")
@@ -82,8 +100,9 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
         raise CtlError(Exit.INPUT, f"{file}: {what} bytes can be written, not {len(content)}")
     with open_card(app) as found:
         require_initialised(found)
-        unlock(app, found)
-        before = found.card.info.custom if custom else found.card.read_user_data()
+        if custom:
+            unlock(app, found)
+        before = found.card.info.custom if custom else _user_data(app, found)
         if any(before) and before != content and not yes:
             app.terminal.confirm(f"The card holds {len(before)} other bytes there. Overwrite them?")
         if custom:

@@ -18,11 +18,13 @@ from cryptnox_core.bip32 import MASTER, Path
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.commands.user_keys import digest_to_sign
+from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.errors import (
     BadSignatureError,
     CertificateError,
+    ChannelAbortedError,
     ChannelError,
     InvalidDataError,
     MalformedResponseError,
@@ -39,7 +41,7 @@ from cryptnox_core.errors import (
     WrongPukError,
 )
 from cryptnox_core.session import Card
-from cryptnox_core.wire import Curve, KeySource, SignatureKind, Source, UserKeySlot
+from cryptnox_core.wire import Curve, Ins, KeySource, SignatureKind, Source, UserKeySlot
 from tests.core.emulated import (
     PIN,
     PUK,
@@ -93,7 +95,11 @@ def make(reading: Reading | None) -> Maker:
 @pytest.fixture
 def card(make: Maker) -> Iterator[Card]:
     """A card with seed, channel open, PIN verified."""
-    with make(seeded()).open() as opened:
+    with make(seeded()).open(pin=None) as opened:
+        if make.has(Reading.MAC_LEN_VALUE):
+            with pytest.raises(NotAuthenticatedError):  # with no PIN verified, the form of the MAC is found by itself
+                opened.read_user_data()
+        opened.verify_pin(PIN)
         yield opened
 
 
@@ -773,6 +779,122 @@ class TestUserKeys:
                 card.verify_pin(PIN)
             card.set_pin_auth(True, PUK)
             card.verify_pin(PIN)
+
+
+class TestLengthByValue:
+    """A card that wants one length byte in the MAC of an extended frame with little data (PROTOCOL.md 9)."""
+
+    REOPENED = (Ins.SELECT, Ins.GET_CARD_CERTIFICATE, Ins.OPEN_SECURE_CHANNEL, Ins.MUTUALLY_AUTHENTICATE)
+
+    @staticmethod
+    def reader(*, strict: bool = True) -> EmulatedReader:
+        memory = seeded()
+        memory.user_data, memory.pairing_key = b"kept on the card", OWN_PAIRING_KEY
+        with EmulatedReader.of(memory).connect() as card:
+            card.open_channel(OWN_PAIRING_KEY)
+            card.verify_pin(PIN)
+            card.add_user_key(UserKeySlot.RSA, "piv", TestUserKeys.RSA_MODULUS, PUK)
+        return EmulatedReader.of(memory, *([Reading.MAC_LEN_VALUE] if strict else []))
+
+    @staticmethod
+    def sent(card: Card, since: int) -> list[int]:
+        return [apdu[1] for apdu in apdus(card)[since:]]
+
+    def test_found_before_the_pin(self) -> None:
+        with self.reader().connect() as card:
+            card.open_channel(OWN_PAIRING_KEY)
+            before = len(apdus(card))
+            with pytest.raises(NotAuthenticatedError):
+                card.user_key(UserKeySlot.RSA)
+            assert self.sent(card, before) == [Ins.READ_DATA, *self.REOPENED, Ins.READ_DATA]
+            assert card.channel_open
+            card.verify_pin(PIN)
+            before = len(apdus(card))
+            assert card.user_key(UserKeySlot.RSA).public_key == TestUserKeys.RSA_MODULUS
+            assert card.read_user_data() == b"kept on the card"
+            card.derive(LEAF)
+            assert card.sign_public()
+            assert self.sent(card, before) == [Ins.READ_DATA, Ins.READ_DATA, Ins.DERIVE_KEY, Ins.SIGN_PUBLIC]
+            card.open_channel(OWN_PAIRING_KEY)
+            card.verify_pin(PIN)
+            assert card.read_user_data() == b"kept on the card"
+
+    def test_after_the_pin_the_caller_opens_the_channel(self) -> None:
+        with self.reader().connect() as card:
+            card.open_channel(OWN_PAIRING_KEY)
+            card.verify_pin(PIN)
+            before = len(apdus(card))
+            with pytest.raises(ChannelAbortedError, match="open it anew and try again") as caught:
+                card.read_user_data()
+            assert caught.value.sw == 0x6982
+            assert self.sent(card, before) == [Ins.READ_DATA] and not card.channel_open
+            card.open_channel(OWN_PAIRING_KEY)
+            card.verify_pin(PIN)
+            assert card.read_user_data() == b"kept on the card"
+
+    def test_only_plain_reads_are_repeated(self) -> None:
+        reader = self.reader()
+        calls = [Card.sign_public, Card.generate_seed_wrap_key]
+        for call in calls:
+            with reader.connect() as card:
+                card.open_channel(OWN_PAIRING_KEY)
+                before = len(apdus(card))
+                with pytest.raises(ChannelAbortedError):
+                    call(card)
+                assert len(apdus(card)) == before + 1 and not card.channel_open
+
+    @pytest.mark.parametrize("ins", ["C0", "20", "C5", "FC"])
+    def test_short_frames_are_not_repeated(self, ins: str) -> None:
+        """Their MAC has one form: 6982 has another reason, and the form stays."""
+        reader = EmulatedReader.of(seeded(), faults=[parse_fault(f"sw:6982@{ins}:1")])
+        calls = {
+            "C0": lambda card: card.sign(DIGEST, PIN, path=LEAF, public_key=key_at(LEAF)),
+            "20": lambda card: card.verify_pin(PIN),
+            "C5": lambda card: card.set_xpub_export(False, PUK),
+            "FC": lambda card: card.write_user_data(b"x"),
+        }
+        with reader.open(pin=None) as card:
+            before = len(apdus(card))
+            with pytest.raises(ChannelAbortedError):
+                calls[ins](card)
+            assert len(apdus(card)) == before + 1
+            card.open_channel()
+            card.verify_pin(PIN)
+            assert card.read_user_data() == b""
+
+    @pytest.mark.parametrize("fault", ["sw:6985@FA:1", "sw:6982@FA:2"])
+    def test_other_reasons(self, fault: str) -> None:
+        """Another status word; and 6982 from a card whose form is known."""
+        with EmulatedReader.of(seeded(), faults=[parse_fault(fault)]).open() as card:
+            if fault.endswith("2"):
+                assert card.read_user_data() == b""
+            before = len(apdus(card))
+            with pytest.raises(ChannelAbortedError, match="broke off"):
+                card.read_user_data()
+            assert len(apdus(card)) == before + 1
+            card.open_channel()
+            card.verify_pin(PIN)
+            assert card.read_user_data() == b""
+
+    def test_a_card_that_takes_neither_form(self) -> None:
+        """Two attempts a call, and the form as sent is the first one again."""
+        faults = [parse_fault(f"sw:6982@FA:{number}") for number in (1, 2)]
+        with EmulatedReader.of(seeded(), faults=faults).open(pin=None) as card:
+            with pytest.raises(ChannelAbortedError):
+                card.read_user_data()
+            assert sum(apdu[1] == Ins.READ_DATA for apdu in apdus(card)) == 2
+            card.open_channel()
+            card.verify_pin(PIN)
+            assert card.read_user_data() == b""
+
+    def test_an_ordinary_card_costs_nothing_more(self) -> None:
+        with self.reader(strict=False).connect() as card:
+            card.open_channel(OWN_PAIRING_KEY)
+            card.verify_pin(PIN)
+            before = len(apdus(card))
+            card.read_user_data()
+            card.user_key(UserKeySlot.RSA)
+            assert self.sent(card, before) == [Ins.READ_DATA, Ins.READ_DATA]
 
 
 class TestNft:

@@ -402,6 +402,19 @@ def sign_with_vendor_sdk(card: EmulatorProcess, digest: bytes) -> None:
 # Keeping
 
 
+def test_data_of_a_card_with_the_other_form_of_the_length(tmp_path: Path) -> None:
+    """It breaks off the channel at the first page; a second channel reads it, and no try is spent."""
+    source = tmp_path / "in"
+    source.write_bytes(b"kept")
+    with EmulatorProcess("--seed", SEED, "--reading", "mac-len-value") as card:
+        assert answer(card, "data", "write", str(source), schema="data write")["bytes"] == 4
+        before = card.stats()["by_ins"]
+        assert answer(card, "data", "read", schema="data read")["hex"] == b"kept".hex()
+        after = card.stats()
+        assert after["by_ins"]["FA"] - before["FA"] == 2 and after["by_ins"]["11"] - before["11"] == 2
+        assert after["pin_tries"] == 0
+
+
 def test_data_and_custom_bytes(card: EmulatorProcess, tmp_path: Path) -> None:
     content = bytes(range(256)) * 10
     source, target = tmp_path / "in", tmp_path / "out"

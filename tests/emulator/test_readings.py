@@ -47,8 +47,11 @@ def test_mac_len_value() -> None:
     assert card_of().status(0xFA, extended=True) == OK
     card = card_of(Reading.MAC_LEN_VALUE)
     assert card.send(0xFA, extended=True, by_value=True)[0] == OK
-    assert card.status(0xFA, extended=True) == OK
     assert card.status(0xFA) == OK
+    card.verify()
+    assert card.status(0xFC, data=bytes(300)) == OK  # three bytes by value, too
+    assert card.send(0xFA, extended=True) == (0x6982, b"")
+    assert card.send(0xFA) == (0x6985, b"")  # which has ended the channel
 
 
 def test_outer_sw() -> None:

@@ -33,8 +33,9 @@ pytestmark = pytest.mark.pcsc
 
 SEED = bip39.mnemonic_to_seed(MNEMONIC)
 ROOT = bip32.HDKey.from_seed(SEED)
-READINGS = tuple(reading.value for reading in Reading if reading is not Reading.NO_F7_AFTER_F8)
-"""All but `no-f7-after-f8`, with which the SDK cannot work: it reads the certificate again after the session's."""
+READINGS = tuple(reading.value for reading in Reading if reading not in (Reading.NO_F7_AFTER_F8, Reading.MAC_LEN_VALUE))
+"""All but two. With `no-f7-after-f8` the SDK cannot work: it reads the certificate again after the session's. With
+`mac-len-value` it can do no long reading: the MAC of its extended frames has the three length bytes that it sends."""
 DIGEST = hashlib.sha256(b"a digest to sign").digest()
 PATH = "m/84'/0'/0'/0/7"
 ACCOUNT = "m/84'/0'/0'"
@@ -105,6 +106,23 @@ def test_every_operation_on_a_basic_card(
     dual = {"dual_seed_public_key", "dual_seed_load"}
     nft_only = {"signature_check"}
     assert public_operations(Basic) - table.touched - dual - nft_only == set()
+
+
+def test_no_long_reading_by_the_sdk_with_the_length_by_value(virtual_readers: pcsc.VirtualReaders) -> None:
+    """All else works; of the extended frames the short ones are refused, and the long ones are not."""
+    options = ("--mnemonic", MNEMONIC, "--reading", Reading.MAC_LEN_VALUE.value)
+    content = os.urandom(300)
+    with virtual_readers.card(*options):
+        with connected() as card:
+            card.verify_pin(PIN)
+            assert k1_verifies(card.sign(DIGEST, Derivation.DERIVE, path=PATH, pin=PIN), k1_public(PATH))
+            card.user_data[0] = content
+            with pytest.raises(exceptions.CryptnoxException):
+                _ = card.user_data[0]
+        with connected() as card:
+            card.verify_pin(PIN)
+            with pytest.raises(exceptions.CryptnoxException):
+                card.generate_seed_wrapper()
 
 
 def public_operations(card: type) -> set[str]:
