@@ -8,10 +8,12 @@ import logging
 from dataclasses import replace
 
 from cryptnox_core.errors import (
+    CertificateError,
     CryptnoxError,
-    PairingError,
     PinLockedError,
+    ProtocolError,
     ReaderBusyError,
+    StatusWordError,
     TransportError,
 )
 from hwilib_cryptnox import DEVICE_TYPE
@@ -166,8 +168,6 @@ class Lister:
                 session = authenticate(found, self._unlocker, polling=True)
                 return _with_fingerprint(entry, session.fingerprint)
             self._unlocker.check(found.card)
-        except PairingError as error:
-            return _failed(entry, *_pair(error))
         except NoPinError as error:
             return self._no_pin(entry, error)
         except RefusedPinError as error:
@@ -177,6 +177,10 @@ class Lister:
             self._spent = self._spent or error.spent
             if error.code is Code.CONNECTION:
                 raise
+            return _failed(entry, *_pair(error))
+        except (CertificateError, PinLockedError):
+            raise
+        except (StatusWordError, ProtocolError) as error:  # the card is there, and what it says has no place here
             return _failed(entry, *_pair(error))
         return entry
 

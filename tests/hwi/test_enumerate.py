@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,12 +16,16 @@ from typing import Any
 
 import pytest
 
+from cryptnox_core.emulator.card import Card as EmulatedCard
+from cryptnox_core.emulator.refusal import Refusal
+from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.pcsc import PcscTransport
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY
+from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY, Ins
 from hwilib_cryptnox import listing, unlock
 from hwilib_cryptnox.access import EMULATOR_CA
+from hwilib_cryptnox.ctl.emulator import new_memory
 from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
 from hwilib_cryptnox.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
@@ -174,6 +179,54 @@ def test_a_card_that_does_not_tell_its_key_source_is_listed(hwi: Program, status
     with EmulatorProcess("--seed", SEED, "--fault", f"sw:{status}@FA:1") as card:
         assert listed(hwi, card, PIN) == [entry(card.path, fingerprint=FPR)]
         assert card.stats()["by_ins"]["FA"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "text"),
+    [
+        ("sw:6D00@10:1", -9, "6D00"),
+        ("badmac@20:1", -3, "MAC"),
+        ("badmac@20:2", -3, "MAC"),
+        ("sw:6F12@D1:1", -3, "6F12"),
+        ("badmac@C2:1", -3, "MAC"),
+        ("garbage@C2:1", -3, "MAC"),
+        ("sw:6D00@C2:1", -3, "6D00"),
+    ],
+)
+def test_a_card_with_trouble_is_listed(hwi: Program, fault: str, code: int, text: str) -> None:
+    """Before its PIN and after it: what it answers has no place there, and programs are told."""
+    with EmulatorProcess("--seed", SEED, "--fault", fault) as card:
+        (found,) = listed(hwi, card, PIN)
+        assert found == entry(card.path, error=found["error"], code=code) and text in found["error"]
+
+
+class FailingCard(EmulatedCard):
+    """It refuses to derive, under the channel's MAC."""
+
+    def _handler(self, command: Any) -> Any:
+        if command.ins == Ins.DERIVE_KEY:
+            raise Refusal(0x6F12)
+        return super()._handler(command)
+
+
+def test_a_refusal_inside_the_channel_is_listed(hwi: Program) -> None:
+    memory = new_memory(
+        seed=bytes.fromhex(SEED), pin=PIN, puk=PUK, xpub_export=True, serial=2**60, card_type=CARD_TYPE_BASIC
+    )
+    server = TcpServer(Engine(FailingCard(memory)), "127.0.0.1", 0)
+    threading.Thread(target=server.serve, daemon=True).start()
+    host, port = server.address
+    try:
+        (found,) = hwi("--emulators", "-p", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": f"{host}:{port}"})
+    finally:
+        server.close()
+    assert found == entry(f"tcp:{host}:{port}", error=found["error"], code=-13) and "6F12" in found["error"]
+
+
+@pytest.mark.parametrize("fault", ["remove@D1:1", "remove@C2:1"])
+def test_a_card_that_leaves_is_not_listed(hwi: Program, fault: str) -> None:
+    with EmulatorProcess("--seed", SEED, "--fault", fault) as card:
+        assert listed(hwi, card, PIN) == []
 
 
 def test_a_silent_card_holds_no_poller_up(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
