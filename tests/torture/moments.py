@@ -252,9 +252,10 @@ class SetUp(Scene):
         info = json.loads(self.must(card, "info", "--json").out)
         if not info["initialised"]:
             return "as from the factory"
+        seed = card.memory()["seed"]
         self.must(card, "pin", "verify", "--stdinpass", stdin=PIN)
         self.must(card, "reset", "--serial", str(card.serial), "--stdinpuk", stdin=PUK)
-        return "seeded" if card.memory()["seed"] else "initialised"
+        return "seeded" if seed else "initialised"
 
 
 class SetUpWithPairingKey(SetUp):
