@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import secrets
 import signal
 import threading
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -31,6 +34,7 @@ from cryptnox_core.wire import (
     SEED_MIN,
     KeySource,
 )
+from hwilib_cryptnox.private_files import lock
 
 DEFAULT_PIN = "000000"
 DEFAULT_PUK = "000000000000"
@@ -151,6 +155,27 @@ def _load(path: Path) -> memory.Memory:
         raise click.UsageError(f"--state {path}: {error}") from error
 
 
+@contextlib.contextmanager
+def _held(state: Path) -> Iterator[None]:
+    """The state file is this program's alone: another one would write what it knows over what this one has spent.
+
+    The lock is on a file beside it, which stays: the state file itself is replaced at every change.
+    """
+    beside = state.with_name(f"{state.name}.lock")
+    try:
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise click.UsageError(f"--state: {beside}: {error.strerror}") from error
+    try:
+        try:
+            lock(descriptor)
+        except BlockingIOError as error:
+            raise click.UsageError(f"--state {state}: another emulator runs on this file") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _specs(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[faults.Fault, ...]:
     try:
         return tuple(faults.parse_fault(spec) for spec in value)
@@ -229,6 +254,8 @@ def emulator(
     if seed is not None:
         binary = _checked_seed(seed)
     card_type = {"B": CARD_TYPE_BASIC, "N": CARD_TYPE_NFT, None: None}[kind]
+    if state is not None:
+        click.get_current_context().with_resource(_held(state))
     if state is not None and state.exists():
         kept = _load(state)
         option = _contradiction(

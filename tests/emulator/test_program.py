@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import stat
 import subprocess
@@ -127,6 +129,26 @@ def test_the_command_line_goes_before_the_environment() -> None:
 def test_usage_errors(options: tuple[str, ...]) -> None:
     code, error = failing(*options)
     assert code == 2 and "Traceback" not in error and error
+
+
+def test_one_program_a_state_file(tmp_path: Path) -> None:
+    """A second one would restore the PIN tries that the first one's card has lost."""
+    state = tmp_path / "card.json"
+    with EmulatorProcess("--seed", SEED, "--state", str(state)) as emulator:
+        code, error = failing("--state", str(state))
+        assert code == 2 and "another emulator runs on this file" in error
+        assert Wire(emulator).host().connect().verify("9999") == 0x63C5
+        os.kill(emulator.pid, signal.SIGKILL)
+    assert stat.S_IMODE((tmp_path / "card.json.lock").stat().st_mode) == 0o600
+    with EmulatorProcess("--state", str(state)) as again:
+        assert Wire(again).host().connect().get(0x20) == b"\5"
+
+
+def test_the_lock_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "card.json.lock").symlink_to(tmp_path / "elsewhere")
+    code, error = failing("--seed", SEED, "--state", str(tmp_path / "card.json"))
+    assert code == 2 and "card.json.lock" in error
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_state_is_kept_and_wins(tmp_path: Path) -> None:
