@@ -9,7 +9,7 @@ from typing import ClassVar
 from cryptnox_core import p256, secp256k1
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
-from cryptnox_core.commands.base import Command, Meaning, apdu, no_data, path_field, puk_field
+from cryptnox_core.commands.base import COUNT_UNKNOWN, Command, Meaning, apdu, no_data, path_field, puk_field
 from cryptnox_core.errors import (
     CryptnoxError,
     InvalidDataError,
@@ -18,6 +18,7 @@ from cryptnox_core.errors import (
     NotAllowedError,
     NotFoundError,
     UsageError,
+    WrongPukError,
 )
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import (
@@ -163,6 +164,14 @@ class GetCurrentPath(Command[Path]):
         return Path.from_bytes(data)
 
 
+def _refused_puk(sw: int, ins: Ins, info: AppletInfo | None) -> WrongPukError | None:
+    """6985 from a card that wants a seed and the PUK, and has the seed: then it is about the PUK."""
+    if sw != Sw.CONDITIONS or info is None or not info.seeded:
+        return None
+    text = "refused: the PUK is wrong, or no PUK is accepted now; each may have cost a PUK try"
+    return WrongPukError(text, sw, ins, COUNT_UNKNOWN)
+
+
 @dataclass(frozen=True, slots=True)
 class SetPubExport(Command[None]):
     """SET PUB EXPORT, with the PUK. Requires a seed, which the card checks before the PUK."""
@@ -181,6 +190,10 @@ class SetPubExport(Command[None]):
 
     def decode(self, data: bytes) -> None:
         no_data(data, "SET PUB EXPORT")
+
+    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
+        """6985 with a seed is the PUK's refusal."""
+        return _refused_puk(sw, self.ins, info) or Command.error(self, sw, info)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +218,7 @@ class SetPinlessPath(Command[None]):
 
     def decode(self, data: bytes) -> None:
         no_data(data, "SET PINLESS PATH")
+
+    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
+        """6985 with a seed is the PUK's refusal."""
+        return _refused_puk(sw, self.ins, info) or Command.error(self, sw, info)

@@ -160,8 +160,6 @@ class TestEachCommand:
         (keys.DeriveKey(Path((1,))), 0x6985, errors.NotAuthenticatedError),
         (keys.DeriveKey(Path((1,))), 0x6B00, errors.NotFoundError),
         (keys.GetExtendedPublicKey(), 0x6986, errors.NotAllowedError),
-        (keys.SetPubExport(ExportKind.XPUB, True, PUK), 0x6985, errors.NoSeedError),
-        (keys.SetPinlessPath(None, PUK), 0x6985, errors.NoSeedError),
         (keys.SetPinlessPath(None, PUK), 0x6983, errors.InvalidDataError),
         (signing.Sign(DIGEST, PIN), 0x6985, errors.NotAuthenticatedError),
         (signing.Sign(DIGEST, PIN), 0x6A80, errors.InvalidDataError),
@@ -198,6 +196,18 @@ class TestCounts:
             assert isinstance(error, errors.WrongPukError) and error.left == 3
             error = refusal(command, 0x9840)
             assert isinstance(error, errors.WrongPukError) and error.left == -1
+
+    @pytest.mark.parametrize(
+        "command", [keys.SetPubExport(kind, True, PUK) for kind in ExportKind] + [keys.SetPinlessPath(None, PUK)]
+    )
+    def test_puk_and_seed(self, command: Command[object]) -> None:
+        """6985 stands for a missing seed; where SELECT has shown one, for the PUK. Not so 6986."""
+        error = refusal(command, 0x6985, FULL)
+        assert isinstance(error, errors.WrongPukError)
+        assert (error.left, error.sw) == (-1, 0x6985) and "PUK" in str(error)
+        assert type(refusal(command, 0x6985)) is errors.NoSeedError
+        assert type(refusal(command, 0x6985, NO_SEED)) is errors.NoSeedError
+        assert type(refusal(command, 0x6986, FULL)) is errors.NotAllowedError
 
     def test_tries_left_as_data_or_status(self) -> None:
         query = auth.PinTriesLeft()
