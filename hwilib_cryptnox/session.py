@@ -54,14 +54,21 @@ def check_usable(info: AppletInfo) -> None:
 def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, purpose: str = "") -> Session:
     """Verify the PIN and read the fingerprint, which is remembered and compared with what was.
 
-    The secure channel must be open. Raises what `Unlocker.unlock` raises, and WalletError for a card whose seed was
-    replaced: once, for what is remembered is mended.
+    The secure channel must be open. Raises what `Unlocker.unlock` raises, and what `begin` does.
     """
-    card = found.card
-    check_usable(card.info)
-    pin = unlocker.unlock(card, found.reader, polling=polling, purpose=purpose)
+    check_usable(found.card.info)
+    pin = unlocker.unlock(found.card, found.reader, polling=polling, purpose=purpose)
+    return begin(found, pin, polling=polling)
+
+
+def begin(found: OpenCard, pin: str, *, polling: bool = False) -> Session:
+    """The session of a card that has just accepted a PIN: its fingerprint is read.
+
+    Raises what the card's commands raise, and WalletError for a card whose seed was replaced: once, for what is
+    remembered is mended.
+    """
     with deriving(found):
-        fingerprint = card.master_fingerprint()
+        fingerprint = found.card.master_fingerprint()
     if polling:
         check_tree(found)
     if not found.simulated:

@@ -92,7 +92,7 @@ class Signing:
         purpose = ""
         if self.wallet.unlocker.asks_person:
             purpose = purpose_of(self.psbt, fingerprint, test=self._test)
-        session = self.wallet.session(purpose)
+        session = self._start(purpose)
         collected = self._collect(session)
         if collected.nothing_to_do:
             return self.psbt
@@ -117,6 +117,18 @@ class Signing:
             self.state.drop_partial(self.psbt.unsigned_tx())
         return done
 
+    def _start(self, purpose: str) -> Session:
+        """The card with its PIN verified. A fault after the card accepted the PIN is gone on from; one before, or while
+        the PIN is on its way, is not: whether it cost a try is not known then."""
+        for _ in range(FRUITLESS):
+            try:
+                return self.wallet.session(purpose)
+            except (TransportError, ProtocolError) as error:
+                if isinstance(error, CertificateError) or not self.wallet.pin_accepted:
+                    raise
+                self._reopen(error)
+        return self.wallet.session(purpose)
+
     def _collect(self, session: Session) -> Collected:
         collected = collect(self.psbt, session.fingerprint)
         if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
@@ -139,22 +151,25 @@ class Signing:
                 fruitless = 0 if len(self._made) > made else fruitless + 1
                 if fruitless > FRUITLESS:
                     raise
-                session = self._reopen(error)
+                self._reopen(error)
+                session = self.wallet.session()
             else:
                 return
 
-    def _reopen(self, cause: Exception) -> Session:
+    def _reopen(self, cause: Exception) -> None:
         """The same card again, waiting for it to come back. The cause is raised where it does not."""
         end = time.monotonic() + self.settings.reinsert_wait
         while True:
             try:
-                return self.wallet.reopen()
+                self.wallet.reopen()
             except TransportError:
                 self.wallet.forget_card()
             except WalletError as error:
                 self.wallet.forget_card()
                 if error.code is not Code.CONNECTION:
                     raise
+            else:
+                return
             if time.monotonic() >= end:
                 raise cause
             time.sleep(_RETRY)

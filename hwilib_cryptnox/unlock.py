@@ -19,7 +19,14 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from cryptnox_core.certificate import Genuineness
-from cryptnox_core.errors import ChannelAbortedError, NotAllowedError, PinLockedError, WrongPinError
+from cryptnox_core.errors import (
+    ChannelAbortedError,
+    NotAllowedError,
+    PinLockedError,
+    ProtocolError,
+    TransportError,
+    WrongPinError,
+)
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PIN_TRIES_SESSION, PIN_TRIES_TOTAL, Sw
 from hwilib_cryptnox.faults import (
@@ -139,13 +146,15 @@ class Unlocker:
         return self._send(card, pin, record, left, source, request, reader)
 
     def resume(self, card: Card, reader: str, pin: str) -> None:
-        """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one."""
+        """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one.
+        Where a fault met that very command, it is sent once more only if the counter shows that it was not refused."""
         self._check_card(card)
         left = _counter(card)
         record = self._settle(card.serial, left)
         if left == 0:
             raise WalletError(Code.NOT_READY, _locked_text(record, left))
         self._check_last_try(left)
+        self._check_note(record, left)
         self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
 
     def check(self, card: Card) -> None:
@@ -220,11 +229,15 @@ class Unlocker:
             raise self.no_pin(
                 [f"the card was not used before and is not known to be genuine ({card.genuineness.value})"]
             )
-        if record.note is not None:
-            what = "was refused" if record.note is NoteKind.REFUSED else "was sent without a known end"
-            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+        self._check_note(record, left)
         if not _is_full(record, left):
             raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left; {GIVE_IT_ONCE}", left)
+
+    @staticmethod
+    def _check_note(record: CardRecord | None, left: int) -> None:
+        if record is not None and record.note is not None:
+            what = "was refused" if record.note is NoteKind.REFUSED else "was sent without a known end"
+            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left; {GIVE_IT_ONCE}", left)
 
     def _fetch(self, request: PinRequest) -> tuple[str, PinSource]:
         reasons = []
@@ -288,7 +301,7 @@ class Unlocker:
         full: int | None = left
         if left not in (known, PIN_TRIES_TOTAL):
             # A first contact that shows three may be full, or half spent: nothing is remembered of it.
-            full = None if known is None and left == PIN_TRIES_SESSION else card.pin_tries_left()
+            full = None if known is None and left == PIN_TRIES_SESSION else _counter_after(card, known)
         key = static_key_hash(card)
         with contextlib.suppress(StateError):  # a pending note that cannot be removed only keeps automatic sources away
             self.state.update(serial, lambda now: replace(now, note=None, full=full, static_key=key, reader=reader))
@@ -330,6 +343,15 @@ def _counter(card: Card) -> int:
         if error.sw == Sw.NOT_ALLOWED:
             raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT) from error
         raise
+
+
+def _counter_after(card: Card, known: int | None) -> int | None:
+    """The counter of a card that has just accepted a PIN; what was known of it where a fault meets the question, for
+    the PIN's end is known all the same."""
+    try:
+        return card.pin_tries_left()
+    except (TransportError, ProtocolError):
+        return known
 
 
 def _locked_text(record: CardRecord | None, left: int) -> str:

@@ -21,7 +21,7 @@ from hwilib_cryptnox.faults import (
     WalletError,
 )
 from hwilib_cryptnox.runner import Runner
-from hwilib_cryptnox.session import Session, authenticate, check_usable, deriving
+from hwilib_cryptnox.session import Session, authenticate, begin, check_usable, deriving
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.unlock import Unlocker
 
@@ -50,6 +50,7 @@ class Wallet:
         self._found = found if session is None else session.found
         self._expected = expected
         self._session = session
+        self._accepted = None if session is None else (session.card.serial, session.pin)
         self._fingerprint = None if session is None else session.fingerprint
         self.keys: dict[Path, ExtendedPublicKey] = {}
 
@@ -57,22 +58,28 @@ class Wallet:
         """Reset and release the card."""
         if self._found is not None:
             self._found.close()
-        self._found = self._session = None
+        self._found = self._session = self._accepted = None
 
     def holds(self, found: OpenCard) -> bool:
         """Whether it is this wallet's to close."""
         return self._found is found
 
     def open(self) -> OpenCard:
-        """The card, identified."""
+        """The card, identified. One that is opened anew has no PIN verified."""
         if self._found is None:
+            self._session = self._accepted = None
             self._found = self.access.open(self.path)
         return self._found
 
     def session(self, purpose: str = "") -> Session:
         """The card with its PIN verified. `purpose` is shown where a person is asked for the PIN."""
+        found = self.open()
         if self._session is None:
-            session = authenticate(self.open(), self.unlocker, purpose=purpose)
+            if self._accepted is None:
+                check_usable(found.card.info)
+                pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                self._accepted = found.card.serial, pin
+            session = begin(found, self._accepted[1])
             if self._expected not in (None, session.fingerprint):
                 self.close()
                 raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
@@ -82,31 +89,35 @@ class Wallet:
             self._session = session
         return self._session
 
+    @property
+    def pin_accepted(self) -> bool:
+        """Whether the card has accepted a PIN since it was opened first: then `reopen` may follow a fault."""
+        return self._accepted is not None
+
     def forget_card(self) -> None:
-        """Close the card and keep what is known of its session, for `reopen`."""
+        """Close the card and keep what is known of it, for `reopen`."""
         if self._found is not None:
             self._found.close()
             self._found = None
 
-    def reopen(self) -> Session:
-        """Open the same card anew after a fault, and verify the PIN it had accepted."""
-        before = self._session
-        if before is None:
+    def reopen(self) -> None:
+        """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there."""
+        if self._accepted is None:
             raise WalletError(Code.CONNECTION, "the card was not open")
-        serial = before.card.serial
+        serial, pin = self._accepted
         self.forget_card()
         found = self.access.open(self.path)
         try:
             if found.card.serial != serial:
                 raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
             check_usable(found.card.info)
-            self.unlocker.resume(found.card, found.reader, before.pin)
+            self.unlocker.resume(found.card, found.reader, pin)
         except BaseException:
             found.close()
             raise
         self._found = found
-        self._session = Session(found, before.pin, before.fingerprint, Position())
-        return self._session
+        if self._session is not None:
+            self._session = Session(found, pin, self._session.fingerprint, Position())
 
     def known_fingerprint(self) -> bytes | None:
         """The fingerprint as far as it is known without asking the card."""

@@ -24,7 +24,6 @@ from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.psbt import Chain, Change, Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.session import Session
 from hwilib_cryptnox.signing import Signing, nothing_to_do, policy_of
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
@@ -43,15 +42,14 @@ class PatientWallet(Wallet):
         self._app = app
         self._told = False
 
-    def reopen(self) -> Session:
+    def reopen(self) -> None:
         """As `Wallet.reopen`."""
         if not self._told:
             self._told = True
             wait = self._app.settings.reinsert_wait
             self._app.remark(f"The card was lost; put it back within {wait:.0f} seconds to go on", WARN)
-        session = super().reopen()
+        super().reopen()
         self._told = False
-        return session
 
 
 @command("sign")

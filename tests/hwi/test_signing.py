@@ -274,7 +274,7 @@ FAULTS = ("remove", "reset", "garbage", "badmac", "sw:6F00", "sw:6982")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("place", ["C0:2", "C0:4", "D1:2", "C2:2"])
+@pytest.mark.parametrize("place", ["C0:2", "C0:4", "D1:1", "C2:1", "D1:2", "C2:2"])
 def test_a_fault_is_survived(hwi: Program, fault: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The card is opened anew and what is left is signed; nothing is signed twice but what was lost on the way."""
     given = account(5)
@@ -285,6 +285,30 @@ def test_a_fault_is_survived(hwi: Program, fault: str, place: str, monkeypatch: 
         assert spent_on(card, before)[2] == 5 + lost
         assert card.stats()["pin_tries"] == 0
     assert not list((State().folder / "partial").glob("*"))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_at_the_pin_sends_it_once(hwi: Program, fault: str) -> None:
+    """Whether it was accepted is not known; the answer is the error."""
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", f"{fault}@20:2") as card:
+        answer = hwi.on(card, "signtx", account(1).base64())
+        assert answer["code"] in (-3, -13) and card.stats()["by_ins"]["20"] == 2
+
+
+@pytest.mark.parametrize(("reading", "proved"), [("", True), ("tries-min", False)])
+def test_a_fault_at_the_pin_that_was_accepted(hwi: Program, reading: str, proved: bool) -> None:
+    """Opened anew after a fault, and a second fault meets the PIN: the counter of tries left in all proves that nothing
+    was refused, that of this session's proves nothing."""
+    given = account(2)
+    options = ["--seed", SEED, "--xpub-export", "--fault", "remove@C2:1", "--fault", "remove@20:4"]
+    with EmulatorProcess(*options, *(["--reading", reading] if reading else [])) as card:
+        answer = hwi.on(card, "signtx", given.base64())
+        if proved:
+            check(answer, given)
+            assert card.stats()["by_ins"]["20"] == 6
+        else:
+            assert answer["code"] == -7 and "without a known end" in answer["error"]
+            assert card.stats()["by_ins"]["20"] == 5, "the counter was asked, nothing sent"
 
 
 def test_given_up_and_resumed(hwi: Program) -> None:
@@ -385,9 +409,13 @@ def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(Exception, match=r"closed|removed|answer"):
         Signing(wallet, Psbt.parse(given.base64()), progress=leave).run()
-    wallet.close()
     assert time.monotonic() - started < 10
     assert len(list((State().folder / "partial").iterdir())) == 1
+    # Programs that keep a client: the next call opens what is there by then, and verifies the PIN.
+    with EmulatorProcess("--seed", SEED, "--xpub-export", listen=f"{card.host}:{card.port}") as later:
+        assert wallet.sign_message("hello", KeyPath.parse("m/84h/0h/0h/0/0"))
+        assert later.stats()["by_ins"]["20"] == 2
+        wallet.close()
 
 
 @pytest.mark.parametrize(

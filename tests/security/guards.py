@@ -157,7 +157,7 @@ GUARDS = (
     Guard(
         "a note stops automatic PINs",
         UNLOCK,
-        '        if record.note is not None:\n            what = "was refused"',
+        '        if record is not None and record.note is not None:\n            what = "was refused"',
         '        if False:\n            what = "was refused"',
         f"{PINS}::test_a_wrong_automatic_pin_costs_one_try_in_all",
     ),
@@ -312,6 +312,13 @@ GUARDS = (
         "if signature is not None and _verifies(candidate, signature):",
         "if signature is not None:",
         "tests/hwi/test_signing.py::test_kept_signatures_are_not_believed",
+    ),
+    Guard(
+        "a PIN whose end a fault hid is not sent again unproved",
+        UNLOCK,
+        "        self._check_last_try(left)\n        self._check_note(record, left)\n",
+        "        self._check_last_try(left)\n",
+        "tests/hwi/test_signing.py::test_a_fault_at_the_pin_that_was_accepted",
     ),
     Guard(
         "the same card after a fault",
