@@ -23,11 +23,11 @@ from cryptnox_core.errors import (
     ServiceUnavailableError,
     TransportError,
 )
-from hwilib_cryptnox.access import ForeignCardError
-from hwilib_cryptnox.ctl.cards import access
-from hwilib_cryptnox.ctl.errors import Exit, explain
+from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError
+from hwilib_cryptnox.ctl.cards import access, candidates, wanted_serial
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
-from hwilib_cryptnox.ctl.look import card_state, version_text
+from hwilib_cryptnox.ctl.look import card_state, see, version_text
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.faults import WalletError
 from hwilib_cryptnox.pin import automatic_sources
@@ -63,8 +63,17 @@ class Finding:
 
 @command("doctor")
 def doctor(app: App) -> Report:
-    """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN."""
-    findings = [*_versions(), *_files(app), *_service(), *_modules(), *_readers(app), *_programs(), *_pin_source(app)]
+    """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN.
+
+    With --card or --reader it looks at that one alone.
+    """
+    findings = [*_versions(), *_files(app)]
+    named = [app.options.card or "", app.options.reader or ""]
+    if any(place.startswith(EMULATOR_PREFIX) for place in named):
+        findings += _readers(app)
+    else:
+        findings += [*_service(), *_modules(), *_readers(app), *_programs()]
+    findings += _pin_source(app)
 
     def show(screen: Screen) -> None:
         screen.table(
@@ -189,9 +198,24 @@ def _modules() -> Iterator[Finding]:
 
 
 def _readers(app: App) -> Iterator[Finding]:
-    way = access(app)
-    for name in way.readers():
-        yield from _reader(app, name)
+    serial = wanted_serial(app)
+    if app.options.card is None and app.options.reader is None:
+        places = access(app).readers()
+    else:
+        try:
+            places = candidates(app)
+        except CtlError as error:
+            yield Finding("card", Verdict.BAD, str(error), error.hint, error.exit_code)
+            return
+    found = False
+    for name in places:
+        seen = None if serial is None else see(app, name)
+        if seen is None or seen.unread or seen.serial == serial:
+            yield from _reader(app, name)
+        found = found or (seen is not None and seen.serial == serial)
+    if serial is not None and not found:
+        remedy = "put it into a reader; cryptnoxctl doctor without --card looks at all of them"
+        yield Finding("card", Verdict.BAD, f"The card {serial} is in no reader", remedy, Exit.NO_CARD)
 
 
 def _reader(app: App, name: str) -> Iterator[Finding]:
@@ -203,7 +227,10 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
     except NoCardError as error:
-        yield Finding(what, Verdict.NOTE, str(error), "put a card in")
+        if name.startswith(EMULATOR_PREFIX) and name in (app.options.card, app.options.reader):
+            yield Finding(what, Verdict.BAD, str(error), "start it, or correct the address", Exit.NO_CARD)
+        else:
+            yield Finding(what, Verdict.NOTE, str(error), "put a card in")
         return
     except ForeignCardError:
         yield Finding(what, Verdict.NOTE, "another card, not a Cryptnox wallet card")

@@ -19,8 +19,8 @@ from cryptnox_core.errors import (
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.wire import KeySource, UserKeyFlag, UserKeySlot
 from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError, OpenCard
-from hwilib_cryptnox.ctl.cards import access, open_card
-from hwilib_cryptnox.ctl.errors import explain
+from hwilib_cryptnox.ctl.cards import access, candidates, open_card, wanted_serial
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen, listed
 from hwilib_cryptnox.faults import WalletError
@@ -41,6 +41,7 @@ _JUDGED = {
     Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
     Genuineness.UNKNOWN: ("cannot tell", WARN),
 }
+_EMPTY, _OTHER = "empty", "another card"
 USER_KEY_FLAGS = {
     UserKeySlot.EC: UserKeyFlag.EC,
     UserKeySlot.RSA: UserKeyFlag.RSA,
@@ -57,6 +58,11 @@ class Seen:
     serial: int | None = None
     info: AppletInfo | None = None
     genuine: Genuineness | None = None
+
+    @property
+    def unread(self) -> bool:
+        """Whether there may be a card of ours that could not be asked which it is."""
+        return self.serial is None and self.state not in (_EMPTY, _OTHER)
 
     def data(self) -> dict[str, object]:
         """As in `list --json`."""
@@ -92,11 +98,10 @@ def card_state(info: AppletInfo) -> str:
 @command("list")
 def list_cards(app: App) -> Report:
     """Show the readers and the cards in them, one line each. Sends no PIN."""
-    way = access(app)
-    names = list(way.readers())
-    if (app.options.reader or "").startswith("tcp:") and app.options.reader not in names:
-        names.append(str(app.options.reader))
-    seen = [_see(app, name) for name in names]
+    if app.options.card is None and app.options.reader is None:
+        seen = [see(app, name) for name in access(app).readers()]
+    else:
+        seen = _named(app)
 
     def show(screen: Screen) -> None:
         if not seen:
@@ -120,13 +125,31 @@ def list_cards(app: App) -> Report:
     return Report({"readers": [entry.data() for entry in seen]}, show)
 
 
-def _see(app: App, reader: str) -> Seen:
+def _named(app: App) -> list[Seen]:
+    """What --card and --reader name; CtlError NO_CARD where it is not there. A reader may be empty."""
+    serial = wanted_serial(app)
+    seen = [see(app, name) for name in candidates(app)]
+    hint = "cryptnoxctl list alone shows what is there"
+    if serial is not None:
+        mine = [entry for entry in seen if entry.serial == serial]
+        if not mine:
+            unread = [f"{entry.reader}: {entry.state}" for entry in seen if entry.unread]
+            raise CtlError(Exit.NO_CARD, "; ".join([f"The card {serial} is in no reader", *unread]), hint)
+        return mine
+    for entry in seen:
+        if entry.reader.startswith(EMULATOR_PREFIX) and entry.info is None:
+            raise CtlError(Exit.NO_CARD, f"{entry.reader}: {entry.state}", hint)
+    return seen
+
+
+def see(app: App, reader: str) -> Seen:
+    """What is in a reader."""
     try:
         found = access(app).connect(reader, app.settings.enumerate_wait)
     except NoCardError:
-        return Seen(reader, "empty")
+        return Seen(reader, _EMPTY)
     except ForeignCardError:
-        return Seen(reader, "another card")
+        return Seen(reader, _OTHER)
     except TransportError as error:
         return Seen(reader, _short(error))
     try:

@@ -37,6 +37,11 @@ def test_looking(inserted: EmulatorProcess) -> None:
     assert answer(None, "info", "--reader", "0")["reader"] == FIRST
     assert answer(None, "info", "--reader", SECOND, code=3)["hint"]
     assert answer(None, "info", "--card", str(inserted.serial))["serial"] == str(inserted.serial)
+    for options in (("--reader", "0"), ("--card", str(inserted.serial))):
+        (entry,) = answer(None, "list", *options)["readers"]
+        assert (entry["reader"], entry["serial"]) == (FIRST, str(inserted.serial))
+        assert f"card in {SECOND}" not in {entry["check"] for entry in answer(None, "doctor", *options)["findings"]}
+    assert answer(None, "list", "--reader", SECOND)["readers"][0]["state"] == "empty"
     findings = answer(None, "doctor")["findings"]
     assert {"PC/SC service", "readers", f"card in {FIRST}"} <= {entry["check"] for entry in findings}
     assert inserted.stats()["pin_tries"] == 0
