@@ -45,16 +45,20 @@ _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 def main() -> None:
     """Entry point of the console script."""
-    from hwilib_cryptnox.streams import CLOSED_TEXT, complete, deliver
+    from hwilib_cryptnox.streams import CLOSED_TEXT, complete, deliver, give_up_stderr
 
-    if not complete():
-        sys.stderr.write(f"{CLOSED_TEXT}\n")
-        sys.exit(1)
-    try:
-        code = run(sys.argv[1:])
-    except SystemExit as end:  # argparse's, which wrote its answer itself
-        code = int(end.code or 0)
-    sys.exit(1 if deliver("") else code)
+    if complete():
+        try:
+            code = run(sys.argv[1:])
+        except SystemExit as end:  # argparse's, which wrote its answer itself
+            code = int(end.code or 0)
+        code = 1 if deliver("") else code
+    else:
+        code = 1
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{CLOSED_TEXT}\n")
+    give_up_stderr()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 _STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
 CLOSED_TEXT = "stdout is closed: nothing was done, since the answer would be lost"
@@ -38,10 +39,19 @@ def deliver(text: str) -> OSError | None:
 def give_up_stdout() -> None:
     """Where stdout takes no more, what is left for it is dropped: Python would try again at the end, and its failure
     there would replace our exit code."""
+    _give_up(sys.stdout)
+
+
+def give_up_stderr() -> None:
+    """The same of stderr, before the program ends."""
+    _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        _to_nowhere(sys.stdout.fileno())
+        _to_nowhere(stream.fileno())
 
 
 def _to_nowhere(number: int) -> None:

@@ -363,6 +363,9 @@ def closing(streams: str, *arguments: str) -> subprocess.CompletedProcess[bytes]
         ("<&-", ["--stdinpass", "-t", "cryptnox", "getmasterxpub"], 0, b"no PIN on stdin", b""),
         (">/dev/full", ["enumerate"], 1, b"", b"the answer cannot be written: No space left on device"),
         (">/dev/full", ["--version"], 1, b"", b""),
+        ("2>/dev/full", ["--bogus"], 2, b'"code": -2', b""),
+        ("2>/dev/full", ["--signer-mode", "-f", "00000000", "getdescriptors"], 1, b'"code": -3', b""),
+        (">&- 2>/dev/full", ["enumerate"], 1, b"", b""),
     ],
 )
 def test_closed_and_full_streams(streams: str, arguments: list[str], code: int, out: bytes, error: bytes) -> None:
