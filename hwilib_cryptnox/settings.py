@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -152,14 +153,13 @@ def from_toml(text: str, where: str) -> Settings:
         wanted = kinds.get(key)
         if wanted is None:
             raise SettingsError(f"{where}: {key} is no setting")
+        if key in ("max_fee_rate", "max_fee") and isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise SettingsError(f"{where}: {key}: a number of 0 or more is wanted")  # no fee would exceed nan or inf
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
     anchors = table.get("anchors", [])
     if not all(isinstance(name, str) for name in anchors):
         raise SettingsError(f"{where}: anchors is a list of file names")
-    for key in ("max_fee_rate", "max_fee"):
-        if not table.get(key, 0) >= 0:  # nor is it nan, which no fee would exceed
-            raise SettingsError(f"{where}: {key} is not negative")
     settings = Settings(**{key: value for key, value in table.items() if key != "anchors"}, anchors=tuple(anchors))
     _pin_source(settings.pin_source, f"{where}: pin_source")
     return settings

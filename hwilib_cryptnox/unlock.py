@@ -187,9 +187,12 @@ class Unlocker:
         """WalletError CONNECTION for a card that the configuration does not admit. The certificate must have been
         read."""
         if self.settings.require_genuine and card.genuineness is not Genuineness.GENUINE:
-            raise WalletError(
-                Code.CONNECTION, f"the card is {card.genuineness.value} and the configuration requires a genuine one"
+            verdict = (
+                "the card is not genuine"
+                if card.genuineness is Genuineness.NOT_GENUINE
+                else "whether the card is genuine cannot be told"
             )
+            raise WalletError(Code.CONNECTION, f"{verdict}, and the configuration requires a genuine one")
 
     def _settle(self, serial: int, left: int) -> CardRecord | None:
         """The card's record; None where the state is unusable. A pending note goes when the counter proves that nothing

@@ -37,7 +37,7 @@ def dual(app: App, first: Opened, owner: tuple[str | None, str | None], second: 
             PersonUnlocker(app.settings, app.state, first.pin).unlock(opened.card, again.reader)
             opened.card.dual_seed_finish(theirs, first.pin)
             backup = f"The cards {serial} and {report.data['serial']} hold the same secret. Keep them apart."
-            result = finish(app, opened, backup, chain)
+            result = finish(app, opened, backup, chain, check="cryptnoxctl backup check --second-card")
         finally:
             again.close()
     except (Exception, KeyboardInterrupt) as error:

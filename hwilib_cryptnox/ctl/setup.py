@@ -47,7 +47,7 @@ def setup(
     opened = begin(app, find_card(app, wanted_serial(app), candidates(app), channel=False), owner)
     try:
         chosen = _choose(app, opened.card, choice)
-        backup = ""
+        backup, check = "", "cryptnoxctl backup check"
         if chosen == "dual":
             return dual(app, opened, owner, second, chain)
         if chosen == "new":
@@ -58,8 +58,8 @@ def setup(
             app.terminal.say("Nobody can copy a secret made on the card. When the card is lost, the money is.")
             app.terminal.typed("", NO_BACKUP)
             opened.card.generate_key(opened.pin)
-            backup = "There is no backup. Keep little money on this card."
-        return finish(app, opened, backup, chain)
+            backup, check = "There is no backup. Keep little money on this card.", ""
+        return finish(app, opened, backup, chain, check=check)
     except (KeyboardInterrupt, CanceledError) as stop:
         raise _half_way(stop) from stop
     finally:

@@ -130,8 +130,11 @@ def _choose_puk(app: App) -> str:
     return terminal.new_puk()
 
 
-def finish(app: App, opened: Opened, backup: str, chain: str) -> Report:
-    """Switch xpub export on, read fingerprint and first address, say what to write down."""
+def finish(app: App, opened: Opened, backup: str, chain: str, *, check: str = "cryptnoxctl backup check") -> Report:
+    """Switch xpub export on, read fingerprint and first address, say what to write down.
+
+    `check`: the command that compares the card with its backup; empty where there is none.
+    """
     card = opened.card
     if card.info.is_nft:
         return _nft(opened, backup)
@@ -142,6 +145,7 @@ def finish(app: App, opened: Opened, backup: str, chain: str) -> Report:
         card.set_xpub_export(True, opened.puk)
     path, address, fingerprint = first_address(app, opened, chain)
     serial = str(card.serial)
+    use = "cryptnoxctl export, or your wallet's own menu"
     data = {
         "serial": serial,
         "fingerprint": fingerprint.hex(),
@@ -161,10 +165,7 @@ def finish(app: App, opened: Opened, backup: str, chain: str) -> Report:
                 ("First address", f"{address} ({path})", STRONG),
                 ("Backup", backup),
                 ("Write down", "serial number, fingerprint, first address: with them you know your wallet again"),
-                (
-                    "Next",
-                    "cryptnoxctl backup check; then cryptnoxctl export, or your wallet's own menu",
-                ),
+                ("Next", f"{check}; then {use}" if check else use),
             ]
         )
 

@@ -90,6 +90,7 @@ def test_setup_on_the_card_alone_with_an_own_pairing_key(fresh: EmulatorProcess,
         puk = begin_setup(child, pairing="y")
         dialogue(child, ("Type no backup", "no backup"))
         check_ready(child, NEW_PIN)
+        assert "cryptnoxctl export" in shown(child) and "backup check" not in shown(child)
     info = answer(fresh, "info")
     assert (info["key_source"], info["own_pairing_key"]) == ("made on the card", True)
     exported = tmp_path / "key"

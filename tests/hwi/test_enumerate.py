@@ -347,7 +347,8 @@ class TestInAReader:
         config.write_text("require_genuine = true\n")
         assert listed(hwi, reader_card, PIN) == []
         answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
-        assert answer["code"] == -3 and "requires a genuine one" in answer["error"]
+        text = "whether the card is genuine cannot be told, and the configuration requires a genuine one"
+        assert answer == {"error": text, "code": -3}
         assert [record.getMessage() for record in caplog.records] == [f"enumerate: {SLOTS[0]}: {answer['error']}"]
 
     def test_a_note_shows_in_enumerate(self, reader_card: EmulatorProcess, hwi: Program, state: State) -> None:

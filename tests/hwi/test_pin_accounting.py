@@ -423,7 +423,8 @@ def test_require_genuine(spent: Spender, fake: EmulatorProcess) -> None:
     config.parent.mkdir(parents=True)
     config.write_text("require_genuine = true\n")
     answer = spent.hwi.on(fake, "getmasterxpub")
-    assert answer["code"] == -3 and "not genuine" in answer["error"]
+    text = "the card is not genuine, and the configuration requires a genuine one"
+    assert answer == {"error": text, "code": -3}
     assert fake.stats()["by_ins"].get("20", 0) == 0
     assert spent("getmasterxpub", pin=PIN) == 0 and spent.code is None
 

@@ -66,9 +66,7 @@ def test_file() -> None:
     [
         "max_fe = 3",
         "max_fee = true",
-        "max_fee = -1",
-        "max_fee_rate = nan",
-        "max_fee_rate = -0.5",
+        "max_fee = 1.5",
         'max_fee = "9"',
         "anchors = [1]",
         'pin_source = "other"',
@@ -79,3 +77,11 @@ def test_file() -> None:
 def test_a_mistake_in_the_file_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"config\.toml"):
         from_toml(text, "config.toml")
+
+
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate"])
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "-1", "-0.5"])
+def test_a_limit_that_limits_nothing_is_refused(key: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_toml(f"{key} = {value}", "config.toml")
+    assert str(caught.value) == f"config.toml: {key}: a number of 0 or more is wanted"
