@@ -293,3 +293,8 @@ def nothing_to_do(psbt: Psbt, fingerprint: bytes | None) -> bool:
         return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
     collected = collect(psbt, fingerprint)
     return collected.nothing_to_do and (any(collected.claims) or not originless(psbt))
+
+
+def names_keys_of(psbt: Psbt, fingerprint: bytes) -> bool:
+    """Whether an input names a key of a master key, signed or not. True also where only the card can tell."""
+    return originless(psbt) or any(collect(psbt, fingerprint).claims)

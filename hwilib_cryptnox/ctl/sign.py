@@ -24,7 +24,7 @@ from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.psbt import Chain, Change, Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.signing import Signing, nothing_to_do, policy_of
+from hwilib_cryptnox.signing import Signing, names_keys_of, nothing_to_do, policy_of
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -101,6 +101,12 @@ def sign(
     prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
     shown = _Shown(app, CHAINS[chain], yes)
     if nothing_to_do(psbt, None):
+        if not all(fields.is_final for fields in psbt.inputs):
+            raise CtlError(
+                Exit.INPUT,
+                "The PSBT does not say where any of its keys comes from, so no card finds its own",
+                "have the wallet put the key origins (BIP32 derivations) in",
+            )
         return _finish(file, psbt, None, CHAINS[chain], target, raw_target, force=force)
     with open_card(app) as found, _progress(app) as progress:
         wallet = PatientWallet(app, found, unlocker(app))
@@ -112,6 +118,8 @@ def sign(
                 shown.ask_first(preview(psbt, wallet.known_fingerprint(), policy_of(app.settings), prover))
             done = signing.run()
             progress.tell(progress.total, progress.total)
+            if shown.plan is None:
+                _check_ours(psbt, wallet.known_fingerprint())
         except (TransportError, ProtocolError, KeyboardInterrupt) as error:
             raise _interrupted(error, progress.made) from error
         finally:
@@ -120,6 +128,16 @@ def sign(
     signing.keep()
     report = _finish(file, done, shown.plan, CHAINS[chain], target, raw_target, force=force)
     return replace(report, delivered=lambda: _forget(app, psbt))
+
+
+def _check_ours(psbt: Psbt, fingerprint: bytes | None) -> None:
+    """Nothing was signed: say so where that is because the transaction is another wallet's."""
+    if fingerprint is not None and not names_keys_of(psbt, fingerprint):
+        raise CtlError(
+            Exit.INPUT,
+            f"No input of the PSBT names a key of this card (fingerprint {fingerprint.hex()}); nothing was signed",
+            "cryptnoxctl verify FILE shows whose keys it names: another card, seed or passphrase",
+        )
 
 
 def _forget(app: App, psbt: Psbt) -> None:
@@ -133,7 +151,7 @@ def _targets(file: str, output: Path | None, finalize: bool) -> tuple[Path | Non
         return output, output.with_name(f"{output.stem}-final.hex") if finalize and output is not None else None
     source = Path(file)
     target = output or source.with_name(f"{source.stem}-signed{source.suffix or '.psbt'}")
-    return target, source.with_name(f"{source.stem}-final.hex") if finalize else None
+    return target, target.with_name(f"{source.stem}-final.hex") if finalize else None
 
 
 def _wallet_text(text: str) -> str:

@@ -279,6 +279,14 @@ def _pay(folder: Path, name: str = "pay.psbt", form: str = "binary") -> tuple[Pa
     return path, made
 
 
+def test_the_raw_transaction_is_put_beside_the_result(card: EmulatorProcess, tmp_path: Path) -> None:
+    path, _ = _pay(tmp_path)
+    (tmp_path / "there").mkdir()
+    answer(card, "sign", "--yes", "--finalize", "--output", str(tmp_path / "there" / "a.psbt"), str(path))
+    assert {entry.name for entry in (tmp_path / "there").iterdir()} == {"a.psbt", "pay-final.hex"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pay.psbt", "there"}
+
+
 @pytest.mark.parametrize("form", ["binary", "base64", "hex"])
 def test_sign_a_file(card: EmulatorProcess, tmp_path: Path, form: str) -> None:
     path, made = _pay(tmp_path, form=form)

@@ -19,7 +19,7 @@ from hwilib_cryptnox.psbt import Change, Policy, Psbt, PsbtError, RefusedInput
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay
 from tests.ctl.test_terminal import make_psbt
-from tests.psbt.factory import ME, OTHER, Out, deriv, draft, out_deriv, p2wpkh, spend
+from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, spend
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 CHANGE = "m/84h/0h/0h/1/3"
@@ -110,9 +110,18 @@ def test_a_transaction_of_another_card_costs_no_try(card: EmulatorProcess, tmp_p
     with EmulatorProcess("--mnemonic", MNEMONIC) as other:
         with terminal(other, "sign", str(path)) as child:
             dialogue(child, ("Sign it with 2 signatures?", "y"), ("PIN of card", PIN))
-            child.expect_exact("Nothing was left to sign")
-            assert ended(child) == 0
+            child.expect_exact("No input of the PSBT names a key of this card")
+            assert ended(child) == 5
         assert other.stats()["signatures"] == 0
+    assert not (tmp_path / "pay-signed.psbt").exists()
+
+
+def test_a_transaction_that_names_no_keys(card: EmulatorProcess, tmp_path: Path) -> None:
+    path = tmp_path / "bare.psbt"
+    path.write_text(draft(In(p2wpkh(ME.key("m/84h/0h/0h/0/0")))).base64())
+    refused = run(card, "sign", str(path), "--yes")
+    assert refused.returncode == 5 and "does not say where any of its keys comes from" in refused.stderr
+    assert card.stats()["apdus"] == 0 and not (tmp_path / "bare-signed.psbt").exists()
 
 
 # Results that cannot be written
