@@ -311,6 +311,18 @@ def test_a_fault_at_the_pin_that_was_accepted(hwi: Program, reading: str, proved
             assert card.stats()["by_ins"]["20"] == 5, "the counter was asked, nothing sent"
 
 
+def test_a_fault_right_behind_the_pin_is_survived(hwi: Program, state: State) -> None:
+    """After a refusal the counter is asked once more behind the right PIN: that PIN's end is known without it."""
+    given = account(2)
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", "badmac@20:7") as card:
+        assert hwi.on(card, "getxpub", "m/84h/0h/0h")["xpub"]
+        assert hwi.on(card, "getxpub", "m/84h/0h/0h", pin="111111")["code"] == -7
+        check(hwi.on(card, "signtx", given.base64()), given)
+        assert card.stats()["by_ins"]["20"] == 9 and card.stats()["pin_tries"] == 1
+        record = state.record(card.serial)
+        assert (record.note, record.full) == (None, 6)
+
+
 def test_given_up_and_resumed(hwi: Program) -> None:
     """Faults one after the other: the signatures made are kept, and the next run makes the others only."""
     given = account(6)
