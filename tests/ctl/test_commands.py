@@ -313,12 +313,15 @@ def test_sign_from_stdin_to_stdout(card: EmulatorProcess, tmp_path: Path) -> Non
     assert done.stderr == ""
 
 
-def test_a_file_that_names_no_keys_needs_no_card(card: EmulatorProcess, tmp_path: Path) -> None:
-    path = tmp_path / "none.psbt"
-    path.write_bytes(draft(In(p2wpkh(ME.key("m/84h/0h/0h/0/0")))).encode())
-    data = answer(card, "sign", "--yes", str(path), pin=None)
-    assert (data["signatures"], data["complete"]) == (0, False)
-    assert (tmp_path / "none-signed.psbt").read_bytes() == path.read_bytes()
+def test_a_final_file_needs_no_card(card: EmulatorProcess, tmp_path: Path) -> None:
+    """Its raw transaction is had without card and PIN, whosever it is."""
+    path, at = tmp_path / "final.psbt", "m/84h/0h/0h/0/0"
+    witness = b"\x02\x02ab\x03key"
+    path.write_bytes(draft(In(p2wpkh(ME.key(at)), fields=[deriv(at), (b"\x08", witness)])).encode())
+    data = answer(card, "sign", "--yes", "--finalize", str(path), pin=None)
+    assert (data["signatures"], data["complete"]) == (0, True)
+    assert (tmp_path / "final-signed.psbt").read_bytes() == path.read_bytes()
+    assert witness in bytes.fromhex((tmp_path / "final-final.hex").read_text())
     assert card.stats()["apdus"] == 0
 
 
