@@ -170,9 +170,13 @@ class Card:
             return signing.sign_pinless(self._ctx, command, command.data)
         return _CLEAR[command.ins](self._ctx, command)
 
+    def _unwrap(self, channel: Channel, command: Command) -> bytes:
+        only = self._ctx.reads(Reading.MAC_LEN_VALUE_ONLY)
+        return channel.unwrap(command, by_value=only or self._ctx.reads(Reading.MAC_LEN_VALUE), as_sent=not only)
+
     def _confirm(self, channel: Channel, command: Command) -> Answer:
         """MUTUALLY AUTHENTICATE: the channel is back only when the client's random number came through it."""
-        plain = channel.unwrap(command, by_value=self._ctx.reads(Reading.MAC_LEN_VALUE))
+        plain = self._unwrap(channel, command)
         if len(plain) != CHALLENGE_LENGTH or command.p1 or command.p2:
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
         channel.confirmed = True
@@ -184,7 +188,7 @@ class Card:
         ctx = self._ctx
         if len(command.data) > _MAX_FRAME:
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
-        plain = channel.unwrap(command, by_value=ctx.reads(Reading.MAC_LEN_VALUE))
+        plain = self._unwrap(channel, command)
         body, sw = b"", int(Sw.OK)
         try:
             require(not locked, Sw.CONDITIONS)

@@ -53,19 +53,22 @@ class Channel:
     def _mac(self, header: bytes, ciphertext: bytes) -> bytes:
         return encrypt(self._mac_key, _ZERO, header.ljust(BLOCK, b"\0") + ciphertext)[-BLOCK:]
 
-    def unwrap(self, command: Command, *, by_value: bool) -> bytes:
+    def unwrap(self, command: Command, *, by_value: bool, as_sent: bool) -> bytes:
         """Plain data of a command. Any fault is 6982 and ends the channel.
 
-        ``by_value`` wants the one-byte length in the MAC of an extended frame that would have fitted a short one.
+        The length in the MAC of an extended frame that would have fitted a short one: ``as_sent``, in three bytes;
+        ``by_value``, in one.
         """
         mac, ciphertext = command.data[:BLOCK], command.data[BLOCK:]
         if not ciphertext or len(ciphertext) % BLOCK:
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
         start = bytes([command.cla, command.ins, command.p1, command.p2])
         length = len(command.data)
-        long_form = length > MAX_SHORT_DATA if by_value else command.extended
-        form = b"\0" + length.to_bytes(2, "big") if long_form else bytes([length])
-        if not hmac.compare_digest(mac, self._mac(start + form, ciphertext)):
+        short, long = bytes([length & 0xFF]), b"\0" + length.to_bytes(2, "big")
+        forms = [long if command.extended else short] if as_sent else []
+        if by_value:
+            forms.append(long if length > MAX_SHORT_DATA else short)
+        if not any(hmac.compare_digest(mac, self._mac(start + form, ciphertext)) for form in forms):
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
         plain = unpad(decrypt(self._key, self._iv, ciphertext))
         if plain is None:

@@ -9,7 +9,9 @@ class Reading(str, Enum):
     """Names as ``--reading`` takes them. Without any, the emulated card follows the first reading of every row."""
 
     MAC_LEN_VALUE = "mac-len-value"
-    """The MAC of an extended frame with fewer than 256 bytes of data has the one-byte length form."""
+    """An extended frame with fewer than 256 bytes of data may carry the one-byte length form in its MAC, too."""
+    MAC_LEN_VALUE_ONLY = "mac-len-value-only"
+    """Such a frame has to carry the one-byte form in its MAC. (The vendor's SDK can do no long reading then.)"""
     OUTER_SW = "outer-sw"
     """6700 and 6D00 come in the clear, and end the channel."""
     PIN_QUERY_SW = "pin-query-sw"

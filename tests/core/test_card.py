@@ -96,7 +96,7 @@ def make(reading: Reading | None) -> Maker:
 def card(make: Maker) -> Iterator[Card]:
     """A card with seed, channel open, PIN verified."""
     with make(seeded()).open(pin=None) as opened:
-        if make.has(Reading.MAC_LEN_VALUE):
+        if make.has(Reading.MAC_LEN_VALUE_ONLY):
             with pytest.raises(NotAuthenticatedError):  # with no PIN verified, the form of the MAC is found by itself
                 opened.read_user_data()
         opened.verify_pin(PIN)
@@ -794,7 +794,7 @@ class TestLengthByValue:
             card.open_channel(OWN_PAIRING_KEY)
             card.verify_pin(PIN)
             card.add_user_key(UserKeySlot.RSA, "piv", TestUserKeys.RSA_MODULUS, PUK)
-        return EmulatedReader.of(memory, *([Reading.MAC_LEN_VALUE] if strict else []))
+        return EmulatedReader.of(memory, *([Reading.MAC_LEN_VALUE_ONLY] if strict else []))
 
     @staticmethod
     def sent(card: Card, since: int) -> list[int]:

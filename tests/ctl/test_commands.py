@@ -444,7 +444,7 @@ def test_data_of_a_card_with_the_other_form_of_the_length(tmp_path: Path) -> Non
     """It breaks off the channel at the first page; a second channel reads it, and no try is spent."""
     source = tmp_path / "in"
     source.write_bytes(b"kept")
-    with EmulatorProcess("--seed", SEED, "--reading", "mac-len-value") as card:
+    with EmulatorProcess("--seed", SEED, "--reading", "mac-len-value-only") as card:
         assert answer(card, "data", "write", str(source), schema="data write")["bytes"] == 4
         before = card.stats()["by_ins"]
         assert answer(card, "data", "read", schema="data read")["hex"] == b"kept".hex()

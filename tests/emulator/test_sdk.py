@@ -30,7 +30,7 @@ DIGEST = hashlib.sha256(b"m").digest()
 ROOT = bip32.HDKey.from_seed(SEED)
 CURRENT, DERIVE = 0, 1
 K1, R1 = 0x00, 0x10
-BEARABLE = [reading for reading in Reading if reading is not Reading.NO_F7_AFTER_F8]
+BEARABLE = [r for r in Reading if r not in (Reading.NO_F7_AFTER_F8, Reading.MAC_LEN_VALUE_ONLY)]
 Connect = Callable[[], AbstractContextManager["sdk.Card"]]
 
 

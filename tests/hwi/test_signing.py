@@ -432,7 +432,7 @@ def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "reading", ["pin-ends-at-sign", "pin-optional-in-sign", "tries-min", "pin-query-sw", "no-f7-after-f8", "select-v2",
-                "outer-sw", "mac-len-value", "current-lost-at-power-off", "softlock-6985"],
+                "outer-sw", "mac-len-value", "mac-len-value-only", "current-lost-at-power-off", "softlock-6985"],
 )  # fmt: skip
 def test_readings(hwi: Program, reading: str) -> None:
     """Twice: a card never met, and a known one."""
