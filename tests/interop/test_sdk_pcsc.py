@@ -36,7 +36,7 @@ ROOT = bip32.HDKey.from_seed(SEED)
 UNBEARABLE = (Reading.NO_F7_AFTER_F8, Reading.MAC_LEN_VALUE_ONLY)
 READINGS = tuple(reading.value for reading in Reading if reading not in UNBEARABLE)
 """All but two. With `no-f7-after-f8` the SDK cannot work: it reads the certificate again after the session's. With
-`mac-len-value-only` it can do no long reading: in the MAC of its extended frames stand the three bytes that it sends."""
+`mac-len-value-only` it can do no long reading: in the MAC of its extended frames stand the three bytes it sends."""
 DIGEST = hashlib.sha256(b"a digest to sign").digest()
 PATH = "m/84'/0'/0'/0/7"
 ACCOUNT = "m/84'/0'/0'"
