@@ -251,11 +251,11 @@ class Access:
             except PairingError:
                 card.select()
             else:
-                self._settle_pairing(card.serial, key)
+                self._settle_pairing(card, key)
                 return
         card.open_channel(keys[-1], known=known)
         if len(keys) > 1:
-            self._settle_pairing(card.serial, keys[-1])
+            self._settle_pairing(card, keys[-1])
 
     def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
         """At least one. The certificate is read first where there are own keys, which go by serial."""
@@ -265,9 +265,10 @@ class Access:
                 own = self.state.pairing_keys(card.read_certificate().serial)
         return own or (COMMON_PAIRING_KEY,)
 
-    def _settle_pairing(self, serial: int, key: bytes) -> None:
+    def _settle_pairing(self, card: Card, key: bytes) -> None:
+        check_identity(card, self.state)  # another card of the same serial must not have the other key dropped
         with contextlib.suppress(StateError):  # both are tried again the next time
-            self.state.keep_pairing_key(serial, None if key == COMMON_PAIRING_KEY else key)
+            self.state.keep_pairing_key(card.serial, None if key == COMMON_PAIRING_KEY else key)
 
     def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
         """Certificates that a card may turn out to have; none where the expected card's is not among them, since

@@ -16,6 +16,7 @@ import pytest
 from cryptnox_core.errors import WrongPinError
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.session import Card
+from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox import device, unlock
 from hwilib_cryptnox.faults import SOFT_LOCKED_TEXT, Code, WalletError
 from hwilib_cryptnox.settings import Settings
@@ -416,6 +417,17 @@ def test_a_known_serial_with_another_key_gets_nothing(spent: Spender, fake: Emul
         words = [] if password is None else ["--password", password]
         assert hwi("--emulators", *words, "enumerate", env={**address, **env}) == []
     assert fake.stats()["by_ins"].get("20", 0) == before
+
+
+def test_another_card_of_the_serial_settles_no_pairing_key(spent: Spender, fake: EmulatorProcess) -> None:
+    """Of a change of the pairing key whose end is not known: both keys stay, whichever this one takes."""
+    spent.heal()
+    state = State()
+    both = bytes(range(32)), COMMON_PAIRING_KEY
+    state.keep_pairing_key(fake.serial, *both)
+    answer = spent.hwi.on(fake, "getmasterxpub", env={"CRYPTNOX_EMULATOR": f"{fake.host}:{fake.port}"})
+    assert "another card with the serial" in answer["error"]
+    assert state.pairing_keys(fake.serial) == both
 
 
 def test_require_genuine(spent: Spender, fake: EmulatorProcess) -> None:
