@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -35,12 +36,14 @@ class Parser(argparse.ArgumentParser):
         return [match for match in found if match[1] not in OUR_OPTIONS]
 
     def print_usage(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
-        """To stderr."""
-        super().print_usage(sys.stderr if file is None else file)
+        """To stderr. One that takes no more changes nothing (argparse of some Pythons raises)."""
+        with contextlib.suppress(OSError):
+            super().print_usage(sys.stderr if file is None else file)
 
     def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
         """To stderr, with the JSON answer on stdout."""
-        super().print_help(sys.stderr if file is None else file)
+        with contextlib.suppress(OSError):
+            super().print_help(sys.stderr if file is None else file)
         sys.stdout.write(json.dumps({"error": "Help text requested", "code": int(Code.HELP)}) + "\n")
 
     def error(self, message: str) -> NoReturn:
