@@ -393,9 +393,9 @@ GUARDS = (
     ),
     Guard(
         "a listing calls no emulated card that was not asked for",
-        "hwilib_cryptnox/access.py",
-        "return [*names, self._emulator_path()] if self.emulators else names",
-        "return [*names, self._emulator_path()]",
+        "hwilib_cryptnox/listing.py",
+        "return _entries(password, emulators) if _card_in_a_reader() or emulators else []",
+        "return _entries(password, True)",
         "tests/security/test_network.py::test_only_the_card_that_was_named",
     ),
     Guard(
