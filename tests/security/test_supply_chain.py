@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -175,11 +176,11 @@ def environment(python: str | Path, folder: Path, *requirements: str) -> Path:
     return made
 
 
-def check_suite(python: Path) -> list[str]:
-    """The default suite with another environment, without the readers and without this file (the lock and its licences
-    are those of the newest versions); what it left out, and its closing line."""
-    command = [python, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
-    chosen = ["-m", "not pcsc and not heavy", "--ignore", Path(__file__).relative_to(ROOT), "-rf"]
+def check_suite(python: Path, *paths: str, workers: int = 2) -> list[str]:
+    """The default suite, or some of it, with another environment, without the readers and without this file (the lock
+    and its licences are those of the newest versions); what it left out, and its closing line."""
+    command = [python, "-m", "pytest", "-n", str(workers), "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    chosen = ["-m", "not pcsc and not heavy", "--ignore", Path(__file__).relative_to(ROOT), "-rf", *paths]
     done = subprocess.run(
         [*command, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=SUITE_LIMIT, check=False
     )
@@ -188,20 +189,52 @@ def check_suite(python: Path) -> list[str]:
     return [*(line for line in lines if "skipped:" in line), lines[-1]]
 
 
+USERS_OF_LIBRARIES = (
+    "tests/core/test_bip32.py",
+    "tests/core/test_certificate.py",
+    "tests/core/test_secp256k1.py",
+    "tests/core/test_secure_channel.py",
+    "tests/ctl/test_commands.py",
+    "tests/ctl/test_pieces.py",
+    "tests/export",
+    "tests/hwi/test_commands.py",
+    "tests/hwi/test_device.py",
+    "tests/psbt/test_oracles.py",
+    "tests/psbt/test_signing.py",
+)
+"""Tests of the code that calls what pyproject.toml names."""
+
+
+class Lowest(NamedTuple):
+    python: Path
+    versions: list[str]
+
+
+@pytest.fixture(scope="module")
+def lowest(tmp_path_factory: pytest.TempPathFactory) -> Lowest:
+    """An environment with the lowest versions that pyproject.toml admits; the default run has the newest."""
+    wanted = dependencies("--lowest").stdout.splitlines()
+    assert any(line.startswith("cryptography==") for line in wanted)
+    python = environment(sys.executable, tmp_path_factory.mktemp("lowest") / "venv", *wanted)
+    named = re.compile(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard)==")
+    return Lowest(
+        python, [line for line in run(python, "-m", "pip", "freeze").stdout.splitlines() if named.match(line)]
+    )
+
+
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.xdist_group("lowest")
+def test_lowest_versions(lowest: Lowest, request: pytest.FixtureRequest) -> None:
+    rows = check_suite(lowest.python, *USERS_OF_LIBRARIES, workers=0)
+    request.node.user_properties.append(("table", ["lowest versions", *lowest.versions, *rows]))
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(LIMIT + SUITE_LIMIT)
-def test_lowest_versions(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The default run has the newest; this one the lowest that pyproject.toml admits."""
-    lowest = dependencies("--lowest").stdout.splitlines()
-    assert any(line.startswith("cryptography==") for line in lowest)
-    python = environment(sys.executable, tmp_path / "venv", *lowest)
-    frozen = run(python, "-m", "pip", "freeze").stdout
-    rows = [
-        line
-        for line in frozen.splitlines()
-        if re.match(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard)==", line)
-    ]
-    request.node.user_properties.append(("table", ["lowest versions", *rows, *check_suite(python)]))
+@pytest.mark.xdist_group("lowest")
+def test_lowest_versions_in_all_tests(lowest: Lowest, request: pytest.FixtureRequest) -> None:
+    rows = check_suite(lowest.python)
+    request.node.user_properties.append(("table", ["lowest versions, all tests", *lowest.versions, *rows]))
 
 
 VERSIONS = ("3.10", "3.11", "3.12")
