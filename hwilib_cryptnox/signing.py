@@ -37,7 +37,7 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
-from hwilib_cryptnox.purpose import purpose_of
+from hwilib_cryptnox.purpose import purpose_of, transaction_text
 from hwilib_cryptnox.runner import Runner
 from hwilib_cryptnox.session import Session, deriving
 from hwilib_cryptnox.settings import FeeLimit, Settings
@@ -57,8 +57,8 @@ class Signing:
 
     `test`: the network, for accounts of wallets that do not tell where their keys come from; `chain`: the network that
     the user named, where keys of another are refused. `approve` is told the plan before the first signature and raises
-    to stop; `ask_fee`: it also decides about a fee above the default limits. `descriptor`: the wallet with several keys
-    that all inputs and change are of.
+    to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also decides about a fee above the
+    default limits. `descriptor`: the wallet with several keys that all inputs and change are of.
     """
 
     def __init__(
@@ -211,6 +211,8 @@ class Signing:
             made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
             if self._approve is not None:
                 self._approve(made)
+            elif made.requests:
+                confirm(self.wallet, made)
             self.plan = made
             self._requests = {_place_of_request(request): request for request in self.plan.requests}
             for candidate, signature in self._kept:
@@ -264,6 +266,14 @@ class Signing:
         if self._asked:
             txid = hash256(self.psbt.unsigned_tx())[::-1].hex()
             remember(self.settings, self.state, serial, self._asked, txid)
+
+
+def confirm(wallet: Wallet, made: Plan) -> None:
+    """Show a plan in the dialogue that gave the PIN, or that the configuration names; WalletError where the person does
+    not agree. Does nothing where there is neither."""
+    if wallet.unlocker.confirms:
+        session = wallet.session()
+        wallet.unlocker.confirm(transaction_text(made, session.card.serial, session.fingerprint))
 
 
 def _place(candidate: Candidate) -> tuple[object, ...]:

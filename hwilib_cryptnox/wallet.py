@@ -175,7 +175,7 @@ class Wallet:
         digest = message_digest(message)
         if path.depth > MAX_DEPTH:
             raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
-        session = self.session(f"Sign a message with the key {path}")
+        session = self.confirmed_message(message, path)
         session.position = Position()
         with deriving(session.found):
             session.card.derive(path)
@@ -184,6 +184,16 @@ class Wallet:
         remember(self.access.settings, self.access.state, session.card.serial, [digest], None)
         signature = session.card.sign(digest, session.pin, public_key=public_key)
         return encode_signature(public_key, digest, signature)
+
+    def confirmed_message(self, message: str | bytes, path: Path) -> Session:
+        """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
+        from hwilib_cryptnox.purpose import message_text, purpose_of_message
+
+        session = self.session(purpose_of_message(path))
+        if self.unlocker.confirms:
+            data = message.encode("utf-8") if isinstance(message, str) else message
+            self.unlocker.confirm(*message_text(data, path, session.card.serial, session.fingerprint))
+        return session
 
 
 def find(

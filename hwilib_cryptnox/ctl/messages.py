@@ -47,7 +47,7 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     with open_card(app) as found:
         used = wallet(app, found)
         if simple:
-            session = used.session(f"Sign a message with the key {path}")
+            session = used.confirmed_message(content, path)
             public_key = session.card.public_key(path)
             digest = bip322.digest(content.encode("utf-8"), public_key)
             remember(app.settings, app.state, session.card.serial, [digest], None)
