@@ -21,10 +21,11 @@ from hwilib_cryptnox.shown import (
     destroys,
     escaped,
     fee_text,
-    grouped,
     grouped_notices,
     largest,
     payments_of,
+    place,
+    total,
 )
 
 _MOST_SIGNERS = 5
@@ -100,22 +101,17 @@ def _payments(payments: list[OutputSummary], number: int, chain: Chain) -> list[
     shown, rest = largest(payments, number)
     lines = []
     if len(payments) > 1:
-        lines.append(f"{counted(len(payments), 'payment')}, {_sum(payments)} BTC in all:")
+        lines.append(f"{counted(len(payments), 'payment')}, {total(payments)} BTC in all:")
     lines += [f"{bitcoin(output.amount)} BTC {_to(output, chain)}" for output in shown]
     if rest:
-        lines.append(f"{counted(len(rest), 'other payment' if shown else 'payment')}: {_sum(rest)} BTC together")
+        lines.append(f"{counted(len(rest), 'other payment' if shown else 'payment')}: {total(rest)} BTC together")
     return lines
 
 
-def _sum(outputs: list[OutputSummary]) -> str:
-    return bitcoin(sum(output.amount for output in outputs))
-
-
 def _to(output: OutputSummary, chain: Chain) -> str:
-    where = destination(output, chain)
     if output.address(chain) is not None:
-        return f"to {grouped(where)}"
-    return f"{'DESTROYED' if destroys(output) else 'to'} ({cut(where, _DATA)})"
+        return f"to {place(output, chain)}"
+    return f"{'DESTROYED' if destroys(output) else 'to'} ({cut(place(output, chain), _DATA)})"
 
 
 def _data(outputs: list[OutputSummary], chain: Chain) -> list[str]:

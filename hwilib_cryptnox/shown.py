@@ -120,6 +120,23 @@ def largest(outputs: Sequence[OutputSummary], most: int) -> tuple[list[OutputSum
     return by_amount[:most], by_amount[most:]
 
 
+def listed(outputs: Sequence[OutputSummary], most: int) -> tuple[list[OutputSummary], list[OutputSummary]]:
+    """What a list shows, and what it sums: all in their order, or the largest first where there are more than
+    `most`."""
+    return (list(outputs), []) if len(outputs) <= most else largest(outputs, most)
+
+
+def total(outputs: Sequence[OutputSummary]) -> str:
+    """Their amount together."""
+    return bitcoin(sum(output.amount for output in outputs))
+
+
+def place(output: OutputSummary, chain: Chain) -> str:
+    """The destination for people: an address in groups."""
+    where = destination(output, chain)
+    return where if output.address(chain) is None else grouped(where)
+
+
 def fee_text(summary: Summary) -> str:
     """The fee in satoshi, satoshi a virtual byte and percent; or that it is unknown."""
     if summary.fee is None or summary.fee_rate is None:

@@ -57,6 +57,16 @@ class Screen:
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
+    def paragraph(self, text: str, style: str = "", *, indent: int = 0) -> None:
+        """Text in lines of the terminal's width, broken at blanks only where a word fits; piped on one line."""
+        if not self.fancy:
+            self.line(text)
+            return
+        from rich.padding import Padding
+        from rich.text import Text
+
+        self.console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent)))
+
     def fields(self, rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
         """Names and values, aligned; a third member is the value's style."""
         if not self.fancy:
@@ -120,7 +130,7 @@ class Screen:
         for row in rows:
             for head, cell in zip(heads, row, strict=True):
                 text, style = (cell, "") if isinstance(cell, str) else cell
-                self.line(f"{head}: {text}" if head else text, style)
+                self.paragraph(f"{head}: {text}" if head else text, style)
             self.line()
 
 
