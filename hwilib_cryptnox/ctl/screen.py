@@ -22,9 +22,17 @@ NARROW = 60
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
+def _steers(char: str) -> bool:
+    """Whether it is a control, format or bidirectional character, or a line or paragraph separator."""
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
 def printable(text: str) -> str:
     """Without control characters, line ends aside: what comes from a file or a card must not steer the terminal."""
-    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else "?" for char in text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join("?" if char != "\n" and _steers(char) else char for char in text)
 
 
 class Screen:
@@ -163,6 +171,10 @@ def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[st
 
 
 def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:
-    """One JSON object on stdout; on one line with `indent` None."""
-    sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=False) + "\n")
+    """One JSON object on stdout; on one line with `indent` None. Characters that would steer a terminal or turn its
+    text around are escaped: they come from cards and files."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    if not text.isascii() or "\x7f" in text:
+        text = "".join(json.dumps(char)[1:-1] if char != "\n" and _steers(char) else char for char in text)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
