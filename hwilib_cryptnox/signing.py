@@ -206,8 +206,7 @@ class Signing:
     def _prove(self, collected: Collected) -> None:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
         if self.plan is None:
-            paths = (*collected.paths, *collected.output_paths, *collected.signed_paths)
-            keys = derived_keys(paths, self._extended, self._public)
+            keys = derived_keys(collected.all_paths, self._extended, self._public)
             made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
             if self._approve is not None:
                 self._approve(made)

@@ -105,6 +105,11 @@ class Collected:
         return tuple(dict.fromkeys([*self.signing_paths, *(claim.path for _, claim in self.unsigned_claims)]))
 
     @property
+    def all_paths(self) -> tuple[Path, ...]:
+        """Whose keys `plan` can use, each once."""
+        return tuple(dict.fromkeys((*self.paths, *self.output_paths, *self.signed_paths)))
+
+    @property
     def signing_paths(self) -> tuple[Path, ...]:
         """Whose keys are to sign, each once."""
         return tuple(dict.fromkeys([candidate.claim.path for candidate in self.candidates]))

@@ -113,8 +113,8 @@ def plan(
 ) -> Plan:
     """What the card shall sign.
 
-    `keys`: the card's compressed keys: all of `collected.paths`, those of `collected.output_paths` (what cannot be
-    compared is refused), and of `collected.signed_paths` as many as inputs shall be told to be ours. `wallet`: one with
+    `keys`: the card's compressed keys, of `collected.all_paths`: what of `paths` and `output_paths` cannot be compared
+    is refused, what of `signed_paths` cannot is not told to be ours. `wallet`: one with
     several keys, from which all our inputs come then. Raises RefusedInput, RefusedOutput or PsbtError for every lie and
     for what the policy forbids; UsageError where a key of `collected.signing_paths` is missing.
     """
