@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from hwilib_cryptnox.ctl.preview import doubts, preview
+
 from hwilib_cryptnox.psbt import Change, Policy, Psbt, PsbtError, RefusedInput
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay

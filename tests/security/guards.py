@@ -365,8 +365,8 @@ GUARDS = (
     Guard(
         "somebody agrees first",
         "hwilib_cryptnox/ctl/sign.py",
-        '        self._confirm("Sign it", preview)\n',
-        "",
+        "        if not agreed:\n",
+        "        if False:\n",
         "tests/ctl/test_terminal.py::test_saying_no_signs_nothing",
     ),
     Guard(
