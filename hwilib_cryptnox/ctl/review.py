@@ -32,8 +32,8 @@ from hwilib_cryptnox.shown import (
 )
 
 MOST_SHOWN = 20
-"""Payments, and change outputs, that are listed."""
-_MOST_DATA = 5
+"""Payments that are listed."""
+_MOST_CHANGE, _MOST_DATA = 10, 5
 _MOST_ACCOUNTS = 5
 _MOST_REASONS = 5
 _MOST_ALIKE = 3
@@ -76,13 +76,13 @@ def review(screen: Screen, plan: Plan, card: Signer) -> None:
             _list(screen, data, _MOST_DATA, summary.chain, "data output")
         if change:
             _section(screen, f"Change back to the wallet, proved: {bitcoin(summary.change_amount)} BTC", GOOD)
-            _list(screen, change, MOST_SHOWN, summary.chain, "change output")
+            _list(screen, change, _MOST_CHANGE, summary.chain, "change output")
         screen.line()
     else:
         rows = [
             *_rows(payments, MOST_SHOWN, summary.chain, "payment"),
             *_rows(data, _MOST_DATA, summary.chain, "data output"),
-            *_rows(change, MOST_SHOWN, summary.chain, "change output"),
+            *_rows(change, _MOST_CHANGE, summary.chain, "change output"),
         ]
         screen.table(("#", "BTC", "What", "To", "Path"), rows)
     net = "unknown" if summary.net is None else f"{bitcoin(summary.net)} BTC"
