@@ -21,7 +21,6 @@ from hwilib_cryptnox.faults import Code, WalletError
 
 DIALOGUE_LIMIT = 300.0
 """Seconds a dialogue may stay open."""
-TITLE = "Cryptnox card"
 DESCRIPTION_LIMIT = 980
 """Bytes that a dialogue's text has at most, escapes included: an Assuan line has 1,000, and GET_CONFIRMATION before
 it."""
@@ -208,19 +207,19 @@ def _canceled(error: AssuanError) -> bool:
 
 
 @contextlib.contextmanager
-def _pinentry(program: str, limit: float) -> Iterator[Assuan]:
+def _pinentry(program: str, title: str, limit: float) -> Iterator[Assuan]:
     """A pinentry that knows where to appear."""
     with Assuan.program(program, limit) as pinentry:
         for option in _terminal():
             with contextlib.suppress(AssuanError):  # an option this pinentry does not know changes nothing
                 pinentry.command(option)
-        pinentry.command(f"SETTITLE {_quoted(TITLE)}")
+        pinentry.command(f"SETTITLE {_quoted(title)}")
         yield pinentry
 
 
-def ask_pinentry(program: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
+def ask_pinentry(program: str, title: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
     """What the person typed. WalletError CANCELED when the dialogue was left, AssuanError when there can be none."""
-    with _pinentry(program, limit) as pinentry:
+    with _pinentry(program, title, limit) as pinentry:
         pinentry.command("SETPROMPT PIN:")
         pinentry.command(f"SETDESC {_quoted(description)}")
         try:
@@ -231,13 +230,13 @@ def ask_pinentry(program: str, description: str, *, limit: float = DIALOGUE_LIMI
             raise
 
 
-def confirm_pinentry(program: str, text: str, plain: str, *, limit: float = DIALOGUE_LIMIT) -> None:
+def confirm_pinentry(program: str, title: str, text: str, plain: str, *, limit: float = DIALOGUE_LIMIT) -> None:
     """Show `text` (or `plain`, its form in ASCII, where the terminal cannot) and return when the person agreed.
 
     Both have to fit (`fits`). WalletError CANCELED when the person did not agree, AssuanError when there can be no
     dialogue.
     """
-    with _pinentry(program, limit) as pinentry:
+    with _pinentry(program, title, limit) as pinentry:
         pinentry.command("SETOK Sign")
         pinentry.command("SETCANCEL Cancel")
 

@@ -26,6 +26,7 @@ COMMAND_LIMIT = 60.0
 _LAST_WORDS = 0.2
 """Seconds to read what a command printed before it ended; all of it is in the pipe by then."""
 _POLL = 0.05
+_TITLE = "Cryptnox card"
 _MAX_OUTPUT = 4096
 _PIN = re.compile(rf"[0-9]{{{PIN_MIN},{PIN_MAX}}}", re.ASCII)
 
@@ -231,7 +232,7 @@ class PinentrySource:
         from hwilib_cryptnox.assuan import AssuanError, ask_pinentry
 
         try:
-            return _checked(ask_pinentry(self.program, _description(request)), "pinentry")
+            return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
         except AssuanError as error:
             raise PinSourceError(str(error)) from error
 
@@ -239,7 +240,7 @@ class PinentrySource:
         from hwilib_cryptnox.assuan import confirm_pinentry
 
         with _shown():
-            confirm_pinentry(self.program, text, plain)
+            confirm_pinentry(self.program, _TITLE, text, plain)
 
     def refused(self, request: PinRequest) -> None:
         """It keeps nothing."""
