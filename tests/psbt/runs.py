@@ -15,7 +15,7 @@ from coincurve import PrivateKey
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.needed_keys import derived_keys, wanted_keys
-from hwilib_cryptnox.psbt import Collected, Plan, Policy, Psbt, PsbtError, SignRequest, Summary, collect, insert, plan
+from hwilib_cryptnox.psbt import Plan, Policy, Psbt, PsbtError, SignRequest, Summary, collect, insert, plan
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import (
@@ -136,12 +136,7 @@ def card_keys(psbt: Psbt, wallet: Wallet, accounts: Mapping[bytes, Path] | None,
     xpubs, singles = wanted_keys(collected, export=export)
     extended = {path: wallet.account(path) for path in xpubs}
     public = {path: wallet.key(path) for path in singles}
-    return derived_keys(all_paths(collected), extended, public)
-
-
-def all_paths(collected: Collected) -> tuple[Path, ...]:
-    """Everything whose key the engine can use."""
-    return (*collected.paths, *collected.output_paths, *collected.signed_paths)
+    return derived_keys(collected.all_paths, extended, public)
 
 
 def run(
@@ -162,7 +157,7 @@ def run(
         if collected.nothing_to_do or collected.why_nothing() is not None:
             return Run(psbt, allowed)
         if export is None:
-            keys = wallet.keys(all_paths(collected))
+            keys = wallet.keys(collected.all_paths)
         else:
             keys = card_keys(psbt, wallet, accounts, export)
         made_plan = plan(psbt, collected, keys, allowed)
