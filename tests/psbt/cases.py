@@ -28,6 +28,8 @@ class Outcome:
     """A grave notice of this kind has to stand in the summary."""
     signed: bool
     """It has to be signed: nothing in it is forbidden."""
+    refused: str | None = None
+    """It has to be refused, for this reason."""
     accounts: Mapping[bytes, Path] = field(default_factory=dict)
     policy: Mapping[str, object] = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ def outcome(
     theirs: tuple[int, ...] = (),
     grave: str | None = None,
     signed: bool = False,
+    refused: str | None = None,
     accounts: Mapping[bytes, Path] | None = None,
     **policy: object,
 ) -> Callable[[Callable[[], Draft]], Callable[[], Draft]]:
@@ -73,7 +76,7 @@ def outcome(
 
     def note(make: Callable[[], Draft]) -> Callable[[], Draft]:
         assert name not in OUTCOMES
-        OUTCOMES[name] = Outcome(make, change or {}, frozenset(theirs), grave, signed, accounts or {}, policy)
+        OUTCOMES[name] = Outcome(make, change or {}, frozenset(theirs), grave, signed, refused, accounts or {}, policy)
         return make
 
     return note

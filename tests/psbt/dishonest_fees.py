@@ -201,12 +201,6 @@ for _name, _script, _fields, _final in (
     ("a leaf", _TREE, [_TREE_FIELDS[1]], []),
     ("a leaf beside a small one", _TREE, _TREE_FIELDS, []),
     (
-        "a redeem script of more than can be spent",
-        p2sh(b"\x51" * (HEAVY // 4)),
-        [(b"\x04", b"\x51" * (HEAVY // 4))],
-        [],
-    ),
-    (
         "a multisig of sixteen",
         p2wsh(multisig(16, [THEIR_KEY] * 16)),
         [(b"\x05", multisig(16, [THEIR_KEY] * 16))],

@@ -28,6 +28,8 @@ def test_refused_or_shown_as_it_is(name: str, export: bool | None) -> None:
     made, truth = judged(name, export)
     if wanted.signed:
         assert made.refusal is None and made.made, made.refusal
+    if wanted.refused is not None:
+        assert wanted.refused in str(made.refusal)
     if not made.made:
         return
     assert made.summary is not None
