@@ -300,9 +300,10 @@ def change_found(made: Run, truth: Truth) -> dict[int, str]:
         if out.path is None or not out.change:
             continue
         place = str(out.path)
-        if out.script in own_scripts(ME.key(out.path)):
-            found[out.index] = place
-        elif all_shared and place.startswith(MULTI) and out.script == shared_script(place.removeprefix(MULTI + "/")):
+        ours = own_scripts(ME.key(out.path))
+        if all_shared and place.startswith(MULTI):
+            ours.append(shared_script(place.removeprefix(MULTI + "/")))
+        if out.script in ours:
             found[out.index] = place
     return found
 
