@@ -127,7 +127,7 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
                 )
             raise RefusedOutput(
                 index,
-                f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare them: turn "
+                f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
                 "the xpub export on (cryptnoxctl xpub on), or leave the key origins of payments out",
             )
         true = is_key(claim, key)

@@ -175,7 +175,7 @@ def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set
         if key is None:
             raise RefusedInput(
                 index,
-                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare them: turn "
+                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
                 "the xpub export on (cryptnoxctl xpub on)",
             )
         if is_key(claim, key):
