@@ -21,7 +21,15 @@ _CHANGE = {
 }
 _CLAIMED = ("change, claimed", WARN)
 """Before the PIN: nothing could prove it yet."""
-_GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
+_GRAVE = frozenset(
+    {
+        NoticeKind.HIGH_FEE,
+        NoticeKind.UNKNOWN_AMOUNTS,
+        NoticeKind.UNPROVED_AMOUNTS,
+        NoticeKind.SIGHASH,
+        NoticeKind.SIGNED_BEFORE,
+    }
+)
 _BRANCHES = re.compile("<([^<>]*)>")
 
 

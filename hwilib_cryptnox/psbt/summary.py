@@ -55,6 +55,8 @@ class NoticeKind(Enum):
     UNKNOWN_SCRIPT = "unknown script"
     REUSED_KEY = "reused key"
     CHANGE_PATH = "unusual change path"
+    SIGNED_BEFORE = "signed before"
+    """Something else was signed for a coin, or the same transaction as another one, as this computer remembers."""
 
 
 @dataclass(frozen=True, slots=True)
