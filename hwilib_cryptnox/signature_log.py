@@ -20,6 +20,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 
 from hwilib_cryptnox.private_files import PrivateFolder
@@ -31,6 +32,7 @@ LOGS = (AUDIT, NONCES)
 INDEXED = (("r", "of"), ("outpoint", "payees"), ("txid", "ours"))
 """Fields that lines are found by, each with the field that makes a further line of the same value worth a slot."""
 
+_DECODER = json.JSONDecoder()
 _MAGIC = b"hwicxix1"
 _HEADER = struct.Struct(">8sQQ QQ16s QQ16s")
 """Magic, slots, slots in use; for each log: safe, seen, digest of what stands before `seen`."""
@@ -46,6 +48,10 @@ _TAIL = 256
 """Bytes before a position that show that the log is still the same."""
 _MOST_UNSAFE = 1 << 16
 """Bytes that a new process may have to read again, before they are made safe."""
+_MOST_BEHIND = 1 << 20
+"""Bytes that the index may be behind before all of it is made anew, which is quicker by the line."""
+_MOST_COMPARED = 16
+"""Lines with a value that a further one is compared with before it gets a slot of its own."""
 _LINE = 1 << 10
 _LONGEST_LINE = 1 << 24
 
@@ -147,11 +153,17 @@ class SignatureLog:
         for log, mark in header.marks.items():
             if mark.safe > mark.seen or (mark.seen and self._tail(log, mark.seen) != mark.tail):
                 return False
+            if self._size(log) - mark.safe > _MOST_BEHIND:
+                return False
         return True
+
+    def _size(self, log: str) -> int:
+        descriptor = self._descriptor(log)
+        return 0 if descriptor is None else os.fstat(descriptor).st_size
 
     def _tail(self, log: str, position: int) -> bytes | None:
         descriptor = self._descriptor(log)
-        if descriptor is None or os.fstat(descriptor).st_size < position:
+        if descriptor is None or self._size(log) < position:
             return None
         start = max(0, position - _TAIL)
         return hashlib.sha256(_read(descriptor, start, position - start)).digest()[:16]
@@ -171,8 +183,7 @@ class SignatureLog:
 
     def _catch_up(self, log: str, position: int) -> None:
         """Take in what was appended since, by a process that was killed or does not know the index."""
-        descriptor = self._descriptor(log)
-        end = 0 if descriptor is None else os.fstat(descriptor).st_size
+        descriptor, end = self._descriptor(log), self._size(log)
         if descriptor is None or position >= end:
             return
         content = _read(descriptor, position, end - position)
@@ -193,7 +204,7 @@ class SignatureLog:
             if not isinstance(value, str) or other not in entry:
                 continue
             key = _key(name, value)
-            for known in self._places(key):
+            for known in islice(self._places(key), _MOST_COMPARED):
                 line = entry if known == place else self._line(known)
                 if line is not None and line.get(name) == value and line.get(other) == entry[other]:
                     break
@@ -264,7 +275,7 @@ class SignatureLog:
     def _replace(self, slots: list[tuple[bytes, int]]) -> None:
         """Write the whole table anew; then all of it is on disk."""
         count = _LEAST_SLOTS
-        while len(slots) * 3 > count:
+        while len(slots) * 2 > count:
             count *= 2
         table = bytearray(count * _SLOT.size)
         for key, place in slots:
@@ -318,7 +329,7 @@ def _place(log: str, start: int) -> int:
 
 def _parsed(line: bytes) -> Entry | None:
     with contextlib.suppress(ValueError):
-        entry = json.loads(line)
+        entry = _DECODER.decode(line.decode("utf-8"))
         if isinstance(entry, dict):
             return entry
     return None
