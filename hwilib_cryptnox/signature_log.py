@@ -20,7 +20,6 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from types import TracebackType
 
 from hwilib_cryptnox.private_files import PrivateFolder
@@ -204,11 +203,11 @@ class SignatureLog:
             if not isinstance(value, str) or other not in entry:
                 continue
             key = _key(name, value)
-            for known in islice(self._places(key), _MOST_COMPARED):
-                line = entry if known == place else self._line(known)
-                if line is not None and line.get(name) == value and line.get(other) == entry[other]:
-                    break
-            else:
+            known = list(self._places(key))
+            if place not in known and not any(
+                line is not None and line.get(name) == value and line.get(other) == entry[other]
+                for line in map(self._line, known[:_MOST_COMPARED])
+            ):
                 self._insert(key, place)
 
     # Slots
