@@ -208,8 +208,9 @@ def summarize(
     *,
     settled: bool,
     chain: Chain,
+    signed_leaves: Mapping[int, bytes | None] | None = None,
 ) -> Summary:
-    """Amounts, outputs and warnings. `settled`: whether all amounts are."""
+    """Amounts, outputs and warnings. `settled`: whether all amounts are; `signed_leaves`: as for `virtual_size`."""
     tx, spends, ours, change = psbt.tx, collected.spends, ours or {}, change or {}
     outputs = tuple(
         [
@@ -230,7 +231,7 @@ def summarize(
         sent=amount_out - change_amount,
         change_amount=change_amount,
         fee=None if amount_in is None else amount_in - amount_out,
-        vsize=virtual_size(psbt, collected.locks, spends),
+        vsize=virtual_size(psbt, collected.locks, spends, signed_leaves),
         outputs=outputs,
         accounts=tuple(dict.fromkeys([account_of(path) for path in paths])),
         chain=chain,
