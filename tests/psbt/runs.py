@@ -15,7 +15,18 @@ from coincurve import PrivateKey
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.needed_keys import derived_keys, wanted_keys
-from hwilib_cryptnox.psbt import Plan, Policy, Psbt, PsbtError, SignRequest, Summary, collect, insert, plan
+from hwilib_cryptnox.psbt import (
+    Plan,
+    Policy,
+    Psbt,
+    PsbtError,
+    SignRequest,
+    Summary,
+    WalletScripts,
+    collect,
+    insert,
+    plan,
+)
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import (
@@ -145,10 +156,12 @@ def run(
     wallet: Wallet = ME,
     accounts: Mapping[bytes, Path] | None = None,
     export: bool | None = None,
+    named: WalletScripts | None = None,
     **policy: object,
 ) -> Run:
     """One run. `export`: the keys that the product reads from a card with export on or off; None: all that are asked
-    for. Anything but a PsbtError goes through: a traceback is a fault of its own."""
+    for. `named`: the wallet that a person names. Anything but a PsbtError goes through: a traceback is a fault of its
+    own."""
     allowed = Policy(**policy)  # type: ignore[arg-type]
     psbt = None
     try:
@@ -160,7 +173,7 @@ def run(
             keys = wallet.keys(collected.all_paths)
         else:
             keys = card_keys(psbt, wallet, accounts, export)
-        made_plan = plan(psbt, collected, keys, allowed)
+        made_plan = plan(psbt, collected, keys, allowed, wallet=named)
         signed = [(request, wallet.sign(request)) for request in made_plan.requests]
         result = insert(psbt, signed)
     except PsbtError as refusal:
