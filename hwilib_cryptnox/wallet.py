@@ -169,7 +169,7 @@ class Wallet:
 
     def sign_message(self, message: str | bytes, path: Path) -> str:
         """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
-        from hwilib_cryptnox.audit import remember
+        from hwilib_cryptnox.memory import SignatureMemory
         from hwilib_cryptnox.message import encode_signature, message_digest
 
         digest = message_digest(message)
@@ -181,8 +181,10 @@ class Wallet:
             session.card.derive(path)
         public_key = session.card.public_key()
         session.position = Position(path)
-        remember(self.access.settings, self.access.state, session.card.serial, [digest], None)
-        signature = session.card.sign(digest, session.pin, public_key=public_key)
+        memory = SignatureMemory(self.access.settings, self.access.state, session.card.serial)
+        signature = memory.signed(
+            digest, public_key, lambda: session.card.sign(digest, session.pin, public_key=public_key)
+        )
         return encode_signature(public_key, digest, signature)
 
     def confirmed_message(self, message: str | bytes, path: Path) -> Session:

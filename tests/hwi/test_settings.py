@@ -66,8 +66,8 @@ def test_file() -> None:
     [
         "max_fe = 3",
         "max_fee = true",
-        "max_fee = 1.5",
         'max_fee = "9"',
+        "max_fee = false",
         "anchors = [1]",
         'pin_source = "other"',
         "not toml",
@@ -79,9 +79,24 @@ def test_a_mistake_in_the_file_is_refused(text: str) -> None:
         from_toml(text, "config.toml")
 
 
-@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate"])
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate", "max_fee_percent"])
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "-1", "-0.5"])
 def test_a_limit_that_limits_nothing_is_refused(key: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_toml(f"{key} = {value}", "config.toml")
-    assert str(caught.value) == f"config.toml: {key}: a number of 0 or more is wanted"
+    assert str(caught.value) == f'config.toml: {key}: a number of 0 or more is wanted, or "off"'
+    with pytest.raises(SettingsError, match=f"CRYPTNOX_{key.upper()}: a number of 0 or more is wanted, or off"):
+        Settings.load({f"CRYPTNOX_{key.upper()}": value}, Path("none.toml"))
+
+
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate", "max_fee_percent"])
+def test_a_limit_in_the_environment_goes_before_the_file(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"{key} = 7")
+    variable = f"CRYPTNOX_{key.upper()}"
+    assert getattr(Settings.load({}, file), key) == 7
+    assert getattr(Settings.load({variable: "2.5"}, file), key) == 2.5
+    assert getattr(Settings.load({variable: "Off"}, file), key) == "off"
+    file.write_text(f'{key} = "off"')
+    assert getattr(Settings.load({}, file), key) == "off"
+    assert getattr(Settings.load({}, tmp_path / "none.toml"), key) is None

@@ -277,7 +277,7 @@ GUARDS = (
     Guard(
         "change of several keys has the template of the inputs",
         CHANGE,
-        "if found is None or found[0] != self._template:",
+        "if found is None or not self._template.fits(found):",
         "if found is None:",
         f"{CHANGES}::test_what_is_not_that_wallets_is_a_payment",
     ),
@@ -291,8 +291,8 @@ GUARDS = (
     Guard(
         "all inputs of ours are of the wallet",
         CHANGE,
-        "            if common is not None and found[0] != common:\n                return None\n",
-        "",
+        "return first if all(first.fits(read) for read in found) else None",
+        "return first",
         f"{CHANGES}::test_all_inputs_have_to_be_of_the_wallet",
     ),
     Guard(
@@ -355,8 +355,8 @@ GUARDS = (
     Guard(
         "unneeded bytes make no fee rate small",
         "hwilib_cryptnox/psbt/weight.py",
-        "        if fields.is_final and bounded:\n",
-        "        if False:\n",
+        "            if bounded:\n",
+        "            if False:\n",
         f"{POLICY}::test_unneeded_bytes_do_not_make_a_fee_rate_small",
     ),
     Guard(
