@@ -28,9 +28,10 @@ _MAX_SUFFIX = 8
 
 
 class WalletScripts(Protocol):
-    """A wallet that the caller knows: whether a script is the wallet's at the place where our key in it says to be."""
+    """A wallet that the caller knows: whether a script is the wallet's at the place where a key of ours says to be, and
+    holds that key."""
 
-    def __call__(self, script: bytes, claims: Sequence[Claim]) -> bool: ...
+    def __call__(self, script: bytes, claim: Claim) -> bool: ...
 
 
 def is_key(claim: Claim, key: bytes) -> bool:
@@ -191,14 +192,15 @@ class _Prover:
         if wallet is not None:
             for index, claims in ours.items():
                 output = collected.spends[index].output
-                if output is None or not wallet(output[1], claims):
+                if output is None or not any(wallet(output[1], claim) for claim in claims):
                     raise RefusedInput(index, "it is not an input of the wallet that was named (--wallet)")
 
     def path_of_change(self, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> Path | None:
         script = self._psbt.tx.outputs[index][1]
         if self._wallet is not None:
-            if self._wallet(script, claims):
-                return claims[0].path
+            for claim in claims:
+                if self._wallet(script, claim):
+                    return claim.path
             raise RefusedOutput(
                 index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"
             )
