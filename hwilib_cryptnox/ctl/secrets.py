@@ -14,6 +14,7 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KE
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import read_text
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.unlock import tries_left
@@ -159,7 +160,7 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str) -> No
 def read_key(source: Path) -> bytes:
     """A pairing key from a file: 64 hexadecimal characters."""
     try:
-        key = bytes.fromhex(source.read_text("ascii").strip())
+        key = bytes.fromhex(read_text(source).strip())
     except ValueError as error:
         raise CtlError(Exit.INPUT, f"{source}: not a pairing key (64 hexadecimal characters)") from error
     if len(key) != PAIRING_KEY_LENGTH:

@@ -16,6 +16,7 @@ from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import read_file
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.look import USER_KEY_FLAGS
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
@@ -111,7 +112,7 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     try:
-        key = load_pem_public_key(path.read_bytes())
+        key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
     if slot is UserKeySlot.RSA:
@@ -172,7 +173,7 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        key = load_pem_private_key(read_file(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no private key in PEM form without a password") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
