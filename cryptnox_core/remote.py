@@ -238,7 +238,7 @@ class ApduRelay:
     reports as a busy card.
 
     `open_card` is called for each client and its transport closed with it, so that a connection is a power-up. `idle`:
-    seconds of silence after which a client is sent away; `first`: the same before its first command, where that is less.
+    seconds of silence after which a client is sent away; `first`: those before its first command, where that is less.
     `tell` is told in one line who was turned or sent away, and why.
     """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import click
 
 from cryptnox_core.errors import TransportError
@@ -61,7 +59,7 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
                     lambda: _open(app, readers[0]),
                     idle=IDLE if idle is None else idle,
                     first=FIRST_LIMIT,
-                    tell=lambda text: _tell(app, text),
+                    tell=app.note,
                 )
                 service.serve(listener)
     except KeyboardInterrupt:
@@ -75,13 +73,6 @@ def _readers(app: App) -> list[str]:
         return candidates(app)
     with open_card(app, channel=False) as found:
         return [found.reader]
-
-
-def _tell(app: App, text: str) -> None:
-    """A line for whoever looks after the relay."""
-    if not app.options.quiet:
-        with contextlib.suppress(OSError):  # nobody does
-            app.err.line(text)
 
 
 def _dial(app: App, to: str, reader: str, idle: float | None) -> None:
@@ -98,7 +89,7 @@ def _dial(app: App, to: str, reader: str, idle: float | None) -> None:
         _ready(app, None, reader)
         return card
 
-    ApduRelay(open_card, idle=idle, tell=lambda text: _tell(app, text)).dial(*address)
+    ApduRelay(open_card, idle=idle, tell=app.note).dial(*address)
     if failed:
         raise failed[0]
 
