@@ -56,6 +56,11 @@ class PinSource(Protocol):
     """An automatic source: one that gives the same PIN again without a person having typed it for this command."""
 
     @property
+    def keeps(self) -> str:
+        """Where it keeps a PIN that somebody has to change there, as the person knows it; empty for nowhere."""
+        ...
+
+    @property
     def interactive(self) -> bool:
         """Whether it may ask a person."""
         ...
@@ -94,6 +99,7 @@ class CommandSource(_Silent):
 
     command: str
     limit: float = COMMAND_LIMIT
+    keeps = "CRYPTNOX_PIN_COMMAND"
 
     def get(self, request: PinRequest) -> str:
         name = "CRYPTNOX_PIN_COMMAND"
@@ -198,6 +204,7 @@ class FileSource(_Silent):
     """CRYPTNOX_PIN_FILE: a file only its owner can read."""
 
     path: str
+    keeps = "CRYPTNOX_PIN_FILE"
 
     def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
         name = "CRYPTNOX_PIN_FILE"
@@ -228,6 +235,7 @@ class EnvironmentSource(_Silent):
     """CRYPTNOX_PIN: readable for every process of the same user; for tests."""
 
     value: str = field(repr=False)
+    keeps = "CRYPTNOX_PIN"
 
     def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
         return _checked(self.value, "CRYPTNOX_PIN")
@@ -239,6 +247,7 @@ class PinentrySource:
 
     program: str
     interactive = True
+    keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
         if not request.ask:
@@ -259,6 +268,7 @@ class AgentSource:
     """gpg-agent: asks once, keeps the PIN for its own lifetime, forgets it when the card refused it."""
 
     interactive = True
+    keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
         from hwilib_cryptnox.assuan import AssuanError, GpgAgent
@@ -305,3 +315,19 @@ def automatic_sources(settings: Settings, environment: Mapping[str, str] | None 
     elif settings.pin_source == "gpg-agent":
         sources.append(AgentSource())
     return tuple(sources)
+
+
+def outdated(settings: Settings, serial: int, pin: str) -> list[str]:
+    """The sources that are set up and may still give another PIN than the card has now: `pin`. Files and variables are
+    looked at; a command is not run, since it may ask somebody. What an agent keeps is forgotten."""
+    request = PinRequest(serial, ask=False)
+    found = []
+    for source in automatic_sources(settings):
+        if isinstance(source, FileSource | EnvironmentSource):
+            with contextlib.suppress(PinSourceError):
+                if source.get(request) == pin:
+                    continue
+        source.refused(request)
+        if source.keeps:
+            found.append(source.keeps)
+    return found
