@@ -113,6 +113,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         arguments = [*arguments, *_words_from_stdin()]
     parser = make_parser(_version, register_descriptor=_has_register_descriptor(arguments))
     options = parser.parse_args(arguments)
+    options.named_chain, options.chain = options.chain, options.chain or "main"
     if options.stdinpass:
         options.password = _password_from_stdin() if password is None else password
     return options
@@ -282,6 +283,7 @@ class _Command:
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.psbt import Form, Psbt
+        from hwilib_cryptnox.psbt.summary import CHAINS
         from hwilib_cryptnox.purpose import purpose_of
         from hwilib_cryptnox.signing import Signing, nothing_to_do
 
@@ -291,9 +293,10 @@ class _Command:
         if nothing_to_do(psbt, fingerprint):
             signed: Psbt = psbt
         else:
-            purpose = purpose_of(psbt, fingerprint, test=test) if self.unlocker.asks_person else ""
+            purpose = purpose_of(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, purpose)
-            signed = Signing(wallet, psbt, test=test, progress=_progress()).run()
+            chain = CHAINS.get(self.options.named_chain)
+            signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()
         changed = signed is not psbt
         return {
             "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),

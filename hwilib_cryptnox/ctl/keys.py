@@ -12,7 +12,6 @@ from cryptnox_core.bip32 import Path
 from hwilib_cryptnox import export as files
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.chains import (
-    CHAINS,
     TYPES,
     Found,
     account_of,
@@ -312,4 +311,4 @@ def _multisig(
     raise CtlError(Exit.USAGE, f"{form} is no file of a whole multisig wallet", "descriptor, electrum or core")
 
 
-__all__ = ["CHAINS", "address", "descriptors", "export", "xpub"]
+__all__ = ["address", "descriptors", "export", "xpub"]
