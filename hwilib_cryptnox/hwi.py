@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Answer = dict[str, object] | list[dict[str, object]]
 
 NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
+NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
 _UNAVAILABLE = {
     "displayaddress": NO_SCREEN_TEXT,
@@ -237,7 +238,7 @@ class _Command:
         if options.command == "signtx":
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
-            return self._dialogue()
+            return self._dialogue(fingerprint)
         wallet = self._open(fingerprint)
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
@@ -295,8 +296,10 @@ class _Command:
             "signed": changed,
         }
 
-    def _dialogue(self) -> Answer:
+    def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options
+        if options.command != "wipe" and fingerprint is not None:
+            raise WalletError(Code.BAD_ARGUMENT, NO_FINGERPRINT_TEXT)
         if options.command != "wipe" and not options.interactive:
             raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
         from hwilib_cryptnox import dialogue
