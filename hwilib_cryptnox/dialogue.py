@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
+from cryptnox_core.errors import CryptnoxError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.access import CARD_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.prompts import ATTEMPTS, NoTerminalError, Terminal
@@ -116,6 +117,26 @@ def wipe(wallet: Wallet) -> bool:
     wallet.access.state.forget(serial)
     wallet.access.state.keep_pairing_key(serial, None)
     return True
+
+
+def check_only_one(wallet: Wallet) -> None:
+    """WalletError where a further card without a seed is here: none was named, and the wrong one might be set up."""
+    found = wallet.open()
+    for reader in wallet.access.readers():
+        if reader == found.reader:
+            continue
+        with suppress(CryptnoxError, ForeignCardError):  # empty, busy, or none of ours
+            other = wallet.access.connect(reader, wallet.access.settings.enumerate_wait)
+            try:
+                if other.card.info.seeded or other.card.info.is_nft:
+                    continue
+                serials = f"{found.card.serial}, {other.card.read_certificate().serial}"
+            finally:
+                other.close()
+            raise WalletError(
+                Code.BAD_ARGUMENT,
+                f"several cards without a seed are here: {serials}; name one with --device-path {CARD_PREFIX}SERIAL",
+            )
 
 
 @contextmanager

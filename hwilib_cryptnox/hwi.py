@@ -305,6 +305,8 @@ class _Command:
         from hwilib_cryptnox import dialogue
 
         wallet = self._open(None, empty=options.command != "wipe")
+        if options.command != "wipe" and not options.device_path:
+            dialogue.check_only_one(wallet)
         if options.command == "setup":
             return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
         if options.command == "restore":

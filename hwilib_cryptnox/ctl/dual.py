@@ -48,7 +48,7 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
             other.export_on()
             other.leave()
             if second is None:
-                text = f"Take the second card ({other.serial}) out and put the card {first.serial} in again."
+                text = f"Take the second card out and put the card {first.serial} in again."
                 _asked_for(app, text, first.come_back)
             first.dual_finish(theirs)
             first.compare(shown)
