@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.commands.setup import InitParameters
 from cryptnox_core.errors import (
+    CardRemovedError,
     MalformedResponseError,
     NoCardError,
     NoSeedError,
@@ -26,14 +27,14 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.session import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY
+from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
 from hwilib_cryptnox.access import Access, OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.mnemonic import Expected, make
 from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
-from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.faults import Code, SoftLockedError, WalletError
 from hwilib_cryptnox.state import CardRecord, StateError
 from hwilib_cryptnox.unlock import Unlocker, check_identity, static_key_hash
 
@@ -43,6 +44,14 @@ FAULTS = 3
 """How often in one step a card is opened anew after a fault before it is given up."""
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
+_IN_THE_CLEAR = (
+    Ins.SELECT,
+    Ins.GET_MANUFACTURER_CERTIFICATE,
+    Ins.GET_CARD_CERTIFICATE,
+    Ins.OPEN_SECURE_CHANNEL,
+    Ins.INIT,
+)
+"""Commands whose status words anybody can have said; they are sent again, INIT where the card is not initialised."""
 _RETRY = 0.2
 _PURPOSE = 84
 
@@ -148,15 +157,13 @@ class Provision:
             if self.card.info.initialized:
                 return
             self.stage, self._init_sent = Stage.INIT_SENT, True
-            try:
-                self.card.init(name, email, pin, puk, key, nfc)
-            except StatusWordError:
-                # It came in the clear, where anybody can have said it: the card is asked.
-                self._lost = True
-                if not self._comes_back() or not self.card.info.initialized:
-                    raise
+            self.card.init(name, email, pin, puk, key, nfc)
 
-        self._steadily(attempt)
+        try:
+            self._steadily(attempt)
+        except StatusWordError as refusal:
+            text = f"The card does not let itself be initialised (status word {refusal.sw:04X})"
+            raise CtlError(Exit.REFUSED, text) from refusal
         self._fresh = True
         self._steadily(self._open_channel)
         self.stage = Stage.INITIALISED
@@ -164,7 +171,8 @@ class Provision:
         if not self._prove_puk():
             raise CtlError(
                 Exit.REFUSED,
-                f"The card {self.serial} has another PUK than the one you chose: something changed it on the way",
+                f"The card {self.serial} has another PUK than the one you chose: another program gave it one just now, "
+                "or something changed it on the way",
                 "do not use this card, nor this reader: without its PUK the card cannot be reset",
             )
         self._steadily(self._note_full_counter)
@@ -194,6 +202,8 @@ class Provision:
         self._pin_sent = self._pin_accepted = self._secrets_proved = True
 
     def _open_channel(self) -> None:
+        if not self.card.info.initialized:
+            raise MalformedResponseError("SELECT: the card was initialised a moment ago, and says now that it is not")
         if not self.card.channel_open:
             self.way.identify(self.found)
 
@@ -233,12 +243,19 @@ class Provision:
 
     def _unlock(self) -> None:
         """VERIFY PIN: the first time as a PIN that may be wrong, later as one whose end is known or can be found."""
+        if self._fresh and not self.card.info.pin_auth:
+            raise MalformedResponseError("SELECT: the card says that PIN authentication is off, and it is new")
         unlocker = Unlocker(self.way.settings, self.way.state, self._pin)
-        if self._pin_sent:
-            unlocker.resume(self.card, self.found.reader, self._pin)
-        else:
-            self._pin_sent = True
-            unlocker.unlock(self.card, self.found.reader)
+        try:
+            if self._pin_sent:
+                unlocker.resume(self.card, self.found.reader, self._pin)
+            else:
+                self._pin_sent = True
+                unlocker.unlock(self.card, self.found.reader)
+        except SoftLockedError as error:
+            if not self._fresh:
+                raise
+            raise CardRemovedError("the card was reset by another program") from error  # no PIN was refused yet
         self._pin_accepted = True
 
     # The seed
@@ -322,17 +339,10 @@ class Provision:
     def export_on(self, expected: Expected | None = None) -> None:
         """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or
         to the key of the first address."""
-        puk = self._puk or ""
         account = self.path.parent.parent
 
         def attempt() -> None:
-            if not self.card.info.xpub_export:
-                self.card.set_xpub_export(True, puk)
-            try:
-                key = self.card.extended_public_key(account)
-            except (NotAuthenticatedError, NotAllowedError) as error:
-                text = f"The card gives no extended key, though it took the command that switches export on ({error})"
-                raise CtlError(Exit.REFUSED, text, f"cryptnoxctl xpub on --card {self.serial}") from error
+            key = self._extended_key(account)
             first = key.child(self.path.steps[-2]).child_public_key(self.path.steps[-1])
             fits = self.shown is None or first == self.shown.key
             if expected is not None:
@@ -345,6 +355,20 @@ class Provision:
                 )
 
         self._steadily(attempt)
+
+    def _extended_key(self, account: Path) -> ExtendedPublicKey:
+        """The account's extended key; its export is switched on where the flags say that it is off, or the card does."""
+        for on in (self.card.info.xpub_export, False):
+            if not on:
+                self.card.set_xpub_export(True, self._puk or "")
+            try:
+                return self.card.extended_public_key(account)
+            except (NotAuthenticatedError, NotAllowedError) as error:
+                refusal = error
+                if not on:
+                    break
+        text = f"The card gives no extended key, though it took the command that switches export on ({refusal})"
+        raise CtlError(Exit.REFUSED, text, f"cryptnoxctl xpub on --card {self.serial}") from refusal
 
     def single_key(self) -> bytes:
         """The public key of a card that holds one key, 33 bytes."""
@@ -361,7 +385,9 @@ class Provision:
             try:
                 if not self._lost or self._comes_back():
                     return action()
-            except (TransportError, ProtocolError) as error:
+            except (TransportError, ProtocolError, StatusWordError) as error:
+                if isinstance(error, StatusWordError) and error.ins not in _IN_THE_CLEAR:
+                    raise
                 self._lost, cause = True, error
                 if not left:
                     raise
