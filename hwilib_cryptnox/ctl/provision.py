@@ -357,7 +357,7 @@ class Provision:
         self._steadily(attempt)
 
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
-        """The account's extended key; its export is switched on where the flags say that it is off, or the card does."""
+        """The account's extended key; its export is switched on where the flags or the card say that it is off."""
         for on in (self.card.info.xpub_export, False):
             if not on:
                 self.card.set_xpub_export(True, self._puk or "")

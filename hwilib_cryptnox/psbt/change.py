@@ -23,6 +23,8 @@ from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
 from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, operations, p2pkh, p2sh, p2wpkh, parse_multisig
 
+_MOST_KEYS = 20
+"""Keys of an output that are looked for in the script of a wallet that was named: more than one card has in any."""
 _MAX_SUFFIX = 8
 """Levels below a cosigner's extended key that are derived."""
 
@@ -198,7 +200,7 @@ class _Prover:
     def path_of_change(self, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> Path | None:
         script = self._psbt.tx.outputs[index][1]
         if self._wallet is not None:
-            for claim in claims:
+            for claim in claims[:_MOST_KEYS]:
                 if self._wallet(script, claim):
                     return claim.path
             raise RefusedOutput(
