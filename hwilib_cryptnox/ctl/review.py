@@ -245,15 +245,14 @@ class WalletProver:
         except (EmbitError, UsageError, ValueError, KeyError, IndexError, TypeError) as error:
             raise CtlError(Exit.INPUT, f"--wallet: no output descriptor: {error}") from error
 
-    def __call__(self, script: bytes, claims: Sequence[Claim]) -> bool:
-        """Whether a script is the wallet's at the place where our key in it says to be."""
-        return any(self._is_at(claim.path, script) for claim in claims)
-
-    def _is_at(self, path: Path, script: bytes) -> bool:
+    def __call__(self, script: bytes, claim: Claim) -> bool:
+        """Whether a script is the wallet's at the place where a key of ours says to be, and holds that key."""
+        path = claim.path
         if not path.steps or path.steps[-1] >= HARDENED:
             return False
         for branch in range(self._descriptor.num_branches):
             derived = self._descriptor.derive(path.steps[-1], branch_index=branch)
             if bytes(derived.script_pubkey().data) == script:
-                return True
+                length = len(claim.public_key)
+                return any(key.sec()[-length:] == claim.public_key for key in derived.keys)
         return False

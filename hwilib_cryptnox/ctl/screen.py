@@ -176,5 +176,9 @@ def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:
     text = json.dumps(data, indent=indent, ensure_ascii=False)
     if not text.isascii() or "\x7f" in text:
         text = "".join(json.dumps(char)[1:-1] if char != "\n" and _steers(char) else char for char in text)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # the name of a file that is no text, or a terminal that knows few characters
+        text = json.dumps(data, indent=indent)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
