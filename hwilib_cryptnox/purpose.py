@@ -15,6 +15,7 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.shown import (
     bitcoin,
     chain_text,
+    coins_shown,
     counted,
     cut,
     destination,
@@ -25,6 +26,7 @@ from hwilib_cryptnox.shown import (
     largest,
     payments_of,
     place,
+    signing_address,
     total,
 )
 
@@ -45,6 +47,8 @@ def purpose_of(psbt: Psbt, fingerprint: bytes | None) -> str:
 
     A card met for the first time has no known fingerprint: it may be any of the signers.
     """
+    if bytes((f.GLOBAL_MESSAGE,)) in psbt.globals:
+        return "Sign a message. It is shown before it is signed."
     most = most_leaving(collect(psbt, fingerprint)) if fingerprint is not None else _most_of_anybody(psbt)
     if most is None:
         return "Sign a transaction. It is shown before it is signed."
@@ -70,6 +74,20 @@ def _most_of_anybody(psbt: Psbt) -> int | None:
 def purpose_of_message(path: Path) -> str:
     """The same for a message."""
     return f"Sign a message with the key {path}. It is shown before it is signed."
+
+
+def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
+    """What a plan does, and the same in ASCII."""
+    if plan.message is None:
+        text = transaction_text(plan, serial, fingerprint)
+        return text, text
+    coins = coins_shown(plan)
+    about = [
+        f"Address: {signing_address(plan, plan.message)}",
+        *([f"It shows {coins}"] if coins else []),
+        *(f"{'WARNING' if grave else 'Note'}: {cut(text, _WARNING)}" for text, grave in grouped_notices(plan, 1)[:3]),
+    ]
+    return _both(plan.message.text.encode("utf-8"), about, serial, fingerprint)
 
 
 def transaction_text(plan: Plan, serial: int, fingerprint: bytes) -> str:
@@ -131,7 +149,7 @@ def _change(summary: Summary) -> list[str]:
 
 def _warnings(plan: Plan) -> tuple[list[str], list[str]]:
     """Notes, and grave warnings; of the latter what does not fit is counted."""
-    lines = grouped_notices(plan.warnings, 1)
+    lines = grouped_notices(plan, 1)
     notes = [f"Note: {cut(text, _WARNING)}" for text, grave in lines if not grave]
     found = [f"WARNING: {cut(text, _WARNING)}" for text, grave in lines if grave]
     warnings: list[str] = []
@@ -144,19 +162,17 @@ def _warnings(plan: Plan) -> tuple[list[str], list[str]]:
 
 def message_text(message: bytes, path: Path, serial: int, fingerprint: bytes) -> tuple[str, str]:
     """A message in quotation marks, with its length, and cut where it is too long; and the same in ASCII."""
-    return (
-        _message(message, path, serial, fingerprint, ascii_only=False),
-        _message(message, path, serial, fingerprint, ascii_only=True),
-    )
+    return _both(message, [f"Key: {path}"], serial, fingerprint)
 
 
-def _message(message: bytes, path: Path, serial: int, fingerprint: bytes, *, ascii_only: bool) -> str:
+def _both(message: bytes, about: list[str], serial: int, fingerprint: bytes) -> tuple[str, str]:
+    head = [f"Sign a message with the Cryptnox card {serial} ({fingerprint.hex()})?", *about]
+    head.append(f"Message, {counted(len(message), 'byte')}:")
+    return _message(head, message, ascii_only=False), _message(head, message, ascii_only=True)
+
+
+def _message(head: list[str], message: bytes, *, ascii_only: bool) -> str:
     text = message.decode("utf-8", "surrogateescape")
-    head = [
-        f"Sign a message with the Cryptnox card {serial} ({fingerprint.hex()})?",
-        f"Key: {path}",
-        f"Message, {counted(len(message), 'byte')}:",
-    ]
 
     def beginning(size: int) -> str:
         quoted = f'"{escaped(text[:size], ascii_only=ascii_only)}"'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from hwilib_cryptnox.psbt import Chain, Notice, OutputSummary, Skipped, Summary
+from hwilib_cryptnox.psbt import Chain, Notice, NoticeKind, OutputSummary, Plan, Skipped, Summary, address_of
+from hwilib_cryptnox.psbt.message import Message
 from hwilib_cryptnox.psbt.script import Kind, operations
 
 SATOSHI = 10**8
@@ -17,6 +18,7 @@ _MOST_NUMBERS = 8
 """Inputs that are named one by one."""
 _MARKS = 2
 """Combining marks on one letter; more would be drawn over the lines above and below."""
+_OF_MONEY = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.REUSED_KEY, NoticeKind.UNKNOWN_SCRIPT})
 _CHAINS = {Chain.MAIN: "Bitcoin", Chain.TEST: "a test network", Chain.REGTEST: "regtest"}
 
 
@@ -77,6 +79,22 @@ def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
 def chain_text(chain: Chain) -> str:
     """The network, in a word or two."""
     return _CHAINS[chain]
+
+
+def signing_address(plan: Plan, message: Message) -> str:
+    """The address, in groups, or the script by which a message is signed; said where this run does not sign by it."""
+    address = address_of(message.script, plan.summary.chain)
+    text = f"script {_hex(message.script)}" if address is None else grouped(address)
+    return text if any(not request.input_index for request in plan.requests) else f"{text} (not signed by this card)"
+
+
+def coins_shown(plan: Plan) -> str | None:
+    """What a message proves beside itself: coins. None where it shows none."""
+    if plan.message is None or not plan.message.coins:
+        return None
+    amount = plan.summary.amount_in
+    worth = "of an unknown amount" if amount is None else f"of {bitcoin(amount)} BTC together"
+    return f"{counted(len(plan.message.coins), 'coin')} {worth} (proof of funds)"
 
 
 def destination(output: OutputSummary, chain: Chain) -> str:
@@ -174,10 +192,13 @@ def _inputs(indexes: Sequence[int]) -> str:
     return f"{'input' if len(inputs) == 1 else 'inputs'} {named}{more}{keys}"
 
 
-def grouped_notices(notices: Iterable[Notice], most: int) -> list[tuple[str, bool]]:
-    """Warnings, and whether each is grave: at most so many of a kind, with the number of the others like them."""
+def grouped_notices(plan: Plan, most: int) -> list[tuple[str, bool]]:
+    """Warnings, and whether each is grave: at most so many of a kind, with the number of the others like them. Of a
+    message those that concern money are left out."""
     kinds: dict[object, list[Notice]] = {}
-    for notice in notices:
+    for notice in plan.warnings:
+        if plan.message is not None and notice.kind in _OF_MONEY:
+            continue
         kinds.setdefault((notice.kind, notice.grave), []).append(notice)
     lines = []
     for group in kinds.values():

@@ -39,7 +39,7 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
-from hwilib_cryptnox.purpose import purpose_of, transaction_text
+from hwilib_cryptnox.purpose import purpose_of, review_text
 from hwilib_cryptnox.runner import Runner
 from hwilib_cryptnox.session import Session, deriving
 from hwilib_cryptnox.settings import FeeLimit, Settings
@@ -313,7 +313,7 @@ def confirm(wallet: Wallet, made: Plan) -> None:
     not agree. Does nothing where there is neither."""
     if wallet.unlocker.confirms:
         session = wallet.session()
-        wallet.unlocker.confirm(transaction_text(made, session.card.serial, session.fingerprint))
+        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint))
 
 
 def _place(candidate: Candidate) -> tuple[object, ...]:

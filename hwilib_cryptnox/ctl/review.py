@@ -14,26 +14,32 @@ from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen
-from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan
+from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, address_of
+from hwilib_cryptnox.psbt.message import Message
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.shown import (
     bitcoin,
     chain_text,
+    coins_shown,
     counted,
     destination,
     destroys,
+    escaped,
     fee_text,
     grouped_notices,
     grouped_skipped,
     listed,
     payments_of,
     place,
+    signing_address,
     total,
 )
 
 MOST_SHOWN = 20
 """Payments that are listed."""
 _MOST_CHANGE, _MOST_DATA = 10, 5
+_MOST_MESSAGE = 4_000
+"""Characters of a message."""
 _MOST_ACCOUNTS = 5
 _MOST_REASONS = 5
 _MOST_ALIKE = 3
@@ -58,14 +64,45 @@ class Signer:
 def review(screen: Screen, plan: Plan, card: Signer) -> None:
     """The whole review."""
     summary = plan.summary
+    head = [
+        ("Network", chain_text(summary.chain)),
+        ("Account" if len(summary.accounts) == 1 else "Accounts", _accounts(summary.accounts)),
+        ("Card", str(card)),
+    ]
+    if plan.message is not None:
+        screen.fields(head)
+        _show_message(screen, plan, plan.message)
+    else:
+        screen.fields([*head, ("Inputs", _inputs(plan))])
+        _show_payments(screen, plan)
+    for text in grouped_skipped(plan.skipped, _MOST_REASONS):
+        screen.paragraph(f"Not signed: {text}", WARN)
+    for text, is_grave in grouped_notices(plan, _MOST_ALIKE):
+        screen.paragraph(f"{'WARNING' if is_grave else 'Note'}: {text}", BAD if is_grave else WARN)
+    if plan.high_fee is not None:
+        screen.paragraph(f"WARNING: {plan.high_fee}", BAD)
+
+
+def _show_message(screen: Screen, plan: Plan, message: Message) -> None:
+    screen.line()
+    coins = coins_shown(plan)
     screen.fields(
         [
-            ("Network", chain_text(summary.chain)),
-            ("Account" if len(summary.accounts) == 1 else "Accounts", _accounts(summary.accounts)),
-            ("Card", str(card)),
-            ("Inputs", _inputs(plan)),
+            ("Signs", "a message (BIP322); no money moves", STRONG),
+            ("Address", signing_address(plan, message)),
+            *([("Shows", coins)] if coins else []),
+            ("Length", counted(message.length, "byte")),
         ]
     )
+    shown = escaped(message.text[:_MOST_MESSAGE])
+    screen.paragraph(f'"{shown}"{"" if len(message.text) <= _MOST_MESSAGE else "..."}', indent=1)
+    screen.line()
+    if len(message.text) > _MOST_MESSAGE:
+        screen.paragraph(f"WARNING: only the first {counted(_MOST_MESSAGE, 'character')} are shown", BAD)
+
+
+def _show_payments(screen: Screen, plan: Plan) -> None:
+    summary = plan.summary
     change = [output for output in summary.outputs if output.change]
     payments, data = payments_of(summary)
     if screen.fancy:
@@ -94,12 +131,6 @@ def review(screen: Screen, plan: Plan, card: Signer) -> None:
             ("Leaves the wallet", net, STRONG),
         ]
     )
-    for text in grouped_skipped(plan.skipped, _MOST_REASONS):
-        screen.paragraph(f"Not signed: {text}", WARN)
-    for text, is_grave in grouped_notices(summary.warnings, _MOST_ALIKE):
-        screen.paragraph(f"{'WARNING' if is_grave else 'Note'}: {text}", BAD if is_grave else WARN)
-    if plan.high_fee is not None:
-        screen.paragraph(f"WARNING: {plan.high_fee}", BAD)
 
 
 def _accounts(accounts: Sequence[Path]) -> str:
@@ -180,6 +211,14 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
             }
             for output in summary.outputs
         ],
+        "message": None
+        if plan.message is None
+        else {
+            "text": plan.message.text,
+            "address": address_of(plan.message.script, summary.chain),
+            "script": plan.message.script.hex(),
+            "coins": list(plan.message.coins),
+        },
         "warnings": [{"text": notice.text, "grave": notice.grave} for notice in summary.warnings],
         "skipped": [{"input": item.index, "reason": item.reason} for item in plan.skipped],
     }

@@ -207,7 +207,7 @@ class _Shown:
         terminal, signatures = self._app.terminal, counted(len(plan.requests), "signature")
         terminal.fresh()
         if plan.high_fee is None:
-            agreed = terminal.agrees(f"Sign it with {signatures}?")
+            agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")
         else:
             typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
             agreed = typed.replace(",", "") == str(plan.summary.fee)

@@ -150,7 +150,8 @@ def plan(
         chain=chain_of([candidate.claim.path for candidate in candidates], policy.chain),
         signed_leaves={candidate.index: candidate.leaf_hash for candidate in candidates},
     )
-    high_fee = _check_fee(summary, policy) if candidates else None
+    # The coins that a message shows are no fee: its transaction cannot be mined.
+    high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
         SignRequest(
             candidate.index,

@@ -27,6 +27,7 @@ from tests.ctl.test_commands import _multisig_pay
 from tests.ctl.test_terminal import make_psbt
 from tests.psbt.factory import ME, OTHER, In, Out, draft, out_deriv, p2wpkh, spend, tap_deriv
 from tests.psbt.signing import make_plan
+from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 CHANGE = "m/84h/0h/0h/1/3"
@@ -130,6 +131,24 @@ def test_nothing_in_a_psbt_floods_the_review(card: EmulatorProcess, tmp_path: Pa
         text.rindex("WARNING") > text.rindex("Note: ") > text.rindex("Not signed: ") > text.rindex("Leaves the wallet")
     )
     assert "\x1b" not in text and "Fee 1 satoshi" not in text.replace('data "', "")
+
+
+def test_a_message_in_disguise_is_reviewed_as_one(card: EmulatorProcess, tmp_path: Path) -> None:
+    """Its text is the payer's of nothing: no line of it can be taken for one of the review."""
+    text = "I owe you.\n\x1b[2JFee 1 satoshi\n\u202eSign it? " + "x" * 10_000
+    path = tmp_path / "message.psbt"
+    path.write_bytes(request(challenge(message=text.encode()), text=text.encode()).encode())
+    with terminal(card, "sign", str(path), columns=80) as child:
+        dialogue(child, ("PIN of card", PIN), ("Sign the message with 1 signature?", "n"))
+        assert ended(child) == 1
+        told = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", shown(child)).split())
+    assert "Signs a message (BIP322); no money moves" in told and f"Length {len(text.encode()):,} bytes" in told
+    assert '"I owe you.\\n\\u001b[2JFee 1 satoshi\\n\\u202eSign it? xxx' in told
+    assert "WARNING: only the first 4,000 characters are shown Sign the message" in told
+    assert "Leaves the wallet" not in told and "payment" not in told
+    path.write_bytes(request(challenge()).encode())
+    data = answer(card, "sign", "--yes", str(path))["review"]
+    assert data["message"]["text"] == TEXT and data["message"]["coins"] == []
 
 
 def test_a_flood_in_json_and_on_a_pipe(card: EmulatorProcess, tmp_path: Path) -> None:

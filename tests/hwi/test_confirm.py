@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES, fits
 from hwilib_cryptnox.message import recover_public_key
-from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt import Psbt, address_of
 from hwilib_cryptnox.purpose import message_text, purpose_of, transaction_text
 from hwilib_cryptnox.shown import bitcoin, escaped, fee_text, grouped
 from tests.ctl.program import dialogue, ended, run, terminal
@@ -46,6 +46,7 @@ from tests.psbt.factory import (
     spend,
 )
 from tests.psbt.signing import make_plan
+from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.emulator import PIN, EmulatorProcess
 
 CHANGE, KEY = "m/84h/0h/0h/1/3", "m/84h/0h/0h/0/0"
@@ -410,6 +411,28 @@ def unescaped(text: str) -> bytes:
             found += bytes((number,)) if size == 2 else chr(number).encode()
             at += 2 + size
     return found
+
+
+def test_a_message_in_disguise_is_shown_as_one(hwi: Program, signer: EmulatorProcess, pinentry: Scripted) -> None:
+    """BIP322 in a PSBT: the text, the address, and the coins that it shows; nothing of fees."""
+    configure(signer, 'pin_source = "pinentry"', f'pinentry = "{pinentry.program}"')
+    for more, coins in ((), []), ((spend("p2wpkh", 1, 90_000_000),), ["It shows 1 coin of 0.90000000 BTC together"]):
+        given = request(challenge(), *more)
+        assert hwi.on(signer, "signtx", given.base64(), pin=None)["signed"] is True
+        assert pinentry.texts[-2].startswith("Sign a message. It is shown before it is signed.")
+        lines = pinentry.texts[-1].splitlines()
+        address = grouped(str(address_of(challenge().script)))
+        assert lines == [
+            f"Sign a message with the Cryptnox card {signer.serial} ({ME.fingerprint.hex()})?",
+            f"Address: {address}",
+            *[f"{text} (proof of funds)" for text in coins],
+            f"Message, {len(TEXT.encode())} bytes:",
+            f'"{TEXT}"',
+        ]
+    pinentry.answers(PIN, LEFT)
+    made = signer.stats()["signatures"]
+    assert hwi.on(signer, "signtx", request(challenge()).base64(), pin=None)["code"] == -14
+    assert signer.stats()["signatures"] == made
 
 
 # What fits
