@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
+from cryptnox_core.bip32 import HARDENED, MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.commands.setup import InitParameters
 from cryptnox_core.errors import (
     CardRemovedError,
@@ -32,7 +32,7 @@ from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
 from hwilib_cryptnox.ctl.steady import SteadyCard
-from hwilib_cryptnox.faults import SoftLockedError
+from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
 from hwilib_cryptnox.state import CardRecord, StateError
 from hwilib_cryptnox.unlock import Unlocker, check_identity
 
@@ -163,7 +163,16 @@ class Provision:
                 "do not use this card, nor this reader: without its PUK the card cannot be reset",
             )
         self.line.run(self._note_full_counter)
-        self.line.run(self._unlock)
+        try:
+            self.line.run(self._unlock)
+        except RefusedPinError as error:
+            if not error.spent:
+                raise
+            raise CtlError(
+                Exit.REFUSED,
+                f"The card {self.serial} has another PIN than the one you chose: something changed it on the way",
+                f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
+            ) from error
         self._secrets_proved = True
 
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
@@ -321,7 +330,7 @@ class Provision:
         return shown
 
     def _read(self) -> Shown:
-        return Shown(self.card.master_fingerprint(), self.path, read_back(self.card, self.path))
+        return Shown(fingerprint(read_back(self.card, MASTER)), self.path, read_back(self.card, self.path))
 
     def export_on(self, expected: Expected | None = None) -> None:
         """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 
 import click
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import MASTER, Path, fingerprint
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox import __version__
 from hwilib_cryptnox.ctl.cards import open_card, wallet
@@ -269,13 +269,17 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
         session = used.session()
         page = session.card.info_page()
         keys = KeySet(session.fingerprint, used.xpubs(list(paths.values())), network)
+        own = fingerprint(read_back(session.card, MASTER)) == session.fingerprint
         for path in paths.values():
-            if keys.keys[path].child(0).child_public_key(0) != read_back(session.card, path.child(0).child(0)):
-                raise CtlError(
-                    Exit.REFUSED,
-                    f"The card gives an extended key for {path} that is not its own; no sheet was made",
-                    "something between this computer and the card changes what is said: use another reader",
-                )
+            own = own and keys.keys[path].child(0).child_public_key(0) == read_back(
+                session.card, path.child(0).child(0)
+            )
+        if not own:
+            raise CtlError(
+                Exit.REFUSED,
+                "The fingerprint or an extended key that was read is not the card's; no sheet was made",
+                "something between this computer and the card changes what is said: use another reader",
+            )
         serial, info = session.card.serial, session.card.info
     receive = paths[kind].child(0)
     branch = keys.keys[paths[kind]].child(0)
@@ -283,7 +287,6 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
         (receive.child(number), text_of(script_of(branch.child_public_key(number), kind), chain))
         for number in range(count)
     )
-    own = app.state.pairing_key(serial) is not None
     return Sheet(
         serial=serial,
         applet=version_text(info),
@@ -294,6 +297,6 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
         kind=kind,
         accounts=tuple(Account(_NAMES[name], path, key_line(keys, path)) for name, path in paths.items()),
         addresses=addresses,
-        keep=keep_what(page.key_source, own_pairing_key=own),
+        keep=keep_what(page.key_source, own_pairing_key=app.state.pairing_key(serial) is not None),
         made=datetime.now(timezone.utc).date().isoformat(),
     )
