@@ -202,9 +202,7 @@ def test_a_table_told_to_be_empty_still_grows(full: State) -> None:
 
 def test_one_coin_spent_a_thousand_times(state: State) -> None:
     entries = [line(number, coin=1, payees=number, tx=1) for number in range(1000)]
-    started = time.process_time()
     add(state, *entries)
-    assert time.process_time() - started < 5
     check(State(state.folder), entries)
 
 

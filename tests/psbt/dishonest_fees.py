@@ -231,6 +231,32 @@ def _() -> Draft:
     return costing(9_000_000, item)
 
 
+_PAD = b"\x4e" + le(HEAVY - 2_000) + bytes(HEAVY - 2_000) + b"\x75"
+
+
+@case("fee: 30,000 satoshi a virtual byte beside a large leaf of our key below another's")
+def _() -> Draft:
+    """We sign the leaf, and the other spends the coin by its internal key: 66 bytes."""
+    path = SPEND_PATH["tapscript"].format(0)
+    leaf = _PAD + pushed(ME.key(path)[1:]) + b"\xac"
+    script, fields = taproot([leaf], THEIR_KEY[1:])
+    item = In(script, 5_000, [*fields, tap_deriv(path, [leaf_hash(leaf)])])
+    return costing(9_000_000, spend("p2wpkh", amount=50 * BTC), item)
+
+
+for _number in range(4):
+
+    @case(f"fee: 30,000 satoshi a virtual byte of two leaves of ours, one of them large ({_number})")
+    def _(number: int = _number) -> Draft:
+        """Both are signed, and the small one is spent."""
+        path = SPEND_PATH["tapscript"].format(0)
+        end = pushed(ME.key(path)[1:]) + b"\xac"
+        leaves = [end, _PAD + bytes((0x51 + number, 0x75)) + end]
+        script, fields = taproot(leaves)
+        item = In(script, 50 * BTC, [*fields, tap_deriv(path, map(leaf_hash, leaves))])
+        return costing(9_000_000, item)
+
+
 @case("weight: outputs of more than 400,000 units")
 def _() -> Draft:
     outs = [Out(p2wpkh(OTHER.key("m/0")), 1_000)] * 3_250
