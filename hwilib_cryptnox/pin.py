@@ -323,9 +323,8 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except AssuanError as error:
-        raise WalletError(
-            Code.NOT_READY, f"what is to be signed cannot be shown ({error}); nothing was signed"
-        ) from error
+        text = f"what is to be signed cannot be shown ({error}); nothing was signed"
+        raise WalletError(Code.NOT_READY, text) from error
 
 
 def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import Path as KeyPath
-from hwilib_cryptnox.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES, fits
+from hwilib_cryptnox.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES, _plus_quoted, fits
 from hwilib_cryptnox.message import recover_public_key
 from hwilib_cryptnox.psbt import Psbt, address_of
 from hwilib_cryptnox.purpose import message_text, purpose_of, transaction_text
@@ -490,6 +490,17 @@ def _output(kind: str, amount: int, number: int) -> Out:
         "script": b"\x51" * (1 + number % 500),
     }[kind]
     return Out(script, amount)
+
+
+def test_the_limits_are_those_of_the_protocol() -> None:
+    """An Assuan line has 1,000 bytes, command and escapes included; pinentry-curses shows 20 lines of 76 columns."""
+    for text in ("x" * 979, "%" * 326, "+" * 326, "ü" * 489):
+        assert fits(text) and not fits(text + "%%") and len(f"GET_CONFIRMATION {text}".encode()) < 1_000
+    assert fits("\n".join("x" * 18)) and not fits("\n".join("x" * 19))
+    assert fits("x" * 76 + "\n" * 17) and not fits("x" * 77 + "\n" * 17)
+    for message in (b"%" * 2_000, b"+ " * 900, "ü".encode() * 700, b"\x00" * 500):
+        for text in message_text(message, KeyPath.parse(KEY), 2**64 - 1, ME.fingerprint):
+            assert len(_plus_quoted(text).encode()) + len("GET_CONFIRMATION ") <= 1_000
 
 
 def test_escaping_is_told_apart() -> None:
