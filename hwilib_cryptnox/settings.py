@@ -16,6 +16,7 @@ from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import config_folder
 
 PIN_SOURCES = ("pinentry", "gpg-agent")
+CONFIRMATIONS = ("pinentry",)
 ENUMERATE_WAIT = 1.0
 """Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
 FeeLimit = float | Literal["off"] | None
@@ -55,6 +56,9 @@ class Settings:
     """CRYPTNOX_PIN_SOURCE, or key `pin_source`: `pinentry`, `gpg-agent`, or empty for neither."""
     pinentry: str = "pinentry"
     """Key `pinentry`: the program."""
+    confirm: str = ""
+    """Key `confirm`: `pinentry` shows what is to be signed in a dialogue, wherever the PIN comes from; empty: only the
+    dialogue that asked for the PIN does."""
     require_genuine: bool = False
     """Key `require_genuine`: no secret is sent to a card that no trust anchor vouches for."""
     anchors: tuple[str, ...] = ()
@@ -175,6 +179,7 @@ def from_toml(text: str, where: str) -> Settings:
     kinds: dict[str, tuple[type, ...]] = {
         "pin_source": (str,),
         "pinentry": (str,),
+        "confirm": (str,),
         "require_genuine": (bool,),
         "anchors": (list,),
         **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
@@ -193,4 +198,6 @@ def from_toml(text: str, where: str) -> Settings:
         raise SettingsError(f"{where}: anchors is a list of file names")
     settings = Settings(**{key: value for key, value in table.items() if key != "anchors"}, anchors=tuple(anchors))
     _pin_source(settings.pin_source, f"{where}: pin_source")
+    if settings.confirm not in ("", *CONFIRMATIONS):
+        raise SettingsError(f"{where}: confirm: {' or '.join(CONFIRMATIONS)} is wanted")
     return settings

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
@@ -45,10 +45,12 @@ from hwilib_cryptnox.pin import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
     AgentSource,
+    Dialogue,
     PinRequest,
     PinSource,
     PinSourceError,
     automatic_sources,
+    dialogue_of,
     is_pin,
 )
 from hwilib_cryptnox.settings import Settings
@@ -89,6 +91,8 @@ class Unlocker:
     state: State
     password: str | None = None
     sources: tuple[PinSource, ...] = ()
+    accepted: list[PinSource] = field(default_factory=list, compare=False)
+    """The sources whose PIN a card accepted, the last one last."""
 
     @classmethod
     def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
@@ -177,6 +181,24 @@ class Unlocker:
     def asks_person(self) -> bool:
         """Whether a person may see a dialogue."""
         return self.explicit is None and any(source.interactive for source in self.sources)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a dialogue shows what is to be signed: as the configuration says, or since it asked for the PIN."""
+        return self._dialogue is not None
+
+    def confirm(self, text: str, plain: str = "") -> None:
+        """Show what is to be signed (`plain`: in ASCII), and return when the person agreed or nobody is to be asked.
+
+        WalletError CANCELED where the person did not agree, NOT_READY where it cannot be shown.
+        """
+        dialogue = self._dialogue
+        if dialogue is not None:
+            dialogue.confirm(text, plain or text)
+
+    @property
+    def _dialogue(self) -> Dialogue | None:
+        return dialogue_of(self.settings, self.accepted[-1] if self.accepted else None)
 
     def _check_card(self, card: Card) -> None:
         if not card.info.pin_auth:
@@ -285,6 +307,8 @@ class Unlocker:
             self._note_refusal(serial, pin, source, request)
             raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
         self._succeeded(card, record, left, reader)
+        if source is not None:
+            self.accepted.append(source)
         return pin
 
     def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:

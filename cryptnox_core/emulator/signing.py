@@ -199,10 +199,15 @@ def _signing_node(ctx: Context, curve: Curve, source: Source, path: bytes, deriv
 
 
 def _signature(ctx: Context, node: Node, digest: bytes, kind: int) -> bytes:
-    if kind == SignatureKind.SCHNORR:
+    schnorr, repeated = kind == SignatureKind.SCHNORR, ctx.last_nonce if ctx.repeat_nonce else 0
+    if repeated and node.curve is Curve.K1:
+        signature = (curves.schnorr_with if schnorr else curves.ecdsa_with)(node.secret, digest, repeated)
+    elif schnorr:
         signature = curves.schnorr(node.secret, digest, ctx.random)
     else:
         signature = curves.ecdsa(node.curve, node.key, digest, eosio=kind == SignatureKind.ECDSA_EOSIO)
+    if node.curve is Curve.K1:
+        ctx.last_nonce = curves.nonce_of(node.secret, digest, signature, schnorr=schnorr)
     ctx.memory.record(digest)
     ctx.counters.signatures += 1
     return signature

@@ -11,13 +11,13 @@ from cryptnox_core.secp256k1 import decompress
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox import bip322
 from hwilib_cryptnox import message as legacy
-from hwilib_cryptnox.audit import remember
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.chains import account_of, chain_option, script_of, script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import decoded, read_input
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
+from hwilib_cryptnox.memory import SignatureMemory
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 
 message = group("message", "Sign and verify messages.")
@@ -47,11 +47,14 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     with open_card(app) as found:
         used = wallet(app, found)
         if simple:
-            session = used.session(f"Sign a message with the key {path}")
+            session = used.confirmed_message(content, path)
             public_key = session.card.public_key(path)
             digest = bip322.digest(content.encode("utf-8"), public_key)
-            remember(app.settings, app.state, session.card.serial, [digest], None)
-            made = session.card.sign(digest, session.pin, public_key=public_key, path=path)
+            made = SignatureMemory(app.settings, app.state, session.card.serial).signed(
+                digest,
+                public_key,
+                lambda: session.card.sign(digest, session.pin, public_key=public_key, path=path),
+            )
             signature = bip322.encode_signature(public_key, made)
         else:
             signature = used.sign_message(content, path)

@@ -23,14 +23,17 @@ from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
 from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, operations, p2pkh, p2sh, p2wpkh, parse_multisig
 
+_MOST_KEYS = 20
+"""Keys of an output that are looked for in the script of a wallet that was named: more than one card has in any."""
 _MAX_SUFFIX = 8
 """Levels below a cosigner's extended key that are derived."""
 
 
 class WalletScripts(Protocol):
-    """A wallet that the caller knows: whether a script is the wallet's at the place where our key in it says to be."""
+    """A wallet that the caller knows: whether a script is the wallet's at the place where a key of ours says to be, and
+    holds that key."""
 
-    def __call__(self, script: bytes, claims: Sequence[Claim]) -> bool: ...
+    def __call__(self, script: bytes, claim: Claim) -> bool: ...
 
 
 def is_key(claim: Claim, key: bytes) -> bool:
@@ -127,7 +130,7 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
                 )
             raise RefusedOutput(
                 index,
-                f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare them: turn "
+                f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
                 "the xpub export on (cryptnoxctl xpub on), or leave the key origins of payments out",
             )
         true = is_key(claim, key)
@@ -191,14 +194,15 @@ class _Prover:
         if wallet is not None:
             for index, claims in ours.items():
                 output = collected.spends[index].output
-                if output is None or not wallet(output[1], claims):
+                if output is None or not any(wallet(output[1], claim) for claim in claims):
                     raise RefusedInput(index, "it is not an input of the wallet that was named (--wallet)")
 
     def path_of_change(self, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> Path | None:
         script = self._psbt.tx.outputs[index][1]
         if self._wallet is not None:
-            if self._wallet(script, claims):
-                return claims[0].path
+            for claim in claims[:_MOST_KEYS]:
+                if self._wallet(script, claim):
+                    return claim.path
             raise RefusedOutput(
                 index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"
             )

@@ -14,6 +14,7 @@ from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
 from hwilib_cryptnox.psbt.summary import (
@@ -90,6 +91,8 @@ class Plan:
     """In the order of the inputs."""
     skipped: tuple[Skipped, ...]
     summary: Summary
+    message: Message | None = None
+    """What is signed is a message (BIP322), and no payment."""
     high_fee: str | None = None
     """Which default limit the fee is above, where `Policy.ask_fee` leaves it to a person."""
 
@@ -121,6 +124,7 @@ def plan(
     policy = policy or Policy()
     disproved, skipped = _prove_claims(collected, keys)
     candidates = [item for item in collected.candidates if not disproved or (item.index, item.claim) not in disproved]
+    message = disguised_message(psbt) if candidates else None
     _check_sighash(candidates, policy)
     _check_chain(candidates, policy)
     if not policy.allow_unproved_amounts:
@@ -146,7 +150,8 @@ def plan(
         chain=chain_of([candidate.claim.path for candidate in candidates], policy.chain),
         signed_leaves={candidate.index: candidate.leaf_hash for candidate in candidates},
     )
-    high_fee = _check_fee(summary, policy) if candidates else None
+    # The coins that a message shows are no fee: its transaction cannot be mined.
+    high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
         SignRequest(
             candidate.index,
@@ -159,7 +164,7 @@ def plan(
         )
         for candidate in candidates
     ]
-    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, high_fee)
+    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, high_fee)
 
 
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:
@@ -175,7 +180,7 @@ def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set
         if key is None:
             raise RefusedInput(
                 index,
-                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare them: turn "
+                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
                 "the xpub export on (cryptnoxctl xpub on)",
             )
         if is_key(claim, key):

@@ -60,9 +60,19 @@ class NoticeKind(Enum):
     REUSED_KEY = "reused key"
     CHANGE_PATH = "unusual change path"
     CHANGE_TYPE = "change of another script type"
+    SIGNED_BEFORE = "signed before"
+    """Something else was signed for a coin, or the same transaction as another one, as this computer remembers."""
 
 
-_GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.SIGHASH, NoticeKind.CHANGE_PATH})
+_GRAVE = frozenset(
+    {
+        NoticeKind.HIGH_FEE,
+        NoticeKind.UNKNOWN_FEE,
+        NoticeKind.SIGHASH,
+        NoticeKind.CHANGE_PATH,
+        NoticeKind.SIGNED_BEFORE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def terminal(
     child = pexpect.spawn(
         command[0],
         command[1:],
-        env=environment(card, TERM="xterm", **more),
+        env=environment(card, **{"TERM": "xterm", **more}),
         encoding="utf-8",
         timeout=WAIT,
         dimensions=(50, columns),

@@ -59,6 +59,7 @@ def test_file() -> None:
     settings = from_toml(text, "config.toml")
     assert settings.pin_source == "gpg-agent" and settings.require_genuine and settings.anchors == ("a.pem",)
     assert (settings.max_fee_rate, settings.max_fee, settings.audit) == (50, 9, False)
+    assert settings.confirm == "" and from_toml('confirm = "pinentry"', "config.toml").confirm == "pinentry"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,8 @@ def test_file() -> None:
         "max_fee = false",
         "anchors = [1]",
         'pin_source = "other"',
+        'confirm = "yes"',
+        "confirm = true",
         "not toml",
         "audit = 1",
     ],

@@ -101,6 +101,7 @@ SCENES = {
             ("own pairing key?", "n"),
             ("Initialise the card now?", "y"),
             ("Your choice", "restore"),
+            ("How many words", "12"),
             ("Word 1", MNEMONIC),
             ("Passphrase", ""),
         ),
@@ -110,7 +111,9 @@ SCENES = {
     "cryptnoxctl adopt": Scene(
         (ASKED_PIN, ("Switch it on now?", "y"), ASKED_PUK), "Wallets can use this card", card=("--mnemonic", MNEMONIC)
     ),
-    "cryptnoxctl backup check": Scene((ASKED_PIN, ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"),
+    "cryptnoxctl backup check": Scene(
+        (ASKED_PIN, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"
+    ),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
     "cryptnoxctl pin tries": Scene(says="At most 6"),
@@ -131,12 +134,12 @@ SCENES = {
         words=(("FILE", "key"),),
     ),
     "cryptnoxctl sign": Scene(
-        (("Sign it with 2 signatures?", "y"), ASKED_PIN),
+        (ASKED_PIN, ("Sign it with 2 signatures?", "y")),
         "the transaction is complete",
         words=(("cryptnoxctl sign", "cryptnoxctl sign payment.psbt --chain regtest"),),
     ),
     "cryptnoxctl sign payment.psbt": Scene(
-        (("Sign it with 2 signatures?", "y"), ASKED_PIN), "Written: payment-signed.psbt"
+        (ASKED_PIN, ("Sign it with 2 signatures?", "y")), "Written: payment-signed.psbt"
     ),
     "cryptnoxctl verify": Scene(
         says="73c5da0a/84h/1h/0h/0/0",
