@@ -397,7 +397,7 @@ def test_a_message_is_shown_as_it_is(message: str | bytes) -> None:
 
 def unescaped(text: str) -> bytes:
     """What a quoted message stands for."""
-    plain = {"\\": b"\\", "n": b"\n", "r": b"\r", "t": b"\t"}
+    plain = {"\\": b"\\", '"': b'"', "n": b"\n", "r": b"\r", "t": b"\t"}
     found, at = b"", 0
     while at < len(text):
         char = text[at]
@@ -518,6 +518,9 @@ def test_escaping_is_told_apart() -> None:
         "é",
         "e\u0301",
         "\\u00e9",
+        '"',
+        '\\"',
+        "\u3164",
         "\x7f",
         "\u2028",
     ]
