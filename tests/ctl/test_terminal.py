@@ -24,6 +24,7 @@ from tests.ctl.program import (
     shown,
     terminal,
 )
+from tests.ctl.slot import Slot
 from tests.psbt.factory import ME, OTHER, Out, draft, out_deriv, p2wpkh, spend
 from tests.psbt.signing import check_on_kernel
 from tests.support.emulator import MNEMONIC, EmulatorProcess
@@ -142,25 +143,6 @@ def test_setup_with_two_readers(fresh: EmulatorProcess) -> None:
             dialogue(child, ("PIN of card", NEW_PIN), ("PIN of card", "246802"))
             child.expect_exact("hold the same wallet")
             assert ended(child) == 0
-
-
-class Slot:
-    """One reader, in which cards take turns. A context manager that takes the last one out."""
-
-    def __init__(self) -> None:
-        self.card = EmulatorProcess()
-
-    def insert(self, state: Path) -> EmulatorProcess:
-        """Take out the card that is there, put in the one with this state."""
-        self.card.stop()
-        self.card = EmulatorProcess("--state", str(state), listen=f"127.0.0.1:{self.card.port}").start()
-        return self.card
-
-    def __enter__(self) -> Slot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.card.stop()
 
 
 def begin_with_two_cards(child: pexpect.spawn, slot: Slot, second: Path) -> None:

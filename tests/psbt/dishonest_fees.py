@@ -159,6 +159,29 @@ def _() -> Draft:
     return costing(90_000, mine, theirs(BTC, fields=[(b"\x06" + THEIR_KEY, mark + le(0) + le(4))]))
 
 
+for _name, _script in (
+    ("drops our key", pushed(ME.key("m/84h/0h/0h/0/9")) + b"\x75" + pushed(THEIR_KEY) + b"\xac"),
+    ("takes our key or another's", multisig(1, [ME.key("m/84h/0h/0h/0/9"), THEIR_KEY])),
+):
+    for _final in (True, False):
+
+        @outcome(
+            f"fee: most of ours, beside another's coin that {_name}, {'final' if _final else 'to be signed'}",
+            theirs=(1,),
+        )
+        def _(script: bytes = _script, final: bool = _final) -> Draft:
+            """A coin that the attacker brings and takes back: it makes half of what is ours more."""
+            named = [(b"\x05", script), deriv("m/84h/0h/0h/0/9")]
+            made = draft(
+                spend("p2wpkh", amount=100_000),
+                theirs(BTC, p2wsh(script), named),
+                outs=[Out(p2wpkh(THEIR_KEY), BTC), Out(p2wpkh(OTHER.key("m/0")), 10_000)],
+            )
+            if final:
+                made.inputs[1].append(witness(bytes(71), script))
+            return made
+
+
 # --- what makes the transaction look large ---------------------------------------------------------------------------
 
 HEAVY = 390_000
