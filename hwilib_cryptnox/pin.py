@@ -323,8 +323,7 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except AssuanError as error:
-        text = f"what is to be signed cannot be shown ({error}); nothing was signed"
-        raise WalletError(Code.NOT_READY, text) from error
+        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error
 
 
 def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:

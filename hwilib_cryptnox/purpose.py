@@ -6,7 +6,7 @@ grave warnings, is last and always there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.assuan import DESCRIPTION_LIMIT, fits
@@ -33,8 +33,8 @@ from hwilib_cryptnox.shown import (
 _MOST_SIGNERS = 5
 """Master keys that a PSBT may name for the card to be one of them."""
 _MOST_PAYMENTS = 12
-_DATA = 60
-"""Characters of a data output or a script."""
+_DATA = 24
+"""Bytes of a data output or a script."""
 _WARNING = 200
 """Characters of a warning."""
 _WARNINGS = 360
@@ -82,12 +82,9 @@ def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
         text = transaction_text(plan, serial, fingerprint)
         return text, text
     coins = coins_shown(plan)
-    about = [
-        f"Address: {signing_address(plan, plan.message)}",
-        *([f"It shows {coins}"] if coins else []),
-        *(f"{'WARNING' if grave else 'Note'}: {cut(text, _WARNING)}" for text, grave in grouped_notices(plan, 1)[:3]),
-    ]
-    return _both(plan.message.text.encode("utf-8"), about, serial, fingerprint)
+    notes, warnings = _warnings(plan)
+    about = [f"Address: {signing_address(plan, plan.message)}", *([f"It shows {coins}"] if coins else []), *notes[:1]]
+    return _both(plan.message.text.encode("utf-8"), about, serial, fingerprint, warnings)
 
 
 def transaction_text(plan: Plan, serial: int, fingerprint: bytes) -> str:
@@ -129,13 +126,13 @@ def _payments(payments: list[OutputSummary], number: int, chain: Chain) -> list[
 def _to(output: OutputSummary, chain: Chain) -> str:
     if output.address(chain) is not None:
         return f"to {place(output, chain)}"
-    return f"{'DESTROYED' if destroys(output) else 'to'} ({cut(place(output, chain), _DATA)})"
+    return f"{'DESTROYED' if destroys(output) else 'to'} ({destination(output, chain, _DATA)})"
 
 
 def _data(outputs: list[OutputSummary], chain: Chain) -> list[str]:
     """Outputs that carry data and no money."""
     if len(outputs) == 1:
-        return [f"Attached: {cut(destination(outputs[0], chain), _DATA)}"]
+        return [f"Attached: {destination(outputs[0], chain, _DATA)}"]
     return [f"Attached: {counted(len(outputs), 'data output')}"] if outputs else []
 
 
@@ -165,20 +162,23 @@ def message_text(message: bytes, path: Path, serial: int, fingerprint: bytes) ->
     return _both(message, [f"Key: {path}"], serial, fingerprint)
 
 
-def _both(message: bytes, about: list[str], serial: int, fingerprint: bytes) -> tuple[str, str]:
+def _both(
+    message: bytes, about: list[str], serial: int, fingerprint: bytes, warnings: Sequence[str] = ()
+) -> tuple[str, str]:
     head = [f"Sign a message with the Cryptnox card {serial} ({fingerprint.hex()})?", *about]
     head.append(f"Message, {counted(len(message), 'byte')}:")
-    return _message(head, message, ascii_only=False), _message(head, message, ascii_only=True)
+    return _message(head, message, warnings, ascii_only=False), _message(head, message, warnings, ascii_only=True)
 
 
-def _message(head: list[str], message: bytes, *, ascii_only: bool) -> str:
+def _message(head: list[str], message: bytes, warnings: Sequence[str], *, ascii_only: bool) -> str:
     text = message.decode("utf-8", "surrogateescape")
 
     def beginning(size: int) -> str:
         quoted = f'"{escaped(text[:size], ascii_only=ascii_only)}"'
         if size == len(text):
-            return "\n".join([*head, quoted])
-        return "\n".join([*head, f"{quoted}...", f"WARNING: only the first {counted(size, 'character')} are shown"])
+            return "\n".join([*head, quoted, *warnings])
+        few = f"WARNING: only the first {counted(size, 'character')} are shown"
+        return "\n".join([*head, f"{quoted}...", few, *warnings])
 
     if len(text) <= DESCRIPTION_LIMIT and fits(beginning(len(text))):
         return beginning(len(text))

@@ -16,6 +16,8 @@ _MOST_TEXT = 300
 """Characters of a warning or a reason."""
 _MOST_NUMBERS = 8
 """Inputs that are named one by one."""
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that are drawn as nothing."""
 _MARKS = 2
 """Combining marks on one letter; more would be drawn over the lines above and below."""
 _OF_MONEY = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.REUSED_KEY, NoticeKind.UNKNOWN_SCRIPT})
@@ -44,8 +46,9 @@ def cut(text: str, most: int = _MOST_TEXT) -> str:
 
 
 def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
-    """A stranger's text on one line in which nothing is hidden and nothing draws: control, format and bidirectional
-    characters, line breaks, blanks in a row and what is no UTF-8 are spelled out, the backslash doubled.
+    """A stranger's text for quotation marks, on one line in which nothing is hidden and nothing draws: control, format
+    and bidirectional characters, line breaks, blanks in a row, what is drawn as nothing and what is no UTF-8 are
+    spelled out, and a backslash stands before quotation marks and backslashes.
 
     `ascii_only`: for terminals that show nothing else.
     """
@@ -55,8 +58,8 @@ def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
     for char in text:
         category = unicodedata.category(char)
         marks = marks + 1 if category[0] == "M" else 0
-        if char == "\\":
-            parts.append("\\\\")
+        if char in '\\"':
+            parts.append(f"\\{char}")
         elif char in "\n\r\t":
             parts.append({"\n": "\\n", "\r": "\\r", "\t": "\\t"}[char])
         elif "\udc80" <= char <= "\udcff":
@@ -66,6 +69,7 @@ def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
         elif (
             category[0] == "C"
             or (category[0] == "Z" and char != " ")
+            or char in _BLANKS
             or marks > _MARKS
             or (ascii_only and not char.isascii())
         ):
@@ -84,7 +88,7 @@ def chain_text(chain: Chain) -> str:
 def signing_address(plan: Plan, message: Message) -> str:
     """The address, in groups, or the script by which a message is signed; said where this run does not sign by it."""
     address = address_of(message.script, plan.summary.chain)
-    text = f"script {_hex(message.script)}" if address is None else grouped(address)
+    text = f"script {_hex(message.script, MOST_DATA)}" if address is None else grouped(address)
     return text if any(not request.input_index for request in plan.requests) else f"{text} (not signed by this card)"
 
 
@@ -97,26 +101,26 @@ def coins_shown(plan: Plan) -> str | None:
     return f"{counted(len(plan.message.coins), 'coin')} {worth} (proof of funds)"
 
 
-def destination(output: OutputSummary, chain: Chain) -> str:
-    """The address, the data of an OP_RETURN output, or the script; long data are cut, with their length told."""
+def destination(output: OutputSummary, chain: Chain, most: int = MOST_DATA) -> str:
+    """The address, the data of an OP_RETURN output, or the script; of these `most` bytes, with their length told."""
     address = output.address(chain)
     if address is not None:
         return address
     if output.kind is not Kind.OP_RETURN:
-        return f"{output.kind.value}, {_hex(output.script)}"
+        return f"{output.kind.value}, {_hex(output.script, most)}"
     try:
         pushed = b"".join(data or b"" for _, data, _ in operations(output.script[1:]))
     except ValueError:
         pushed = output.script[1:]
     if pushed and pushed.isascii() and pushed.decode("ascii").isprintable():
-        head = escaped(pushed[:MOST_DATA])
-        return f'data "{head}"' if len(pushed) <= MOST_DATA else f'data "{head}"... ({len(pushed):,} bytes)'
-    return f"data {_hex(pushed)}" if pushed else "no data"
+        head = escaped(pushed[:most])
+        return f'data "{head}"' if len(pushed) <= most else f'data "{head}"... ({len(pushed):,} bytes)'
+    return f"data {_hex(pushed, most)}" if pushed else "no data"
 
 
-def _hex(data: bytes) -> str:
-    head = data[:MOST_DATA].hex()
-    return head if len(data) <= MOST_DATA else f"{head}... ({len(data):,} bytes)"
+def _hex(data: bytes, most: int) -> str:
+    head = data[:most].hex()
+    return head if len(data) <= most else f"{head}... ({len(data):,} bytes)"
 
 
 def destroys(output: OutputSummary) -> bool:

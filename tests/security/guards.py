@@ -546,7 +546,7 @@ GUARDS = (
     Guard(
         "what cannot be shown is not signed",
         PIN,
-        "        raise WalletError(Code.NOT_READY, text) from error\n",
+        '        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error\n',
         "        pass\n",
         "tests/hwi/test_confirm.py::test_what_cannot_be_shown_is_not_signed",
     ),
