@@ -164,11 +164,9 @@ for _name, _script in (
     ("takes our key or another's", multisig(1, [ME.key("m/84h/0h/0h/0/9"), THEIR_KEY])),
 ):
     for _final in (True, False):
+        _when = "final" if _final else "to be signed"
 
-        @outcome(
-            f"fee: most of ours, beside another's coin that {_name}, {'final' if _final else 'to be signed'}",
-            theirs=(1,),
-        )
+        @case(f"fee: most of ours, beside another's coin that {_name}, {_when}")
         def _(script: bytes = _script, final: bool = _final) -> Draft:
             """A coin that the attacker brings and takes back: it makes half of what is ours more."""
             named = [(b"\x05", script), deriv("m/84h/0h/0h/0/9")]

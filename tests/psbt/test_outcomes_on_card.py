@@ -12,7 +12,7 @@ import pytest
 
 from hwilib_cryptnox.access import Access
 from hwilib_cryptnox.faults import WalletError
-from hwilib_cryptnox.psbt import Chain, Psbt, PsbtError
+from hwilib_cryptnox.psbt import Chain, NoticeKind, Psbt, PsbtError, Summary
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.signing import Signing
 from hwilib_cryptnox.state import State
@@ -58,6 +58,12 @@ def on_card(
     return signing, refused, card.stats()["signatures"] - before
 
 
+def without_history(summary: Summary) -> Summary:
+    """What is said without knowing what was signed before: the cases spend the same coins."""
+    kept = [notice for notice in summary.warnings if notice.kind is not NoticeKind.SIGNED_BEFORE]
+    return replace(summary, warnings=tuple(kept))
+
+
 @pytest.fixture(autouse=True)
 def _no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -96,4 +102,5 @@ def test_what_is_signed_is_shown_as_it_is(export: bool) -> None:
                     assert (refused is None) == (alone.refusal is None and bool(alone.made)), name
                     assert made == len(alone.made), name
                     if alone.made:
-                        assert signing.plan is not None and signing.plan.summary == alone.summary, name
+                        assert signing.plan is not None
+                        assert without_history(signing.plan.summary) == alone.summary, name
