@@ -122,16 +122,17 @@ class SignatureMemory:
     Where the state cannot be written, that is warned of once, and nonces are compared within this run only.
     """
 
-    def __init__(self, settings: Settings, state: State, serial: int) -> None:
+    def __init__(self, settings: Settings, state: State) -> None:
         self._settings = settings
         self._state = state
-        self._serial = str(serial)
+        self._serial: str | None = None
         self._nonces: dict[int, str] = {}
         self._warned = False
 
-    def beware_of(self, psbt: Psbt) -> None:
-        """Take the nonces of the signatures that a PSBT brings: whoever made them, none may come again."""
-        for nonce in nonces_in(psbt):
+    def begin(self, serial: int, psbt: Psbt | None = None) -> None:
+        """The card that signs. The nonces of the signatures that a PSBT brings may not come again, whoever made them."""
+        self._serial = str(serial)
+        for nonce in nonces_in(psbt) if psbt is not None else ():
             self._nonces.setdefault(nonce, "")
 
     def ask(self, digests: Iterable[bytes], txid: str | None) -> None:
@@ -139,7 +140,7 @@ class SignatureMemory:
         message). On disk when this returns: the card remembers them whatever happens to this process."""
         asked = list(dict.fromkeys(digest.hex() for digest in digests))
         if asked and self._settings.audit:
-            with self._noting("no audit line was written for what the card signed"), self._state.signatures() as log:
+            with self._noting(), self._state.signatures() as log:
                 log.add(AUDIT, {**self._head(ASKED, txid), "digests": asked}, sync=True)
 
     def admit(
@@ -171,7 +172,7 @@ class SignatureMemory:
                     "ours": spending.ours,
                 }
         repeated = False
-        with self._noting("what the card signed is not remembered"), self._state.signatures() as log:
+        with self._noting(), self._state.signatures() as log:
             known = list(log.find("r", f"{nonce:064x}"))
             repeated = any(line.get("of") != purpose for line in known)
             if not known or (self._settings.audit and not repeated and all("event" not in line for line in known)):
@@ -181,11 +182,12 @@ class SignatureMemory:
 
     def settle(self) -> None:
         """Before anything is handed out: what was remembered is on disk."""
-        with self._noting("what the card signed is not remembered"):
+        with self._noting():
             self._state.settle_signatures()
 
-    def signed(self, digest: bytes, public_key: bytes, make: Callable[[], bytes]) -> bytes:
+    def signed(self, serial: int, digest: bytes, public_key: bytes, make: Callable[[], bytes]) -> bytes:
         """A signature over a message's digest, asked for, judged and settled. `make` asks the card and verifies."""
+        self.begin(serial)
         self.ask([digest], None)
         signature = make()
         self.admit(digest, public_key, signature)
@@ -195,7 +197,7 @@ class SignatureMemory:
     def _withhold(self, digest: bytes, txid: str | None) -> NoReturn:
         """Note that a signature was thrown away; nothing of itself."""
         if self._settings.audit:
-            with self._noting("no audit line was written"), self._state.signatures() as log:
+            with self._noting(), self._state.signatures() as log:
                 log.add(AUDIT, {**self._head(WITHHELD, txid), "digest": digest.hex()}, sync=True)
         raise RepeatedNonceError
 
@@ -203,12 +205,14 @@ class SignatureMemory:
         return {"time": int(time.time()), "serial": self._serial, "event": event, "txid": txid}
 
     @contextlib.contextmanager
-    def _noting(self, failed: str) -> Iterator[None]:
+    def _noting(self) -> Iterator[None]:
         try:
             yield
         except StateError as error:  # a signing is not given up for its diary
-            if not self._warned:
-                _log.warning("%s: %s", failed, error)
+            if not self._warned and self._settings.audit:
+                _log.warning("no audit line was written for what the card signed: %s", error)
+            elif not self._warned:
+                _log.warning("what the card signed is not remembered: %s", error)
             self._warned = True
 
 

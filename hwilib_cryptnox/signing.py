@@ -89,7 +89,7 @@ class Signing:
         self._kept: list[tuple[Candidate, bytes]] = []
         self._made: list[tuple[SignRequest, bytes]] = []
         self._requests: dict[tuple[object, ...], SignRequest] = {}
-        self._memory: SignatureMemory | None = None
+        self._memory = SignatureMemory(self.settings, self.state)
         self._spending: Spending | None = None
         self.plan: Plan | None = None
 
@@ -109,8 +109,7 @@ class Signing:
         reason = collected.why_nothing()
         if reason is not None:
             raise WalletError(Code.BAD_ARGUMENT, reason)
-        self._memory = SignatureMemory(self.settings, self.state, session.card.serial)
-        self._memory.beware_of(self.psbt)
+        self._memory.begin(session.card.serial, self.psbt)
         self._load_partial(collected)
         self._work(session, collected)
         if self.plan is None:
@@ -221,7 +220,7 @@ class Signing:
                 if request is not None:
                     self._admit(request, signature)
             self._kept = []
-            self._ask()
+            self._ask(made.requests, self._spending.txid)
 
     def _with_warnings(self, made: Plan, spending: Spending) -> Plan:
         """The plan, with what this computer remembers of its coins among the warnings."""
@@ -245,17 +244,13 @@ class Signing:
 
     # What this computer remembers
 
-    def _ask(self) -> None:
+    def _ask(self, requests: tuple[SignRequest, ...], txid: str) -> None:
         """All in one line, before the first signature: one wait for the disk, however many inputs there are."""
-        if self._memory is not None and self._spending is not None and self.plan is not None:
-            made = {id(request) for request, _ in self._made}
-            left = [request.digest for request in self.plan.requests if id(request) not in made]
-            self._memory.ask(left, self._spending.txid)
+        made = {_place_of_request(request) for request, _ in self._made}
+        self._memory.ask([request.digest for request in requests if _place_of_request(request) not in made], txid)
 
     def _admit(self, request: SignRequest, signature: bytes) -> None:
         """Take a signature, unless its nonce was used before: then it is kept nowhere."""
-        if self._memory is None:
-            raise UsageError("no memory to judge a signature by")
         try:
             self._memory.admit(
                 request.digest, request.public_key, signature, request.kind, self._spending, request.input_index

@@ -186,9 +186,11 @@ class Wallet:
             session.card.derive(path)
         public_key = session.card.public_key()
         session.position = Position(path)
-        memory = SignatureMemory(self.access.settings, self.access.state, session.card.serial)
-        signature = memory.signed(
-            digest, public_key, lambda: session.card.sign(digest, session.pin, public_key=public_key)
+        signature = SignatureMemory(self.access.settings, self.access.state).signed(
+            session.card.serial,
+            digest,
+            public_key,
+            lambda: session.card.sign(digest, session.pin, public_key=public_key),
         )
         return encode_signature(public_key, digest, signature)
 

@@ -45,6 +45,10 @@ FAMILIES = {
         "knows. Report it with the output of `--debug`.",
         "MalformedResponseError BadSignatureError InvalidSignature",
     ),
+    "A card that gives keys away": (
+        "Do not use it again. [What to do](security.md#what-this-computer-remembers).",
+        "RepeatedNonceError",
+    ),
     "What the card refuses": (
         "The card answered with a status word. The message says what it wants; the status word and the instruction "
         "follow in brackets.",

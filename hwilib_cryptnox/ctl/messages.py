@@ -50,7 +50,8 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
             session = used.confirmed_message(content, path)
             public_key = session.card.public_key(path)
             digest = bip322.digest(content.encode("utf-8"), public_key)
-            made = SignatureMemory(app.settings, app.state, session.card.serial).signed(
+            made = SignatureMemory(app.settings, app.state).signed(
+                session.card.serial,
                 digest,
                 public_key,
                 lambda: session.card.sign(digest, session.pin, public_key=public_key, path=path),

@@ -307,7 +307,7 @@ def test_what_a_nonce_may_serve(state: State) -> None:
     schnorr = nonce.to_bytes(32, "big") + b"s" * 32
 
     def judge(*arguments: Any) -> None:
-        SignatureMemory(Settings(), State(), 5).admit(*arguments)
+        SignatureMemory(Settings(), State()).admit(*arguments)
 
     judge(digest, key, der, ECDSA)
     judge(digest, key, der, ECDSA)
