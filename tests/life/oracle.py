@@ -1,0 +1,237 @@
+"""The judge: what was told, against what the card holds.
+
+Words are read sentence by sentence. A sentence names a thing (the PIN, the seed) and says of it that it changed, that it
+did not, or that this is not known. What it says has to be true; and what changed has to be said, where the command did
+not end in success.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from cryptnox_core.wire import COMMON_PAIRING_KEY
+from tests.life.facts import Facts, first_address
+from tests.life.people import Person
+from tests.life.scenes import ANY, Scene
+from tests.life.world import Told
+
+THINGS = {
+    "pin": r"\bPINs?\b",
+    "puk": r"\bPUKs?\b",
+    "pairing_key": r"pairing key",
+    "seed": r"\bseed\b|\bwallet\b|\bsecret\b|recovery words|\bwords\b",
+    "export": r"\bexport\b",
+    "pinless": r"pinless|without PIN",
+    "pin_auth": r"PIN authentication|pin-auth",
+    "user_keys": r"user key",
+    "data": r"\bdata\b|\bbytes\b",
+    "custom": r"custom bytes|\bbytes\b",
+    "erased": r"erased?|\breset\b|factory|wiped?",
+    "initialised": r"initiali[sz]ed|\bset up\b|has (its|a|the|your) PIN",
+    "half": r"half|\bsecret\b|dual",
+}
+"""How a changed thing is named."""
+UNKNOWN = r"\bmay\b|\bmight\b|perhaps|possibly|not known|unknown|whether|cannot be (told|found out|said)|\beither\b"
+UNCHANGED = (
+    r"\bnothing (was|is|has been|were) \w+|\bcancel+ed\b|\bunchanged\b|as (it was|they were|before)"
+    r"|(was|is|were|are|has|have)( still)? (not|no) |\bstill\b|did not|\bno longer\b|\bneither\b|\brepeat the command\b"
+)
+ANYTHING = r"nothing (was|has been) (changed|done|erased|sent|written|set)|\bcancel+ed\b(?!.*\bbut\b)|repeat the command"
+"""Words that say it of everything."""
+
+
+class FalseWordError(AssertionError):
+    """What was told is not what is."""
+
+
+def sentences(text: str) -> list[str]:
+    """Without decoration."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", text)
+    return [part.strip() for part in re.split(r"(?<=[.;!?])\s|\n|[;]|\. ", plain) if part.strip()]
+
+
+def told_text(scene: Scene, told: Told) -> str:
+    """All that was told: of a JSON answer its words."""
+    texts = [told.err, told.late]
+    answer = json_answer(scene, told)
+    if answer is not None:
+        texts += [str(answer[name]) for name in ("error", "hint") if answer.get(name)]
+    else:
+        texts.append(told.out)
+    return "\n".join(texts)
+
+
+def json_answer(scene: Scene, told: Told) -> dict[str, object] | None:
+    """The JSON object on stdout, where there has to be one and there is."""
+    if scene.program != "hwi" and "--json" not in scene.words:
+        return None
+    try:
+        answer = json.loads(told.out)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def succeeded(scene: Scene, told: Told) -> bool:
+    """Whether it says that it did what it was asked."""
+    if scene.program == "hwi":
+        answer = json_answer(scene, told)
+        return answer is not None and answer.get("success") is True
+    return told.status == 0
+
+
+def things_of(before: Facts, after: Facts) -> dict[str, str]:
+    """What changed, each by the pattern that names it; a whole card erased or initialised is one thing."""
+    changed = before.changes(after)
+    if before.initialised and not after.initialised:
+        return {"erased": THINGS["erased"]}
+    found = {}
+    if after.initialised and not before.initialised:
+        found["initialised"] = THINGS["initialised"]
+        changed -= {"initialised", "pin", "puk", "owner", "pairing_key"}
+        if "seed" in changed:
+            changed -= {"export"}
+    if before.seed and not after.seed:
+        found["erased"] = THINGS["erased"]
+        changed -= {"seed", "export", "pinless"}
+    if "seed" in changed:
+        found["seed"] = THINGS["seed"]
+        changed -= {"seed", "half"}
+    return {**found, **{name: THINGS[name] for name in sorted(changed - {"owner"})}}
+
+
+def judge(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], person: Person, *, full: bool = False) -> None:
+    """FalseWordError where what was told is false, or something that changed is not told. `full`: stdout was full."""
+    text = told_text(scene, told)
+    if told.hung:
+        raise FalseWordError("it hangs")
+    if "Traceback" in told.err + told.out + told.terminal:
+        raise FalseWordError(f"a traceback: {told.err[-600:]}")
+    if told.killed:
+        return
+    _check_form(scene, told)
+    _check_secrets(told, person)
+    if succeeded(scene, told):
+        for before, after in zip(befores, afters, strict=True):
+            _check_success(scene, told, before, after, person)
+        return
+    for before, after in zip(befores, afters, strict=True):
+        _check_failure(scene, text, before, after)
+    if full:
+        _check_full(scene, told, befores, afters)
+
+
+def _check_form(scene: Scene, told: Told) -> None:
+    if scene.program == "ctl" and told.status not in range(6):
+        raise FalseWordError(f"exit status {told.status}: {told.err[-300:]}")
+    if scene.program == "hwi" and told.status not in range(3):
+        raise FalseWordError(f"exit status {told.status}: {told.err[-300:]}")
+    if told.status and not (told.err or told.out).strip():
+        raise FalseWordError(f"exit status {told.status} and not a word")
+
+
+def _check_secrets(told: Told, person: Person) -> None:
+    for secret in (person.pin, person.puk, person.new_pin, person.new_puk):
+        if secret in told.out + told.err:
+            raise FalseWordError("a secret on stdout or stderr")
+
+
+def _check_success(scene: Scene, told: Told, before: Facts, after: Facts, person: Person) -> None:
+    differ = []
+    for name, wanted in scene.wants.items():
+        now, was = getattr(after, name), getattr(before, name)
+        if (now == was or not now) if wanted is ANY else now != wanted:
+            differ.append(name)
+    extra = before.changes(after) - set(scene.wants) - scene.may - _implied(scene)
+    if differ or extra:
+        raise FalseWordError(f"success is told; not as told on the card: {sorted([*differ, *extra])}")
+    if "puk" in scene.wants and scene.wants["puk"] is ANY and after.puk not in (person.shown_puk, person.new_puk):
+        raise FalseWordError("the card has a PUK that nobody was shown")
+    if "seed" in scene.wants and after.seed:
+        _check_wallet(told, after)
+
+
+def _implied(scene: Scene) -> set[str]:
+    """What goes with it."""
+    implied = set()
+    if scene.wants.get("initialised") is True:
+        implied |= {"owner", "pairing_key"}
+    if "seed" in scene.wants:
+        implied |= {"half", "pinless"}
+    return implied
+
+
+def _check_wallet(told: Told, after: Facts) -> None:
+    text = told.out + told.terminal
+    if after.fingerprint not in text:
+        raise FalseWordError("the fingerprint of the card is not told")
+    addresses = set(re.findall(r"\bbc1q[a-z0-9]{38}\b", text))
+    if addresses - {first_address(after.seed)}:
+        raise FalseWordError("an address is told that is not the card's first")
+
+
+def _check_failure(scene: Scene, text: str, before: Facts, after: Facts) -> None:
+    changed = before.changes(after)
+    allowed = set(scene.wants) | scene.may | _implied(scene)
+    if changed - allowed:
+        raise FalseWordError(f"changed unasked: {sorted(changed - allowed)}; told: {text.strip()!r}")
+    things = things_of(before, after)
+    said = sentences(text)
+    if things and any(re.search(ANYTHING, sentence, re.I) for sentence in said):
+        raise FalseWordError(f"changed: {sorted(things)}; told that nothing was: {text.strip()!r}")
+    for name, pattern in things.items():
+        about = [sentence for sentence in said if re.search(pattern, sentence)]
+        if not any(changing(sentence) for sentence in about):
+            raise FalseWordError(f"changed and not told: {name}; told: {text.strip()!r}")
+    if not things:
+        for sentence in said:
+            if certain_change(sentence) and not re.search(r"\bhint\b", sentence):
+                raise FalseWordError(f"nothing changed; told: {sentence!r}")
+
+
+def changing(sentence: str) -> bool:
+    """Whether it says of what it names that it changed, or may have."""
+    if re.search(UNKNOWN, sentence, re.I):
+        return True
+    return not re.search(UNCHANGED, sentence, re.I) and re.search(_DONE, sentence, re.I) is not None
+
+
+_DONE = (
+    r"\b(is|are|was|were|has|have|holds?|had) |\bnow\b|\balready\b|\bchanged\b|\bnew\b|\berased\b|\bset\b|\bwritten\b"
+)
+
+
+def certain_change(sentence: str) -> bool:
+    """Whether it says, without doubt, that something changed."""
+    if re.search(UNKNOWN, sentence, re.I) or re.search(UNCHANGED, sentence, re.I):
+        return False
+    return re.search(_CERTAIN, sentence, re.I) is not None
+
+
+_CERTAIN = (
+    r"\b(is|was|has been) (changed|erased|written|initiali[sz]ed|unblocked|switched|set)\b"
+    r"|\bhas (the|its|your|a) new\b|\balready has\b"
+)
+
+
+def _check_full(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts]) -> None:
+    """Where stdout takes no more, what was done is told first, on stderr."""
+    if told.status == 0:
+        raise FalseWordError("stdout is full, and exit status 0")
+    if befores != afters and not told.err.strip():
+        raise FalseWordError("stdout is full, and nothing is told of the change")
+
+
+def judge_state(kept: dict[str, object], cards: dict[int, Facts], known: set[str]) -> None:
+    """The state folder: an own pairing key of a card is `kept` there, or the person has it (`known`)."""
+    for serial, after in cards.items():
+        entry = kept.get(str(serial), [])
+        keys = {entry} if isinstance(entry, str) else set(entry) if isinstance(entry, list) else set()
+        if after.own_pairing_key and after.pairing_key not in keys | known:
+            raise FalseWordError("the card's own pairing key is nowhere")
+        if keys and after.initialised and after.pairing_key not in keys:
+            raise FalseWordError("pairing keys are kept, and none of them opens the card")
+
+
+__all__ = ["FalseWordError", "judge", "judge_state", "succeeded"]

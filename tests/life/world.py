@@ -1,0 +1,597 @@
+"""A program at a terminal, and the emulated cards it works on, in one loop: so that it is known what the cards hold at
+each word, and a fault, a kill or a key can be placed between any two APDUs and at any prompt.
+
+The cards live in this process. The program is forked from it, which has no second thread.
+"""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import importlib
+import json
+import os
+import pkgutil
+import pty
+import re
+import secrets
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import hwilib_cryptnox
+from cryptnox_core import remote
+from cryptnox_core.emulator.card import Answer
+from cryptnox_core.emulator.card import Card as EmulatedCard
+from cryptnox_core.emulator.memory import Memory
+from cryptnox_core.emulator.server import decode_length, decode_request, encode_answer
+from cryptnox_core.wire import RELAY_HEADER, Ins
+from hwilib_cryptnox import hwi
+from hwilib_cryptnox.ctl import main as ctl
+from tests.life.facts import Facts, facts_of
+from tests.life.people import Person
+
+for _module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
+    if "specter" not in _module.name:  # they want Specter
+        importlib.import_module(_module.name)  # once here, not in each forked process
+
+LIMIT = 30.0
+"""Seconds a program may take."""
+SILENCE = 0.4
+"""Seconds a program waits here for an answer that does not come (a minute elsewhere)."""
+SIZE = (24, 80)
+"""Lines and columns of the terminal."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens at one APDU.
+
+    `kind`: `remove` the card leaves before the APDU reaches it; `lost` it has executed it, and its answer is lost (the
+    card powered off); `torn` as `lost`, but RESET is left half done; `sw:XXXX` a status word of somebody else in
+    between; `garbage`, `badmac` a wrong answer to a command that was executed; `silence`; `kill`, `int` the program's
+    end by SIGKILL or Ctrl-C before the card has seen the APDU, `killed`, `inted` after it was executed; `inted twice`
+    once more at the next APDU; `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and
+    the value it took is another one (what a reader in the middle can do to a first block); `state gone`, `state full`:
+    from here on nothing can be written to the state folder; `other` the card is replaced by another one right after
+    `lost`; `wait`: nothing. With `out` the card does not come back.
+    """
+
+    kind: str
+    at: int = 0
+    """Number of the APDU, from 1."""
+    out: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}{' for good' if self.out else ''}@{self.at}"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One APDU, as the card saw it. `changed`: it changed the card's facts."""
+
+    number: int
+    ins: int
+    changed: bool
+
+    def __str__(self) -> str:
+        return f"{self.number}:{Ins(self.ins).name if self.ins in list(Ins) else f'{self.ins:02X}'}"
+
+
+@dataclass
+class Told:
+    """A program that ended: its status (minus the signal), all that it said, and when."""
+
+    status: int = -1
+    out: str = ""
+    err: str = ""
+    terminal: str = ""
+    prompts: list[str] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+    late: str = ""
+    """What was said after the card was changed first: full lines of the terminal, no prompts."""
+    hung: bool = False
+
+    @property
+    def killed(self) -> bool:
+        return self.status == -signal.SIGKILL
+
+    def changing(self) -> list[int]:
+        """Numbers of the APDUs that changed the card."""
+        return [exchange.number for exchange in self.exchanges if exchange.changed]
+
+
+class Slot:
+    """A place for a card, at an address of its own."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.card = EmulatedCard(memory)
+        self.before = facts_of(memory)
+        self._listener: socket.socket | None = None
+        self.port = 0
+        self.client: socket.socket | None = None
+        self.buffer = b""
+        self.insert()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def facts(self) -> Facts:
+        """What the card holds now."""
+        return facts_of(self.card.memory)
+
+    @property
+    def listener(self) -> socket.socket | None:
+        return self._listener
+
+    def insert(self) -> None:
+        """The card is in."""
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self.port = self._listener.getsockname()[1]
+
+    def remove(self) -> None:
+        """The card is out."""
+        self.hang_up()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def hang_up(self) -> None:
+        """The connection ends: power down."""
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+            self.buffer = b""
+            self.card.power_up()
+
+    def accept(self) -> None:
+        """A client; a second one is closed at once."""
+        if self._listener is None:
+            return
+        client, _ = self._listener.accept()
+        if self.client is not None:
+            client.close()
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.client = client
+        self.card.power_up()
+
+    def receive(self) -> list[bytes]:
+        """The APDUs that have come whole. Hangs up where the client has."""
+        if self.client is None:
+            return []
+        try:
+            piece = self.client.recv(1 << 16)
+        except OSError:
+            piece = b""
+        if not piece:
+            self.hang_up()
+            return []
+        self.buffer += piece
+        found = []
+        while len(self.buffer) >= RELAY_HEADER:
+            length = decode_length(self.buffer[:RELAY_HEADER])
+            if len(self.buffer) < RELAY_HEADER + length:
+                break
+            found.append(decode_request(self.buffer[RELAY_HEADER : RELAY_HEADER + length]))
+            self.buffer = self.buffer[RELAY_HEADER + length :]
+        return found
+
+    def send(self, answer: bytes) -> None:
+        """Answer the client, if it still listens."""
+        if self.client is not None:
+            try:
+                self.client.sendall(encode_answer(answer))
+            except OSError:
+                self.hang_up()
+
+    def put_back(self, memory: Memory) -> None:
+        """Make the card's memory what it was."""
+        for each in fields(Memory):
+            setattr(self.card.memory, each.name, getattr(memory, each.name))
+        self.card._ctx.forget_keys()
+
+    def alter(self, before: Facts) -> None:
+        """Give what has just changed another value."""
+        memory, now = self.card.memory, self.facts
+        if now.pin != before.pin:
+            memory.pin = b"918273645"
+        if now.puk != before.puk:
+            memory.puk = b"alteredbyone"
+        if now.pairing_key != before.pairing_key:
+            memory.pairing_key = secrets.token_bytes(32)
+        if now.seed != before.seed and memory.seed:
+            memory.seed = bytes(64)
+            self.card._ctx.forget_keys()
+
+
+class World:
+    """Cards, a home, and programs run on them one after the other."""
+
+    def __init__(self, folder: Path, *memories: Memory) -> None:
+        self.folder = folder
+        self.slots = [Slot(memory) for memory in memories]
+        self.cards = [slot.card for slot in self.slots]
+        self.spare: list[EmulatedCard] = []
+        """Cards that are in no slot."""
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for slot in self.slots:
+            slot.remove()
+
+    @property
+    def state(self) -> Path:
+        """The program's state folder."""
+        return self.folder / "state/hwi-cryptnox"
+
+    def swap(self, place: int = 0) -> None:
+        """The person takes the card out and puts the spare one in."""
+        slot = self.slots[place]
+        slot.hang_up()
+        slot.card.power_up()
+        self.spare.append(slot.card)
+        slot.card = self.spare.pop(0)
+
+    def kept(self) -> dict[str, object]:
+        """`pairing.json`."""
+        file = self.state / "pairing.json"
+        content: dict[str, object] = json.loads(file.read_text()) if file.is_file() else {}
+        return content
+
+    def environment(self) -> dict[str, str]:
+        """A home of its own, no reader, short waits."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTNOX_")}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "PCSCLITE_CSOCK_NAME": os.devnull,
+            "CRYPTNOX_EMULATOR": self.slots[0].address,
+            "CRYPTNOX_REINSERT_WAIT": "0.3",
+            "CRYPTNOX_WAIT": "0.3",
+            "TERM": "dumb",
+            "COLUMNS": str(SIZE[1]),
+            "LINES": str(SIZE[0]),
+        }
+
+    def run(
+        self,
+        program: str,
+        words: Sequence[str],
+        person: Person,
+        event: Event | None = None,
+        *,
+        stdin: str | None = None,
+        stdout: str = "pipe",
+        prompt: int = 0,
+        key: bytes = b"\x03",
+        environ: dict[str, str] | None = None,
+    ) -> Told:
+        """Run a program to its end, while a person answers what it asks.
+
+        `stdin`: what is piped in; None for the terminal. `stdout`: `pipe`, `full`, `closed`, `broken`. At the prompt of
+        that number (from 1) `key` is typed: Ctrl-C, or Ctrl-D.
+        """
+        with _Run(self, program, words, person, event, stdin, stdout, prompt, key, environ or {}) as running:
+            return running.finish()
+
+
+class _Run:
+    """One program, from its fork to its end."""
+
+    def __init__(
+        self,
+        world: World,
+        program: str,
+        words: Sequence[str],
+        person: Person,
+        event: Event | None,
+        stdin: str | None,
+        stdout: str,
+        prompt: int,
+        key: bytes,
+        environ: dict[str, str],
+    ) -> None:
+        self.world, self.person, self.event = world, person, event
+        self.prompt, self.key = prompt, key
+        self.told = Told()
+        self.count = 0
+        self.changed = False
+        self.line = ""
+        """The terminal's last line, as far as it has come."""
+        self.again = False
+        self.quiet_since = 0.0
+        self.pid, self.terminal, self.pipes = _start(
+            program, words, {**world.environment(), **environ}, stdin, stdout
+        )
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in [self.terminal, *self.pipes]:
+            os.close(number)
+        for slot in self.world.slots:
+            slot.hang_up()
+
+    def finish(self) -> Told:
+        """Until it has ended."""
+        end = time.monotonic() + LIMIT
+        ended = False
+        while not ended:
+            if time.monotonic() > end:
+                self.told.hung = True
+                os.kill(self.pid, signal.SIGKILL)
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            ended = done != 0
+            if ended:
+                self.told.status = os.waitstatus_to_exitcode(status)
+            self._turn(0.0 if ended else 0.02)
+        self._line_ends()
+        return self.told
+
+    def _turn(self, wait: float) -> None:
+        slots = self.world.slots
+        clients = {slot.client: slot for slot in slots if slot.client is not None}
+        listeners = {slot.listener: slot for slot in slots if slot.listener is not None}
+        readable, _, _ = select.select([*clients, *listeners, self.terminal, *self.pipes], [], [], wait)
+        for number in [self.terminal, *self.pipes]:
+            if number in readable:
+                self._said(number)
+        for client, slot in clients.items():
+            if client in readable:
+                for apdu in slot.receive():
+                    self._exchange(slot, apdu)
+        for listener, slot in listeners.items():
+            if listener in readable and slot.listener is listener:
+                slot.accept()
+        if not readable:
+            self._asked()
+
+    # What it says
+
+    def _said(self, number: int) -> None:
+        try:
+            piece = os.read(number, 1 << 16).decode("utf-8", "replace")
+        except OSError:  # the terminal's other end is closed
+            piece = ""
+        if not piece:
+            if number != self.terminal:
+                self.pipes.remove(number)
+                os.close(number)
+            elif _ended(self.pid):
+                time.sleep(0.001)
+            return
+        if number == self.terminal:
+            piece = piece.replace("\r\n", "\n")
+            self.told.terminal += piece
+            *lines, self.line = (self.line + piece).split("\n")
+            for line in lines:
+                self._line(line)
+        else:
+            if self.pipes.index(number) == len(self.pipes) - 1:
+                self.told.err += piece
+            else:
+                self.told.out += piece
+            if self.changed:
+                self.told.late += piece
+
+    def _line(self, line: str) -> None:
+        if self.changed and not self._is_prompt(line):
+            self.told.late += line + "\n"
+
+    def _line_ends(self) -> None:
+        self._line(self.line)
+        self.told.terminal += "\n"
+
+    def _is_prompt(self, line: str) -> bool:
+        return bool(self.told.prompts) and line.startswith(self.told.prompts[-1])
+
+    def _asked(self) -> None:
+        """Answer where the last line is a question, and nothing moves."""
+        question = self.line.rpartition("\x1b[H")[2]
+        if not re.search(r"(: |\] |> )$", question):
+            return
+        self.told.prompts.append(self.line)
+        number = len(self.told.prompts)
+        if number == self.prompt:
+            os.write(self.terminal, self.key)
+            self.line = ""
+            return
+        reply = self.person.reply(self.told.terminal, question, self.world)
+        os.write(self.terminal, reply.encode("utf-8", "surrogateescape") + b"\n")
+        self._wait_for_the_line()
+
+    def _wait_for_the_line(self) -> None:
+        """A question is answered once: its line ends before the next look."""
+        self.line = ""
+
+    # What the cards are asked
+
+    def _exchange(self, slot: Slot, apdu: bytes) -> None:
+        self.count += 1
+        event = self.event if self.event is not None and self.event.at == self.count else None
+        kind = event.kind if event is not None else "wait"
+        if self.again:
+            self.again = False
+            os.kill(self.pid, signal.SIGINT)
+            return
+        if kind in ("remove", "int", "kill") or kind.startswith("sw:"):
+            self._note(apdu, changed=False)
+            self._before(slot, kind)
+        else:
+            before, memory = slot.facts, copy.deepcopy(slot.card.memory)
+            answer = slot.card.process(apdu, torn=kind == "torn")
+            changed = slot.facts != before
+            if kind == "forgets":
+                slot.put_back(memory)
+            elif kind == "alters":
+                slot.alter(before)
+            self._note(apdu, changed=changed)
+            self._after(slot, kind, answer)
+        if event is not None and event.out:
+            slot.remove()
+
+    def _note(self, apdu: bytes, *, changed: bool) -> None:
+        self.told.exchanges.append(Exchange(self.count, apdu[1] if len(apdu) > 1 else 0, changed))
+        self.changed = self.changed or changed
+
+    def _before(self, slot: Slot, kind: str) -> None:
+        if kind == "remove":
+            slot.hang_up()
+        elif kind == "int":
+            os.kill(self.pid, signal.SIGINT)
+        elif kind == "kill":
+            os.kill(self.pid, signal.SIGKILL)
+        else:
+            slot.send(bytes.fromhex(kind.removeprefix("sw:")))
+
+    def _after(self, slot: Slot, kind: str, answer: Answer) -> None:
+        if kind in ("lost", "torn"):
+            slot.hang_up()
+        elif kind == "other":
+            self.world.swap(self.world.slots.index(slot))
+        elif kind == "killed":
+            os.kill(self.pid, signal.SIGKILL)
+        elif kind in ("inted", "inted twice"):
+            self.again = kind == "inted twice"
+            os.kill(self.pid, signal.SIGINT)
+        elif kind == "garbage":
+            slot.send(secrets.token_bytes(48) + b"\x90\0")
+        elif kind == "badmac":
+            raw = answer.raw
+            slot.send(bytes([raw[0] ^ 1]) + raw[1:] if answer.data else raw)
+        elif kind != "silence":
+            if kind.startswith("state "):
+                spoil(self.world.state, kind)
+            slot.send(answer.raw)
+
+
+def spoil(state: Path, kind: str) -> None:
+    """Nothing can be written to a state folder any more: it is a file, or its disk is full."""
+    if kind == "state gone":
+        if state.is_dir():
+            state.rename(state.with_name("away"))
+        state.parent.mkdir(parents=True, exist_ok=True)
+        state.write_text("in the way")
+        return
+    with (state.parent.parent / "filler").open("wb") as filler:
+        try:
+            while True:
+                filler.write(bytes(1024))
+                filler.flush()
+        except OSError:
+            return
+
+
+def mend(state: Path) -> None:
+    """The state folder is as before `spoil`."""
+    (state.parent.parent / "filler").unlink(missing_ok=True)
+    if state.is_file():
+        state.unlink()
+        if state.with_name("away").is_dir():
+            state.with_name("away").rename(state)
+
+
+def _ended(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _start(
+    program: str, words: Sequence[str], environ: dict[str, str], stdin: str | None, stdout: str
+) -> tuple[int, int, list[int]]:
+    """Fork it: its process, its terminal, and the pipes that stdout and stderr come by."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    given_read, given_write = os.pipe()
+    os.write(given_write, (stdin or "").encode())
+    os.close(given_write)
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+            os.dup2(slave if stdin is None else given_read, 0)
+            os.dup2(os.open("/dev/full", os.O_WRONLY) if stdout == "full" else out_write, 1)
+            os.dup2(err_write, 2)
+            os.closerange(3, 64)
+            if stdout == "closed":
+                os.close(1)
+            _be(program, list(words), environ, closed=stdout == "closed")
+        finally:
+            os._exit(70)
+    os.close(slave)
+    os.close(out_write)
+    os.close(err_write)
+    os.close(given_read)
+    if stdout == "broken":
+        os.close(out_read)
+        return pid, master, [err_read]
+    return pid, master, [out_read, err_read]
+
+
+def _be(program: str, words: list[str], environ: dict[str, str], *, closed: bool) -> None:
+    """The program, in the forked process; does not return."""
+    status = 70
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - this process's until its end
+        sys.stdout = None if closed else open(1, "w", closefd=False)  # type: ignore[assignment]  # noqa: SIM115
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        sys.argv = ["hwi-cryptnox" if program == "hwi" else "cryptnoxctl", *words]
+        _short_silence()
+        status = PROGRAMS[program](words)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - as the interpreter would
+        traceback.print_exc()
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            status = 120  # as the interpreter would
+    os._exit(status)
+
+
+def _short_silence() -> None:
+    """A card that is silent is given up soon."""
+    receive = remote._MessageStream.receive
+
+    def soon(self: remote._MessageStream, limit: float | None) -> bytes:
+        return receive(self, SILENCE if limit is None or limit > SILENCE else limit)
+
+    remote._MessageStream.receive = soon  # type: ignore[method-assign]
+
+
+def _hwi(words: list[str]) -> int:
+    hwi.main()
+    return 0
+
+
+PROGRAMS: dict[str, Callable[[list[str]], int]] = {"hwi": _hwi, "ctl": ctl.main}
+COUNTS: Counter[str] = Counter()
