@@ -117,7 +117,10 @@ SOON = ("lost", "killed", "inted", "badmac")
 BEFORE = ("remove", "sw:6F00", "sw:6982", "int", "kill")
 AFTER = ("lost", "garbage", "badmac", "silence", "inted", "inted twice", "killed")
 OUT = ("remove", "lost")
-LYING = ("forgets", "alters")
+PROVED = {"pin", "puk", "pairing_key", "seed"}
+"""What is used once before success is told."""
+CHECKED = PROVED | {"data", "custom"}
+"""What stands in a first block, which a reader in the middle may alter."""
 STATE = ("state gone", "state full")
 
 
@@ -130,8 +133,10 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
         found += [Twist(Event(kind, at)) for kind in (*BEFORE, *AFTER)]
         found += [Twist(Event(kind, at, out=True)) for kind in OUT]
         found += [Twist(Event(kind, at)) for kind in STATE if disk or kind != "state full"]
-        if at in changing:
-            found += [Twist(Event(kind, at)) for kind in LYING]
+        if exchange.changes & PROVED and at in changing:
+            found.append(Twist(Event("forgets", at)))
+        if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
+            found.append(Twist(Event("alters", at)))
         if exchange.ins == Ins.RESET:
             found += [Twist(Event("torn", at)), Twist(Event("torn", at, out=True))]
     for number in range(1, len(whole.told.prompts) + 1):

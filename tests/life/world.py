@@ -6,6 +6,7 @@ The cards live in this process. The program is forked from it, which has no seco
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import fcntl
 import importlib
@@ -48,6 +49,7 @@ LIMIT = 30.0
 """Seconds a program may take."""
 SILENCE = 0.4
 """Seconds a program waits here for an answer that does not come (a minute elsewhere)."""
+_SHOWN, _HIDDEN = "\x1b[?1049h", "\x1b[?1049l"
 SIZE = (24, 80)
 """Lines and columns of the terminal."""
 
@@ -77,11 +79,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One APDU, as the card saw it. `changed`: it changed the card's facts."""
+    """One APDU, as the card saw it. `changes`: the facts that it changed."""
 
     number: int
     ins: int
-    changed: bool
+    changes: frozenset[str] = frozenset()
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.changes)
 
     def __str__(self) -> str:
         return f"{self.number}:{Ins(self.ins).name if self.ins in list(Ins) else f'{self.ins:02X}'}"
@@ -203,15 +209,19 @@ class Slot:
             setattr(self.card.memory, each.name, getattr(memory, each.name))
         self.card._ctx.forget_keys()
 
-    def alter(self, before: Facts) -> None:
-        """Give what has just changed another value."""
+    def alter(self, before: Facts, *, first: bool) -> None:
+        """Give what has just changed another value. `first`: at INIT, where the pairing key is far behind."""
         memory, now = self.card.memory, self.facts
         if now.pin != before.pin:
             memory.pin = b"918273645"
         if now.puk != before.puk:
             memory.puk = b"alteredbyone"
-        if now.pairing_key != before.pairing_key:
+        if now.pairing_key != before.pairing_key and not first:
             memory.pairing_key = secrets.token_bytes(32)
+        if now.data != before.data and memory.user_data:
+            memory.user_data = bytes([memory.user_data[0] ^ 1]) + memory.user_data[1:]
+        if now.custom != before.custom:
+            memory.custom = bytes([memory.custom[0] ^ 1]) + memory.custom[1:]
         if now.seed != before.seed and memory.seed:
             memory.seed = bytes(64)
             self.card._ctx.forget_keys()
@@ -316,8 +326,9 @@ class _Run:
         self.line = ""
         """The terminal's last line, as far as it has come."""
         self.again = False
-        self.quiet_since = 0.0
-        self.pid, self.terminal, self.pipes = _start(
+        self.secret = False
+        """A secret is on the screen."""
+        self.pid, self.terminal, self.out, self.err = _start(
             program, words, {**world.environment(), **environ}, stdin, stdout
         )
 
@@ -325,7 +336,7 @@ class _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in [self.terminal, *self.pipes]:
+        for number in self._open():
             os.close(number)
         for slot in self.world.slots:
             slot.hang_up()
@@ -342,16 +353,19 @@ class _Run:
             ended = done != 0
             if ended:
                 self.told.status = os.waitstatus_to_exitcode(status)
-            self._turn(0.0 if ended else 0.02)
+            self._turn(0.0 if ended else 0.004 if self._question() else 0.02)
         self._line_ends()
         return self.told
+
+    def _open(self) -> list[int]:
+        return [number for number in (self.terminal, self.out, self.err) if number >= 0]
 
     def _turn(self, wait: float) -> None:
         slots = self.world.slots
         clients = {slot.client: slot for slot in slots if slot.client is not None}
         listeners = {slot.listener: slot for slot in slots if slot.listener is not None}
-        readable, _, _ = select.select([*clients, *listeners, self.terminal, *self.pipes], [], [], wait)
-        for number in [self.terminal, *self.pipes]:
+        readable, _, _ = select.select([*clients, *listeners, *self._open()], [], [], wait)
+        for number in self._open():
             if number in readable:
                 self._said(number)
         for client, slot in clients.items():
@@ -373,8 +387,9 @@ class _Run:
             piece = ""
         if not piece:
             if number != self.terminal:
-                self.pipes.remove(number)
                 os.close(number)
+                self.out = -1 if number == self.out else self.out
+                self.err = -1 if number == self.err else self.err
             elif _ended(self.pid):
                 time.sleep(0.001)
             return
@@ -385,16 +400,15 @@ class _Run:
             for line in lines:
                 self._line(line)
         else:
-            if self.pipes.index(number) == len(self.pipes) - 1:
+            if number == self.err:
                 self.told.err += piece
             else:
                 self.told.out += piece
-            if self.changed:
-                self.told.late += piece
 
     def _line(self, line: str) -> None:
-        if self.changed and not self._is_prompt(line):
-            self.told.late += line + "\n"
+        self.secret = (self.secret or _SHOWN in line) and _HIDDEN not in line
+        if self.changed and not self.secret and not self._is_prompt(line):
+            self.told.late += line.rpartition(_HIDDEN)[2] + "\n"
 
     def _line_ends(self) -> None:
         self._line(self.line)
@@ -405,8 +419,8 @@ class _Run:
 
     def _asked(self) -> None:
         """Answer where the last line is a question, and nothing moves."""
-        question = self.line.rpartition("\x1b[H")[2]
-        if not re.search(r"(: |\] |> )$", question):
+        question = self._question()
+        if not question:
             return
         self.told.prompts.append(self.line)
         number = len(self.told.prompts)
@@ -417,6 +431,11 @@ class _Run:
         reply = self.person.reply(self.told.terminal, question, self.world)
         os.write(self.terminal, reply.encode("utf-8", "surrogateescape") + b"\n")
         self._wait_for_the_line()
+
+    def _question(self) -> str:
+        """The last line, where it is one."""
+        question = self.line.rpartition("\x1b[H")[2]
+        return question if re.search(r"(: |\] |> )$", question) else ""
 
     def _wait_for_the_line(self) -> None:
         """A question is answered once: its line ends before the next look."""
@@ -433,24 +452,24 @@ class _Run:
             os.kill(self.pid, signal.SIGINT)
             return
         if kind in ("remove", "int", "kill") or kind.startswith("sw:"):
-            self._note(apdu, changed=False)
+            self._note(apdu, set())
             self._before(slot, kind)
         else:
             before, memory = slot.facts, copy.deepcopy(slot.card.memory)
             answer = slot.card.process(apdu, torn=kind == "torn")
-            changed = slot.facts != before
+            changes = before.changes(slot.facts)
             if kind == "forgets":
                 slot.put_back(memory)
             elif kind == "alters":
-                slot.alter(before)
-            self._note(apdu, changed=changed)
+                slot.alter(before, first=apdu[1] == Ins.INIT)
+            self._note(apdu, changes)
             self._after(slot, kind, answer)
         if event is not None and event.out:
             slot.remove()
 
-    def _note(self, apdu: bytes, *, changed: bool) -> None:
-        self.told.exchanges.append(Exchange(self.count, apdu[1] if len(apdu) > 1 else 0, changed))
-        self.changed = self.changed or changed
+    def _note(self, apdu: bytes, changes: set[str]) -> None:
+        self.told.exchanges.append(Exchange(self.count, apdu[1] if len(apdu) > 1 else 0, frozenset(changes)))
+        self.changed = self.changed or bool(changes)
 
     def _before(self, slot: Slot, kind: str) -> None:
         if kind == "remove":
@@ -491,13 +510,9 @@ def spoil(state: Path, kind: str) -> None:
         state.parent.mkdir(parents=True, exist_ok=True)
         state.write_text("in the way")
         return
-    with (state.parent.parent / "filler").open("wb") as filler:
-        try:
-            while True:
-                filler.write(bytes(1024))
-                filler.flush()
-        except OSError:
-            return
+    with (state.parent.parent / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
 
 
 def mend(state: Path) -> None:
@@ -518,8 +533,8 @@ def _ended(pid: int) -> bool:
 
 def _start(
     program: str, words: Sequence[str], environ: dict[str, str], stdin: str | None, stdout: str
-) -> tuple[int, int, list[int]]:
-    """Fork it: its process, its terminal, and the pipes that stdout and stderr come by."""
+) -> tuple[int, int, int, int]:
+    """Fork it: its process, its terminal, and the pipes that stdout (-1: none) and stderr come by."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
     out_read, out_write = os.pipe()
@@ -547,8 +562,8 @@ def _start(
     os.close(given_read)
     if stdout == "broken":
         os.close(out_read)
-        return pid, master, [err_read]
-    return pid, master, [out_read, err_read]
+        return pid, master, -1, err_read
+    return pid, master, out_read, err_read
 
 
 def _be(program: str, words: list[str], environ: dict[str, str], *, closed: bool) -> None:
