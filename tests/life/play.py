@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.wire import Ins
+from tests.life.aftermath import aftermath
 from tests.life.facts import Facts, facts_of
 from tests.life.oracle import judge, judge_state, succeeded
 from tests.life.people import Person
 from tests.life.scenes import OTHER_KEY, OWN_KEY, SERIAL, Scene
-from tests.life.world import Event, Told, World, mend, spoil
+from tests.life.world import Chip, Event, Told, World, mend, spoil
 
 
 @dataclass
@@ -50,15 +49,16 @@ _KEYS = {b"\x03": "Ctrl-C", b"\x04": "Ctrl-D"}
 NO_TWIST = Twist()
 
 
-def play(scene: Scene, folder: Path, twist: Twist = NO_TWIST) -> Played:
-    """One scene with one twist, judged."""
+def play(scene: Scene, folder: Path, twist: Twist = NO_TWIST, *, in_readers: bool = False, seen: set[object] | None = None) -> Played:
+    """One scene with one twist, judged; and what the person does next, where card and state folder are left as they are
+    not in `seen` yet."""
     memories = [scene.memory()]
     own_place = "{second}" in scene.words
     if scene.second is not None and own_place:
         memories.append(scene.second())
-    with World(folder, *memories) as world:
+    with World(folder, *memories, in_readers=in_readers) as world:
         if scene.second is not None and not own_place:
-            world.spare.append(EmulatedCard(scene.second()))
+            world.spare.append(Chip(scene.second()))
         if scene.kept is not None:
             world.state.mkdir(parents=True, mode=0o700)
             (world.state / "pairing.json").write_text(json.dumps({str(SERIAL): scene.kept.hex()}))
@@ -67,10 +67,13 @@ def play(scene: Scene, folder: Path, twist: Twist = NO_TWIST) -> Played:
         if twist.spoilt:
             world.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             spoil(world.state, twist.spoilt)
-        other = f"tcp:{world.slots[1].address}" if own_place else ""
+        other = world.slots[1].reader or world.slots[1].path if own_place else ""
+        words = scene.command(folder, world.slots[0].path, other)
+        if in_readers and own_place:
+            words += ["--reader", world.slots[0].reader]
         told = world.run(
             scene.program,
-            scene.command(folder, f"tcp:{world.slots[0].address}", other),
+            words,
             person,
             twist.event,
             stdin=None if scene.stdin is None else scene.stdin + "\n",
@@ -78,18 +81,32 @@ def play(scene: Scene, folder: Path, twist: Twist = NO_TWIST) -> Played:
             prompt=twist.prompt,
             key=twist.key,
         )
-        after = facts(world)
+        then = facts(world)
         verdict = ""
         try:
-            judge(scene, told, before, after, person, full=twist.stdout in ("full", "closed"))
+            judge(scene, told, before, then, person, full=twist.stdout in ("full", "closed"))
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
             if not twist.spoilt and (twist.event is None or not twist.event.kind.startswith("state")):
-                judge_state(world.kept(), dict(zip(serials(world), after, strict=True)), known(scene))
+                judge_state(world.kept(), dict(zip(serials(world), then, strict=True)), known(scene))
+            left = _left(world, before, then)
+            if seen is not None and not verdict and scene.second is None and left not in seen:
+                seen.add(left)
+                aftermath(world, scene)
         except AssertionError as error:
             verdict = str(error)
-        return Played(told, before, after, verdict, person)
+        return Played(told, before, then, verdict, person)
+
+
+def _left(world: World, before: list[Facts], after: list[Facts]) -> object:
+    """How the cards and the state folder are left, as far as it decides what comes next."""
+    changes = tuple(frozenset(was.changes(now)) for was, now in zip(before, after, strict=True))
+    kept = json.dumps(world.kept())
+    keys = tuple((now.pairing_key in kept, kept.count(",")) for now in after)
+    file = world.state / "cards.json"
+    notes = tuple(sorted(json.loads(file.read_text()).items())) if file.is_file() else ()
+    return changes, keys, tuple((serial, entry.get("note"), entry.get("full")) for serial, entry in notes)
 
 
 def known(scene: Scene) -> set[str]:
@@ -97,7 +114,7 @@ def known(scene: Scene) -> set[str]:
     return {OWN_KEY.hex()} if scene.memory().pairing_key == OWN_KEY else {OTHER_KEY.hex()}
 
 
-def cards(world: World) -> list[EmulatedCard]:
+def cards(world: World) -> list[Chip]:
     """All cards there are, by their serials."""
     return sorted([slot.card for slot in world.slots] + world.spare, key=lambda card: card.memory.serial)
 
@@ -112,8 +129,6 @@ def facts(world: World) -> list[Facts]:
     return [facts_of(card.memory) for card in cards(world)]
 
 
-SOON = ("lost", "killed", "inted", "badmac")
-"""Kinds that the fast tests try."""
 BEFORE = ("remove", "sw:6F00", "sw:6982", "int", "kill")
 AFTER = ("lost", "garbage", "badmac", "silence", "inted", "inted twice", "killed")
 OUT = ("remove", "lost")
@@ -122,6 +137,27 @@ PROVED = {"pin", "puk", "pairing_key", "seed"}
 CHECKED = PROVED | {"data", "custom"}
 """What stands in a first block, which a reader in the middle may alter."""
 STATE = ("state gone", "state full")
+
+
+def quick_twists(whole: Played) -> list[Twist]:
+    """The few that matter most: each command that changed the card loses its answer, or meets Ctrl-C; what comes right
+    behind it fails; the state folder and stdout take nothing."""
+    found: list[Twist] = []
+    changing = [exchange for exchange in whole.told.exchanges if exchange.changed]
+    last = len(whole.told.exchanges)
+    for exchange in changing:
+        at = exchange.number
+        found += [Twist(Event("lost", at)), Twist(Event("inted", at))]
+        if at < last:
+            found.append(Twist(Event("remove", at + 1, out=True)))
+    for exchange in changing[-1:]:
+        at = exchange.number
+        found += [Twist(Event("lost", at, out=True)), Twist(Event("killed", at)), Twist(Event("state gone", at))]
+        if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
+            found.append(Twist(Event("alters", at)))
+    if whole.told.prompts:
+        found.append(Twist(prompt=len(whole.told.prompts)))
+    return [*found, Twist(stdout="full")]
 
 
 def twists(whole: Played, disk: bool) -> list[Twist]:
@@ -146,4 +182,3 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
     return found
 
 
-__all__ = ["Iterable", "Played", "Twist", "play"]

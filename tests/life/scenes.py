@@ -99,7 +99,8 @@ class Scene:
         for name, content in files.items():
             (folder / name).write_bytes(content)
         names = {name: str(folder / name) for name in files}
-        return [word.format(card=card, second=other, serial=SERIAL, **names) for word in self.words.split()]
+        names |= {"card": card, "second": other, "serial": str(SERIAL)}
+        return [word.format(**names) for word in self.words.split()]
 
 
 FRESH = {"new_pin": PIN, "new_puk": PUK}

@@ -33,11 +33,14 @@ import hwilib_cryptnox
 from cryptnox_core import remote
 from cryptnox_core.emulator.card import Answer
 from cryptnox_core.emulator.card import Card as EmulatedCard
+from cryptnox_core.emulator.channel import Channel
+from cryptnox_core.emulator.frame import Command
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.server import decode_length, decode_request, encode_answer
 from cryptnox_core.wire import RELAY_HEADER, Ins
 from hwilib_cryptnox import hwi
 from hwilib_cryptnox.ctl import main as ctl
+from tests.life import readers
 from tests.life.facts import Facts, facts_of
 from tests.life.people import Person
 
@@ -45,10 +48,16 @@ for _module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox.
     if "specter" not in _module.name:  # they want Specter
         importlib.import_module(_module.name)  # once here, not in each forked process
 
+READERS = ["Life Reader 00 00", "Life Reader 01 00"]
 LIMIT = 30.0
 """Seconds a program may take."""
 SILENCE = 0.4
 """Seconds a program waits here for an answer that does not come (a minute elsewhere)."""
+_SECRET = frozenset(
+    {Ins.VERIFY_PIN, Ins.CHANGE_SECRET, Ins.UNBLOCK_PIN, Ins.CHANGE_PAIRING_KEY, Ins.LOAD_KEY, Ins.GENERATE_KEY, Ins.RESET}
+    | {Ins.SET_PUB_EXPORT, Ins.SET_PINLESS_PATH, Ins.SET_PIN_AUTH, Ins.ADD_USER_KEY, Ins.DELETE_USER_KEY, Ins.SIGN}
+)
+"""Instructions whose data, where there are any, hold a PIN, a PUK, a seed or a pairing key."""
 _SHOWN, _HIDDEN = "\x1b[?1049h", "\x1b[?1049l"
 SIZE = (24, 80)
 """Lines and columns of the terminal."""
@@ -84,6 +93,8 @@ class Exchange:
     number: int
     ins: int
     changes: frozenset[str] = frozenset()
+    serial: int = 0
+    """Which card's."""
 
     @property
     def changed(self) -> bool:
@@ -116,11 +127,37 @@ class Told:
         return [exchange.number for exchange in self.exchanges if exchange.changed]
 
 
+class Chip(EmulatedCard):
+    """An emulated card that remembers the commands with a secret it was sent."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory)
+        self.secrets: list[int] = []
+        """Instructions."""
+
+    def process(self, raw: bytes, *, torn: bool = False) -> Answer:
+        if len(raw) > 1 and raw[1] == Ins.INIT:
+            self.secrets.append(Ins.INIT)
+        return super().process(raw, torn=torn)
+
+    def _unwrap(self, channel: Channel, command: Command) -> bytes:
+        plain = super()._unwrap(channel, command)
+        if plain and command.ins in _SECRET:
+            self.secrets.append(command.ins)
+        return plain
+
+    def forget(self) -> None:
+        """Nothing computed from an old seed stays."""
+        self._ctx.forget_keys()
+
+
 class Slot:
     """A place for a card, at an address of its own."""
 
-    def __init__(self, memory: Memory) -> None:
-        self.card = EmulatedCard(memory)
+    def __init__(self, memory: Memory, reader: str = "") -> None:
+        self.card = Chip(memory)
+        self.reader = reader
+        """Its name, where it is a reader; else it is an address."""
         self.before = facts_of(memory)
         self._listener: socket.socket | None = None
         self.port = 0
@@ -131,6 +168,11 @@ class Slot:
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def path(self) -> str:
+        """The card's path for HWI."""
+        return f"cryptnox:{self.card.memory.serial}" if self.reader else f"tcp:{self.address}"
 
     @property
     def facts(self) -> Facts:
@@ -167,6 +209,8 @@ class Slot:
         if self._listener is None:
             return
         client, _ = self._listener.accept()
+        if self.reader:
+            client.sendall(b"1" if self.client is None else b"0")
         if self.client is not None:
             client.close()
             return
@@ -207,7 +251,7 @@ class Slot:
         """Make the card's memory what it was."""
         for each in fields(Memory):
             setattr(self.card.memory, each.name, getattr(memory, each.name))
-        self.card._ctx.forget_keys()
+        self.card.forget()
 
     def alter(self, before: Facts, *, first: bool) -> None:
         """Give what has just changed another value. `first`: at INIT, where the pairing key is far behind."""
@@ -224,17 +268,19 @@ class Slot:
             memory.custom = bytes([memory.custom[0] ^ 1]) + memory.custom[1:]
         if now.seed != before.seed and memory.seed:
             memory.seed = bytes(64)
-            self.card._ctx.forget_keys()
+            self.card.forget()
 
 
 class World:
     """Cards, a home, and programs run on them one after the other."""
 
-    def __init__(self, folder: Path, *memories: Memory) -> None:
+    def __init__(self, folder: Path, *memories: Memory, in_readers: bool = False) -> None:
+        """`in_readers`: the cards are in readers of a PC/SC service, and not at addresses."""
         self.folder = folder
-        self.slots = [Slot(memory) for memory in memories]
+        names = READERS if in_readers else [""] * len(memories)
+        self.slots = [Slot(memory, name) for memory, name in zip(memories, names, strict=False)]
         self.cards = [slot.card for slot in self.slots]
-        self.spare: list[EmulatedCard] = []
+        self.spare: list[Chip] = []
         """Cards that are in no slot."""
 
     def __enter__(self) -> World:
@@ -272,7 +318,7 @@ class World:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "PCSCLITE_CSOCK_NAME": os.devnull,
-            "CRYPTNOX_EMULATOR": self.slots[0].address,
+            **({} if self.slots[0].reader else {"CRYPTNOX_EMULATOR": self.slots[0].address}),
             "CRYPTNOX_REINSERT_WAIT": "0.3",
             "CRYPTNOX_WAIT": "0.3",
             "TERM": "dumb",
@@ -326,11 +372,15 @@ class _Run:
         self.line = ""
         """The terminal's last line, as far as it has come."""
         self.again = False
+        self.late: tuple[Slot, bytes] | None = None
         self.secret = False
         """A secret is on the screen."""
         self.pid, self.terminal, self.out, self.err = _start(
-            program, words, {**world.environment(), **environ}, stdin, stdout
+            program, words, {**world.environment(), **environ}, stdin, stdout, self._readers()
         )
+
+    def _readers(self) -> dict[str, int]:
+        return {slot.reader: slot.port for slot in self.world.slots if slot.reader}
 
     def __enter__(self) -> _Run:
         return self
@@ -377,6 +427,11 @@ class _Run:
                 slot.accept()
         if not readable:
             self._asked()
+            if self.late is not None:  # a reader's helper thread still waits for it
+                slot, answer = self.late
+                self.late = None
+                if slot.reader:
+                    slot.send(answer)
 
     # What it says
 
@@ -452,7 +507,7 @@ class _Run:
             os.kill(self.pid, signal.SIGINT)
             return
         if kind in ("remove", "int", "kill") or kind.startswith("sw:"):
-            self._note(apdu, set())
+            self._note(slot, apdu, set())
             self._before(slot, kind)
         else:
             before, memory = slot.facts, copy.deepcopy(slot.card.memory)
@@ -462,13 +517,14 @@ class _Run:
                 slot.put_back(memory)
             elif kind == "alters":
                 slot.alter(before, first=apdu[1] == Ins.INIT)
-            self._note(apdu, changes)
+            self._note(slot, apdu, changes)
             self._after(slot, kind, answer)
         if event is not None and event.out:
             slot.remove()
 
-    def _note(self, apdu: bytes, changes: set[str]) -> None:
-        self.told.exchanges.append(Exchange(self.count, apdu[1] if len(apdu) > 1 else 0, frozenset(changes)))
+    def _note(self, slot: Slot, apdu: bytes, changes: set[str]) -> None:
+        ins, serial = apdu[1] if len(apdu) > 1 else 0, slot.card.memory.serial
+        self.told.exchanges.append(Exchange(self.count, ins, frozenset(changes), serial))
         self.changed = self.changed or bool(changes)
 
     def _before(self, slot: Slot, kind: str) -> None:
@@ -491,6 +547,7 @@ class _Run:
         elif kind in ("inted", "inted twice"):
             self.again = kind == "inted twice"
             os.kill(self.pid, signal.SIGINT)
+            self.late = (slot, answer.raw)
         elif kind == "garbage":
             slot.send(secrets.token_bytes(48) + b"\x90\0")
         elif kind == "badmac":
@@ -532,7 +589,7 @@ def _ended(pid: int) -> bool:
 
 
 def _start(
-    program: str, words: Sequence[str], environ: dict[str, str], stdin: str | None, stdout: str
+    program: str, words: Sequence[str], environ: dict[str, str], stdin: str | None, stdout: str, ports: dict[str, int]
 ) -> tuple[int, int, int, int]:
     """Fork it: its process, its terminal, and the pipes that stdout (-1: none) and stderr come by."""
     master, slave = pty.openpty()
@@ -553,7 +610,7 @@ def _start(
             os.closerange(3, 64)
             if stdout == "closed":
                 os.close(1)
-            _be(program, list(words), environ, closed=stdout == "closed")
+            _be(program, list(words), environ, ports, closed=stdout == "closed")
         finally:
             os._exit(70)
     os.close(slave)
@@ -566,7 +623,7 @@ def _start(
     return pid, master, out_read, err_read
 
 
-def _be(program: str, words: list[str], environ: dict[str, str], *, closed: bool) -> None:
+def _be(program: str, words: list[str], environ: dict[str, str], ports: dict[str, int], *, closed: bool) -> None:
     """The program, in the forked process; does not return."""
     status = 70
     try:
@@ -578,6 +635,8 @@ def _be(program: str, words: list[str], environ: dict[str, str], *, closed: bool
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
         sys.argv = ["hwi-cryptnox" if program == "hwi" else "cryptnoxctl", *words]
         _short_silence()
+        if ports:
+            readers.install(ports, SILENCE)
         status = PROGRAMS[program](words)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
