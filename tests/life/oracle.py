@@ -117,7 +117,7 @@ def judge(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], p
             _check_success(scene, told, before, after, person)
         return
     for before, after in zip(befores, afters, strict=True):
-        _check_failure(scene, text, before, after)
+        _check_failure(scene, told, text, before, after)
     if full:
         _check_full(scene, told, befores, afters)
 
@@ -171,7 +171,7 @@ def _check_wallet(told: Told, after: Facts) -> None:
         raise FalseWordError("an address is told that is not the card's first")
 
 
-def _check_failure(scene: Scene, text: str, before: Facts, after: Facts) -> None:
+def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Facts) -> None:
     changed = before.changes(after)
     allowed = set(scene.wants) | scene.may | _implied(scene)
     if changed - allowed:
@@ -180,9 +180,16 @@ def _check_failure(scene: Scene, text: str, before: Facts, after: Facts) -> None
     said = sentences(text)
     if things and any(re.search(ANYTHING, sentence, re.I) for sentence in said):
         raise FalseWordError(f"changed: {sorted(things)}; told that nothing was: {text.strip()!r}")
-    for name, pattern in things.items():
-        about = [sentence for sentence in said if re.search(pattern, sentence)]
-        if not any(changing(sentence) for sentence in about):
+    on_the_way = [sentence for sentence in sentences(told.progress) if certain_change(sentence)]
+    told_of = {
+        name
+        for name, pattern in things.items()
+        if any(re.search(pattern, sentence) and changing(sentence) for sentence in [*said, *on_the_way])
+    }
+    if "seed" in told_of:
+        told_of.add("initialised")
+    for name in things:
+        if name not in told_of:
             raise FalseWordError(f"changed and not told: {name}; told: {text.strip()!r}")
     if not things:
         for sentence in said:

@@ -114,8 +114,10 @@ class Told:
     terminal: str = ""
     prompts: list[str] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
+    progress: str = ""
+    """What the terminal showed after the card was changed first and before the last prompt: lines, no prompts."""
     late: str = ""
-    """What was said after the card was changed first: full lines of the terminal, no prompts."""
+    """The same, after the last prompt."""
     hung: bool = False
 
     @property
@@ -478,6 +480,8 @@ class _Run:
         if not question:
             return
         self.told.prompts.append(self.line)
+        self.told.progress += self.told.late
+        self.told.late = ""
         number = len(self.told.prompts)
         if number == self.prompt:
             os.write(self.terminal, self.key)
