@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from embit.bip32 import HDKey
 
@@ -31,6 +31,10 @@ class Facts:
     data: str
     custom: str
     owner: tuple[str, str]
+    tries: int = field(compare=False)
+    """PIN tries left; no part of what is compared."""
+    wrong_pins: int = field(compare=False)
+    """Refused by the card so far."""
 
     @property
     def fingerprint(self) -> str:
@@ -43,10 +47,10 @@ class Facts:
 
     def changes(self, other: Facts) -> set[str]:
         """Names of what differs."""
-        return {each.name for each in fields(self) if getattr(self, each.name) != getattr(other, each.name)}
+        return {each.name for each in fields(self) if each.compare and getattr(self, each.name) != getattr(other, each.name)}
 
 
-def facts_of(memory: Memory) -> Facts:
+def facts_of(memory: Memory, wrong_pins: int = 0) -> Facts:
     """A card's memory as facts."""
     return Facts(
         initialised=memory.initialized,
@@ -61,6 +65,8 @@ def facts_of(memory: Memory) -> Facts:
         user_keys=tuple(sorted((int(slot), key.key.hex()) for slot, key in memory.user_keys.items())),
         data=memory.user_data.hex(),
         custom=memory.custom.hex(),
+        tries=memory.pin_tries,
+        wrong_pins=wrong_pins,
         owner=(memory.name.decode("utf-8", "replace"), memory.email.decode("utf-8", "replace")),
     )
 

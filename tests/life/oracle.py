@@ -27,7 +27,7 @@ THINGS = {
     "user_keys": r"user key",
     "data": r"\bdata\b|\bbytes\b",
     "custom": r"custom bytes|\bbytes\b",
-    "erased": r"erased?|\breset\b|factory|wiped?",
+    "erased": r"\berased?\b|factory|\bwiped?\b|\bRESET\b|(has been|was|is|been) reset\b(?! by)",
     "initialised": r"initiali[sz]ed|\bset up\b|has (its|a|the|your) PIN",
     "half": r"half|\bsecret\b|dual",
 }
@@ -112,6 +112,8 @@ def judge(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], p
         return
     _check_form(scene, told)
     _check_secrets(told, person)
+    for before, after in zip(befores, afters, strict=True):
+        _check_tries(before, after)
     if succeeded(scene, told):
         for before, after in zip(befores, afters, strict=True):
             _check_success(scene, told, before, after, person)
@@ -137,6 +139,14 @@ def _check_secrets(told: Told, person: Person) -> None:
             raise FalseWordError("a secret on stdout or stderr")
 
 
+def _check_tries(before: Facts, after: Facts) -> None:
+    """Who types what is right loses one try at most, where that finds something out, and never the last one."""
+    if after.wrong_pins - before.wrong_pins > 1:
+        raise FalseWordError(f"{after.wrong_pins} PIN tries were spent")
+    if after.initialised and before.tries and not after.tries:
+        raise FalseWordError("the last PIN try was spent")
+
+
 def _check_success(scene: Scene, told: Told, before: Facts, after: Facts, person: Person) -> None:
     differ = []
     for name, wanted in scene.wants.items():
@@ -148,7 +158,7 @@ def _check_success(scene: Scene, told: Told, before: Facts, after: Facts, person
         raise FalseWordError(f"success is told; not as told on the card: {sorted([*differ, *extra])}")
     if "puk" in scene.wants and scene.wants["puk"] is ANY and after.puk not in (person.shown_puk, person.new_puk):
         raise FalseWordError("the card has a PUK that nobody was shown")
-    if "seed" in scene.wants and after.seed:
+    if scene.wants.get("export") is True and "seed" in scene.wants and after.seed:
         _check_wallet(told, after)
 
 

@@ -66,7 +66,8 @@ class Person:
     def _read(self, shown: str) -> None:
         """What the terminal shows of a secret."""
         screen = shown.rpartition("\x1b[?1049h")[2] if "\x1b[?1049h" in shown else ""
-        screen = screen.partition("\x1b[?1049l")[0]
+        if "\x1b[?1049l" in screen:
+            return  # it is gone
         puk = re.search(r"^\s+(\S{12})\s*$", screen, re.M)
         if puk is not None:
             self.shown_puk = puk[1]

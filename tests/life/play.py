@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptnox_core.wire import Ins
 from tests.life.aftermath import aftermath
-from tests.life.facts import Facts, facts_of
+from tests.life.facts import Facts
 from tests.life.oracle import judge, judge_state, succeeded
 from tests.life.people import Person
 from tests.life.scenes import OTHER_KEY, OWN_KEY, SERIAL, Scene
@@ -126,7 +126,7 @@ def serials(world: World) -> list[int]:
 
 def facts(world: World) -> list[Facts]:
     """What they hold."""
-    return [facts_of(card.memory) for card in cards(world)]
+    return [card.facts for card in cards(world)]
 
 
 BEFORE = ("remove", "sw:6F00", "sw:6982", "int", "kill")

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryptnox_core.emulator.memory import Memory
-from cryptnox_core.wire import COMMON_PAIRING_KEY
+from cryptnox_core.wire import CARD_TYPE_NFT, COMMON_PAIRING_KEY
 from tests.life.facts import Facts, seed_of_words
 from tests.life.people import Person
 from tests.support.emulator import MNEMONIC
@@ -57,6 +57,16 @@ def with_pinless() -> Memory:
     return replace(seeded(), pinless_path=PATH)
 
 
+def one_try_left() -> Memory:
+    """One more wrong PIN blocks it."""
+    return replace(seeded(), pin_tries=1)
+
+
+def nft() -> Memory:
+    """An NFT card from the factory."""
+    return replace(factory(), card_type=CARD_TYPE_NFT)
+
+
 def second() -> Memory:
     """Another card from the factory."""
     return replace(factory(), serial=SERIAL + 1)
@@ -80,8 +90,6 @@ class Scene:
     """The pairing key that this computer has for the card."""
     second: Callable[[], Memory] | None = None
     """The second card, in a reader of its own where `{second}` stands in the words, else in the person's hand."""
-    starts_in_seconds: bool = False
-    """Quick enough to be tried at each place."""
 
     def people(self) -> Person:
         """Somebody new."""
@@ -122,6 +130,7 @@ HWI = "-t cryptnox -d {card}"
 SCENES: dict[str, Scene] = {
     "ctl pin change": Scene("ctl", "pin change", seeded, {"pin": NEW_PIN}),
     "ctl pin change --with-puk": Scene("ctl", "pin change --with-puk", seeded, {"pin": NEW_PIN}),
+    "ctl pin change --with-puk, one try left": Scene("ctl", "pin change --with-puk", one_try_left, {"pin": NEW_PIN}),
     "ctl pin unblock": Scene("ctl", "pin unblock", blocked, {"pin": NEW_PIN}),
     "ctl puk change": Scene("ctl", "puk change", seeded, {"puk": NEW_PUK}),
     "ctl pairing change": Scene("ctl", "pairing change --stdinpuk", seeded, {"pairing_key": ANY}, stdin=PUK),
@@ -184,6 +193,13 @@ SCENES: dict[str, Scene] = {
     ),
     "ctl setup card": Scene(
         "ctl", "setup --seed card --name= --email=", factory, {**NEW_CARD, "seed": ANY, "pairing_key": ANY}, FRESH
+    ),
+    "ctl setup, NFT": Scene(
+        "ctl",
+        "setup --name= --email=",
+        nft,
+        {**NEW_CARD, "seed": ANY, "pairing_key": ANY, "export": False},
+        {**FRESH, "answers": (("over NFC", "n"),)},
     ),
     "ctl setup, initialised": Scene(
         "ctl",

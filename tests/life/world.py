@@ -71,7 +71,7 @@ class Event:
     card powered off); `torn` as `lost`, but RESET is left half done; `sw:XXXX` a status word of somebody else in
     between; `garbage`, `badmac` a wrong answer to a command that was executed; `silence`; `kill`, `int` the program's
     end by SIGKILL or Ctrl-C before the card has seen the APDU, `killed`, `inted` after it was executed; `inted twice`
-    once more at the next APDU; `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and
+    once more at the next APDU; `signal N` that signal after it was executed; `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and
     the value it took is another one (what a reader in the middle can do to a first block); `state gone`, `state full`:
     from here on nothing can be written to the state folder; `other` the card is replaced by another one right after
     `lost`; `wait`: nothing. With `out` the card does not come back.
@@ -122,7 +122,8 @@ class Told:
 
     @property
     def killed(self) -> bool:
-        return self.status == -signal.SIGKILL
+        """By whatever signal."""
+        return self.status < 0
 
     def changing(self) -> list[int]:
         """Numbers of the APDUs that changed the card."""
@@ -147,6 +148,11 @@ class Chip(EmulatedCard):
         if plain and command.ins in _SECRET:
             self.secrets.append(command.ins)
         return plain
+
+    @property
+    def facts(self) -> Facts:
+        """What it holds."""
+        return facts_of(self.memory, self.counters.pin_tries)
 
     def forget(self) -> None:
         """Nothing computed from an old seed stays."""
@@ -179,7 +185,7 @@ class Slot:
     @property
     def facts(self) -> Facts:
         """What the card holds now."""
-        return facts_of(self.card.memory)
+        return self.card.facts
 
     @property
     def listener(self) -> socket.socket | None:
@@ -350,6 +356,18 @@ class World:
             return running.finish()
 
 
+    def race(self, programs: Sequence[tuple[str, Sequence[str], Person]], environ: dict[str, str]) -> list[Told]:
+        """Several programs at once, turn by turn."""
+        with contextlib.ExitStack() as stack:
+            running = [
+                stack.enter_context(_Run(self, program, words, person, None, None, "pipe", 0, b"", environ))
+                for program, words, person in programs
+            ]
+            while any([each.step() for each in running]):
+                pass
+            return [each.told for each in running]
+
+
 class _Run:
     """One program, from its fork to its end."""
 
@@ -371,9 +389,12 @@ class _Run:
         self.told = Told()
         self.count = 0
         self.changed = False
+        self.ended = False
+        self.end = time.monotonic() + LIMIT
         self.line = ""
         """The terminal's last line, as far as it has come."""
         self.again = False
+        self.answered = False
         self.late: tuple[Slot, bytes] | None = None
         self.secret = False
         """A secret is on the screen."""
@@ -395,19 +416,25 @@ class _Run:
 
     def finish(self) -> Told:
         """Until it has ended."""
-        end = time.monotonic() + LIMIT
-        ended = False
-        while not ended:
-            if time.monotonic() > end:
-                self.told.hung = True
-                os.kill(self.pid, signal.SIGKILL)
-            done, status = os.waitpid(self.pid, os.WNOHANG)
-            ended = done != 0
-            if ended:
-                self.told.status = os.waitstatus_to_exitcode(status)
-            self._turn(0.0 if ended else 0.004 if self._question() else 0.02)
-        self._line_ends()
+        while self.step():
+            pass
         return self.told
+
+    def step(self) -> bool:
+        """One turn; whether it still runs."""
+        if self.ended:
+            return False
+        if time.monotonic() > self.end:
+            self.told.hung = True
+            os.kill(self.pid, signal.SIGKILL)
+        done, status = os.waitpid(self.pid, os.WNOHANG)
+        self.ended = done != 0
+        if self.ended:
+            self.told.status = os.waitstatus_to_exitcode(status)
+        self._turn(0.0 if self.ended else 0.004 if self._question() else 0.02)
+        if self.ended:
+            self._line_ends()
+        return not self.ended
 
     def _open(self) -> list[int]:
         return [number for number in (self.terminal, self.out, self.err) if number >= 0]
@@ -463,6 +490,9 @@ class _Run:
                 self.told.out += piece
 
     def _line(self, line: str) -> None:
+        if self.answered:  # the echo of what was typed
+            self.answered = False
+            line = ""
         self.secret = (self.secret or _SHOWN in line) and _HIDDEN not in line
         if self.changed and not self.secret and not self._is_prompt(line):
             self.told.late += line.rpartition(_HIDDEN)[2] + "\n"
@@ -485,7 +515,7 @@ class _Run:
         number = len(self.told.prompts)
         if number == self.prompt:
             os.write(self.terminal, self.key)
-            self.line = ""
+            self._wait_for_the_line()
             return
         reply = self.person.reply(self.told.terminal, question, self.world)
         os.write(self.terminal, reply.encode("utf-8", "surrogateescape") + b"\n")
@@ -499,6 +529,7 @@ class _Run:
     def _wait_for_the_line(self) -> None:
         """A question is answered once: its line ends before the next look."""
         self.line = ""
+        self.answered = True
 
     # What the cards are asked
 
@@ -546,6 +577,9 @@ class _Run:
             slot.hang_up()
         elif kind == "other":
             self.world.swap(self.world.slots.index(slot))
+        elif kind.startswith("signal "):
+            os.kill(self.pid, int(kind.removeprefix("signal ")))
+            self.late = (slot, answer.raw)
         elif kind == "killed":
             os.kill(self.pid, signal.SIGKILL)
         elif kind in ("inted", "inted twice"):
