@@ -92,21 +92,6 @@ def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
     return _finish(found, terminal, puk)
 
 
-@_answered
-def wipe(wallet: Wallet) -> bool:
-    """Back to the factory state. The person types the serial number, then the PUK."""
-    found, terminal = wallet.open(), Terminal()
-    serial = found.card.serial
-    if not found.card.info.initialized:
-        raise WalletError(Code.NOT_INITIALIZED, "Not initialized: there is nothing to wipe")
-    terminal.say(f"This erases the card {serial}. Without its recovery words the money on it is lost.")
-    terminal.typed("", str(serial))
-    found.card.reset(terminal.puk())
-    wallet.access.state.forget(serial)
-    wallet.access.state.keep_pairing_key(serial, None)
-    return True
-
-
 def _begin(wallet: Wallet, label: str) -> tuple[OpenCard, Terminal]:
     """The card, which must have no seed, and somebody at the terminal."""
     found, terminal = wallet.open(), Terminal()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
@@ -17,6 +18,8 @@ from hwilib_cryptnox.state import config_folder
 PIN_SOURCES = ("pinentry", "gpg-agent")
 ENUMERATE_WAIT = 1.0
 """Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
+FeeLimit = float | Literal["off"] | None
+_FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -56,10 +59,13 @@ class Settings:
     """Key `require_genuine`: no secret is sent to a card that no trust anchor vouches for."""
     anchors: tuple[str, ...] = ()
     """Key `anchors`: PEM files of further trust anchors."""
-    max_fee_rate: float | None = None
-    """Key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused."""
-    max_fee: int | None = None
-    """Key `max_fee`: satoshi."""
+    max_fee_rate: FeeLimit = None
+    """CRYPTNOX_MAX_FEE_RATE, or key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused. None:
+    the default limit; "off": no limit."""
+    max_fee: FeeLimit = None
+    """CRYPTNOX_MAX_FEE, or key `max_fee`: satoshi."""
+    max_fee_percent: FeeLimit = None
+    """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
 
@@ -79,6 +85,9 @@ class Settings:
             rawtr=_switch(env, "CRYPTNOX_RAWTR"),
             allow_sighash=_switch(env, "CRYPTNOX_ALLOW_SIGHASH"),
             allow_unproved_amounts=_switch(env, "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS"),
+            max_fee=_fee_limit(env, "max_fee", settings.max_fee),
+            max_fee_rate=_fee_limit(env, "max_fee_rate", settings.max_fee_rate),
+            max_fee_percent=_fee_limit(env, "max_fee_percent", settings.max_fee_percent),
             pin_source=_pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE"),
         )
 
@@ -114,6 +123,22 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
     return text in _TRUE
 
 
+def _fee_limit(env: Mapping[str, str], name: str, default: FeeLimit) -> FeeLimit:
+    variable = f"CRYPTNOX_{name.upper()}"
+    text = env.get(variable, "").strip().lower()
+    if not text:
+        return default
+    if text == "off":
+        return "off"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < math.inf:  # no fee would exceed nan or inf
+        raise SettingsError(f"{variable}: a number of 0 or more is wanted, or off")
+    return limit
+
+
 def _pin_source(name: str, where: str) -> str:
     if name and name not in PIN_SOURCES:
         raise SettingsError(f"{where}: {' or '.join(PIN_SOURCES)} is wanted")
@@ -128,6 +153,13 @@ def _from_file(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read") from error
     return from_toml(text, str(path))
+
+
+def _is_fee_limit(value: object) -> bool:
+    """A number that a fee can exceed, so neither nan nor inf, or the word for none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value == "off"
+    return 0 <= value < math.inf
 
 
 def from_toml(text: str, where: str) -> Settings:
@@ -145,16 +177,15 @@ def from_toml(text: str, where: str) -> Settings:
         "pinentry": (str,),
         "require_genuine": (bool,),
         "anchors": (list,),
-        "max_fee_rate": (int, float),
-        "max_fee": (int,),
+        **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
         "audit": (bool,),
     }
     for key, value in table.items():
         wanted = kinds.get(key)
         if wanted is None:
             raise SettingsError(f"{where}: {key} is no setting")
-        if key in ("max_fee_rate", "max_fee") and isinstance(value, int | float) and not 0 <= value < math.inf:
-            raise SettingsError(f"{where}: {key}: a number of 0 or more is wanted")  # no fee would exceed nan or inf
+        if key in _FEE_LIMITS and not _is_fee_limit(value):
+            raise SettingsError(f'{where}: {key}: a number of 0 or more is wanted, or "off"')
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
     anchors = table.get("anchors", [])

@@ -24,21 +24,23 @@ from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.needed_keys import derived_keys, names_keys, originless, standard_accounts, wanted_keys
 from hwilib_cryptnox.psbt import (
     Candidate,
+    Chain,
     Collected,
+    Limit,
     Plan,
     Policy,
     Psbt,
     SignRequest,
+    WalletScripts,
     collect,
     insert,
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
-from hwilib_cryptnox.psbt.summary import ChangeProver
 from hwilib_cryptnox.purpose import purpose_of
 from hwilib_cryptnox.runner import Runner
 from hwilib_cryptnox.session import Session, deriving
-from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.settings import FeeLimit, Settings
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -53,8 +55,10 @@ _RETRY = 0.2
 class Signing:
     """One PSBT; `run` returns it signed, the very same where nothing is left to sign.
 
-    `test`: the network, for accounts of wallets that do not tell where their keys come from. `approve` is told the plan
-    before the first signature and raises to stop; `prover` proves change that more than one key can spend.
+    `test`: the network, for accounts of wallets that do not tell where their keys come from; `chain`: the network that
+    the user named, where keys of another are refused. `approve` is told the plan before the first signature and raises
+    to stop; `ask_fee`: it also decides about a fee above the default limits. `descriptor`: the wallet with several keys
+    that all inputs and change are of.
     """
 
     def __init__(
@@ -63,9 +67,11 @@ class Signing:
         psbt: Psbt,
         *,
         test: bool = False,
+        chain: Chain | None = None,
         progress: Progress | None = None,
         approve: Callable[[Plan], None] | None = None,
-        prover: ChangeProver | None = None,
+        ask_fee: bool = False,
+        descriptor: WalletScripts | None = None,
     ) -> None:
         self.wallet = wallet
         self.psbt = psbt
@@ -74,7 +80,8 @@ class Signing:
         self._test = test
         self._progress = progress
         self._approve = approve
-        self._prover = prover
+        self._policy = policy_of(self.settings, chain=chain, ask_fee=ask_fee)
+        self._descriptor = descriptor
         self._extended = wallet.keys
         self._public: dict[Path, bytes] = {}
         self._kept: list[tuple[Candidate, bytes]] = []
@@ -91,7 +98,7 @@ class Signing:
             return self.psbt
         purpose = ""
         if self.wallet.unlocker.asks_person:
-            purpose = purpose_of(self.psbt, fingerprint, test=self._test)
+            purpose = purpose_of(self.psbt, fingerprint)
         session = self._start(purpose)
         collected = self._collect(session)
         if collected.nothing_to_do:
@@ -199,9 +206,8 @@ class Signing:
     def _prove(self, collected: Collected) -> None:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
         if self.plan is None:
-            keys = derived_keys((*collected.paths, *collected.change_paths), self._extended, self._public)
-            policy = policy_of(self.settings)
-            made = plan(self.psbt, collected, keys, policy, prover=self._prover)
+            keys = derived_keys(collected.all_paths, self._extended, self._public)
+            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
             if self._approve is not None:
                 self._approve(made)
             self.plan = made
@@ -276,14 +282,23 @@ def _verifies(candidate: Candidate, signature: bytes) -> bool:
         return False
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool = False) -> Policy:
     """What the user allows."""
     return Policy(
         allow_sighash=settings.allow_sighash,
         allow_unproved_amounts=settings.allow_unproved_amounts,
-        max_fee_rate=settings.max_fee_rate,
-        max_fee=settings.max_fee,
+        max_fee_rate=_limit(settings.max_fee_rate),
+        max_fee=_limit(settings.max_fee),
+        max_fee_percent=_limit(settings.max_fee_percent),
+        ask_fee=ask_fee,
+        chain=chain,
     )
+
+
+def _limit(chosen: FeeLimit) -> float | Limit | None:
+    if chosen is None:
+        return Limit.DEFAULT
+    return None if chosen == "off" else chosen
 
 
 def nothing_to_do(psbt: Psbt, fingerprint: bytes | None) -> bool:

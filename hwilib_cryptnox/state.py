@@ -174,6 +174,11 @@ class State:
         with self._failures("pairing.json"):
             return bool(self._pairing_keys())
 
+    def paired(self) -> list[int]:
+        """The serial numbers of the cards with pairing keys of their own, in order."""
+        with self._failures("pairing.json"):
+            return sorted(int(serial) for serial in self._pairing_keys())
+
     def _pairing_keys(self) -> dict[str, list[str]]:
         content = self._files.read("pairing.json")
         if content is None:

@@ -14,7 +14,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
-from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
     Code,
@@ -77,7 +77,12 @@ class Wallet:
         if self._session is None:
             if self._accepted is None:
                 check_usable(found.card.info)
-                pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                try:
+                    pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                except WalletError as error:
+                    if self._expected is None or error.code is Code.CANCELED or not _others(self.access, found):
+                        raise
+                    raise _of_card(error, found.card.serial) from error
                 self._accepted = found.card.serial, pin
             session = begin(found, self._accepted[1])
             if self._expected not in (None, session.fingerprint):
@@ -186,11 +191,11 @@ class Wallet:
         return encode_signature(public_key, digest, signature)
 
 
-def find(
-    access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "", empty: bool = False
-) -> Wallet:
-    """The card with a fingerprint. Where None is given: the first that holds a seed (with `empty`: that holds none), or
-    else the first.
+def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
+    """The card with a fingerprint. Where None is given: the first that holds a seed, or else the first.
+
+    Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before
+    others; what keeps its PIN from being verified names it, and says how another one is chosen.
 
     A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
     search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
@@ -201,24 +206,28 @@ def find(
     problems: list[Exception] = []
     wallet: Wallet | None = None
     other: OpenCard | None = None
+    noted: OpenCard | None = None
     try:
         for reader in access.readers():
             found = _identified(access, reader, opened, problems)
             if found is None:
                 continue
             if fingerprint is None:
-                fits = found.card.info.seeded != empty
+                fits = found.card.info.seeded
                 other = other or found
             else:
-                fits = _remembered(found) == fingerprint
-            if fits:
+                fits = remembered(found) == fingerprint
+            if fits and (fingerprint is None or not _noted(found)):
                 wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
                 return wallet
+            if fits:
+                noted = noted or found
+        other = other or noted
         if other is not None:
-            wallet = Wallet(other.path, access, unlocker, found=other)
+            wallet = Wallet(other.path, access, unlocker, found=other, expected=fingerprint)
             return wallet
         for found in sorted(opened, key=_noted):
-            if found.card.info.seeded and found.card.channel_open and _remembered(found) is None:
+            if found.card.info.seeded and found.card.channel_open and remembered(found) is None:
                 try:
                     session = authenticate(found, unlocker, purpose=purpose)
                 except (CryptnoxError, WalletError) as error:
@@ -260,7 +269,7 @@ def _identified(access: Access, reader: str, opened: list[OpenCard], problems: l
     return found
 
 
-def _remembered(found: OpenCard) -> bytes | None:
+def remembered(found: OpenCard) -> bytes | None:
     """The fingerprint that is remembered of an identified card; never of an emulated one."""
     if found.simulated:
         return None
@@ -269,10 +278,22 @@ def _remembered(found: OpenCard) -> bytes | None:
     return None
 
 
+def _others(access: Access, found: OpenCard) -> bool:
+    """Whether there is a card in another reader, which may be the one that is meant."""
+    from cryptnox_core.pcsc import card_present
+
+    for reader in access.readers():
+        with contextlib.suppress(TransportError):  # it was unplugged a moment ago
+            if reader != found.reader and not reader.startswith(EMULATOR_PREFIX) and card_present(reader):
+                return True
+    return False
+
+
 def _of_card(error: WalletError, serial: int) -> WalletError:
     """The same, told which of several cards refused."""
-    text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL, or try again"
-    return WalletError(error.code, text, spent=True)
+    again = ", or try again" if error.spent else ""
+    text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL{again}"
+    return WalletError(error.code, text, spent=error.spent)
 
 
 def _noted(found: OpenCard) -> bool:

@@ -197,7 +197,7 @@ def decode_request(body: bytes) -> bytes:
     """The APDU of a request, a JSON list of byte values. Raises ``BadMessageError``."""
     try:
         values = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadMessageError("no JSON") from error
     if not isinstance(values, list) or not all(type(value) is int and 0 <= value <= 255 for value in values):
         raise BadMessageError("no list of bytes")

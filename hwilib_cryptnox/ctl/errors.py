@@ -44,10 +44,13 @@ class CtlError(Exception):
         self.hint = hint
 
 
+NOTHING_CHANGED = "; nothing was changed"
+
+
 class CanceledError(CtlError):
     """The person said no, or left."""
 
-    def __init__(self, message: str = "Canceled; nothing was changed") -> None:
+    def __init__(self, message: str = f"Canceled{NOTHING_CHANGED}") -> None:
         super().__init__(Exit.REFUSED, message)
 
 

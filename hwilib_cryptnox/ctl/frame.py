@@ -7,14 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import IO, TypeVar
 
 import click
 
-from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.errors import NOTHING_CHANGED, CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 from hwilib_cryptnox.settings import Settings
@@ -43,6 +43,8 @@ class App:
 
     options: Options = field(default_factory=Options)
     terminal: Terminal = field(default_factory=Terminal)
+    achieved: list[str] = field(default_factory=list)
+    """What cannot be taken back and is true now, in whole sentences without a full stop. See `happened`."""
     _lines: list[str] | None = None
 
     @cached_property
@@ -64,6 +66,17 @@ class App:
     def err(self) -> Screen:
         """Reviews, progress, remarks, errors."""
         return Screen(sys.stderr)
+
+    def happened(self, fact: str) -> None:
+        """Something irreversible is done, on a card or here: `fact` is told first, however the command ends. A report
+        says it by itself."""
+        self.achieved.append(fact)
+
+    def note(self, text: str, style: str = WARN) -> None:
+        """A line on stderr for whoever reads it; nothing with --quiet."""
+        if not self.options.quiet:
+            with contextlib.suppress(OSError):  # nobody does
+                self.err.line(text, style)
 
     def remark(self, text: str, style: str = FAINT) -> None:
         """A line for people; nothing with --quiet, nor where nobody looks."""
@@ -243,8 +256,10 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
             error.show()
         return Exit.USAGE
     except BrokenPipeError:
-        # The reader of our output left; nothing can be said to anybody.
+        # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
         give_up_stdout()
+        for fact in app.achieved:
+            app.note(fact)
         return Exit.DONE
     except (click.Abort, KeyboardInterrupt):
         return _fail(app, explain(KeyboardInterrupt()))
@@ -255,10 +270,13 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
 
 
 def _fail(app: App, problem: Problem) -> int:
-    """Say what went wrong, on stderr also where stdout does not take the JSON."""
+    """Say what went wrong, after what was done all the same; on stderr also where stdout does not take the JSON."""
+    if app.achieved:
+        message = problem.message.partition(NOTHING_CHANGED)[0]
+        problem = replace(problem, message=". ".join([*app.achieved, message]))
     with contextlib.suppress(OSError):
         if app.options.json:
-            write_json(_error_data(problem))
+            write_json({"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)})
             return problem.exit_code
     give_up_stdout()
     with contextlib.suppress(OSError):
@@ -266,10 +284,6 @@ def _fail(app: App, problem: Problem) -> int:
         if problem.hint:
             app.err.line(f"What to do: {problem.hint}")
     return problem.exit_code
-
-
-def _error_data(problem: Problem) -> dict[str, object]:
-    return {"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)}
 
 
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:

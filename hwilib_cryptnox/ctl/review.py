@@ -5,23 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen, printable
-from hwilib_cryptnox.psbt import Chain, Change, NoticeKind, OutputSummary, Plan, Summary
+from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Summary
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.script import Kind, operations
 
 SATOSHI = 10**8
-_CHANGE = {
-    Change.NOT_OURS: ("payment", STRONG),
-    Change.CLAIMED: ("change? unproved", WARN),
-    Change.PROVED: ("change, proved", GOOD),
-}
-_CLAIMED = ("change, claimed", WARN)
-"""Before the PIN: nothing could prove it yet."""
-_GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
 _BRANCHES = re.compile("<([^<>]*)>")
 
 
@@ -46,36 +38,30 @@ def destination(output: OutputSummary, chain: Chain) -> str:
     return f"{output.kind.value}: {output.script.hex()}"
 
 
-def review(screen: Screen, plan: Plan, chain: Chain, *, before_pin: bool = False) -> None:
-    """The whole review. `before_pin`: the card's keys, which prove change, are not known yet."""
+def review(screen: Screen, plan: Plan) -> None:
+    """The whole review: every word in it is proved."""
     summary = plan.summary
+    chain = summary.chain
     screen.table(
         ("#", "BTC", "", "To"),
         [
-            (str(output.index), bitcoin(output.amount), _owner(output, before_pin), _to(output, chain, screen.fancy))
+            (str(output.index), bitcoin(output.amount), _owner(output), _to(output, chain, screen.fancy))
             for output in summary.outputs
         ],
         title="Outputs",
         right=(0, 1),
     )
     screen.fields(_totals(plan))
-    claimed = any(output.change is Change.CLAIMED for output in summary.outputs)
-    if claimed and before_pin:
-        screen.line("change, claimed: said to come back to you; the card proves it after the PIN", WARN)
-    elif claimed:
-        screen.line("change? unproved: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
-    for notice in summary.warnings:
-        screen.line(f"Warning: {printable(notice.text)}", BAD if notice.kind in _GRAVE else WARN)
     for skipped in plan.skipped:
         screen.line(f"Not signed: {printable(str(skipped))}", WARN)
+    for notice in summary.warnings:
+        screen.line(f"Warning: {printable(notice.text)}", BAD if notice.grave else WARN)
 
 
-def _owner(output: OutputSummary, before_pin: bool) -> tuple[str, str]:
-    claimed = before_pin and output.change is Change.CLAIMED
-    text, style = _CLAIMED if claimed else _CHANGE[output.change]
+def _owner(output: OutputSummary) -> tuple[str, str]:
     if output.kind is Kind.OP_RETURN:
         return "no money" if not output.amount else "DESTROYED", FAINT if not output.amount else BAD
-    return text, style
+    return ("change", GOOD) if output.change else ("payment", STRONG)
 
 
 def _to(output: OutputSummary, chain: Chain, fancy: bool) -> str:
@@ -85,7 +71,8 @@ def _to(output: OutputSummary, chain: Chain, fancy: bool) -> str:
 
 def _totals(plan: Plan) -> list[tuple[str, str] | tuple[str, str, str]]:
     summary = plan.summary
-    inputs = f"{summary.inputs}, {summary.our_inputs} of them the card's ({bitcoin(summary.our_amount)} BTC)"
+    amount = "unknown amount" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
+    inputs = f"{summary.inputs}, {summary.our_inputs} of them the card's ({amount})"
     return [
         ("Inputs", inputs),
         ("Signatures to make", str(len(plan.requests))),
@@ -96,33 +83,35 @@ def _totals(plan: Plan) -> list[tuple[str, str] | tuple[str, str, str]]:
 
 def _fee(summary: Summary) -> str:
     if summary.fee is None or summary.fee_rate is None:
-        return "UNKNOWN: amounts are missing"
-    proved = "" if summary.fee_proved else "; not proved"
-    return f"{bitcoin(summary.fee)} BTC ({summary.fee_rate:.1f} sat/vB{proved})"
+        return "unknown"
+    return f"{bitcoin(summary.fee)} BTC ({summary.fee_rate:.1f} sat/vB)"
 
 
 def _fee_style(summary: Summary) -> str:
-    return BAD if any(notice.kind in _GRAVE for notice in summary.warnings) else STRONG
+    return BAD if any(notice.grave for notice in summary.warnings) else STRONG
 
 
-def summary_data(plan: Plan, chain: Chain) -> dict[str, object]:
-    """The review as data for `--json`; amounts in satoshi."""
+def summary_data(plan: Plan) -> dict[str, object]:
+    """The review as data for `--json`; amounts in satoshi, null where they are not settled."""
     summary = plan.summary
     return {
         "inputs": summary.inputs,
         "our_inputs": summary.our_inputs,
         "our_amount": summary.our_amount,
         "sent": summary.sent,
+        "change": summary.change_amount,
+        "net": summary.net,
         "fee": summary.fee,
         "fee_rate": summary.fee_rate,
-        "fee_proved": summary.fee_proved,
+        "fee_percent": summary.fee_percent,
+        "accounts": [str(path) for path in summary.accounts],
         "outputs": [
             {
                 "index": output.index,
                 "amount": output.amount,
-                "address": output.address(chain),
+                "address": output.address(summary.chain),
                 "script": output.script.hex(),
-                "change": output.change.name.lower(),
+                "change": output.change,
                 "path": None if output.path is None else str(output.path),
             }
             for output in summary.outputs
@@ -153,12 +142,12 @@ class WalletProver:
         except (EmbitError, UsageError, ValueError, KeyError, IndexError, TypeError) as error:
             raise CtlError(Exit.INPUT, f"--wallet: no output descriptor: {error}") from error
 
-    def __call__(self, index: int, script: bytes, claims: Sequence[Claim]) -> bool:  # noqa: ARG002
-        """Whether the output's script is the wallet's at the place where our key in it says to be."""
+    def __call__(self, script: bytes, claims: Sequence[Claim]) -> bool:
+        """Whether a script is the wallet's at the place where our key in it says to be."""
         return any(self._is_at(claim.path, script) for claim in claims)
 
     def _is_at(self, path: Path, script: bytes) -> bool:
-        if not path.steps:
+        if not path.steps or path.steps[-1] >= HARDENED:
             return False
         for branch in range(self._descriptor.num_branches):
             derived = self._descriptor.derive(path.steps[-1], branch_index=branch)

@@ -154,5 +154,10 @@ def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[st
 
 def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:
     """One JSON object on stdout; on one line with `indent` None."""
-    sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=False) + "\n")
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # the name of a file that is no text, or a terminal that knows few characters
+        text = json.dumps(data, indent=indent)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()

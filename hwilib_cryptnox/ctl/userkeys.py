@@ -14,12 +14,15 @@ from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWor
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import read_file
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.look import USER_KEY_FLAGS
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
+from hwilib_cryptnox.irreversible import End, Words
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -98,10 +101,34 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     public = _public_key(key_file, chosen)
     with open_card(app) as found:
         require_initialised(found)
-        unlock(app, found)
-        found.card.add_user_key(chosen, text, public, puk(app), credential_id=credential)
-        serial = str(found.card.serial)
-    return said({"serial": serial, "slot": slot, "public_key": public.hex()}, f"The {slot} user key is on the card")
+        pin, serial = unlock(app, found), str(found.card.serial)
+        secret = puk(app, found)
+
+        def look(found: OpenCard) -> End:
+            accepted_again(app, found, pin)
+            try:
+                key = found.card.user_key(chosen)
+            except NotFoundError:
+                return End.NOT_TAKEN
+            return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
+
+        words = Words(
+            done=f"The {slot} user key is on the card",
+            kept=f"the {slot} user key is not on the card: nothing was changed",
+            either=f"the {slot} user key may be on the card already, or not",
+            keep="cryptnoxctl user-key list says which",
+            remedy="cryptnoxctl user-key list shows what the card has now; delete what is not yours, and use another "
+            "reader",
+        )
+        change(
+            app,
+            found,
+            words,
+            lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
+            look,
+            prove=True,
+        )
+    return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
 
 
 def _public_key(path: Path, slot: UserKeySlot) -> bytes:
@@ -111,7 +138,7 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     try:
-        key = load_pem_public_key(path.read_bytes())
+        key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
     if slot is UserKeySlot.RSA:
@@ -135,9 +162,16 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
         require_initialised(found)
         if not found.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
-        found.card.delete_user_key(_SLOTS[slot], puk(app))
-        serial = str(found.card.serial)
-    return said({"serial": serial, "slot": slot}, f"The {slot} user key is gone from the card")
+        serial, secret = str(found.card.serial), puk(app, found)
+        words = Words(
+            done=f"The {slot} user key is gone from the card",
+            kept=f"the {slot} user key is still on the card: nothing was changed",
+            either=f"the {slot} user key may be gone from the card already, or not",
+            keep="cryptnoxctl info says which",
+        )
+        look = flags(lambda info: USER_KEY_FLAGS[_SLOTS[slot]] not in info.user_keys)
+        change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
+    return said({"serial": serial, "slot": slot}, *app.achieved)
 
 
 @user_key.command("test")
@@ -152,6 +186,7 @@ def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
     private = _private_key(key_file)
     with open_card(app) as found:
         require_initialised(found)
+        admit(app, found)
         digest = digest_to_sign(found.card.user_key_challenge(), rehash=rehash)
         accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(found.card.serial)
@@ -172,7 +207,7 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        key = load_pem_private_key(read_file(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no private key in PEM form without a password") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):

@@ -6,17 +6,15 @@ from codecs import BOM_UTF8
 
 import click
 
-from hwilib_cryptnox.ctl.chains import CHAINS, chain_option
+from hwilib_cryptnox.ctl.chains import chain_option
 from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.files import read_input
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.review import bitcoin, destination
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen
-from hwilib_cryptnox.psbt import Psbt, collect, describe
+from hwilib_cryptnox.psbt import Psbt, describe
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
-
-_NOBODY = bytes(4)
-"""A fingerprint for a summary in which no output is anybody's."""
+from hwilib_cryptnox.psbt.summary import CHAINS
 
 
 @command("verify")
@@ -26,11 +24,9 @@ def verify(app: App, file: str, chain: str) -> Report:
     """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified."""
     psbt = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8))
     statuses = input_statuses(psbt)
-    summary = describe(psbt, collect(psbt, _NOBODY))
+    summary = describe(psbt, CHAINS[chain])
     bad = any(signer.bad for status in statuses for signer in status.signers)
-    amounts = [status.amount for status in statuses]
-    total = None if None in amounts else sum(amount for amount in amounts if amount is not None)
-    fee = None if total is None else total - summary.amount_out
+    fee = summary.fee
     complete = all(status.complete for status in statuses)
     data = {
         "file": file,
@@ -51,7 +47,7 @@ def verify(app: App, file: str, chain: str) -> Report:
         )
         rows = [(str(o.index), bitcoin(o.amount), destination(o, CHAINS[chain])) for o in summary.outputs]
         screen.table(("#", "BTC", "To"), rows, title="Outputs", right=(0, 1))
-        screen.line(f"Fee: {bitcoin(fee)} BTC" if fee is not None else "Fee: unknown, amounts are missing")
+        screen.line(f"Fee: {bitcoin(fee)} BTC" if fee is not None else "Fee: unknown, some amounts are not proved")
         if bad:
             screen.line("There are signatures that do not verify", BAD)
         if complete:

@@ -262,6 +262,19 @@ def test_nonsense_ends_the_connection(message: bytes) -> None:
         assert Wire(emulator).exchange(SELECT)[-2:] == b"\x90\0"
 
 
+def test_deep_nonsense_is_nonsense() -> None:
+    """More brackets than Python follows; no traceback either."""
+    with EmulatorProcess() as emulator:
+        wire = Wire(emulator)
+        wire.socket.sendall(b"400000".ljust(64) + b"[" * 200_000 + b"]" * 200_000)
+        assert wire.socket.recv(1) == b""
+        assert Wire(emulator).exchange(SELECT)[-2:] == b"\x90\0"
+        process = emulator._process
+        assert process is not None
+        process.terminate()
+        assert process.communicate(timeout=30)[1] == ""
+
+
 def test_messages_in_pieces() -> None:
     with EmulatorProcess() as emulator:
         wire = Wire(emulator)

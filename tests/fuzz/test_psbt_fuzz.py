@@ -142,10 +142,10 @@ def whole_engine(data: bytes | str) -> bool:
     """Everything that a caller would do; True where it came to signatures."""
     psbt = Psbt.parse(data)
     collected = collect(psbt, ME.fingerprint, {ME.account("m/84h/0h/0h").fingerprint: Path.parse("m/84h/0h/0h")})
-    describe(psbt, collected)
+    describe(psbt)
     if collected.nothing_to_do or collected.why_nothing():
         return False
-    paths = collected.paths + collected.change_paths
+    paths = collected.all_paths
     assert all(len(path) <= 8 for path in paths)
     made = plan(psbt, collected, ME.keys(paths), Policy(allow_sighash=True, allow_unproved_amounts=True))
     signed = insert(psbt, [(request, ME.sign(request)) for request in made.requests])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,6 +206,39 @@ def test_a_command_may_leave_something_running(tmp_path: Path, status: int, text
         assert not ended(int((tmp_path / "pid").read_text()))
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to count descriptors in")
+def test_what_a_command_leaves_running_costs_nothing(tmp_path: Path) -> None:
+    """A program that asks for PINs all day: no descriptor and no thread is left of any of them."""
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\nsleep 300 &\necho $! >>'{tmp_path}/pids'\necho 123456\n")
+    script.chmod(0o755)
+    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    try:
+        for _ in range(5):
+            assert CommandSource(str(script), limit=30).get(REQUEST) == "123456"
+        assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+    finally:
+        for pid in (tmp_path / "pids").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_command_that_closes_its_output_first(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho 123456\nexec >&-\nsleep 0.3\nexit 4\n")
+    script.chmod(0o755)
+    with pytest.raises(PinSourceError, match="status 4"):
+        CommandSource(str(script), limit=30).get(REQUEST)
+
+
+def test_a_command_is_told_which_card(tmp_path: Path) -> None:
+    """Two cards have two PINs: the command finds the serial number in its environment."""
+    script = tmp_path / "script"
+    script.write_text('#!/bin/sh\n[ "$CRYPTNOX_SERIAL" = 18446744073709551615 ] && echo 111111 || echo 222222\n')
+    script.chmod(0o755)
+    assert CommandSource(str(script)).get(PinRequest(2**64 - 1)) == "111111"
+    assert CommandSource(str(script)).get(PinRequest(2**60)) == "222222"
 
 
 def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:

@@ -197,9 +197,9 @@ def _() -> Draft:
     return draft(spend("p2wpkh", 0, previous=False), spend("p2pkh", 1))
 
 
-@case("an unproved P2WSH beside an input of ours that is final")
+@case("an input of ours that is final and unproved")
 def _() -> Draft:
-    bent = draft(spend("p2wsh", 0, previous=False), spend("p2wpkh", 1))
+    bent = draft(spend("p2wsh", 0), spend("p2wpkh", 1, previous=False))
     bent.inputs[1].append((b"\x08", b"\x00"))
     return bent
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import pytest
 from coincurve import PrivateKey, PublicKey
 
 from cryptnox_core.bip32 import Path
-from hwilib_cryptnox.psbt import Collected, Psbt, collect, plan
+from hwilib_cryptnox.psbt import Collected, Psbt, RefusedOutput, collect, plan
 from tests.psbt.factory import (
     ME,
     NUMS,
@@ -23,6 +24,7 @@ from tests.psbt.factory import (
     le,
     leaf_hash,
     multisig,
+    out_deriv,
     p2sh,
     p2wpkh,
     p2wsh,
@@ -52,9 +54,23 @@ def test_an_output_with_thousands_of_keys() -> None:
     raw = draft(spend("p2wpkh"), outs=[Out(p2wsh(script), 90_000, fields)]).encode()
     psbt, found, _ = collected(raw)
     start = time.process_time()
-    made = plan(psbt, found, ME.keys(found.paths))
+    with pytest.raises(RefusedOutput, match="output 0: the card's key at m/84h/1h/0h/1/0/0/0/0 is another"):
+        plan(psbt, found, ME.keys(found.all_paths))
     assert time.process_time() - start < LIMIT
-    assert len(made.requests) == 1 and len(found.output_claims[0]) == KEYS
+    assert len(found.output_claims[0]) == KEYS
+
+
+def test_an_output_with_thousands_of_true_keys() -> None:
+    keys = [ME.key(f"m/48h/0h/0h/2h/1/{number}") for number in range(KEYS)]
+    script = b"".join(map(pushed, keys))
+    fields: Pairs = [(b"\x01", script)]
+    fields += [out_deriv(f"m/48h/0h/0h/2h/1/{number}") for number in range(KEYS)]
+    psbt, found, _ = collected(draft(spend("p2wpkh"), outs=[Out(p2wsh(script), 90_000, fields)]).encode())
+    known = ME.keys(found.all_paths)
+    start = time.process_time()
+    made = plan(psbt, found, known)
+    assert time.process_time() - start < LIMIT
+    assert len(made.requests) == 1 and made.summary.sent == 90_000
 
 
 def tree(scripts: list[bytes]) -> tuple[bytes, Pairs]:

@@ -27,6 +27,8 @@ CERTIFICATE = "cryptnox_core/certificate.py"
 PCSC = "cryptnox_core/pcsc.py"
 UNLOCK = "hwilib_cryptnox/unlock.py"
 PLAN = "hwilib_cryptnox/psbt/plan.py"
+AMOUNTS = "hwilib_cryptnox/psbt/amounts.py"
+CHANGE = "hwilib_cryptnox/psbt/change.py"
 CODEC = "hwilib_cryptnox/psbt/codec.py"
 SIGHASH = "hwilib_cryptnox/psbt/sighash.py"
 CHECKS = "hwilib_cryptnox/psbt/checks.py"
@@ -34,6 +36,7 @@ FILES = "hwilib_cryptnox/private_files.py"
 PIN = "hwilib_cryptnox/pin.py"
 PINS = "tests/hwi/test_pin_accounting.py"
 POLICY = "tests/psbt/test_policy.py"
+CHANGES = "tests/psbt/test_change.py"
 LIES = "tests/psbt/test_dishonest.py::test_refused"
 SIGNING = "tests/psbt/test_signing.py"
 READER = "tests/interop/test_client_pcsc.py"
@@ -252,10 +255,59 @@ GUARDS = (
     ),
     Guard(
         "change is the card's",
-        PLAN,
-        "if key is not None and not claim.by_account and not is_key(claim, key):",
-        "if False:",
+        CHANGE,
+        "        if not true:\n            raise RefusedOutput",
+        "        if False:\n            raise RefusedOutput",
         f"{POLICY}::test_wrong_key_of_change_refuses_all",
+    ),
+    Guard(
+        "an output's claim that is not compared is refused",
+        CHANGE,
+        "        if key is None:\n            if claim.by_account:\n                continue\n",
+        "        if key is None:\n            continue\n",
+        f"{POLICY}::test_wrong_key_of_change_refuses_all",
+    ),
+    Guard(
+        "change is made of the key at the path of its own claim",
+        CHANGE,
+        "if script in single_key_scripts(keys[claim.path]):",
+        "if any(script in single_key_scripts(key) for key in keys.values()):",
+        f"{CHANGES}::test_a_second_claim_lends_no_path",
+    ),
+    Guard(
+        "change of several keys has the template of the inputs",
+        CHANGE,
+        "if found is None or found[0] != self._template:",
+        "if found is None:",
+        f"{CHANGES}::test_what_is_not_that_wallets_is_a_payment",
+    ),
+    Guard(
+        "each key is derived from its extended key",
+        CHANGE,
+        "            if derived == key:\n",
+        "            if derived:\n",
+        f"{CHANGES}::test_origins_prove_nothing",
+    ),
+    Guard(
+        "all inputs of ours are of the wallet",
+        CHANGE,
+        "            if common is not None and found[0] != common:\n                return None\n",
+        "",
+        f"{CHANGES}::test_all_inputs_have_to_be_of_the_wallet",
+    ),
+    Guard(
+        "a wallet that is named is compared with the inputs",
+        CHANGE,
+        "if output is None or not wallet(output[1], claims):",
+        "if False:",
+        f"{CHANGES}::test_a_wallet_that_is_named",
+    ),
+    Guard(
+        "keys of the network that was named",
+        PLAN,
+        "if coin is not None and coin != wanted:",
+        "if False:",
+        f"{POLICY}::test_keys_of_another_network_than_named",
     ),
     Guard(
         "only whole transactions are signed",
@@ -266,31 +318,53 @@ GUARDS = (
     ),
     Guard(
         "amounts that nothing proves",
-        PLAN,
-        "if lock is not None and lock.route is Route.SEGWIT_V0 and not collected.spends[candidate.index].proved:",
-        "if False:",
+        AMOUNTS,
+        "    if missing:\n",
+        "    if False:\n",
         f"{POLICY}::test_two_unproved_inputs_need_leave",
     ),
     Guard(
-        "limit of the fee",
-        PLAN,
-        "if policy.max_fee is not None and summary.fee > policy.max_fee:",
-        "if False:",
-        f"{POLICY}::test_fee_limits",
+        "amounts of others have to be proved too",
+        AMOUNTS,
+        "for index, spend in enumerate(collected.spends) if not spend.proved and index != exempt]",
+        "for index, spend in enumerate(collected.spends)\n"
+        "            if not spend.proved and index != exempt and index in own_only]",
+        f"{POLICY}::test_foreign_input_has_to_be_proved_too",
     ),
     Guard(
-        "limit of the fee rate",
-        PLAN,
-        "if policy.max_fee_rate is not None and summary.fee_rate > policy.max_fee_rate:",
-        "if False:",
-        f"{POLICY}::test_fee_limits",
+        "a taproot signature settles nothing for the others",
+        AMOUNTS,
+        "if not own_only and candidates:",
+        "if any(map(_commits_to_all, candidates)):",
+        f"{POLICY}::test_taproot_signature_settles_nothing_for_others",
     ),
     Guard(
-        "a fee that cannot be told is above any limit",
+        "limits of the fee",
         PLAN,
-        "    if summary.fee is None or summary.fee_rate is None:\n        raise",
-        "    if summary.fee is None or summary.fee_rate is None:\n        return\n        raise",
-        f"{POLICY}::test_fee_limit_with_unknown_fee",
+        "if most is None or value <= most:",
+        "if True:",
+        f"{POLICY}::test_default_fee_limits",
+    ),
+    Guard(
+        "a fee that cannot be told is above any limit that was chosen",
+        PLAN,
+        "    if fee is None or rate is None:\n        if any(",
+        "    if fee is None or rate is None:\n        if False and any(",
+        f"{POLICY}::test_unknown_fee_and_the_limits",
+    ),
+    Guard(
+        "unneeded bytes make no fee rate small",
+        "hwilib_cryptnox/psbt/weight.py",
+        "        if fields.is_final and bounded:\n",
+        "        if False:\n",
+        f"{POLICY}::test_unneeded_bytes_do_not_make_a_fee_rate_small",
+    ),
+    Guard(
+        "no transaction that no node relays",
+        PLAN,
+        "if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:",
+        "if False:",
+        f"{POLICY}::test_what_no_node_relays_is_not_signed",
     ),
     Guard(
         "ECDSA signatures are verified before they are inserted",
