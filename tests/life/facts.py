@@ -47,7 +47,9 @@ class Facts:
 
     def changes(self, other: Facts) -> set[str]:
         """Names of what differs."""
-        return {each.name for each in fields(self) if each.compare and getattr(self, each.name) != getattr(other, each.name)}
+        return {
+            each.name for each in fields(self) if each.compare and getattr(self, each.name) != getattr(other, each.name)
+        }
 
 
 def facts_of(memory: Memory, wrong_pins: int = 0) -> Facts:

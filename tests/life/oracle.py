@@ -32,13 +32,22 @@ THINGS = {
     "half": r"half|\bsecret\b|dual",
 }
 """How a changed thing is named."""
-UNKNOWN = r"\bmay\b|\bmight\b|perhaps|possibly|not known|unknown|whether|cannot be (told|found out|said)|\beither\b"
-UNCHANGED = (
-    r"\bnothing (was|is|has been|were) \w+|\bcancel+ed\b|\bunchanged\b|as (it was|they were|before)"
-    r"|(was|is|were|are|has|have)( still)? (not|no) |\bstill\b|did not|\bno longer\b|\bneither\b|\brepeat the command\b"
+UNKNOWN = (
+    r"\bmay\b|\bmight\b|perhaps|possibly|not known|unknown|whether|cannot be (told|found out|said)|\beither\b"
+    r"|could not be (tried|found out|proved|read)"
 )
-ANYTHING = r"nothing (was|has been) (changed|done|erased|sent|written|set)|\bcancel+ed\b(?!.*\bbut\b)|repeat the command"
+"""Words of a sentence that leaves it open."""
+_DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|deleted|added|written|done|made|given)"
+UNCHANGED = (
+    rf"\bnothing (was|is|has been|were) \w+|\bunchanged\b|as (it was|they were) before|\brepeat the command\b"
+    rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}|\bstill (has|had|holds|is|the)\b|\bdid not\b"
+)
+"""Words of a sentence that says that something is as it was."""
+NO_SEED = r"\b(has|holds|with) no (seed|wallet)\b|without (its |a )?seed"
+ANYTHING = r"nothing (was|has been|on it was) (changed|done|erased|sent|written|set)|repeat the command"
 """Words that say it of everything."""
+ELSE = r"has taken something else than was sent"
+"""Words that say of whatever was sent that the card has another value."""
 
 
 class FalseWordError(AssertionError):
@@ -101,8 +110,10 @@ def things_of(before: Facts, after: Facts) -> dict[str, str]:
     return {**found, **{name: THINGS[name] for name in sorted(changed - {"owner"})}}
 
 
-def judge(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], person: Person, *, full: bool = False) -> None:
-    """FalseWordError where what was told is false, or something that changed is not told. `full`: stdout was full."""
+def judge(
+    scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], person: Person, *, stdout_lost: bool = False
+) -> None:
+    """FalseWordError where what was told is false, or something that changed is not told. `stdout_lost`: stdout took nothing."""
     text = told_text(scene, told)
     if told.hung:
         raise FalseWordError("it hangs")
@@ -110,7 +121,7 @@ def judge(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], p
         raise FalseWordError(f"a traceback: {told.err[-600:]}")
     if told.killed:
         return
-    _check_form(scene, told)
+    _check_form(scene, told, stdout_lost=stdout_lost)
     _check_secrets(told, person)
     for before, after in zip(befores, afters, strict=True):
         _check_tries(before, after)
@@ -120,16 +131,16 @@ def judge(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], p
         return
     for before, after in zip(befores, afters, strict=True):
         _check_failure(scene, told, text, before, after)
-    if full:
+    if stdout_lost:
         _check_full(scene, told, befores, afters)
 
 
-def _check_form(scene: Scene, told: Told) -> None:
+def _check_form(scene: Scene, told: Told, *, stdout_lost: bool) -> None:
     if scene.program == "ctl" and told.status not in range(6):
         raise FalseWordError(f"exit status {told.status}: {told.err[-300:]}")
     if scene.program == "hwi" and told.status not in range(3):
         raise FalseWordError(f"exit status {told.status}: {told.err[-300:]}")
-    if told.status and not (told.err or told.out).strip():
+    if told.status and not stdout_lost and not (told.err + told.out).strip():
         raise FalseWordError(f"exit status {told.status} and not a word")
 
 
@@ -187,6 +198,8 @@ def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Fa
     if changed - allowed:
         raise FalseWordError(f"changed unasked: {sorted(changed - allowed)}; told: {text.strip()!r}")
     things = things_of(before, after)
+    if things and not text.strip():
+        raise FalseWordError(f"changed: {sorted(things)}; exit status {told.status} and not a word")
     said = sentences(text)
     if things and any(re.search(ANYTHING, sentence, re.I) for sentence in said):
         raise FalseWordError(f"changed: {sorted(things)}; told that nothing was: {text.strip()!r}")
@@ -194,7 +207,10 @@ def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Fa
     told_of = {
         name
         for name, pattern in things.items()
-        if any(re.search(pattern, sentence) and changing(sentence) for sentence in [*said, *on_the_way])
+        if any(
+            (re.search(pattern, sentence) and changing(name, sentence)) or re.search(ELSE, sentence)
+            for sentence in [*said, *on_the_way]
+        )
     }
     if "seed" in told_of:
         told_of.add("initialised")
@@ -207,15 +223,18 @@ def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Fa
                 raise FalseWordError(f"nothing changed; told: {sentence!r}")
 
 
-def changing(sentence: str) -> bool:
-    """Whether it says of what it names that it changed, or may have."""
+def changing(name: str, sentence: str) -> bool:
+    """Whether it says of a thing that it changed, or may have."""
     if re.search(UNKNOWN, sentence, re.I):
         return True
-    return not re.search(UNCHANGED, sentence, re.I) and re.search(_DONE, sentence, re.I) is not None
+    if re.search(UNCHANGED, sentence, re.I) or (name == "seed" and re.search(NO_SEED, sentence, re.I)):
+        return False
+    return re.search(_DONE, sentence, re.I) is not None
 
 
 _DONE = (
     r"\b(is|are|was|were|has|have|holds?|had) |\bnow\b|\balready\b|\bchanged\b|\bnew\b|\berased\b|\bset\b|\bwritten\b"
+    r"|\bany ?more\b|\bgone\b|\bon\b|\boff\b|\bkeep both\b|\bneither\b"
 )
 
 
@@ -227,15 +246,13 @@ def certain_change(sentence: str) -> bool:
 
 
 _CERTAIN = (
-    r"\b(is|was|has been) (changed|erased|written|initiali[sz]ed|unblocked|switched|set)\b"
-    r"|\bhas (the|its|your|a) new\b|\balready has\b"
+    r"\b(is|was|has been) (now )?(changed|erased|written|initiali[sz]ed|unblocked|switched|set)\b"
+    r"|\bhas (the|its|your|a) (new|seed)\b|\balready has\b|\bholds (the|its|a) (wallet|seed)\b"
 )
 
 
 def _check_full(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts]) -> None:
     """Where stdout takes no more, what was done is told first, on stderr."""
-    if told.status == 0:
-        raise FalseWordError("stdout is full, and exit status 0")
     if befores != afters and not told.err.strip():
         raise FalseWordError("stdout is full, and nothing is told of the change")
 

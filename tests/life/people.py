@@ -77,7 +77,7 @@ class Person:
 
 
 _MEANINGS: tuple[tuple[str, str], ...] = (
-    (r"Type (.+) to go on: $", "text"),
+    (r"type (\S.*?) to go on", "text"),
     (r"type it back", "shown_puk"),
     (r"show (it|the words) again", "yes"),
     (r"choose it yourself|same words|own pairing key\?", "yes"),

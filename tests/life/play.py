@@ -49,7 +49,9 @@ _KEYS = {b"\x03": "Ctrl-C", b"\x04": "Ctrl-D"}
 NO_TWIST = Twist()
 
 
-def play(scene: Scene, folder: Path, twist: Twist = NO_TWIST, *, in_readers: bool = False, seen: set[object] | None = None) -> Played:
+def play(
+    scene: Scene, folder: Path, twist: Twist = NO_TWIST, *, in_readers: bool = False, seen: set[object] | None = None
+) -> Played:
     """One scene with one twist, judged; and what the person does next, where card and state folder are left as they are
     not in `seen` yet."""
     memories = [scene.memory()]
@@ -84,7 +86,7 @@ def play(scene: Scene, folder: Path, twist: Twist = NO_TWIST, *, in_readers: boo
         then = facts(world)
         verdict = ""
         try:
-            judge(scene, told, before, then, person, full=twist.stdout in ("full", "closed"))
+            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe")
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
@@ -180,5 +182,3 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
     found += [Twist(stdout=kind) for kind in ("full", "closed", "broken")]
     found.append(Twist(spoilt="state gone"))
     return found
-
-

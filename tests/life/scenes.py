@@ -134,13 +134,13 @@ SCENES: dict[str, Scene] = {
     "ctl pin unblock": Scene("ctl", "pin unblock", blocked, {"pin": NEW_PIN}),
     "ctl puk change": Scene("ctl", "puk change", seeded, {"puk": NEW_PUK}),
     "ctl pairing change": Scene("ctl", "pairing change --stdinpuk", seeded, {"pairing_key": ANY}, stdin=PUK),
-    "ctl pairing change, from own": Scene(
-        "ctl", "pairing change", own_paired, {"pairing_key": ANY}, kept=OWN_KEY
-    ),
+    "ctl pairing change, from own": Scene("ctl", "pairing change", own_paired, {"pairing_key": ANY}, kept=OWN_KEY),
     "ctl pairing change --common": Scene(
         "ctl", "pairing change --common", own_paired, {"pairing_key": COMMON}, kept=OWN_KEY
     ),
-    "ctl pairing change --file": Scene("ctl", "pairing change --file {other}", seeded, {"pairing_key": OTHER_KEY.hex()}),
+    "ctl pairing change --file": Scene(
+        "ctl", "pairing change --file {other}", seeded, {"pairing_key": OTHER_KEY.hex()}
+    ),
     "ctl pairing recover": Scene("ctl", "pairing recover", own_paired, {"pairing_key": COMMON}),
     "ctl pairing recover --file": Scene("ctl", "pairing recover --file {own}", own_paired, {}),
     "ctl xpub on": Scene("ctl", "xpub on --stdinpuk --json", exported_off, {"export": True}, stdin=PUK),
@@ -151,7 +151,7 @@ SCENES: dict[str, Scene] = {
     "ctl data write --custom": Scene("ctl", "data write --custom {sixteen}", with_data, {"custom": bytes(16).hex()}),
     "ctl user-key add": Scene("ctl", "user-key add ec {pem}", seeded, {"user_keys": ANY}),
     "ctl user-key delete": Scene("ctl", "user-key delete ec", with_user_key, {"user_keys": ()}),
-    "ctl pin-auth off": Scene("ctl", "pin-auth off", with_user_key, {"pin_auth": False}),
+    "ctl pin-auth off": Scene("ctl", "pin-auth off --cannot-sign-here", with_user_key, {"pin_auth": False}),
     "ctl pin-auth on": Scene("ctl", "pin-auth on", without_pin, {"pin_auth": True}),
     "ctl reset": Scene("ctl", "reset", with_data, ERASED),
     "ctl reset --serial": Scene("ctl", "reset --serial {serial} --stdinpuk --json", seeded, ERASED, stdin=PUK),
@@ -183,6 +183,13 @@ SCENES: dict[str, Scene] = {
         factory,
         {**NEW_CARD, "seed": ANY, "puk": ANY, "pairing_key": COMMON},
         {**FRESH, "answers": (("own pairing key", "n"), ("choose it yourself", "n"))},
+    ),
+    "ctl setup new, checked": Scene(
+        "ctl",
+        "setup --seed new --words 12 --name= --email=",
+        factory,
+        {**NEW_CARD, "seed": ANY, "pairing_key": COMMON},
+        {**FRESH, "answers": (("own pairing key", "n"), ("check the backup now", ""))},
     ),
     "ctl setup new, 24 words": Scene(
         "ctl",

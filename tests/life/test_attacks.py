@@ -236,4 +236,3 @@ def test_the_program_is_told_to_end(name: str, sent: signal.Signals, tmp_path: P
         if played.verdict:
             found.append(f"{at}: {played.verdict}")
     assert not found, "\n".join(found)
-

@@ -54,5 +54,7 @@ def test_everything_at_every_apdu_and_every_prompt(
     chosen = twists(whole, disk is not None)
     found = false_words(SCENES[name], chosen, place, in_readers=in_readers, further=True)
     title = f"life of a card: {name}, {'in a reader' if in_readers else 'at an address'}"
-    request.node.user_properties.append(("table", [title, f"{len(chosen)} things went wrong, {len(found)} false words"]))
+    request.node.user_properties.append(
+        ("table", [title, f"{len(chosen)} things went wrong, {len(found)} false words"])
+    )
     assert not found, "\n".join([f"{len(found)} of {len(chosen)}:", *found])

@@ -189,7 +189,9 @@ def stale(scene: Scene) -> Scene:
     return replace(scene, kept=OWN_KEY)
 
 
-@pytest.mark.parametrize("name", ["ctl pin change", "ctl puk change", "ctl pairing change", "ctl reset", "ctl adopt", "hwi wipe"])
+@pytest.mark.parametrize(
+    "name", ["ctl pin change", "ctl puk change", "ctl pairing change", "ctl reset", "ctl adopt", "hwi wipe"]
+)
 def test_a_card_back_on_the_common_key_is_opened(name: str, tmp_path: Path) -> None:
     """Another computer recovered it: no PUK is wanted for that."""
     played = play(stale(SCENES[name]), tmp_path, seen=set())
@@ -219,5 +221,3 @@ def test_a_pairing_key_is_forgotten_only_where_the_person_says_so(which: str, ag
         assert gone is agreed, wanted(told)
         assert "nothing was remembered" not in wanted(told).lower() or not gone
         assert world.slots[0].facts.pairing_key != COMMON_PAIRING_KEY.hex()
-
-

@@ -54,7 +54,15 @@ LIMIT = 30.0
 SILENCE = 0.4
 """Seconds a program waits here for an answer that does not come (a minute elsewhere)."""
 _SECRET = frozenset(
-    {Ins.VERIFY_PIN, Ins.CHANGE_SECRET, Ins.UNBLOCK_PIN, Ins.CHANGE_PAIRING_KEY, Ins.LOAD_KEY, Ins.GENERATE_KEY, Ins.RESET}
+    {
+        Ins.VERIFY_PIN,
+        Ins.CHANGE_SECRET,
+        Ins.UNBLOCK_PIN,
+        Ins.CHANGE_PAIRING_KEY,
+        Ins.LOAD_KEY,
+        Ins.GENERATE_KEY,
+        Ins.RESET,
+    }
     | {Ins.SET_PUB_EXPORT, Ins.SET_PINLESS_PATH, Ins.SET_PIN_AUTH, Ins.ADD_USER_KEY, Ins.DELETE_USER_KEY, Ins.SIGN}
 )
 """Instructions whose data, where there are any, hold a PIN, a PUK, a seed or a pairing key."""
@@ -327,8 +335,8 @@ class World:
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "PCSCLITE_CSOCK_NAME": os.devnull,
             **({} if self.slots[0].reader else {"CRYPTNOX_EMULATOR": self.slots[0].address}),
-            "CRYPTNOX_REINSERT_WAIT": "0.3",
-            "CRYPTNOX_WAIT": "0.3",
+            "CRYPTNOX_REINSERT_WAIT": "0.1",
+            "CRYPTNOX_WAIT": "0.2",
             "TERM": "dumb",
             "COLUMNS": str(SIZE[1]),
             "LINES": str(SIZE[0]),
@@ -354,7 +362,6 @@ class World:
         """
         with _Run(self, program, words, person, event, stdin, stdout, prompt, key, environ or {}) as running:
             return running.finish()
-
 
     def race(self, programs: Sequence[tuple[str, Sequence[str], Person]], environ: dict[str, str]) -> list[Told]:
         """Several programs at once, turn by turn."""
@@ -433,6 +440,8 @@ class _Run:
             self.told.status = os.waitstatus_to_exitcode(status)
         self._turn(0.0 if self.ended else 0.004 if self._question() else 0.02)
         if self.ended:
+            while any(number in select.select(self._open(), [], [], 0)[0] for number in (self.out, self.err)):
+                self._turn(0.0)
             self._line_ends()
         return not self.ended
 
@@ -587,7 +596,7 @@ class _Run:
             os.kill(self.pid, signal.SIGINT)
             self.late = (slot, answer.raw)
         elif kind == "garbage":
-            slot.send(secrets.token_bytes(48) + b"\x90\0")
+            slot.send(b"\xa5" * 48 + b"\x90\0")
         elif kind == "badmac":
             raw = answer.raw
             slot.send(bytes([raw[0] ^ 1]) + raw[1:] if answer.data else raw)
