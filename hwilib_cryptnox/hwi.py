@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Answer = dict[str, object] | list[dict[str, object]]
 
 NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
+NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
 _UNAVAILABLE = {
     "displayaddress": NO_SCREEN_TEXT,
@@ -305,6 +306,8 @@ class _Command:
 
     def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options
+        if options.command != "wipe" and fingerprint is not None:
+            raise WalletError(Code.BAD_ARGUMENT, NO_FINGERPRINT_TEXT)
         if options.command != "wipe" and not options.interactive:
             raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
         from hwilib_cryptnox.named import named_card

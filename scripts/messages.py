@@ -87,7 +87,7 @@ FAMILIES = {
     ),
     "cryptnoxctl": (
         "Of the tool for people. Exit codes are in [its reference](cryptnoxctl.md#exit-codes).",
-        "CtlError CanceledError click.UsageError click.BadParameter",
+        "CtlError CanceledError NoTerminalError EndedError click.UsageError click.BadParameter",
     ),
     "Arguments": (
         "Something given to a command or to the library cannot be: a path, an address, a key, a length. Nothing "

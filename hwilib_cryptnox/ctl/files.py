@@ -147,7 +147,7 @@ def _taken(path: Path, force: bool | None) -> CtlError:
 
 
 def _unwritable(path: Path, error: OSError) -> CtlError:
-    return CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place: --output FILE")
+    return CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place")
 
 
 def write_new(path: Path, content: bytes, *, force: bool | None = None, private: bool = False) -> None:

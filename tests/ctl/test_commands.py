@@ -482,9 +482,16 @@ def test_owner_and_pairing(card: EmulatorProcess, tmp_path: Path) -> None:
     answer(card, "pairing", "export", str(exported), schema="pairing export")
     answer(card, "pairing", "export", str(exported), code=2)
     answer(card, "pairing", "recover", "--file", str(exported), schema="pairing recover")
-    answer(card, "pairing", "recover", "--stdinpuk", code=4, stdin="111111111111\n")
-    assert not answer(card, "pairing", "recover", "--stdinpuk", schema="pairing recover", **puk)["own_pairing_key"]
-    answer(card, "pairing", "export", str(exported), code=1)
+    assert answer(card, "pairing", "recover", schema="pairing recover")["own_pairing_key"], "nothing to recover"
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "elsewhere")}
+    answer(card, "pairing", "recover", "--stdinpuk", code=4, stdin="111111111111\n", **elsewhere)
+    words = ("pairing", "recover", "--stdinpuk")
+    assert not answer(card, *words, schema="pairing recover", **puk, **elsewhere)["own_pairing_key"]
+    assert card.stats()["puk_tries"] == 1
+    # Here the card is back on the common key: that is found out without a PUK.
+    assert not answer(card, "pairing", "recover", schema="pairing recover")["own_pairing_key"]
+    assert not answer(card, "info")["own_pairing_key"]
+    answer(card, "pairing", "export", str(exported) + "2", code=1)
     answer(card, "pairing", "change", "--stdinpuk", **puk, schema="pairing change")
     answer(card, "pairing", "change", "--common", "--stdinpuk", **puk, schema="pairing change")
 
@@ -505,7 +512,9 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     puk = {"stdin": f"{PUK}\n"}
-    answer(card, "pin-auth", "off", "--yes", "--stdinpuk", code=1, **puk)
+    off = ("pin-auth", "off", "--yes", "--stdinpuk")
+    assert "signs with user keys" in answer(card, *off, code=1, **puk)["error"]
+    assert "user-key add" in answer(card, *off, "--cannot-sign-here", code=1, **puk)["hint"]
     answer(card, "user-key", "add", slot, str(private), "--stdinpuk", code=5, **puk)
     answer(card, "user-key", "add", slot, str(public), "--text", "door", "--stdinpuk", schema="user-key add", **puk)
     listed = answer(card, "user-key", "list", schema="user-key list")["user_keys"]
@@ -515,7 +524,9 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     other = ec.generate_private_key(ec.SECP256R1()) if slot == "ec" else rsa.generate_private_key(65537, 2048)
     stranger.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert not answer(card, "user-key", "test", slot, str(stranger), schema="user-key test", code=1)["accepted"]
-    assert not answer(card, "pin-auth", "off", "--yes", "--stdinpuk", schema="pin-auth off", **puk)["pin_auth"]
+    answer(card, *off, code=1, **puk)
+    assert answer(card, "info")["pin_auth"]
+    assert not answer(card, *off, "--cannot-sign-here", schema="pin-auth off", **puk)["pin_auth"]
     refused = answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, code=4)
     assert "pin-auth on" in refused["hint"]
     assert answer(card, "pin-auth", "on", "--stdinpuk", schema="pin-auth on", **puk)["pin_auth"]

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from hwilib_cryptnox.ctl.preview import doubts, preview
+
 from hwilib_cryptnox.psbt import Change, Policy, Psbt, PsbtError, RefusedInput
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay
@@ -296,7 +296,7 @@ def test_a_slip_does_not_end_the_setup(fresh: EmulatorProcess) -> None:
         dialogue(child, ("New PUK", PUK), ("same again", PUK), ("Name: ", "x" * 21))
         child.expect_exact("at most 20 bytes")
         dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialise", "y"))
-        dialogue(child, ("Word 1", MNEMONIC.replace("about", "abandon")))
+        dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC.replace("about", "abandon")))
         child.expect_exact("Begin anew")
         dialogue(child, ("Word 1", MNEMONIC), ("Passphrase", ""))
         child.expect_exact("73c5da0a")

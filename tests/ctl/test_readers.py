@@ -132,7 +132,7 @@ def test_setup_in_a_reader(virtual_readers: pcsc.VirtualReaders, tmp_path: Path)
     with virtual_readers.card("--serial", str(1 << 61), slot=1) as fresh:
         data = asked(
             None, tmp_path, ["setup", "--seed", "restore", "--reader", SECOND], *BEGUN,
-            ("Word 1", MNEMONIC), ("Passphrase", ""), schema="setup",
+            ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""), schema="setup",
         )  # fmt: skip
         assert (data["serial"], data["fingerprint"]) == (str(fresh.serial), "73c5da0a")
         words = ["pin", "verify", "--reader", SECOND, "--stdinpass"]

@@ -52,14 +52,22 @@ def test_setup_with_new_words(fresh: EmulatorProcess) -> None:
         child.sendline("")
         dialogue(child, ("Word 1 of 12", "wrongword"))
         child.expect_exact("That is not word 1")
-        dialogue(child, *((f"Word {number} of 12", word) for number, word in enumerate(words, 1)))
+        dialogue(child, *((f"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
+        child.expect_exact("are those of your words")
+        assert "bc1q" not in shown(child), "the backup is checked before the first address is shown"
+        dialogue(child, ("Press Enter", "what?"), ("Press Enter", ""), ("How many words", "12"), ("Word 1", MNEMONIC))
+        dialogue(child, ("Passphrase", ""))
+        child.expect_exact("are another wallet")
+        dialogue(child, ("Press Enter", ""), ("How many words", "12"), ("Word 1", " ".join(words)), ("Passphrase", ""))
+        child.expect_exact("the words on your paper are this wallet")
         fingerprint = check_ready(child, NEW_PIN)
+        assert "backup check" not in shown(child)
     info = answer(fresh, "info")
     assert (info["name"], info["email"], info["key_source"]) == ("Ada", "ada@example.org", "loaded seed")
     assert info["xpub_export"] is True
     # The words are the wallet, the PUK is the PUK.
     with terminal(fresh, "backup", "check", CRYPTNOX_PIN=NEW_PIN) as child:
-        dialogue(child, ("Word 1", " ".join(words)), ("Passphrase", ""))
+        dialogue(child, ("How many words", "12"), ("Word 1", " ".join(words)), ("Passphrase", ""))
         child.expect_exact("hold the same wallet")
         assert fingerprint in shown(child)
         assert ended(child) == 0
@@ -75,10 +83,10 @@ def test_setup_with_words_one_has(fresh: EmulatorProcess) -> None:
         dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("Choose it yourself?", "y"))
         dialogue(child, ("New PUK", "own-puk-1234"), ("same again", "own-puk-1234"))
         dialogue(child, ("own pairing key?", "n"), ("Initialise", "y"), ("Your choice", "restore"))
-        dialogue(child, ("Word 1", "abandonn"))
-        child.expect_exact("no word of the list")
+        dialogue(child, ("How many words", "13"), ("How many words", "12"), ("Word 1", "abandonn"))
+        child.expect_exact("Word 1 is no word of the list")
         dialogue(child, *((f"Word {number}", word) for number, word in enumerate(WORDS, 1)))
-        dialogue(child, ("Word 13", ""), ("Passphrase", ""))
+        dialogue(child, ("Passphrase", ""))
         assert check_ready(child, NEW_PIN, "own-puk-1234", "about") == FINGERPRINT
     assert answer(fresh, "address", pin=NEW_PIN)["addresses"][0]["address"].startswith(
         "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z"
@@ -165,8 +173,9 @@ def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
     with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "setup", "--seed", "dual") as child:
         begin_with_two_cards(child, slot, tmp_path / "b")
         child.sendintr()
-        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret")
+        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret and the card")
         child.expect_exact("put no money on either")
+        child.expect_exact(f"cryptnoxctl reset --card {slot.card.serial}")
         assert ended(child) == 1
 
 
@@ -175,16 +184,20 @@ def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
         puk = begin_setup(child)
         child.expect_exact("Your choice")
         child.sendintr()
-        child.expect_exact("Interrupted; the card is initialised")
-        child.expect_exact("cryptnoxctl setup goes on from here")
+        child.expect_exact(
+            f"Interrupted; the card {fresh.serial} is initialised and has no seed: its PIN and PUK are those"
+        )
+        child.expect_exact(f"cryptnoxctl setup --card {fresh.serial} goes on from here")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "card") as child:
-        dialogue(child, ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
-        child.expect_exact("Canceled; the card is initialised")
+        dialogue(child, ("PUK: ", "111111111111"))
+        child.expect_exact("That is not the PUK of this card. (It cost no try.)")
+        dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
+        child.expect_exact(f"Canceled; the card {fresh.serial} is initialised and has no seed")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "restore") as child:
-        dialogue(child, ("PIN of card", NEW_PIN), ("Word 1", MNEMONIC), ("Passphrase", "secret phrase"))
-        dialogue(child, ("same again", "secret phrase"), ("PUK: ", puk))
+        dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("How many words", "12"), ("Word 1", MNEMONIC))
+        dialogue(child, ("Passphrase", "secret phrase"), ("same again", "secret phrase"))
         fingerprint = check_ready(child, NEW_PIN, puk, "secret phrase")
     assert fingerprint != FINGERPRINT
 
@@ -401,7 +414,7 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
     assert run(bare, "pin", "tries").returncode == 0, "the own key still opens it"
     with terminal(bare, "adopt", **elsewhere) as child:
         dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK), ("PIN of card", PIN))
-        dialogue(child, ("Switch it on now?", "n"))
+        dialogue(child, ("type no check", "no check"), ("Switch it on now?", "n"))
         child.expect_exact("the card has the common pairing key again")
         child.expect_exact("To do: switch xpub export on")
         assert ended(child) == 0
@@ -410,13 +423,29 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
 
 def test_adopt_changes_nothing_unasked(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "n"))
+        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "n"))
         child.expect_exact("xpub on")
+        child.expect_exact("compare the words on your paper")
         assert ended(child) == 0
     assert bare.stats()["by_ins"].get("C5", 0) == 0
+
+
+def test_adopt_checks_the_backup_before_the_first_address_is_shown() -> None:
+    with EmulatorProcess("--mnemonic", MNEMONIC) as card:
+        with terminal(card, "adopt") as child:
+            dialogue(child, ("PIN of card", PIN), ("Press Enter", ""))
+            assert "bc1q" not in shown(child)
+            dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
+            dialogue(child, ("Switch it on now?", "y"), ("PUK: ", PUK))
+            child.expect_exact("Wallets can use this card")
+            assert ended(child) == 0
+        assert answer(card, "info")["xpub_export"] is True
+
+
+def test_adopt_switches_export_on(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "y"), ("PUK: ", PUK))
-        child.expect_exact("Wallets can use this card")
+        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "y"), ("PUK: ", PUK))
+        child.expect_exact("xpub export is on now")
         assert ended(child) == 0
     assert answer(bare, "info")["xpub_export"] is True
 

@@ -42,6 +42,11 @@ class Typist:
             self.child.expect(prompt)
             self.child.sendline(answer)
 
+    def words(self) -> list[str]:
+        """The words on the screen that was just shown, in their order."""
+        found = re.findall(r"(\d+)\. ([a-z]+)", self.child.before or "")
+        return [word for _, word in sorted((int(number), word) for number, word in found)]
+
     def answer(self) -> Any:
         self.child.expect(pexpect.EOF)
         self.child.close()
@@ -64,13 +69,11 @@ def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Progr
     typist.types(("New PIN", OWN_PIN), ("same again", OWN_PIN), (r"PUK \(new/own\)", "own"))
     typist.types(("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise the card now\?", "y"))
     typist.child.expect("Written down")
-    words = re.findall(r"\b\d+  ([a-z]+)", typist.child.before or "")
+    words = typist.words()
     assert len(words) == 12
-    typist.child.sendline("")
-    for _ in range(3):
-        typist.child.expect(r"Word (\d+): ")
-        assert typist.child.match
-        typist.child.sendline(words[int(typist.child.match[1]) - 1])
+    typist.types(("", ""), ("Word 1 of 12", "wrong"))
+    typist.child.expect("That is not word 1")
+    typist.types(*((rf"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
     typist.child.expect("Fingerprint of the wallet: ([0-9a-f]{8})")
     assert typist.child.match
     fingerprint = typist.child.match[1]
@@ -89,11 +92,13 @@ def test_setup_on_the_card(blank: EmulatorProcess, tmp_path: Path, hwi: Program)
     assert typist.answer()["code"] == -14
     assert hwi.on(blank, "getmasterxpub")["code"] == -18
     typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
-    typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), (r"PUK \(new/own\)", "new"))
+    typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), ("same PIN again", "1234"))
+    typist.types(("same PIN again", OWN_PIN), (r"PUK \(new/own\)", "new"))
     typist.child.expect(r"    (\d{12})")
     assert typist.child.match
     puk = typist.child.match[1]
-    typist.types(("Written down", ""), (r"Initialise the card now\?", "y"))
+    typist.types(("Written down", ""), ("Type it back", "000000000000"), ("Show it again", "y"))
+    typist.types(("Written down", ""), ("Type it back", puk), (r"Initialise the card now\?", "y"))
     assert typist.answer() == {"success": True}
     assert "xpub" in hwi.on(blank, "getmasterxpub", pin=OWN_PIN)
     typist = Typist(tmp_path, blank, "wipe")
@@ -117,8 +122,10 @@ def test_restore(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
     """With a passphrase; a line that is no recovery words is asked for again. Nothing typed is echoed."""
     typist = Typist(tmp_path, blank, "-i", "restore", "--word_count", "12")
     wrong = MNEMONIC.replace("about", "abandon")
-    typist.types(("12 recovery words", wrong), ("12 recovery words", "zoo"), ("12 recovery words", MNEMONIC.upper()))
-    typist.types((r"Passphrase", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
+    typist.types(("Type the 12 words", ""), ("Word 1: ", wrong))
+    typist.child.expect("no mnemonic")
+    typist.types(("Word 1: ", MNEMONIC.upper()))
+    typist.types((r"Passphrase: ", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
     typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
     typist.types((r"Initialise the card now\?", "y"))
     assert typist.answer() == {"success": True}
@@ -131,10 +138,13 @@ def test_restore_on_an_initialised_card(tmp_path: Path, hwi: Program) -> None:
     """A torn reset leaves a card with PIN and PUK and without seed."""
     with EmulatorProcess("--pin", PIN) as card:
         typist = Typist(tmp_path, card, "-i", "restore", "-w", "12")
-        typist.types(("12 recovery words", MNEMONIC), (r"Passphrase", ""), ("PIN: ", PIN), ("PUK: ", PUK))
+        typist.types(
+            ("Word 1", MNEMONIC), (r"Passphrase: ", ""), ("PUK: ", "111111111111"), ("PUK: ", PUK), ("PIN: ", PIN)
+        )
         typist.types((r"Put the seed on the card now\?", "y"))
         assert typist.answer() == {"success": True}
         assert hwi.on(card, "getmasterxpub")["xpub"].startswith("xpub6Cat")
+        assert (card.stats()["pin_tries"], card.stats()["puk_tries"]) == (0, 0)
 
 
 def test_without_a_terminal(blank: EmulatorProcess) -> None:

@@ -101,6 +101,7 @@ SCENES = {
             ("own pairing key?", "n"),
             ("Initialise the card now?", "y"),
             ("Your choice", "restore"),
+            ("How many words", "12"),
             ("Word 1", MNEMONIC),
             ("Passphrase", ""),
         ),
@@ -110,7 +111,9 @@ SCENES = {
     "cryptnoxctl adopt": Scene(
         (ASKED_PIN, ("Switch it on now?", "y"), ASKED_PUK), "Wallets can use this card", card=("--mnemonic", MNEMONIC)
     ),
-    "cryptnoxctl backup check": Scene((ASKED_PIN, ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"),
+    "cryptnoxctl backup check": Scene(
+        (ASKED_PIN, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"
+    ),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
     "cryptnoxctl pin tries": Scene(says="At most 6"),

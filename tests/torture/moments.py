@@ -243,7 +243,7 @@ class SetUp(Scene):
     """Afterwards the card is as from the factory, or has the PIN and the PUK that were typed."""
 
     memory = staticmethod(factory)
-    steps = (*INITIALISE, ("Word 1", MNEMONIC), ("Passphrase", ""))
+    steps = (*INITIALISE, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
 
     def words(self, card: ForkedCard) -> list[str]:
         return ["setup", "--seed", "restore", "--name=", "--email="]
@@ -261,7 +261,7 @@ class SetUp(Scene):
 class SetUpWithPairingKey(SetUp):
     """The own pairing key is kept before the card has it."""
 
-    steps = (*OWN_PAIRING_KEY, ("Word 1", MNEMONIC), ("Passphrase", ""))
+    steps = (*OWN_PAIRING_KEY, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
 
 
 class Reset(Scene):
