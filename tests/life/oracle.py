@@ -1,8 +1,8 @@
 """The judge: what was told, against what the card holds.
 
-Words are read sentence by sentence. A sentence names a thing (the PIN, the seed) and says of it that it changed, that it
-did not, or that this is not known. What it says has to be true; and what changed has to be said, where the command did
-not end in success.
+Words are read sentence by sentence. A sentence names a thing (the PIN, the seed) and says of it that it changed, that
+it did not, or that this is not known. What it says has to be true; and what changed has to be said, where the command
+did not end in success.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ UNKNOWN = (
 _DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|deleted|added|written|done|made|given)"
 UNCHANGED = (
     rf"\bnothing (was|is|has been|were) \w+|\bunchanged\b|as (it was|they were) before|\brepeat the command\b"
-    rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}|\bstill (has|had|holds|is|the)\b|\bdid not\b"
+    rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}|\bstill (has|had|holds|is|the)\b|\bdid not\b|\bit is not\b"
 )
 """Words of a sentence that says that something is as it was."""
 NO_SEED = r"\b(has|holds|with) no (seed|wallet)\b|without (its |a )?seed"
-ANYTHING = r"nothing (was|has been|on it was) (changed|done|erased|sent|written|set)|repeat the command"
+ANYTHING = r"nothing (was|has been|on it was) (changed|done|erased|sent|written|set)"
 """Words that say it of everything."""
 ELSE = r"has taken something else than was sent"
 """Words that say of whatever was sent that the card has another value."""
@@ -113,7 +113,10 @@ def things_of(before: Facts, after: Facts) -> dict[str, str]:
 def judge(
     scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], person: Person, *, stdout_lost: bool = False
 ) -> None:
-    """FalseWordError where what was told is false, or something that changed is not told. `stdout_lost`: stdout took nothing."""
+    """FalseWordError where what was told is false, or something that changed is not told.
+
+    `stdout_lost`: stdout took nothing.
+    """
     text = told_text(scene, told)
     if told.hung:
         raise FalseWordError("it hangs")

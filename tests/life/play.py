@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptnox_core.wire import Ins
+from tests.core.emulated import SERIAL
 from tests.life.aftermath import aftermath
 from tests.life.facts import Facts
 from tests.life.oracle import judge, judge_state, succeeded
 from tests.life.people import Person
-from tests.life.scenes import OTHER_KEY, OWN_KEY, SERIAL, Scene
+from tests.life.scenes import OTHER_KEY, OWN_KEY, Scene
 from tests.life.world import Chip, Event, Told, World, mend, spoil
 
 
@@ -52,8 +53,8 @@ NO_TWIST = Twist()
 def play(
     scene: Scene, folder: Path, twist: Twist = NO_TWIST, *, in_readers: bool = False, seen: set[object] | None = None
 ) -> Played:
-    """One scene with one twist, judged; and what the person does next, where card and state folder are left as they are
-    not in `seen` yet."""
+    """One scene with one twist, judged; and what the person does next, where card and state folder are left as they
+    are not in `seen` yet."""
     memories = [scene.memory()]
     own_place = "{second}" in scene.words
     if scene.second is not None and own_place:
@@ -90,7 +91,7 @@ def play(
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
-            if not twist.spoilt and (twist.event is None or not twist.event.kind.startswith("state")):
+            if not twist.spoilt and (twist.event is None or twist.event.kind not in (*STATE, "alters")):
                 judge_state(world.kept(), dict(zip(serials(world), then, strict=True)), known(scene))
             left = _left(world, before, then)
             if seen is not None and not verdict and scene.second is None and left not in seen:

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.wire import CARD_TYPE_NFT, COMMON_PAIRING_KEY
-from tests.life.facts import Facts, seed_of_words
+from tests.core.emulated import SERIAL
+from tests.life.facts import seed_of_words
 from tests.life.people import Person
 from tests.support.emulator import MNEMONIC
 from tests.torture.programs import (
@@ -19,7 +20,6 @@ from tests.torture.programs import (
     NEW_PUK,
     PIN,
     PUK,
-    SERIAL,
     blocked,
     factory,
     initialised,

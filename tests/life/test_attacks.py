@@ -1,5 +1,5 @@
-"""Who stands in between, and what happens meanwhile: another card in the place, another computer, another program on the
-same card, a clock that jumps."""
+"""Who stands in between, and what happens meanwhile: another card in the place, another computer, another program on
+the same card, a clock that jumps."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from pathlib import Path
 import pytest
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
+from tests.core.emulated import SERIAL
 from tests.life.oracle import FalseWordError, judge
 from tests.life.people import Person
 from tests.life.play import Twist, facts, play
 from tests.life.scenes import SCENES
 from tests.life.test_cards import wanted
 from tests.life.world import Chip, Event, World
-from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, SERIAL, seeded
+from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, seeded
 
 ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None]
 
 
 def swapped(name: str, at: int, folder: Path, *, in_readers: bool) -> str:
-    """The card is pulled out while it answers, and another one is put in: with the same PIN and PUK, and a wallet of its
-    own. The false word, or empty."""
+    """The card is pulled out while it answers, and another one is put in: with the same PIN and PUK, and a wallet of
+    its own. The false word, or empty."""
     scene = SCENES[name]
     with World(folder, scene.memory(), in_readers=in_readers) as world:
         other = replace(scene.memory(), serial=SERIAL + 1)
@@ -100,7 +101,7 @@ def on(world: World, home: str, *words: str, person: Person | None = None, stdin
 
 @pytest.mark.parametrize("in_readers", [False, True], ids=["address", "reader"])
 def test_another_computer_changed_the_pin(in_readers: bool, tmp_path: Path) -> None:
-    """The first one's automatic PIN is wrong now: it is sent once, by however many commands, and the right one mends it."""
+    """The first one's automatic PIN is wrong now: it is sent once, by however many commands; the right one mends it."""
     with World(tmp_path, seeded(), in_readers=in_readers) as world:
         card = world.slots[0].card
         file = tmp_path / "pin"
@@ -179,16 +180,17 @@ def test_two_programs_on_one_card(one: str, other: str, in_readers: bool, tmp_pa
             Person(pin=PIN, puk=PUK, new_pin="864202", new_puk="other-puk-12"),
         ]
         waits = {"CRYPTNOX_WAIT": "10"}
-        told = world.race([("ctl", words.split(), person) for words, person in zip((one, other), people)], waits)
+        programs = [("ctl", words.split(), person) for words, person in zip((one, other), people, strict=True)]
+        told = world.race(programs, waits)
         now = world.slots[0].facts
-        for each, words, person in zip(told, (one, other), people):
+        for each in told:
             assert not each.hung and "Traceback" not in wanted(each), wanted(each)
             assert each.status in (0, 1, 3, 4), wanted(each)
         if now.initialised:
             kept = json.dumps(world.kept())
             assert not now.own_pairing_key or now.pairing_key in kept, "the card's own pairing key is nowhere"
             assert now.pin in {PIN, *(person.new_pin for person in people)}
-            done = [person for each, person in zip(told, people) if each.status == 0]
+            done = [person for each, person in zip(told, people, strict=True) if each.status == 0]
             if "pin change" in one:
                 assert now.pin in [person.new_pin for person in done] or not done
 

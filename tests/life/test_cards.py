@@ -11,13 +11,14 @@ import pytest
 
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.wire import Ins
+from tests.core.emulated import SERIAL
 from tests.life.facts import Facts, facts_of
 from tests.life.oracle import succeeded
 from tests.life.people import Person
 from tests.life.scenes import FRESH, OWN_KEY, SCENES, Scene
 from tests.life.world import READERS, Told, World
 from tests.support.emulator import MNEMONIC
-from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, SERIAL, factory, seeded
+from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, factory, seeded
 
 OTHER = SERIAL + 1
 SEED = bytes(range(1, 65))
@@ -28,7 +29,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "--reader number": ("--reader", "{number}"),
 }
 """How `cryptnoxctl` is told which card."""
-COMMANDS = {
+COMMANDS: dict[str, tuple[str, dict[str, object]]] = {
     "reset": ("reset", {"initialised": False}),
     "pin change": ("pin change", {"pin": NEW_PIN}),
     "pin change --with-puk": ("pin change --with-puk", {"pin": NEW_PIN}),

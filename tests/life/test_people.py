@@ -12,6 +12,7 @@ import pytest
 from embit import bip39
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY
+from tests.core.emulated import SERIAL
 from tests.life.facts import seed_of_words
 from tests.life.oracle import succeeded, told_text
 from tests.life.play import play
@@ -19,11 +20,11 @@ from tests.life.scenes import OWN_KEY, SCENES, Scene, own_paired
 from tests.life.test_cards import wanted
 from tests.life.world import SIZE, World
 from tests.support.emulator import MNEMONIC
-from tests.torture.programs import PIN, PUK, SERIAL, blocked, seeded
+from tests.torture.programs import PIN, PUK, blocked, seeded
 
 WRONG_PUK = "wrong-puk-00"
-WITH_PUK = [name for name, scene in SCENES.items() if name not in ("ctl pairing recover --file", "ctl pairing change --file")
-            and scene.memory().initialized and scene.wants and "pin change" != scene.words and "data" not in scene.words]  # fmt: skip
+WITHOUT_PUK = ("ctl pin change", "ctl data write", "ctl data write --custom", "ctl pairing recover --file")
+WITH_PUK = [name for name, scene in SCENES.items() if scene.memory().initialized and name not in WITHOUT_PUK]
 
 
 @pytest.mark.parametrize("name", WITH_PUK)
@@ -184,14 +185,15 @@ def test_enter_before_the_card_is_in(early: int, tmp_path: Path) -> None:
 # Pairing keys of before
 
 
+BACK = ["ctl pin change", "ctl puk change", "ctl pairing change", "ctl reset", "ctl adopt", "hwi wipe"]
+
+
 def stale(scene: Scene) -> Scene:
     """This computer keeps an own pairing key, and the card has the common one again."""
     return replace(scene, kept=OWN_KEY)
 
 
-@pytest.mark.parametrize(
-    "name", ["ctl pin change", "ctl puk change", "ctl pairing change", "ctl reset", "ctl adopt", "hwi wipe"]
-)
+@pytest.mark.parametrize("name", BACK)
 def test_a_card_back_on_the_common_key_is_opened(name: str, tmp_path: Path) -> None:
     """Another computer recovered it: no PUK is wanted for that."""
     played = play(stale(SCENES[name]), tmp_path, seen=set())

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import hwilib_cryptnox
 from cryptnox_core import remote
@@ -54,16 +55,9 @@ LIMIT = 30.0
 SILENCE = 0.4
 """Seconds a program waits here for an answer that does not come (a minute elsewhere)."""
 _SECRET = frozenset(
-    {
-        Ins.VERIFY_PIN,
-        Ins.CHANGE_SECRET,
-        Ins.UNBLOCK_PIN,
-        Ins.CHANGE_PAIRING_KEY,
-        Ins.LOAD_KEY,
-        Ins.GENERATE_KEY,
-        Ins.RESET,
-    }
+    {Ins.VERIFY_PIN, Ins.CHANGE_SECRET, Ins.UNBLOCK_PIN, Ins.CHANGE_PAIRING_KEY, Ins.LOAD_KEY, Ins.GENERATE_KEY}
     | {Ins.SET_PUB_EXPORT, Ins.SET_PINLESS_PATH, Ins.SET_PIN_AUTH, Ins.ADD_USER_KEY, Ins.DELETE_USER_KEY, Ins.SIGN}
+    | {Ins.RESET}
 )
 """Instructions whose data, where there are any, hold a PIN, a PUK, a seed or a pairing key."""
 _SHOWN, _HIDDEN = "\x1b[?1049h", "\x1b[?1049l"
@@ -75,14 +69,18 @@ SIZE = (24, 80)
 class Event:
     """What happens at one APDU.
 
-    `kind`: `remove` the card leaves before the APDU reaches it; `lost` it has executed it, and its answer is lost (the
-    card powered off); `torn` as `lost`, but RESET is left half done; `sw:XXXX` a status word of somebody else in
-    between; `garbage`, `badmac` a wrong answer to a command that was executed; `silence`; `kill`, `int` the program's
-    end by SIGKILL or Ctrl-C before the card has seen the APDU, `killed`, `inted` after it was executed; `inted twice`
-    once more at the next APDU; `signal N` that signal after it was executed; `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and
-    the value it took is another one (what a reader in the middle can do to a first block); `state gone`, `state full`:
-    from here on nothing can be written to the state folder; `other` the card is replaced by another one right after
-    `lost`; `wait`: nothing. With `out` the card does not come back.
+    `kind` before the card has seen the APDU: `remove` the card leaves; `sw:XXXX` somebody in between answers with a
+    status word; `kill` SIGKILL, `int` Ctrl-C.
+
+    After it was executed: `lost` its answer is lost, the card powered off; `torn` as `lost`, but RESET is left half
+    done; `other` as `lost`, and another card is put in; `garbage`, `badmac` a wrong answer; `silence`; `killed`
+    SIGKILL, `inted` Ctrl-C, `inted twice` once more at the next APDU, `signal N` that signal; `state gone`, `state
+    full` from here on nothing can be written to the state folder.
+
+    A lie: `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and the value it took is another
+    one (what a reader in the middle can do to a first block).
+
+    With `out` the card does not come back. `wait`: nothing.
     """
 
     kind: str
@@ -370,7 +368,7 @@ class World:
                 stack.enter_context(_Run(self, program, words, person, None, None, "pipe", 0, b"", environ))
                 for program, words, person in programs
             ]
-            while any([each.step() for each in running]):
+            while sum(each.step() for each in running):
                 pass
             return [each.told for each in running]
 
@@ -452,7 +450,8 @@ class _Run:
         slots = self.world.slots
         clients = {slot.client: slot for slot in slots if slot.client is not None}
         listeners = {slot.listener: slot for slot in slots if slot.listener is not None}
-        readable, _, _ = select.select([*clients, *listeners, *self._open()], [], [], wait)
+        watched: list[Any] = [*clients, *listeners, *self._open()]
+        readable, _, _ = select.select(watched, [], [], wait)
         for number in self._open():
             if number in readable:
                 self._said(number)
