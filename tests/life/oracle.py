@@ -40,7 +40,8 @@ UNKNOWN = (
 _DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|deleted|added|written|done|made|given)"
 UNCHANGED = (
     rf"\bnothing (was|is|has been|were) \w+|\bunchanged\b|as (it was|they were) before|\brepeat the command\b"
-    rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}|\bstill (has|had|holds|is|the)\b|\bdid not\b|\bit is not\b"
+    rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}"
+    r"|\bstill (has|had|holds|is|the)\b|\bdid not\b|\bit is not\b"
 )
 """Words of a sentence that says that something is as it was."""
 NO_SEED = r"\b(has|holds|with) no (seed|wallet)\b|without (its |a )?seed"
