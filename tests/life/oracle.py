@@ -100,14 +100,12 @@ def things_of(before: Facts, after: Facts) -> dict[str, str]:
     if after.initialised and not before.initialised:
         found["initialised"] = THINGS["initialised"]
         changed -= {"initialised", "pin", "puk", "owner", "pairing_key"}
-        if "seed" in changed:
-            changed -= {"export"}
     if before.seed and not after.seed:
         found["erased"] = THINGS["erased"]
         changed -= {"seed", "export", "pinless"}
     if "seed" in changed:
         found["seed"] = THINGS["seed"]
-        changed -= {"seed", "half"}
+        changed -= {"seed", "half", "export"}
     return {**found, **{name: THINGS[name] for name in sorted(changed - {"owner"})}}
 
 
