@@ -34,7 +34,7 @@ THINGS = {
 """How a changed thing is named."""
 UNKNOWN = (
     r"\bmay\b|\bmight\b|perhaps|possibly|not known|unknown|whether|cannot be (told|found out|said)|\beither\b"
-    r"|could not be (tried|found out|proved|read)"
+    r"|could not be (tried|found out|proved|read)|\bmeans that\b|\bif\b"
 )
 """Words of a sentence that leaves it open."""
 _DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|deleted|added|written|done|made|given)"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptnox_core.wire import Ins
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from cryptnox_core.emulator import ca
+from cryptnox_core.wire import PIN_TRIES_TOTAL, Ins
 from tests.core.emulated import SERIAL
 from tests.life.aftermath import aftermath
 from tests.life.facts import Facts
@@ -62,13 +66,14 @@ def play(
     with World(folder, *memories, in_readers=in_readers) as world:
         if scene.second is not None and not own_place:
             world.spare.append(Chip(scene.second()))
+        world.state.mkdir(parents=True, mode=0o700)
+        if in_readers:
+            (world.state / "cards.json").write_text(json.dumps(met(world)))
         if scene.kept is not None:
-            world.state.mkdir(parents=True, mode=0o700)
             (world.state / "pairing.json").write_text(json.dumps({str(SERIAL): scene.kept.hex()}))
         person = scene.people()
         before = facts(world)
         if twist.spoilt:
-            world.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             spoil(world.state, twist.spoilt)
         other = world.slots[1].reader or world.slots[1].path if own_place else ""
         words = scene.command(folder, world.slots[0].path, other)
@@ -100,6 +105,24 @@ def play(
         except AssertionError as error:
             verdict = str(error)
         return Played(told, before, then, verdict, person)
+
+
+def met(world: World) -> dict[str, object]:
+    """What this computer remembers of cards that hold a wallet: it has used them before."""
+    return {
+        str(card.memory.serial): {
+            "fingerprint": card.facts.fingerprint,
+            "static_key": hashlib.sha256(_static_point(card.memory.serial)).hexdigest(),
+            "full": PIN_TRIES_TOTAL,
+        }
+        for card in cards(world)
+        if card.facts.seed
+    }
+
+
+def _static_point(serial: int) -> bytes:
+    """Of the emulated card with a serial: 65 bytes."""
+    return ca.static_key(serial).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
 def _left(world: World, before: list[Facts], after: list[Facts]) -> object:
@@ -156,6 +179,8 @@ def quick_twists(whole: Played) -> list[Twist]:
     for exchange in changing[-1:]:
         at = exchange.number
         found += [Twist(Event("lost", at, out=True)), Twist(Event("killed", at)), Twist(Event("state gone", at))]
+        if at in changing and exchange.ins != Ins.INIT:
+            found.append(Twist(Event("says:6F00", at)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
     if whole.told.prompts:
@@ -174,6 +199,8 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
         found += [Twist(Event(kind, at)) for kind in STATE if disk or kind != "state full"]
         if exchange.changes & PROVED and at in changing:
             found.append(Twist(Event("forgets", at)))
+        if at in changing and exchange.ins != Ins.INIT:
+            found.append(Twist(Event("says:6F00", at)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
         if exchange.ins == Ins.RESET:

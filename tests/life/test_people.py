@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from embit import bip39
 
-from cryptnox_core.wire import COMMON_PAIRING_KEY
+from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource
 from tests.core.emulated import SERIAL
 from tests.life.facts import seed_of_words
 from tests.life.oracle import succeeded, told_text
@@ -153,6 +153,30 @@ def test_a_passphrase_that_is_no_utf_8(name: str, tmp_path: Path) -> None:
     text = wanted(played.told)
     assert "Traceback" not in text and "UnicodeDecodeError" not in text and "codec" not in text, text
     assert not played.after[0].seed
+
+
+@pytest.mark.parametrize("name", [name for name, scene in SCENES.items() if scene.stdin is None])
+def test_without_a_terminal_nothing_is_changed(name: str, tmp_path: Path) -> None:
+    """There is nobody to ask; and it is said."""
+    scene = SCENES[name]
+    with World(tmp_path, scene.memory()) as world:
+        if scene.kept is not None:
+            world.state.mkdir(parents=True, mode=0o700)
+            (world.state / "pairing.json").write_text(json.dumps({str(SERIAL): OWN_KEY.hex()}))
+        before = world.slots[0].facts
+        words = scene.command(tmp_path, world.slots[0].path, "tcp:127.0.0.1:1")
+        told = world.run(scene.program, words, scene.people(), alone=True, environ={"CRYPTNOX_PIN": PIN})
+        assert not before.changes(world.slots[0].facts), wanted(told)
+        assert not succeeded(scene, told) or not scene.wants or name == "ctl adopt", wanted(told)
+        said = re.search("terminal|nothing was changed", told_text(scene, told))
+        assert said or succeeded(scene, told), wanted(told)
+
+
+def test_a_card_of_two_is_not_called_usable_before_it_was_compared(tmp_path: Path) -> None:
+    """A secret made with another card whose half never came is on this one alone: nobody has a backup."""
+    scene = replace(SCENES["ctl adopt"], memory=lambda: replace(seeded(), key_source=KeySource.DUAL))
+    played = play(scene, tmp_path)
+    assert "second" in played.told.out and "Wallets can use this card" not in played.told.out, wanted(played.told)
 
 
 # Cards that are swapped

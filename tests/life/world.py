@@ -32,11 +32,13 @@ from typing import Any
 
 import hwilib_cryptnox
 from cryptnox_core import remote
-from cryptnox_core.emulator.card import Answer
+from cryptnox_core.emulator.card import Answer, Handler
 from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.channel import Channel
+from cryptnox_core.emulator.context import Context
 from cryptnox_core.emulator.frame import Command
 from cryptnox_core.emulator.memory import Memory
+from cryptnox_core.emulator.refusal import Refusal
 from cryptnox_core.emulator.server import decode_length, decode_request, encode_answer
 from cryptnox_core.wire import RELAY_HEADER, Ins
 from hwilib_cryptnox import hwi
@@ -79,6 +81,8 @@ class Event:
 
     A lie: `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and the value it took is another
     one (what a reader in the middle can do to a first block).
+
+    `says:XXXX` it says that, in the channel, after it was executed.
 
     With `out` the card does not come back. `wait`: nothing.
     """
@@ -143,6 +147,8 @@ class Chip(EmulatedCard):
         super().__init__(memory)
         self.secrets: list[int] = []
         """Instructions."""
+        self.says = 0
+        """The status word, in the channel, that the next command ends with once it is executed; 0 its own."""
 
     def process(self, raw: bytes, *, torn: bool = False) -> Answer:
         if len(raw) > 1 and raw[1] == Ins.INIT:
@@ -154,6 +160,17 @@ class Chip(EmulatedCard):
         if plain and command.ins in _SECRET:
             self.secrets.append(command.ins)
         return plain
+
+    def _handler(self, command: Command) -> Handler:
+        handler, says = super()._handler(command), self.says
+        if not says:
+            return handler
+
+        def refusing(ctx: Context, again: Command, data: bytes) -> bytes:
+            handler(ctx, again, data)
+            raise Refusal(says)
+
+        return refusing
 
     @property
     def facts(self) -> Facts:
@@ -352,20 +369,21 @@ class World:
         prompt: int = 0,
         key: bytes = b"\x03",
         environ: dict[str, str] | None = None,
+        alone: bool = False,
     ) -> Told:
         """Run a program to its end, while a person answers what it asks.
 
         `stdin`: what is piped in; None for the terminal. `stdout`: `pipe`, `full`, `closed`, `broken`. At the prompt of
-        that number (from 1) `key` is typed: Ctrl-C, or Ctrl-D.
+        that number (from 1) `key` is typed: Ctrl-C, or Ctrl-D. `alone`: there is no terminal.
         """
-        with _Run(self, program, words, person, event, stdin, stdout, prompt, key, environ or {}) as running:
+        with _Run(self, program, words, person, event, stdin, stdout, prompt, key, environ or {}, alone) as running:
             return running.finish()
 
     def race(self, programs: Sequence[tuple[str, Sequence[str], Person]], environ: dict[str, str]) -> list[Told]:
         """Several programs at once, turn by turn."""
         with contextlib.ExitStack() as stack:
             running = [
-                stack.enter_context(_Run(self, program, words, person, None, None, "pipe", 0, b"", environ))
+                stack.enter_context(_Run(self, program, words, person, None, None, "pipe", 0, b"", environ, False))
                 for program, words, person in programs
             ]
             while sum(each.step() for each in running):
@@ -388,6 +406,7 @@ class _Run:
         prompt: int,
         key: bytes,
         environ: dict[str, str],
+        alone: bool,
     ) -> None:
         self.world, self.person, self.event = world, person, event
         self.prompt, self.key = prompt, key
@@ -404,7 +423,7 @@ class _Run:
         self.secret = False
         """A secret is on the screen."""
         self.pid, self.terminal, self.out, self.err = _start(
-            program, words, {**world.environment(), **environ}, stdin, stdout, self._readers()
+            program, words, {**world.environment(), **environ}, stdin, stdout, self._readers(), alone
         )
 
     def _readers(self) -> dict[str, int]:
@@ -554,7 +573,9 @@ class _Run:
             self._before(slot, kind)
         else:
             before, memory = slot.facts, copy.deepcopy(slot.card.memory)
+            slot.card.says = int(kind[-4:], 16) if kind.startswith("says:") else 0
             answer = slot.card.process(apdu, torn=kind == "torn")
+            slot.card.says = 0
             changes = before.changes(slot.facts)
             if kind == "forgets":
                 slot.put_back(memory)
@@ -635,7 +656,13 @@ def _ended(pid: int) -> bool:
 
 
 def _start(
-    program: str, words: Sequence[str], environ: dict[str, str], stdin: str | None, stdout: str, ports: dict[str, int]
+    program: str,
+    words: Sequence[str],
+    environ: dict[str, str],
+    stdin: str | None,
+    stdout: str,
+    ports: dict[str, int],
+    alone: bool,
 ) -> tuple[int, int, int, int]:
     """Fork it: its process, its terminal, and the pipes that stdout (-1: none) and stderr come by."""
     master, slave = pty.openpty()
@@ -649,8 +676,9 @@ def _start(
     if not pid:
         try:
             os.setsid()
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-            os.dup2(slave if stdin is None else given_read, 0)
+            if not alone:
+                fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+            os.dup2(slave if stdin is None and not alone else given_read, 0)
             os.dup2(os.open("/dev/full", os.O_WRONLY) if stdout == "full" else out_write, 1)
             os.dup2(err_write, 2)
             os.closerange(3, 64)
