@@ -25,7 +25,7 @@ def aftermath(world: World, scene: Scene) -> str:
         each.insert()
     truth = slot.facts
     _look(world, slot)
-    if truth.initialised and (truth.pin not in _CHOSEN[0] or not truth.pin_auth or not slot.card.memory.pin_tries):
+    if truth.initialised and (truth.pin not in _CHOSEN[0] or not truth.pin_auth or truth.tries < 2):
         return "left alone"
     if not truth.initialised:
         _play(world, replace(_SETUP, person={**_SETUP.person, **FRESH}), truth)
