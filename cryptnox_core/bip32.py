@@ -39,15 +39,24 @@ class Path:
     steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.steps, tuple):
+            raise InvalidPathError("a path is made of a tuple of child numbers; Path.parse reads text")
         if len(self.steps) > MAX_PATH_DEPTH:
             raise InvalidPathError(f"a path has at most {MAX_PATH_DEPTH} levels")
         for step in self.steps:
-            if not 0 <= step <= 0xFFFFFFFF:
+            if not (isinstance(step, int) and 0 <= step <= 0xFFFFFFFF):
                 raise InvalidPathError(f"child number {step} is out of range")
+
+    @classmethod
+    def of(cls, path: Path | str) -> Path:
+        """A path that may be given as text. Raises InvalidPathError, also for what is neither."""
+        return path if isinstance(path, Path) else cls.parse(path)
 
     @classmethod
     def parse(cls, text: str) -> Path:
         """From `m/84h/0h/0h/0/5`; `'`, `h` and `H` mark hardened levels, the leading `m/` may be left out."""
+        if not isinstance(text, str):
+            raise InvalidPathError(f"a path is text like m/84h/0h/0h/0/0, not {type(text).__name__}")
         body = text.strip()
         if body in ("", "m", "m/"):
             return cls()
@@ -174,7 +183,7 @@ class ExtendedPublicKey:
         The card sends SHA-256 of the parent's key; the fingerprint is the start of RIPEMD-160 of it, and zero where all
         32 bytes are zero. Raises MalformedResponseError.
         """
-        if len(data) != XPUB_LENGTH or data[:4] != XPUB_VERSION:
+        if len(data) < XPUB_LENGTH or data[:4] != XPUB_VERSION:
             raise MalformedResponseError("GET PUBKEY: not an extended public key")
         parent = data[5:37]
         try:

@@ -102,7 +102,7 @@ class SessionCertificate:
         if reader.number(1) != CARD_CERTIFICATE_TAG:
             raise MalformedResponseError("GET CARD CERTIFICATE: wrong tag")
         nonce, key = reader.take(CERTIFICATE_NONCE_LENGTH), reader.take(P256_POINT_LENGTH)
-        return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.rest())
+        return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.signature())
 
     def check_nonce(self, nonce: bytes) -> None:
         """Raises CertificateError unless the card answered to this nonce."""

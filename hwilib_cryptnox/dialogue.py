@@ -19,7 +19,7 @@ from hwilib_cryptnox import mnemonic
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
 from hwilib_cryptnox.ctl.prompts import ATTEMPTS, Terminal
-from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.faults import RESET_DISABLED_TEXT, Code, WalletError
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.unlock import tries_left
 from hwilib_cryptnox.wallet import Wallet
@@ -99,6 +99,8 @@ def wipe(wallet: Wallet) -> bool:
     serial = found.card.serial
     if not found.card.info.initialized:
         raise WalletError(Code.NOT_INITIALIZED, "Not initialized: there is nothing to wipe")
+    if found.card.info.reset_disabled:
+        raise WalletError(Code.UNAVAILABLE, RESET_DISABLED_TEXT)
     terminal.say(f"This erases the card {serial}. Without its recovery words the money on it is lost.")
     terminal.typed("", str(serial))
     found.card.reset(terminal.puk())
@@ -138,7 +140,7 @@ def _prepare(found: OpenCard, wallet: Wallet, label: str, terminal: Terminal) ->
     terminal.confirm("Initialise the card now?")
     with contextlib.suppress(StateError):  # the card gets the common key; one of before it was erased is of no use
         wallet.access.state.keep_pairing_key(card.serial, None)
-    card.init(label, "", pin, puk)
+    card.init(label, "", pin=pin, puk=puk)
     wallet.access.identify(found)
     replace(wallet.unlocker, password=pin).unlock(card, found.reader)
     return pin, puk

@@ -69,7 +69,7 @@ def pin_change(app: App, with_puk: bool) -> Report:
             secret = puk(app)
         else:
             unlock(app, found, typed=True)
-        found.card.change_pin(app.terminal.new_pin(), secret)
+        found.card.change_pin(app.terminal.new_pin(), puk=secret)
         _forget_counter(app, found)
         serial = str(found.card.serial)
     return said({"serial": serial, "changed": True}, "The PIN is changed")
@@ -94,7 +94,7 @@ def pin_unblock(app: App) -> Report:
         secret = puk(app)
         new = app.terminal.new_pin()
         try:
-            found.card.unblock_pin(secret, new)
+            found.card.unblock_pin(puk=secret, new_pin=new)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,
@@ -112,7 +112,7 @@ def puk_change(app: App) -> Report:
     with open_card(app) as found:
         require_initialised(found)
         current = puk(app)
-        found.card.change_puk(app.terminal.new_puk(), current)
+        found.card.change_puk(new=app.terminal.new_puk(), current=current)
         serial = str(found.card.serial)
     return said({"serial": serial, "changed": True}, "The PUK is changed. Write the new one down, apart from the card")
 
@@ -149,7 +149,7 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str) -> No
     before = app.state.pairing_keys(serial)
     app.state.keep_pairing_key(serial, key, *(before or (COMMON_PAIRING_KEY,)))
     try:
-        found.card.change_pairing_key(key, secret)
+        found.card.change_pairing_key(key, puk=secret)
     except (StatusWordError, UsageError):
         app.state.keep_pairing_key(serial, *before)
         raise

@@ -81,7 +81,7 @@ def _initialise(app: App, found: OpenCard, owner: tuple[str | None, str | None])
     app.state.forget(serial)
     app.state.keep_pairing_key(serial, key if own else None)
     try:
-        card.init(name, email, pin, puk, key, nfc)
+        card.init(name, email, pin=pin, puk=puk, pairing_key=key, nft_nfc_sign=nfc)
     except StatusWordError:
         app.state.keep_pairing_key(serial, None)
         raise

@@ -17,7 +17,6 @@ from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
-from hwilib_cryptnox.ctl.look import USER_KEY_FLAGS
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
 
@@ -39,7 +38,7 @@ def user_key_list(app: App) -> Report:
         require_initialised(found)
         serial = str(found.card.serial)
         for slot in UserKeySlot:
-            if USER_KEY_FLAGS[slot] not in found.card.info.user_keys:
+            if not found.card.info.has_user_key(slot):
                 continue
             key = _read(app, found, slot)
             if key is not None:
@@ -143,8 +142,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
 @user_key.command("test")
 @click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
 @click.argument("key_file", metavar="PRIVATE-KEY", type=_FILE)
-@click.option("--rehash", is_flag=True, help="Sign SHA-256 of the challenge, as the vendor's command line does.")
-def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
+def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
 
     FIDO keys sign in their own device and cannot be tested here.
@@ -152,7 +150,7 @@ def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
     private = _private_key(key_file)
     with open_card(app) as found:
         require_initialised(found)
-        digest = digest_to_sign(found.card.user_key_challenge(), rehash=rehash)
+        digest = digest_to_sign(found.card.user_key_challenge())
         accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(found.card.serial)
     data = {"serial": serial, "slot": slot, "accepted": accepted}
