@@ -41,6 +41,13 @@ def number(value: object, what: str) -> int:
     return value
 
 
+def seconds(value: object, what: str) -> float:
+    """A time, not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise UsageError(f"{what} is a number of seconds")
+    return float(value)
+
+
 def switch(value: object, what: str) -> bool:
     """True or False. Anything else that Python takes for true could mean off to the person who wrote it."""
     if not isinstance(value, bool):

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from cryptnox_core import arguments
 from cryptnox_core.errors import MalformedResponseError, UsageError
 from cryptnox_core.hashes import base58check_decode, base58check_encode, hash160, ripemd160
 from cryptnox_core.secp256k1 import COMPRESSED_LENGTH, ORDER, is_public_key, parse_public_key
@@ -139,7 +140,7 @@ class KeyOrigin:
     @classmethod
     def parse(cls, text: str) -> KeyOrigin:
         """From `[73c5da0a/84h/0h/0h]`, as in output descriptors (BIP380)."""
-        match = _ORIGIN.fullmatch(text.strip())
+        match = _ORIGIN.fullmatch(arguments.text(text, "a key origin").strip())
         if match is None:
             raise UsageError(f"{text!r} is not a key origin like [73c5da0a/84h/0h/0h]")
         return cls(bytes.fromhex(match[1]), Path.parse(match[2].removeprefix("/")))
@@ -213,7 +214,7 @@ class ExtendedPublicKey:
     @classmethod
     def from_string(cls, text: str) -> ExtendedPublicKey:
         """From base58 with any version (xpub, tpub, zpub ...); private keys are refused."""
-        data = base58check_decode(text)
+        data = base58check_decode(arguments.text(text, "an extended key"))
         if len(data) == 78 and data[45] == 0:
             raise InvalidExtendedKeyError("this is an extended private key; a public one is wanted")
         return cls.from_bytes(data)

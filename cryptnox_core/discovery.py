@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptnox_core.arguments import number, octets
+from cryptnox_core.arguments import number, octets, seconds
 from cryptnox_core.certificate import CardCertificate, TrustAnchors
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -52,6 +52,7 @@ def list_cards(wait: float = 1.0, *, reader: str | int | None = None) -> list[Fo
     another card are passed over. No PIN is sent.
     Raises: ServiceUnavailableError; NoReaderError where the one named is not there.
     """
+    seconds(wait, "the time to wait")
     found = []
     for name in _places(reader):
         try:
@@ -112,6 +113,7 @@ def open_card(
         number(card, "a serial number")
     if pairing_key is not None:
         octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+    seconds(wait, "the time to wait")
     unread: CryptnoxError | None = None
     for name in _places(reader):
         try:
@@ -154,7 +156,7 @@ def _is_wanted(card: Card, serial: int | None) -> bool:
 def _places(reader: str | int | None) -> Sequence[str | int]:
     if reader is not None:
         if not isinstance(reader, str):
-            number(reader, "a reader that is not named")
+            number(reader, "a reader without a name")
         return [reader]
     from cryptnox_core.pcsc import list_readers
 

@@ -58,6 +58,8 @@ class Card(CardKeys, CardAdmin):
         self._transport = transport
         self._pairing_keys = pairing_keys
         self._anchors = TrustAnchors.builtin() if anchors is None else anchors
+        if not isinstance(self._anchors, TrustAnchors):
+            raise UsageError("anchors are TrustAnchors: TrustAnchors.from_pem reads them")
         self._random = random
         self._info: AppletInfo | None = None
         self._certificate: CardCertificate | None = None
@@ -285,6 +287,8 @@ class Card(CardKeys, CardAdmin):
             pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
         if index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
+        if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
+            raise UsageError("known certificates are a list of CardCertificate")
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)

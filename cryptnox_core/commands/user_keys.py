@@ -47,6 +47,8 @@ def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
     """
     if isinstance(hashes, bytes | bytearray | memoryview):
         return octets(hashes, "a digest", DIGEST_LENGTH)
+    if not isinstance(hashes, Sequence):
+        raise UsageError("a digest is bytes, and several are a list of them")
     digests = [octets(digest, "a digest", DIGEST_LENGTH) for digest in hashes]
     if not 1 <= len(digests) <= MAX_HASHES:
         raise UsageError(f"1 to {MAX_HASHES} digests are authorised at once")
