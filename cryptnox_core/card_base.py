@@ -19,6 +19,9 @@ class CardBase(ABC):
 
     _random: Callable[[int], bytes]
     _info: AppletInfo | None
+    _authorised: tuple[bytes, ...] = ()
+    """Digests that a user key has unlocked in this channel, and that are not signed yet. A SIGN without PIN that the
+    card does not expect costs a PIN try."""
 
     @abstractmethod
     def run(self, command: Command[T]) -> T:

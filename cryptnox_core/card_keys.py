@@ -121,9 +121,10 @@ class CardKeys(CardBase):
 
         Returns strict DER with low S, or 64 bytes for Schnorr, verified against `public_key` (33 or 65 bytes). Without
         that the key is read from the card before it signs, one command more; where the card wants the PIN for it, `pin`
-        is verified first. With it SIGN is the only command.
+        is verified first. With it SIGN is the only command. Without PIN it has to be given.
 
-        Requires: channel open; the right PIN, or None after `authorize_digests`.
+        Requires: channel open; the right PIN, or None for a digest that `authorize_digest` or `authorize_digests` has
+        just unlocked: for any other the card would take the end of the path for a PIN, and count a try.
         Raises: BadSignatureError when the signature does not verify; WrongPinError, PinLockedError.
         On some cards the PIN is no longer verified afterwards.
         """
@@ -131,6 +132,10 @@ class CardKeys(CardBase):
         kind, source = member(SignatureKind, kind, "kind"), member(Source, source, "source")
         command = Sign(digest, pin, None if path is None else Path.of(path), source, curve, kind)
         command.encode()  # a mistake is found before anything is sent
+        if pin is None and digest not in self._authorised:
+            raise UsageError("signing takes the PIN, or a user key that authorised just this digest: nothing was sent")
+        if pin is None and public_key is None:
+            raise UsageError("the card gives no key while a user key's digest waits to be signed: name the public key")
         public_key = self._own_key(command) if public_key is None else known_key(public_key, curve)
         return verified_signature(self.run(command), digest, public_key, curve=curve, kind=kind)
 
@@ -154,6 +159,12 @@ class CardKeys(CardBase):
         digest, public_key = octets(digest, "a digest", DIGEST_LENGTH), known_key(public_key, Curve.K1)
         self._ensure_selected()
         return verified_signature(self.run(SignPinless(digest)), digest, public_key)
+
+
+def without_first(digests: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
+    """The digests without the first that is this one."""
+    at = digests.index(digest) if digest in digests else len(digests)
+    return digests[:at] + digests[at + 1 :]
 
 
 def _curve(curve: Curve) -> Curve:

@@ -11,11 +11,13 @@ from typing import TypeVar
 from cryptnox_core.admin import CardAdmin
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
 from cryptnox_core.arguments import octets
-from cryptnox_core.card_keys import CardKeys
+from cryptnox_core.card_keys import CardKeys, without_first
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
 from cryptnox_core.commands.base import Command
 from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, Select, read_certificate
+from cryptnox_core.commands.signing import Sign
+from cryptnox_core.commands.user_keys import AuthorizeHashes
 from cryptnox_core.errors import CertificateError, ChannelAbortedError, UsageError
 from cryptnox_core.flow import Flow, drive
 from cryptnox_core.models import AppletInfo
@@ -169,6 +171,16 @@ class Card(CardKeys, CardAdmin):
         """
         if not command.secure:
             return command.result(self._transmit(command.encode()), self._info)
+        if not command.plain_read and not isinstance(command, Sign | PinTriesLeft):
+            self._authorised = ()  # who authenticates otherwise ends it, and that can be almost any command
+        result = self._run_in_channel(command)
+        if isinstance(command, AuthorizeHashes) and result is True:
+            self._authorised = command.digests
+        elif isinstance(command, Sign):
+            self._authorised = without_first(self._authorised, command.digest) if command.pin is None else ()
+        return result
+
+    def _run_in_channel(self, command: Command[T]) -> T:
         self._only_read = self._only_read and command.plain_read
         try:
             return self._exchange(command)
@@ -293,6 +305,7 @@ class Card(CardKeys, CardAdmin):
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
             pairing_key = COMMON_PAIRING_KEY if kept is None else kept
+        self._authorised = ()
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
         self._opened_with, self._only_read = (pairing_key, index), True

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as File
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import cryptnox_core
 from cryptnox_core import (
@@ -20,7 +23,6 @@ from cryptnox_core import (
     Genuineness,
     InvalidDataError,
     NoCardError,
-    NotAuthenticatedError,
     NotInitializedError,
     PairingError,
     Path,
@@ -32,6 +34,7 @@ from cryptnox_core import (
     UserKeySlot,
     WrongPinError,
     list_cards,
+    message_to_sign,
     open_card,
     p256,
     secp256k1,
@@ -174,9 +177,50 @@ class TestSign:
             with pytest.raises(WrongPinError):
                 card.sign(DIGEST, "999999", path=LEAF)
             assert apdus(card)[-1][1] == Ins.VERIFY_PIN
-            with pytest.raises(NotAuthenticatedError):
-                card.sign(DIGEST, None, path=LEAF)
         assert reader.card.counters.pin_tries == 1
+
+    def test_without_pin_for_what_a_user_key_unlocked_alone(self) -> None:
+        """For any other digest a card takes the end of the path for a PIN, and counts a try."""
+        key, other = ec.generate_private_key(ec.SECP256R1()), hashlib.sha256(b"another").digest()
+        reader = EmulatedReader.of(seeded())
+
+        def unlock(card: Card, *digests: bytes) -> None:
+            proof = key.sign(message_to_sign(digests), ec.ECDSA(hashes.SHA256()))
+            assert card.authorize_digests(UserKeySlot.EC, digests, proof)
+
+        with reader.open() as card:
+            point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+            card.add_user_key(UserKeySlot.EC, "", point, PUK)
+            public_key = card.public_key(LEAF)
+
+            def sign(digest: bytes) -> bytes:
+                return card.sign(digest, None, path=LEAF, public_key=public_key)
+
+            def refused(digest: bytes) -> None:
+                sent = len(apdus(card))
+                with pytest.raises(UsageError):
+                    sign(digest)
+                assert len(apdus(card)) == sent
+
+            refused(DIGEST)
+            unlock(card, DIGEST, other, DIGEST)
+            with pytest.raises(UsageError, match="name the public key"):
+                card.sign(DIGEST, None, path=LEAF)
+            card.pin_tries_left()
+            for digest in (DIGEST, other, DIGEST):
+                sign(digest)
+                refused(hashlib.sha256(b"a third").digest())
+            refused(DIGEST)
+            refused(other)
+            assert not card.authorize_digest(UserKeySlot.EC, DIGEST, b"no signature")
+            refused(DIGEST)
+            unlock(card, DIGEST)
+            card.verify_pin(PIN)  # ends it
+            refused(DIGEST)
+            unlock(card, DIGEST)
+            card.open_channel()
+            refused(DIGEST)
+        assert reader.card.counters.pin_tries == 0
 
     def test_mistakes_send_nothing(self, card: Card) -> None:
         sent = len(apdus(card))
