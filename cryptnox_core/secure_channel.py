@@ -212,6 +212,6 @@ def _unknown_channel(info: AppletInfo, error: BaseException) -> UnknownChannelEr
     sw = error.sw if isinstance(error, ChannelAbortedError | StatusWordError) else None
     return UnknownChannelError(
         f"the secure channel of this card's applet, version {'.'.join(map(str, info.version))}, is not known yet: "
-        "please report it, with the output of `cryptnoxctl doctor --json`",
+        "please report it, with the output of: cryptnoxctl doctor --json",
         sw,
     )
