@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
+from cryptnox_core.discovery import is_other_card
 from cryptnox_core.errors import (
     CardRemovedError,
     CertificateError,
@@ -22,9 +23,10 @@ from cryptnox_core.errors import (
     ServiceUnavailableError,
     SupportMissingError,
     TransportError,
+    UnknownChannelError,
     UsageError,
 )
-from cryptnox_core.session import Card, is_other_card
+from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.faults import Code, WalletError
@@ -229,7 +231,8 @@ class Access:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
         proves who it is without its certificate being read), and refuse an impostor.
 
-        `serial` is the one expected. Raises CertificateError, PairingError, WalletError, TransportError.
+        `serial` is the one expected. Raises CertificateError, PairingError, UnknownChannelError, WalletError,
+        TransportError.
         """
         card = found.card
         if card.info.initialized:
@@ -250,7 +253,7 @@ class Access:
         for key in keys[:-1]:
             try:
                 card.open_channel(key, known=known)
-            except PairingError:
+            except (PairingError, UnknownChannelError):
                 card.select()
             else:
                 if own != (key,):

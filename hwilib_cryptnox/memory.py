@@ -130,7 +130,7 @@ class SignatureMemory:
         self._warned = False
 
     def begin(self, serial: int, psbt: Psbt | None = None) -> None:
-        """The card that signs. The nonces of the signatures that a PSBT brings may not come again, whoever made them."""
+        """The card that signs. The nonces of signatures that a PSBT brings may not come again, whoever made them."""
         self._serial = str(serial)
         for nonce in nonces_in(psbt) if psbt is not None else ():
             self._nonces.setdefault(nonce, "")

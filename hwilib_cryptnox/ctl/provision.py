@@ -144,7 +144,7 @@ class Provision:
             if self.card.info.initialized:
                 return
             self.stage, self._init_sent = Stage.INIT_SENT, True
-            self.card.init(name, email, pin, puk, key, nfc)
+            self.card.init(name, email, pin=pin, puk=puk, pairing_key=key, nft_nfc_sign=nfc)
 
         try:
             self.line.run(attempt)

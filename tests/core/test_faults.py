@@ -54,7 +54,7 @@ def connect(card: Card) -> None:
 def set_up(card: Card) -> None:
     """From whatever state an earlier attempt left."""
     if not card.select().initialized:
-        card.init("Ada", "ada@example.org", PIN, PUK)
+        card.init("Ada", "ada@example.org", pin=PIN, puk=PUK)
     connect(card)
     if not card.info.seeded:
         card.load_seed(SEED, PIN)
