@@ -14,17 +14,28 @@ from cryptnox_core.commands.keys import (
 )
 from cryptnox_core.commands.signing import Sign, SignPinless, verified_signature
 from cryptnox_core.errors import MalformedResponseError, UsageError
+from cryptnox_core.first_block import in_steps
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Curve, SignatureKind, Source
 
 
 class CardKeys(CardBase):
-    """The part of `Card` for keys and signatures."""
+    """The part of `Card` for keys and signatures.
+
+    A path of more than three levels is gone in steps, one command each: a longer one could be changed on its way to the
+    card (`first_block`).
+    """
 
     # Keys. Requires: channel open, PIN verified.
 
     def derive(self, path: Path, *, source: Source = Source.MASTER, curve: Curve = Curve.K1) -> None:
-        """Move the current key of a curve. An empty path makes the master current."""
-        self.run(DeriveKey(path, source, curve))
+        """Move the current key of a curve, up to 8 levels. An empty path makes the master current.
+
+        Where the card refuses a later step, what the earlier ones made is current.
+        """
+        _check_depth(path)
+        for step in in_steps(path):
+            self.run(DeriveKey(step, source, curve))
+            source = Source.CURRENT
 
     def current_path(self, curve: Curve = Curve.K1) -> Path:
         """The path of the current key."""
@@ -38,7 +49,17 @@ class CardKeys(CardBase):
         curve: Curve = Curve.K1,
         compressed: bool = True,
     ) -> bytes:
-        """The current key, or the key at a path (one level or more) derived on the fly: 33 bytes, or 65."""
+        """The current key, or the key at a path of 1 to 8 levels: 33 bytes, or 65.
+
+        The current key stays where the path has three levels at most; otherwise one above the key asked for becomes
+        current.
+        """
+        if path is not None and path.depth:
+            _check_depth(path)
+            *above, path = in_steps(path)
+            for step in above:
+                self.run(DeriveKey(step, source, curve))
+                source = Source.CURRENT
         return _formed(self.run(GetPublicKey(path, source, curve)), curve, compressed)
 
     def clear_public_key(self, *, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
@@ -100,6 +121,11 @@ class CardKeys(CardBase):
         _check_key(public_key, Curve.K1)
         self._ensure_selected()
         return verified_signature(self.run(SignPinless(digest)), digest, public_key)
+
+
+def _check_depth(path: Path) -> None:
+    if path.depth > MAX_DEPTH:
+        raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {path.depth}")
 
 
 def _check_key(public_key: bytes, curve: Curve) -> None:
