@@ -76,16 +76,17 @@ class Watcher:
 @dataclass
 class Shifter(Watcher):
     """Shifts the card's IV before one command in the channel, or before each of them (`before` 0), by having the card
-    answer the handshake command a second time."""
+    answer the handshake command a second time. `only`: before the commands of one instruction."""
 
     before: int = 0
+    only: int | None = None
     shifts: int = 0
     """Times the card took part in it."""
     difference: bytes = b""
     """What the first plain block of the latest command was XORed with."""
 
     def secure(self, apdu: bytes, card: Transmit) -> bytes:
-        if self.before in (0, self.commands):
+        if self.before in (0, self.commands) and self.only in (None, apdu[1]):
             answer = card(self.handshake)
             if len(answer) > BLOCK and answer[-2:] == b"\x90\x00":
                 self.shifts += 1
