@@ -2,7 +2,8 @@
 
 Every level of derivation takes the card about as long as a signature. It remembers the current key and the one above
 it, and nothing of either may be relied on from before the session. The plan has the fewest child derivations, and
-among those the fewest commands; see `plan_session` for what exactly is claimed. Pure: no card, no keys, no I/O.
+among those nearly always the fewest commands; see `plan_session` for what exactly is claimed. No command carries more
+levels than somebody between host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
 """
 
 from __future__ import annotations
@@ -134,9 +135,10 @@ def plan_session(
     Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
     Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
 
-    Optimal in (child derivations, commands) over all sequences that read before they sign, where the position is
-    unknown, or is known and there is only reading or only signing, and no master key is asked for besides. The sole
-    limit is for trees with very many keys to end the reading at: the 24 with most signatures near are then compared.
+    Optimal in child derivations over all sequences that read before they sign, where the position is unknown, or is
+    known and there is only reading or only signing, and no master key is asked for besides; in commands too, but for a
+    few plans with paths of more than three levels, which take one or two more. The sole limit is for trees with very
+    many keys to end the reading at: the 24 with most signatures near are then compared.
     The bound of `lower_bound` is met for one account, but not where two branches that both fork have to be visited:
     two accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
 
