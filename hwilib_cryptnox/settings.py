@@ -14,6 +14,8 @@ from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import config_folder
 
+EMULATOR_PREFIX = "tcp:"
+"""How the path of a card over TCP begins: `tcp:HOST:PORT`. Whoever listens there is taken for an emulated card."""
 PIN_SOURCES = ("pinentry", "gpg-agent")
 ENUMERATE_WAIT = 1.0
 """Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
@@ -53,15 +55,25 @@ class Settings:
     pinentry: str = "pinentry"
     """Key `pinentry`: the program."""
     require_genuine: bool = False
-    """Key `require_genuine`: no secret is sent to a card that no trust anchor vouches for."""
+    """Key `require_genuine`: no card is used that no trust anchor vouches for, and none over TCP."""
     anchors: tuple[str, ...] = ()
     """Key `anchors`: PEM files of further trust anchors."""
     max_fee_rate: float | None = None
     """Key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused."""
     max_fee: int | None = None
     """Key `max_fee`: satoshi."""
+    trust_emulated: tuple[tuple[str, int], ...] = ()
+    """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
+
+    def trusts(self, path: str) -> bool:
+        """Whether the configuration names the emulated card at a path `tcp:HOST:PORT`."""
+        if not self.trust_emulated:
+            return False
+        from cryptnox_core.remote import parse_address
+
+        return parse_address(path.removeprefix(EMULATOR_PREFIX)) in self.trust_emulated
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
@@ -70,7 +82,9 @@ class Settings:
         settings = _from_file(config_folder() / "config.toml" if file is None else file)
         return replace(
             settings,
-            emulator=_address(env.get("CRYPTNOX_EMULATOR", "")) or settings.emulator,
+            emulator=_address(text, "CRYPTNOX_EMULATOR")
+            if (text := env.get("CRYPTNOX_EMULATOR", ""))
+            else settings.emulator,
             wait=_seconds(env, "CRYPTNOX_WAIT", settings.wait),
             enumerate_wait=_seconds(env, "CRYPTNOX_WAIT", settings.enumerate_wait),
             reinsert_wait=_seconds(env, "CRYPTNOX_REINSERT_WAIT", settings.reinsert_wait),
@@ -83,15 +97,13 @@ class Settings:
         )
 
 
-def _address(text: str) -> tuple[str, int] | None:
-    if not text:
-        return None
+def _address(text: str, where: str) -> tuple[str, int]:
     from cryptnox_core.remote import parse_address
 
     try:
         return parse_address(text.strip())
     except UsageError as error:
-        raise SettingsError(f"CRYPTNOX_EMULATOR: {error}") from error
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
@@ -145,6 +157,7 @@ def from_toml(text: str, where: str) -> Settings:
         "pinentry": (str,),
         "require_genuine": (bool,),
         "anchors": (list,),
+        "trust_emulated": (list,),
         "max_fee_rate": (int, float),
         "max_fee": (int,),
         "audit": (bool,),
@@ -157,9 +170,12 @@ def from_toml(text: str, where: str) -> Settings:
             raise SettingsError(f"{where}: {key}: a number of 0 or more is wanted")  # no fee would exceed nan or inf
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
-    anchors = table.get("anchors", [])
+    anchors, trusted = table.pop("anchors", []), table.pop("trust_emulated", [])
     if not all(isinstance(name, str) for name in anchors):
         raise SettingsError(f"{where}: anchors is a list of file names")
-    settings = Settings(**{key: value for key, value in table.items() if key != "anchors"}, anchors=tuple(anchors))
+    if not all(isinstance(address, str) for address in trusted):
+        raise SettingsError(f"{where}: trust_emulated is a list of HOST:PORT")
+    addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
+    settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
     _pin_source(settings.pin_source, f"{where}: pin_source")
     return settings

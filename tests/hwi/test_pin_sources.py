@@ -35,7 +35,7 @@ from hwilib_cryptnox.pin import (
 from hwilib_cryptnox.settings import Settings
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.emulator import PIN, EmulatorProcess, trust
 
 REQUEST = PinRequest(7)
 PINENTRY = f"""#!{sys.executable}
@@ -337,9 +337,6 @@ def test_pinentry_failures(pinentry: Pinentry) -> None:
 
 def test_pinentry_says_what_is_signed(hwi: Program, pinentry: Pinentry, tmp_path: Path) -> None:
     """Amount, destination and fee before the PIN is asked; change is only claimed. `enumerate` never asks."""
-    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f'pin_source = "pinentry"\npinentry = "{pinentry.program}"\n')
     path, change = "m/84h/0h/0h/0/0", "m/84h/0h/0h/1/0"
     outs = [
         Out(p2wpkh(OTHER.key("m/0")), 60_000),
@@ -347,6 +344,7 @@ def test_pinentry_says_what_is_signed(hwi: Program, pinentry: Pinentry, tmp_path
     ]
     given = draft(In(p2wpkh(ME.key(path)), fields=[deriv(path)]), outs=outs)
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        trust(card.path, 'pin_source = "pinentry"', f'pinentry = "{pinentry.program}"')
         address = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
         (entry,) = hwi("--emulators", "enumerate", env=address)
         assert entry["code"] == -12 and pinentry.asked == 0
@@ -409,6 +407,7 @@ def test_gpg_agent(agent: None, pinentry: Pinentry) -> None:
 
 def test_gpg_agent_with_a_card(agent: None, hwi: Program, pinentry: Pinentry) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        trust(card.path)
         env = {"CRYPTNOX_PIN_SOURCE": "gpg-agent", "CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
         (entry,) = hwi("--emulators", "enumerate", env=env)
         assert entry["code"] == -12 and entry["needs_passphrase_sent"] is True and pinentry.asked == 0

@@ -486,7 +486,7 @@ GUARDS = (
     Guard(
         "a status word behind other data is no answer",
         "cryptnox_core/commands/base.py",
-        "    if data:\n        raise MalformedResponseError(f\"{what}: {len(data)} bytes where none belong\")\n",
+        '    if data:\n        raise MalformedResponseError(f"{what}: {len(data)} bytes where none belong")\n',
         "    return\n",
         "tests/core/test_first_block.py::test_a_status_word_behind_a_block_of_data_is_no_answer",
     ),
