@@ -16,6 +16,7 @@ from cryptnox_core.commands.keys import (
 )
 from cryptnox_core.commands.signing import Sign, SignPinless, verified_signature
 from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, UsageError
+from cryptnox_core.first_block import in_steps
 from cryptnox_core.wire import (
     DIGEST_LENGTH,
     MAX_DEPTH,
@@ -29,6 +30,9 @@ from cryptnox_core.wire import (
 class CardKeys(CardBase):
     """The part of `Card` for keys and signatures.
 
+    A path of more than three levels is gone in steps, one command each: a longer one could be changed on its way to the
+    card (`first_block`).
+
     A path may be given as text wherever one is wanted: `card.public_key("m/84h/0h/0h/0/0")`.
     Unless a method says otherwise:
     Requires: channel open, PIN verified, a seed on the card.
@@ -38,12 +42,15 @@ class CardKeys(CardBase):
     # Keys
 
     def derive(self, path: Path | str, *, source: Source = Source.MASTER, curve: Curve = Curve.K1) -> None:
-        """Move the current key of a curve.
+        """Move the current key of a curve. Where the card refuses a later step, what the earlier ones made is current.
 
         `path`: 0 to 8 levels, relative to `source`; an empty one makes the master current.
-        Raises: NotFoundError where the current key has no parent on the card; InvalidDataError deeper than 8 levels.
+        Raises: NotFoundError where the current key has no parent on the card; UsageError deeper than 8 levels.
         """
-        self.run(DeriveKey(Path.of(path), member(Source, source, "source"), _curve(curve)))
+        path, source, curve = _checked(path), member(Source, source, "source"), _curve(curve)
+        for step in in_steps(path):
+            self.run(DeriveKey(step, source, curve))
+            source = Source.CURRENT
 
     def current_path(self, curve: Curve = Curve.K1) -> Path:
         """The path of the current key of a curve."""
@@ -59,12 +66,17 @@ class CardKeys(CardBase):
     ) -> bytes:
         """The current key, or the key at a path: 33 bytes, or 65 where not `compressed`.
 
-        `path`: 1 to 8 levels, derived on the fly from `source`; the current key stays. The master key has no such path:
-        `derive("m")` makes it current.
+        `path`: 1 to 8 levels from `source`. Up to 3 are derived on the fly, and the current key stays; with more, a key
+        above the one asked for becomes current. The master key has no such path: `derive("m")` makes it current.
         """
-        curve = _curve(curve)
-        at = None if path is None else Path.of(path)
-        return _formed(self.run(GetPublicKey(at, member(Source, source, "source"), curve)), curve, compressed)
+        source, curve = member(Source, source, "source"), _curve(curve)
+        at = None if path is None else _checked(path)
+        if at is not None and at.depth:
+            *above, at = in_steps(at)
+            for step in above:
+                self.run(DeriveKey(step, source, curve))
+                source = Source.CURRENT
+        return _formed(self.run(GetPublicKey(at, source, curve)), curve, compressed)
 
     def clear_public_key(self, *, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
         """The current key, read without channel and PIN: 33 bytes, or 65 where not `compressed`.
@@ -165,6 +177,13 @@ def without_first(digests: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...
     """The digests without the first that is this one."""
     at = digests.index(digest) if digest in digests else len(digests)
     return digests[:at] + digests[at + 1 :]
+
+
+def _checked(path: Path | str) -> Path:
+    path = Path.of(path)
+    if path.depth > MAX_DEPTH:
+        raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {path.depth}")
+    return path
 
 
 def _curve(curve: Curve) -> Curve:

@@ -95,6 +95,8 @@ class SecureChannel:
         self._keys: ChannelKeys | None = None
         self._command_iv = FIRST_IV
         self._response_iv: bytes | None = None
+        self._answered: set[bytes] = set()
+        """MACs of the responses so far."""
 
     @property
     def state(self) -> ChannelState:
@@ -194,6 +196,9 @@ class SecureChannel:
         expected = encrypt_cbc(self._keys.mac, _ZERO_IV, prefix.ljust(BLOCK, b"\0") + body)[-BLOCK:]
         if not hmac.compare_digest(mac, expected):
             raise BadMacError("secure channel: the MAC of the response is wrong")
+        if mac in self._answered:  # its MAC does not say which command it answers: see `first_block`
+            raise BadMacError("secure channel: this response was given before")
+        self._answered.add(mac)
         plain = unpad(decrypt_cbc(self._keys.aes, self._response_iv, body))
         if plain is None:
             raise MalformedResponseError("secure channel: the padding of the response is wrong")

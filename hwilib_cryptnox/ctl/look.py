@@ -41,6 +41,7 @@ _JUDGED = {
     Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
     Genuineness.UNKNOWN: ("cannot tell", WARN),
 }
+EMULATED = "emulated"
 _EMPTY, _OTHER = "empty", "another card"
 
 
@@ -67,7 +68,7 @@ class Seen:
             "serial": None if self.serial is None else str(self.serial),
             "type": None if self.info is None else self.info.type_name,
             "version": None if self.info is None else version_text(self.info),
-            "genuine": None if self.genuine is None else self.genuine.value,
+            "genuine": None if self.genuine is None else verdict_text(self.genuine, self.reader),
         }
 
 
@@ -76,11 +77,16 @@ def version_text(info: AppletInfo) -> str:
     return ".".join(map(str, info.version))
 
 
+def verdict_text(genuine: Genuineness, reader: str) -> str:
+    """The verdict as in JSON. A card over TCP is never genuine: anybody can sign for one."""
+    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)
+    return EMULATED if emulated else genuine.value
+
+
 def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
-    """The verdict in words, and its style. The emulated cards' CA proves nothing to a person."""
-    if genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX):
-        return "emulated", WARN
-    return _JUDGED[genuine]
+    """The verdict in words, and its style."""
+    text = verdict_text(genuine, reader)
+    return (text, WARN) if text == EMULATED else _JUDGED[genuine]
 
 
 def card_state(info: AppletInfo) -> str:
@@ -173,7 +179,7 @@ def info_command(app: App) -> Report:
         "serial": str(facts.serial),
         "type": facts.info.type_name,
         "version": version_text(facts.info),
-        "genuine": facts.genuine.value,
+        "genuine": verdict_text(facts.genuine, facts.reader),
         "issuer": facts.issuer,
         "initialised": facts.info.initialized,
         "seeded": facts.info.seeded,

@@ -17,7 +17,6 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import decoded, read_input
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
-from hwilib_cryptnox.memory import SignatureMemory
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 
 message = group("message", "Sign and verify messages.")
@@ -47,15 +46,8 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     with open_card(app) as found:
         used = wallet(app, found)
         if simple:
-            session = used.confirmed_message(content, path)
-            public_key = session.card.public_key(path)
-            digest = bip322.digest(content.encode("utf-8"), public_key)
-            made = SignatureMemory(app.settings, app.state).signed(
-                session.card.serial,
-                digest,
-                public_key,
-                lambda: session.card.sign(digest, session.pin, public_key=public_key, path=path),
-            )
+            encoded = content.encode("utf-8")
+            public_key, made = used.sign_digest(encoded, path, lambda key: bip322.digest(encoded, key))
             signature = bip322.encode_signature(public_key, made)
         else:
             signature = used.sign_message(content, path)

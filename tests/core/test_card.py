@@ -494,8 +494,10 @@ class TestKeys:
         assert card.current_path() == ACCOUNT.extend(Path((0, 3)))
         assert card.public_key(Path((9,)), source=Source.CURRENT) == key_at(ACCOUNT.extend(Path((0, 3, 9))))
         assert card.public_key(Path((9,)), source=Source.PARENT) == key_at(ACCOUNT.extend(Path((0, 9))))
-        assert card.public_key(LEAF) == key_at(LEAF)
+        assert card.public_key(ACCOUNT) == key_at(ACCOUNT)
         assert card.current_path() == ACCOUNT.extend(Path((0, 3)))
+        assert card.public_key(LEAF) == key_at(LEAF)
+        assert card.current_path() == ACCOUNT, "more than three levels take a step"
         card.derive(MASTER)
         with pytest.raises(NotFoundError):
             card.derive(Path((1,)), source=Source.PARENT)
@@ -838,7 +840,7 @@ class TestLengthByValue:
             before = len(apdus(card))
             assert card.user_key(UserKeySlot.RSA).public_key == TestUserKeys.RSA_MODULUS
             assert card.read_user_data() == b"kept on the card"
-            card.derive(LEAF)
+            card.derive(ACCOUNT)
             assert card.sign_public()
             assert self.sent(card, before) == [Ins.READ_DATA, Ins.READ_DATA, Ins.DERIVE_KEY, Ins.SIGN_PUBLIC]
             card.open_channel(OWN_PAIRING_KEY)

@@ -36,7 +36,7 @@ from hwilib_cryptnox.pin import (
 from hwilib_cryptnox.settings import Settings
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.emulator import PIN, EmulatorProcess, trust
 
 REQUEST = PinRequest(7)
 PINENTRY = f"""#!{sys.executable}
@@ -408,6 +408,7 @@ def test_gpg_agent(agent: None, pinentry: Pinentry) -> None:
 
 def test_gpg_agent_with_a_card(agent: None, hwi: Program, pinentry: Pinentry) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        trust(card.path)
         env = {"CRYPTNOX_PIN_SOURCE": "gpg-agent", "CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
         (entry,) = hwi("--emulators", "enumerate", env=env)
         assert entry["code"] == -12 and entry["needs_passphrase_sent"] is True and pinentry.asked == 0

@@ -18,7 +18,7 @@ import pytest
 import hwilib_cryptnox
 from tests.hwi.conftest import SEED, Program, run_process
 from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.emulator import PIN, EmulatorProcess, trust
 
 FPR = ME.fingerprint.hex()
 PSBT = draft(spend("p2wpkh")).base64()
@@ -386,6 +386,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(signer: EmulatorProcess) -> 
     command = "sh -c 'echo noise >&2 && readlink /proc/self/fd/2 >>\"$PLACES\" && echo 000000'"
     places = Path(os.environ["XDG_STATE_HOME"]).with_name("places")
     places.parent.mkdir(parents=True, exist_ok=True)
+    trust(signer.path)
     program = str(Path(sys.executable).with_name("hwi-cryptnox"))
     select = ["-t", "cryptnox", "-d", signer.path, "getmasterxpub"]
     code = (

@@ -53,6 +53,17 @@ def test_what_has_no_meaning_is_refused(tmp_path: Path, name: str, value: str) -
     assert caught.value.code is Code.BAD_ARGUMENT
 
 
+def test_emulated_cards_that_are_trusted() -> None:
+    """By their address, as it is named in a device path."""
+    settings = from_toml('trust_emulated = ["127.0.0.1:9720", "[::1]:77"]', "config.toml")
+    assert settings.trust_emulated == (("127.0.0.1", 9720), ("::1", 77))
+    for path in ("tcp:127.0.0.1:9720", "tcp:[::1]:77", "tcp:::1:77"):
+        assert settings.trusts(path)
+    for path in ("tcp:127.0.0.1:9721", "tcp:127.0.0.2:9720", "tcp:localhost:9720", "tcp:[::1]:9720"):
+        assert not settings.trusts(path)
+    assert not Settings().trusts("tcp:127.0.0.1:9720")
+
+
 def test_file() -> None:
     text = 'pin_source = "gpg-agent"\nrequire_genuine = true\nanchors = ["a.pem"]\n'
     text += "max_fee_rate = 50\nmax_fee = 9\naudit = false\n"
@@ -70,6 +81,11 @@ def test_file() -> None:
         'max_fee = "9"',
         "max_fee = false",
         "anchors = [1]",
+        "trust_emulated = true",
+        "trust_emulated = [9720]",
+        'trust_emulated = "127.0.0.1:9720"',
+        'trust_emulated = ["127.0.0.1"]',
+        'trust_emulated = ["127.0.0.1:99999"]',
         'pin_source = "other"',
         'confirm = "yes"',
         "confirm = true",

@@ -592,4 +592,40 @@ GUARDS = (
         "    if pushed:\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
     ),
+    # Between host and card
+    Guard(
+        "no more levels in a command than its padding protects",
+        "cryptnox_core/first_block.py",
+        "\nLEVELS = 3\n",
+        "\nLEVELS = 8\n",
+        "tests/core/test_first_block.py::test_every_key_is_right_or_an_error",
+    ),
+    Guard(
+        "the planner's commands are as short",
+        "cryptnox_core/derivation.py",
+        "        if not isinstance(step, Derive) or step.path_suffix.depth <= LEVELS:\n",
+        "        if True:\n",
+        "tests/hwi/test_man_in_the_middle.py::test_reading_and_signing",
+    ),
+    Guard(
+        "the extended key is that of its path",
+        "hwilib_cryptnox/runner.py",
+        "if key.depth != path.depth or key.child_number != path.steps[-1]:",
+        "if False:",
+        "tests/hwi/test_man_in_the_middle.py::test_reading_and_signing",
+    ),
+    Guard(
+        "no answer is taken twice",
+        CHANNEL,
+        "        if mac in self._answered:",
+        "        if False:",
+        "tests/core/test_first_block.py::test_no_answer_is_taken_twice",
+    ),
+    Guard(
+        "a status word behind other data is no answer",
+        "cryptnox_core/commands/base.py",
+        '    if data:\n        raise MalformedResponseError(f"{what}: {len(data)} bytes where none belong")\n',
+        "    return\n",
+        "tests/core/test_first_block.py::test_a_status_word_behind_a_block_of_data_is_no_answer",
+    ),
 )

@@ -15,6 +15,7 @@ from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.psbt import Psbt, collect
 from tests.psbt.factory import ME, Draft, draft, spend
 from tests.psbt.signing import check_on_kernel
+from tests.support.emulator import trust
 from tests.torture.forked import Ended, ForkedCard, Steps, check_said, check_state, environment, run
 from tests.torture.parts import Part
 from tests.torture.programs import (
@@ -303,6 +304,7 @@ class WrongPin(Scene):
     def words(self, card: ForkedCard) -> list[str]:
         (self.folder / "pin").write_text(WRONG_PIN)
         (self.folder / "pin").chmod(0o600)
+        trust(card.path, config=self.folder / "config")
         return ["history"]
 
     def after(self, card: ForkedCard, ended: Ended) -> str:
