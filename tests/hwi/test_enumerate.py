@@ -316,7 +316,8 @@ class TestInAReader:
         config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
         config.parent.mkdir(parents=True)
         config.write_text(f'anchors = ["{pem}"]\nrequire_genuine = true\n')
-        with virtual_readers.card("--seed", SEED, "--xpub-export", slot=1, maker="a maker") as card:
+        options = ("--seed", SEED, "--xpub-export", "--serial", str(2**60 + 5))
+        with virtual_readers.card(*options, slot=1, maker="a maker") as card:
             for env in ({"CRYPTNOX_PIN": PIN}, {"CRYPTNOX_PIN_FILE": str(pin)}):
                 assert "xpub" in hwi("-t", "cryptnox", "-d", self.path(card), "getmasterxpub", env=env)
 
