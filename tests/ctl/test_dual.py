@@ -51,7 +51,7 @@ def test_an_enter_before_the_card_is_in_ends_nothing(tmp_path: Path) -> None:
         slot.insert(tmp_path / "b")
         child.sendline("")
         dialogue(child, *BEGUN, (PUT_FIRST, ""))
-        child.expect_exact("another card is there")
+        child.expect_exact("Another card is there")
         slot.remove()
         dialogue(child, (PUT_FIRST, ""), (PUT_FIRST, ""))
         child.expect_exact(PUT_FIRST)
