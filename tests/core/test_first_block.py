@@ -165,7 +165,13 @@ READS: list[tuple[Callable[[Card, Path], bytes], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("read", "path"), [(read, path) for read, least in READS for path in PATHS[least:]], ids=str)
+def name_of(value: object) -> str:
+    return str(getattr(value, "__name__", value))
+
+
+@pytest.mark.parametrize(
+    ("read", "path"), [(read, path) for read, least in READS for path in PATHS[least:]], ids=name_of
+)
 def test_every_key_is_right_or_an_error(read: Callable[[Card, Path], bytes], path: Path) -> None:
     watcher = Watcher()
     with opened(watcher) as card:
