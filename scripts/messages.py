@@ -37,8 +37,7 @@ FAMILIES = {
         "The card does not prove that it is the one it says it is, or the line to it is disturbed. Nothing secret "
         "was sent to a card whose certificate is bad. Once: repeat the command, then try another reader. Again: do "
         "not use this card. *Paired with another key*: see [When something is lost](lost.md).",
-        "ProtocolError CertificateError ChannelError BadMacError ChannelAbortedError PairingError "
-        "UnknownChannelError",
+        "ProtocolError CertificateError ChannelError BadMacError ChannelAbortedError PairingError UnknownChannelError",
     ),
     "Answers that no card should give": (
         "The card's answer has the wrong form, or its signature does not verify; the answer was thrown away. "
