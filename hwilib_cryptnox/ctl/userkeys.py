@@ -97,10 +97,17 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     public = _public_key(key_file, chosen)
     with open_card(app) as found:
         require_initialised(found)
+        _require_slot(found, chosen)
         unlock(app, found)
         found.card.add_user_key(chosen, text, public, puk(app), credential_id=credential)
         serial = str(found.card.serial)
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, f"The {slot} user key is on the card")
+
+
+def _require_slot(found: OpenCard, slot: UserKeySlot) -> None:
+    """The applet has this slot."""
+    if slot not in found.card.info.user_key_slots:
+        raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}: it is there from applet 2.0 on")
 
 
 def _public_key(path: Path, slot: UserKeySlot) -> bytes:
@@ -132,6 +139,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
     with open_card(app) as found:
         require_initialised(found)
+        _require_slot(found, _SLOTS[slot])
         if not found.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
         found.card.delete_user_key(_SLOTS[slot], puk(app))
@@ -150,6 +158,7 @@ def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     private = _private_key(key_file)
     with open_card(app) as found:
         require_initialised(found)
+        _require_slot(found, _SLOTS[slot])
         digest = digest_to_sign(found.card.user_key_challenge())
         accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(found.card.serial)

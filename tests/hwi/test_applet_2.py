@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from cryptnox_core.emulator.memory import Memory, to_json
-from tests.core.emulated import SERIAL, seeded
+from tests.core.emulated import PIN, PUK, SERIAL, seeded
 from tests.ctl import program as ctl
 from tests.hwi.conftest import Program
 from tests.support.emulator import EmulatorProcess
@@ -40,7 +42,7 @@ def with_another_channel() -> Memory:
 
 def test_an_unknown_channel_in_hwi(hwi: Program, tmp_path: Path) -> None:
     with emulated(with_another_channel(), tmp_path) as card:
-        (listed,) = hwi("--emulators", "--password", "123456", "enumerate", env={"CRYPTNOX_EMULATOR": card.path[4:]})
+        (listed,) = hwi("--emulators", "--password", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": card.path[4:]})
         assert (listed["path"], listed["error"], listed["code"]) == (card.path, TEXT, -12)
         assert not listed["needs_passphrase_sent"] and not listed["needs_pin_sent"]
         assert hwi.on(card, "getmasterxpub") == {"error": TEXT, "code": -12}
@@ -72,7 +74,7 @@ def test_either_key_is_tried_after_a_change_without_end(hwi: Program, tmp_path: 
     memory.xpub_export = True
     State().keep_pairing_key(SERIAL, bytes(32), memory.pairing_key)
     with emulated(memory, tmp_path) as card:
-        assert "xpub" in hwi.on(card, "getmasterxpub", pin="123456")
+        assert "xpub" in hwi.on(card, "getmasterxpub", pin=PIN)
     assert State().pairing_keys(SERIAL) == (memory.pairing_key,)
 
 
@@ -96,3 +98,26 @@ def test_a_disabled_reset(tmp_path: Path) -> None:
         assert json.loads(child.before.strip().splitlines()[-1]) == {"error": DISABLED, "code": -9}
         assert "PUK" not in child.before and "erases" not in child.before
         assert "FD" not in card.stats()["by_ins"] and card.stats()["puk_tries"] == 0
+
+
+def test_user_key_slots_by_version(tmp_path: Path) -> None:
+    """Slots 4 and 5 are of applet 2.0; before, no PIN and no PUK is asked for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public, private = tmp_path / "public.pem", tmp_path / "private.pem"
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with EmulatorProcess("--pin", PIN, "--puk", PUK) as card:
+        for words in (["add", "ec4", str(public)], ["delete", "ec5"], ["test", "ec4", str(private)]):
+            done = ctl.run(card, "user-key", *words)
+            assert done.returncode == 1 and "from applet 2.0 on" in done.stderr
+        assert not {"20", "D5", "D6", "D7"} & card.stats()["by_ins"].keys()
+    with EmulatorProcess("--pin", PIN, "--puk", PUK, "--reading", "select-v2") as card:
+        for slot in ("ec4", "ec5"):
+            done = ctl.run(card, "user-key", "add", slot, str(public), "--stdinpuk", stdin=f"{PUK}\n", pin=PIN)
+            assert done.returncode == 0, done.stderr
+            assert ctl.answer(card, "user-key", "test", slot, str(private), schema="user-key test")["accepted"]
+        listed = ctl.answer(card, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"]
+        assert [entry["slot"] for entry in listed] == ["ec4", "ec5"]
+        assert ctl.answer(card, "info")["user_keys"] == ["ec4", "ec5"]
+        done = ctl.run(card, "user-key", "delete", "ec5", "--stdinpuk", stdin=f"{PUK}\n")
+        assert done.returncode == 0 and ctl.answer(card, "info")["user_keys"] == ["ec4"]
