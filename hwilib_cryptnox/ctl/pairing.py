@@ -66,7 +66,7 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, kn
 
     def send(card: Card) -> None:
         nonlocal answered
-        card.change_pairing_key(key, secret)
+        card.change_pairing_key(key, puk=secret)
         answered = True
 
     def look(found: OpenCard) -> End:
