@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from cryptnox_core import arguments
 from cryptnox_core.errors import (
     CardRemovedError,
     CryptnoxError,
@@ -116,6 +117,7 @@ def is_loopback(host: str) -> bool:
 
 def parse_address(text: str) -> tuple[str, int]:
     """`HOST:PORT` or `[IPv6]:PORT`; UsageError for anything else."""
+    arguments.text(text, "an address")
     host, colon, port = text.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
         raise UsageError(f"{text!r} is not HOST:PORT")
@@ -148,7 +150,7 @@ class RemoteTransport:
         def dial() -> _MessageStream:
             try:
                 return _MessageStream(socket.create_connection((host, port), timeout))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
                 raise NoCardError(f"no card at {host}:{port}") from error
 
         transport = cls(dial(), f"tcp:{host}:{port}", timeout)
@@ -231,6 +233,8 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise TransportError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise TransportError(f"cannot listen on {host}:{port}: no host has such a name") from error
 
 
 class ApduRelay:
@@ -283,7 +287,7 @@ class ApduRelay:
         """Connect to a listening wallet host, as the vendor's design has it, and serve it until it leaves."""
         try:
             connection = socket.create_connection((host, port), timeout)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise TransportError(f"nobody listens at {host}:{port}") from error
         self.serve_connection(connection, f"{host}:{port}")
 

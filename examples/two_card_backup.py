@@ -18,7 +18,7 @@ connections = [RemoteTransport.connect(*parse_address(address.removeprefix("tcp:
 with Card(connections[0]) as first, Card(connections[1]) as second:
     for card in (first, second):
         card.select()
-        card.init("", "", pin, puk)
+        card.init("", "", pin=pin, puk=puk)
         card.open_channel()
         card.verify_pin(pin)
     halves = first.dual_seed_start(pin), second.dual_seed_start(pin)

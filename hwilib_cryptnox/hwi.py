@@ -245,7 +245,7 @@ class _Command:
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
             return self._dialogue(fingerprint)
-        wallet = self._open(fingerprint)
+        wallet = self._open(fingerprint, self._purpose())
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
             "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
@@ -254,6 +254,15 @@ class _Command:
             "signmessage": lambda: signmessage(wallet, options.message, options.path),
         }
         return commands[options.command]()
+
+    def _purpose(self) -> str:
+        """What a dialogue says where it asks for the PIN."""
+        if self.options.command != "signmessage" or not self.unlocker.asks_person:
+            return ""
+        from cryptnox_core.bip32 import Path
+        from hwilib_cryptnox.purpose import purpose_of_message
+
+        return purpose_of_message(Path.parse(self.options.path))
 
     def _check_device(self) -> bytes | None:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""

@@ -18,7 +18,7 @@ from cryptnox_core.wire import PAIRING_INDEX
 from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import State, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_identity
+from hwilib_cryptnox.unlock import check_genuine, check_identity
 
 _RETRY = 0.3
 """Seconds between two looks for a card that has left."""
@@ -94,7 +94,7 @@ def admit(access: Access, card: Card) -> None:
     key than before, and for one that the configuration does not admit. The certificate must have been read; that the
     card holds its key is proved when the channel is opened."""
     check_identity(card, access.state)
-    Unlocker(access.settings, access.state).check_genuine(card)
+    check_genuine(card, access.settings)
 
 
 def carry_out(

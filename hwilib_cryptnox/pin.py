@@ -12,12 +12,13 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
 from cryptnox_core.wire import PIN_MAX, PIN_MIN
+from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.settings import Settings
 
 SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
@@ -25,6 +26,7 @@ SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
 COMMAND_LIMIT = 60.0
 """Seconds CRYPTNOX_PIN_COMMAND may take."""
 _POLL = 0.05
+_TITLE = "Cryptnox card"
 _MAX_OUTPUT = 4096
 _PIN = re.compile(rf"[0-9]{{{PIN_MIN},{PIN_MAX}}}", re.ASCII)
 
@@ -47,7 +49,7 @@ class PinRequest:
 
     serial: int
     purpose: str = ""
-    """What is about to happen; shown by dialogues before the PIN is asked."""
+    """What is about to happen, of which nothing is proved yet; shown by dialogues where the PIN is asked."""
     ask: bool = True
     """Whether a person may be asked."""
 
@@ -71,6 +73,15 @@ class PinSource(Protocol):
 
     def refused(self, request: PinRequest) -> None:
         """The card refused what `get` gave."""
+        ...
+
+
+class Dialogue(Protocol):
+    """Shows a person what is about to be signed, when it is proved."""
+
+    def confirm(self, text: str, plain: str) -> None:
+        """Return when the person agreed to `text` (`plain`: the same in ASCII). WalletError CANCELED where not, and
+        NOT_READY where it cannot be shown."""
         ...
 
 
@@ -255,9 +266,15 @@ class PinentrySource:
         from hwilib_cryptnox.assuan import AssuanError, ask_pinentry
 
         try:
-            return _checked(ask_pinentry(self.program, "Cryptnox card", _description(request)), "pinentry")
+            return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
         except AssuanError as error:
             raise PinSourceError(str(error)) from error
+
+    def confirm(self, text: str, plain: str) -> None:
+        from hwilib_cryptnox.assuan import confirm_pinentry
+
+        with _shown():
+            confirm_pinentry(self.program, _TITLE, text, plain)
 
     def refused(self, request: PinRequest) -> None:
         """It keeps nothing."""
@@ -285,11 +302,36 @@ class AgentSource:
             self.refused(request)
             raise
 
+    def confirm(self, text: str, plain: str) -> None:
+        from hwilib_cryptnox.assuan import GpgAgent
+
+        with _shown():
+            GpgAgent().confirm(text, plain)
+
     def refused(self, request: PinRequest) -> None:
         from hwilib_cryptnox.assuan import AssuanError, GpgAgent
 
         with contextlib.suppress(AssuanError):  # no agent any more: nothing is kept
             GpgAgent().forget(_agent_key(request))
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """Around a dialogue that has to appear: where it cannot, nothing is signed."""
+    from hwilib_cryptnox.assuan import AssuanError
+
+    try:
+        yield
+    except AssuanError as error:
+        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error
+
+
+def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:
+    """What shows a transaction or message before it is signed: the dialogue of the configuration, or else the one that
+    gave the PIN. None where nobody is asked."""
+    if settings.confirm == "pinentry":
+        return PinentrySource(settings.pinentry)
+    return source if isinstance(source, PinentrySource | AgentSource) else None
 
 
 def _agent_key(request: PinRequest) -> str:

@@ -15,7 +15,10 @@ from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import config_folder
 
+EMULATOR_PREFIX = "tcp:"
+"""How the path of a card over TCP begins: `tcp:HOST:PORT`. Whoever listens there is taken for an emulated card."""
 PIN_SOURCES = ("pinentry", "gpg-agent")
+CONFIRMATIONS = ("pinentry",)
 ENUMERATE_WAIT = 1.0
 """Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
 FeeLimit = float | Literal["off"] | None
@@ -55,8 +58,11 @@ class Settings:
     """CRYPTNOX_PIN_SOURCE, or key `pin_source`: `pinentry`, `gpg-agent`, or empty for neither."""
     pinentry: str = "pinentry"
     """Key `pinentry`: the program."""
+    confirm: str = ""
+    """Key `confirm`: `pinentry` shows what is to be signed in a dialogue, wherever the PIN comes from; empty: only the
+    dialogue that asked for the PIN does."""
     require_genuine: bool = False
-    """Key `require_genuine`: no secret is sent to a card that no trust anchor vouches for."""
+    """Key `require_genuine`: no card is used that no trust anchor vouches for, and none over TCP."""
     anchors: tuple[str, ...] = ()
     """Key `anchors`: PEM files of further trust anchors."""
     max_fee_rate: FeeLimit = None
@@ -66,8 +72,18 @@ class Settings:
     """CRYPTNOX_MAX_FEE, or key `max_fee`: satoshi."""
     max_fee_percent: FeeLimit = None
     """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
+    trust_emulated: tuple[tuple[str, int], ...] = ()
+    """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
+
+    def trusts(self, path: str) -> bool:
+        """Whether the configuration names the emulated card at a path `tcp:HOST:PORT`."""
+        if not self.trust_emulated:
+            return False
+        from cryptnox_core.remote import parse_address
+
+        return parse_address(path.removeprefix(EMULATOR_PREFIX)) in self.trust_emulated
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
@@ -76,7 +92,9 @@ class Settings:
         settings = _from_file(config_folder() / "config.toml" if file is None else file)
         return replace(
             settings,
-            emulator=_address(env.get("CRYPTNOX_EMULATOR", "")) or settings.emulator,
+            emulator=_address(text, "CRYPTNOX_EMULATOR")
+            if (text := env.get("CRYPTNOX_EMULATOR", ""))
+            else settings.emulator,
             wait=_seconds(env, "CRYPTNOX_WAIT", settings.wait),
             enumerate_wait=_seconds(env, "CRYPTNOX_WAIT", settings.enumerate_wait),
             reinsert_wait=_seconds(env, "CRYPTNOX_REINSERT_WAIT", settings.reinsert_wait),
@@ -92,15 +110,13 @@ class Settings:
         )
 
 
-def _address(text: str) -> tuple[str, int] | None:
-    if not text:
-        return None
+def _address(text: str, where: str) -> tuple[str, int]:
     from cryptnox_core.remote import parse_address
 
     try:
         return parse_address(text.strip())
     except UsageError as error:
-        raise SettingsError(f"CRYPTNOX_EMULATOR: {error}") from error
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
@@ -175,9 +191,11 @@ def from_toml(text: str, where: str) -> Settings:
     kinds: dict[str, tuple[type, ...]] = {
         "pin_source": (str,),
         "pinentry": (str,),
+        "confirm": (str,),
         "require_genuine": (bool,),
         "anchors": (list,),
         **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
+        "trust_emulated": (list,),
         "audit": (bool,),
     }
     for key, value in table.items():
@@ -188,9 +206,14 @@ def from_toml(text: str, where: str) -> Settings:
             raise SettingsError(f'{where}: {key}: a number of 0 or more is wanted, or "off"')
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
-    anchors = table.get("anchors", [])
+    anchors, trusted = table.pop("anchors", []), table.pop("trust_emulated", [])
     if not all(isinstance(name, str) for name in anchors):
         raise SettingsError(f"{where}: anchors is a list of file names")
-    settings = Settings(**{key: value for key, value in table.items() if key != "anchors"}, anchors=tuple(anchors))
+    if not all(isinstance(address, str) for address in trusted):
+        raise SettingsError(f"{where}: trust_emulated is a list of HOST:PORT")
+    addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
+    settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
     _pin_source(settings.pin_source, f"{where}: pin_source")
+    if settings.confirm not in ("", *CONFIRMATIONS):
+        raise SettingsError(f"{where}: confirm: {' or '.join(CONFIRMATIONS)} is wanted")
     return settings

@@ -9,7 +9,7 @@ from cryptnox_core.errors import CryptnoxError
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
 from hwilib_cryptnox.ctl.prompts import Terminal
-from hwilib_cryptnox.faults import NOT_INITIALIZED_TEXT, Code, WalletError, fault
+from hwilib_cryptnox.faults import NOT_INITIALIZED_TEXT, RESET_DISABLED_TEXT, Code, WalletError, fault
 from hwilib_cryptnox.irreversible import admit, carried_out, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
@@ -27,6 +27,8 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     serial = found.card.serial
     if not found.card.info.initialized:
         raise WalletError(Code.NOT_INITIALIZED, f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
+    if found.card.info.reset_disabled:
+        raise WalletError(Code.UNAVAILABLE, RESET_DISABLED_TEXT)
     admit(wallet.access, found.card)
     puk = _asked(found)
     ending = erase(wallet.access, found, puk, lambda: _log.warning("the card was lost; its answer was waited for"))

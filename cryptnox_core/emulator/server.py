@@ -131,7 +131,7 @@ class Engine:
             return Gone.REMOVED
         if fault.kind is FaultKind.RESET:
             self._card.power_up()
-        answer = self._card.process(raw)
+        answer = self._card.process(raw, repeat_nonce=fault.kind is FaultKind.REPEAT_NONCE)
         if fault.kind is FaultKind.SILENCE:
             return Gone.SILENT
         if fault.kind is FaultKind.GARBAGE:

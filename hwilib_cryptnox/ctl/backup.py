@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl import mnemonic
-from hwilib_cryptnox.ctl.cards import open_card, unlocker
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
 from hwilib_cryptnox.ctl.chains import chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.dual import other_card
+from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
@@ -28,11 +29,11 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
     path = first_path(Network.of_chain(chain).coin_type)
     with open_card(app) as found:
         serial, place = found.card.serial, found.reader
-        card = shown_by(app, found, chain)
+        card = _shown(found, unlocker(app), path)
     if second_card or second is not None:
         other = other_card(app, second, serial, place, channel=True)
         try:
-            there = shown_by(app, other, chain)
+            there = _shown(other, second_unlocker(app), path)
             what = f"the card {other.card.serial}"
         finally:
             other.close()
@@ -64,10 +65,15 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
     return Report(data, show, Exit.DONE if same else Exit.INPUT)
 
 
-def shown_by(app: App, found: OpenCard, chain: str) -> Shown:
-    """Fingerprint, and the key of the first address. CtlError for a card without a seed; the PIN is verified."""
+def require_wallet(found: OpenCard) -> None:
+    """CtlError for a card without a seed."""
     if not found.card.info.seeded:
-        raise CtlError(Exit.REFUSED, f"The card {found.card.serial} holds no seed", "cryptnoxctl setup")
-    session = authenticate(found, unlocker(app))
-    path = first_path(Network.of_chain(chain).coin_type)
+        serial = found.card.serial
+        raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
+
+
+def _shown(found: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+    """Fingerprint, and the key of the first address; the PIN is verified."""
+    require_wallet(found)
+    session = authenticate(found, given)
     return Shown(session.fingerprint, path, read_back(found.card, path))

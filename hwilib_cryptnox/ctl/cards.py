@@ -159,7 +159,8 @@ def puk(app: App, found: OpenCard) -> str:
         if len(text) != PUK_LENGTH or not text.isascii():
             raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters; nothing was sent to the card")
         return text
-    app.terminal.say(f"This is about the card {found.card.serial} in {found.reader}.")
+    if app.terminal.available:
+        app.terminal.say(f"This is about the card {found.card.serial} in {found.reader}.")
     return app.terminal.puk()
 
 

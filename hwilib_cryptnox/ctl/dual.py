@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from cryptnox_core.errors import CryptnoxError
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import candidates, find_card
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.provision import Provision, telling
@@ -15,6 +15,7 @@ from hwilib_cryptnox.ctl.screen import Report
 from hwilib_cryptnox.ctl.stages import EndedError, Stage
 from hwilib_cryptnox.ctl.steps import Owner, begin, provision, report
 from hwilib_cryptnox.faults import WalletError
+from hwilib_cryptnox.pin import automatic_sources
 
 T = TypeVar("T")
 
@@ -31,13 +32,13 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
     first.check = f"cryptnoxctl backup check --second-card --card {first.serial}"
     place = first.found.reader
     own = first.dual_start()
-    first.leave()
+    first.line.leave()
     with telling(provision(app, other_card(app, second, first.serial, place), chain)) as other:
         other.check = f"cryptnoxctl backup check --second-card --card {other.serial}"
         try:
             if other.card.info.is_nft:
                 raise CtlError(Exit.USAGE, "That is an NFT card, which makes its one key itself")
-            begin(app, other, owner)
+            begin(app, other, owner, second=True)
             theirs = other.dual_start()
         except (Exception, KeyboardInterrupt) as error:
             ended = other.ended(error)
@@ -46,10 +47,10 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
             other.dual_finish(own)
             shown = other.compare(None)
             other.export_on()
-            other.leave()
+            other.line.leave()
             if second is None:
                 text = f"Take the second card out and put the card {first.serial} in again."
-                _asked_for(app, text, first.come_back)
+                _asked_for(app, text, first.line.reopen)
             first.dual_finish(theirs)
             first.compare(shown)
             first.export_on()
@@ -121,6 +122,11 @@ def other_card(
         return found
 
     return _asked_for(app, f"Take the card {serial} out and put the second card in.", look)
+
+
+def second_unlocker(app: App) -> PersonUnlocker:
+    """For the second of two cards: the PIN of `--stdinpass` is the first one's, and is not sent to it."""
+    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)
 
 
 def _asked_for(app: App, text: str, look: Callable[[], T]) -> T:

@@ -144,9 +144,7 @@ def address(
         if path.depth < 1:
             raise CtlError(Exit.USAGE, "An address has a path of one level at least")
         with open_card(app) as found:
-            used = wallet(app, found)
-            used.session()
-            key = found.card.public_key(path)
+            key = wallet(app, found).public_keys([path])[path]
         from hwilib_cryptnox.ctl.chains import text_of
 
         shown = [Found(path, key, text_of(script_of(key, kind), chain))]

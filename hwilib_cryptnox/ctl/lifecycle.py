@@ -10,6 +10,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
+from hwilib_cryptnox.faults import RESET_DISABLED_TEXT
 from hwilib_cryptnox.irreversible import erase, erased_words, forget_erased
 
 
@@ -24,6 +25,8 @@ def reset(app: App, typed: str | None) -> Report:
         require_initialised(found)
         admit(app, found)
         serial = found.card.serial
+        if found.card.info.reset_disabled:
+            raise CtlError(Exit.REFUSED, RESET_DISABLED_TEXT)
         if typed is None:
             app.terminal.say("This erases everything on the card. Without a backup of its seed, its money is lost.")
             app.terminal.typed("", str(serial))

@@ -18,6 +18,8 @@ COMMANDS = {
     "setup": (f"{_HERE}.setup:setup", "Make a usable wallet of a card, step by step."),
     "adopt": (f"{_HERE}.adopt:adopt", "Use a card that already holds a wallet."),
     "backup": (f"{_HERE}.backup:backup", "Check a backup before money arrives."),
+    "clone": (f"{_HERE}.clone:clone", "Compare a second card of the same words."),
+    "sheet": (f"{_HERE}.sheet:sheet", "Print what belongs with the backup; no secrets."),
     "reset": (f"{_HERE}.lifecycle:reset", "Erase a card."),
     "forget": (f"{_HERE}.lifecycle:forget", "Clear what this computer remembers of a card."),
     "pin": (f"{_HERE}.secrets:pin", "Change, verify or unblock the PIN; tries left."),

@@ -66,7 +66,7 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, kn
 
     def send(card: Card) -> None:
         nonlocal answered
-        card.change_pairing_key(key, secret)
+        card.change_pairing_key(key, puk=secret)
         answered = True
 
     def look(found: OpenCard) -> End:
@@ -74,14 +74,18 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, kn
             return End.TAKEN
         if any(opens(found, other) for other in others):
             return End.NOT_TAKEN
-        return End.OTHER if known or answered else End.UNKNOWN
+        if known or answered:
+            return End.OTHER
+        # The old one is not known here; that the card is still there and opens with its PUK is as good.
+        there = opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
+        return End.NOT_TAKEN if there else End.UNKNOWN
 
     common = key == COMMON_PAIRING_KEY
     words = Words(
         done=f"The card {serial} has {'the common pairing key again' if common else 'its own pairing key now'}",
         kept="the card has its old pairing key",
         either="the card may have the new pairing key or its old one",
-        keep="all of them are kept here, and the next command finds out; if none opens the card: "
+        keep="what this computer has of them it keeps, and the next command finds out; if none opens the card: "
         "cryptnoxctl pairing recover (needs the PUK)",
         remedy="in another reader: cryptnoxctl pairing recover (needs the PUK)",
     )

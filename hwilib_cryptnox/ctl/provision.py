@@ -8,17 +8,14 @@ set-up, the person is told what holds of the card now. Knows no click.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
+from cryptnox_core.bip32 import HARDENED, MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.commands.setup import InitParameters
 from cryptnox_core.errors import (
     CardRemovedError,
     MalformedResponseError,
-    NoCardError,
     NoSeedError,
     NotAllowedError,
     NotAuthenticatedError,
@@ -27,32 +24,20 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.session import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
+from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.access import Access, OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.mnemonic import Expected, make
 from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
-from hwilib_cryptnox.faults import Code, SoftLockedError, WalletError
+from hwilib_cryptnox.ctl.steady import SteadyCard
+from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
 from hwilib_cryptnox.state import CardRecord, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_identity, static_key_hash
+from hwilib_cryptnox.unlock import Unlocker, check_genuine, check_identity
 
-T = TypeVar("T")
-
-FAULTS = 3
-"""How often in one step a card is opened anew after a fault before it is given up."""
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
-_IN_THE_CLEAR = (
-    Ins.SELECT,
-    Ins.GET_MANUFACTURER_CERTIFICATE,
-    Ins.GET_CARD_CERTIFICATE,
-    Ins.OPEN_SECURE_CHANNEL,
-    Ins.INIT,
-)
-"""Commands whose status words anybody can have said; they are sent again, INIT where the card is not initialised."""
-_RETRY = 0.2
 _PURPOSE = 84
 
 
@@ -92,14 +77,12 @@ class Provision:
     def __init__(self, way: Access, found: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
         """`found`: selected, its certificate readable."""
         self.way = way
-        self.found = found
+        self.line = SteadyCard(way, found, terminal.say, self._opened_anew)
         self.terminal = terminal
         self.path = first_path(coin_type)
-        self.serial = found.card.read_certificate().serial
+        self.serial = self.line.serial
         self.stage = Stage.UNTOUCHED
         self.shown: Shown | None = None
-        self._static_key = static_key_hash(found.card)
-        self._place = found.path
         self.check = f"cryptnoxctl backup check --card {self.serial}"
         """The command that compares the card with its backup; empty where there is none."""
         self._init_sent = False
@@ -109,16 +92,20 @@ class Provision:
         self._pin = ""
         self._pin_sent = self._pin_accepted = False
         self._puk: str | None = None
-        self._lost = False
+
+    @property
+    def found(self) -> OpenCard:
+        """The card as it is open now."""
+        return self.line.found
 
     @property
     def card(self) -> Card:
         """The card."""
-        return self.found.card
+        return self.line.found.card
 
-    def close(self) -> None:
-        """Reset and release the card."""
-        self.found.close()
+    def _opened_anew(self) -> None:
+        if self._pin_accepted:
+            self._unlock()
 
     # Before anything secret
 
@@ -126,7 +113,7 @@ class Provision:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
         check_identity(self.card, self.way.state)
-        Unlocker(self.way.settings, self.way.state).check_genuine(self.card)
+        check_genuine(self.card, self.way.settings)
         if self.card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,
@@ -157,15 +144,15 @@ class Provision:
             if self.card.info.initialized:
                 return
             self.stage, self._init_sent = Stage.INIT_SENT, True
-            self.card.init(name, email, pin, puk, key, nfc)
+            self.card.init(name, email, pin=pin, puk=puk, pairing_key=key, nft_nfc_sign=nfc)
 
         try:
-            self._steadily(attempt)
+            self.line.run(attempt)
         except StatusWordError as refusal:
             text = f"The card does not let itself be initialised (status word {refusal.sw:04X})"
             raise CtlError(Exit.REFUSED, text) from refusal
         self._fresh = True
-        self._steadily(self._open_channel)
+        self.line.run(self._open_channel)
         self.stage = Stage.INITIALISED
         self._check_pairing_key(key)
         if not self._prove_puk():
@@ -175,8 +162,17 @@ class Provision:
                 "or something changed it on the way",
                 "do not use this card, nor this reader: without its PUK the card cannot be reset",
             )
-        self._steadily(self._note_full_counter)
-        self._steadily(self._unlock)
+        self.line.run(self._note_full_counter)
+        try:
+            self.line.run(self._unlock)
+        except RefusedPinError as error:
+            if not error.spent:
+                raise
+            raise CtlError(
+                Exit.REFUSED,
+                f"The card {self.serial} has another PIN than the one you chose: something changed it on the way",
+                f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
+            ) from error
         self._secrets_proved = True
 
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
@@ -184,7 +180,7 @@ class Provision:
 
         `puk` gives the PUK, asked at most `attempts` times, which costs no try; `unlock` verifies a PIN and returns it.
         """
-        self._steadily(self._open_channel)
+        self.line.run(self._open_channel)
         self.stage = Stage.INITIALISED
         for left in reversed(range(attempts)):
             self._puk = puk()
@@ -224,10 +220,10 @@ class Provision:
         not go on in words."""
         given = self._puk or ""
         try:
-            return self._steadily(lambda: is_puk(self.way, self.found, given))
+            return self.line.run(lambda: is_puk(self.way, self.found, given))
         except StatusWordError as error:
-            self._lost = True
-            self._steadily(self._open_channel)
+            self.line.leave()
+            self.line.run(self._open_channel)
             self.terminal.typed(
                 f"This card does not let its PUK be proved ({error}). With a wrong PUK it can never be reset.",
                 NOT_PROVED,
@@ -262,7 +258,7 @@ class Provision:
 
     def new_words(self, count: int) -> list[str]:
         """A new mnemonic of 12 or 24 words; the card's randomness has a part in it."""
-        return self._steadily(lambda: make(self.card, count))
+        return self.line.run(lambda: make(self.card, count))
 
     def load_seed(self, seed: bytes) -> None:
         """LOAD KEY. `compare` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
@@ -274,7 +270,7 @@ class Provision:
 
     def dual_start(self) -> bytes:
         """LOAD KEY, first step of a dual seed: this card's signed public key. Changes nothing that is of use alone."""
-        return self._steadily(lambda: self.card.dual_seed_start(self._pin))
+        return self.line.run(lambda: self.card.dual_seed_start(self._pin))
 
     def dual_finish(self, other: bytes) -> None:
         """LOAD KEY, second step, with the other card's signed public key."""
@@ -285,11 +281,11 @@ class Provision:
 
         def attempt() -> None:
             nonlocal sent
-            if self.card.info.seeded:
+            again, sent = sent, True
+            if again and self.card.info.seeded:
                 return
             self.stage = Stage.SEED_SENT
             try:
-                again, sent = sent, True
                 send()
             except NotAllowedError:
                 # It has a seed, though its flags did not say so: `compare` says which.
@@ -300,7 +296,7 @@ class Provision:
                 self.stage = Stage.INITIALISED
                 raise
 
-        self._steadily(attempt)
+        self.line.run(attempt)
         self.stage = Stage.SEEDED
 
     # What it holds
@@ -309,7 +305,7 @@ class Provision:
         """Fingerprint and first key, read from the card, which have to be the expected ones; None: there are none.
         CtlError where they are not."""
         try:
-            shown = self._steadily(self._read)
+            shown = self.line.run(self._read)
         except (NoSeedError, NotAuthenticatedError):
             self.stage = Stage.SEED_SENT  # its flags said that it has one
             raise
@@ -334,7 +330,7 @@ class Provision:
         return shown
 
     def _read(self) -> Shown:
-        return Shown(self.card.master_fingerprint(), self.path, read_back(self.card, self.path))
+        return Shown(fingerprint(read_back(self.card, MASTER)), self.path, read_back(self.card, self.path))
 
     def export_on(self, expected: Expected | None = None) -> None:
         """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or
@@ -354,10 +350,10 @@ class Provision:
                     "do not use this card, nor this reader",
                 )
 
-        self._steadily(attempt)
+        self.line.run(attempt)
 
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
-        """The account's extended key; its export is switched on where the flags say that it is off, or the card does."""
+        """The account's extended key; its export is switched on where flags or card say that it is off."""
         for on in (self.card.info.xpub_export, False):
             if not on:
                 self.card.set_xpub_export(True, self._puk or "")
@@ -372,71 +368,9 @@ class Provision:
 
     def single_key(self) -> bytes:
         """The public key of a card that holds one key, 33 bytes."""
-        key = self._steadily(lambda: self.card.public_key())
+        key = self.line.run(lambda: self.card.public_key())
         self.stage = Stage.PROVED
         return key
-
-    # Faults
-
-    def _steadily(self, action: Callable[[], T]) -> T:
-        """Run it; after a fault open the card anew and run it again. It must look first whether it is done already."""
-        cause: Exception = NoCardError(f"the card {self.serial} is not there")
-        for left in reversed(range(FAULTS + 1)):
-            try:
-                if not self._lost or self._comes_back():
-                    return action()
-            except (TransportError, ProtocolError, StatusWordError) as error:
-                if isinstance(error, StatusWordError) and error.ins not in _IN_THE_CLEAR:
-                    raise
-                self._lost, cause = True, error
-                if not left:
-                    raise
-            else:
-                break
-        raise cause
-
-    def _comes_back(self) -> bool:
-        """The same card, opened anew, its PIN verified where it was; waits for it. False where it does not come."""
-        wait = self.way.settings.reinsert_wait
-        end, told = time.monotonic() + wait, False
-        while True:
-            try:
-                self._reopen()
-            except (TransportError, WalletError) as error:
-                if isinstance(error, WalletError) and error.code not in (Code.CONNECTION, Code.BUSY):
-                    raise
-            else:
-                return True
-            if time.monotonic() >= end:
-                return False
-            if not told:
-                self.terminal.say(f"The card does not answer; put it back within {wait:.0f} seconds to go on.")
-                told = True
-            time.sleep(_RETRY)
-
-    def _reopen(self) -> None:
-        """WalletError CONNECTION where another card is in its place."""
-        self.found.close()
-        found = self.way.open(self._place)
-        try:
-            if found.card.serial != self.serial or static_key_hash(found.card) != self._static_key:
-                raise WalletError(Code.CONNECTION, f"another card is there, not the card {self.serial}")
-        except BaseException:
-            found.close()
-            raise
-        self.found, self._lost = found, False
-        if self._pin_accepted:
-            self._unlock()
-
-    def leave(self) -> None:
-        """Let the card be taken out; `come_back` goes on with it."""
-        self.found.close()
-        self._lost = True
-
-    def come_back(self) -> None:
-        """Open the card that was taken out. Raises what `Access.open` does, and WalletError where another one is there.
-        A fault on the way is one: the next call may find the card."""
-        self._reopen()
 
     # The end
 
@@ -444,12 +378,8 @@ class Provision:
         """Where the end of INIT or of the seed is not known: ask the card, once, for its flags."""
         if self.stage not in (Stage.INIT_SENT, Stage.SEED_SENT):
             return
-        self.found.close()
         with contextlib.suppress(Exception, KeyboardInterrupt):
-            self.found = self.way.connect(self.found.reader, self.way.settings.wait)
-            if static_key_hash(self.card) != self._static_key:
-                return
-            info = self.card.info
+            info = self.line.look()
             if self.stage is Stage.SEED_SENT:
                 self.stage = Stage.SEEDED if info.seeded else Stage.INITIALISED
             elif info.initialized:
@@ -493,4 +423,4 @@ def telling(provision: Provision) -> Iterator[Provision]:
     except (Exception, KeyboardInterrupt) as error:
         raise provision.ended(error) from error
     finally:
-        provision.close()
+        provision.line.close()

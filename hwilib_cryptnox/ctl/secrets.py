@@ -88,7 +88,9 @@ def pin_change(app: App, with_puk: bool) -> Report:
             "cryptnoxctl pin change --with-puk",
         )
         try:
-            change(app, found, words, lambda card: card.change_pin(new, secret), _PinLook(app, new, old), prove=True)
+            change(
+                app, found, words, lambda card: card.change_pin(new, puk=secret), _PinLook(app, new, old), prove=True
+            )
         except WrongPukError as error:
             raise _why_refused(app, found, secret, error) from error
     return _has_new_pin(app, serial, new, {"changed": True})
@@ -208,7 +210,7 @@ def pin_unblock(app: App) -> Report:
             remedy="the PIN is not the new one. In another reader, with the PUK: cryptnoxctl pin change --with-puk",
         )
         try:
-            change(app, found, words, lambda card: card.unblock_pin(secret, new), unblocked, prove=True)
+            change(app, found, words, lambda card: card.unblock_pin(puk=secret, new_pin=new), unblocked, prove=True)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,
@@ -256,7 +258,7 @@ def puk_change(app: App) -> Report:
             remedy="the PUK is neither the old nor the new one: nobody knows it. The card signs as before. Move the "
             "coins to another card while the PIN works",
         )
-        change(app, found, words, lambda card: card.change_puk(new, current), look, prove=True)
+        change(app, found, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
     return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
 
 

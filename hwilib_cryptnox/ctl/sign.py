@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from cryptnox_core.errors import ProtocolError, TransportError
+from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
 from hwilib_cryptnox.ctl.chains import chain_option
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.frame import App, command
-from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
-from hwilib_cryptnox.ctl.screen import BAD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
+from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.psbt.summary import CHAINS
-from hwilib_cryptnox.signing import Signing, names_keys_of, nothing_to_do
+from hwilib_cryptnox.shown import counted
+from hwilib_cryptnox.signing import Signing, confirm, names_keys_of, nothing_to_do
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -77,8 +78,8 @@ def sign(
 ) -> Report:
     """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
 
-    The PIN comes first: the card's keys prove which outputs are change. Then the transaction is shown, and signed when
-    you say yes. After a fault run the same command again: no signature is made twice.
+    The PIN comes first: only the card's keys prove what is change. Then the transaction is shown, every word of it
+    proved, and signed when you say yes. After a fault run the same command again: no signature is made twice.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -107,9 +108,9 @@ def sign(
                 "The PSBT does not say where any of its keys comes from, so no card finds its own",
                 "have the wallet put the key origins (BIP32 derivations) in",
             )
-        return _finish(file, psbt, None, target, raw_target, force=force)
+        return _finish(file, psbt, None, None, target, raw_target, force=force)
     with open_card(app) as found, _progress(app) as progress:
-        wallet = PatientWallet(app, found, unlocker(app))
+        wallet = shown.wallet = PatientWallet(app, found, unlocker(app))
         signing = Signing(
             wallet,
             psbt,
@@ -131,7 +132,7 @@ def sign(
             wallet.close()
     # Until the result is where it belongs: a full disk must not cost signatures.
     signing.keep()
-    report = _finish(file, done, shown.plan, target, raw_target, force=force)
+    report = _finish(file, done, shown.plan, shown.card, target, raw_target, force=force)
     return replace(report, delivered=lambda: _forget(app, psbt))
 
 
@@ -179,28 +180,39 @@ class _Shown:
 
     def __init__(self, app: App, yes: bool) -> None:
         self._app, self._yes = app, yes
+        self.wallet: Wallet | None = None
         self.plan: Plan | None = None
+        self.card: Signer | None = None
 
     def approve(self, plan: Plan) -> None:
         """Before the first signature: show what is proved, and ask. CanceledError for a no."""
         self.plan = plan
+        if self.wallet is None:
+            raise UsageError("there is no card")
+        session = self.wallet.session()
+        self.card = Signer(session.card.serial, session.fingerprint, session.found.simulated)
         if not plan.requests:
             return
-        if self._yes and self._app.options.quiet:
-            return
-        review(self._app.err, plan)
         if self._yes:
+            if not self._app.options.quiet:
+                review(self._app.err, plan, self.card)
+            confirm(self.wallet, plan)
             return
-        if plan.high_fee is not None:
-            self._type_fee(plan)
-        count = len(plan.requests)
-        self._app.terminal.confirm(f"Sign it with {count} signature{'' if count == 1 else 's'}?")
+        screen = self._app.err if self._app.err.fancy else Screen(self._app.terminal.stream)
+        review(screen, plan, self.card)
+        self._ask(plan)
 
-    def _type_fee(self, plan: Plan) -> None:
-        self._app.err.line(f"Warning: {plan.high_fee}", BAD)
-        typed = self._app.terminal.ask("Type the fee in satoshi to go on:")
-        if typed.strip().replace(",", "") != str(plan.summary.fee):
-            raise CanceledError("That is not the fee; nothing was signed")
+    def _ask(self, plan: Plan) -> None:
+        """Once: yes, or, where the fee is above a default limit, the fee itself."""
+        terminal, signatures = self._app.terminal, counted(len(plan.requests), "signature")
+        terminal.fresh()
+        if plan.high_fee is None:
+            agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")
+        else:
+            typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
+            agreed = typed.replace(",", "") == str(plan.summary.fee)
+        if not agreed:
+            raise CanceledError("Canceled; nothing was signed")
 
 
 class _Progress:
@@ -275,6 +287,7 @@ def _finish(
     file: str,
     done: Psbt,
     plan: Plan | None,
+    card: Signer | None,
     target: Path | None,
     raw_target: Path | None,
     *,
@@ -301,7 +314,7 @@ def _finish(
         "missing": missing or None,
         "transaction": transaction.hex() if transaction is not None and raw_target is not None else None,
         "transaction_file": str(raw_target) if transaction is not None and raw_target is not None else None,
-        "review": None if plan is None else summary_data(plan),
+        "review": None if plan is None or card is None else summary_data(plan, card),
     }
 
     def show(screen: Screen) -> None:

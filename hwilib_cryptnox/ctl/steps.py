@@ -6,7 +6,7 @@ import secrets as system
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import access, puk, unlocker
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, puk, unlocker
 from hwilib_cryptnox.ctl.chains import script_of, text_of
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App
@@ -31,8 +31,11 @@ def provision(app: App, found: OpenCard, chain: str) -> Provision:
         raise
 
 
-def begin(app: App, work: Provision, owner: Owner) -> None:
-    """A card with PIN and PUK, which are proved, and without a seed: initialised where it is not."""
+def begin(app: App, work: Provision, owner: Owner, *, second: bool = False) -> None:
+    """A card with PIN and PUK, which are proved, and without a seed: initialised where it is not.
+
+    `second`: what comes by stdin is another card's.
+    """
     card = work.card
     verdict, _ = judged(card.genuineness, work.found.reader)
     app.terminal.say(f"Card {work.serial} ({card.info.type_name}) in {work.found.reader}; genuine: {verdict}")
@@ -41,11 +44,12 @@ def begin(app: App, work: Provision, owner: Owner) -> None:
         _initialise(app, work, owner)
         return
     app.terminal.say("It is initialised and holds no seed: it goes on from there, with the PUK and the PIN it has.")
-    given = app.options.stdin_puk
+    from_stdin = app.options.stdin_puk and not second
+    given = PersonUnlocker(app.settings, app.state, app=app) if second else unlocker(app, typed=True)
     work.take_over(
-        lambda: puk(app, work.found),
-        lambda found: unlocker(app, typed=True).unlock(found.card, found.reader),
-        attempts=1 if given else ATTEMPTS,
+        (lambda: puk(app, work.found)) if from_stdin else app.terminal.puk,
+        lambda found: given.unlock(found.card, found.reader),
+        attempts=1 if from_stdin else ATTEMPTS,
     )
 
 

@@ -19,7 +19,6 @@ from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import read_file
 from hwilib_cryptnox.ctl.frame import App, group
-from hwilib_cryptnox.ctl.look import USER_KEY_FLAGS
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
 from hwilib_cryptnox.irreversible import End, Words
@@ -42,7 +41,7 @@ def user_key_list(app: App) -> Report:
         require_initialised(found)
         serial = str(found.card.serial)
         for slot in UserKeySlot:
-            if USER_KEY_FLAGS[slot] not in found.card.info.user_keys:
+            if not found.card.info.has_user_key(slot):
                 continue
             key = _read(app, found, slot)
             if key is not None:
@@ -169,7 +168,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             either=f"the {slot} user key may be gone from the card already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: USER_KEY_FLAGS[_SLOTS[slot]] not in info.user_keys)
+        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
         change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
     return said({"serial": serial, "slot": slot}, *app.achieved)
 
@@ -177,8 +176,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
 @user_key.command("test")
 @click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
 @click.argument("key_file", metavar="PRIVATE-KEY", type=_FILE)
-@click.option("--rehash", is_flag=True, help="Sign SHA-256 of the challenge, as the vendor's command line does.")
-def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
+def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
 
     FIDO keys sign in their own device and cannot be tested here.
@@ -187,7 +185,7 @@ def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
     with open_card(app) as found:
         require_initialised(found)
         admit(app, found)
-        digest = digest_to_sign(found.card.user_key_challenge(), rehash=rehash)
+        digest = digest_to_sign(found.card.user_key_challenge())
         accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(found.card.serial)
     data = {"serial": serial, "slot": slot, "accepted": accepted}

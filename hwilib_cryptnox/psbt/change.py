@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, InvalidPathError, Path
@@ -20,17 +20,20 @@ from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds
 from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
-from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim
+from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
 from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, operations, p2pkh, p2sh, p2wpkh, parse_multisig
 
+_MOST_KEYS = 20
+"""Keys of an output that are looked for in the script of a wallet that was named: more than one card has in any."""
 _MAX_SUFFIX = 8
 """Levels below a cosigner's extended key that are derived."""
 
 
 class WalletScripts(Protocol):
-    """A wallet that the caller knows: whether a script is the wallet's at the place where our key in it says to be."""
+    """A wallet that the caller knows: whether a script is the wallet's at the place where a key of ours says to be, and
+    holds that key."""
 
-    def __call__(self, script: bytes, claims: Sequence[Claim]) -> bool: ...
+    def __call__(self, script: bytes, claim: Claim) -> bool: ...
 
 
 def is_key(claim: Claim, key: bytes) -> bool:
@@ -70,7 +73,7 @@ def our_inputs(
         if not is_key(claim, key):
             if claim.by_account:
                 continue
-            raise RefusedInput(index, f"the card's key at {claim.path} is another than the PSBT says")
+            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
         lock = collected.locks[index]
         if lock is not None and _belongs(lock, claim):
             ours.setdefault(index, []).append(claim)
@@ -122,21 +125,22 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
                 continue
             if len(claim.path) > MAX_CARD_DEPTH:
                 raise RefusedOutput(
-                    index, f"it claims a key at {claim.path}, deeper than the {MAX_CARD_DEPTH} levels of the card"
+                    index,
+                    f"it claims a key at {shown(claim.path)}, deeper than the {MAX_CARD_DEPTH} levels of the card",
                 )
             raise RefusedOutput(
                 index,
-                f"it claims a key at {claim.path}, one of more than are read from the card to compare them: turn the "
-                "xpub export on (cryptnoxctl xpub on), or leave the key origins of payments out",
+                f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
+                "the xpub export on (cryptnoxctl xpub on), or leave the key origins of payments out",
             )
         true = is_key(claim, key)
         inside = holder(claim.public_key)
         if (not true or inside is False) and claim.by_account:
             continue
         if not true:
-            raise RefusedOutput(index, f"the card's key at {claim.path} is another than the PSBT says")
+            raise RefusedOutput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
         if inside is False:
-            raise RefusedOutput(index, f"it does not contain the key that is said to be ours at {claim.path}")
+            raise RefusedOutput(index, f"it does not contain the key that is said to be ours at {shown(claim.path)}")
         proved.append(claim)
     return proved
 
@@ -190,16 +194,17 @@ class _Prover:
         if wallet is not None:
             for index, claims in ours.items():
                 output = collected.spends[index].output
-                if output is None or not wallet(output[1], claims):
+                if output is None or not any(wallet(output[1], claim) for claim in claims):
                     raise RefusedInput(index, "it is not an input of the wallet that was named (--wallet)")
 
     def path_of_change(self, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> Path | None:
         script = self._psbt.tx.outputs[index][1]
         if self._wallet is not None:
-            if self._wallet(script, claims):
-                return claims[0].path
+            for claim in claims[:_MOST_KEYS]:
+                if self._wallet(script, claim):
+                    return claim.path
             raise RefusedOutput(
-                index, f"it names our key at {claims[0].path} and is not the wallet's that was named (--wallet)"
+                index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"
             )
         if self._single:
             for claim in claims:
@@ -218,25 +223,28 @@ class _Prover:
         if script is None:
             return None
         found = self._templates.read(*script, fields.keyed(f.OUT_BIP32_DERIVATION))
-        if found is None or found[0] != self._template:
+        if found is None or not self._template.fits(found):
             return None
-        return next((claim.path for claim in claims if claim.public_key in found[1]), None)
+        return next((claim.path for claim in claims if claim.public_key in found.keys), None)
 
     def _template_of_inputs(self, templates: Templates) -> Template | None:
         """The one that all our inputs have."""
-        common = None
+        found = []
         for index, claims in self._ours.items():
             lock = self._collected.locks[index]
             if lock is None or lock.facts is None or lock.route is Route.TAPROOT:
                 return None
             form = lock.kind, lock.nested, lock.script
-            found = templates.read(*form, self._psbt.inputs[index].keyed(f.IN_BIP32_DERIVATION))
-            if found is None or not any(claim.public_key in found[1] for claim in claims):
+            read = templates.read(*form, self._psbt.inputs[index].keyed(f.IN_BIP32_DERIVATION))
+            if read is None or not any(claim.public_key in read.keys for claim in claims):
                 return None
-            if common is not None and found[0] != common:
-                return None
-            common = found[0]
-        return common
+            found.append(read)
+        if not found:
+            return None
+        first = found[0]
+        if all(read.sorted for read in found):
+            first = replace(first, must_sort=True)
+        return first if all(first.fits(read) for read in found) else None
 
 
 def _is_single(lock: Lock) -> bool:
@@ -262,8 +270,31 @@ def _script_of_output(fields: OutputMap, script: bytes) -> tuple[Kind, Kind | No
     return (kind, None, script) if kind is Kind.MULTISIG else None
 
 
-Template = tuple[object, ...]
-"""Two scripts of one template lock coins in the same way, with keys of the same extended keys."""
+Identity = tuple[bytes, bytes]
+"""Public key and chain code of an extended key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A script with its keys replaced by the extended keys that they come from."""
+
+    form: tuple[object, ...]
+    """All but the keys of a multisig; scripts of any other form with theirs."""
+    identities: tuple[Identity, ...]
+    """Of the keys of a multisig, in their order."""
+    keys: frozenset[bytes]
+    sorted: bool
+    """A multisig whose keys stand in the order of BIP67."""
+    must_sort: bool = False
+    """The wallet sorts the keys: each of its scripts is sorted, and the extended keys are in any order."""
+
+    def fits(self, other: Template) -> bool:
+        """Whether another script is of the same wallet."""
+        if self.must_sort:
+            same = other.sorted and sorted(self.identities) == sorted(other.identities)
+        else:
+            same = self.identities == other.identities
+        return same and self.form == other.form
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +304,7 @@ class _Cosigner:
     key: ExtendedPublicKey
 
     @property
-    def identity(self) -> tuple[bytes, bytes]:
+    def identity(self) -> Identity:
         return self.key.public_key, self.key.chain_code
 
 
@@ -283,7 +314,7 @@ class Templates:
 
     def __init__(self, psbt: Psbt) -> None:
         self._cosigners: dict[bytes, list[_Cosigner]] = {}
-        self._branches: dict[tuple[tuple[bytes, bytes], Path], ExtendedPublicKey | None] = {}
+        self._branches: dict[tuple[Identity, Path], ExtendedPublicKey | None] = {}
         for key, value in psbt.globals.items():
             if key[0] == f.GLOBAL_XPUB:
                 try:
@@ -294,8 +325,8 @@ class Templates:
 
     def read(
         self, kind: Kind, nested: Kind | None, script: bytes, derivations: Iterable[tuple[bytes, bytes]]
-    ) -> tuple[Template, set[bytes]] | None:
-        """Template and keys of a script; None where not every key is proved to come from an extended key, or where
+    ) -> Template | None:
+        """The template of a script; None where not every key is proved to come from an extended key, or where
         they do not all stand at the same place below it."""
         if not self._cosigners:
             return None
@@ -312,13 +343,14 @@ class Templates:
             threshold, keys = multisig
             if any(key not in known for key in keys):
                 return None
-            return (kind, nested, threshold, tuple(sorted(known[key] for key in keys))), set(keys)
+            identities = tuple([known[key] for key in keys])
+            return Template((kind, nested, threshold), identities, frozenset(keys), list(keys) == sorted(keys))
         return self._read_script(kind, nested, script, known)
 
     @staticmethod
     def _read_script(
-        kind: Kind, nested: Kind | None, script: bytes, known: Mapping[bytes, tuple[bytes, bytes]]
-    ) -> tuple[Template, set[bytes]] | None:
+        kind: Kind, nested: Kind | None, script: bytes, known: Mapping[bytes, Identity]
+    ) -> Template | None:
         hashes = {hash160(key): key for key in known}
         parts: list[object] = []
         used = set()
@@ -335,9 +367,9 @@ class Templates:
             else:
                 parts.append(script[at:end])
             at = end
-        return ((kind, nested, *parts), used) if used else None
+        return Template((kind, nested, *parts), (), frozenset(used), False) if used else None
 
-    def _find(self, key: bytes, origin: bytes) -> tuple[tuple[bytes, bytes], bytes] | None:
+    def _find(self, key: bytes, origin: bytes) -> tuple[Identity, bytes] | None:
         """The extended key that a key comes from, and the levels below it."""
         for cosigner in self._cosigners.get(origin[:4], ()):
             if not origin.startswith(cosigner.origin):

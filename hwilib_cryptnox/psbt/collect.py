@@ -31,7 +31,7 @@ from hwilib_cryptnox.psbt.checks import (
 )
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import RefusedInput
-from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher
+from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher, type_name
 
 BIP86_REASON = (
@@ -261,14 +261,16 @@ class _Collector:
         """Adds what can be signed with a key. Returns the reason where something cannot, and whether something was
         added."""
         if len(claim.path) > MAX_CARD_DEPTH:
-            return f"{claim.path} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
+            return f"{shown(claim.path)} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
         if claim.is_taproot:
             return self._taproot_claim(index, fields, lock, claim, sighash)
         if lock.route is Route.TAPROOT:
             return "a taproot output with a derivation for ECDSA", False
         known = lock.key_hash is not None or lock.facts is not None
         if known and not contains_key(lock, claim.public_key):
-            raise RefusedInput(index, f"its script does not contain the key that is said to be ours at {claim.path}")
+            raise RefusedInput(
+                index, f"its script does not contain the key that is said to be ours at {shown(claim.path)}"
+            )
         if lock.problem is not None:
             return lock.problem, False
         if len(claim.public_key) != 33:
@@ -311,7 +313,7 @@ class _Collector:
                 problem = "a leaf script of its key is missing"
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
                 raise RefusedInput(
-                    index, f"its leaf script does not contain the key that is said to be ours at {claim.path}"
+                    index, f"its leaf script does not contain the key that is said to be ours at {shown(claim.path)}"
                 )
             elif leaf.problem is not None:
                 problem = leaf.problem
@@ -343,7 +345,9 @@ class _Collector:
         if key in internals:
             return BIP86_REASON
         if internals:
-            raise RefusedInput(index, f"its output does not contain the key that is said to be ours at {claim.path}")
+            raise RefusedInput(
+                index, f"its output does not contain the key that is said to be ours at {shown(claim.path)}"
+            )
         try:
             if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == lock.script:
                 return BIP86_REASON

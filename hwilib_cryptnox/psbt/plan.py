@@ -14,7 +14,8 @@ from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
-from hwilib_cryptnox.psbt.origins import Claim
+from hwilib_cryptnox.psbt.message import Message, disguised_message
+from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
 from hwilib_cryptnox.psbt.summary import (
     Chain,
@@ -90,6 +91,8 @@ class Plan:
     """In the order of the inputs."""
     skipped: tuple[Skipped, ...]
     summary: Summary
+    message: Message | None = None
+    """What is signed is a message (BIP322), and no payment."""
     high_fee: str | None = None
     """Which default limit the fee is above, where `Policy.ask_fee` leaves it to a person."""
 
@@ -121,10 +124,13 @@ def plan(
     policy = policy or Policy()
     disproved, skipped = _prove_claims(collected, keys)
     candidates = [item for item in collected.candidates if not disproved or (item.index, item.claim) not in disproved]
+    message = disguised_message(psbt) if candidates else None
     _check_sighash(candidates, policy)
     _check_chain(candidates, policy)
     if not policy.allow_unproved_amounts:
         check_amounts(collected, candidates)
+    if candidates and not psbt.tx.outputs:
+        raise PsbtError("the transaction has no outputs: all of it would be a fee")
     if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:
         raise PsbtError(f"the transaction is larger than {MAX_WEIGHT} weight units, and no node relays it: split it")
     ours = our_inputs(collected, candidates, keys)
@@ -142,8 +148,10 @@ def plan(
         notices,
         settled=not unsettled(collected, candidates),
         chain=chain_of([candidate.claim.path for candidate in candidates], policy.chain),
+        signed_leaves={candidate.index: candidate.leaf_hash for candidate in candidates},
     )
-    high_fee = _check_fee(summary, policy) if candidates else None
+    # The coins that a message shows are no fee: its transaction cannot be mined.
+    high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
         SignRequest(
             candidate.index,
@@ -156,7 +164,7 @@ def plan(
         )
         for candidate in candidates
     ]
-    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, high_fee)
+    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, high_fee)
 
 
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:
@@ -172,16 +180,18 @@ def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set
         if key is None:
             raise RefusedInput(
                 index,
-                f"it names a key at {claim.path}, one of more than are read from the card to compare them: turn the "
-                "xpub export on (cryptnoxctl xpub on)",
+                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
+                "the xpub export on (cryptnoxctl xpub on)",
             )
         if is_key(claim, key):
             continue
         if not claim.by_account:
-            raise RefusedInput(index, f"the card's key at {claim.path} is another than the PSBT says")
+            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
         disproved.add((index, claim))
         skipped.append(
-            Skipped(index, f"the card's key at {claim.path} is another; the account's fingerprint matched by chance")
+            Skipped(
+                index, f"the card's key at {shown(claim.path)} is another; the account's fingerprint matched by chance"
+            )
         )
     return disproved, skipped
 
@@ -206,7 +216,7 @@ def _check_chain(candidates: Sequence[Candidate], policy: Policy) -> None:
             network = "a test network" if coin else "the main network"
             raise RefusedInput(
                 candidate.index,
-                f"its key at {candidate.claim.path} is one of {network}, and --chain names another network",
+                f"its key at {shown(candidate.claim.path)} is one of {network}, and --chain names another network",
             )
 
 
@@ -219,7 +229,6 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
         ):
             raise PsbtError("the fee cannot be told, and the configuration sets a limit to it")
         return None
-    percent_text = f"the fee of {fee} satoshi is {percent or 0:.0f} % of what this card's inputs hold,"
     measured: tuple[tuple[str, float | Limit | None, float, float, str, str], ...] = (
         ("max_fee", policy.max_fee, DEFAULT_MAX_FEE, fee, f"the fee of {fee} satoshi is", "satoshi"),
         (
@@ -235,8 +244,8 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
             policy.max_fee_percent,
             DEFAULT_MAX_FEE_PERCENT,
             percent if percent is not None and fee > SMALL_FEE else 0.0,
-            percent_text,
-            "%",
+            f"the fee of {fee} satoshi is",
+            f"% of the {summary.our_amount} satoshi that this card's inputs hold",
         ),
     )
     asked = None

@@ -60,9 +60,19 @@ class NoticeKind(Enum):
     REUSED_KEY = "reused key"
     CHANGE_PATH = "unusual change path"
     CHANGE_TYPE = "change of another script type"
+    SIGNED_BEFORE = "signed before"
+    """Something else was signed for a coin, or the same transaction as another one, as this computer remembers."""
 
 
-_GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.SIGHASH, NoticeKind.CHANGE_PATH})
+_GRAVE = frozenset(
+    {
+        NoticeKind.HIGH_FEE,
+        NoticeKind.UNKNOWN_FEE,
+        NoticeKind.SIGHASH,
+        NoticeKind.CHANGE_PATH,
+        NoticeKind.SIGNED_BEFORE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +218,9 @@ def summarize(
     *,
     settled: bool,
     chain: Chain,
+    signed_leaves: Mapping[int, bytes | None] | None = None,
 ) -> Summary:
-    """Amounts, outputs and warnings. `settled`: whether all amounts are."""
+    """Amounts, outputs and warnings. `settled`: whether all amounts are; `signed_leaves`: as for `virtual_size`."""
     tx, spends, ours, change = psbt.tx, collected.spends, ours or {}, change or {}
     outputs = tuple(
         [
@@ -230,7 +241,7 @@ def summarize(
         sent=amount_out - change_amount,
         change_amount=change_amount,
         fee=None if amount_in is None else amount_in - amount_out,
-        vsize=virtual_size(psbt, collected.locks, spends),
+        vsize=virtual_size(psbt, collected.locks, spends, signed_leaves),
         outputs=outputs,
         accounts=tuple(dict.fromkeys([account_of(path) for path in paths])),
         chain=chain,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hwilib_cryptnox.ctl.main import COMMANDS, cli
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import PIN, PUK, SCHEMAS, SEED, answer, run, schemas
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
+from tests.psbt.factory import ME, OTHER, In, Out, Wallet, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import check_on_kernel
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
@@ -345,18 +345,18 @@ def test_bad_transactions_are_input_errors(card: EmulatorProcess, tmp_path: Path
     assert card.stats()["signatures"] == 0
 
 
-def _multisig_pay(folder: Path) -> tuple[Path, str]:
-    """A 2-of-2 with OTHER, its change, and the wallet's descriptor."""
+def _multisig_pay(folder: Path, threshold: int = 2, name: str = "multi") -> tuple[Path, str]:
+    """A 2-of-2 with OTHER, its change (of another threshold, where that is given), and the wallet's descriptor."""
     account = "m/48h/0h/0h/2h"
 
-    def script(branch: int, number: int) -> bytes:
-        return multisig(2, sorted(wallet.key(f"{account}/{branch}/{number}") for wallet in (ME, OTHER)))
+    def script(branch: int, number: int, needed: int = 2) -> bytes:
+        return multisig(needed, sorted(wallet.key(f"{account}/{branch}/{number}") for wallet in (ME, OTHER)))
 
-    spent, change = script(0, 0), script(1, 5)
+    spent, change = script(0, 0), script(1, 5, threshold)
     fields = [deriv(f"{account}/0/0"), deriv(f"{account}/0/0", OTHER), (b"\x05", spent)]
     back = [out_deriv(f"{account}/1/5"), out_deriv(f"{account}/1/5", OTHER), (b"\x01", change)]
     outs = [Out(p2wpkh(OTHER.key("m/0")), 50_000), Out(p2wsh(change), 49_000, back)]
-    path = folder / "multi.psbt"
+    path = folder / f"{name}.psbt"
     path.write_bytes(draft(In(p2wsh(spent), 100_000, fields), outs=outs).encode())
     keys = [
         f"[{wallet.fingerprint.hex()}/48h/0h/0h/2h]{wallet.account(account).to_string()}/<0;1>/*"
@@ -366,21 +366,39 @@ def _multisig_pay(folder: Path) -> tuple[Path, str]:
 
 
 def test_multisig_change_is_proved_by_the_wallet(card: EmulatorProcess, tmp_path: Path) -> None:
+    """What --wallet disproves is refused: change that is not its, and inputs that are not."""
     path, descriptor = _multisig_pay(tmp_path)
     before = answer(None, "verify", str(path))["inputs"][0]
     assert (before["needed"], len(before["missing"]), before["complete"]) == (2, 2, False)
     data = answer(card, "sign", "--yes", str(path))
-    assert data["review"]["outputs"][1]["change"] == "claimed"
+    review = data["review"]
+    assert [output["change"] for output in review["outputs"]] == [False, False]
+    assert (review["payments"], review["sent"], review["change"], review["net"]) == (2, 99_000, 0, 100_000)
     assert (data["complete"], data["missing"]) == (False, "input 0: 1 of 2 signatures are there")
     data = answer(card, "sign", "--yes", "--force", "--wallet", descriptor, str(path))
-    assert data["review"]["outputs"][1]["change"] == "proved"
-    other = descriptor.replace("sortedmulti(2", "sortedmulti(1")
-    data = answer(card, "sign", "--yes", "--force", "--wallet", other, str(path))
-    assert data["review"]["outputs"][1]["change"] == "claimed"
+    review = data["review"]
+    assert [output["change"] for output in review["outputs"]] == [False, True]
+    assert (review["payments"], review["sent"], review["change"], review["net"]) == (1, 50_000, 49_000, 51_000)
+    made = card.stats()["signatures"]
+    for other in (descriptor.replace("sortedmulti(2", "sortedmulti(1"), _mixed_pay_descriptor(descriptor)):
+        refused = answer(card, "sign", "--yes", "--force", "--wallet", other, str(path), code=5)
+        assert "--wallet" in refused["error"]
     answer(card, "sign", "--yes", "--force", "--wallet", "wsh(nonsense)", str(path), code=5)
+    stolen = tmp_path / "stolen.psbt"
+    stolen.write_bytes(_multisig_pay(tmp_path, threshold=1, name="other")[0].read_bytes())
+    refused = answer(card, "sign", "--yes", "--wallet", descriptor, str(stolen), code=5)
+    assert "output 1" in refused["error"] and not (tmp_path / "stolen-signed.psbt").exists()
+    assert card.stats()["signatures"] == made
     after = answer(None, "verify", str(tmp_path / "multi-signed.psbt"))["inputs"][0]
     assert [entry["fingerprint"] for entry in after["signed"]] == [ME.fingerprint.hex()]
     assert [entry["fingerprint"] for entry in after["missing"]] == [OTHER.fingerprint.hex()]
+
+
+def _mixed_pay_descriptor(descriptor: str) -> str:
+    """The same wallet with somebody else's key in the place of one."""
+    stranger = Wallet(b"a third party's seed, nobody knows")
+    account = "m/48h/0h/0h/2h"
+    return descriptor.replace(OTHER.account(account).to_string(), stranger.account(account).to_string())
 
 
 def test_verify_finds_a_bad_signature(card: EmulatorProcess, tmp_path: Path) -> None:

@@ -348,6 +348,7 @@ def test_a_reset_torn_by_removal(tmp_path: Path) -> None:
 def test_specs() -> None:
     assert parse_fault("sw:6f01@C0:3") == Fault(FaultKind.STATUS, 3, 0xC0, 0x6F01)
     assert parse_fault("remove@12") == Fault(FaultKind.REMOVE, 12)
+    assert parse_fault("repeat-nonce@C0:2") == Fault(FaultKind.REPEAT_NONCE, 2, 0xC0)
     assert parse_latency("default") == Latency(20, 0.1, 300, 300)
     assert parse_latency("byte=0.5,apdu=1") == Latency(apdu=1, byte=0.5)
     for bad in ("sw@1", "sw:1@1", "remove", "remove@C0:", "remove@C0:0", ""):

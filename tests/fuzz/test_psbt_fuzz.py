@@ -68,7 +68,8 @@ def check_round_trip(built: Draft) -> None:
     maps = [psbt.globals, *[item.pairs for item in psbt.inputs], *[item.pairs for item in psbt.outputs]]
     assert [list(pairs.items()) for pairs in maps] == built.maps()
     collected = collect(psbt, ME.fingerprint)
-    made = plan(psbt, collected, ME.keys(collected.paths))
+    any_fee = Policy(max_fee=None, max_fee_rate=None, max_fee_percent=None)
+    made = plan(psbt, collected, ME.keys(collected.all_paths), any_fee)
     assert len(made.requests) == len(built.ins)
     signed = insert(psbt, [(request, ME.sign(request)) for request in made.requests])
     again = Psbt.parse(signed.raw)

@@ -35,8 +35,8 @@ from hwilib_cryptnox.pin import (
 )
 from hwilib_cryptnox.settings import Settings
 from tests.hwi.conftest import SEED, Program
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.psbt.factory import ME
+from tests.support.emulator import PIN, EmulatorProcess, trust
 
 REQUEST = PinRequest(7)
 PINENTRY = f"""#!{sys.executable}
@@ -369,41 +369,6 @@ def test_pinentry_failures(pinentry: Pinentry) -> None:
         ask_pinentry("cat", "title", "text", limit=0.3)
 
 
-def test_pinentry_says_what_is_signed(hwi: Program, pinentry: Pinentry, tmp_path: Path) -> None:
-    """Amount, destination and fee before the PIN is asked; change is only claimed. `enumerate` never asks."""
-    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f'pin_source = "pinentry"\npinentry = "{pinentry.program}"\n')
-    path, change = "m/84h/0h/0h/0/0", "m/84h/0h/0h/1/0"
-    outs = [
-        Out(p2wpkh(OTHER.key("m/0")), 60_000),
-        Out(p2wpkh(ME.key(change)), 35_000, [out_deriv(change)]),
-    ]
-    given = draft(In(p2wpkh(ME.key(path)), fields=[deriv(path)]), outs=outs)
-    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
-        address = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
-        (entry,) = hwi("--emulators", "enumerate", env=address)
-        assert entry["code"] == -12 and pinentry.asked == 0
-        answer = hwi("--emulators", "-f", ME.fingerprint.hex(), "signtx", given.base64(), env=address)
-        assert answer["signed"] is True and pinentry.asked == 1
-        lines = pinentry.description.split("\n")
-        assert lines[0] == "Sign a transaction"
-        assert lines[1].startswith("0.00060000 BTC to bc1q") and "claimed" not in lines[1]
-        assert lines[2].startswith("0.00035000 BTC to bc1q") and lines[2].endswith("(claimed change)")
-        assert lines[3] == "Fee 0.00005000 BTC"
-        assert PIN not in "".join(pinentry.log)
-        # By its path: nobody knows the card's fingerprint yet.
-        assert hwi.on(card, "signtx", given.base64(), pin=None)["signed"] is True and pinentry.asked == 2
-        assert pinentry.description.split("\n") == lines
-        pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
-        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -14
-        pinentry.answer("1111")
-        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
-        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
-        assert pinentry.asked == 4, "with a note standing nobody is asked"
-        assert card.stats()["pin_tries"] == 1
-
-
 # gpg-agent
 
 
@@ -443,6 +408,7 @@ def test_gpg_agent(agent: None, pinentry: Pinentry) -> None:
 
 def test_gpg_agent_with_a_card(agent: None, hwi: Program, pinentry: Pinentry) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+        trust(card.path)
         env = {"CRYPTNOX_PIN_SOURCE": "gpg-agent", "CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
         (entry,) = hwi("--emulators", "enumerate", env=env)
         assert entry["code"] == -12 and entry["needs_passphrase_sent"] is True and pinentry.asked == 0

@@ -115,6 +115,31 @@ def test_what_is_not_that_wallets_is_a_payment(name: str, out: Out, extra: Pairs
     assert changes(coin(), outs=[out], extra=extra) == []
 
 
+def test_the_order_of_the_keys_is_the_wallets() -> None:
+    """Where all inputs have sorted keys the wallet sorts them (BIP67), and finds no script in which they are not."""
+    place = f"{ACCOUNT}/1/4"
+
+    def out(keys: list[bytes]) -> Out:
+        script = multisig(2, keys)
+        return Out(p2wsh(script), 35_000, [(b"\x01", script), *(out_deriv(place, one) for one in COSIGNERS)])
+
+    keys = sorted(wallet.key(place) for wallet in COSIGNERS)
+    assert changes(coin(), outs=[out(keys)]) == [1]
+    assert changes(coin(), outs=[out(keys[::-1])]) == []
+
+    def in_order(number: int) -> In:
+        spent = multisig(2, [wallet.key(f"{ACCOUNT}/0/{number}") for wallet in COSIGNERS])
+        claims = [deriv(f"{ACCOUNT}/0/{number}", one) for one in COSIGNERS]
+        return In(p2wsh(spent), 100_000, [(b"\x05", spent), *claims])
+
+    coins = [in_order(number) for number in range(4)]
+    assert len({tuple(sorted(item.fields[0][1])) for item in coins}) > 1
+    same = [wallet.key(place) for wallet in COSIGNERS]
+    assert changes(*coins, outs=[out(same)]) == [1]
+    for other in (same[::-1], [same[1], same[0], same[2]]):
+        assert changes(*coins, outs=[out(other)]) == []
+
+
 def test_origins_prove_nothing() -> None:
     """The stranger's key is said to be the third's, at the third's path, with the third's fingerprint."""
     place = f"{ACCOUNT}/1/4"

@@ -233,7 +233,9 @@ def test_default_fee_limits() -> None:
         make_plan(paying(2_000_000))
     make_plan(paying(50_000, 50_001))
     make_plan(paying(50_001, 100_002))
-    with pytest.raises(PsbtError, match=r"fee of 50001 satoshi is 50 % .* above the limit of 50 %; max_fee_percent"):
+    with pytest.raises(
+        PsbtError, match=r"fee of 50001 satoshi is above the limit of 50 % of the 100000 satoshi .*; max_fee_percent"
+    ):
         make_plan(paying(50_001, 100_000))
 
 
