@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -367,3 +369,65 @@ def test_an_own_pairing_key_is_kept_when_the_card_is_not_answered(card: Card, nu
     keys = kept[str(card.process.serial)]
     assert card.memory()["pairing_key"] in ([keys] if isinstance(keys, str) else keys)
     assert run(card.process, "pin", "tries").returncode == 0
+
+
+# After the card's success
+
+
+def test_a_state_that_breaks_after_init_hides_no_success(card: Card) -> None:
+    """What this computer cannot remember any more is not the card's trouble."""
+    folder = Path(os.environ["XDG_STATE_HOME"]) / "hwi-cryptnox"
+
+    def spoil(apdu: bytes, ask: Ask) -> bytes:
+        if apdu[1] == Ins.INIT:
+            shutil.rmtree(folder)
+            folder.write_text("a file in the way")
+        return ask(apdu)
+
+    with Middle(card.process, spoil) as middle, terminal(middle, *RESTORE) as child:
+        dialogue(child, *BEGUN, *RESTORED)
+        child.expect_exact("holds the wallet 73c5da0a")
+        child.expect_exact("The card is ready")
+        assert ended(child) == 0
+
+
+def test_a_full_stdout_hides_no_success(card: Card) -> None:
+    """It is told on the terminal, before the report."""
+    with terminal(card.process, *RESTORE, "--json", stdout=Path("/dev/full")) as child:
+        dialogue(child, *BEGUN, *RESTORED)
+        child.expect_exact(f"The card {card.process.serial} holds the wallet 73c5da0a")
+        child.expect_exact("No space left")
+        assert ended(child) == 1
+    assert card.memory()["xpub_export"]
+
+
+def test_a_killed_set_up_is_gone_on_from(card: Card) -> None:
+    """After INIT by `setup`, after the seed by `adopt`, which asks for the words before it shows an address."""
+    with terminal(card.process, *SETUP) as child:
+        dialogue(child, *BEGUN)
+        child.expect_exact("Your choice")
+        child.kill(signal.SIGKILL)
+    with terminal(card.process, *RESTORE) as child:
+        dialogue(child, ("PUK: ", NEW_PUK), ("PIN of card", NEW_PIN))
+        dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase: ", ""))
+        child.expect_exact("The card is ready")
+        assert ended(child) == 0
+    with terminal(card.process, "adopt") as child:
+        dialogue(child, ("PIN of card", NEW_PIN), ("Press Enter", ""))
+        assert "bc1q" not in shown(child)
+        dialogue(child, *RESTORED)
+        child.expect_exact("Wallets can use this card")
+        assert ended(child) == 0
+
+
+def test_adopt_tells_what_it_changed_before_it_was_stopped(tmp_path: Path) -> None:
+    """The pairing key was put back to the common one: that is not "nothing"."""
+    with Card(tmp_path, "--mnemonic", MNEMONIC) as card:
+        assert run(card.process, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
+        with terminal(card.process, "adopt", XDG_STATE_HOME=str(tmp_path / "other")) as child:
+            dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK))
+            child.expect_exact("PIN of card")
+            child.sendintr()
+            child.expect_exact("Interrupted; before that: the card has the common pairing key again")
+            assert ended(child) == 1
+            assert "nothing was changed" not in shown(child)

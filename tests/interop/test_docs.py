@@ -109,11 +109,21 @@ SCENES = {
         card=(),
     ),
     "cryptnoxctl adopt": Scene(
-        (ASKED_PIN, ("Switch it on now?", "y"), ASKED_PUK), "Wallets can use this card", card=("--mnemonic", MNEMONIC)
+        (ASKED_PIN, ("type no check", "no check"), ("Switch it on now?", "y"), ASKED_PUK),
+        "xpub export is on now",
+        card=("--mnemonic", MNEMONIC),
     ),
     "cryptnoxctl backup check": Scene(
         (ASKED_PIN, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"
     ),
+    "cryptnoxctl backup check --second-card": Scene(
+        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+    ),
+    "cryptnoxctl clone check": Scene(
+        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+    ),
+    "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
+    "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
     "cryptnoxctl pin tries": Scene(says="At most 6"),
