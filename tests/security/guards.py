@@ -41,6 +41,11 @@ LIES = "tests/psbt/test_dishonest.py::test_refused"
 SIGNING = "tests/psbt/test_signing.py"
 READER = "tests/interop/test_client_pcsc.py"
 STATE = "tests/security/test_state_folder.py"
+MEMORY = "hwilib_cryptnox/memory.py"
+MESSAGE = "hwilib_cryptnox/psbt/message.py"
+LOG = "hwilib_cryptnox/signature_log.py"
+REMEMBERED = "tests/hwi/test_memory.py"
+TOLD = "tests/psbt/test_message.py"
 
 GUARDS = (
     # The card and the channel
@@ -662,5 +667,147 @@ GUARDS = (
         "        SignatureAlgorithmOID.ECDSA_WITH_SHA512: hashes.SHA512(),\n",
         "        SignatureAlgorithmOID.ECDSA_WITH_SHA512: hashes.SHA256(),\n",
         "tests/core/test_vendor_bytes.py::TestCertificates::test_who_signed_whom",
+    ),
+    # What was signed before
+    Guard(
+        "no nonce of an earlier run",
+        MEMORY,
+        'repeated = any(line.get("of") != purpose for line in known)',
+        "repeated = False",
+        f"{REMEMBERED}::test_in_a_later_run",
+    ),
+    Guard(
+        "no nonce of this run, also without a state",
+        MEMORY,
+        "if self._nonces.setdefault(nonce, purpose) != purpose:",
+        "if False:",
+        f"{REMEMBERED}::test_without_a_state_one_run_still_compares",
+    ),
+    Guard(
+        "no nonce of a signature that the PSBT brings",
+        MEMORY,
+        '                self._nonces.setdefault(nonce, "")\n',
+        "                pass\n",
+        f"{REMEMBERED}::test_signed_on_another_computer",
+    ),
+    Guard(
+        "ECDSA and Schnorr share their nonces",
+        MEMORY,
+        'return _short(kind.value.encode("ascii") + public_key + digest)',
+        "return _short(public_key + digest)",
+        f"{REMEMBERED}::test_what_a_nonce_may_serve",
+    ),
+    Guard(
+        "nonces are remembered where the audit is off",
+        MEMORY,
+        "log.add(AUDIT if self._settings.audit else NONCES, entry)",
+        "log.add(AUDIT, entry) if self._settings.audit else None",
+        f"{REMEMBERED}::test_in_a_later_run",
+    ),
+    Guard(
+        "a kept signature is judged like a new one",
+        "hwilib_cryptnox/signing.py",
+        "                    self._admit(request, signature)\n",
+        "                    self._made.append((request, signature))\n",
+        f"{REMEMBERED}::test_kept_by_an_earlier_version",
+    ),
+    Guard(
+        "what is thrown away is not kept",
+        "hwilib_cryptnox/signing.py",
+        "            self._keep_only_made()\n",
+        "",
+        f"{REMEMBERED}::test_kept_by_an_earlier_version",
+    ),
+    Guard(
+        "messages are judged, too",
+        MEMORY,
+        "        self.admit(digest, public_key, signature)\n",
+        "",
+        f"{REMEMBERED}::test_by_every_command",
+    ),
+    Guard(
+        "asked is noted before the card is asked",
+        MEMORY,
+        "        self.ask([digest], None)\n        signature = make()\n",
+        "        signature = make()\n        self.ask([digest], None)\n",
+        f"{REMEMBERED}::test_asked_is_on_disk_before_the_card_is_asked",
+    ),
+    Guard(
+        "asked is on disk before the card is asked",
+        MEMORY,
+        '"digests": asked}, sync=True)',
+        '"digests": asked})',
+        f"{REMEMBERED}::test_asked_is_on_disk_before_the_card_is_asked",
+    ),
+    Guard(
+        "each signature is kept as it is made",
+        "hwilib_cryptnox/signing.py",
+        "            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))\n",
+        "            pass\n",
+        f"{REMEMBERED}::test_killed_while_signing",
+    ),
+    Guard(
+        "a coin signed for others is told",
+        MEMORY,
+        'others = [entry for entry in found if entry.get("payees") != spending.payees]',
+        "others: list[Entry] = []",
+        f"{REMEMBERED}::test_a_coin_that_was_signed_for_others",
+    ),
+    Guard(
+        "a transaction with other inputs called ours is told",
+        MEMORY,
+        'entry.get("ours") != spending.ours',
+        "False",
+        f"{REMEMBERED}::test_the_same_transaction_with_other_inputs_called_ours",
+    ),
+    Guard(
+        "an index of other logs is not believed",
+        LOG,
+        "or (mark.seen and self._tail(log, mark.seen) != mark.tail)",
+        "",
+        "tests/hwi/test_signature_log.py::test_a_log_that_was_put_back_and_went_on",
+    ),
+    Guard(
+        "a new process takes in what no disk is known to have",
+        LOG,
+        "header.marks[log].seen if self._known else header.marks[log].safe",
+        "header.marks[log].seen",
+        "tests/hwi/test_signature_log.py::test_a_power_cut_may_take_what_was_not_synchronized",
+    ),
+    # Messages in disguise
+    Guard(
+        "a message without its text is refused",
+        MESSAGE,
+        "            raise RefusedInput(virtual[0], NO_MESSAGE)\n",
+        "            return None\n",
+        f"{TOLD}::test_without_its_message_it_is_refused",
+    ),
+    Guard(
+        "the form of a message is refused where nothing proves another",
+        MESSAGE,
+        "    if psbt.tx.outputs == (_OUTPUT,) and not _is_proved(psbt, 0):\n",
+        "    if False:\n",
+        f"{TOLD}::test_somebody_elses_message_about_our_coins",
+    ),
+    Guard(
+        "nothing of 0 satoshi is signed unproved",
+        MESSAGE,
+        "        if fields.keyed(f.IN_BIP32_DERIVATION) or fields.keyed(f.IN_TAP_BIP32_DERIVATION):\n",
+        "        if False:\n",
+        f"{TOLD}::test_nothing_of_0_satoshi_is_signed_on_somebodys_word",
+    ),
+    Guard(
+        "the text is that of what is signed",
+        MESSAGE,
+        "    if psbt.tx.outpoints[0] != hash256(to_spend(content, script)) + bytes(4):\n",
+        "    if False:\n",
+        f"{TOLD}::test_a_message_that_is_not_what_is_signed",
+    ),
+    Guard(
+        "a message is signed as a whole only",
+        MESSAGE,
+        'if asked is not None and int.from_bytes(asked, "little") not in _WHOLE:',
+        "if False:",
+        f"{TOLD}::test_a_message_that_is_not_what_is_signed",
     ),
 )
