@@ -207,8 +207,8 @@ GUARDS = (
     Guard(
         "genuine cards only, where the user wants that",
         UNLOCK,
-        "if self.settings.require_genuine and card.genuineness is not Genuineness.GENUINE:",
-        "if False:",
+        "if not settings.require_genuine:",
+        "if True:",
         f"{PINS}::test_require_genuine",
     ),
     Guard(
