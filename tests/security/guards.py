@@ -46,6 +46,8 @@ MESSAGE = "hwilib_cryptnox/psbt/message.py"
 LOG = "hwilib_cryptnox/signature_log.py"
 REMEMBERED = "tests/hwi/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
+PROVISION = "hwilib_cryptnox/ctl/provision.py"
+SETUP = "tests/ctl/test_setup.py"
 
 GUARDS = (
     # The card and the channel
@@ -809,5 +811,76 @@ GUARDS = (
         'if asked is not None and int.from_bytes(asked, "little") not in _WHOLE:',
         "if False:",
         f"{TOLD}::test_a_message_that_is_not_what_is_signed",
+    ),
+    # Setting a card up
+    Guard(
+        "the card's wallet compared with its words",
+        PROVISION,
+        "        if shown != wanted:",
+        "        if False:",
+        f"{SETUP}::test_a_seed_changed_on_the_way_is_found_out",
+    ),
+    Guard(
+        "a PUK proved before there is a seed",
+        PROVISION,
+        "            if self._prove_puk():\n                break",
+        "            if True:\n                break",
+        f"{SETUP}::test_no_seed_goes_on_a_card_whose_puk_is_not_known",
+    ),
+    Guard(
+        "a new PUK proved by use",
+        PROVISION,
+        "        if not self._prove_puk():",
+        "        if False:",
+        f"{SETUP}::test_a_pin_or_puk_changed_on_the_way_is_found_out",
+    ),
+    Guard(
+        "a genuine card before a PIN and a PUK are asked for",
+        PROVISION,
+        "        Unlocker(self.way.settings, self.way.state).check_genuine(self.card)\n",
+        "",
+        f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
+    ),
+    Guard(
+        "no set-up for another card of a known serial",
+        PROVISION,
+        "        check_identity(self.card, self.way.state)\n",
+        "",
+        f"{SETUP}::test_another_card_of_a_known_serial_gets_no_secret",
+    ),
+    Guard(
+        "a state that can be written before INIT",
+        PROVISION,
+        "        self.way.state.hold(self.found.reader, self.serial)\n",
+        "        return\n",
+        f"{SETUP}::test_nothing_is_done_where_the_state_cannot_be_written",
+    ),
+    Guard(
+        "the path of a key read back",
+        PROVISION,
+        "    if card.current_path() != path:",
+        "    if False:",
+        f"{SETUP}::test_an_address_of_another_path_is_not_given_out",
+    ),
+    Guard(
+        "of pasted words none is dropped",
+        "hwilib_cryptnox/ctl/mnemonic.py",
+        "        more = len(words) > count or hidden.more()",
+        "        more, words = False, words[:count]",
+        "tests/ctl/test_words.py::test_more_words_than_were_announced_are_never_dropped",
+    ),
+    Guard(
+        "the PIN of stdin is the first card's",
+        "hwilib_cryptnox/ctl/dual.py",
+        "    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)",
+        '    return PersonUnlocker(app.settings, app.state, app.secret_line("PIN"), (), app=app)',
+        "tests/ctl/test_clone.py::test_the_pin_of_stdin_is_the_first_cards",
+    ),
+    Guard(
+        "the end of a seed that is not known is looked up",
+        PROVISION,
+        "                self.stage = Stage.SEEDED if info.seeded else Stage.INITIALISED",
+        "                self.stage = Stage.INITIALISED",
+        f"{SETUP}::test_ctrl_c_while_the_card_works_is_told_as_it_is",
     ),
 )
