@@ -883,4 +883,40 @@ GUARDS = (
         "                self.stage = Stage.INITIALISED",
         f"{SETUP}::test_ctrl_c_while_the_card_works_is_told_as_it_is",
     ),
+    # Whoever listens on the emulated card's port
+    Guard(
+        "no source's PIN goes to a card over TCP",
+        UNLOCK,
+        "        if not place.startswith(EMULATOR_PREFIX) or self.settings.trusts(place):\n",
+        "        if True:\n",
+        f"{PINS}::test_whoever_listens_gets_no_pin",
+    ),
+    Guard(
+        "no card over TCP is genuine",
+        UNLOCK,
+        "    if is_emulated(card):\n",
+        "    if False:\n",
+        f"{PINS}::test_require_genuine",
+    ),
+    Guard(
+        "no card over TCP is called genuine",
+        "hwilib_cryptnox/ctl/look.py",
+        "    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)\n",
+        "    emulated = False\n",
+        "tests/ctl/test_commands.py::test_an_emulated_card_is_never_called_genuine",
+    ),
+    Guard(
+        "the emulated cards' CA is nobody's anchor",
+        "hwilib_cryptnox/access.py",
+        "            if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):\n",
+        "            if False:\n",
+        "tests/hwi/test_enumerate.py::TestInAReader::test_the_emulated_cards_ca_is_nobodys_anchor",
+    ),
+    Guard(
+        "three tries may be half of six",
+        UNLOCK,
+        "        if record.full is None and left == PIN_TRIES_SESSION:\n",
+        "        if False:\n",
+        f"{PINS}::test_a_wrong_pin_file_and_a_lost_state",
+    ),
 )
