@@ -688,8 +688,8 @@ GUARDS = (
     Guard(
         "no nonce of a signature that the PSBT brings",
         MEMORY,
-        '                self._nonces.setdefault(nonce, "")\n',
-        "                pass\n",
+        "repeated, brought = False, nonce in self._brought",
+        "repeated, brought = False, False",
         f"{REMEMBERED}::test_signed_on_another_computer",
     ),
     Guard(
