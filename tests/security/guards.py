@@ -837,7 +837,7 @@ GUARDS = (
     Guard(
         "a genuine card before a PIN and a PUK are asked for",
         PROVISION,
-        "        Unlocker(self.way.settings, self.way.state).check_genuine(self.card)\n",
+        "        check_genuine(self.card, self.way.settings)\n",
         "",
         f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
     ),
