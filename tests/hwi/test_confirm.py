@@ -132,13 +132,8 @@ def configure(card: EmulatorProcess, *lines: str) -> None:
     """The configuration file. The emulated card is named there: else no automatic source would give it a PIN."""
     file = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join([*lines, *trusting(card)]) + "\n")
-
-
-def trusting(card: EmulatorProcess) -> list[str]:
-    from hwilib_cryptnox.settings import Settings
-
-    return [f'trust_emulated = ["{card.host}:{card.port}"]'] if hasattr(Settings, "trust_emulated") else []
+    trusted = f'trust_emulated = ["{card.host}:{card.port}"]'
+    file.write_text("\n".join([*lines, trusted]) + "\n")
 
 
 def payment(*outs: Out, count: int = 2) -> Draft:
