@@ -160,11 +160,17 @@ class CtlCommand(click.Command):
             raise click.UsageError("this command does nothing", context)
         with context:
             report: Report = callback(app, **context.params)
-        if app.options.json:
-            if not report.told:
+        try:
+            if not app.options.json:
+                report.show(app.out)
+            elif not report.told:
                 write_json(report.data)
-        else:
-            report.show(app.out)
+        except BrokenPipeError:
+            # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
+            give_up_stdout()
+            for fact in app.achieved:
+                app.note(fact)
+            return report.exit_code
         if report.delivered is not None:
             report.delivered()
         return report.exit_code
@@ -255,12 +261,6 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         with contextlib.suppress(OSError):
             error.show()
         return Exit.USAGE
-    except BrokenPipeError:
-        # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
-        give_up_stdout()
-        for fact in app.achieved:
-            app.note(fact)
-        return Exit.DONE
     except (click.Abort, KeyboardInterrupt):
         return _fail(app, explain(KeyboardInterrupt()))
     except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
@@ -271,6 +271,10 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
 
 def _fail(app: App, problem: Problem) -> int:
     """Say what went wrong, after what was done all the same; on stderr also where stdout does not take the JSON."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # the program is at its end: an impatient person is told all the same
     if app.achieved:
         message = problem.message.partition(NOTHING_CHANGED)[0]
         problem = replace(problem, message=". ".join([*app.achieved, message]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.ctl.program import PIN, PUK, SEED, shown, terminal
+from cryptnox_core.wire import COMMON_PAIRING_KEY
+from tests.ctl.program import COMMAND, PIN, PUK, SEED, answer, environment, run, shown, terminal
 from tests.support.emulator import EmulatorProcess
+from tests.support.middle import FirstBlock, Middle
 
 NEW_PIN, NEW_PUK = "135790", "own-puk-1234"
 OWN_KEY = bytes(range(32))
 NEW_KEY = bytes(range(32, 64))
+DATA = b"new data" * 8
 Memory = dict[str, Any]
 
 
@@ -48,8 +52,8 @@ class Case:
     either: str
     before: tuple[tuple[str, object], ...] = ()
     """What the card has at first, beside the seed."""
-    elsewhere: bool = False
-    """On a computer that has not the card's pairing key."""
+    selects: int = 1
+    """SELECT commands before it."""
 
 
 CASES = {
@@ -85,6 +89,7 @@ CASES = {
         "is changed",
         "the card has its old PUK",
         "may already have the new PUK",
+        selects=3,
     ),
     "pairing change": Case(
         ("pairing", "change", "--file", "KEY"),
@@ -102,7 +107,7 @@ CASES = {
         "the card has its old pairing key",
         "may have the new pairing key or its old one",
         (("pairing_key", OWN_KEY.hex()),),
-        elsewhere=True,
+        selects=2,
     ),
     "reset": Case(
         ("reset",),
@@ -175,7 +180,7 @@ CASES = {
     "data write": Case(
         ("data", "write", "DATA", "--yes"),
         "FC",
-        lambda memory: b"new data".hex() in json.dumps(memory),
+        lambda memory: DATA.hex() in json.dumps(memory),
         "bytes are written",
         "nothing was written",
         "may hold the new bytes",
@@ -204,7 +209,7 @@ class World:
         for name, content in {
             "KEY": NEW_KEY.hex().encode(),
             "PEM": PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-            "DATA": b"new data",
+            "DATA": DATA,
             "SIXTEEN": b"sixteen bytes ok",
         }.items():
             (folder / name).write_bytes(content)
@@ -223,15 +228,17 @@ class World:
         files = ("KEY", "PEM", "DATA", "SIXTEEN")
         return [str(self.folder / word) if word in files else word for word in self.case.words]
 
-    def run(self, card: EmulatorProcess, **settings: str) -> tuple[str, int]:
+    def run(self, card: EmulatorProcess | Middle, *, stdout: Path | None = None, **settings: str) -> tuple[str, int]:
         """What was shown and the exit code; whatever is asked is answered."""
-        with terminal(card, *self.words, **{"CRYPTNOX_REINSERT_WAIT": "3", **settings}) as child:
+        environment = {"CRYPTNOX_REINSERT_WAIT": "3", **settings}
+        with terminal(card, *self.words, stdout=stdout, **environment) as child:  # type: ignore[arg-type]
             code = answered(child, card)
             return " ".join(shown(child).split()), code
 
 
-def answered(child: pexpect.spawn, card: EmulatorProcess) -> int:
-    """Answer all questions until the program ends; the exit code."""
+def answered(child: pexpect.spawn, card: EmulatorProcess | Middle, *, silent: str = "", times: int = 1) -> int:
+    """Answer all questions until the program ends; the exit code. With `silent` press Ctrl-C when the card keeps silent
+    at this instruction, and `times` - 1 times at later SELECTs."""
     questions = {
         r"PIN of card \d+ \(.*?\): ": PIN,
         r"PUK: ": PUK,
@@ -241,8 +248,18 @@ def answered(child: pexpect.spawn, card: EmulatorProcess) -> int:
         r"\[y/N\] ": "y",
     }
     patterns = [*questions, r"The same again: ", pexpect.EOF]
-    last = ""
-    while (number := child.expect(patterns)) < len(patterns) - 1:
+    last, pressed = "", 0
+    while True:
+        number = child.expect([*patterns, pexpect.TIMEOUT], timeout=1 if silent else 90)
+        if number == len(patterns) - 1:
+            break
+        if number == len(patterns):
+            assert silent and isinstance(card, EmulatorProcess), shown(child)
+            by_ins = card.stats()["by_ins"]
+            if times and by_ins.get(silent) and pressed < by_ins["A4"]:
+                pressed, times = by_ins["A4"], times - 1
+                child.sendintr()
+            continue
         last = last if number == len(questions) else list(questions.values())[number]
         child.sendline(last)
     child.wait()
@@ -289,12 +306,119 @@ def test_a_card_that_does_not_come_back(name: str, fault: str, tmp_path: Path) -
     """Then both possibilities are told, and what to keep."""
     case = CASES[name]
     world = World(tmp_path, case)
-    faults = [f"{fault}@{case.ins}:1", *(f"remove@A4:{number}" for number in range(2, 40))]
+    faults = [f"{fault}@{case.ins}:1", *(f"remove@A4:{number}" for number in range(case.selects + 1, 40))]
     with world.card(*faults) as card:
         text, code = world.run(card, CRYPTNOX_REINSERT_WAIT="1", CRYPTNOX_WAIT="0")
     assert "nothing was changed" not in text and "run the same command" not in text, text
     assert case.either in text and case.kept not in text and case.done not in text, text
     assert code in (1, 3) and "What to do" in text
+
+
+# What fails afterwards
+
+
+AFTERWARDS = ["pin change", "pin unblock", "puk change", "pairing change", "reset", "xpub on", "data write"]
+
+
+@pytest.mark.parametrize("name", AFTERWARDS)
+def test_a_full_stdout_hides_no_change(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    world = World(tmp_path, case)
+    with world.card() as card:
+        text, code = world.run(card, stdout=Path("/dev/full"))
+    assert case.taken(world.memory()) and code == 1
+    assert re.search(f"Error: .*{case.done}.*No space left", text), text
+
+
+def test_a_reader_that_leaves_hides_no_change(tmp_path: Path) -> None:
+    """Nobody reads stdout any more; the change is told on stderr."""
+    world = World(tmp_path, CASES["xpub on"])
+    with world.card() as card:
+        script = 'exec 3>&1; "$@" 2>&3 | (exec <&-; sleep 3)'
+        shell = ["/bin/sh", "-c", script, "sh", *COMMAND, "xpub", "on", "--stdinpuk"]
+        done = subprocess.run(shell, input=f"{PUK}\n", capture_output=True, text=True, env=environment(card))
+    assert CASES["xpub on"].taken(world.memory()) and done.stdout.strip() == "xpub export is on", done
+
+
+@pytest.mark.parametrize("name", AFTERWARDS)
+def test_a_state_that_cannot_be_written(name: str, tmp_path: Path) -> None:
+    """Nothing of it can be read or written: the commands work, or say so before anything is sent."""
+    case = CASES[name]
+    world = World(tmp_path, case)
+    folder = tmp_path / "state" / "hwi-cryptnox"
+    for file in ("cards.json", "pairing.json"):
+        (folder / file).mkdir(parents=True)
+    folder.chmod(0o700)
+    with world.card() as card:
+        text, code = world.run(card, XDG_STATE_HOME=str(tmp_path / "state"))
+        sent = case.ins in card.stats()["by_ins"]
+    judge(case, text, code, world.memory())
+    if name == "pairing change":
+        assert not sent and code == 1 and "pairing.json" in text, text
+    else:
+        assert code == 0 and case.done in text, text
+    if name == "reset":
+        assert "remembers of the card is still there" in text
+
+
+@pytest.mark.parametrize("name", AFTERWARDS)
+def test_ctrl_c_in_the_middle(name: str, tmp_path: Path) -> None:
+    """The card has done it and does not answer; the person leaves: what is true is told first."""
+    case = CASES[name]
+    world = World(tmp_path, case)
+    with world.card(f"silence@{case.ins}:1") as card, terminal(card, *world.words) as child:
+        code = answered(child, card, silent=case.ins)
+        text = " ".join(shown(child).split())
+    assert case.taken(world.memory()) and code == 1
+    assert re.search(f"Error: .*{case.done}. Interrupted", text), text
+
+
+@pytest.mark.parametrize("name", ["pin change", "reset"])
+def test_ctrl_c_twice(name: str, tmp_path: Path) -> None:
+    """The card is not asked any more: both possibilities are told."""
+    case = CASES[name]
+    world = World(tmp_path, case)
+    with world.card(f"silence@{case.ins}:1", "silence@A4:2") as card, terminal(card, *world.words) as child:
+        code = answered(child, card, silent=case.ins, times=2)
+        text = " ".join(shown(child).split())
+    assert code == 1 and re.search(f"Interrupted; .*{case.either}", text), text
+    assert case.done not in text and case.kept not in text
+
+
+# Somebody in between
+
+
+@pytest.mark.parametrize("name", ["pairing change", "pairing recover", "data write", "data write --custom"])
+def test_what_is_changed_on_the_way_is_noticed(name: str, tmp_path: Path) -> None:
+    """Whoever sits between this computer and the card can change 16 bytes of a command without a key."""
+    case = CASES[name]
+    world = World(tmp_path, case)
+    with world.card() as card, Middle(card, FirstBlock(int(case.ins, 16), times=9)) as middle:
+        text, code = world.run(middle)
+    assert "taken something else than was sent" in text and code == 1, text
+    assert case.done not in text and case.kept not in text
+    if case.ins == "DA":
+        memory = world.memory()["pairing_key"]
+        assert memory[32:] == (NEW_KEY if name == "pairing change" else COMMON_PAIRING_KEY).hex()[32:]
+        assert memory not in (NEW_KEY.hex(), COMMON_PAIRING_KEY.hex(), OWN_KEY.hex())
+        # In another reader the PUK gets the card back, as it was told.
+        with world.card() as card:
+            assert run(card, "pin", "tries").returncode == 1
+            assert run(card, "pairing", "recover", "--stdinpuk", stdin=PUK).returncode == 0
+            assert run(card, "pin", "tries").returncode == 0
+            assert not answer(card, "info")["own_pairing_key"]
+
+
+@pytest.mark.parametrize(
+    "name", ["pin change", "pin change --with-puk", "puk change", "pin unblock", "reset", "xpub on", "user-key add"]
+)
+def test_what_a_changed_first_block_breaks_is_refused_by_the_card(name: str, tmp_path: Path) -> None:
+    """The PIN's padding and the PUK are in it."""
+    case = CASES[name]
+    world = World(tmp_path, case)
+    with world.card() as card, Middle(card, FirstBlock(int(case.ins, 16), times=9)) as middle:
+        text, code = world.run(middle)
+    assert not case.taken(world.memory()) and code != 0 and case.done not in text, text
 
 
 def test_the_cases_are_all_commands_that_change_a_card() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,25 @@ def test_doctor(card: EmulatorProcess) -> None:
     assert "pcscd" in findings["PC/SC service"]["remedy"]
     assert findings[f"card in {card.path}"]["verdict"] == "good"
     assert card.stats()["pin_tries"] == 0
+
+
+def test_an_emulated_card_is_never_called_genuine(card: EmulatorProcess) -> None:
+    """Anybody can sign for one: not on the screen, not in JSON, and not with `require_genuine`."""
+    assert answer(card, "info")["genuine"] == "emulated"
+    (found,) = answer(card, "list")["readers"]
+    assert found["genuine"] == "emulated"
+    for command in ("info", "list", "doctor"):
+        assert "genuine" not in re.sub("Genuine|require_genuine", "", run(card, command).stdout), command
+    folder = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("require_genuine = true\n")
+    before = card.stats()["by_ins"]["20"]
+    assert answer(card, "list")["readers"][0]["genuine"] == "emulated"
+    text = "An emulated card is not genuine, and the configuration requires a genuine one"
+    for words in (["xpub", "m/84h/0h/0h", "--stdinpass"], ["pin", "tries"], ["puk", "change"]):
+        assert text in answer(card, *words, stdin=f"{PIN}\n", code=3)["error"]
+    assert answer(card, "info")["problem"] == text
+    assert card.stats()["by_ins"]["20"] == before
 
 
 def test_choosing_a_card(card: EmulatorProcess) -> None:
