@@ -1,4 +1,4 @@
-"""What a person is shown where programs run the card: what a scripted pinentry, alone and behind gpg-agent, was told."""
+"""What a person is shown where programs run the card: what a scripted pinentry was told, alone and behind gpg-agent."""
 
 from __future__ import annotations
 
