@@ -569,14 +569,14 @@ GUARDS = (
         "hwilib_cryptnox/assuan.py",
         '    if len(_plus_quoted(text).encode("utf-8")) > DESCRIPTION_LIMIT:\n',
         "    if False:\n",
-        "tests/hwi/test_confirm.py::test_the_limits_are_those_of_the_protocol",
+        "tests/hwi/test_shown.py::test_the_limits_are_those_of_the_protocol",
     ),
     Guard(
         "a message cannot draw in a dialogue",
         "hwilib_cryptnox/shown.py",
         '            category[0] == "C"\n',
         "            False\n",
-        "tests/hwi/test_confirm.py::test_a_message_is_shown_as_it_is",
+        "tests/hwi/test_shown.py::test_a_message_is_shown_as_it_is",
     ),
     Guard(
         "what is typed ahead agrees to nothing",
