@@ -2,18 +2,20 @@
 
 Every level of derivation takes the card about as long as a signature. It remembers the current key and the one above
 it, and nothing of either may be relied on from before the session. The plan has the fewest child derivations, and
-among those the fewest commands; see `plan_session` for what exactly is claimed. Pure: no card, no keys, no I/O.
+among those nearly always the fewest commands; see `plan_session` for what exactly is claimed. No command carries more
+levels than somebody between host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from cryptnox_core.bip32 import MASTER, Path
 from cryptnox_core.derivation_search import Answers, Node, Search, Steps, build_tree
 from cryptnox_core.errors import UsageError
+from cryptnox_core.first_block import COMPARED_LEVELS, LEVELS, in_steps
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
 
 _MOST_JUNCTIONS = 24
@@ -33,7 +35,8 @@ UNKNOWN = Position()
 
 @dataclass(frozen=True, slots=True)
 class Derive:
-    """DERIVE KEY: `path_suffix` from `source`; afterwards `result` is current. Empty only for the master key itself."""
+    """DERIVE KEY: `path_suffix` from `source`; afterwards `result` is current. Empty only for the master key itself. At
+    most 3 levels; 4 where the extended key of `result` is read next (`first_block`)."""
 
     path_suffix: Path
     source: Source
@@ -56,7 +59,7 @@ class ReadExtended:
 
 @dataclass(frozen=True, slots=True)
 class ReadOnTheFly:
-    """GET PUBKEY of `path`, which is `suffix` (one level or more) from `source`; the current key stays."""
+    """GET PUBKEY of `path`, which is `suffix` (1 to 3 levels) from `source`; the current key stays."""
 
     path: Path
     source: Source
@@ -132,9 +135,10 @@ def plan_session(
     Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
     Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
 
-    Optimal in (child derivations, commands) over all sequences that read before they sign, where the position is
-    unknown, or is known and there is only reading or only signing, and no master key is asked for besides. The sole
-    limit is for trees with very many keys to end the reading at: the 24 with most signatures near are then compared.
+    Optimal in child derivations over all sequences that read before they sign, where the position is unknown, or is
+    known and there is only reading or only signing, and no master key is asked for besides; in commands too, but for a
+    few plans with paths of more than three levels, which take one or two more. The sole limit is for trees with very
+    many keys to end the reading at: the 24 with most signatures near are then compared.
     The bound of `lower_bound` is met for one account, but not where two branches that both fork have to be visited:
     two accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
 
@@ -168,7 +172,7 @@ def plan_session(
         if own:
             plan.move(MASTER.steps)
             plan.steps += own
-        steps = tuple(plan.steps)
+        steps = tuple(_in_pieces(plan.steps))
         if best is None or plan_cost(steps) < plan_cost(best):
             best = steps
     return best or ()
@@ -181,6 +185,26 @@ def _check(xpubs: Sequence[Path], public_keys: Sequence[Path], signatures: Seque
     for path in xpubs:
         if path.depth < XPUB_MIN_DEPTH:
             raise UsageError(f"{path}: the card exports extended keys from {XPUB_MIN_DEPTH} levels on")
+
+
+def _in_pieces(steps: Sequence[Step]) -> Iterator[Step]:
+    """The same with no DERIVE KEY of more levels than the channel protects (`first_block`): it becomes several, each
+    from the key of the one before. Four levels stay together where the extended key is read next, which the runner
+    compares, and no single key afterwards, which nothing would compare if the command were sent again."""
+    single = max((at for at, step in enumerate(steps) if isinstance(step, ReadPublicKey | ReadOnTheFly)), default=-1)
+    for at, step in enumerate(steps):
+        if not isinstance(step, Derive) or step.path_suffix.depth <= LEVELS:
+            yield step
+            continue
+        compared = steps[at + 1 : at + 2] == [ReadExtended(step.result)] and single < at
+        if compared and step.path_suffix.depth <= COMPARED_LEVELS:
+            yield step
+            continue
+        source, left = step.source, step.path_suffix.depth
+        for piece in in_steps(step.path_suffix):
+            left -= piece.depth
+            yield Derive(piece, source, Path(step.result.steps[: step.result.depth - left]))
+            source = Source.CURRENT
 
 
 def _follows(path: Path, have: Collection[Steps]) -> bool:
@@ -256,7 +280,7 @@ class _Plan:
         for place, stop in enumerate(stops):
             if place and stop is not None:
                 self.move(stop)
-            for use in due[place]:
+            for use in sorted(due[place], key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
                 here = self.current == use.path.steps
                 source, suffix = (Source.CURRENT, _NOWHERE) if here else self._nearest(use.path.steps)
                 self.steps.append(use.step(source, suffix))
@@ -274,10 +298,10 @@ def _choose(
     signing = build_tree({path.steps: len(indexes) for path, indexes in wanted.items()})
     start = current if continued else None
     if not reading.children or not signing.children:
-        phases = [list(_search(tree, start).visits()) if tree.children else [] for tree in (reading, signing)]
-        return phases[0], phases[1]
+        read_at = _search(reading, start, LEVELS).visits() if reading.children else []
+        return read_at, _search(signing, start).visits() if signing.children else []
     if start:
-        visits = _search(reading, start).visits()
+        visits = _search(reading, start, LEVELS).visits()
         return visits, _search(signing, visits[-1] if visits else start).visits()
     ends = _junctions(reading, signing)
     for end in ends:
@@ -285,20 +309,21 @@ def _choose(
         signing.add(end)
     kept_reading: Answers = {}
     kept_signing: Answers = {}
-    best = (Search(reading, kept_reading), Search(signing, {}))
+    best = (Search(reading, kept_reading, levels=LEVELS), Search(signing, {}))
     for end in ends:
-        pair = (Search(reading, kept_reading, end=end), Search(signing, kept_signing, start=end))
+        pair = (Search(reading, kept_reading, end=end, levels=LEVELS), Search(signing, kept_signing, start=end))
         if pair[0].cost + pair[1].cost < best[0].cost + best[1].cost:
             best = pair
     return best[0].visits(), best[1].visits()
 
 
-def _search(tree: Node, start: Steps | None) -> Search:
-    """A search from a known position, where that is of use: its parent is on the way to a key of the tree."""
+def _search(tree: Node, start: Steps | None, levels: int = MAX_DEPTH) -> Search:
+    """A search from a known position, where that is of use: its parent is on the way to a key of the tree. `levels`: of
+    a key used on the fly; a signature proves itself however deep its key is."""
     if not start or tree.find(start[:-1]) is None:
-        return Search(tree, {})
+        return Search(tree, {}, levels=levels)
     tree.add(start)
-    return Search(tree, {}, start=start)
+    return Search(tree, {}, start=start, levels=levels)
 
 
 def _junctions(reading: Node, signing: Node) -> list[Steps]:

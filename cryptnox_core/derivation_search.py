@@ -5,7 +5,7 @@ or work on the fly, below itself and below its parent; to anything else only fro
 DERIVE KEYs falls into runs that begin at the master key. Within a run the remembered parent only moves down: it
 follows a *spine*, a path from the root, and each child of a spine node can be made current (a *side*) for one
 derivation. What hangs below a spine node or a side without being one itself is used on the fly, at one derivation a
-level and use. A spine costs its length.
+level and use, where that is not too far below for one command. A spine costs its length.
 
 The cheapest set of spines follows by dynamic programming over the tree. Per node: what its subtree costs when served
 on the fly from a node above, when the node is a side, and when spines run through it, with three marks: `regular` (a
@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
+
+from cryptnox_core.wire import MAX_DEPTH
 
 Steps: TypeAlias = tuple[int, ...]
 
@@ -98,11 +100,12 @@ class _Picked(NamedTuple):
 @dataclass(slots=True)
 class _Answer:
     """What a subtree costs: on the fly from depth d (`fly - d * fly_uses * DERIVATION`), as a side, with spines
-    through it."""
+    through it. `deepest`: of the keys that are used on the fly."""
 
     fly: int
     fly_uses: int
     side: int
+    deepest: int
     spines: dict[_Label, tuple[int, _Picked | None]] = field(default_factory=dict)
 
 
@@ -118,12 +121,22 @@ class Search:
     use), and afterwards `end` is current (None: whatever). Not both. `cost` is the minimum, `visits()` the keys to
     make current.
 
-    `answers` keeps what does not depend on start and end, for further searches of the same tree.
+    `answers` keeps what does not depend on start and end, for further searches of the same tree. `levels`: how far
+    below a remembered key one can be used on the fly.
     """
 
-    def __init__(self, root: Node, answers: Answers, start: Steps | None = None, end: Steps | None = None) -> None:
+    def __init__(
+        self,
+        root: Node,
+        answers: Answers,
+        start: Steps | None = None,
+        end: Steps | None = None,
+        *,
+        levels: int = MAX_DEPTH,
+    ) -> None:
         self._root = root
         self._answers = answers
+        self._levels = levels
         self._held = start or None
         self._end = end or None
         self._base = self._held[:-1] if self._held else None
@@ -158,6 +171,7 @@ class Search:
         fly, fly_uses = (0, 0) if held else (node.uses * depth * DERIVATION, node.uses)
         if node.steps == self._end or (node.pinned and not held):
             fly = NEVER
+        deepest = depth if node.uses and not held else 0
         below, singles, sides = 0, 0, 0
         branches = []
         for child in node.children.values():
@@ -171,6 +185,7 @@ class Search:
             fly += NEVER if child.pinned else child.uses * (depth + 1) * DERIVATION
             below += NEVER if child.pinned else child.uses * DERIVATION
             fly_uses += child.uses
+            deepest = max(deepest, child.depth)
         marks = (_FED if sides else 0) | (_NEEDED if singles else 0)
         table: _Table = {marks: (singles * DERIVATION + sides * MAKE, None)}
         for branch in branches:
@@ -178,10 +193,13 @@ class Search:
             fly += answer.fly
             fly_uses += answer.fly_uses
             below += answer.fly - depth * answer.fly_uses * DERIVATION
+            deepest = max(deepest, answer.deepest)
             table = self._with_branch(table, node, branch, answer)
-        answer = _Answer(min(fly, NEVER), fly_uses, min(below + (0 if held else MAKE), NEVER))
+        if deepest - depth > self._levels:
+            below = NEVER
+        answer = _Answer(min(fly, NEVER), fly_uses, min(below + (0 if held else MAKE), NEVER), deepest)
         if held:
-            answer.fly, answer.fly_uses = answer.side, 0
+            answer.fly, answer.fly_uses, answer.deepest = answer.side, 0, 0
         if node.children or not depth:
             if node.steps == self._base:
                 self._finish_base(node, table, answer)
@@ -193,7 +211,7 @@ class Search:
         """The table with one more branch, which is used on the fly, made a side, or has spines through it."""
         depth, held, end = node.depth, branch.steps == self._held, branch.steps == self._end
         options: list[tuple[int, int, tuple[str | _Label, ...]]] = []
-        if not end:
+        if not end and answer.deepest - depth <= self._levels:
             cost = answer.fly - depth * answer.fly_uses * DERIVATION
             options.append((_NEEDED if answer.fly_uses else 0, cost, (_FLY,)))
         options.append((0 if held else _FED, answer.side, (_SIDE,)))
@@ -257,7 +275,7 @@ class Search:
                 if explicit or not used or not depth:
                     _keep(answer, _Label(1, 0, explicit), cost + explicit, picked)
         answer.fly = min(NEVER, self._stay[0] + (NEVER if node.pinned else node.uses * depth * DERIVATION))
-        answer.fly_uses = node.uses
+        answer.fly_uses, answer.deepest = node.uses, depth if node.uses else 0
         answer.side = min(NEVER, MAKE + self._stay[0])
 
     def visits(self) -> list[Steps]:

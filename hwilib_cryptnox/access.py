@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
+from cryptnox_core.discovery import is_other_card
 from cryptnox_core.errors import (
     CardRemovedError,
     CertificateError,
@@ -22,18 +23,19 @@ from cryptnox_core.errors import (
     ServiceUnavailableError,
     SupportMissingError,
     TransportError,
+    UnknownChannelError,
     UsageError,
 )
-from cryptnox_core.session import Card, is_other_card
+from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.settings import Settings, SettingsError
 from hwilib_cryptnox.state import State, StateError
-from hwilib_cryptnox.unlock import check_identity
+from hwilib_cryptnox.unlock import check_genuine, check_identity
 
 CARD_PREFIX = "cryptnox:"
-EMULATOR_PREFIX = "tcp:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
 ANSWER_LIMIT = 60.0
@@ -46,7 +48,8 @@ EMULATOR_CA = TrustAnchor(
         "70230a18509377c9e57944a23468db1eea5d58b3c3a210aee687b661ba5e4acc"
     ),
 )
-"""The CA of emulated cards. Anybody can sign with it: it is trusted over TCP only, where an emulated card is wanted."""
+"""The CA of emulated cards. Anybody can sign with it: over TCP it tells an emulated card, in a reader it is nobody's
+anchor, and nowhere does it make a card genuine to a person."""
 
 _wanted: set[str] = set()
 """Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
@@ -161,13 +164,17 @@ class Access:
         return OpenCard(card, reader, self.state)
 
     def anchors(self, *, simulated: bool) -> TrustAnchors:
-        """The emulator's own CA counts only over TCP: its private key is public. SettingsError."""
+        """The emulator's own CA counts only over TCP: its private key is public. SettingsError, also where the
+        configuration names it."""
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
             try:
-                anchors = anchors + TrustAnchors.from_pem(Path(name).expanduser().read_bytes())
+                more = TrustAnchors.from_pem(Path(name).expanduser().read_bytes())
             except (OSError, UsageError) as error:
                 raise SettingsError(f"anchors: {name}: {error}") from error
+            if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):
+                raise SettingsError(f"anchors: {name}: the CA of emulated cards vouches for nobody; its key is public")
+            anchors = anchors + more
         return anchors
 
     def open(self, path: str) -> OpenCard:
@@ -229,7 +236,8 @@ class Access:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
         proves who it is without its certificate being read), and refuse an impostor.
 
-        `serial` is the one expected. Raises CertificateError, PairingError, WalletError, TransportError.
+        `serial` is the one expected. Raises CertificateError, PairingError, UnknownChannelError, TransportError, and
+        WalletError, also for a card that the configuration does not admit.
         """
         card = found.card
         if card.info.initialized:
@@ -237,33 +245,36 @@ class Access:
         else:
             card.read_certificate()
         check_identity(card, self.state)
+        check_genuine(card, self.settings)
         found.hold()
 
     def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
         """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
 
-        Of a change whose end is not known, either key is tried (that costs nothing), and the right one is kept.
+        Of a change whose end is not known, either key is tried (that costs nothing); the common one is tried in the
+        end, since a card may be back on it. The right one is kept.
         """
-        keys = self._pairing_keys(card)
+        own = self._pairing_keys(card)
+        keys = tuple(dict.fromkeys((*own, COMMON_PAIRING_KEY)))
         for key in keys[:-1]:
             try:
                 card.open_channel(key, known=known)
-            except PairingError:
+            except (PairingError, UnknownChannelError):
                 card.select()
             else:
-                self._settle_pairing(card, key)
+                if own != (key,):
+                    self._settle_pairing(card, key)
                 return
         card.open_channel(keys[-1], known=known)
-        if len(keys) > 1:
+        if own:
             self._settle_pairing(card, keys[-1])
 
     def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
-        """At least one. The certificate is read first where there are own keys, which go by serial."""
-        own: tuple[bytes, ...] = ()
+        """The card's own. The certificate is read first where there are any, for they go by serial."""
         with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
             if self.state.has_pairing_keys():
-                own = self.state.pairing_keys(card.read_certificate().serial)
-        return own or (COMMON_PAIRING_KEY,)
+                return self.state.pairing_keys(card.read_certificate().serial)
+        return ()
 
     def _settle_pairing(self, card: Card, key: bytes) -> None:
         check_identity(card, self.state)  # another card of the same serial must not have the other key dropped

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
-from cryptnox_core.errors import CryptnoxError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
-from hwilib_cryptnox.access import CARD_PREFIX, ForeignCardError, OpenCard
+from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.prompts import ATTEMPTS, NoTerminalError, Terminal
@@ -102,41 +101,6 @@ def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
         expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(work.terminal))
         _prepare(work, wallet, label)
         return _load(work, expected)
-
-
-@_answered
-def wipe(wallet: Wallet) -> bool:
-    """Back to the factory state. The person types the serial number, then the PUK."""
-    found, terminal = wallet.open(), Terminal()
-    serial = found.card.serial
-    if not found.card.info.initialized:
-        raise WalletError(Code.NOT_INITIALIZED, "Not initialized: there is nothing to wipe")
-    terminal.say(f"This erases the card {serial}. Without its recovery words the money on it is lost.")
-    terminal.typed("", str(serial))
-    found.card.reset(terminal.puk())
-    wallet.access.state.forget(serial)
-    wallet.access.state.keep_pairing_key(serial, None)
-    return True
-
-
-def check_only_one(wallet: Wallet) -> None:
-    """WalletError where a further card without a seed is here: none was named, and the wrong one might be set up."""
-    found = wallet.open()
-    for reader in wallet.access.readers():
-        if reader == found.reader:
-            continue
-        with suppress(CryptnoxError, ForeignCardError):  # empty, busy, or none of ours
-            other = wallet.access.connect(reader, wallet.access.settings.enumerate_wait)
-            try:
-                if other.card.info.seeded or other.card.info.is_nft:
-                    continue
-                serials = f"{found.card.serial}, {other.card.read_certificate().serial}"
-            finally:
-                other.close()
-            raise WalletError(
-                Code.BAD_ARGUMENT,
-                f"several cards without a seed are here: {serials}; name one with --device-path {CARD_PREFIX}SERIAL",
-            )
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from hwilib_cryptnox.faults import (
 )
 from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.state import CardRecord, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_identity
+from hwilib_cryptnox.unlock import Unlocker, check_genuine, check_identity
 
 MODEL = "cryptnox_basic"
 SIMULATOR_MODEL = f"{MODEL}_simulator"
@@ -127,7 +127,8 @@ class Lister:
             return None
         card.read_certificate()
         check_identity(card, self._state)
-        self._unlocker.check_genuine(card)
+        check_genuine(card, self._access.settings)
+        unlocker = self._unlocker.at(found.reader)
         entry = base_entry(found.path)
         if self._unusable is not None:
             return _failed(entry, *_pair(self._unusable))
@@ -145,8 +146,8 @@ class Lister:
         entry = _with_fingerprint(entry, known)
         if not card.info.pin_auth:
             return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
-        if not self._unlocker.has_source or (known is None and not self._unlocker.has_silent_source):
-            return self._no_pin(entry, self._unlocker.no_pin())
+        if not unlocker.has_source or (known is None and not unlocker.has_silent_source):
+            return self._no_pin(entry, unlocker.no_pin())
         if known is not None and not self._must_ask(card.serial, record):
             return entry
         return self._ask(found, entry, known)

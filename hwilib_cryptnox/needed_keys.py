@@ -1,34 +1,29 @@
-"""Which keys a PSBT needs from the card, and which follow from those that were read."""
+"""Which keys a PSBT needs from the card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
-from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
+from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.wire import MAX_DEPTH
+from hwilib_cryptnox.derived import account_prefix, derived_keys
 from hwilib_cryptnox.psbt import Collected, Psbt
 from hwilib_cryptnox.psbt import fields as psbt_fields
 from hwilib_cryptnox.psbt.codec import InputMap
 
+__all__ = ["account_prefix", "derived_keys", "names_keys", "originless", "standard_accounts", "wanted_keys"]
+
 _MOST_CLAIMED = 16
-"""Keys that are read from the card for nothing but to prove change; an output may claim anything."""
+"""Keys of each kind that are read for nothing but to compare what a PSBT claims: it may claim anything."""
 _ORIGINLESS = 3
 """Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
 
 _DERIVATIONS = (psbt_fields.IN_BIP32_DERIVATION, psbt_fields.IN_TAP_BIP32_DERIVATION)
 
 
-def account_prefix(path: Path) -> Path | None:
-    """The key from which a path's key can be derived without the card: the shortest of 3 levels or more below which
-    nothing is hardened. None where there is none."""
-    hardened = max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
-    depth = max(hardened, XPUB_MIN_DEPTH)
-    return Path(path.steps[:depth]) if depth <= min(path.depth, MAX_DEPTH) else None
-
-
 def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list[Path]]:
-    """Which extended and which single public keys to read. Keys of inputs all; of outputs those that cost nothing more,
-    and a few others: an output may claim anything."""
+    """Which extended and which single public keys to read: those that sign all; of other claims, of inputs and outputs,
+    those that cost nothing more, and a few others. `plan` refuses what it cannot compare."""
     xpubs: dict[Path, None] = {}
     singles: dict[Path, None] = {}
 
@@ -39,37 +34,16 @@ def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list
         else:
             singles[path] = None
 
-    for path in collected.paths:
+    for path in collected.signing_paths:
         want(path)
-    extra = 0
-    for path in collected.change_paths:
-        prefix = account_prefix(path) if export else None
-        if path.depth <= MAX_DEPTH and prefix not in xpubs and path not in singles and extra < _MOST_CLAIMED:
-            extra += 1
-            want(path)
+    for paths in (collected.paths, collected.output_paths, collected.signed_paths):
+        extra = 0
+        for path in paths:
+            prefix = account_prefix(path) if export else None
+            if prefix not in xpubs and path not in singles and extra < _MOST_CLAIMED:
+                extra += 1
+                want(path)
     return list(xpubs), [path for path in singles if path.depth <= MAX_DEPTH]
-
-
-def derived_keys(
-    paths: Iterable[Path], extended: Mapping[Path, ExtendedPublicKey], public: Mapping[Path, bytes]
-) -> dict[Path, bytes]:
-    """The compressed keys at paths, as far as they follow from what was read."""
-    keys = dict(public)
-    branches: dict[Path, ExtendedPublicKey] = dict(extended)
-    for path in paths:
-        if path in keys:
-            continue
-        prefix = account_prefix(path)
-        if prefix is None or prefix not in extended:
-            continue
-        if path == prefix:
-            keys[path] = extended[prefix].public_key
-            continue
-        parent = path.parent
-        if parent not in branches:
-            branches[parent] = extended[prefix].derive(parent.below(prefix))
-        keys[path] = branches[parent].child_public_key(path.steps[-1])
-    return keys
 
 
 def standard_accounts(*, test: bool) -> list[Path]:

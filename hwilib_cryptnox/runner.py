@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
+from cryptnox_core.commands.keys import DeriveKey
 from cryptnox_core.derivation import Derive, Position, ReadExtended, ReadOnTheFly, ReadPublicKey, Sign, Step
 from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, UsageError
 from cryptnox_core.wire import SignatureKind
@@ -67,13 +68,14 @@ class Runner:
         match step:
             case Derive(suffix, source, result):
                 self.session.position = Position()
-                card.derive(suffix, source=source)
+                card.run(DeriveKey(suffix, source))
                 self.session.position = Position(result)
             case ReadPublicKey(path):
                 self.public[path] = card.public_key()
             case ReadOnTheFly(path, source, suffix):
                 self.public[path] = card.public_key(suffix, source=source)
             case ReadExtended(path):
+                # Also what proves a Derive of four levels: see `first_block`.
                 key = card.read_extended_public_key()
                 if key.depth != path.depth or key.child_number != path.steps[-1]:
                     raise MalformedResponseError(f"GET PUBKEY: the extended key is not that of {path}")

@@ -7,7 +7,11 @@
    which is genuine, only while the counter shows what it showed after the last success, and only when no note of a PIN
    with an unknown or bad end stands. The note is on disk before the PIN is sent: the card forgets the refusals of a
    session when it loses power, a killed process forgets everything.
-5. `enumerate`, which pollers call all the time, sends nothing else than a first PIN to a card with a full counter.
+5. Where no success is on record, only a counter of six is known to be full: three may be all that a card shows, or half
+   of six. After each success the counter is asked once more, unless what it shows when full is known.
+6. Over TCP whoever listens can be an emulated card, for its CA's private key is public. Only the password given for the
+   command and CRYPTNOX_PIN, which is for tests, go there, unless the configuration names the address.
+7. `enumerate`, which pollers call all the time, sends nothing else than a first PIN to a card with a full counter.
 
 Nothing derived from a PIN is ever stored.
 """
@@ -16,7 +20,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
@@ -45,20 +50,26 @@ from hwilib_cryptnox.pin import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
     AgentSource,
+    Dialogue,
+    EnvironmentSource,
     PinRequest,
     PinSource,
     PinSourceError,
     automatic_sources,
+    dialogue_of,
     is_pin,
 )
-from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.settings import EMULATOR_PREFIX, Settings
 from hwilib_cryptnox.state import CardRecord, NoteKind, State, StateError
+
+U = TypeVar("U", bound="Unlocker")
 
 _refused: dict[int, set[str]] = {}
 """PINs this process saw refused, by serial. Memory only."""
 _noted: set[int] = set()
 """Cards whose standing note this process made."""
 
+EMULATED_TEXT = "no PIN of a command, file or dialogue goes to an emulated card that trust_emulated does not name"
 GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
 
 
@@ -81,6 +92,26 @@ def check_identity(card: Card, state: State) -> None:
         )
 
 
+def check_genuine(card: Card, settings: Settings) -> None:
+    """WalletError CONNECTION for a card that the configuration does not admit. The certificate must have been read."""
+    if not settings.require_genuine:
+        return
+    if is_emulated(card):
+        verdict = "an emulated card is not genuine"
+    elif card.genuineness is Genuineness.NOT_GENUINE:
+        verdict = "the card is not genuine"
+    elif card.genuineness is Genuineness.UNKNOWN:
+        verdict = "whether the card is genuine cannot be told"
+    else:
+        return
+    raise WalletError(Code.CONNECTION, f"{verdict}, and the configuration requires a genuine one")
+
+
+def is_emulated(card: Card) -> bool:
+    """Whether a card is reached over TCP."""
+    return card.transport.name.startswith(EMULATOR_PREFIX)
+
+
 @dataclass(frozen=True, slots=True)
 class Unlocker:
     """Sends PINs for one command. `password` is what the caller gave for it, of whatever kind."""
@@ -89,6 +120,10 @@ class Unlocker:
     state: State
     password: str | None = None
     sources: tuple[PinSource, ...] = ()
+    accepted: list[PinSource] = field(default_factory=list, compare=False)
+    """The sources whose PIN a card accepted, the last one last."""
+    withheld: bool = False
+    """Sources that are set up are left out: see `at`."""
 
     @classmethod
     def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
@@ -97,6 +132,13 @@ class Unlocker:
 
     def __repr__(self) -> str:
         return "Unlocker()"
+
+    def at(self: U, place: str) -> U:
+        """This one for a card in a reader, or at `tcp:HOST:PORT`: there without the sources that are not used."""
+        if not place.startswith(EMULATOR_PREFIX) or self.settings.trusts(place):
+            return self
+        used = tuple(source for source in self.sources if isinstance(source, EnvironmentSource))
+        return self if len(used) == len(self.sources) else replace(self, sources=used, withheld=True)
 
     @property
     def explicit(self) -> str | None:
@@ -118,6 +160,7 @@ class Unlocker:
     def no_pin(self, reasons: list[str] | None = None) -> NoPinError:
         """The error for a card nobody has a PIN for."""
         given = [FOREIGN_TEXT] if self.password and self.explicit is None else []
+        given += [EMULATED_TEXT] if self.withheld else []
         return NoPinError("; ".join([*given, *(reasons or []), NO_PIN_TEXT]))
 
     def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
@@ -128,13 +171,12 @@ class Unlocker:
         Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
         the card's commands raise. Spends at most one try.
         """
+        return self.at(card.transport.name)._unlock(card, reader, polling, purpose)
+
+    def _unlock(self, card: Card, reader: str, polling: bool, purpose: str) -> str:
         if not self.has_source:
             raise self.no_pin()
-        self._check_card(card)
-        left = _counter(card)
-        record = self._settle(card.serial, left)
-        if left == 0:
-            raise WalletError(Code.NOT_READY, _locked_text(record, left))
+        left, record = self._look(card)
         if self.explicit is not None:
             self._check_explicit(card, record, left, polling)
             return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
@@ -148,22 +190,14 @@ class Unlocker:
     def resume(self, card: Card, reader: str, pin: str) -> None:
         """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one.
         Where a fault met that very command, it is sent once more only if the counter shows that it was not refused."""
-        self._check_card(card)
-        left = _counter(card)
-        record = self._settle(card.serial, left)
-        if left == 0:
-            raise WalletError(Code.NOT_READY, _locked_text(record, left))
+        left, record = self._look(card)
         self._check_last_try(left)
         self._check_note(record, left)
         self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
 
     def check(self, card: Card) -> None:
         """Raise what `unlock` would raise before a PIN of this unlocker's is fetched and sent; sends none."""
-        self._check_card(card)
-        left = _counter(card)
-        record = self._settle(card.serial, left)
-        if left == 0:
-            raise WalletError(Code.NOT_READY, _locked_text(record, left))
+        left, record = self._look(card)
         if self.explicit is not None:
             self._check_explicit(card, record, left, polling=False)
         else:
@@ -178,21 +212,34 @@ class Unlocker:
         """Whether a person may see a dialogue."""
         return self.explicit is None and any(source.interactive for source in self.sources)
 
-    def _check_card(self, card: Card) -> None:
+    @property
+    def confirms(self) -> bool:
+        """Whether a dialogue shows what is to be signed: as the configuration says, or since it asked for the PIN."""
+        return self._dialogue is not None
+
+    def confirm(self, text: str, plain: str = "") -> None:
+        """Show what is to be signed (`plain`: in ASCII), and return when the person agreed or nobody is to be asked.
+
+        WalletError CANCELED where the person did not agree, NOT_READY where it cannot be shown.
+        """
+        dialogue = self._dialogue
+        if dialogue is not None:
+            dialogue.confirm(text, plain or text)
+
+    @property
+    def _dialogue(self) -> Dialogue | None:
+        return dialogue_of(self.settings, self.accepted[-1] if self.accepted else None)
+
+    def _look(self, card: Card) -> tuple[int, CardRecord | None]:
+        """The tries left, and the card's record. WalletError for a card that is given no PIN by anybody."""
         if not card.info.pin_auth:
             raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT)
-        self.check_genuine(card)
-
-    def check_genuine(self, card: Card) -> None:
-        """WalletError CONNECTION for a card that the configuration does not admit. The certificate must have been
-        read."""
-        if self.settings.require_genuine and card.genuineness is not Genuineness.GENUINE:
-            verdict = (
-                "the card is not genuine"
-                if card.genuineness is Genuineness.NOT_GENUINE
-                else "whether the card is genuine cannot be told"
-            )
-            raise WalletError(Code.CONNECTION, f"{verdict}, and the configuration requires a genuine one")
+        check_genuine(card, self.settings)
+        left = _counter(card)
+        record = self._settle(card.serial, left)
+        if left == 0:
+            raise WalletError(Code.NOT_READY, _locked_text(record, left))
+        return left, record
 
     def _settle(self, serial: int, left: int) -> CardRecord | None:
         """The card's record; None where the state is unusable. A pending note goes when the counter proves that nothing
@@ -233,6 +280,8 @@ class Unlocker:
                 [f"the card was not used before and is not known to be genuine ({card.genuineness.value})"]
             )
         self._check_note(record, left)
+        if record.full is None and left == PIN_TRIES_SESSION:
+            raise self.no_pin([f"three tries are left, of three or of six, and no right PIN was seen; {GIVE_IT_ONCE}"])
         if not _is_full(record, left):
             raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left; {GIVE_IT_ONCE}", left)
 
@@ -285,6 +334,8 @@ class Unlocker:
             self._note_refusal(serial, pin, source, request)
             raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
         self._succeeded(card, record, left, reader)
+        if source is not None:
+            self.accepted.append(source)
         return pin
 
     def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:
@@ -301,10 +352,7 @@ class Unlocker:
         _refused.pop(serial, None)
         _noted.discard(serial)
         known = None if record is None else record.full
-        full: int | None = left
-        if left not in (known, PIN_TRIES_TOTAL):
-            # A first contact that shows three may be full, or half spent: nothing is remembered of it.
-            full = None if known is None and left == PIN_TRIES_SESSION else _counter_after(card, known)
+        full = left if left in (known, PIN_TRIES_TOTAL) else _counter_after(card, known)
         key = static_key_hash(card)
         with contextlib.suppress(StateError):  # a pending note that cannot be removed only keeps automatic sources away
             self.state.update(serial, lambda now: replace(now, note=None, full=full, static_key=key, reader=reader))

@@ -11,9 +11,9 @@ from hwilib_cryptnox.ctl.chains import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import source_text, version_text
+from hwilib_cryptnox.ctl.pairing import recover_by_puk
 from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
-from hwilib_cryptnox.ctl.secrets import recover_by_puk
 from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.unlock import tries_left
@@ -78,7 +78,7 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
             app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
             app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
             if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
-                card.set_xpub_export(True, puk(app))
+                card.set_xpub_export(True, puk(app, found))
                 needed.remove(_EXPORT)
                 done.append("xpub export is on now")
     data = {

@@ -11,21 +11,14 @@ import click
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from cryptnox_core.hashes import base58check_decode
-from cryptnox_core.wire import Source
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.export import Network, ScriptType, account_path
-from hwilib_cryptnox.psbt.summary import Chain, address_of, single_key_scripts
+from hwilib_cryptnox.psbt.change import single_key_scripts
+from hwilib_cryptnox.psbt.summary import CHAINS, address_of
 from hwilib_cryptnox.wallet import Wallet
 
 F = TypeVar("F", bound=Callable[..., object])
 
-CHAINS = {
-    "main": Chain.MAIN,
-    "test": Chain.TEST,
-    "testnet4": Chain.TEST,
-    "signet": Chain.TEST,
-    "regtest": Chain.REGTEST,
-}
 TYPES = {
     "p2pkh": ScriptType.P2PKH,
     "p2sh-p2wpkh": ScriptType.P2SH_P2WPKH,
@@ -100,18 +93,14 @@ def read_keys(wallet: Wallet, parent: Path, numbers: Iterable[int]) -> dict[int,
     """Unhardened children of `parent`, two levels below an account at least: from the account's extended key, or singly
     where the card does not give it."""
     wanted = list(numbers)
-    session = wallet.session()
-    if session.card.info.xpub_export:
-        branch = wallet.xpub(parent.parent).child(parent.steps[-1])
-        return {number: branch.child_public_key(number) for number in wanted}
-    if len(wanted) > READ_ONE_BY_ONE:
+    if len(wanted) > READ_ONE_BY_ONE and not wallet.session().card.info.xpub_export:
         raise CtlError(
             Exit.REFUSED,
             f"xpub export is off, so keys are read one by one, at most {READ_ONE_BY_ONE} at once",
             "cryptnoxctl xpub on (needs the PUK)",
         )
-    session.card.derive(parent)
-    return {number: session.card.public_key(Path((number,)), source=Source.CURRENT) for number in wanted}
+    keys = wallet.public_keys(parent.child(number) for number in wanted)
+    return {number: keys[parent.child(number)] for number in wanted}
 
 
 def addresses(wallet: Wallet, parent: Path, numbers: Iterable[int], kind: str, chain: str) -> list[Found]:

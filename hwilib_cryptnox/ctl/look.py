@@ -17,7 +17,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.models import AppletInfo, CardInfo
-from cryptnox_core.wire import KeySource, UserKeyFlag, UserKeySlot
+from cryptnox_core.wire import KeySource, UserKeySlot
 from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.cards import access, candidates, open_card, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
@@ -41,12 +41,8 @@ _JUDGED = {
     Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
     Genuineness.UNKNOWN: ("cannot tell", WARN),
 }
+EMULATED = "emulated"
 _EMPTY, _OTHER = "empty", "another card"
-USER_KEY_FLAGS = {
-    UserKeySlot.EC: UserKeyFlag.EC,
-    UserKeySlot.RSA: UserKeyFlag.RSA,
-    UserKeySlot.FIDO: UserKeyFlag.FIDO,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class Seen:
             "serial": None if self.serial is None else str(self.serial),
             "type": None if self.info is None else self.info.type_name,
             "version": None if self.info is None else version_text(self.info),
-            "genuine": None if self.genuine is None else self.genuine.value,
+            "genuine": None if self.genuine is None else verdict_text(self.genuine, self.reader),
         }
 
 
@@ -81,11 +77,16 @@ def version_text(info: AppletInfo) -> str:
     return ".".join(map(str, info.version))
 
 
+def verdict_text(genuine: Genuineness, reader: str) -> str:
+    """The verdict as in JSON. A card over TCP is never genuine: anybody can sign for one."""
+    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)
+    return EMULATED if emulated else genuine.value
+
+
 def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
-    """The verdict in words, and its style. The emulated cards' CA proves nothing to a person."""
-    if genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX):
-        return "emulated", WARN
-    return _JUDGED[genuine]
+    """The verdict in words, and its style."""
+    text = verdict_text(genuine, reader)
+    return (text, WARN) if text == EMULATED else _JUDGED[genuine]
 
 
 def card_state(info: AppletInfo) -> str:
@@ -178,7 +179,7 @@ def info_command(app: App) -> Report:
         "serial": str(facts.serial),
         "type": facts.info.type_name,
         "version": version_text(facts.info),
-        "genuine": facts.genuine.value,
+        "genuine": verdict_text(facts.genuine, facts.reader),
         "issuer": facts.issuer,
         "initialised": facts.info.initialized,
         "seeded": facts.info.seeded,
@@ -191,7 +192,7 @@ def info_command(app: App) -> Report:
         "xpub_export": facts.info.xpub_export,
         "clear_public_key": facts.info.clear_public_key,
         "pinless_path": facts.info.pinless_path,
-        "user_keys": [slot.name.lower() for slot, flag in USER_KEY_FLAGS.items() if flag in facts.info.user_keys],
+        "user_keys": [slot.name.lower() for slot in UserKeySlot if facts.info.has_user_key(slot)],
         "custom_bytes": facts.info.custom.hex(),
         "fingerprint": None if record.fingerprint is None else record.fingerprint.hex(),
         "remembered_refusal": None if record.note is None else record.note.value,
@@ -289,7 +290,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
             rows.append(("xpub export", *_yes(info.xpub_export, WARN, "on", off)))
         rows.append(("Clear key reading", "on" if info.clear_public_key else "off"))
         rows.append(("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))))
-        names = [slot.name for slot, flag in USER_KEY_FLAGS.items() if flag in info.user_keys]
+        names = [slot.name for slot in UserKeySlot if info.has_user_key(slot)]
         rows.append(("User keys", ", ".join(names) or "none"))
         rows.append(("Pairing key", *_pairing(facts)))
         known = record.fingerprint

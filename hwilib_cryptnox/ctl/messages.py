@@ -11,7 +11,6 @@ from cryptnox_core.secp256k1 import decompress
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox import bip322
 from hwilib_cryptnox import message as legacy
-from hwilib_cryptnox.audit import remember
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.chains import account_of, chain_option, script_of, script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -47,11 +46,8 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     with open_card(app) as found:
         used = wallet(app, found)
         if simple:
-            session = used.session(f"Sign a message with the key {path}")
-            public_key = session.card.public_key(path)
-            digest = bip322.digest(content.encode("utf-8"), public_key)
-            remember(app.settings, app.state, session.card.serial, [digest], None)
-            made = session.card.sign(digest, session.pin, public_key=public_key, path=path)
+            encoded = content.encode("utf-8")
+            public_key, made = used.sign_digest(encoded, path, lambda key: bip322.digest(encoded, key))
             signature = bip322.encode_signature(public_key, made)
         else:
             signature = used.sign_message(content, path)

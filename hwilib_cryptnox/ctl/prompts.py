@@ -54,6 +54,11 @@ class Terminal:
                 self._streams = _open_terminal()
         return self._streams is not None
 
+    @property
+    def stream(self) -> IO[str]:
+        """What is written to it is on the terminal, wherever stdout and stderr go. CtlError without one."""
+        return self._need("something is to be shown")[1]
+
     def _need(self, what: str) -> tuple[IO[str], IO[str]]:
         if not self.available or self._streams is None:
             raise NoTerminalError(what)
@@ -82,6 +87,16 @@ class Terminal:
         """A visible answer, without blanks around it; `default` for an empty one."""
         suffix = f" [{default}]" if default else ""
         return self._read(f"{question}{suffix}: ").strip() or default
+
+    def fresh(self) -> None:
+        """Forget what was typed before the next question is on the screen: a pasted line, or a second Enter, must not
+        answer a question that nobody has read."""
+        source, _ = self._need("a question")
+        if sys.platform != "win32":
+            import termios
+
+            with contextlib.suppress(termios.error):
+                termios.tcflush(source.fileno(), termios.TCIFLUSH)
 
     def choose(self, question: str, choices: dict[str, str]) -> str:
         """One of the keys of `choices`, which are shown with their explanations."""

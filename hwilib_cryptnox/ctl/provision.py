@@ -34,7 +34,7 @@ from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
 from hwilib_cryptnox.ctl.steady import SteadyCard
 from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
 from hwilib_cryptnox.state import CardRecord, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_identity
+from hwilib_cryptnox.unlock import Unlocker, check_genuine, check_identity
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
@@ -113,7 +113,7 @@ class Provision:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
         check_identity(self.card, self.way.state)
-        Unlocker(self.way.settings, self.way.state).check_genuine(self.card)
+        check_genuine(self.card, self.way.settings)
         if self.card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,
@@ -144,7 +144,7 @@ class Provision:
             if self.card.info.initialized:
                 return
             self.stage, self._init_sent = Stage.INIT_SENT, True
-            self.card.init(name, email, pin, puk, key, nfc)
+            self.card.init(name, email, pin=pin, puk=puk, pairing_key=key, nft_nfc_sign=nfc)
 
         try:
             self.line.run(attempt)

@@ -47,7 +47,7 @@ def begin(app: App, work: Provision, owner: Owner, *, second: bool = False) -> N
     from_stdin = app.options.stdin_puk and not second
     given = PersonUnlocker(app.settings, app.state, app=app) if second else unlocker(app, typed=True)
     work.take_over(
-        (lambda: puk(app)) if from_stdin else app.terminal.puk,
+        (lambda: puk(app, work.found)) if from_stdin else app.terminal.puk,
         lambda found: given.unlock(found.card, found.reader),
         attempts=1 if from_stdin else ATTEMPTS,
     )

@@ -49,6 +49,10 @@ class ModelCard:
     read: list[Path] = field(default_factory=list)
     read_extended: list[Path] = field(default_factory=list)
     pin_valid: bool = True
+    unchecked: Path | None = None
+    """Current after a command whose first block nothing has checked yet."""
+    repeatable: bool = False
+    """A DERIVE KEY of two blocks was sent: somebody in between can have it carried out again at any time."""
 
     def _start(self, source: Source) -> Path:
         if source is Source.MASTER:
@@ -69,19 +73,24 @@ class ModelCard:
         if not isinstance(step, Sign) and not self.pin_valid:
             self.verifications += 1
             self.pin_valid = True
+        assert self.unchecked is None or step == ReadExtended(self.unchecked)
+        self.unchecked = None
         match step:
             case Derive(suffix, source, result):
                 assert suffix.depth or source is Source.MASTER
                 self.current = self._go(source, suffix)
                 assert self.current == result
+                if suffix.depth > 3:
+                    assert suffix.depth == 4
+                    self.unchecked, self.repeatable = result, True
             case ReadPublicKey(path):
-                assert path == self.current
+                assert path == self.current and not self.repeatable
                 self.read.append(path)
             case ReadExtended(path):
                 assert path == self.current and path.depth >= 3
                 self.read_extended.append(path)
             case ReadOnTheFly(path, source, suffix):
-                assert suffix.depth and self._go(source, suffix) == path
+                assert 1 <= suffix.depth <= 3 and self._go(source, suffix) == path and not self.repeatable
                 self.read.append(path)
             case Sign(index, path, source, suffix):
                 if suffix.depth:
@@ -129,7 +138,11 @@ def exhaustive(
     at: Position = UNKNOWN,
 ) -> tuple[int, int]:
     """Fewest (child derivations, commands) over all sequences of commands: uniform-cost search over what the card
-    remembers and what is left to do. Knows nothing of the planner's structure."""
+    remembers and what is left to do. Knows nothing of the planner's structure.
+
+    DERIVE KEY and reading take three levels at most; DERIVE KEY four where the extended key is read next and no single
+    key afterwards.
+    """
     wanted = sorted(Counter(signatures).items())
     reads = sorted({(path, True) for path in xpubs} | {(path, False) for path in public_keys if path not in xpubs})
     keys = {Path(path.steps[:depth]) for path in (*xpubs, *public_keys, *signatures) for depth in range(path.depth + 1)}
@@ -157,16 +170,22 @@ def exhaustive(
             )
 
         following: list[tuple[int, tuple[Path | None, int, tuple[int, ...]]]] = []
-        following += [
-            (0 if key == MASTER else reach(key), (key, reads_left, signs_left)) for key in keys if key != current
-        ]
+        for key in keys:
+            if key == MASTER != current:
+                following.append((0, (key, reads_left, signs_left)))
+            elif key != current and reach(key) <= 3:
+                following.append((reach(key), (key, reads_left, signs_left)))
+        singles = any(reads_left >> place & 1 and not extended for place, (_, extended) in enumerate(reads))
+        both = []
         for place, (path, extended) in enumerate(reads):
             if reads_left >> place & 1:
                 rest = (current, reads_left & ~(1 << place), signs_left)
                 if path == current:
                     following.append((0, rest))
-                elif not extended and path != MASTER:
+                elif not extended and path != MASTER and reach(path) <= 3:
                     following.append((reach(path), rest))
+                if extended and not singles and path != current and reach(path) == 4:
+                    both.append((4, (path, *rest[1:])))
         if not reads_left:
             for place, (path, _) in enumerate(wanted):
                 if signs_left[place]:
@@ -175,10 +194,11 @@ def exhaustive(
                         following.append((0, rest))
                     elif path != MASTER:
                         following.append((reach(path), rest))
-        for extra, after in following:
-            if extra < 99 and after not in done:
-                number += 1
-                heapq.heappush(queue, (derivations + extra, commands + 1, number, after))
+        for count, moves in ((1, following), (2, both)):
+            for extra, after in moves:
+                if extra < 99 and after not in done:
+                    number += 1
+                    heapq.heappush(queue, (derivations + extra, commands + count, number, after))
     raise AssertionError("nothing does all that was asked for")
 
 
@@ -194,9 +214,23 @@ small_signatures = st.lists(st.tuples(paths(1, 5), st.integers(1, 2)), max_size=
 )
 
 
-def check_optimal(**wanted: object) -> None:
-    cost = replay(**wanted)  # type: ignore[arg-type]
-    assert (cost.derivations, cost.commands) == exhaustive(**wanted)  # type: ignore[arg-type]
+MOST_EXTRA = 2
+"""Commands that a plan may have more than the fewest for its derivations, where a path has more than three levels."""
+
+
+def check_optimal(
+    xpubs: Sequence[Path] = (),
+    public_keys: Sequence[Path] = (),
+    signatures: Sequence[Path] = (),
+    at: Position = UNKNOWN,
+) -> int:
+    """The fewest derivations; and the fewest commands for them, up to the number returned."""
+    cost = replay(xpubs=xpubs, public_keys=public_keys, signatures=signatures, at=at)
+    least = exhaustive(xpubs, public_keys, signatures, at)
+    deep = any(path.depth > 3 for path in (*xpubs, *public_keys, *signatures))
+    extra = cost.commands - least[1]
+    assert cost.derivations == least[0] and 0 <= extra <= deep * MOST_EXTRA
+    return extra
 
 
 @settings(max_examples=150, deadline=None)
@@ -249,8 +283,9 @@ def crowded(rng: random.Random) -> list[Path]:
     return pool
 
 
-def check_crowded(seed: int) -> PlanCost | None:
-    """Four comparisons on one random crowd; then the gap where reading and signing follow a known key."""
+def check_crowded(seed: int, extras: Counter[int]) -> PlanCost | None:
+    """Four comparisons on one random crowd, whose extra commands are counted; then the gap where reading and signing
+    follow a known key."""
     rng = random.Random(seed)
     pool = crowded(rng)
     signatures = [rng.choice(pool) for _ in range(rng.randint(0, 7))]
@@ -259,31 +294,40 @@ def check_crowded(seed: int) -> PlanCost | None:
     at = Position(rng.choice(pool) if rng.random() < 0.5 else rng.choice(pool).parent)
     xpubs = sorted({path.parent for path in rng.choices(pool, k=2) if path.depth > 3})
     public_keys = sorted(set(rng.choices(pool, k=rng.randint(0, 2))))
-    check_optimal(signatures=signatures)
-    check_optimal(signatures=signatures, at=at)
-    check_optimal(xpubs=xpubs, public_keys=public_keys, at=at)
-    check_optimal(xpubs=xpubs, public_keys=public_keys, signatures=signatures)
+    extras[check_optimal(signatures=signatures)] += 1
+    extras[check_optimal(signatures=signatures, at=at)] += 1
+    extras[check_optimal(xpubs=xpubs, public_keys=public_keys, at=at)] += 1
+    extras[check_optimal(xpubs=xpubs, public_keys=public_keys, signatures=signatures)] += 1
     cost = replay(xpubs=xpubs, public_keys=public_keys, signatures=signatures, at=at)
     least = exhaustive(xpubs=xpubs, public_keys=public_keys, signatures=signatures, at=at)
     return PlanCost(cost.derivations - least[0], cost.commands - least[1], 0)
 
 
+def check_extras(extras: Counter[int]) -> None:
+    """Nearly all plans have the fewest commands, too."""
+    assert extras[0] >= 0.98 * sum(extras.values()), extras
+
+
 def test_crowded_trees_are_optimal() -> None:
+    extras: Counter[int] = Counter()
     for seed in range(400):
-        check_crowded(seed)
+        check_crowded(seed, extras)
+    check_extras(extras)
 
 
 def test_both_phases_from_a_known_key_are_seldom_a_step_off() -> None:
-    """The one case that is not claimed to be optimal: never more than one derivation off, in few cases."""
-    gaps = Counter(gap for seed in range(400, 800) if (gap := check_crowded(seed)))
-    assert all(gap.derivations <= 1 for gap in gaps)
+    """The one case whose derivations are not claimed to be the fewest: few are off, and by few."""
+    gaps = Counter(gap for seed in range(400, 800) if (gap := check_crowded(seed, Counter())))
+    assert all(gap.derivations <= 3 for gap in gaps)
     assert gaps[PlanCost(0, 0, 0)] >= 0.9 * sum(gaps.values()), gaps
 
 
 @pytest.mark.heavy
 def test_many_crowded_trees_are_optimal() -> None:
+    extras: Counter[int] = Counter()
     for seed in range(1000, 4000):
-        check_crowded(seed)
+        check_crowded(seed, extras)
+    check_extras(extras)
 
 
 @pytest.mark.heavy
@@ -478,14 +522,14 @@ def test_two_accounts_with_one_chain_each() -> None:
 
 def test_one_key_in_many_inputs_is_derived_once() -> None:
     key = Path.parse("m/84h/0h/0h/0/7")
-    assert replay(signatures=[key] * 200) == PlanCost(5, 201, 0)
+    assert replay(signatures=[key] * 200) == PlanCost(5, 202, 0)
     assert replay(signatures=[key]) == PlanCost(5, 1, 0)
 
 
 def test_key_read_and_signed_with_is_derived_once() -> None:
     """Export off: the last key read stays current for signing; every other one is derived twice."""
     key = Path.parse("m/84h/0h/0h/0/7")
-    assert replay(fingerprint=True, public_keys=[key], signatures=[key]) == PlanCost(5, 5, 0)
+    assert replay(fingerprint=True, public_keys=[key], signatures=[key]) == PlanCost(5, 6, 0)
     wanted = leaves(100)
     cost = replay(fingerprint=True, public_keys=wanted, signatures=wanted)
     assert cost.derivations == 3 + 2 + 100 + 1 + 100
@@ -496,8 +540,23 @@ def test_descriptors_of_three_accounts() -> None:
     assert replay(fingerprint=True, xpubs=accounts) == PlanCost(9, 8, 0)
 
 
-def test_read_on_the_fly_costs_one_command() -> None:
-    assert replay(public_keys=[Path.parse("m/44h/0h/0h/0/0")]) == PlanCost(5, 1, 0)
+def test_read_on_the_fly() -> None:
+    """One command; a further one for each three levels that the channel does not protect."""
+    assert replay(public_keys=[Path.parse("m/44h/0h/0h")]) == PlanCost(3, 1, 0)
+    assert replay(public_keys=[Path.parse("m/44h/0h/0h/0/0")]) == PlanCost(5, 2, 0)
+    assert replay(public_keys=[Path(tuple(range(8)))]) == PlanCost(8, 3, 0)
+
+
+def test_four_levels_at_once_only_for_an_extended_key_that_is_read_next() -> None:
+    """Its child number is the fourth level. Any other reading in the plan would rest on a command that can be sent
+    again."""
+    multisig = Path.parse("m/48h/0h/0h/2h")
+    assert replay(xpubs=[multisig]) == PlanCost(4, 2, 0)
+    assert replay(fingerprint=True, xpubs=[multisig]) == PlanCost(4, 4, 0)
+    assert replay(public_keys=[multisig]) == PlanCost(4, 2, 0)
+    assert replay(xpubs=[multisig], public_keys=[multisig.child(0, hardened=True)]) == PlanCost(5, 4, 0)
+    assert replay(xpubs=[multisig.child(1, hardened=True)]) == PlanCost(5, 3, 0)
+    assert replay(signatures=[multisig] * 3) == PlanCost(4, 5, 0)
 
 
 def test_goes_on_from_a_known_key() -> None:
@@ -512,7 +571,7 @@ def test_master_key() -> None:
     assert replay(public_keys=[MASTER], fingerprint=True) == PlanCost(0, 2, 0)
     assert replay(signatures=[MASTER, MASTER]) == PlanCost(0, 3, 0)
     assert replay(fingerprint=True, signatures=[MASTER]) == PlanCost(0, 3, 0)
-    assert replay(signatures=[MASTER, *leaves(10)]).commands == 1 + 1 + 2 + 10
+    assert replay(signatures=[MASTER, *leaves(10)]).commands == 1 + 1 + 3 + 10
     assert plan_session() == ()
 
 
@@ -521,7 +580,7 @@ def test_nothing_is_read_that_the_host_can_derive() -> None:
     hardened = ACCOUNT.child(5, hardened=True)
     assert plan_session(xpubs=[ACCOUNT], known=[ACCOUNT]) == ()
     assert plan_session(public_keys=[below, ACCOUNT], known=[ACCOUNT]) == ()
-    assert plan_cost(plan_session(public_keys=[hardened], known=[ACCOUNT])) == PlanCost(4, 1, 0)
+    assert plan_cost(plan_session(public_keys=[hardened], known=[ACCOUNT])) == PlanCost(4, 2, 0)
     steps = plan_session(xpubs=[ACCOUNT, ACCOUNT], public_keys=[below, hardened, hardened])
     assert [type(step) for step in steps] == [Derive, ReadExtended, ReadOnTheFly]
 

@@ -77,7 +77,7 @@ def terminal(
     child = pexpect.spawn(
         command[0],
         command[1:],
-        env=environment(card, TERM="xterm", **more),
+        env=environment(card, **{"TERM": "xterm", **more}),
         encoding="utf-8",
         timeout=WAIT,
         dimensions=(rows, columns),

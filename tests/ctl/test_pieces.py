@@ -13,10 +13,12 @@ from hwilib_cryptnox import bip322
 from hwilib_cryptnox.audit import compare, noted_digests
 from hwilib_cryptnox.ctl.chains import script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.review import WalletProver, bitcoin, printable
-from hwilib_cryptnox.ctl.screen import Screen
+from hwilib_cryptnox.ctl.review import WalletProver
+from hwilib_cryptnox.ctl.screen import Screen, printable
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
+from hwilib_cryptnox.psbt.message import message_hash
 from hwilib_cryptnox.psbt.signers import input_statuses
+from hwilib_cryptnox.shown import bitcoin
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend
 from tests.psbt.signing import sign
 
@@ -40,7 +42,7 @@ SIGNED = {
 def test_bip322_vectors(message: bytes) -> None:
     script = script_of_address(ADDRESS, "main")
     hashed, signature = SIGNED[message]
-    assert bip322.message_hash(message).hex() == hashed
+    assert message_hash(message).hex() == hashed
     assert bip322.verify(script, message, signature)
     assert not bip322.verify(script, message + b"!", signature)
     assert not bip322.verify(b"\x00\x14" + bytes(20), message, signature)

@@ -40,7 +40,7 @@ def test_under_an_own_pairing_key(bare: EmulatorProcess) -> None:
     key = bytes(range(32))
     try:
         state.keep_pairing_key(found.card.serial, key)
-        found.card.change_pairing_key(key, PUK)
+        found.card.change_pairing_key(key, puk=PUK)
         assert is_puk(way, found, PUK)
         assert found.card.channel_open
     finally:

@@ -48,12 +48,12 @@ def test_looking(inserted: EmulatorProcess) -> None:
     assert inserted.stats()["pin_tries"] == 0
 
 
-def test_the_review_knows_the_card_once_it_was_used(inserted: EmulatorProcess, tmp_path: Path) -> None:
+def test_a_card_in_a_reader_signs_after_the_review(inserted: EmulatorProcess, tmp_path: Path) -> None:
     path, before = make_psbt(tmp_path), inserted.stats()["signatures"]
     with terminal(None, "sign", str(path)) as child:
-        child.expect_exact("change, claimed")
-        dialogue(child, ("Sign it with 2 signatures?", "y"), ("PIN of card", PIN))
-        child.expect_exact("Change proved")
+        dialogue(child, ("PIN of card", PIN))
+        child.expect_exact("Change back to the wallet, proved")
+        dialogue(child, ("Sign it with 2 signatures?", "y"))
         assert ended(child) == 0
     assert inserted.stats()["signatures"] == before + 2
     assert answer(None, "info")["fingerprint"] == ME.fingerprint.hex()

@@ -11,7 +11,19 @@ import pexpect
 import pytest
 
 from hwilib_cryptnox.psbt import Psbt
-from tests.ctl.program import PIN, PUK, SEED, answer, dialogue, ended, run, shown, terminal
+from tests.ctl.program import (
+    COMMAND,
+    PIN,
+    PUK,
+    SEED,
+    answer,
+    dialogue,
+    ended,
+    environment,
+    run,
+    shown,
+    terminal,
+)
 from tests.ctl.slot import Slot
 from tests.psbt.factory import ME, OTHER, Out, draft, out_deriv, p2wpkh, spend
 from tests.psbt.signing import check_on_kernel
@@ -203,43 +215,100 @@ def make_psbt(folder: Path, count: int = 2) -> Path:
 
 
 def test_sign_with_review(card: EmulatorProcess, tmp_path: Path) -> None:
+    """The PIN first; then one review in which every word is proved, and one question."""
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        child.expect_exact("0.00120000")
-        child.expect_exact("bc1q")
-        child.expect_exact("0.00078000")
-        child.expect_exact("change, claimed")
+        dialogue(child, ("PIN of card", PIN))
         child.expect_exact("Sign it with 2 signatures?")
         assert card.stats()["signatures"] == 0
+        text = plain(child)
+        for line in (
+            "Account m/84h/0h/0h",
+            f"Card {card.serial}, fingerprint {ME.fingerprint.hex()}, emulated",
+            "Inputs 2, the card's: 0.00200000 BTC",
+            "1 payment, 0.00120000 BTC 0.00120000 BTC (output 0)",
+            "bc1q pv3m v0rc 0e6e mm6g d60c c2hl 2gld sltm tvu6 g8",
+            "Change back to the wallet, proved: 0.00078000 BTC 0.00078000 BTC (output 1, m/84h/0h/0h/1/3)",
+            "Fee 2,000 satoshi, 9.6 sat/vB, 1.0 % of the card's inputs",
+            "Leaves the wallet 0.00122000 BTC",
+        ):
+            assert line in text, (line, text)
         child.sendline("y")
-        dialogue(child, ("PIN of card", PIN))
-        child.expect_exact("Change proved by the card's keys: output 1")
         child.expect_exact("2/2")
         child.expect_exact("complete")
         assert ended(child) == 0
-        assert PIN not in shown(child).replace("60000000", "")
+        assert shown(child).count("Sign it") == 1 and PIN not in shown(child).replace("00000000", "")
     check_on_kernel(Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes()), _draft_of(2))
     assert card.stats()["signatures"] == 2
+
+
+def plain(child: pexpect.spawn) -> str:
+    """What was shown, in one line and without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", shown(child)).split())
 
 
 def _draft_of(count: int):  # type: ignore[no-untyped-def]
     return draft(*(spend("p2wpkh", number) for number in range(count)))
 
 
-def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reply", ["n", "", "new", "yess", "0"])
+def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path, reply: str) -> None:
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        dialogue(child, ("Sign it with 2 signatures?", "n"))
-        child.expect_exact("Canceled")
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 2 signatures?", reply))
+        child.expect_exact("Canceled; nothing was signed")
         assert ended(child) == 1
-        assert "PIN of card" not in shown(child)
     assert card.stats()["signatures"] == 0
     assert not (tmp_path / "pay-signed.psbt").exists()
 
 
+def test_what_is_typed_before_the_review_does_not_agree_to_it(card: EmulatorProcess, tmp_path: Path) -> None:
+    """Two lines pasted where the PIN is asked for."""
+    with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
+        child.expect_exact("PIN of card")
+        child.send(f"{PIN}\ny\ny\n")
+        child.expect_exact("Sign it with 2 signatures?")
+        time.sleep(0.5)
+        assert child.isalive() and card.stats()["signatures"] == 0
+        child.sendline("n")
+        assert ended(child) == 1
+    assert card.stats()["signatures"] == 0
+
+
+def test_the_review_is_seen_wherever_stderr_goes(card: EmulatorProcess, tmp_path: Path) -> None:
+    path, log = make_psbt(tmp_path), tmp_path / "log"
+    command = f"exec {' '.join(COMMAND)} sign {path} 2>{log}"
+    env = environment(card, TERM="xterm")
+    with pexpect.spawn("/bin/sh", ["-c", command], env=env, encoding="utf-8", timeout=60) as child:  # type: ignore[arg-type]
+        dialogue(child, ("PIN of card", PIN), ("bc1q pv3m v0rc", ""), ("Sign it with 2 signatures?", "n"))
+        assert ended(child) == 1
+    assert "bc1q" not in log.read_text() and card.stats()["signatures"] == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"), [("99,000,000", 0), ("99000000", 0), ("990000", 1), ("y", 1), ("", 1), ("-99000000", 1)]
+)
+def test_a_high_fee_is_typed(card: EmulatorProcess, tmp_path: Path, typed: str, code: int) -> None:
+    """Instead of the question, with the limit named right above; never with --yes."""
+    path = tmp_path / "fee.psbt"
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1_000_000)]
+    path.write_bytes(draft(spend("p2wpkh", amount=100_000_000), outs=outs).encode())
+    with terminal(card, "sign", str(path)) as child:
+        dialogue(child, ("PIN of card", PIN), ("Type the fee in satoshi", typed))
+        assert ended(child) == code
+        text = plain(child)
+        assert "Fee 99,000,000 satoshi, 900,000.0 sat/vB, 99.0 % of the card's inputs" in text
+        warned = "WARNING: the fee of 99000000 satoshi is above the limit of 10000000 satoshi Type the fee"
+        assert warned in text and "[y/N]" not in text
+    assert card.stats()["signatures"] == (code == 0)
+    refused = run(card, "sign", "--yes", "--force", str(path))
+    assert refused.returncode == 5 and "above the limit of 10000000 satoshi" in refused.stderr
+    assert "CRYPTNOX_MAX_FEE" in refused.stderr and card.stats()["signatures"] == (code == 0)
+
+
 def test_wrong_pin_costs_one_try_and_says_so(card: EmulatorProcess, tmp_path: Path) -> None:
     with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
-        dialogue(child, ("Sign it with 2 signatures?", "y"), ("at most 6 tries left", "999999"))
+        dialogue(child, ("at most 6 tries left", "999999"))
         child.expect_exact("Wrong PIN, 5 tries left")
         assert ended(child) == 4
         assert "999999" not in shown(child)
@@ -250,7 +319,7 @@ def test_interrupt_in_the_middle_keeps_what_was_signed(tmp_path: Path) -> None:
     path = make_psbt(tmp_path, 12)
     with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "sign=150") as card:
         with terminal(card, "sign", str(path)) as child:
-            dialogue(child, ("Sign it with 12 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 12 signatures?", "y"))
             child.expect(r" [3-9]/12")
             child.sendintr()
             child.expect_exact("signatures were made")
@@ -272,7 +341,7 @@ def test_card_pulled_in_the_middle(tmp_path: Path) -> None:
     address = f"{card.host}:{card.port}"
     try:
         with terminal(card, "sign", str(path)) as child:
-            dialogue(child, ("Sign it with 10 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
             child.expect(r" [3-9]/10")
             card.stop()
             child.expect_exact("put it back")
@@ -290,7 +359,7 @@ def test_card_pulled_for_good_and_signed_later(tmp_path: Path) -> None:
     address = f"{card.host}:{card.port}"
     try:
         with terminal(card, "sign", str(path), CRYPTNOX_REINSERT_WAIT="1") as child:
-            dialogue(child, ("Sign it with 10 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
             child.expect(r" [3-9]/10")
             made = card.stats()["signatures"]
             card.stop()
@@ -309,7 +378,7 @@ def test_200_inputs_with_a_fault(tmp_path: Path) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export", *options) as card:
         with terminal(card, "sign", str(path)) as child:
             child.timeout = 90
-            dialogue(child, ("Sign it with 200 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 200 signatures?", "y"))
             child.expect_exact("The card signs")
             child.expect_exact("time left")
             child.expect_exact("put it back")

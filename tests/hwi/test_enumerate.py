@@ -30,7 +30,7 @@ from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
 from hwilib_cryptnox.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
-from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
+from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess, ca_of
 from tests.support.pcsc import SLOTS, VirtualReaders, soft_locked
 
 FPR = ME.fingerprint.hex()
@@ -134,7 +134,7 @@ def test_paired_with_another_key(hwi: Program, state: State) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
         with opened(card) as other:
             other.verify_pin(PIN)
-            other.change_pairing_key(key, PUK)
+            other.change_pairing_key(key, puk=PUK)
         text = "paired with another key: cryptnoxctl pairing recover (needs the PUK)"
         before = card.stats()["by_ins"].get("20", 0)
         assert listed(hwi, card, PIN) == [entry(card.path, error=text, code=-12)]
@@ -307,16 +307,36 @@ class TestInAReader:
         assert "xpub" in hwi("-t", "cryptnox", "-d", path, "getmasterxpub", env=env)
         assert listed(hwi, reader_card, CRYPTNOX_PIN=PIN) == [entry(path, fingerprint=FPR)]
 
-    def test_an_anchor_of_the_users(self, reader_card: EmulatorProcess, hwi: Program, tmp_path: Path) -> None:
+    def test_an_anchor_of_the_users(self, virtual_readers: VirtualReaders, hwi: Program, tmp_path: Path) -> None:
+        """A card whose maker is named there is genuine; it gets its automatic PIN at once."""
+        pem, pin = tmp_path / "ca.pem", tmp_path / "pin"
+        pem.write_text(ca_of("a maker"))
+        pin.write_text(PIN)
+        pin.chmod(0o600)
+        config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'anchors = ["{pem}"]\nrequire_genuine = true\n')
+        options = ("--seed", SEED, "--xpub-export", "--serial", str(2**60 + 5))
+        with virtual_readers.card(*options, slot=1, maker="a maker") as card:
+            for env in ({"CRYPTNOX_PIN": PIN}, {"CRYPTNOX_PIN_FILE": str(pin)}):
+                assert "xpub" in hwi("-t", "cryptnox", "-d", self.path(card), "getmasterxpub", env=env)
+
+    def test_the_emulated_cards_ca_is_nobodys_anchor(
+        self, reader_card: EmulatorProcess, hwi: Program, tmp_path: Path
+    ) -> None:
+        """Anybody can sign with it: also where the configuration names it, no card in a reader is genuine by it."""
         from cryptnox_core.emulator.ca import ca_certificate_pem
 
         pem = tmp_path / "ca.pem"
         pem.write_text(ca_certificate_pem())
         config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
         config.parent.mkdir(parents=True)
-        config.write_text(f'anchors = ["{pem}"]\nrequire_genuine = true\n')
-        env = {"CRYPTNOX_PIN": PIN}
-        assert "xpub" in hwi("-t", "cryptnox", "getmasterxpub", env=env)
+        config.write_text(f'anchors = ["{pem}"]\n')
+        before = reader_card.stats()["by_ins"].get("20", 0)
+        for options in ([], ["-p", PIN]):
+            answer = hwi("-t", "cryptnox", *options, "getmasterxpub", env={"CRYPTNOX_PIN": PIN})
+            assert answer["code"] == -7 and "vouches for nobody" in answer["error"]
+        assert reader_card.stats()["by_ins"].get("20", 0) == before
 
     @pytest.mark.parametrize("line", ["max_fe = 1", 'anchors = ["/nowhere.pem"]'])
     def test_settings_that_make_no_sense(

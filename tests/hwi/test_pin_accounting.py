@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.emulator import PIN, EmulatorProcess, trust
 
 WRONG = "111111"
 FOREIGN = "correct horse battery staple"
@@ -90,6 +91,11 @@ class Spender:
         answer = self.answer[0] if isinstance(self.answer, list) else self.answer
         code = answer.get("code")
         return None if code is None else int(code)
+
+    @property
+    def shows_three(self) -> bool:
+        """Whether the card shows three tries at most."""
+        return "tries-min" in self.card.options
 
     def heal(self) -> None:
         """The right PIN, given explicitly."""
@@ -170,6 +176,12 @@ def test_a_wrong_automatic_pin_costs_one_try_in_all(spent: Spender, tmp_path: Pa
     file.chmod(0o600)
     values = {"CRYPTNOX_PIN": WRONG, "CRYPTNOX_PIN_FILE": str(file), "CRYPTNOX_PIN_COMMAND": f"cat '{file}'"}
     env = {source: values[source]}
+    trust(spent.card.path)
+    if spent.shows_three and not known:
+        for name in COMMANDS:
+            assert spent(name, env=env) == 0, "three of six may be left"
+            assert spent.code == (-9 if name in NEVER else -12 if name == "enumerate" else -6), spent.answer
+        return
     assert spent("enumerate", env=env) == 1 and spent.code == -7
     for name in COMMANDS:
         assert spent(name, env=env) == 0
@@ -180,6 +192,10 @@ def test_a_wrong_automatic_pin_costs_one_try_in_all(spent: Spender, tmp_path: Pa
 
 
 def test_automatic_sources_work(spent: Spender) -> None:
+    if spent.shows_three:
+        assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code == -6
+        assert "three tries are left, of three or of six" in spent.answer["error"]
+        spent.heal()
     for _ in range(2):
         for name in COMMANDS:
             assert spent(name, env={"CRYPTNOX_PIN": PIN}) == 0
@@ -431,14 +447,96 @@ def test_another_card_of_the_serial_settles_no_pairing_key(spent: Spender, fake:
 
 
 def test_require_genuine(spent: Spender, fake: EmulatorProcess) -> None:
+    """No card over TCP is, whoever signed its certificate: the key of the emulated cards' CA is public. For a card in a
+    reader see `test_enumerate`."""
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
     config.parent.mkdir(parents=True)
     config.write_text("require_genuine = true\n")
-    answer = spent.hwi.on(fake, "getmasterxpub")
-    text = "the card is not genuine, and the configuration requires a genuine one"
-    assert answer == {"error": text, "code": -3}
+    text = "an emulated card is not genuine, and the configuration requires a genuine one"
+    before = spent.card.stats()["by_ins"].get("20", 0)
+    for card in (fake, spent.card):
+        for env in ({}, {"CRYPTNOX_PIN": PIN}):
+            assert spent.hwi.on(card, "getmasterxpub", env=env) == {"error": text, "code": -3}
+    for by in ("fingerprint", "type"):
+        assert spent("getmasterxpub", pin=PIN, by=by) == 0 and spent.code == -3
+    assert spent("enumerate", pin=PIN) == 0 and spent.answer == []
     assert fake.stats()["by_ins"].get("20", 0) == 0
-    assert spent("getmasterxpub", pin=PIN) == 0 and spent.code is None
+    assert spent.card.stats()["by_ins"].get("20", 0) == before
+    config.unlink()
+
+
+# Cards over TCP: whoever listens there
+
+
+@pytest.mark.parametrize("source", ["CRYPTNOX_PIN_FILE", "CRYPTNOX_PIN_COMMAND", "pinentry", "gpg-agent"])
+@pytest.mark.parametrize("known", [False, True], ids=["fresh", "known"])
+@pytest.mark.parametrize("genuine", [False, True], ids=["", "require-genuine"])
+def test_whoever_listens_gets_no_pin(spent: Spender, tmp_path: Path, source: str, known: bool, genuine: bool) -> None:
+    """By listing, by fingerprint, by path: nothing is even fetched. CRYPTNOX_PIN, which is for tests, is sent."""
+    if known or spent.shows_three:
+        spent.heal()
+    file, fetched = tmp_path / "pin", tmp_path / "fetched"
+    file.write_text(PIN + "\n")
+    file.chmod(0o600)
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch '{fetched}'\necho {PIN}\n")
+    program.chmod(0o700)
+    lines = [f'pinentry = "{program}"', f"require_genuine = {str(genuine).lower()}"]
+    env = {"CRYPTNOX_PIN_FILE": str(file)} if source.endswith("FILE") else {}
+    if source.endswith("COMMAND"):
+        env = {source: str(program)}
+    elif not env:
+        env = {"CRYPTNOX_PIN_SOURCE": source}
+    trust("tcp:127.0.0.1:1", *lines)
+    before = spent.card.stats()["by_ins"].get("20", 0)
+    for by in ("path", "fingerprint", "type"):
+        for name in ("getmasterxpub", "signmessage", "signtx"):
+            assert spent(name, by=by, env=env) == 0
+            assert spent.code == (-3 if genuine else -6), spent.answer
+            assert genuine or "trust_emulated" in spent.answer["error"]
+    assert spent("enumerate", env=env) == 0
+    assert spent.answer == [] if genuine else spent.code == -12
+    assert spent.card.stats()["by_ins"].get("20", 0) == before and not fetched.exists()
+    if not genuine:
+        assert spent("getmasterxpub", env={**env, "CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
+        assert not fetched.exists()
+    trust(spent.card.path)
+
+
+# A counter that shows three
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["kept", "lost"])
+def test_a_wrong_pin_file_and_a_lost_state(spent: Spender, state: State, tmp_path: Path, lost: bool) -> None:
+    """Four times over, the state folder deleted in between: one try of a card that shows what is left in all, none of
+    one that shows three."""
+    file = tmp_path / "pin"
+    file.write_text(WRONG)
+    file.chmod(0o600)
+    trust(spent.card.path)
+    tries = 0
+    for _ in range(4):
+        tries += spent("getmasterxpub", env={"CRYPTNOX_PIN_FILE": str(file)})
+        if lost:
+            shutil.rmtree(state.folder, ignore_errors=True)
+    assert tries == (0 if spent.shows_three else 1)
+
+
+def test_what_the_counter_shows_when_full_is_learned_by_the_first_success(hwi: Program, state: State) -> None:
+    """Three of three, and three of six: asked once more after the right PIN, and not again once it is known."""
+    for reading, wasted, full in (["--reading", "tries-min"], 0, 3), ([], 3, 6), ([], 0, 6), ([], 1, 6):
+        with EmulatorProcess("--seed", SEED, "--xpub-export", *reading) as card:
+            spent = Spender(hwi, card)
+            for _ in range(wasted):
+                waste_one(card)
+            if wasted or reading:
+                assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code in (-6, -7)
+            spent.heal()
+            assert state.record(card.serial).full == full
+            before = card.stats()["by_ins"]["20"]
+            assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
+            assert card.stats()["by_ins"]["20"] == before + 2
+            state.forget(card.serial)
 
 
 # Killed between sending and noting
@@ -450,7 +548,7 @@ def test_require_genuine(spent: Spender, fake: EmulatorProcess) -> None:
 def test_killed_while_the_card_answers(hwi: Program, known: bool, reading: list[str], pin: str) -> None:
     """The card did its work, the process died before it knew. Nothing is sent automatically until an explicit PIN was
     right, unless the counter proves that nothing was refused."""
-    at = 4 if known else 2
+    at = (5 if reading else 4) if known else 2
     with EmulatorProcess("--seed", SEED, "--xpub-export", "--fault", f"silence@20:{at}", *reading) as card:
         spent = Spender(hwi, card)
         if known:
@@ -461,6 +559,7 @@ def test_killed_while_the_card_answers(hwi: Program, known: bool, reading: list[
             "cryptnox",
             "-d",
             card.path,
+            *(["-p", pin] if reading and not known else []),  # no source's PIN goes to a card that shows three
             "getmasterxpub",
         ]
         with subprocess.Popen(command, env={**os.environ, "CRYPTNOX_PIN": pin}, stdout=subprocess.DEVNULL) as process:

@@ -17,8 +17,8 @@ import pytest
 
 import hwilib_cryptnox
 from tests.hwi.conftest import SEED, Program, run_process
-from tests.psbt.factory import ME, draft, spend
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
+from tests.support.emulator import PIN, EmulatorProcess, trust
 
 FPR = ME.fingerprint.hex()
 PSBT = draft(spend("p2wpkh")).base64()
@@ -56,7 +56,8 @@ def test_bitcoin_cores_command_lines(signer: EmulatorProcess) -> None:
         f"wpkh([{FPR}/84h/1h/0h/0/0]02e7)#6",
     )
     assert run.returncode == 0 and first_line(run)["code"] == -9
-    given = draft(spend("p2wpkh"), spend("p2pkh", 1)).base64()
+    paths = ("m/84h/1h/0h/0/0", "m/84h/1h/0h/1/0")
+    given = draft(*[In(p2wpkh(ME.key(path)), fields=[deriv(path)]) for path in paths]).base64()
     run = core(signer, "--stdin", "--fingerprint", FPR, "--chain", "regtest", stdin=f"signtx {given}")
     assert run.returncode == 0 and first_line(run)["signed"] is True
     signed = first_line(run)["psbt"]
@@ -385,6 +386,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(signer: EmulatorProcess) -> 
     command = "sh -c 'echo noise >&2 && readlink /proc/self/fd/2 >>\"$PLACES\" && echo 000000'"
     places = Path(os.environ["XDG_STATE_HOME"]).with_name("places")
     places.parent.mkdir(parents=True, exist_ok=True)
+    trust(signer.path)
     program = str(Path(sys.executable).with_name("hwi-cryptnox"))
     select = ["-t", "cryptnox", "-d", signer.path, "getmasterxpub"]
     code = (

@@ -53,12 +53,24 @@ def test_what_has_no_meaning_is_refused(tmp_path: Path, name: str, value: str) -
     assert caught.value.code is Code.BAD_ARGUMENT
 
 
+def test_emulated_cards_that_are_trusted() -> None:
+    """By their address, as it is named in a device path."""
+    settings = from_toml('trust_emulated = ["127.0.0.1:9720", "[::1]:77"]', "config.toml")
+    assert settings.trust_emulated == (("127.0.0.1", 9720), ("::1", 77))
+    for path in ("tcp:127.0.0.1:9720", "tcp:[::1]:77", "tcp:::1:77"):
+        assert settings.trusts(path)
+    for path in ("tcp:127.0.0.1:9721", "tcp:127.0.0.2:9720", "tcp:localhost:9720", "tcp:[::1]:9720"):
+        assert not settings.trusts(path)
+    assert not Settings().trusts("tcp:127.0.0.1:9720")
+
+
 def test_file() -> None:
     text = 'pin_source = "gpg-agent"\nrequire_genuine = true\nanchors = ["a.pem"]\n'
     text += "max_fee_rate = 50\nmax_fee = 9\naudit = false\n"
     settings = from_toml(text, "config.toml")
     assert settings.pin_source == "gpg-agent" and settings.require_genuine and settings.anchors == ("a.pem",)
     assert (settings.max_fee_rate, settings.max_fee, settings.audit) == (50, 9, False)
+    assert settings.confirm == "" and from_toml('confirm = "pinentry"', "config.toml").confirm == "pinentry"
 
 
 @pytest.mark.parametrize(
@@ -66,10 +78,17 @@ def test_file() -> None:
     [
         "max_fe = 3",
         "max_fee = true",
-        "max_fee = 1.5",
         'max_fee = "9"',
+        "max_fee = false",
         "anchors = [1]",
+        "trust_emulated = true",
+        "trust_emulated = [9720]",
+        'trust_emulated = "127.0.0.1:9720"',
+        'trust_emulated = ["127.0.0.1"]',
+        'trust_emulated = ["127.0.0.1:99999"]',
         'pin_source = "other"',
+        'confirm = "yes"',
+        "confirm = true",
         "not toml",
         "audit = 1",
     ],
@@ -79,9 +98,24 @@ def test_a_mistake_in_the_file_is_refused(text: str) -> None:
         from_toml(text, "config.toml")
 
 
-@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate"])
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate", "max_fee_percent"])
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "-1", "-0.5"])
 def test_a_limit_that_limits_nothing_is_refused(key: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_toml(f"{key} = {value}", "config.toml")
-    assert str(caught.value) == f"config.toml: {key}: a number of 0 or more is wanted"
+    assert str(caught.value) == f'config.toml: {key}: a number of 0 or more is wanted, or "off"'
+    with pytest.raises(SettingsError, match=f"CRYPTNOX_{key.upper()}: a number of 0 or more is wanted, or off"):
+        Settings.load({f"CRYPTNOX_{key.upper()}": value}, Path("none.toml"))
+
+
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate", "max_fee_percent"])
+def test_a_limit_in_the_environment_goes_before_the_file(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"{key} = 7")
+    variable = f"CRYPTNOX_{key.upper()}"
+    assert getattr(Settings.load({}, file), key) == 7
+    assert getattr(Settings.load({variable: "2.5"}, file), key) == 2.5
+    assert getattr(Settings.load({variable: "Off"}, file), key) == "off"
+    file.write_text(f'{key} = "off"')
+    assert getattr(Settings.load({}, file), key) == "off"
+    assert getattr(Settings.load({}, tmp_path / "none.toml"), key) is None

@@ -144,12 +144,12 @@ SCENES = {
         words=(("FILE", "key"),),
     ),
     "cryptnoxctl sign": Scene(
-        (("Sign it with 2 signatures?", "y"), ASKED_PIN),
+        (ASKED_PIN, ("Sign it with 2 signatures?", "y")),
         "the transaction is complete",
         words=(("cryptnoxctl sign", "cryptnoxctl sign payment.psbt --chain regtest"),),
     ),
     "cryptnoxctl sign payment.psbt": Scene(
-        (("Sign it with 2 signatures?", "y"), ASKED_PIN), "Written: payment-signed.psbt"
+        (ASKED_PIN, ("Sign it with 2 signatures?", "y")), "Written: payment-signed.psbt"
     ),
     "cryptnoxctl verify": Scene(
         says="73c5da0a/84h/1h/0h/0/0",

@@ -12,7 +12,7 @@ import pytest
 from tests.ctl.program import dialogue, ended
 from tests.psbt.factory import Wallet, draft, spend
 from tests.security.world import CTL, STOCK, Secrets, World
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import EmulatorProcess, trust
 
 PIN, NEW_PIN, WRONG = "739182645", "582931764", "918273645"
 PUK, NEW_PUK, WRONG_PUK = "Qz-MarkPuk7x", "Xv-MarkPuk8y", "Wt-MarkPuk9z"
@@ -118,6 +118,7 @@ def test_hwi_cryptnox(world: World, card: EmulatorProcess, tmp_path: Path) -> No
     pin_file = tmp_path / "pin"
     pin_file.touch(0o600)
     pin_file.write_text(PIN)
+    trust(card.path, config=world.folder / "config")
     for source in ({"CRYPTNOX_PIN_FILE": str(pin_file)}, {"CRYPTNOX_PIN": PIN}):
         assert b'"signed": true' in world.run("--debug", *device, "signtx", PSBT, **source).stdout
     check(world)
@@ -138,6 +139,7 @@ def test_the_command_that_gives_the_pin(world: World, card: EmulatorProcess, tmp
     seen, script = tmp_path / "seen", tmp_path / "pin-command"
     script.write_text(f"#!/bin/sh\ncat /proc/$$/cmdline /proc/$PPID/cmdline >{seen} 2>&1\nenv >>{seen}\necho {PIN}\n")
     script.chmod(0o700)
+    trust(card.path, config=world.folder / "config")
     device = ("--device-type", "cryptnox", "--device-path", card.path)
     done = world.run(*device, "signtx", PSBT, CRYPTNOX_PIN_COMMAND=str(script))
     assert b'"signed": true' in done.stdout
@@ -155,8 +157,7 @@ def test_pinentry_hears_no_secret(world: World, card: EmulatorProcess, tmp_path:
         f'case $line in GETPIN*) echo "D {PIN}"; echo OK;; *) echo OK;; esac\ndone\n'
     )
     program.chmod(0o700)
-    (world.folder / "config/hwi-cryptnox").mkdir()
-    (world.folder / "config/hwi-cryptnox/config.toml").write_text(f'pin_source = "pinentry"\npinentry = "{program}"\n')
+    trust(card.path, 'pin_source = "pinentry"', f'pinentry = "{program}"', config=world.folder / "config")
     device = ("--device-type", "cryptnox", "--device-path", card.path)
     assert b'"signed": true' in world.run("--debug", *device, "signtx", PSBT).stdout
     assert b"GETPIN" in heard.read_bytes() and not SECRETS.found_in(heard.read_bytes())

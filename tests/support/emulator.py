@@ -18,6 +18,15 @@ SEED = bytes(range(64)).hex()
 """The seed of `tests.psbt.factory.ME`."""
 
 
+_MAKER = """
+import sys
+from cryptnox_core.emulator import ca
+scalar, maker = ca.scalar, sys.argv.pop(1)
+ca.scalar = lambda label: scalar(maker + label)
+"""
+_MADE_BY = _MAKER + "from hwilib_cryptnox.ctl.main import main; sys.exit(main(sys.argv[1:]))"
+
+
 class Stats(TypedDict):
     """The stats file."""
 
@@ -31,11 +40,26 @@ class Stats(TypedDict):
     by_ins: dict[str, int]
 
 
+def ca_of(maker: str) -> str:
+    """The CA certificate (PEM) of cards of a maker."""
+    code = f"{_MAKER}print(ca.ca_certificate_pem())"
+    return subprocess.run([sys.executable, "-c", code, maker], capture_output=True, text=True, check=True).stdout
+
+
+def trust(path: str, *lines: str, config: Path | None = None) -> None:
+    """Write a configuration file that names the address of an emulated card (`tcp:HOST:PORT`), so that every PIN source
+    is used for it; `lines` are further ones of it. `config`: instead of the environment's XDG_CONFIG_HOME."""
+    folder = (config or Path(os.environ["XDG_CONFIG_HOME"])) / "hwi-cryptnox"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text("\n".join((f'trust_emulated = ["{path.removeprefix("tcp:")}"]', *lines, "")))
+
+
 class EmulatorProcess:
     """``with EmulatorProcess("--mnemonic", MNEMONIC) as card:`` starts ``cryptnoxctl emulator`` on a free port.
 
     ``vpcd`` ("HOST:PORT") puts the card into the virtual reader instead; ``listen`` overrides the address, "" for none.
-    ``environment`` adds variables. Afterwards: ``host``, ``port``, ``path`` ("tcp:HOST:PORT"), ``serial``, ``state``.
+    ``environment`` adds variables. ``maker``: whose CA and keys the card has, instead of the emulated cards' public
+    ones. Afterwards: ``host``, ``port``, ``path`` ("tcp:HOST:PORT"), ``serial``, ``state``.
     """
 
     def __init__(
@@ -44,8 +68,10 @@ class EmulatorProcess:
         vpcd: str | None = None,
         listen: str | None = None,
         environment: dict[str, str] | None = None,
+        maker: str = "",
     ) -> None:
-        self._options = list(options)
+        self._maker = maker
+        self.options = list(options)
         self._vpcd = vpcd
         self._listen = ("" if vpcd else "127.0.0.1:0") if listen is None else listen
         self._environment = environment or {}
@@ -72,7 +98,8 @@ class EmulatorProcess:
 
     def start(self) -> EmulatorProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-")
-        command = [sys.executable, "-m", "hwilib_cryptnox.ctl.main", "emulator", *self._options]
+        program = ["-c", _MADE_BY, self._maker] if self._maker else ["-m", "hwilib_cryptnox.ctl.main"]
+        command = [sys.executable, *program, "emulator", *self.options]
         command += ["--stats", str(self._stats_file)]
         if self._listen:
             command += ["--listen", self._listen]

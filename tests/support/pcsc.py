@@ -81,11 +81,12 @@ class VirtualReaders:
         os.close(self._lock)
 
     @contextlib.contextmanager
-    def card(self, *options: str, slot: int = 0) -> Iterator[EmulatorProcess]:
-        """An emulated card in one slot, started with these options of `cryptnoxctl emulator`."""
+    def card(self, *options: str, slot: int = 0, maker: str = "") -> Iterator[EmulatorProcess]:
+        """An emulated card in one slot, started with these options of `cryptnoxctl emulator`. `maker`: see
+        `EmulatorProcess`."""
         _wait_since(self._emptied[slot])
         _wait_for_card(slot, present=False)
-        with EmulatorProcess(*options, vpcd=f"127.0.0.1:{PORTS[slot]}") as emulator:
+        with EmulatorProcess(*options, vpcd=f"127.0.0.1:{PORTS[slot]}", maker=maker) as emulator:
             try:
                 _wait_for_card(slot, present=True)
                 yield emulator

@@ -15,6 +15,7 @@ from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.psbt import Psbt, collect
 from tests.psbt.factory import ME, Draft, draft, spend
 from tests.psbt.signing import check_on_kernel
+from tests.support.emulator import trust
 from tests.torture.forked import Ended, ForkedCard, Steps, check_said, check_state, environment, run
 from tests.torture.parts import Part
 from tests.torture.programs import (
@@ -75,7 +76,8 @@ class Scene(ABC):
 
 
 class Signing(Scene):
-    """The draft is as it was, the signed file whole or not there, the next attempt signs all of it."""
+    """The draft is as it was, the signed file whole or not there, the next attempt signs all of it, and nothing is
+    taken for a thief's."""
 
     draft: Draft = draft(*(spend("p2wpkh", index) for index in range(3)))
     stdin = PIN
@@ -96,6 +98,10 @@ class Signing(Scene):
             raise AssertionError("not all signatures are there")
         check_on_kernel(psbt, self.draft)
 
+    def no_thief(self, card: ForkedCard) -> None:
+        """Every signature of the card was asked for here, however it ended."""
+        self.must(card, "audit", "--stdinpass", stdin=PIN)
+
     def after(self, card: ForkedCard, ended: Ended) -> str:
         if (self.folder / "draft").read_text() != self.draft.base64():
             raise AssertionError("the draft was changed")
@@ -103,8 +109,10 @@ class Signing(Scene):
         if reported:
             self.complete(self.target.read_bytes())
         signed = card.count("signatures")
+        self.no_thief(card)
         self.must(card, *self.words(card), stdin=PIN)
         self.complete(self.target.read_bytes())
+        self.no_thief(card)
         return "the result was there" if reported else f"{signed} of 3 signatures were made"
 
 
@@ -129,6 +137,7 @@ class SigningForHwi(Signing):
         if ended.out:
             self.complete(json.loads(ended.out)["psbt"])
         signed = card.count("signatures")
+        self.no_thief(card)
         again = run("hwi", self.words(card), environment(self.folder, card), stdin=f"{PIN}\n")
         self.complete(json.loads(again.out)["psbt"])
         return "the result was there" if ended.out else f"{signed} of 3 signatures were made"
@@ -145,7 +154,7 @@ class InterruptedSigning(Signing):
     def after(self, card: ForkedCard, ended: Ended) -> str:
         if self.target.exists():
             raise AssertionError("a result without all signatures")
-        kept = list((self.folder / "state/hwi-cryptnox/partial").glob("*.json"))
+        kept = list((self.folder / "state/hwi-cryptnox/partial").glob("*.jsonl"))
         for _ in range(8):  # some of the faults are still to come
             signed = card.count("signatures")
             if not self.ctl(card, *self.words(card), stdin=PIN).status:
@@ -155,6 +164,7 @@ class InterruptedSigning(Signing):
         self.complete(self.target.read_bytes())
         if kept and card.count("signatures") > 3:
             raise AssertionError("a signature that was kept was asked for again")
+        self.no_thief(card)
         return "one signature was kept" if kept else f"none was kept, {min(signed, 1)} made"
 
 
@@ -294,6 +304,7 @@ class WrongPin(Scene):
     def words(self, card: ForkedCard) -> list[str]:
         (self.folder / "pin").write_text(WRONG_PIN)
         (self.folder / "pin").chmod(0o600)
+        trust(card.path, config=self.folder / "config")
         return ["history"]
 
     def after(self, card: ForkedCard, ended: Ended) -> str:
