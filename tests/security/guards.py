@@ -856,10 +856,10 @@ GUARDS = (
         f"{SETUP}::test_nothing_is_done_where_the_state_cannot_be_written",
     ),
     Guard(
-        "the path of a key read back",
-        PROVISION,
-        "    if card.current_path() != path:",
-        "    if False:",
+        "an address is that of its path",
+        "cryptnox_core/first_block.py",
+        "\nLEVELS = 3\n",
+        "\nLEVELS = 8\n",
         f"{SETUP}::test_an_address_of_another_path_is_not_given_out",
     ),
     Guard(
