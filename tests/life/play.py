@@ -166,21 +166,15 @@ STATE = ("state gone", "state full")
 
 
 def quick_twists(whole: Played) -> list[Twist]:
-    """The few that matter most: each command that changed the card loses its answer, or meets Ctrl-C; what comes right
-    behind it fails; the state folder and stdout take nothing."""
-    found: list[Twist] = []
+    """The few that matter most: each command that changed the card loses its answer; at the last of them the card stays
+    away, Ctrl-C comes, what follows fails, the value is another one, the state folder and stdout take nothing."""
     changing = [exchange for exchange in whole.told.exchanges if exchange.changed]
-    last = len(whole.told.exchanges)
-    for exchange in changing:
-        at = exchange.number
-        found += [Twist(Event("lost", at)), Twist(Event("inted", at))]
-        if at < last:
-            found.append(Twist(Event("remove", at + 1, out=True)))
+    found = [Twist(Event("lost", exchange.number)) for exchange in changing]
     for exchange in changing[-1:]:
         at = exchange.number
-        found += [Twist(Event("lost", at, out=True)), Twist(Event("killed", at)), Twist(Event("state gone", at))]
-        if at in changing and exchange.ins != Ins.INIT:
-            found.append(Twist(Event("says:6F00", at)))
+        found += [Twist(Event("lost", at, out=True)), Twist(Event("inted", at)), Twist(Event("state gone", at))]
+        if at < len(whole.told.exchanges):
+            found.append(Twist(Event("remove", at + 1, out=True)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
     if whole.told.prompts:
