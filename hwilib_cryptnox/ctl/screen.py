@@ -6,6 +6,7 @@ On a terminal with colours and frames; piped, tables become lines of tab-separat
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -154,5 +155,21 @@ def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[st
 
 def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:
     """One JSON object on stdout; on one line with `indent` None."""
-    sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(data, indent=indent) + "\n")
     sys.stdout.flush()
+
+
+def json_text(data: object, *, indent: int | None = None) -> str:
+    """JSON as people read it: letters of all languages as they are; escaped is what would steer a terminal, turn the
+    order of what stands beside it or cannot be seen (a card's name may hold it), and what UTF-8 has not."""
+    text = json.dumps(data, indent=indent, ensure_ascii=False)
+    return _UNUSUAL.sub(_escaped, text)
+
+
+_UNUSUAL = re.compile(r"[^\n -~]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """A control, format, private or unassigned character, a surrogate or separator of lines as JSON's escape."""
+    category = unicodedata.category(found[0])
+    return json.dumps(found[0])[1:-1] if category[0] == "C" or category in ("Zl", "Zp") else found[0]

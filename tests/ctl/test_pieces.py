@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cryptnox_core import errors
 from cryptnox_core.errors import UsageError
@@ -14,7 +18,7 @@ from hwilib_cryptnox.audit import compare, noted_digests
 from hwilib_cryptnox.ctl.chains import script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.review import WalletProver, bitcoin, printable
-from hwilib_cryptnox.ctl.screen import Screen
+from hwilib_cryptnox.ctl.screen import Screen, json_text
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
 from hwilib_cryptnox.psbt.signers import input_statuses
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend
@@ -186,3 +190,13 @@ def test_reference_names_every_command_and_option() -> None:
             )
     for page in pages:
         assert [text for text in sorted(wanted) if text not in page] == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(st.characters(codec=None)), indent=st.sampled_from([None, 2]))
+def test_json_is_what_it_says_and_steers_nothing(text: str, indent: int | None) -> None:
+    written = json_text({text: [text]}, indent=indent)
+    assert json.loads(written) == {text: [text]}
+    written.encode("utf-8")
+    assert all(unicodedata.category(char)[0] != "C" or char == "\n" for char in written)
+    assert json_text({"name": "Zoë 李"}) == '{"name": "Zoë 李"}'
