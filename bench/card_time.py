@@ -164,7 +164,7 @@ def _spent(path: Path, number: int, multisig: bool) -> In:
 
 def transaction(paths: Sequence[Path], *, multisig: bool = False, change: Path | None = None) -> str:
     """A PSBT (base64) that spends one P2WPKH, or one 2-of-3 P2WSH, output of each path."""
-    outs = [Out(p2wpkh(OTHER.key("m/0")), 50_000)]
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 100_000 * len(paths) - 50_000)]
     if change is not None:
         outs.append(Out(p2wpkh(ME.key(change)), 40_000, [out_deriv(str(change))]))
     return draft(*(_spent(path, number, multisig) for number, path in enumerate(paths)), outs=outs).base64()

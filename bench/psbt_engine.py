@@ -36,6 +36,8 @@ LIMITS = {
 }
 """Parts of BDK's time at `LIMITS_AT` inputs that must not be exceeded."""
 LIMITS_AT = 1000
+MOST = {"p2pkh": 650}
+"""Inputs of a kind that make a transaction which nodes relay, where 1000 do not; its limits count there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ def run(kinds: list[str], inputs: list[int], runs: int) -> list[Row]:
     """All figures."""
     rows = []
     for kind in kinds:
-        for count in inputs:
+        for count in sorted({min(count, MOST.get(kind, count)) for count in inputs}):
             data = make(kind, count).encode()
             times = measure({**our_tasks(kind, data), "bdk": bdk_task(kind, data)}, runs)
             embit_runs = 1 if count >= EMBIT_SLOW else min(runs, EMBIT_RUNS)
@@ -224,7 +226,8 @@ def missed(rows: list[Row]) -> list[str]:
     """Limits that a run did not keep."""
     found = []
     for row in rows:
-        for name, limit in LIMITS.get(row.kind, {}).items() if row.inputs == LIMITS_AT else ():
+        at = min(LIMITS_AT, MOST.get(row.kind, LIMITS_AT))
+        for name, limit in LIMITS.get(row.kind, {}).items() if row.inputs == at else ():
             if row.of_bdk[name] > limit:
                 part = f"{name} takes {row.of_bdk[name]:.3f} of BDK's time (at most {limit})"
                 found.append(f"{row.kind}, {row.inputs} inputs: {part}")

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from cryptnox_core import arguments
 from cryptnox_core.errors import MalformedResponseError, UsageError
 from cryptnox_core.hashes import base58check_decode, base58check_encode, hash160, ripemd160
 from cryptnox_core.secp256k1 import COMPRESSED_LENGTH, ORDER, is_public_key, parse_public_key
@@ -39,15 +40,24 @@ class Path:
     steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.steps, tuple):
+            raise InvalidPathError("a path is made of a tuple of child numbers; Path.parse reads text")
         if len(self.steps) > MAX_PATH_DEPTH:
             raise InvalidPathError(f"a path has at most {MAX_PATH_DEPTH} levels")
         for step in self.steps:
-            if not 0 <= step <= 0xFFFFFFFF:
+            if not (isinstance(step, int) and 0 <= step <= 0xFFFFFFFF):
                 raise InvalidPathError(f"child number {step} is out of range")
+
+    @classmethod
+    def of(cls, path: Path | str) -> Path:
+        """A path that may be given as text. Raises InvalidPathError, also for what is neither."""
+        return path if isinstance(path, Path) else cls.parse(path)
 
     @classmethod
     def parse(cls, text: str) -> Path:
         """From `m/84h/0h/0h/0/5`; `'`, `h` and `H` mark hardened levels, the leading `m/` may be left out."""
+        if not isinstance(text, str):
+            raise InvalidPathError(f"a path is text like m/84h/0h/0h/0/0, not {type(text).__name__}")
         body = text.strip()
         if body in ("", "m", "m/"):
             return cls()
@@ -130,7 +140,7 @@ class KeyOrigin:
     @classmethod
     def parse(cls, text: str) -> KeyOrigin:
         """From `[73c5da0a/84h/0h/0h]`, as in output descriptors (BIP380)."""
-        match = _ORIGIN.fullmatch(text.strip())
+        match = _ORIGIN.fullmatch(arguments.text(text, "a key origin").strip())
         if match is None:
             raise UsageError(f"{text!r} is not a key origin like [73c5da0a/84h/0h/0h]")
         return cls(bytes.fromhex(match[1]), Path.parse(match[2].removeprefix("/")))
@@ -174,7 +184,7 @@ class ExtendedPublicKey:
         The card sends SHA-256 of the parent's key; the fingerprint is the start of RIPEMD-160 of it, and zero where all
         32 bytes are zero. Raises MalformedResponseError.
         """
-        if len(data) != XPUB_LENGTH or data[:4] != XPUB_VERSION:
+        if len(data) < XPUB_LENGTH or data[:4] != XPUB_VERSION:
             raise MalformedResponseError("GET PUBKEY: not an extended public key")
         parent = data[5:37]
         try:
@@ -204,7 +214,7 @@ class ExtendedPublicKey:
     @classmethod
     def from_string(cls, text: str) -> ExtendedPublicKey:
         """From base58 with any version (xpub, tpub, zpub ...); private keys are refused."""
-        data = base58check_decode(text)
+        data = base58check_decode(arguments.text(text, "an extended key"))
         if len(data) == 78 and data[45] == 0:
             raise InvalidExtendedKeyError("this is an extended private key; a public one is wanted")
         return cls.from_bytes(data)

@@ -37,6 +37,10 @@ _BUILT_IN = (
 """Issuer name and P-256 key of the CA that signs wallet cards, as the vendor's C++ SDK publishes it."""
 
 
+_ANCHOR_CURVES = {65: "secp256r1", 97: "secp384r1", 133: "secp521r1"}
+"""Curves of CAs by the length of an uncompressed point."""
+
+
 class Genuineness(str, Enum):
     """What the certificate chain says about the card."""
 
@@ -102,7 +106,7 @@ class SessionCertificate:
         if reader.number(1) != CARD_CERTIFICATE_TAG:
             raise MalformedResponseError("GET CARD CERTIFICATE: wrong tag")
         nonce, key = reader.take(CERTIFICATE_NONCE_LENGTH), reader.take(P256_POINT_LENGTH)
-        return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.rest())
+        return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.signature())
 
     def check_nonce(self, nonce: bytes) -> None:
         """Raises CertificateError unless the card answered to this nonce."""
@@ -121,9 +125,17 @@ class TrustAnchor:
     name: str
     """Common name, compared with the issuer of the card's certificate."""
     public_key: bytes
-    """P-256, 65 bytes uncompressed."""
+    """Uncompressed, and by its length on P-256 (65 bytes), P-384 (97) or P-521 (133)."""
     key_identifier: bytes | None = None
     """Subject key identifier, where the CA's certificate has one."""
+
+    def issued(self, der: bytes) -> bool:
+        """Whether this CA's key signed a certificate (X.509, DER): ECDSA with SHA-256, SHA-384 or SHA-512.
+
+        Raises: CertificateError for what is no certificate.
+        """
+        certificate = _load(der)
+        return _has_whole_signature(der, certificate) and _is_signed_by(certificate, self.public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +151,10 @@ class TrustAnchors:
 
     @classmethod
     def from_pem(cls, data: bytes) -> TrustAnchors:
-        """From one or more PEM certificates of CAs with P-256 keys; raises UsageError for anything else."""
+        """From one or more PEM certificates of CAs with keys on P-256, P-384 or P-521.
+
+        Raises: UsageError for anything else.
+        """
         from cryptography import x509
         from cryptography.exceptions import UnsupportedAlgorithm
 
@@ -155,10 +170,10 @@ class TrustAnchors:
         return TrustAnchors((*self.anchors, *(anchor for anchor in other.anchors if anchor not in self.anchors)))
 
     def judge(self, certificate: CardCertificate) -> Genuineness:
-        """What these anchors say about a card's certificate."""
+        """What these anchors say about a card's certificate. Chains are not followed: an anchor signed it, or none."""
         parsed = _load(certificate.der)
-        if not certificate.der.endswith(b"\0" + parsed.signature):
-            return Genuineness.UNKNOWN  # a BIT STRING with unused bits: no ECDSA signature is one
+        if not _has_whole_signature(certificate.der, parsed):
+            return Genuineness.UNKNOWN
         identifier = _authority_key_id(parsed)
         named = False
         for anchor in self.anchors:
@@ -188,17 +203,32 @@ def _load(der: bytes) -> x509.Certificate:
         raise CertificateError("the card's certificate is no X.509 certificate") from error
 
 
+def _has_whole_signature(der: bytes, certificate: x509.Certificate) -> bool:
+    """Whether the signature is a BIT STRING without unused bits: no other is an ECDSA signature."""
+    return der.endswith(b"\0" + certificate.signature)
+
+
 def _anchor(certificate: x509.Certificate) -> TrustAnchor:
-    name, key = _common_name(certificate.subject), _p256_point(certificate.public_key())
-    return TrustAnchor(name, key, _subject_key_id(certificate))
+    key = _point(certificate.public_key())
+    if len(key) not in _ANCHOR_CURVES:
+        raise CertificateError("a certificate holds no key on P-256, P-384 or P-521")
+    return TrustAnchor(_common_name(certificate.subject), key, _subject_key_id(certificate))
 
 
 def _p256_point(key: object) -> bytes:
+    point = _point(key)
+    if len(point) != P256_POINT_LENGTH:
+        raise CertificateError("the certificate holds no P-256 key")
+    return point
+
+
+def _point(key: object) -> bytes:
+    """An uncompressed point of one of NIST's curves, whose length tells the curve; empty for any other key."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise CertificateError("the certificate holds no P-256 key")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _ANCHOR_CURVES.values():
+        return b""
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
@@ -228,9 +258,29 @@ def _authority_key_id(certificate: x509.Certificate) -> bytes | None:
 
 
 def _is_signed_by(certificate: x509.Certificate, anchor: bytes) -> bool:
-    """Whether the certificate says ecdsa-with-SHA256 and the anchor's key made its signature."""
+    """Whether the certificate says ECDSA with SHA-256, -384 or -512, and the anchor's key made its signature.
+
+    The hash is the certificate's choice: the CAs in the field take SHA-384 and SHA-512 with each other's curves.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import SignatureAlgorithmOID
 
-    if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
+    algorithms: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
+        SignatureAlgorithmOID.ECDSA_WITH_SHA256: hashes.SHA256(),
+        SignatureAlgorithmOID.ECDSA_WITH_SHA384: hashes.SHA384(),
+        SignatureAlgorithmOID.ECDSA_WITH_SHA512: hashes.SHA512(),
+    }
+    curves: dict[str, ec.EllipticCurve] = {
+        curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
+    }
+    algorithm, curve = algorithms.get(certificate.signature_algorithm_oid), _ANCHOR_CURVES.get(len(anchor))
+    if algorithm is None or curve is None:
         return False
-    return verify_message(anchor, certificate.tbs_certificate_bytes, certificate.signature)
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(curves[curve], anchor)
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(algorithm))
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -75,6 +75,15 @@ class PairingError(ChannelAbortedError):
     """MUTUALLY AUTHENTICATE failed: the card is paired with another key."""
 
 
+class UnknownChannelError(ChannelError):
+    """An applet of version 2 or later did not open the channel: its form is not known yet. `sw` is the status word it
+    refused with, if it did. No secret was sent."""
+
+    def __init__(self, message: str, sw: int | None = None) -> None:
+        super().__init__(message if sw is None else f"{message} (status word {sw:04X})")
+        self.sw = sw
+
+
 class StatusWordError(CryptnoxError):
     """The card refused a command. `sw` is the status word, `ins` the instruction byte."""
 

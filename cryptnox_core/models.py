@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cryptnox_core.bip32 import ExtendedPublicKey
 from cryptnox_core.certificate import CardCertificate, Genuineness
 from cryptnox_core.errors import MalformedResponseError
+from cryptnox_core.p256 import is_point
 from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CARD_TYPE_BASIC,
@@ -19,6 +20,7 @@ from cryptnox_core.wire import (
     SIGNATURE_CHECK_MESSAGE,
     SIGNATURE_CHECK_TAG,
     USER_KEY_TEXT,
+    VERSION_2,
     KeySource,
     StatusFlag,
     UserKeyFlag,
@@ -36,30 +38,51 @@ __all__ = [
     "UserKeyInfo",
 ]
 
+_HISTORY_ENTRY = 4 + DIGEST_LENGTH
+
 
 @dataclass(frozen=True, slots=True)
 class AppletInfo:
-    """Response of SELECT (24 bytes; what later applets append is not looked at)."""
+    """Response of SELECT: 24 bytes in 1.6, of which 6 are needed; what later applets append is not looked at."""
 
     card_type: int
     """`B` (Basic) or `N` (NFT) as a byte."""
     version: tuple[int, int, int]
     flags: StatusFlag
     user_keys: UserKeyFlag
+    """Which slots hold a key. Nothing where the answer ends before."""
     custom: bytes
-    """16 bytes, public, free for any use."""
+    """16 bytes, public, free for any use. Fewer where the answer ends before."""
 
     @classmethod
     def parse(cls, data: bytes) -> AppletInfo:
-        """From the data of the response; unknown flags are kept and ignored."""
+        """From the data of the response; unknown flags are kept and ignored. MalformedResponseError: under 6 bytes."""
         reader = ByteReader(data, "SELECT")
-        return cls(
-            card_type=reader.number(1),
-            version=(reader.number(1), reader.number(1), reader.number(1)),
-            flags=StatusFlag(reader.number(2)),
-            user_keys=UserKeyFlag(reader.number(2)),
-            custom=reader.take(CUSTOM_BYTES),
-        )
+        card_type = reader.number(1)
+        version = (reader.number(1), reader.number(1), reader.number(1))
+        flags, rest = StatusFlag(reader.number(2)), reader.rest()
+        user_keys = UserKeyFlag(int.from_bytes(rest[:2], "big") if len(rest) >= 2 else 0)
+        return cls(card_type, version, flags, user_keys, custom=rest[2 : 2 + CUSTOM_BYTES])
+
+    @property
+    def is_version_2(self) -> bool:
+        """Applet 2.0 or later."""
+        return self.version >= VERSION_2
+
+    @property
+    def reset_disabled(self) -> bool:
+        """RESET is switched off for good: the card can never be erased. Known of applet 2.0 and later only."""
+        return self.is_version_2 and StatusFlag.RESET_DISABLED in self.flags
+
+    @property
+    def user_key_slots(self) -> tuple[UserKeySlot, ...]:
+        """The slots that this applet has: three, from version 2.0 on five."""
+        later = (UserKeySlot.EC4, UserKeySlot.EC5)
+        return tuple(slot for slot in UserKeySlot if self.is_version_2 or slot not in later)
+
+    def has_user_key(self, slot: UserKeySlot) -> bool:
+        """Whether SELECT said that this slot holds a key."""
+        return UserKeyFlag[slot.name] in self.user_keys
 
     @property
     def type_name(self) -> str:
@@ -119,7 +142,6 @@ class CardInfo:
         source = reader.number(1)
         name, email = reader.prefixed(), reader.prefixed()
         counter = reader.number(4)
-        reader.end()
         return cls(
             key_source=KeySource(source) if source in set(KeySource) else source,
             name=name.decode("utf-8", "replace"),
@@ -137,13 +159,11 @@ class HistoryEntry:
 
     @classmethod
     def parse(cls, data: bytes) -> HistoryEntry | None:
-        """None for an unused entry (empty or all zero)."""
-        if not any(data):
+        """None for an unused entry: shorter than one, or all zero."""
+        if len(data) < _HISTORY_ENTRY or not any(data[:_HISTORY_ENTRY]):
             return None
         reader = ByteReader(data, "GET HISTORY")
-        entry = cls(reader.number(4), reader.take(DIGEST_LENGTH))
-        reader.end()
-        return entry
+        return cls(reader.number(4), reader.take(DIGEST_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +173,7 @@ class UserKeyInfo:
     slot: UserKeySlot
     text: str
     public_key: bytes
-    """Slot 1 and 3: P-256 point, 65 bytes. Slot 2: RSA modulus, 256 bytes (exponent 65537)."""
+    """P-256 point, 65 bytes. Slot 2: RSA modulus, 256 bytes (exponent 65537)."""
     credential_id: bytes = b""
     """FIDO only, and only where the card shows it here; `Card.fido_credential_id` asks for it."""
 
@@ -162,14 +182,17 @@ class UserKeyInfo:
         """From the answer of READ DATA with the slot as P1."""
         reader = ByteReader(data, "READ DATA (user key)")
         text = reader.take(USER_KEY_TEXT).rstrip(b"\0").decode("utf-8", "replace")
-        credential = b""
-        if slot is UserKeySlot.FIDO and reader.left > P256_POINT_LENGTH:
-            credential = reader.prefixed()
-            if len(credential) > FIDO_CREDENTIAL_MAX:
-                raise MalformedResponseError("READ DATA (user key): the credential id is too long")
-        key = reader.take(RSA_MODULUS if slot is UserKeySlot.RSA else P256_POINT_LENGTH)
-        reader.end()
-        return cls(slot, text, key, credential)
+        if slot is UserKeySlot.RSA:
+            return cls(slot, text, reader.take(RSA_MODULUS))
+        key, rest = reader.take(P256_POINT_LENGTH), reader.rest()
+        if is_point(key):
+            return cls(slot, text, key)
+        if slot is UserKeySlot.FIDO:
+            reader = ByteReader(key + rest, "READ DATA (user key)")
+            credential, key = reader.prefixed(), reader.take(P256_POINT_LENGTH)
+            if len(credential) <= FIDO_CREDENTIAL_MAX and is_point(key):
+                return cls(slot, text, key, credential)
+        raise MalformedResponseError("READ DATA (user key): there is no P-256 key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +205,9 @@ class SignatureCheck:
 
     @classmethod
     def parse(cls, data: bytes) -> SignatureCheck:
-        """Checks the mark `CR` at the start; the signature is checked by `Card.signature_check`."""
+        """Checks the mark `CR` at the start. The signature is checked by `Card.signature_check`."""
         reader = ByteReader(data, "SIGNATURE CHECK")
         message = reader.take(SIGNATURE_CHECK_MESSAGE)
         if not message.startswith(SIGNATURE_CHECK_TAG):
             raise MalformedResponseError("SIGNATURE CHECK: the message does not start with CR")
-        return cls(message, reader.rest())
+        return cls(message, reader.signature())

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from cryptnox_core.errors import MalformedResponseError
 
+_SEQUENCE, _LONG_FORM = 0x30, 0x80
+
 
 class ByteReader:
-    """Takes bytes off the front of `data`; what is missing or left over is a MalformedResponseError naming `what`."""
+    """Takes bytes off the front of `data`; what is missing is a MalformedResponseError naming `what`.
+
+    What is left over is nobody's concern: a later applet may say more than is known here.
+    """
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
@@ -38,7 +43,11 @@ class ByteReader:
         """All that is left."""
         return self.take(self.left)
 
-    def end(self) -> None:
-        """Nothing may be left."""
-        if self.left:
-            raise MalformedResponseError(f"{self._what}: {self.left} bytes too many")
+    def signature(self) -> bytes:
+        """A DER signature, as long as its own length says; all that is left where none begins here. Not empty."""
+        left = self.left
+        if left > 2 and self._data[self._at] == _SEQUENCE and self._data[self._at + 1] < _LONG_FORM:
+            return self.take(min(left, 2 + self._data[self._at + 1]))
+        if not left:
+            raise MalformedResponseError(f"{self._what}: no signature")
+        return self.rest()

@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import select
 import socket
+import threading
 import time
 from collections.abc import Callable
 
+from cryptnox_core import arguments
 from cryptnox_core.errors import (
     CardRemovedError,
+    CryptnoxError,
     NoCardError,
     ReaderBusyError,
     TransportError,
@@ -27,6 +31,10 @@ MAX_MESSAGE = 400_000
 """Bound on one message, bytes: the longest APDU as JSON, with room."""
 
 _RETRY_INTERVAL = 0.05
+_SEND_LIMIT = 10.0
+"""Seconds a relay's client has to take an answer."""
+_RELEASE_LIMIT = 5.0
+"""Seconds a relay waits until the card of a client that has left is released."""
 
 
 class _ClosedError(TransportError):
@@ -109,6 +117,7 @@ def is_loopback(host: str) -> bool:
 
 def parse_address(text: str) -> tuple[str, int]:
     """`HOST:PORT` or `[IPv6]:PORT`; UsageError for anything else."""
+    arguments.text(text, "an address")
     host, colon, port = text.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
         raise UsageError(f"{text!r} is not HOST:PORT")
@@ -141,7 +150,7 @@ class RemoteTransport:
         def dial() -> _MessageStream:
             try:
                 return _MessageStream(socket.create_connection((host, port), timeout))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
                 raise NoCardError(f"no card at {host}:{port}") from error
 
         transport = cls(dial(), f"tcp:{host}:{port}", timeout)
@@ -224,51 +233,122 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise TransportError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise TransportError(f"cannot listen on {host}:{port}: no host has such a name") from error
 
 
 class ApduRelay:
-    """The card's end: serves a transport to one client at a time; further ones are closed at once.
+    """The card's end: serves a transport to one client at a time; further ones are closed at once, which their driver
+    reports as a busy card.
 
-    `open_card` is called for each client and its transport closed with it, so that a connection is a power-up.
+    `open_card` is called for each client and its transport closed with it, so that a connection is a power-up. `idle`:
+    seconds of silence after which a client is sent away; `first`: those before its first command, where that is less.
+    `tell` is told in one line who was turned or sent away, and why.
     """
 
-    def __init__(self, open_card: Callable[[], Transport], *, idle: float | None = None) -> None:
+    def __init__(
+        self,
+        open_card: Callable[[], Transport],
+        *,
+        idle: float | None = None,
+        first: float | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         self._open_card = open_card
         self._idle = idle
+        limits = [limit for limit in (first, idle) if limit is not None]
+        self._first = min(limits, default=None)
+        self._told = tell
+
+    def _tell(self, text: str) -> None:
+        if self._told is not None:
+            self._told(text)
 
     def serve(self, listener: socket.socket) -> None:
-        """Serve clients of a listening socket, one after the other, until the listener is closed."""
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # the listener was closed: that ends the service
-            self.serve_connection(connection)
+        """Serve clients of a listening socket until the listener is closed, or an exception reaches this thread: then
+        the client that is served is sent away, and its card released."""
+        client: _Client | None = None
+        try:
+            while True:
+                try:
+                    connection, peer = listener.accept()
+                except OSError:
+                    return  # the listener was closed: that ends the service
+                if client is not None and client.here():
+                    self._tell(f"{_named(peer)} was turned away: {client.name} is using the card")
+                    connection.close()
+                    continue
+                client = _Client(self, connection, _named(peer))
+        finally:
+            if client is not None:
+                client.send_away()
 
     def dial(self, host: str, port: int, timeout: float = 60.0) -> None:
         """Connect to a listening wallet host, as the vendor's design has it, and serve it until it leaves."""
         try:
             connection = socket.create_connection((host, port), timeout)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise TransportError(f"nobody listens at {host}:{port}") from error
-        self.serve_connection(connection)
+        self.serve_connection(connection, f"{host}:{port}")
 
-    def serve_connection(self, connection: socket.socket) -> None:
-        """Serve one client until it leaves, is silent for `idle` seconds, sends nonsense, or the card fails."""
+    def serve_connection(self, connection: socket.socket, name: str = "the client") -> None:
+        """Serve one client until it leaves, is silent for too long, sends nonsense, or the card fails."""
         stream = _MessageStream(connection)
         try:
             card = self._open_card()
-        except TransportError:
+        except CryptnoxError as error:
             stream.close()
+            self._tell(f"{name} was sent away: {error}")
             return
+        limit = self._first
         try:
             while True:
-                apdu = _byte_list(_load(stream.receive(self._idle)))
+                try:
+                    apdu = _byte_list(_load(stream.receive(limit)))
+                except CardRemovedError:
+                    self._tell(f"{name} was sent away: it said nothing for {limit or 0:.0f} s")
+                    return
+                limit = self._idle
                 response = card.transmit(apdu)
                 answer = [list(response[:-2]), *response[-2:]]
-                stream.send(json.dumps(answer).encode("ascii"), self._idle)
-        except TransportError:
-            return  # the client left or the card did: the client sees the connection end
+                stream.send(json.dumps(answer).encode("ascii"), _SEND_LIMIT)
+        except _ClosedError:
+            return  # it left
+        except CryptnoxError as error:
+            self._tell(f"{name} was sent away: {error}")
         finally:
             stream.close()
             card.close()
+
+
+class _Client:
+    """The client that a relay serves, in a thread of its own."""
+
+    def __init__(self, relay: ApduRelay, connection: socket.socket, name: str) -> None:
+        self.name = name
+        self._connection = connection
+        self._thread = threading.Thread(target=relay.serve_connection, args=(connection, name), daemon=True)
+        self._thread.start()
+
+    def here(self) -> bool:
+        """Whether it still holds the card. One that has hung up no longer does; the card's release is waited for."""
+        if not self._thread.is_alive():
+            return False
+        try:
+            readable, _, _ = select.select([self._connection], [], [], 0)
+            hung_up = bool(readable) and self._connection.recv(1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):  # closed meanwhile
+            hung_up = True
+        if hung_up:
+            self._thread.join(_RELEASE_LIMIT)
+        return self._thread.is_alive()
+
+    def send_away(self) -> None:
+        """End it, and wait until the card is released."""
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(_RELEASE_LIMIT)
+
+
+def _named(peer: tuple[object, ...]) -> str:
+    return f"{peer[0]}:{peer[1]}"

@@ -24,6 +24,10 @@ from cryptnox_core.errors import (
     MalformedResponseError,
     NotInitializedError,
     PairingError,
+    PinLockedError,
+    ProtocolError,
+    StatusWordError,
+    UnknownChannelError,
     UsageError,
 )
 from cryptnox_core.flow import Flow
@@ -112,9 +116,11 @@ class SecureChannel:
         index: int = PAIRING_INDEX,
         info: AppletInfo | None = None,
     ) -> Flow[None]:
-        """OPEN SECURE CHANNEL, then MUTUALLY AUTHENTICATE. Requires: `session_key` signed by the card's static key.
+        """OPEN SECURE CHANNEL, then MUTUALLY AUTHENTICATE.
 
-        Raises PairingError when the card is paired with another key.
+        Requires: `session_key` signed by the card's static key. `info` is what SELECT said.
+        Raises PairingError when the card is paired with another key; UnknownChannelError instead of it, and of whatever
+        else can go wrong between the two ends, where the applet is of version 2 or later.
         """
         if len(pairing_key) != PAIRING_KEY_LENGTH:
             raise UsageError(f"a pairing key has {PAIRING_KEY_LENGTH} bytes")
@@ -134,8 +140,10 @@ class SecureChannel:
                 raise PairingError("the card is paired with another key", response.sw)
             proof.result(self.unwrap(response), info)
             self._state = ChannelState.OPEN
-        except BaseException:
+        except BaseException as error:
             self.fail()
+            if info is not None and info.is_version_2 and _is_about_the_channel(error):
+                raise _unknown_channel(info, error) from error
             raise
 
     def exchange(self, command: Command[T], info: AppletInfo | None = None) -> Flow[T]:
@@ -196,3 +204,19 @@ class SecureChannel:
             raise MalformedResponseError("secure channel: the padding of the response is wrong")
         self._command_iv, self._response_iv = mac, None
         return ResponseApdu.parse(plain)
+
+
+def _is_about_the_channel(error: BaseException) -> bool:
+    """Whether a failed handshake may be due to a channel of another form."""
+    if isinstance(error, NotInitializedError | PinLockedError):
+        return False
+    return isinstance(error, ProtocolError | StatusWordError)
+
+
+def _unknown_channel(info: AppletInfo, error: BaseException) -> UnknownChannelError:
+    sw = error.sw if isinstance(error, ChannelAbortedError | StatusWordError) else None
+    return UnknownChannelError(
+        f"the secure channel of this card's applet, version {'.'.join(map(str, info.version))}, is not known yet: "
+        "please report it, with the output of: cryptnoxctl doctor --json",
+        sw,
+    )

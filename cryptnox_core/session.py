@@ -5,29 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TypeVar
 
 from cryptnox_core.admin import CardAdmin
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
-from cryptnox_core.card_keys import CardKeys
+from cryptnox_core.arguments import octets
+from cryptnox_core.card_keys import CardKeys, without_first
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
 from cryptnox_core.commands.base import Command
 from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, Select, read_certificate
-from cryptnox_core.errors import (
-    CertificateError,
-    ChannelAbortedError,
-    CryptnoxError,
-    MalformedResponseError,
-    NoCardError,
-    PinLockedError,
-    ReaderBusyError,
-    StatusWordError,
-    TransportError,
-    UsageError,
-)
+from cryptnox_core.commands.signing import Sign
+from cryptnox_core.commands.user_keys import AuthorizeHashes
+from cryptnox_core.errors import CertificateError, ChannelAbortedError, UsageError
 from cryptnox_core.flow import Flow, drive
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.pairing import PairingKeys
@@ -37,7 +28,8 @@ from cryptnox_core.wire import (
     CERTIFICATE_NONCE_LENGTH,
     COMMON_PAIRING_KEY,
     PAIRING_INDEX,
-    StatusFlag,
+    PAIRING_INDEX_PUK,
+    PAIRING_KEY_LENGTH,
     Sw,
 )
 
@@ -68,6 +60,8 @@ class Card(CardKeys, CardAdmin):
         self._transport = transport
         self._pairing_keys = pairing_keys
         self._anchors = TrustAnchors.builtin() if anchors is None else anchors
+        if not isinstance(self._anchors, TrustAnchors):
+            raise UsageError("anchors are TrustAnchors: TrustAnchors.from_pem reads them")
         self._random = random
         self._info: AppletInfo | None = None
         self._certificate: CardCertificate | None = None
@@ -161,12 +155,6 @@ class Card(CardKeys, CardAdmin):
             self._channel.fail()
             self._channel = None
 
-    def _note(self, flag: StatusFlag, on: bool) -> None:
-        """Keep `info` true after a command that the card accepted and that SELECT would show."""
-        if self._info is not None:
-            flags = self._info.flags | flag if on else self._info.flags & ~flag
-            self._info = replace(self._info, flags=flags)
-
     def _keep_pairing_key(self, key: bytes) -> None:
         """Tell the store that this is the card's pairing key now."""
         if self._pairing_keys is not None:
@@ -178,10 +166,21 @@ class Card(CardKeys, CardAdmin):
         Sources disagree about the MAC of an extended frame with little data. A card that answers such a frame with 6982
         may want the other form, which the next channel of this object takes. Where only plain reads went through this
         one, and this is another, that channel is opened here and the command sent once more; after a PIN or anything
-        else it is the caller's to open: ChannelAbortedError.
+        else it is the caller's to open.
+        Raises: what the command's class says; ChannelAbortedError, BadMacError.
         """
         if not command.secure:
             return command.result(self._transmit(command.encode()), self._info)
+        if not command.plain_read and not isinstance(command, Sign | PinTriesLeft):
+            self._authorised = ()  # who authenticates otherwise ends it, and that can be almost any command
+        result = self._run_in_channel(command)
+        if isinstance(command, AuthorizeHashes) and result is True:
+            self._authorised = command.digests
+        elif isinstance(command, Sign):
+            self._authorised = without_first(self._authorised, command.digest) if command.pin is None else ()
+        return result
+
+    def _run_in_channel(self, command: Command[T]) -> T:
         self._only_read = self._only_read and command.plain_read
         try:
             return self._exchange(command)
@@ -218,7 +217,11 @@ class Card(CardKeys, CardAdmin):
         return True
 
     def select(self) -> AppletInfo:
-        """SELECT. Ends the channel and all authentication."""
+        """Select the applet. Ends the channel and all authentication.
+
+        Raises: NotFoundError, NotSupportedError or MalformedResponseError for another card; PinLockedError (power cycle
+        wanted).
+        """
         self._end_channel()
         self._certificate_readable = False
         command = Select()
@@ -227,7 +230,10 @@ class Card(CardKeys, CardAdmin):
         return self._info
 
     def read_certificate(self) -> CardCertificate:
-        """The manufacturer certificate, read once. Selects the card where needed; CertificateError."""
+        """The manufacturer certificate, read once. Selects the card where needed.
+
+        Raises: CertificateError.
+        """
         if self._certificate is None:
             if not self._certificate_readable:
                 self.select()
@@ -244,10 +250,11 @@ class Card(CardKeys, CardAdmin):
         return self.run(GetCardPublicKey())
 
     def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
-        """GET CARD CERTIFICATE: the session's P-256 key (65 bytes), its signature checked; CertificateError.
+        """The session's P-256 key (65 bytes), its signature checked: GET CARD CERTIFICATE.
 
         Selects the card and reads the manufacturer certificate where needed; the latter not when the signature verifies
         under one of the `known` ones.
+        Raises: CertificateError.
         """
         if not self._certificate_readable:
             self.select()
@@ -282,15 +289,23 @@ class Card(CardKeys, CardAdmin):
     ) -> None:
         """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
 
-        `pairing_key` None: the card's own where `pairing_keys` has one, else the common one. `index` 255 goes with
-        `pairing_key_from_puk`. `known`: certificates the host remembers; reading it is saved when the card's is one of
-        them. Raises CertificateError before any secret is used, PairingError for another pairing key,
-        NotInitializedError, PinLockedError (power cycle wanted).
+        `pairing_key`: 32 bytes; None: the card's own where `pairing_keys` has one, else the common one. `index`: 0, or
+        255 with `pairing_key_from_puk`. `known`: certificates the host remembers; reading it is saved when the card's
+        is one of them. Selects the card where needed.
+        Raises: CertificateError before any secret is used; PairingError for another pairing key; UnknownChannelError
+        instead, from applet 2.0 on; NotInitializedError; PinLockedError (power cycle wanted).
         """
+        if pairing_key is not None:
+            pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+        if index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+            raise UsageError("the pairing key index is 0 or 255")
+        if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
+            raise UsageError("known certificates are a list of CardCertificate")
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
             pairing_key = COMMON_PAIRING_KEY if kept is None else kept
+        self._authorised = ()
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
         self._opened_with, self._only_read = (pairing_key, index), True
@@ -298,105 +313,12 @@ class Card(CardKeys, CardAdmin):
     # PIN
 
     def pin_tries_left(self) -> int:
-        """At most this many tries are left. Spends none."""
+        """How many PIN tries are left, at most. Spends none."""
         return self.run(PinTriesLeft())
 
     def verify_pin(self, pin: str) -> None:
-        """VERIFY PIN. WrongPinError with the tries left, PinLockedError; UsageError unless 4 to 9 digits."""
+        """Verify the PIN, which opens most commands until the channel ends. On some cards a signature ends it, too.
+
+        Raises: WrongPinError with the tries left; PinLockedError; UsageError unless it is text of 4 to 9 digits.
+        """
         self.run(VerifyPin(pin))
-
-
-@dataclass(frozen=True, slots=True)
-class FoundCard:
-    """One reader with a card of ours in it, or one that could not be asked."""
-
-    reader: str
-    serial: int | None = None
-    info: AppletInfo | None = None
-    certificate: CardCertificate | None = None
-    error: CryptnoxError | None = None
-    """Why something is missing: ReaderBusyError, PinLockedError (power cycle wanted), CertificateError ..."""
-
-
-def is_other_card(error: CryptnoxError) -> bool:
-    """Whether a refused SELECT means that the card is none of ours."""
-    if isinstance(error, MalformedResponseError):
-        return True
-    return isinstance(error, StatusWordError) and not isinstance(error, PinLockedError)
-
-
-def list_cards(wait: float = 1.0) -> list[FoundCard]:
-    """Every Cryptnox card in a PC/SC reader; a busy reader is waited for `wait` seconds.
-
-    One SELECT decides; readers that are empty or hold another card are passed over. Raises ServiceUnavailableError.
-    """
-    from cryptnox_core.pcsc import PcscTransport, list_readers
-
-    found = []
-    for reader in list_readers():
-        try:
-            transport = PcscTransport.open(reader, wait)
-        except NoCardError:
-            continue
-        except TransportError as error:
-            found.append(FoundCard(reader, error=error))
-            continue
-        with Card(transport) as card:
-            entry = _look(card, reader)
-        if entry is not None:
-            found.append(entry)
-    return found
-
-
-def _look(card: Card, reader: str) -> FoundCard | None:
-    try:
-        info = card.select()
-    except CryptnoxError as error:
-        return None if is_other_card(error) else FoundCard(reader, error=error)
-    try:
-        certificate = card.read_certificate()
-    except CryptnoxError as error:
-        return FoundCard(reader, info=info, error=error)
-    return FoundCard(reader, certificate.serial, info, certificate)
-
-
-def open_card(
-    serial: int | None = None,
-    *,
-    reader: str | int | None = None,
-    wait: float = 5.0,
-    anchors: TrustAnchors | None = None,
-) -> Card:
-    """The card with this serial number, or the first found, in any reader or the one named; selected, certificate read.
-
-    Raises NoCardError when there is none, ReaderBusyError when it may be in a reader that is in use, PinLockedError
-    when it may be one that wants a power cycle.
-    """
-    from cryptnox_core.pcsc import PcscTransport, list_readers
-
-    unread: CryptnoxError | None = None
-    for name in list_readers() if reader is None else [reader]:
-        try:
-            card = Card(PcscTransport.open(name, wait), anchors=anchors)
-        except NoCardError:
-            continue
-        except ReaderBusyError as error:
-            unread = error
-            continue
-        try:
-            card.select()
-            if serial in (None, card.read_certificate().serial):
-                return card
-        except PinLockedError as error:
-            unread = error
-        except CryptnoxError as error:
-            if not is_other_card(error):
-                card.close()
-                raise
-        except BaseException:
-            card.close()
-            raise
-        card.close()
-    if unread is not None:
-        raise unread
-    raise NoCardError("no Cryptnox card found" if serial is None else f"the card {serial} is in no reader")

@@ -88,14 +88,18 @@ class StatusFlag(IntFlag):
     PIN_AUTH = 1 << 4
     SEEDED = 1 << 5
     INITIALIZED = 1 << 6
+    RESET_DISABLED = 1 << 7
+    """From applet 2.0 on; of no known meaning before."""
 
 
 class UserKeyFlag(IntFlag):
-    """SELECT response, bytes 6-7."""
+    """SELECT response, bytes 6-7. Bit 3 is skipped."""
 
     EC = 1 << 0
     RSA = 1 << 1
     FIDO = 1 << 2
+    EC4 = 1 << 4
+    EC5 = 1 << 5
 
 
 class Curve(IntEnum):
@@ -103,6 +107,10 @@ class Curve(IntEnum):
 
     K1 = 0x00
     R1 = 0x10
+
+
+DERIVE_BIT = 0x08
+"""Bit 3 of P1 of DERIVE KEY: the vendor's text leaves it out, and every client known to have met a card sets it."""
 
 
 class Source(IntEnum):
@@ -184,9 +192,17 @@ class KeySource(IntEnum):
 
 
 class UserKeySlot(IntEnum):
+    """Slots of user keys: P-256, RSA-2048, FIDO; two more for P-256 from applet 2.0 on."""
+
     EC = 1
     RSA = 2
     FIDO = 3
+    EC4 = 4
+    EC5 = 5
+
+
+VERSION_2 = (2, 0, 0)
+"""The applet with user-key slots 4 and 5 and the flag RESET_DISABLED."""
 
 
 class CheckUserKeyMode(IntEnum):
@@ -234,6 +250,7 @@ PUK_LENGTH = 12
 NAME_MAX = 20
 EMAIL_MAX = 60
 DIGEST_LENGTH = 32
+SCHNORR_LENGTH = 64
 MAX_DEPTH = 8
 XPUB_MIN_DEPTH = 3
 XPUB_LENGTH = 106
@@ -245,10 +262,11 @@ RANDOM_MAX = 64
 RANDOM_MULTIPLE = 4
 KEY_ID_LENGTH = 32
 
-SELECT_LENGTH = 24
 CUSTOM_BYTES = 16
 USER_DATA_PAGES = 3
 USER_DATA_PAGE = 1200
+NFT_DATA_SLOTS = 4
+"""User data of an NFT card: READ and WRITE DATA with P1 = slot + 1, P2 = page, both from 0."""
 HISTORY_LENGTH = 149
 USER_KEY_TEXT = 64
 FIDO_CREDENTIAL_MAX = 64

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
+from cryptnox_core.discovery import is_other_card
 from cryptnox_core.errors import (
     CardRemovedError,
     CertificateError,
@@ -22,9 +23,10 @@ from cryptnox_core.errors import (
     ServiceUnavailableError,
     SupportMissingError,
     TransportError,
+    UnknownChannelError,
     UsageError,
 )
-from cryptnox_core.session import Card, is_other_card
+from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.faults import Code, WalletError
@@ -234,8 +236,8 @@ class Access:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
         proves who it is without its certificate being read), and refuse an impostor.
 
-        `serial` is the one expected. Raises CertificateError, PairingError, TransportError, and WalletError, also for a
-        card that the configuration does not admit.
+        `serial` is the one expected. Raises CertificateError, PairingError, UnknownChannelError, TransportError, and
+        WalletError, also for a card that the configuration does not admit.
         """
         card = found.card
         if card.info.initialized:
@@ -249,28 +251,30 @@ class Access:
     def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
         """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
 
-        Of a change whose end is not known, either key is tried (that costs nothing), and the right one is kept.
+        Of a change whose end is not known, either key is tried (that costs nothing); the common one is tried in the
+        end, since a card may be back on it. The right one is kept.
         """
-        keys = self._pairing_keys(card)
+        own = self._pairing_keys(card)
+        keys = tuple(dict.fromkeys((*own, COMMON_PAIRING_KEY)))
         for key in keys[:-1]:
             try:
                 card.open_channel(key, known=known)
-            except PairingError:
+            except (PairingError, UnknownChannelError):
                 card.select()
             else:
-                self._settle_pairing(card, key)
+                if own != (key,):
+                    self._settle_pairing(card, key)
                 return
         card.open_channel(keys[-1], known=known)
-        if len(keys) > 1:
+        if own:
             self._settle_pairing(card, keys[-1])
 
     def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
-        """At least one. The certificate is read first where there are own keys, which go by serial."""
-        own: tuple[bytes, ...] = ()
+        """The card's own. The certificate is read first where there are any, for they go by serial."""
         with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
             if self.state.has_pairing_keys():
-                own = self.state.pairing_keys(card.read_certificate().serial)
-        return own or (COMMON_PAIRING_KEY,)
+                return self.state.pairing_keys(card.read_certificate().serial)
+        return ()
 
     def _settle_pairing(self, card: Card, key: bytes) -> None:
         check_identity(card, self.state)  # another card of the same serial must not have the other key dropped

@@ -66,7 +66,7 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
     add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
     add("--password", "-p", help="The PIN. Other users of this machine may see it: prefer --stdinpass")
     add("--stdinpass", help="Read the PIN from the terminal, or from the first line of stdin", action="store_true")
-    add("--chain", help="Select chain to work with", type=_lower, choices=CHAINS, default="main")
+    add("--chain", help="Select chain to work with", type=_lower, choices=CHAINS)
     add("--debug", help="Print debug statements", action="store_true")
     add("--fingerprint", "-f", help="The device to connect to, by the fingerprint of its master key (8 hex digits)")
     add("--version", action=_Version, version_text=version, help="Show the version and exit")

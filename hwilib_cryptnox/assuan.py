@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO
 from urllib.parse import unquote_to_bytes
@@ -21,9 +21,15 @@ from hwilib_cryptnox.faults import Code, WalletError
 
 DIALOGUE_LIMIT = 300.0
 """Seconds a dialogue may stay open."""
-_CANCELED = (99, 198)
-"""GPG_ERR_CANCELED and GPG_ERR_FULLY_CANCELED: the low 16 bits of an error number."""
-_NO_DATA = 58
+DESCRIPTION_LIMIT = 980
+"""Bytes that a dialogue's text has at most, escapes included: an Assuan line has 1,000, and GET_CONFIRMATION before
+it."""
+DESCRIPTION_LINES, DESCRIPTION_COLUMNS = 18, 76
+"""What of it is seen whole: pinentry-curses shows 20 lines of 76 columns on a terminal of 24 by 80, and nothing of a
+longer text."""
+_CANCELED = (62, 99, 114, 198)
+"""GPG_ERR_TIMEOUT, CANCELED, NOT_CONFIRMED and FULLY_CANCELED: the low 16 bits of an error number."""
+_NO_DATA, _LOCALE, _TOO_SMALL = 58, 166, 301
 _MAX_LINE = 4096
 _START_LIMIT = 15.0
 
@@ -137,13 +143,33 @@ class Assuan:
                 raise AssuanError(f"{self._name} ended without an answer, or did not get one in time")
 
 
-def _terminal() -> list[str]:
-    """Where the dialogue may appear: options both pinentry and gpg-agent understand."""
-    options = []
+def _terminal_name() -> str:
     name = os.environ.get("GPG_TTY", "")
     if not name and sys.platform != "win32":
         with contextlib.suppress(OSError):
             name = os.ttyname(2)
+    return name
+
+
+def _drop_typed_ahead() -> None:
+    """Forget what was typed before a question is on the screen: a second Enter behind a PIN must not agree to it."""
+    name = _terminal_name()
+    if not name or sys.platform == "win32":
+        return
+    import termios
+
+    with contextlib.suppress(OSError, termios.error):  # no terminal, or somebody else's
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            termios.tcflush(descriptor, termios.TCIFLUSH)
+        finally:
+            os.close(descriptor)
+
+
+def _terminal() -> list[str]:
+    """Where the dialogue may appear: options both pinentry and gpg-agent understand."""
+    options = []
+    name = _terminal_name()
     for option, value in (
         ("ttyname", name),
         ("ttytype", os.environ.get("TERM", "") if name else ""),
@@ -166,17 +192,34 @@ def _plus_quoted(text: str) -> str:
     return escaped or "X"
 
 
+def fits(text: str) -> bool:
+    """Whether a dialogue shows all of a text."""
+    if len(_plus_quoted(text).encode("utf-8")) > DESCRIPTION_LIMIT:
+        return False
+    import textwrap
+
+    lines = [len(textwrap.wrap(line, DESCRIPTION_COLUMNS)) or 1 for line in text.split("\n")]
+    return sum(lines) <= DESCRIPTION_LINES
+
+
 def _canceled(error: AssuanError) -> bool:
     return error.number in _CANCELED
 
 
-def ask_pinentry(program: str, title: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
-    """What the person typed. WalletError CANCELED when the dialogue was left, AssuanError when there can be none."""
+@contextlib.contextmanager
+def _pinentry(program: str, title: str, limit: float) -> Iterator[Assuan]:
+    """A pinentry that knows where to appear."""
     with Assuan.program(program, limit) as pinentry:
         for option in _terminal():
             with contextlib.suppress(AssuanError):  # an option this pinentry does not know changes nothing
                 pinentry.command(option)
         pinentry.command(f"SETTITLE {_quoted(title)}")
+        yield pinentry
+
+
+def ask_pinentry(program: str, title: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
+    """What the person typed. WalletError CANCELED when the dialogue was left, AssuanError when there can be none."""
+    with _pinentry(program, title, limit) as pinentry:
         pinentry.command("SETPROMPT PIN:")
         pinentry.command(f"SETDESC {_quoted(description)}")
         try:
@@ -185,6 +228,40 @@ def ask_pinentry(program: str, title: str, description: str, *, limit: float = D
             if _canceled(error):
                 raise WalletError(Code.CANCELED, "Canceled in the PIN dialogue") from error
             raise
+
+
+def confirm_pinentry(program: str, title: str, text: str, plain: str, *, limit: float = DIALOGUE_LIMIT) -> None:
+    """Show `text` (or `plain`, its form in ASCII, where the terminal cannot) and return when the person agreed.
+
+    Both have to fit (`fits`). WalletError CANCELED when the person did not agree, AssuanError when there can be no
+    dialogue.
+    """
+    with _pinentry(program, title, limit) as pinentry:
+        pinentry.command("SETOK Sign")
+        pinentry.command("SETCANCEL Cancel")
+
+        def show(description: str) -> None:
+            pinentry.command(f"SETDESC {_quoted(description)}")
+            _drop_typed_ahead()
+            pinentry.command("CONFIRM")
+
+        _agreed(show, text, plain)
+
+
+def _agreed(show: Callable[[str], None], text: str, plain: str) -> None:
+    try:
+        try:
+            show(text)
+        except AssuanError as error:
+            if error.number != _LOCALE or plain == text:
+                raise
+            show(plain)
+    except AssuanError as error:
+        if _canceled(error):
+            raise WalletError(Code.CANCELED, "Canceled in the dialogue; nothing was signed") from error
+        if error.number == _TOO_SMALL:
+            raise AssuanError(f"{error}: make the terminal 80 columns by 24 lines, or larger", error.number) from error
+        raise
 
 
 class GpgAgent:
@@ -216,6 +293,19 @@ class GpgAgent:
                 if _canceled(error):
                     raise WalletError(Code.CANCELED, "Canceled in the PIN dialogue") from error
                 raise
+
+    def confirm(self, text: str, plain: str) -> None:
+        """As `confirm_pinentry`, in the agent's own dialogue."""
+        with self._connect() as agent:
+            for option in _terminal():
+                with contextlib.suppress(AssuanError):
+                    agent.command(option)
+
+            def show(description: str) -> None:
+                _drop_typed_ahead()
+                agent.command(f"GET_CONFIRMATION {_plus_quoted(description)}")
+
+            _agreed(show, text, plain)
 
     def forget(self, key: str) -> None:
         """Drop what is kept under `key`."""

@@ -1,46 +1,29 @@
-"""Signatures a card was asked for through this program, and their comparison with what the card remembers."""
+"""What a card remembers of its signatures, compared with what this computer asked it for."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptnox_core.models import HistoryEntry
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.state import State, StateError
-
-_log = logging.getLogger(__name__)
-
-
-def remember(settings: Settings, state: State, serial: int, digests: Iterable[bytes], txid: str | None) -> None:
-    """Note digests (32 bytes each) a card was asked to sign, with the transaction they belong to (None: a message).
-
-    A digest is noted also where its signature was lost on the way: the card counts it all the same.
-    """
-    if not settings.audit:
-        return
-    now = int(time.time())
-    entries: list[dict[str, object]] = [
-        {"time": now, "serial": str(serial), "digest": digest.hex(), "txid": txid} for digest in digests
-    ]
-    if entries:
-        try:
-            state.audit(entries)
-        except StateError as error:  # a signing is not given up for its diary
-            _log.warning("no audit line was written for what the card signed: %s", error)
+from hwilib_cryptnox.memory import ASKED, MADE, WITHHELD
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """One digest this computer remembers."""
+    """One digest that this computer asked a card to sign."""
 
     digest: bytes
     time: int
     """Unix time."""
     txid: str | None
+    """None: a message."""
+    event: str | None = None
+    """ASKED where no answer came (the card or this program was stopped), MADE, or WITHHELD for a repeated nonce; None
+    in what earlier versions wrote."""
+    outpoint: str | None = None
+    """The coin, `txid:index`, where a signature was made for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +41,50 @@ class Comparison:
         return tuple(entry for entry, noted in self.seen if noted is None)
 
     @property
+    def unanswered(self) -> tuple[HistoryEntry, ...]:
+        """Signatures that were asked for here and never arrived."""
+        return tuple(entry for entry, noted in self.seen if noted is not None and noted.event == ASKED)
+
+    @property
+    def withheld(self) -> tuple[HistoryEntry, ...]:
+        """Signatures that were thrown away here: the card had repeated a nonce."""
+        return tuple(entry for entry, noted in self.seen if noted is not None and noted.event == WITHHELD)
+
+    @property
     def out_of_sight(self) -> int:
         """Signatures older than the card's history."""
         return max(0, self.counter - len(self.seen))
 
 
 def noted_digests(entries: Iterable[Mapping[str, object]], serial: int) -> dict[bytes, Noted]:
-    """What is remembered of one card, by digest. Lines that are none of ours are left out."""
-    found = {}
+    """What is remembered of one card, by digest. What says more of it wins: that a nonce was repeated, then that it
+    was made. Lines that are none of ours are left out."""
+    found: dict[bytes, Noted] = {}
     for entry in entries:
         if entry.get("serial") != str(serial):
             continue
-        with contextlib.suppress(ValueError):
-            digest, txid = bytes.fromhex(str(entry.get("digest"))), entry.get("txid")
-            found[digest] = Noted(digest, int(str(entry.get("time", 0))), None if txid is None else str(txid))
+        several = entry.get("digests")
+        for text in several if isinstance(several, list) else [entry.get("digest")]:
+            with contextlib.suppress(ValueError):
+                noted = _noted(bytes.fromhex(str(text)), entry)
+                known = found.get(noted.digest)
+                if known is None or _RANK.get(noted.event, 1) >= _RANK.get(known.event, 1):
+                    found[noted.digest] = noted
     return found
+
+
+_RANK = {ASKED: 0, None: 1, MADE: 2, WITHHELD: 3}
+
+
+def _noted(digest: bytes, entry: Mapping[str, object]) -> Noted:
+    txid, event, outpoint = entry.get("txid"), entry.get("event"), entry.get("outpoint")
+    return Noted(
+        digest,
+        int(str(entry.get("time", 0))),
+        None if txid is None else str(txid),
+        None if event is None else str(event),
+        None if outpoint is None else str(outpoint),
+    )
 
 
 def compare(counter: int, history: Sequence[HistoryEntry], noted: Mapping[bytes, Noted]) -> Comparison:

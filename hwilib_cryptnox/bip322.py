@@ -6,35 +6,16 @@ import base64
 import binascii
 
 from cryptnox_core.errors import UsageError
-from cryptnox_core.hashes import hash160, hash256, tagged_hash
+from cryptnox_core.hashes import hash160, hash256
 from cryptnox_core.secp256k1 import InvalidSignatureError, is_low_s, is_public_key, verify_ecdsa
+from hwilib_cryptnox.psbt.message import to_spend
 from hwilib_cryptnox.psbt.script import p2pkh, p2wpkh
 
-_TAG = "BIP0322-signed-message"
 _VERSION = bytes(4)
 _SEQUENCE = bytes(4)
 _LOCK_TIME = bytes(4)
 _SIGHASH_ALL = 1
 _OP_RETURN = b"\x6a"
-
-
-def message_hash(message: bytes) -> bytes:
-    """The tagged hash of a message, 32 bytes."""
-    return tagged_hash(_TAG, message)
-
-
-def to_spend(message: bytes, script: bytes) -> bytes:
-    """The virtual transaction whose output a signature spends."""
-    script_sig = b"\x00\x20" + message_hash(message)
-    return b"".join(
-        (
-            _VERSION,
-            b"\x01" + bytes(32) + b"\xff\xff\xff\xff",
-            bytes((len(script_sig),)) + script_sig + _SEQUENCE,
-            b"\x01" + bytes(8) + bytes((len(script),)) + script,
-            _LOCK_TIME,
-        )
-    )
 
 
 def digest(message: bytes, public_key: bytes) -> bytes:

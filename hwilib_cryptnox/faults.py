@@ -74,6 +74,7 @@ NOT_INITIALIZED_TEXT = "Not initialized"
 NO_SEED_TEXT = "Not initialized: the card has no seed"
 SINGLE_KEY_TEXT = "the card holds a single key, not a wallet"
 PIN_AUTH_OFF_TEXT = "PIN authentication is off on this card"
+RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
 NO_SCREEN_TEXT = "The Cryptnox card has no screen"
 
 
@@ -99,6 +100,7 @@ _CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
     (errors.StatusWordError, Code.FAILURE, ""),
     (errors.ReaderBusyError, Code.BUSY, BUSY_TEXT),
     (errors.PairingError, Code.NOT_READY, PAIRING_TEXT),
+    (errors.UnknownChannelError, Code.NOT_READY, ""),
     (errors.TransportError, Code.CONNECTION, ""),
     (errors.CertificateError, Code.CONNECTION, ""),
     (errors.ChannelError, Code.CONNECTION, ""),

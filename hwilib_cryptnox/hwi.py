@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Answer = dict[str, object] | list[dict[str, object]]
 
 NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
+NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
 _UNAVAILABLE = {
     "displayaddress": NO_SCREEN_TEXT,
@@ -67,10 +68,11 @@ def run(arguments: list[str]) -> int:
 
     signer, command = False, ""
     warnings: list[str] = []
+    done: list[str] = []
     try:
         options = _parse(arguments)
         command = options.command
-        answer, signer = _answer(options, warnings)
+        answer, signer = _answer(options, warnings, done)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
         told = fault(error)
         answer = {"error": told.message, "code": int(told.code)}
@@ -79,8 +81,10 @@ def run(arguments: list[str]) -> int:
     refused = signer and command in _SIGNER_COMMANDS and isinstance(answer, dict) and "error" in answer
     # Bitcoin Core takes the first line for the error.
     lines = [str(answer["error"])] if refused and isinstance(answer, dict) else []
-    if lost is not None and not isinstance(lost, BrokenPipeError):  # where nobody listens any more, nobody is told
-        lines.append(f"the answer cannot be written: {lost.strerror}")
+    if lost is not None:
+        lines += done  # what cannot be taken back
+        if not isinstance(lost, BrokenPipeError):  # where nobody listens any more, nobody is told
+            lines.append(f"the answer cannot be written: {lost.strerror}")
     with contextlib.suppress(OSError):
         sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *warnings])
     return 1 if lines else 0
@@ -110,6 +114,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         arguments = [*arguments, *_words_from_stdin()]
     parser = make_parser(_version, register_descriptor=_has_register_descriptor(arguments))
     options = parser.parse_args(arguments)
+    options.named_chain, options.chain = options.chain, options.chain or "main"
     if options.stdinpass:
         options.password = _password_from_stdin() if password is None else password
     return options
@@ -164,8 +169,9 @@ def _split(line: str) -> list[str]:
 # Commands
 
 
-def _answer(options: argparse.Namespace, warnings: list[str]) -> tuple[Answer, bool]:
-    """The answer, and whether signer mode is on. `warnings` gets what is to be said besides."""
+def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -> tuple[Answer, bool]:
+    """The answer, and whether signer mode is on. `warnings` gets what is to be said besides, `done` what cannot be
+    taken back: an error says it first."""
     if options.debug:
         import logging
 
@@ -194,13 +200,13 @@ def _answer(options: argparse.Namespace, warnings: list[str]) -> tuple[Answer, b
     access = Access(settings, state, options.allow_emulators)
     from hwilib_cryptnox.warned import Warnings
 
-    command = _Command(options, access, Unlocker.load(settings, state, options.password))
+    command = _Command(options, access, Unlocker.load(settings, state, options.password), done)
     with Warnings(warnings):
         try:
             return command.run(), settings.signer_mode
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
             told = fault(error)
-            return {"error": told.message, "code": int(told.code)}, settings.signer_mode
+            return {"error": ". ".join([*done, told.message]), "code": int(told.code)}, settings.signer_mode
         finally:
             command.close()
 
@@ -208,8 +214,9 @@ def _answer(options: argparse.Namespace, warnings: list[str]) -> tuple[Answer, b
 class _Command:
     """One command on one card."""
 
-    def __init__(self, options: argparse.Namespace, access: Access, unlocker: Unlocker) -> None:
+    def __init__(self, options: argparse.Namespace, access: Access, unlocker: Unlocker, done: list[str]) -> None:
         self.options = options
+        self.done = done
         self.access = access
         self.unlocker = unlocker
         self._wallet: Wallet | None = None
@@ -235,8 +242,8 @@ class _Command:
         if options.command == "signtx":
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
-            return self._dialogue()
-        wallet = self._open(fingerprint)
+            return self._dialogue(fingerprint)
+        wallet = self._open(fingerprint, self._purpose())
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
             "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
@@ -260,6 +267,15 @@ class _Command:
             known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
             check_descriptor(options.desc, known.known_fingerprint())
 
+    def _purpose(self) -> str:
+        """What a dialogue says where it asks for the PIN."""
+        if self.options.command != "signmessage" or not self.unlocker.asks_person:
+            return ""
+        from cryptnox_core.bip32 import Path
+        from hwilib_cryptnox.purpose import purpose_of_message
+
+        return purpose_of_message(Path.parse(self.options.path))
+
     def _check_device(self) -> bytes | None:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
         options = self.options
@@ -277,18 +293,19 @@ class _Command:
             raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
         return bytes.fromhex(options.fingerprint)
 
-    def _open(self, fingerprint: bytes | None, purpose: str = "", *, empty: bool = False) -> Wallet:
+    def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
         from hwilib_cryptnox.wallet import Wallet, find
 
         path = self.options.device_path
         if path:
             self._wallet = Wallet(path, self.access, self.unlocker, expected=fingerprint)
         else:
-            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose, empty=empty)
+            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose)
         return self._wallet
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.psbt import Form, Psbt
+        from hwilib_cryptnox.psbt.summary import CHAINS
         from hwilib_cryptnox.purpose import purpose_of
         from hwilib_cryptnox.signing import Signing, nothing_to_do
 
@@ -298,27 +315,35 @@ class _Command:
         if nothing_to_do(psbt, fingerprint):
             signed: Psbt = psbt
         else:
-            purpose = purpose_of(psbt, fingerprint, test=test) if self.unlocker.asks_person else ""
+            purpose = purpose_of(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, purpose)
-            signed = Signing(wallet, psbt, test=test, progress=_progress()).run()
+            chain = CHAINS.get(self.options.named_chain)
+            signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()
         changed = signed is not psbt
         return {
             "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),
             "signed": changed,
         }
 
-    def _dialogue(self) -> Answer:
+    def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options
+        if options.command != "wipe" and fingerprint is not None:
+            raise WalletError(Code.BAD_ARGUMENT, NO_FINGERPRINT_TEXT)
         if options.command != "wipe" and not options.interactive:
             raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
+        from hwilib_cryptnox.named import named_card
+
+        empty = options.command != "wipe"
+        self._wallet = wallet = named_card(self.access, self.unlocker, options.device_path, fingerprint, empty=empty)
+        if options.command == "wipe":
+            from hwilib_cryptnox.wipe import wipe
+
+            return {"success": wipe(wallet, self.done)}
         from hwilib_cryptnox import dialogue
 
-        wallet = self._open(None, empty=options.command != "wipe")
         if options.command == "setup":
             return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
-        if options.command == "restore":
-            return {"success": dialogue.restore(wallet, options.label, options.word_count)}
-        return {"success": dialogue.wipe(wallet)}
+        return {"success": dialogue.restore(wallet, options.label, options.word_count)}
 
 
 def _progress() -> Progress | None:

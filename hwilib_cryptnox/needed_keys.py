@@ -14,7 +14,7 @@ from hwilib_cryptnox.psbt.codec import InputMap
 __all__ = ["account_prefix", "derived_keys", "names_keys", "originless", "standard_accounts", "wanted_keys"]
 
 _MOST_CLAIMED = 16
-"""Keys that are read from the card for nothing but to prove change; an output may claim anything."""
+"""Keys of each kind that are read for nothing but to compare what a PSBT claims: it may claim anything."""
 _ORIGINLESS = 3
 """Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
 
@@ -22,8 +22,8 @@ _DERIVATIONS = (psbt_fields.IN_BIP32_DERIVATION, psbt_fields.IN_TAP_BIP32_DERIVA
 
 
 def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list[Path]]:
-    """Which extended and which single public keys to read. Keys of inputs all; of outputs those that cost nothing more,
-    and a few others: an output may claim anything."""
+    """Which extended and which single public keys to read: those that sign all; of other claims, of inputs and outputs,
+    those that cost nothing more, and a few others. `plan` refuses what it cannot compare."""
     xpubs: dict[Path, None] = {}
     singles: dict[Path, None] = {}
 
@@ -34,14 +34,15 @@ def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list
         else:
             singles[path] = None
 
-    for path in collected.paths:
+    for path in collected.signing_paths:
         want(path)
-    extra = 0
-    for path in collected.change_paths:
-        prefix = account_prefix(path) if export else None
-        if path.depth <= MAX_DEPTH and prefix not in xpubs and path not in singles and extra < _MOST_CLAIMED:
-            extra += 1
-            want(path)
+    for paths in (collected.paths, collected.output_paths, collected.signed_paths):
+        extra = 0
+        for path in paths:
+            prefix = account_prefix(path) if export else None
+            if prefix not in xpubs and path not in singles and extra < _MOST_CLAIMED:
+                extra += 1
+                want(path)
     return list(xpubs), [path for path in singles if path.depth <= MAX_DEPTH]
 
 

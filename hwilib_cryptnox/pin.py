@@ -5,26 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import shlex
 import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from cryptnox_core.wire import PIN_MAX, PIN_MIN
+from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.settings import Settings
 
+SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
+"""What CRYPTNOX_PIN_COMMAND finds in its environment: the serial number of the card, in decimal."""
 COMMAND_LIMIT = 60.0
 """Seconds CRYPTNOX_PIN_COMMAND may take."""
-_LAST_WORDS = 0.2
-"""Seconds to read what a command printed before it ended; all of it is in the pipe by then."""
 _POLL = 0.05
+_TITLE = "Cryptnox card"
 _MAX_OUTPUT = 4096
 _PIN = re.compile(rf"[0-9]{{{PIN_MIN},{PIN_MAX}}}", re.ASCII)
 
@@ -47,13 +49,18 @@ class PinRequest:
 
     serial: int
     purpose: str = ""
-    """What is about to happen; shown by dialogues before the PIN is asked."""
+    """What is about to happen, of which nothing is proved yet; shown by dialogues where the PIN is asked."""
     ask: bool = True
     """Whether a person may be asked."""
 
 
 class PinSource(Protocol):
     """An automatic source: one that gives the same PIN again without a person having typed it for this command."""
+
+    @property
+    def keeps(self) -> str:
+        """Where it keeps a PIN that somebody has to change there, as the person knows it; empty for nowhere."""
+        ...
 
     @property
     def interactive(self) -> bool:
@@ -66,6 +73,15 @@ class PinSource(Protocol):
 
     def refused(self, request: PinRequest) -> None:
         """The card refused what `get` gave."""
+        ...
+
+
+class Dialogue(Protocol):
+    """Shows a person what is about to be signed, when it is proved."""
+
+    def confirm(self, text: str, plain: str) -> None:
+        """Return when the person agreed to `text` (`plain`: the same in ASCII). WalletError CANCELED where not, and
+        NOT_READY where it cannot be shown."""
         ...
 
 
@@ -89,18 +105,20 @@ class _Silent:
 class CommandSource(_Silent):
     """CRYPTNOX_PIN_COMMAND: a program whose output is the PIN. It is started without a shell, input or terminal, and is
     ended, with what it started, when it has not ended within the limit. What it leaves running when it ends by itself
-    (an agent, say) is left alone, and not waited for."""
+    (an agent, say) is left alone, and not waited for. Its environment holds the card's serial number (SERIAL_VARIABLE).
+    """
 
     command: str
     limit: float = COMMAND_LIMIT
+    keeps = "CRYPTNOX_PIN_COMMAND"
 
-    def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
+    def get(self, request: PinRequest) -> str:
         name = "CRYPTNOX_PIN_COMMAND"
         try:
             words = shlex.split(self.command)
             if not words:
                 raise PinSourceError(f"{name} is empty")
-            status, output = _output_of(words, self.limit)
+            status, output = _output_of(words, self.limit, {SERIAL_VARIABLE: str(request.serial)})
         except ValueError as error:
             raise PinSourceError(f"{name}: its quoting is wrong") from error
         except OSError as error:
@@ -112,11 +130,11 @@ class CommandSource(_Silent):
         return _checked(output.decode("utf-8", "replace"), name)
 
 
-def _output_of(words: list[str], limit: float) -> tuple[int, bytes]:
+def _output_of(words: list[str], limit: float, environment: Mapping[str, str]) -> tuple[int, bytes]:
     """Exit status and output of a program; of too much output more than a PIN has. TimeoutExpired, OSError, ValueError.
 
     It leads a session of its own (POSIX), so that whatever it started can be ended with it. What it left running may
-    keep its output open: the program's end counts, not the output's.
+    keep its output open: the program's end counts, not the output's, of which nothing is kept open here.
     """
     end = time.monotonic() + limit
     process = subprocess.Popen(
@@ -125,28 +143,52 @@ def _output_of(words: list[str], limit: float) -> tuple[int, bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
         start_new_session=True,
     )
     output = bytearray()
-
-    def read() -> None:
+    try:
         if process.stdout is not None:
             with process.stdout as stream:
-                while len(output) < _MAX_OUTPUT and (piece := stream.read(_MAX_OUTPUT)):
-                    output.extend(piece)
-
-    # A thread: a read from a pipe cannot be given up on every platform.
-    reader = threading.Thread(target=read, name="pin command", daemon=True)
-    reader.start()
-    try:
-        while reader.is_alive() and process.poll() is None and time.monotonic() < end:
-            reader.join(_POLL)
+                # What a program printed is in the pipe when it has ended.
+                while not (over := process.poll() is not None) and time.monotonic() < end:
+                    if _more(stream, output, _POLL):
+                        break
+                while over and not _more(stream, output, 0):
+                    pass
         status = process.wait(max(0.0, end - time.monotonic()))
     finally:
         if process.returncode is None:
             _end(process)
-    reader.join(_LAST_WORDS)
     return status, bytes(output)
+
+
+def _more(stream: IO[bytes], output: bytearray, wait: float) -> bool:
+    """Add what a program has printed, within `wait` seconds. Whether that is all of it, or more than a PIN has; with no
+    time to wait also where nothing more is there."""
+    if not _readable(stream.fileno(), wait):
+        return not wait
+    piece = stream.read(_MAX_OUTPUT)
+    output += piece
+    return not piece or len(output) >= _MAX_OUTPUT
+
+
+def _readable(descriptor: int, wait: float) -> bool:
+    """Whether reading from a pipe would not block, within `wait` seconds."""
+    if sys.platform == "win32":
+        import _winapi
+        import msvcrt
+
+        try:
+            if _winapi.PeekNamedPipe(msvcrt.get_osfhandle(descriptor), 0)[0]:
+                return True
+        except BrokenPipeError:  # its end
+            return True
+        time.sleep(wait)
+        return False
+    watch = select.poll()
+    watch.register(descriptor, select.POLLIN)
+    return bool(watch.poll(wait * 1000))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -173,6 +215,7 @@ class FileSource(_Silent):
     """CRYPTNOX_PIN_FILE: a file only its owner can read."""
 
     path: str
+    keeps = "CRYPTNOX_PIN_FILE"
 
     def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
         name = "CRYPTNOX_PIN_FILE"
@@ -203,6 +246,7 @@ class EnvironmentSource(_Silent):
     """CRYPTNOX_PIN: readable for every process of the same user; for tests."""
 
     value: str = field(repr=False)
+    keeps = "CRYPTNOX_PIN"
 
     def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
         return _checked(self.value, "CRYPTNOX_PIN")
@@ -214,6 +258,7 @@ class PinentrySource:
 
     program: str
     interactive = True
+    keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
         if not request.ask:
@@ -221,9 +266,15 @@ class PinentrySource:
         from hwilib_cryptnox.assuan import AssuanError, ask_pinentry
 
         try:
-            return _checked(ask_pinentry(self.program, "Cryptnox card", _description(request)), "pinentry")
+            return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
         except AssuanError as error:
             raise PinSourceError(str(error)) from error
+
+    def confirm(self, text: str, plain: str) -> None:
+        from hwilib_cryptnox.assuan import confirm_pinentry
+
+        with _shown():
+            confirm_pinentry(self.program, _TITLE, text, plain)
 
     def refused(self, request: PinRequest) -> None:
         """It keeps nothing."""
@@ -234,6 +285,7 @@ class AgentSource:
     """gpg-agent: asks once, keeps the PIN for its own lifetime, forgets it when the card refused it."""
 
     interactive = True
+    keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
         from hwilib_cryptnox.assuan import AssuanError, GpgAgent
@@ -250,11 +302,36 @@ class AgentSource:
             self.refused(request)
             raise
 
+    def confirm(self, text: str, plain: str) -> None:
+        from hwilib_cryptnox.assuan import GpgAgent
+
+        with _shown():
+            GpgAgent().confirm(text, plain)
+
     def refused(self, request: PinRequest) -> None:
         from hwilib_cryptnox.assuan import AssuanError, GpgAgent
 
         with contextlib.suppress(AssuanError):  # no agent any more: nothing is kept
             GpgAgent().forget(_agent_key(request))
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """Around a dialogue that has to appear: where it cannot, nothing is signed."""
+    from hwilib_cryptnox.assuan import AssuanError
+
+    try:
+        yield
+    except AssuanError as error:
+        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error
+
+
+def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:
+    """What shows a transaction or message before it is signed: the dialogue of the configuration, or else the one that
+    gave the PIN. None where nobody is asked."""
+    if settings.confirm == "pinentry":
+        return PinentrySource(settings.pinentry)
+    return source if isinstance(source, PinentrySource | AgentSource) else None
 
 
 def _agent_key(request: PinRequest) -> str:
@@ -280,3 +357,19 @@ def automatic_sources(settings: Settings, environment: Mapping[str, str] | None 
     elif settings.pin_source == "gpg-agent":
         sources.append(AgentSource())
     return tuple(sources)
+
+
+def outdated(settings: Settings, serial: int, pin: str) -> list[str]:
+    """The sources that are set up and may still give another PIN than the card has now: `pin`. Files and variables are
+    looked at; a command is not run, since it may ask somebody. What an agent keeps is forgotten."""
+    request = PinRequest(serial, ask=False)
+    found = []
+    for source in automatic_sources(settings):
+        if isinstance(source, FileSource | EnvironmentSource):
+            with contextlib.suppress(PinSourceError):
+                if source.get(request) == pin:
+                    continue
+        source.refused(request)
+        if source.keeps:
+            found.append(source.keeps)
+    return found

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
@@ -17,8 +18,11 @@ from hwilib_cryptnox.state import config_folder
 EMULATOR_PREFIX = "tcp:"
 """How the path of a card over TCP begins: `tcp:HOST:PORT`. Whoever listens there is taken for an emulated card."""
 PIN_SOURCES = ("pinentry", "gpg-agent")
+CONFIRMATIONS = ("pinentry",)
 ENUMERATE_WAIT = 1.0
 """Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
+FeeLimit = float | Literal["off"] | None
+_FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -54,14 +58,20 @@ class Settings:
     """CRYPTNOX_PIN_SOURCE, or key `pin_source`: `pinentry`, `gpg-agent`, or empty for neither."""
     pinentry: str = "pinentry"
     """Key `pinentry`: the program."""
+    confirm: str = ""
+    """Key `confirm`: `pinentry` shows what is to be signed in a dialogue, wherever the PIN comes from; empty: only the
+    dialogue that asked for the PIN does."""
     require_genuine: bool = False
     """Key `require_genuine`: no card is used that no trust anchor vouches for, and none over TCP."""
     anchors: tuple[str, ...] = ()
     """Key `anchors`: PEM files of further trust anchors."""
-    max_fee_rate: float | None = None
-    """Key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused."""
-    max_fee: int | None = None
-    """Key `max_fee`: satoshi."""
+    max_fee_rate: FeeLimit = None
+    """CRYPTNOX_MAX_FEE_RATE, or key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused. None:
+    the default limit; "off": no limit."""
+    max_fee: FeeLimit = None
+    """CRYPTNOX_MAX_FEE, or key `max_fee`: satoshi."""
+    max_fee_percent: FeeLimit = None
+    """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
     trust_emulated: tuple[tuple[str, int], ...] = ()
     """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
     audit: bool = True
@@ -93,6 +103,9 @@ class Settings:
             rawtr=_switch(env, "CRYPTNOX_RAWTR"),
             allow_sighash=_switch(env, "CRYPTNOX_ALLOW_SIGHASH"),
             allow_unproved_amounts=_switch(env, "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS"),
+            max_fee=_fee_limit(env, "max_fee", settings.max_fee),
+            max_fee_rate=_fee_limit(env, "max_fee_rate", settings.max_fee_rate),
+            max_fee_percent=_fee_limit(env, "max_fee_percent", settings.max_fee_percent),
             pin_source=_pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE"),
         )
 
@@ -126,6 +139,22 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
     return text in _TRUE
 
 
+def _fee_limit(env: Mapping[str, str], name: str, default: FeeLimit) -> FeeLimit:
+    variable = f"CRYPTNOX_{name.upper()}"
+    text = env.get(variable, "").strip().lower()
+    if not text:
+        return default
+    if text == "off":
+        return "off"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < math.inf:  # no fee would exceed nan or inf
+        raise SettingsError(f"{variable}: a number of 0 or more is wanted, or off")
+    return limit
+
+
 def _pin_source(name: str, where: str) -> str:
     if name and name not in PIN_SOURCES:
         raise SettingsError(f"{where}: {' or '.join(PIN_SOURCES)} is wanted")
@@ -142,6 +171,13 @@ def _from_file(path: Path) -> Settings:
     return from_toml(text, str(path))
 
 
+def _is_fee_limit(value: object) -> bool:
+    """A number that a fee can exceed, so neither nan nor inf, or the word for none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value == "off"
+    return 0 <= value < math.inf
+
+
 def from_toml(text: str, where: str) -> Settings:
     """The settings a configuration file may hold; unknown keys are refused: a mistyped limit must not be no limit."""
     if sys.version_info >= (3, 11):
@@ -155,19 +191,19 @@ def from_toml(text: str, where: str) -> Settings:
     kinds: dict[str, tuple[type, ...]] = {
         "pin_source": (str,),
         "pinentry": (str,),
+        "confirm": (str,),
         "require_genuine": (bool,),
         "anchors": (list,),
+        **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
         "trust_emulated": (list,),
-        "max_fee_rate": (int, float),
-        "max_fee": (int,),
         "audit": (bool,),
     }
     for key, value in table.items():
         wanted = kinds.get(key)
         if wanted is None:
             raise SettingsError(f"{where}: {key} is no setting")
-        if key in ("max_fee_rate", "max_fee") and isinstance(value, int | float) and not 0 <= value < math.inf:
-            raise SettingsError(f"{where}: {key}: a number of 0 or more is wanted")  # no fee would exceed nan or inf
+        if key in _FEE_LIMITS and not _is_fee_limit(value):
+            raise SettingsError(f'{where}: {key}: a number of 0 or more is wanted, or "off"')
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
     anchors, trusted = table.pop("anchors", []), table.pop("trust_emulated", [])
@@ -178,4 +214,6 @@ def from_toml(text: str, where: str) -> Settings:
     addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
     settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
     _pin_source(settings.pin_source, f"{where}: pin_source")
+    if settings.confirm not in ("", *CONFIRMATIONS):
+        raise SettingsError(f"{where}: confirm: {' or '.join(CONFIRMATIONS)} is wanted")
     return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.derivation import (
@@ -17,28 +18,31 @@ from cryptnox_core.errors import (
     TransportError,
     UsageError,
 )
-from cryptnox_core.hashes import hash256
 from cryptnox_core.secp256k1 import verify_ecdsa, verify_schnorr
-from hwilib_cryptnox.audit import remember
 from hwilib_cryptnox.faults import Code, WalletError
+from hwilib_cryptnox.memory import RepeatedNonceError, SignatureMemory, Spending, spending_of, warnings_before
 from hwilib_cryptnox.needed_keys import derived_keys, names_keys, originless, standard_accounts, wanted_keys
 from hwilib_cryptnox.psbt import (
     Candidate,
+    Chain,
     Collected,
+    Limit,
+    Notice,
+    NoticeKind,
     Plan,
     Policy,
     Psbt,
     SignRequest,
+    WalletScripts,
     collect,
     insert,
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
-from hwilib_cryptnox.psbt.summary import ChangeProver
-from hwilib_cryptnox.purpose import purpose_of
+from hwilib_cryptnox.purpose import purpose_of, review_text
 from hwilib_cryptnox.runner import Runner
 from hwilib_cryptnox.session import Session, deriving
-from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.settings import FeeLimit, Settings
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -53,8 +57,10 @@ _RETRY = 0.2
 class Signing:
     """One PSBT; `run` returns it signed, the very same where nothing is left to sign.
 
-    `test`: the network, for accounts of wallets that do not tell where their keys come from. `approve` is told the plan
-    before the first signature and raises to stop; `prover` proves change that more than one key can spend.
+    `test`: the network, for accounts of wallets that do not tell where their keys come from; `chain`: the network that
+    the user named, where keys of another are refused. `approve` is told the plan before the first signature and raises
+    to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also decides about a fee above the
+    default limits. `descriptor`: the wallet with several keys that all inputs and change are of.
     """
 
     def __init__(
@@ -63,9 +69,11 @@ class Signing:
         psbt: Psbt,
         *,
         test: bool = False,
+        chain: Chain | None = None,
         progress: Progress | None = None,
         approve: Callable[[Plan], None] | None = None,
-        prover: ChangeProver | None = None,
+        ask_fee: bool = False,
+        descriptor: WalletScripts | None = None,
     ) -> None:
         self.wallet = wallet
         self.psbt = psbt
@@ -74,13 +82,15 @@ class Signing:
         self._test = test
         self._progress = progress
         self._approve = approve
-        self._prover = prover
+        self._policy = policy_of(self.settings, chain=chain, ask_fee=ask_fee)
+        self._descriptor = descriptor
         self._extended = wallet.keys
         self._public: dict[Path, bytes] = {}
         self._kept: list[tuple[Candidate, bytes]] = []
         self._made: list[tuple[SignRequest, bytes]] = []
         self._requests: dict[tuple[object, ...], SignRequest] = {}
-        self._asked: dict[bytes, None] = {}
+        self._memory = SignatureMemory(self.settings, self.state)
+        self._spending: Spending | None = None
         self.plan: Plan | None = None
 
     def run(self) -> Psbt:
@@ -91,7 +101,7 @@ class Signing:
             return self.psbt
         purpose = ""
         if self.wallet.unlocker.asks_person:
-            purpose = purpose_of(self.psbt, fingerprint, test=self._test)
+            purpose = purpose_of(self.psbt, fingerprint)
         session = self._start(purpose)
         collected = self._collect(session)
         if collected.nothing_to_do:
@@ -99,19 +109,15 @@ class Signing:
         reason = collected.why_nothing()
         if reason is not None:
             raise WalletError(Code.BAD_ARGUMENT, reason)
+        self._memory.begin(session.card.serial, self.psbt)
         self._load_partial(collected)
-        try:
-            self._work(session, collected)
-        except BaseException:
-            self.keep()
-            raise
-        finally:
-            self._audit(session.card.serial)
+        self._work(session, collected)
         if self.plan is None:
             raise UsageError("nothing was planned")
         reason = self.plan.why_nothing()
         if reason is not None:
             raise WalletError(Code.BAD_ARGUMENT, reason)
+        self._memory.settle()
         done = insert(self.psbt, self._made)
         with contextlib.suppress(StateError):  # it expires
             self.state.drop_partial(self.psbt.unsigned_tx())
@@ -199,18 +205,30 @@ class Signing:
     def _prove(self, collected: Collected) -> None:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
         if self.plan is None:
-            keys = derived_keys((*collected.paths, *collected.change_paths), self._extended, self._public)
-            policy = policy_of(self.settings)
-            made = plan(self.psbt, collected, keys, policy, prover=self._prover)
+            keys = derived_keys(collected.all_paths, self._extended, self._public)
+            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
+            self._spending = spending_of(self.psbt, collected, made)
+            made = self._with_warnings(made, self._spending)
             if self._approve is not None:
                 self._approve(made)
+            elif made.requests:
+                confirm(self.wallet, made)
             self.plan = made
             self._requests = {_place_of_request(request): request for request in self.plan.requests}
             for candidate, signature in self._kept:
                 request = self._requests.get(_place(candidate))
                 if request is not None:
-                    self._made.append((request, signature))
+                    self._admit(request, signature)
             self._kept = []
+            self._ask(made.requests, self._spending.txid)
+
+    def _with_warnings(self, made: Plan, spending: Spending) -> Plan:
+        """The plan, with what this computer remembers of its coins among the warnings."""
+        told = warnings_before(self.state, spending, [request.input_index for request in made.requests])
+        notices = [Notice(NoticeKind.SIGNED_BEFORE, text) for text in told]
+        if not notices:
+            return made
+        return replace(made, summary=replace(made.summary, warnings=(*made.summary.warnings, *notices)))
 
     def _sign(self, runner: Runner, step: Sign, candidate: Candidate, collected: Collected) -> None:
         self._prove(collected)
@@ -219,8 +237,36 @@ class Signing:
             return
         if self._progress is not None and self.plan is not None:
             self._progress(len(self._made), len(self.plan.requests))
-        self._asked[request.digest] = None
-        self._made.append((request, runner.sign(step, request)))
+        signature = runner.sign(step, request)
+        self._admit(request, signature)
+        with contextlib.suppress(StateError):  # it is made anew then
+            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))
+
+    # What this computer remembers
+
+    def _ask(self, requests: tuple[SignRequest, ...], txid: str) -> None:
+        """All in one line, before the first signature: one wait for the disk, however many inputs there are."""
+        made = {_place_of_request(request) for request, _ in self._made}
+        self._memory.ask([request.digest for request in requests if _place_of_request(request) not in made], txid)
+
+    def _admit(self, request: SignRequest, signature: bytes) -> None:
+        """Take a signature, unless its nonce was used before: then it is kept nowhere."""
+        try:
+            self._memory.admit(
+                request.digest, request.public_key, signature, request.kind, self._spending, request.input_index
+            )
+        except RepeatedNonceError:
+            self._keep_only_made()
+            raise
+        self._made.append((request, signature))
+
+    def _keep_only_made(self) -> None:
+        """A signature that was kept by an earlier version of this program may be the one to be thrown away."""
+        if self._made:
+            self.keep()
+        else:
+            with contextlib.suppress(StateError):
+                self.state.drop_partial(self.psbt.unsigned_tx())
 
     # Signatures of an interrupted signing
 
@@ -231,7 +277,7 @@ class Signing:
         except StateError:
             return
         found = {}
-        for entry in stored if isinstance(stored, list) else []:
+        for entry in stored:
             if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values()):
                 with contextlib.suppress(ValueError, KeyError):  # not hex, or something is missing
                     found[bytes.fromhex(entry["digest"]), bytes.fromhex(entry["key"])] = bytes.fromhex(
@@ -246,17 +292,23 @@ class Signing:
         """Keep the signatures made for the next attempt: also after `run`, until its result is safe somewhere."""
         if not self._made:
             return
-        content = []
-        for request, signature in self._made:
-            key = request.public_key if request.kind is Kind.ECDSA else request.public_key[1:]
-            content.append({"digest": request.digest.hex(), "key": key.hex(), "signature": signature.hex()})
+        entries = [_kept_entry(request, signature) for request, signature in self._made]
         with contextlib.suppress(StateError):  # they are made anew then
-            self.state.keep_partial(self.psbt.unsigned_tx(), content)
+            self.state.keep_partial(self.psbt.unsigned_tx(), entries)
 
-    def _audit(self, serial: int) -> None:
-        if self._asked:
-            txid = hash256(self.psbt.unsigned_tx())[::-1].hex()
-            remember(self.settings, self.state, serial, self._asked, txid)
+
+def _kept_entry(request: SignRequest, signature: bytes) -> dict[str, str]:
+    """A signature as it is kept in partial/."""
+    key = request.public_key if request.kind is Kind.ECDSA else request.public_key[1:]
+    return {"digest": request.digest.hex(), "key": key.hex(), "signature": signature.hex()}
+
+
+def confirm(wallet: Wallet, made: Plan) -> None:
+    """Show a plan in the dialogue that gave the PIN, or that the configuration names; WalletError where the person does
+    not agree. Does nothing where there is neither."""
+    if wallet.unlocker.confirms:
+        session = wallet.session()
+        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint))
 
 
 def _place(candidate: Candidate) -> tuple[object, ...]:
@@ -276,14 +328,23 @@ def _verifies(candidate: Candidate, signature: bytes) -> bool:
         return False
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool = False) -> Policy:
     """What the user allows."""
     return Policy(
         allow_sighash=settings.allow_sighash,
         allow_unproved_amounts=settings.allow_unproved_amounts,
-        max_fee_rate=settings.max_fee_rate,
-        max_fee=settings.max_fee,
+        max_fee_rate=_limit(settings.max_fee_rate),
+        max_fee=_limit(settings.max_fee),
+        max_fee_percent=_limit(settings.max_fee_percent),
+        ask_fee=ask_fee,
+        chain=chain,
     )
+
+
+def _limit(chosen: FeeLimit) -> float | Limit | None:
+    if chosen is None:
+        return Limit.DEFAULT
+    return None if chosen == "off" else chosen
 
 
 def nothing_to_do(psbt: Psbt, fingerprint: bytes | None) -> bool:

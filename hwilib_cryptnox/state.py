@@ -1,8 +1,9 @@
 """What is remembered between processes, per user: which card has which fingerprint, certificates, the note of a PIN
-that was sent, signatures of an interrupted signing, who holds a reader. Never a secret, never an extended key.
+that was sent, what was signed, signatures of an interrupted signing, who holds a reader. Never an extended key, and one
+secret: the owner's own pairing keys.
 
-Folder `$XDG_STATE_HOME/hwi-cryptnox` (the platform's place elsewhere), mode 0700; files 0600, replaced atomically,
-changed under a lock; symbolic links in it are refused (`private_files`).
+Folder `$XDG_STATE_HOME/hwi-cryptnox` (the platform's place elsewhere), mode 0700; files 0600, replaced atomically or
+added to a line at a time, changed under a lock; symbolic links in it are refused (`private_files`).
 """
 
 from __future__ import annotations
@@ -11,20 +12,23 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from hwilib_cryptnox.private_files import PrivateFolder, lock
+from hwilib_cryptnox.signature_log import LOGS, Entry, SignatureLog
 
 APPLICATION = "hwi-cryptnox"
 LOCK_WAIT = 5.0
 """Seconds another process may hold the lock before the state counts as unusable."""
 PARTIAL_LIFETIME = 7 * 24 * 3600
 """Seconds the signatures of an interrupted signing are kept."""
+_DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 
 
 class StateError(Exception):
@@ -85,6 +89,7 @@ class State:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = state_folder() if folder is None else folder
         self._files = PrivateFolder(self.folder)
+        self._signatures = SignatureLog(self._files)
 
     # cards.json
 
@@ -174,6 +179,11 @@ class State:
         with self._failures("pairing.json"):
             return bool(self._pairing_keys())
 
+    def paired(self) -> list[int]:
+        """The serial numbers of the cards with pairing keys of their own, in order."""
+        with self._failures("pairing.json"):
+            return sorted(int(serial) for serial in self._pairing_keys())
+
     def _pairing_keys(self) -> dict[str, list[str]]:
         content = self._files.read("pairing.json")
         if content is None:
@@ -209,42 +219,72 @@ class State:
 
     # partial/
 
-    def partial(self, transaction: bytes) -> object:
-        """What was kept for an interrupted signing of this unsigned transaction; None where nothing was. The caller
-        verifies it: it is data like any other. Entries past their lifetime are deleted."""
+    def partial(self, transaction: bytes) -> list[object]:
+        """What was kept for an interrupted signing of this unsigned transaction. The caller verifies it: it is data
+        like any other. Entries past their lifetime are deleted."""
         with self._failures("partial"):
-            for changed, name in self._files.listing("partial", ".json"):
-                if time.time() - changed > PARTIAL_LIFETIME:
-                    self._files.remove(name)
-            content = self._files.read(_partial_name(transaction))
-            kept: object = None if content is None else json.loads(content)
+            for ending in (".jsonl", ".json"):
+                for changed, name in self._files.listing("partial", ending):
+                    if time.time() - changed > PARTIAL_LIFETIME:
+                        self._files.remove(name)
+            kept: list[object] = []
+            for name in _partial_names(transaction):
+                for line in self._files.lines(name):
+                    with contextlib.suppress(ValueError):
+                        entry = json.loads(line)
+                        kept += entry if isinstance(entry, list) else [entry]
             return kept
 
-    def keep_partial(self, transaction: bytes, content: object) -> None:
-        """Keep verified signatures (public keys and signatures only) of an interrupted signing."""
-        with self._failures("partial"):
-            self._files.replace(_partial_name(transaction), json.dumps(content).encode("ascii"))
+    def keep_partial(self, transaction: bytes, entries: list[dict[str, str]]) -> None:
+        """Keep verified signatures (public keys and signatures only) of a signing, in place of those kept before."""
+        with self._failures("partial"), self._locked():
+            name, old_name = _partial_names(transaction)
+            self._files.replace(name, b"".join(map(_line, entries)))
+            self._files.remove(old_name)
+
+    def add_partial(self, transaction: bytes, entry: dict[str, str]) -> None:
+        """Keep one more. The process may be killed when this returns; a power cut may cost it."""
+        with self._failures("partial"), self._locked():
+            self._files.append(_partial_names(transaction)[0], _line(entry))
 
     def drop_partial(self, transaction: bytes) -> None:
         """The signing is complete."""
         with self._failures("partial"):
-            self._files.remove(_partial_name(transaction))
+            for name in _partial_names(transaction):
+                self._files.remove(name)
 
-    # audit.jsonl
+    # audit.jsonl, nonces.jsonl and their index
 
-    def audit(self, entries: list[dict[str, object]]) -> None:
-        """Append signatures made through this program, one JSON object a line."""
-        with self._failures("audit.jsonl"), self._locked():
-            self._files.append("audit.jsonl", "".join(json.dumps(entry) + "\n" for entry in entries).encode("ascii"))
+    @contextlib.contextmanager
+    def signatures(self) -> Iterator[SignatureLog]:
+        """The lines of what was signed, to look something up and add to it; nobody else does meanwhile."""
+        with self._failures("audit.jsonl"), self._locked(), self._signatures as log:
+            yield log
 
-    def audited(self) -> list[dict[str, object]]:
-        """All entries of the audit file; lines that are none are left out (a power cut may tear the last)."""
-        entries = []
+    def has_signatures(self) -> bool:
+        """Whether anything that was signed is remembered."""
         with self._failures("audit.jsonl"):
-            for line in (self._files.read("audit.jsonl") or b"").splitlines():
-                with contextlib.suppress(ValueError):
-                    entries.append(json.loads(line))
-        return [entry for entry in entries if isinstance(entry, dict)]
+            return any(self._files.exists(log) for log in LOGS)
+
+    def settle_signatures(self) -> None:
+        """What was added is on disk when this returns."""
+        for log in LOGS:
+            with self._failures(log):
+                self._files.sync(log)
+
+    def audited(self, digests: Container[str] | None = None) -> list[Entry]:
+        """The entries of the audit file, or those that may concern one of `digests` (hex). Lines that are none are left
+        out (a power cut may tear the last)."""
+        entries: list[Entry] = []
+        with self._failures("audit.jsonl"):
+            for line in self._files.lines("audit.jsonl"):
+                if digests is None or any(text.decode() in digests for text in _DIGEST.findall(line)):
+                    entry: object = None
+                    with contextlib.suppress(ValueError):
+                        entry = json.loads(line)
+                    if isinstance(entry, dict):
+                        entries.append(entry)
+        return entries
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -276,8 +316,14 @@ def _lock_name(reader: str) -> str:
     return f"locks/{hashlib.sha256(reader.encode()).hexdigest()}"
 
 
-def _partial_name(transaction: bytes) -> str:
-    return f"partial/{hashlib.sha256(transaction).hexdigest()}.json"
+def _partial_names(transaction: bytes) -> tuple[str, str]:
+    """An entry a line; and a list in one piece, as earlier versions wrote it."""
+    name = f"partial/{hashlib.sha256(transaction).hexdigest()}"
+    return f"{name}.jsonl", f"{name}.json"
+
+
+def _line(entry: dict[str, str]) -> bytes:
+    return json.dumps(entry).encode("ascii") + b"\n"
 
 
 def _record(entry: dict[str, object]) -> CardRecord:

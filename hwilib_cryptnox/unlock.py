@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cryptnox_core.certificate import Genuineness
@@ -50,11 +50,13 @@ from hwilib_cryptnox.pin import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
     AgentSource,
+    Dialogue,
     EnvironmentSource,
     PinRequest,
     PinSource,
     PinSourceError,
     automatic_sources,
+    dialogue_of,
     is_pin,
 )
 from hwilib_cryptnox.settings import EMULATOR_PREFIX, Settings
@@ -118,6 +120,8 @@ class Unlocker:
     state: State
     password: str | None = None
     sources: tuple[PinSource, ...] = ()
+    accepted: list[PinSource] = field(default_factory=list, compare=False)
+    """The sources whose PIN a card accepted, the last one last."""
     withheld: bool = False
     """Sources that are set up are left out: see `at`."""
 
@@ -207,6 +211,24 @@ class Unlocker:
     def asks_person(self) -> bool:
         """Whether a person may see a dialogue."""
         return self.explicit is None and any(source.interactive for source in self.sources)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a dialogue shows what is to be signed: as the configuration says, or since it asked for the PIN."""
+        return self._dialogue is not None
+
+    def confirm(self, text: str, plain: str = "") -> None:
+        """Show what is to be signed (`plain`: in ASCII), and return when the person agreed or nobody is to be asked.
+
+        WalletError CANCELED where the person did not agree, NOT_READY where it cannot be shown.
+        """
+        dialogue = self._dialogue
+        if dialogue is not None:
+            dialogue.confirm(text, plain or text)
+
+    @property
+    def _dialogue(self) -> Dialogue | None:
+        return dialogue_of(self.settings, self.accepted[-1] if self.accepted else None)
 
     def _look(self, card: Card) -> tuple[int, CardRecord | None]:
         """The tries left, and the card's record. WalletError for a card that is given no PIN by anybody."""
@@ -312,6 +334,8 @@ class Unlocker:
             self._note_refusal(serial, pin, source, request)
             raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
         self._succeeded(card, record, left, reader)
+        if source is not None:
+            self.accepted.append(source)
         return pin
 
     def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:

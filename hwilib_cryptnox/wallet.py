@@ -15,7 +15,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
-from hwilib_cryptnox.access import CARD_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.derived import account_prefix, derived_keys
 from hwilib_cryptnox.faults import (
     EXPORT_OFF_TEXT,
@@ -79,7 +79,12 @@ class Wallet:
         if self._session is None:
             if self._accepted is None:
                 check_usable(found.card.info)
-                pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                try:
+                    pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                except WalletError as error:
+                    if self._expected is None or error.code is Code.CANCELED or not _others(self.access, found):
+                        raise
+                    raise _of_card(error, found.card.serial) from error
                 self._accepted = found.card.serial, pin
             session = begin(found, self._accepted[1])
             if self._expected not in (None, session.fingerprint):
@@ -203,17 +208,18 @@ class Wallet:
         """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
         from hwilib_cryptnox.message import encode_signature, message_digest
 
-        digest = message_digest(message)
-        public_key, signature = self.sign_digest(path, lambda _: digest)
+        data = message.encode("utf-8") if isinstance(message, str) else message
+        digest = message_digest(data)
+        public_key, signature = self.sign_digest(data, path, lambda _: digest)
         return encode_signature(public_key, digest, signature)
 
-    def sign_digest(self, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
+    def sign_digest(self, message: bytes, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
         """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
-        `digest_of` makes of the key. For messages."""
-        from hwilib_cryptnox.audit import remember
+        `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked."""
+        from hwilib_cryptnox.memory import SignatureMemory
 
         _check_depths([path])
-        session = self.session(f"Sign a message with the key {path}")
+        session = self._confirmed(message, path)
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
         *reading, sign = plan_session(
@@ -229,10 +235,23 @@ class Wallet:
             Runner(session, self.access.state, self.keys, public).run(reading)
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
-        remember(self.access.settings, self.access.state, session.card.serial, [digest], None)
         suffix = sign.suffix if sign.suffix.depth else None
-        signature = session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source)
+        signature = SignatureMemory(self.access.settings, self.access.state).signed(
+            session.card.serial,
+            digest,
+            public_key,
+            lambda: session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source),
+        )
         return public_key, signature
+
+    def _confirmed(self, message: bytes, path: Path) -> Session:
+        """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
+        from hwilib_cryptnox.purpose import message_text, purpose_of_message
+
+        session = self.session(purpose_of_message(path))
+        if self.unlocker.confirms:
+            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
+        return session
 
 
 def _check_depths(paths: Iterable[Path]) -> None:
@@ -241,11 +260,11 @@ def _check_depths(paths: Iterable[Path]) -> None:
             raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
 
 
-def find(
-    access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "", empty: bool = False
-) -> Wallet:
-    """The card with a fingerprint. Where None is given: the first that holds a seed (with `empty`: that holds none), or
-    else the first.
+def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
+    """The card with a fingerprint. Where None is given: the first that holds a seed, or else the first.
+
+    Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before
+    others; what keeps its PIN from being verified names it, and says how another one is chosen.
 
     A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
     search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
@@ -256,24 +275,28 @@ def find(
     problems: list[Exception] = []
     wallet: Wallet | None = None
     other: OpenCard | None = None
+    noted: OpenCard | None = None
     try:
         for reader in access.readers():
             found = _identified(access, reader, opened, problems)
             if found is None:
                 continue
             if fingerprint is None:
-                fits = found.card.info.seeded != empty
+                fits = found.card.info.seeded
                 other = other or found
             else:
-                fits = _remembered(found) == fingerprint
-            if fits:
+                fits = remembered(found) == fingerprint
+            if fits and (fingerprint is None or not _noted(found)):
                 wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
                 return wallet
+            if fits:
+                noted = noted or found
+        other = other or noted
         if other is not None:
-            wallet = Wallet(other.path, access, unlocker, found=other)
+            wallet = Wallet(other.path, access, unlocker, found=other, expected=fingerprint)
             return wallet
         for found in sorted(opened, key=_noted):
-            if found.card.info.seeded and found.card.channel_open and _remembered(found) is None:
+            if found.card.info.seeded and found.card.channel_open and remembered(found) is None:
                 try:
                     session = authenticate(found, unlocker, purpose=purpose)
                 except (CryptnoxError, WalletError) as error:
@@ -315,7 +338,7 @@ def _identified(access: Access, reader: str, opened: list[OpenCard], problems: l
     return found
 
 
-def _remembered(found: OpenCard) -> bytes | None:
+def remembered(found: OpenCard) -> bytes | None:
     """The fingerprint that is remembered of an identified card; never of an emulated one."""
     if found.simulated:
         return None
@@ -324,10 +347,22 @@ def _remembered(found: OpenCard) -> bytes | None:
     return None
 
 
+def _others(access: Access, found: OpenCard) -> bool:
+    """Whether there is a card in another reader, which may be the one that is meant."""
+    from cryptnox_core.pcsc import card_present
+
+    for reader in access.readers():
+        with contextlib.suppress(TransportError):  # it was unplugged a moment ago
+            if reader != found.reader and not reader.startswith(EMULATOR_PREFIX) and card_present(reader):
+                return True
+    return False
+
+
 def _of_card(error: WalletError, serial: int) -> WalletError:
     """The same, told which of several cards refused."""
-    text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL, or try again"
-    return WalletError(error.code, text, spent=True)
+    again = ", or try again" if error.spent else ""
+    text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL{again}"
+    return WalletError(error.code, text, spent=error.spent)
 
 
 def _noted(found: OpenCard) -> bool:

@@ -104,6 +104,11 @@ have_virtual_reader() {
     have_file /usr/lib/pcsc/drivers/serial/libifdvpcd.so
 }
 
+# The dialogues of PIN sources, for their tests.
+have_pinentries() {
+    command -v pinentry-curses >/dev/null 2>&1 && command -v pinentry-tty >/dev/null 2>&1
+}
+
 have_pcscd() {
     command -v pcscd >/dev/null 2>&1 || have_file /usr/sbin/pcscd
 }
@@ -125,6 +130,7 @@ system_packages() {
     fi
     have_pcscd || wanted="$wanted pcscd"
     have_virtual_reader || wanted="$wanted vsmartcard-vpcd"
+    have_pinentries || wanted="$wanted pinentry-curses pinentry-tty"
     # shellcheck disable=SC2086  # one word for each package
     [ -z "$wanted" ] || install_packages $wanted || :
 
@@ -132,6 +138,8 @@ system_packages() {
         die "$INTERPRETER cannot make virtual environments: install python$(python_version "$INTERPRETER")-venv, or name another by PYTHON=..."
     have_pcscd && have_virtual_reader ||
         miss "pcscd and the virtual reader (packages pcscd, vsmartcard-vpcd): tests through PC/SC are left out"
+    have_pinentries ||
+        miss "pinentry-curses and pinentry-tty (packages of these names): tests of their dialogues are left out"
 }
 
 # The project's definition and the interpreter: when these are as they were, nothing is installed again.

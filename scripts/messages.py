@@ -37,13 +37,17 @@ FAMILIES = {
         "The card does not prove that it is the one it says it is, or the line to it is disturbed. Nothing secret "
         "was sent to a card whose certificate is bad. Once: repeat the command, then try another reader. Again: do "
         "not use this card. *Paired with another key*: see [When something is lost](lost.md).",
-        "ProtocolError CertificateError ChannelError BadMacError ChannelAbortedError PairingError",
+        "ProtocolError CertificateError ChannelError BadMacError ChannelAbortedError PairingError UnknownChannelError",
     ),
     "Answers that no card should give": (
         "The card's answer has the wrong form, or its signature does not verify; the answer was thrown away. "
         "Repeat the command, try another reader; if it stays, the card or its applet is not one that this software "
         "knows. Report it with the output of `--debug`.",
         "MalformedResponseError BadSignatureError InvalidSignature",
+    ),
+    "A card that gives keys away": (
+        "Do not use it again. [What to do](security.md#what-this-computer-remembers).",
+        "RepeatedNonceError",
     ),
     "What the card refuses": (
         "The card answered with a status word. The message says what it wants; the status word and the instruction "
@@ -87,7 +91,7 @@ FAMILIES = {
     ),
     "cryptnoxctl": (
         "Of the tool for people. Exit codes are in [its reference](cryptnoxctl.md#exit-codes).",
-        "CtlError CanceledError click.UsageError click.BadParameter",
+        "CtlError CanceledError NoTerminalError EndedError click.UsageError click.BadParameter",
     ),
     "Arguments": (
         "Something given to a command or to the library cannot be: a path, an address, a key, a length. Nothing "

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.arguments import octets, switch
 from cryptnox_core.commands.base import (
     COUNT_UNKNOWN,
+    MOST_EXTRA,
     POWER_CYCLE,
     Command,
     Meaning,
+    StatusCommand,
     apdu,
-    no_data,
     pin_field,
     puk_field,
 )
@@ -23,10 +25,10 @@ from cryptnox_core.errors import (
     MalformedResponseError,
     NotAllowedError,
     PinLockedError,
-    UsageError,
     WrongPukError,
 )
 from cryptnox_core.models import AppletInfo
+from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import CHALLENGE_LENGTH, Ins, SecretKind, Sw
 
 
@@ -39,12 +41,10 @@ class MutuallyAuthenticate(Command[None]):
     ins: ClassVar[Ins] = Ins.MUTUALLY_AUTHENTICATE
 
     def encode(self) -> CommandApdu:
-        if len(self.challenge) != CHALLENGE_LENGTH:
-            raise UsageError(f"the challenge has {CHALLENGE_LENGTH} bytes")
-        return apdu(self.ins, data=self.challenge)
+        return apdu(self.ins, data=octets(self.challenge, "the challenge", CHALLENGE_LENGTH))
 
     def decode(self, data: bytes) -> None:
-        if len(data) != CHALLENGE_LENGTH:
+        if len(data) < CHALLENGE_LENGTH:
             raise MalformedResponseError(f"MUTUALLY AUTHENTICATE: {len(data)} bytes, not {CHALLENGE_LENGTH}")
 
 
@@ -66,20 +66,20 @@ class PinTriesLeft(Command[int]):
 
     def result(self, response: ResponseApdu, info: AppletInfo | None = None) -> int:
         """As usual; a status word 63Cx is an answer too."""
-        if response.sw & 0xFFF0 == Sw.TRIES_LEFT and not response.data:
+        if response.sw & 0xFFF0 == Sw.TRIES_LEFT:
             return response.sw & 0x0F
         if not response.ok:
             raise self.error(response.sw, info)
         return self.decode(response.data)
 
     def decode(self, data: bytes) -> int:
-        if len(data) != 1:
-            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes, not one")
-        return data[0]
+        if len(data) > 1 + MOST_EXTRA:
+            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes where one belongs")
+        return ByteReader(data, "VERIFY PIN").number(1)
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyPin(Command[None]):
+class VerifyPin(StatusCommand):
     """VERIFY PIN. WrongPinError spends a try; PinLockedError: see `tries left` after a power cycle."""
 
     pin: str = field(repr=False)
@@ -90,12 +90,9 @@ class VerifyPin(Command[None]):
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=pin_field(self.pin))
 
-    def decode(self, data: bytes) -> None:
-        no_data(data, "VERIFY PIN")
-
 
 @dataclass(frozen=True, slots=True)
-class ChangePin(Command[None]):
+class ChangePin(StatusCommand):
     """CHANGE PIN. Requires: the PIN verified, or the PUK given (then also where PIN authentication is off)."""
 
     new_pin: str = field(repr=False)
@@ -109,9 +106,6 @@ class ChangePin(Command[None]):
         puk = b"" if self.puk is None else puk_field(self.puk)
         return apdu(self.ins, SecretKind.PIN, data=pin_field(self.new_pin) + puk)
 
-    def decode(self, data: bytes) -> None:
-        no_data(data, "CHANGE PIN")
-
     def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
         """6985 with a PUK given can be its refusal."""
         if sw == Sw.CONDITIONS and self.puk is not None and (info is None or info.initialized):
@@ -120,7 +114,7 @@ class ChangePin(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePuk(Command[None]):
+class ChangePuk(StatusCommand):
     """CHANGE PUK, with the current one."""
 
     new_puk: str = field(repr=False)
@@ -133,12 +127,9 @@ class ChangePuk(Command[None]):
     def encode(self) -> CommandApdu:
         return apdu(self.ins, SecretKind.PUK, data=puk_field(self.new_puk) + puk_field(self.current_puk))
 
-    def decode(self, data: bytes) -> None:
-        no_data(data, "CHANGE PUK")
-
 
 @dataclass(frozen=True, slots=True)
-class UnblockPin(Command[None]):
+class UnblockPin(StatusCommand):
     """UNBLOCK PIN: sets a new PIN with the PUK. NotAllowedError unless the PIN is blocked for good."""
 
     puk: str = field(repr=False)
@@ -154,12 +145,9 @@ class UnblockPin(Command[None]):
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=puk_field(self.puk) + pin_field(self.new_pin))
 
-    def decode(self, data: bytes) -> None:
-        no_data(data, "UNBLOCK PIN")
-
 
 @dataclass(frozen=True, slots=True)
-class SetPinAuth(Command[None]):
+class SetPinAuth(StatusCommand):
     """SET PIN AUTH, with the PUK. NotAllowedError where no user key exists."""
 
     enabled: bool
@@ -172,7 +160,5 @@ class SetPinAuth(Command[None]):
     }
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, data=(b"\x00" if self.enabled else b"\x01") + puk_field(self.puk))
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "SET PIN AUTH")
+        enabled = switch(self.enabled, "PIN authentication")
+        return apdu(self.ins, data=(b"\x00" if enabled else b"\x01") + puk_field(self.puk))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar, Generic, TypeVar
 
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.arguments import text
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -58,11 +59,17 @@ _COMMON: Mapping[int, Meaning] = MappingProxyType(
 )
 
 
+MOST_EXTRA = 16
+"""Bytes that a later applet may add to the answer of a command in the channel that is answered by a status word, or by
+a single byte. With more it would be the answer to another command (`first_block`)."""
+
+
 class Command(ABC, Generic[T]):
     """One instruction: frozen data, its APDU, the meaning of its answer.
 
     Subclasses are frozen dataclasses. `encode` raises UsageError for what the card can never take, so that nothing is
-    sent; `decode` gets the data of a 9000 response and raises MalformedResponseError for a wrong form.
+    sent; `decode` gets the data of a 9000 response and raises MalformedResponseError for a wrong form. What comes
+    behind the documented data is not looked at: a card that says more has done its work all the same.
     """
 
     __slots__ = ()
@@ -127,19 +134,25 @@ class Command(ABC, Generic[T]):
         return WrongPinError(f"wrong PIN; at most {count} tries left", sw, self.ins, count)
 
 
+class StatusCommand(Command[None]):
+    """A command whose answer is its status word."""
+
+    __slots__ = ()
+
+    def decode(self, data: bytes) -> None:
+        """Nothing: 9000 is the answer, with a few bytes behind it perhaps. More are another command's answer."""
+        if self.secure and len(data) > MOST_EXTRA:
+            raise MalformedResponseError(f"{type(self).__name__}: {len(data)} bytes where none belong")
+
+
 def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:
     """An applet command. `long_answer`: the answer may pass 256 bytes once wrapped, so the extended form is used."""
     return CommandApdu(Cla.APPLET, ins, p1, p2, data, extended=long_answer)
 
 
-def no_data(data: bytes, what: str) -> None:
-    """For commands that answer with a status word alone."""
-    if data:
-        raise MalformedResponseError(f"{what}: {len(data)} bytes where none belong")
-
-
 def pin_field(pin: str) -> bytes:
-    """The 9 bytes of a PIN; UsageError unless it is 4 to 9 digits."""
+    """The 9 bytes of a PIN; UsageError unless it is text of 4 to 9 digits."""
+    text(pin, "a PIN")
     if not (PIN_MIN <= len(pin) <= PIN_MAX and pin.isascii() and pin.isdigit()):
         raise UsageError(f"a PIN has {PIN_MIN} to {PIN_MAX} digits")
     return pin.encode("ascii").ljust(PIN_FIELD, b"\0")
@@ -151,7 +164,8 @@ def optional_pin(pin: str | None) -> bytes:
 
 
 def puk_field(puk: str) -> bytes:
-    """The 12 bytes of a PUK; UsageError unless it is 12 ASCII characters."""
+    """The 12 bytes of a PUK; UsageError unless it is text of 12 ASCII characters."""
+    text(puk, "a PUK")
     if len(puk) != PUK_LENGTH or not puk.isascii():
         raise UsageError(f"a PUK has {PUK_LENGTH} ASCII characters")
     return puk.encode("ascii")

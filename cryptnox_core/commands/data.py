@@ -1,4 +1,4 @@
-"""Card info, user data, custom bytes, history (PROTOCOL 4)."""
+"""Card info, user data, custom bytes, history (PROTOCOL 4; the user data of NFT cards: PROTOCOL 9)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cryptnox_core.apdu import CommandApdu
-from cryptnox_core.commands.base import Command, Meaning, apdu, no_data
-from cryptnox_core.errors import MalformedResponseError, NotFoundError, UsageError
+from cryptnox_core.arguments import number, octets
+from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu
+from cryptnox_core.errors import NotFoundError, UsageError
 from cryptnox_core.models import CardInfo, HistoryEntry
-from cryptnox_core.wire import CUSTOM_BYTES, HISTORY_LENGTH, USER_DATA_PAGE, USER_DATA_PAGES, Ins, Sw
+from cryptnox_core.wire import (
+    CUSTOM_BYTES,
+    HISTORY_LENGTH,
+    NFT_DATA_SLOTS,
+    USER_DATA_PAGE,
+    USER_DATA_PAGES,
+    Ins,
+    Sw,
+)
 
 _NOT_THERE: Meaning = (NotFoundError, "the card has nothing there")
 _EMPTY: Mapping[int, Meaning] = {Sw.WRONG_PARAMETERS: _NOT_THERE, Sw.WRONG_P1P2: _NOT_THERE}
@@ -30,47 +39,62 @@ class ReadCardInfo(Command[CardInfo]):
         return CardInfo.parse(data)
 
 
+def _page(page: int, nft_slot: int | None) -> int:
+    """A page number, 0 to 2, beside a slot that exists; UsageError."""
+    if not 0 <= number(page, "a page") < USER_DATA_PAGES:
+        raise UsageError(f"user data has {USER_DATA_PAGES} pages")
+    if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < NFT_DATA_SLOTS:
+        raise UsageError(f"an NFT card has {NFT_DATA_SLOTS} slots of user data, from 0")
+    return page
+
+
 @dataclass(frozen=True, slots=True)
 class ReadUserData(Command[bytes]):
-    """READ DATA 00 page: one page of user data, `page` 0 to 2 here, 1 to 3 on the wire. NotFoundError: unused."""
+    """READ DATA: one page of user data, `page` 0 to 2. NotFoundError: unused.
+
+    On the wire: 00 and 1 to 3. On NFT cards, with `nft_slot` 0 to 3: slot + 1, and the page from 0.
+    """
 
     page: int
+    nft_slot: int | None = None
 
     ins: ClassVar[Ins] = Ins.READ_DATA
     plain_read: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = _EMPTY
 
     def encode(self) -> CommandApdu:
-        if not 0 <= self.page < USER_DATA_PAGES:
-            raise UsageError(f"user data has {USER_DATA_PAGES} pages")
-        return apdu(self.ins, 0, self.page + 1, long_answer=True)
+        page = _page(self.page, self.nft_slot)
+        if self.nft_slot is None:
+            return apdu(self.ins, 0, page + 1, long_answer=True)
+        return apdu(self.ins, self.nft_slot + 1, page, long_answer=True)
 
     def decode(self, data: bytes) -> bytes:
-        if len(data) > USER_DATA_PAGE:
-            raise MalformedResponseError(f"READ DATA: a page has at most {USER_DATA_PAGE} bytes, not {len(data)}")
-        return bytes(data)
+        return bytes(data[:USER_DATA_PAGE])
 
 
 @dataclass(frozen=True, slots=True)
-class WriteUserData(Command[None]):
-    """WRITE DATA 00 page: one page, up to 1200 bytes, `page` 0 to 2. Requires: the PIN verified; pages in order."""
+class WriteUserData(StatusCommand):
+    """WRITE DATA: one page, up to 1200 bytes, `page` 0 to 2.
+
+    Requires: the PIN verified; pages written in order. On the wire: 00 and 0 to 2. On NFT cards, with `nft_slot` 0 to
+    3: slot + 1, and the page from 0.
+    """
 
     page: int
     content: bytes = field(repr=False)
+    nft_slot: int | None = None
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
     def encode(self) -> CommandApdu:
-        if not 0 <= self.page < USER_DATA_PAGES or len(self.content) > USER_DATA_PAGE:
-            raise UsageError(f"user data has {USER_DATA_PAGES} pages of {USER_DATA_PAGE} bytes")
-        return apdu(self.ins, 0, self.page, self.content)
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "WRITE DATA")
+        page, content = _page(self.page, self.nft_slot), octets(self.content, "user data")
+        if len(content) > USER_DATA_PAGE:
+            raise UsageError(f"a page of user data has at most {USER_DATA_PAGE} bytes, not {len(content)}")
+        return apdu(self.ins, 0 if self.nft_slot is None else self.nft_slot + 1, page, content)
 
 
 @dataclass(frozen=True, slots=True)
-class WriteCustomBytes(Command[None]):
+class WriteCustomBytes(StatusCommand):
     """WRITE DATA 01: the 16 custom bytes, public in every SELECT. Requires: the PIN verified."""
 
     content: bytes
@@ -78,12 +102,7 @@ class WriteCustomBytes(Command[None]):
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
     def encode(self) -> CommandApdu:
-        if len(self.content) != CUSTOM_BYTES:
-            raise UsageError(f"there are {CUSTOM_BYTES} custom bytes")
-        return apdu(self.ins, 1, 0, self.content)
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "WRITE DATA")
+        return apdu(self.ins, 1, 0, octets(self.content, "the custom field", CUSTOM_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +115,8 @@ class GetHistory(Command[HistoryEntry | None]):
     meanings: ClassVar[Mapping[int, Meaning]] = _EMPTY
 
     def encode(self) -> CommandApdu:
-        if not 0 <= self.slot < HISTORY_LENGTH:
-            raise UsageError(f"the card keeps {HISTORY_LENGTH} entries")
+        if not 0 <= number(self.slot, "a history entry") < HISTORY_LENGTH:
+            raise UsageError(f"the card keeps {HISTORY_LENGTH} entries, from 0")
         return apdu(self.ins, self.slot)
 
     def decode(self, data: bytes) -> HistoryEntry | None:

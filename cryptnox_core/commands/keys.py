@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from cryptnox_core import p256, secp256k1
 from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.arguments import switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
-from cryptnox_core.commands.base import COUNT_UNKNOWN, Command, Meaning, apdu, no_data, path_field, puk_field
+from cryptnox_core.commands.base import COUNT_UNKNOWN, Command, Meaning, StatusCommand, apdu, path_field, puk_field
 from cryptnox_core.errors import (
     CryptnoxError,
     InvalidDataError,
@@ -22,6 +23,7 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import (
+    DERIVE_BIT,
     MAX_DEPTH,
     PINLESS_PREFIX,
     XPUB_MIN_DEPTH,
@@ -39,8 +41,11 @@ _NO_PARENT: Meaning = (NotFoundError, "the current key has no parent on the card
 
 
 @dataclass(frozen=True, slots=True)
-class DeriveKey(Command[None]):
-    """DERIVE KEY: moves the current key of a curve. Requires: the PIN verified. At most 8 levels."""
+class DeriveKey(StatusCommand):
+    """DERIVE KEY: moves the current key of a curve. Requires: the PIN verified. At most 8 levels.
+
+    P1 has bit 3 set, as every client sends it that is known to have met a card; the documentation leaves it out.
+    """
 
     path: Path
     """Relative to `source`. Empty only for the master."""
@@ -54,20 +59,19 @@ class DeriveKey(Command[None]):
     def encode(self) -> CommandApdu:
         if not self.path.steps and self.source is not Source.MASTER:
             raise UsageError("deriving from the parent or the current key takes at least one level")
-        return apdu(self.ins, self.source | self.curve, data=path_field(self.path))
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "DERIVE KEY")
+        return apdu(self.ins, DERIVE_BIT | self.source | self.curve, data=path_field(self.path))
 
 
 def _public_key(data: bytes, curve: Curve) -> bytes:
-    """A key of 65 or 33 bytes, checked to be on its curve; 32 bytes (the sign of y is lost) are refused."""
+    """The key that an answer begins with: 65 or 33 bytes as its first one says, on its curve. 32 bytes (the sign of y
+    is lost) are refused."""
     if len(data) == 32:
         raise MalformedResponseError("GET PUBKEY: the x coordinate alone does not say which of two keys it is")
-    known = secp256k1.is_public_key(data) if curve is Curve.K1 else len(data) in (33, 65) and p256.is_point(data)
+    key = bytes(data[: 65 if data[:1] == b"\x04" else 33])
+    known = secp256k1.is_public_key(key) if curve is Curve.K1 else len(key) in (33, 65) and p256.is_point(key)
     if not known:
         raise MalformedResponseError("GET PUBKEY: not a public key")
-    return bytes(data)
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class GetClearPublicKey(Command[bytes]):
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NotAllowedError, "clear reading of the public key is switched off"),
+        Sw.REFERENCED_DATA_NOT_FOUND: (NotAllowedError, "clear reading of the public key is switched off"),
         Sw.AUTH_BLOCKED: (NotAllowedError, "only a key on the pin-less path can be read in the clear"),
     }
 
@@ -148,7 +153,10 @@ class GetExtendedPublicKey(Command[ExtendedPublicKey]):
 
 @dataclass(frozen=True, slots=True)
 class GetCurrentPath(Command[Path]):
-    """GET PUBKEY, form 00: the path of the current key of a curve."""
+    """GET PUBKEY, form 00: the path of the current key of a curve.
+
+    The answer has no length of its own: 4 bytes a level, 8 levels at most. A piece of a level at its end is left out.
+    """
 
     curve: Curve = Curve.K1
 
@@ -159,9 +167,7 @@ class GetCurrentPath(Command[Path]):
         return apdu(self.ins, self.curve, PubKeyForm.PATH)
 
     def decode(self, data: bytes) -> Path:
-        if len(data) % 4 or len(data) > 4 * MAX_DEPTH:
-            raise MalformedResponseError(f"GET PUBKEY: {len(data)} bytes are no path")
-        return Path.from_bytes(data)
+        return Path.from_bytes(data[: 4 * min(len(data) // 4, MAX_DEPTH)])
 
 
 def _refused_puk(sw: int, ins: Ins, info: AppletInfo | None) -> WrongPukError | None:
@@ -173,7 +179,7 @@ def _refused_puk(sw: int, ins: Ins, info: AppletInfo | None) -> WrongPukError | 
 
 
 @dataclass(frozen=True, slots=True)
-class SetPubExport(Command[None]):
+class SetPubExport(StatusCommand):
     """SET PUB EXPORT, with the PUK. Requires a seed, which the card checks before the PUK."""
 
     kind: ExportKind
@@ -186,10 +192,7 @@ class SetPubExport(Command[None]):
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, self.kind, data=bytes((self.enabled,)) + puk_field(self.puk))
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "SET PUB EXPORT")
+        return apdu(self.ins, self.kind, data=bytes((switch(self.enabled, "export"),)) + puk_field(self.puk))
 
     def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
         """6985 with a seed is the PUK's refusal."""
@@ -197,7 +200,7 @@ class SetPubExport(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class SetPinlessPath(Command[None]):
+class SetPinlessPath(StatusCommand):
     """SET PINLESS PATH, with the PUK: 3 to 8 levels under m/43'/60'/1581', or None to clear. Requires a seed."""
 
     path: Path | None
@@ -215,9 +218,6 @@ class SetPinlessPath(Command[None]):
         if self.path is not None and not self.path.starts_with(Path(PINLESS_PREFIX)):
             raise UsageError("a pin-less path lies under m/43h/60h/1581h")
         return apdu(self.ins, data=puk_field(self.puk) + path_field(self.path or MASTER))
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "SET PINLESS PATH")
 
     def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
         """6985 with a seed is the PUK's refusal."""

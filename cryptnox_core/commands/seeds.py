@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from cryptnox_core import p256
 from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin
 from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageError
+from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     KEY_ID_LENGTH,
     P256_POINT_LENGTH,
@@ -29,7 +31,8 @@ _ALREADY_SEEDED: Meaning = (NotAllowedError, "the card already holds a seed; it 
 
 @dataclass(frozen=True, slots=True)
 class LoadKey(Command[bytes]):
-    """LOAD KEY. `pin` None only where a user key authorised. Returns what the card answers (step 1 of a dual seed)."""
+    """LOAD KEY. `pin` None only where a user key authorised. Step 1 of a dual seed returns the signed public key, which
+    is point (65 bytes) and DER signature; the others nothing."""
 
     kind: LoadKeyType
     key_data: bytes = field(repr=False)
@@ -41,6 +44,7 @@ class LoadKey(Command[bytes]):
     @classmethod
     def seed(cls, seed: bytes, pin: str | None) -> LoadKey:
         """A binary seed of 16 to 64 bytes."""
+        seed = octets(seed, "a seed")
         if not SEED_MIN <= len(seed) <= SEED_MAX:
             raise UsageError(f"a seed has {SEED_MIN} to {SEED_MAX} bytes, not {len(seed)}")
         return cls(LoadKeyType.SEED, seed, pin)
@@ -50,9 +54,11 @@ class LoadKey(Command[bytes]):
         cls, private_key: bytes, pin: str | None, *, public_key: bytes = b"", chain_code: bytes = b""
     ) -> LoadKey:
         """A private key of 32 bytes, with a chain code (32 bytes) an extended key; optionally the public key (65)."""
-        if len(private_key) != 32 or len(chain_code) not in (0, 32) or len(public_key) not in (0, 65):
-            raise UsageError("a private key and a chain code have 32 bytes, a public key 65")
-        fields = ((KeyTag.PUBLIC_KEY, public_key), (KeyTag.PRIVATE_KEY, private_key), (KeyTag.CHAIN_CODE, chain_code))
+        fields = (
+            (KeyTag.PUBLIC_KEY, octets(public_key, "a public key", 0, P256_POINT_LENGTH)),
+            (KeyTag.PRIVATE_KEY, octets(private_key, "a private key", 32)),
+            (KeyTag.CHAIN_CODE, octets(chain_code, "a chain code", 0, 32)),
+        )
         body = b"".join(bytes((tag, len(value))) + value for tag, value in fields if value)
         kind = LoadKeyType.EXTENDED_KEY if chain_code else LoadKeyType.KEY_PAIR
         # The template's length needs the long form from 128 bytes on.
@@ -60,20 +66,21 @@ class LoadKey(Command[bytes]):
         return cls(kind, bytes((KeyTag.TEMPLATE,)) + length + body, pin)
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, self.kind, data=self.key_data + optional_pin(self.pin))
+        return apdu(self.ins, self.kind, data=octets(self.key_data, "key data") + optional_pin(self.pin))
 
     def decode(self, data: bytes) -> bytes:
-        if self.kind is LoadKeyType.DUAL_STEP_1:
-            if len(data) <= P256_POINT_LENGTH or not p256.is_point(data[:P256_POINT_LENGTH]):
-                raise MalformedResponseError("LOAD KEY (dual): no signed public key")
-        elif len(data) not in (0, KEY_ID_LENGTH):
-            raise MalformedResponseError(f"LOAD KEY: {len(data)} bytes where none or a key id belongs")
-        return bytes(data)
+        if self.kind is not LoadKeyType.DUAL_STEP_1:
+            return b""
+        reader = ByteReader(data, "LOAD KEY (dual)")
+        point = reader.take(P256_POINT_LENGTH)
+        if not p256.is_point(point):
+            raise MalformedResponseError("LOAD KEY (dual): no signed public key")
+        return point + reader.signature()
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateKey(Command[bytes]):
-    """GENERATE KEY: a seed made on the card. Returns the 32-byte id of the master key."""
+    """GENERATE KEY: a seed made on the card. Returns the 32-byte id of the master key, or nothing: sources disagree."""
 
     pin: str | None = field(default=None, repr=False)
 
@@ -84,9 +91,7 @@ class GenerateKey(Command[bytes]):
         return apdu(self.ins, data=optional_pin(self.pin))
 
     def decode(self, data: bytes) -> bytes:
-        if len(data) != KEY_ID_LENGTH:
-            raise MalformedResponseError(f"GENERATE KEY: {len(data)} bytes, not {KEY_ID_LENGTH}")
-        return bytes(data)
+        return bytes(data[:KEY_ID_LENGTH]) if len(data) >= KEY_ID_LENGTH else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class GenerateSeedWrapKey(Command[bytes]):
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
 
     def encode(self) -> CommandApdu:
-        if self.bits % 8 or not 512 <= self.bits <= 4096:
+        if number(self.bits, "an RSA size") % 8 or not 512 <= self.bits <= 4096:
             raise UsageError("an RSA size is 512 to 4096 bits, a multiple of 8")
         return apdu(self.ins, data=self.bits.to_bytes(2, "big"), long_answer=True)
 
@@ -118,13 +123,11 @@ class GenerateRandom(Command[bytes]):
     ins: ClassVar[Ins] = Ins.GENERATE_RANDOM
 
     def encode(self) -> CommandApdu:
-        if not RANDOM_MIN <= self.size <= RANDOM_MAX or self.size % RANDOM_MULTIPLE:
+        if not RANDOM_MIN <= number(self.size, "the size") <= RANDOM_MAX or self.size % RANDOM_MULTIPLE:
             raise UsageError(
                 f"the card gives {RANDOM_MIN} to {RANDOM_MAX} random bytes, a multiple of {RANDOM_MULTIPLE}"
             )
         return apdu(self.ins, self.size)
 
     def decode(self, data: bytes) -> bytes:
-        if len(data) != self.size:
-            raise MalformedResponseError(f"GENERATE RANDOM: {len(data)} bytes, not {self.size}")
-        return bytes(data)
+        return ByteReader(data, "GENERATE RANDOM").take(self.size)

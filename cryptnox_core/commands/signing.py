@@ -8,22 +8,24 @@ from typing import ClassVar
 
 from cryptnox_core import p256, secp256k1
 from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.arguments import octets
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin, path_field
 from cryptnox_core.errors import (
     BadSignatureError,
     InvalidDataError,
-    MalformedResponseError,
     NoSeedError,
     NotFoundError,
     NotInitializedError,
     UsageError,
 )
 from cryptnox_core.models import SignatureCheck
+from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     BLOCK,
     DIGEST_LENGTH,
     P256_POINT_LENGTH,
+    SCHNORR_LENGTH,
     SIGNATURE_CHECK_NONCE,
     Curve,
     DecryptMode,
@@ -33,12 +35,6 @@ from cryptnox_core.wire import (
     Source,
     Sw,
 )
-
-
-def _digest(digest: bytes) -> bytes:
-    if len(digest) != DIGEST_LENGTH:
-        raise UsageError(f"a digest has {DIGEST_LENGTH} bytes, not {len(digest)}")
-    return digest
 
 
 def verified_signature(
@@ -96,7 +92,7 @@ class Sign(Command[bytes]):
     def encode(self) -> CommandApdu:
         if self.kind is SignatureKind.SCHNORR and self.curve is not Curve.K1:
             raise UsageError("Schnorr signatures are for k1 keys only")
-        data, p1 = _digest(self.digest), int(self.curve)
+        data, p1 = octets(self.digest, "a digest", DIGEST_LENGTH), int(self.curve)
         if self.path is not None:
             if not self.path.steps:
                 raise UsageError("deriving on the fly takes at least one level")
@@ -105,9 +101,9 @@ class Sign(Command[bytes]):
         return apdu(self.ins, p1, self.kind, data + optional_pin(self.pin))
 
     def decode(self, data: bytes) -> bytes:
-        if not data:
-            raise MalformedResponseError("SIGN: no signature")
-        return bytes(data)
+        if self.kind is SignatureKind.SCHNORR:
+            return ByteReader(data, "SIGN").take(SCHNORR_LENGTH)
+        return ByteReader(data, "SIGN").signature()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +121,16 @@ class SignPinless(Command[bytes]):
     }
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, KeyUse.PINLESS, SignatureKind.ECDSA, _digest(self.digest))
+        digest = octets(self.digest, "a digest", DIGEST_LENGTH)
+        return apdu(self.ins, KeyUse.PINLESS, SignatureKind.ECDSA, digest)
 
     def decode(self, data: bytes) -> bytes:
-        if not data:
-            raise MalformedResponseError("SIGN: no signature")
-        return bytes(data)
+        return ByteReader(data, "SIGN").signature()
 
 
 @dataclass(frozen=True, slots=True)
 class SignPublic(Command[bytes]):
-    """SIGN PUBLIC: the card certifies its current public key. Returns the certificate as the card sends it."""
+    """SIGN PUBLIC: the static key's signature (DER, ECDSA with SHA-256) over the current public key of a curve."""
 
     curve: Curve = Curve.K1
 
@@ -146,9 +141,7 @@ class SignPublic(Command[bytes]):
         return apdu(self.ins, self.curve, long_answer=True)
 
     def decode(self, data: bytes) -> bytes:
-        if not data:
-            raise MalformedResponseError("SIGN PUBLIC: no answer")
-        return bytes(data)
+        return ByteReader(data, "SIGN PUBLIC").signature()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,22 +162,22 @@ class Decrypt(Command[bytes]):
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
 
     def encode(self) -> CommandApdu:
-        if len(self.point) != P256_POINT_LENGTH or not p256.is_point(self.point):
+        point = octets(self.point, "the sender's key", P256_POINT_LENGTH)
+        if not p256.is_point(point):
             raise UsageError("DECRYPT takes an uncompressed P-256 point of 65 bytes")
-        data = optional_pin(self.pin) + self.point
+        data = optional_pin(self.pin) + point
         if self.ciphertext is None:
             return apdu(self.ins, DecryptMode.SYMMETRIC_KEY, data=data)
-        if not self.ciphertext or len(self.ciphertext) % BLOCK:
+        ciphertext = octets(self.ciphertext, "a ciphertext")
+        if not ciphertext or len(ciphertext) % BLOCK:
             raise UsageError(f"a ciphertext is one or more blocks of {BLOCK} bytes")
         # Where the plaintext makes the answer long, this command is a long one already.
-        return apdu(self.ins, DecryptMode.DATA, data=data + self.ciphertext)
+        return apdu(self.ins, DecryptMode.DATA, data=data + ciphertext)
 
     def decode(self, data: bytes) -> bytes:
-        if self.ciphertext is None and len(data) != 2 * BLOCK:
-            raise MalformedResponseError(f"DECRYPT: {len(data)} bytes, not {2 * BLOCK}")
-        if self.ciphertext is not None and len(data) > len(self.ciphertext):
-            raise MalformedResponseError("DECRYPT: more plaintext than ciphertext")
-        return bytes(data)
+        if self.ciphertext is None:
+            return ByteReader(data, "DECRYPT").take(2 * BLOCK)
+        return bytes(data[: len(self.ciphertext)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +194,7 @@ class CheckSignature(Command[SignatureCheck]):
     }
 
     def encode(self) -> CommandApdu:
-        if len(self.nonce) != SIGNATURE_CHECK_NONCE:
-            raise UsageError(f"the nonce has {SIGNATURE_CHECK_NONCE} bytes")
-        return apdu(self.ins, 0x01, data=self.nonce)
+        return apdu(self.ins, 0x01, data=octets(self.nonce, "the nonce", SIGNATURE_CHECK_NONCE))
 
     def decode(self, data: bytes) -> SignatureCheck:
         return SignatureCheck.parse(data)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from cryptnox_core.apdu import CommandApdu
-from cryptnox_core.commands.base import Command, Meaning, apdu, no_data, puk_field
+from cryptnox_core.arguments import octets, text
+from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu, puk_field
 from cryptnox_core.errors import (
     MalformedResponseError,
     NotAllowedError,
@@ -18,6 +19,7 @@ from cryptnox_core.errors import (
 from cryptnox_core.hashes import sha256
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.p256 import is_point
+from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CHALLENGE_LENGTH,
     DIGEST_LENGTH,
@@ -36,28 +38,37 @@ from cryptnox_core.wire import (
 _NO_KEY: Meaning = (NotFoundError, "there is no user key in this slot")
 
 
-def digest_to_sign(hashes: bytes | Sequence[bytes], *, rehash: bool = False) -> bytes:
-    """The 32 bytes that a user key of slot 1 or 2 signs (ECDSA, or RSA PKCS #1 v1.5 with SHA-256).
+def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
+    """The message that a user key signs, as ECDSA with SHA-256, or as RSA PKCS #1 v1.5 with SHA-256 (slot 2).
 
-    A challenge or one digest stands for itself; of a list it is SHA-256 of the count and the digests. Sources disagree
-    whether the card takes SHA-256 once more (`rehash`, as the vendor's command line does). FIDO keys sign assertions.
+    A challenge or one digest (32 bytes) is the message itself; of a list it is the count (1 byte) and the digests.
+    Signers that hash for themselves (PIV, KMS, Windows Hello) get this; those that want a hash get `digest_to_sign`.
+    A FIDO key takes it as the challenge of its assertion.
     """
-    if isinstance(hashes, bytes):
-        digest = hashes
-    else:
-        digest = sha256(bytes((len(hashes),)) + b"".join(hashes))
-    return sha256(digest) if rehash else digest
+    if isinstance(hashes, bytes | bytearray | memoryview):
+        return octets(hashes, "a digest", DIGEST_LENGTH)
+    if not isinstance(hashes, Sequence):
+        raise UsageError("a digest is bytes, and several are a list of them")
+    digests = [octets(digest, "a digest", DIGEST_LENGTH) for digest in hashes]
+    if not 1 <= len(digests) <= MAX_HASHES:
+        raise UsageError(f"1 to {MAX_HASHES} digests are authorised at once")
+    return bytes((len(digests),)) + b"".join(digests)
+
+
+def digest_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
+    """SHA-256 of `message_to_sign`: what is signed by a user key that takes a hash of 32 bytes."""
+    return sha256(message_to_sign(hashes))
 
 
 @dataclass(frozen=True, slots=True)
-class AddUserKey(Command[None]):
+class AddUserKey(StatusCommand):
     """ADD USER KEY, with the PUK. Requires: the PIN verified (on some cards). NotAllowedError: the slot is taken."""
 
     slot: UserKeySlot
     text: str
     """Up to 64 bytes of UTF-8."""
     public_key: bytes
-    """Slot 1 and 3: P-256 point, 65 bytes; slot 2: RSA-2048 modulus, 256 bytes, exponent 65537."""
+    """P-256 point, 65 bytes; slot 2: RSA-2048 modulus, 256 bytes, exponent 65537."""
     puk: str = field(repr=False)
     credential_id: bytes = b""
     """FIDO: 1 to 64 bytes; otherwise empty."""
@@ -69,30 +80,28 @@ class AddUserKey(Command[None]):
     }
 
     def encode(self) -> CommandApdu:
-        text = self.text.encode("utf-8")
-        if len(text) > USER_KEY_TEXT:
+        label = text(self.text, "the text").encode("utf-8")
+        if len(label) > USER_KEY_TEXT:
             raise UsageError(f"the text has at most {USER_KEY_TEXT} bytes")
         if self.slot is UserKeySlot.RSA:
-            if len(self.public_key) != RSA_MODULUS:
-                raise UsageError(f"the RSA modulus has {RSA_MODULUS} bytes")
-        elif len(self.public_key) != P256_POINT_LENGTH or not is_point(self.public_key):
-            raise UsageError(f"the key is a P-256 point of {P256_POINT_LENGTH} bytes")
-        credential = b""
+            key = octets(self.public_key, "the RSA modulus", RSA_MODULUS)
+        else:
+            key = octets(self.public_key, "a P-256 key", P256_POINT_LENGTH)
+            if not is_point(key):
+                raise UsageError("the key is no point of P-256")
+        credential = octets(self.credential_id, "a credential id")
         if self.slot is UserKeySlot.FIDO:
-            if not 1 <= len(self.credential_id) <= FIDO_CREDENTIAL_MAX:
+            if not 1 <= len(credential) <= FIDO_CREDENTIAL_MAX:
                 raise UsageError(f"a FIDO credential id has 1 to {FIDO_CREDENTIAL_MAX} bytes")
-            credential = bytes((len(self.credential_id),)) + self.credential_id
-        elif self.credential_id:
+            credential = bytes((len(credential),)) + credential
+        elif credential:
             raise UsageError("only FIDO keys have a credential id")
-        head = bytes((self.slot,)) + text.ljust(USER_KEY_TEXT, b"\0")
-        return apdu(self.ins, data=head + credential + self.public_key + puk_field(self.puk))
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "ADD USER KEY")
+        head = bytes((self.slot,)) + label.ljust(USER_KEY_TEXT, b"\0")
+        return apdu(self.ins, data=head + credential + key + puk_field(self.puk))
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteUserKey(Command[None]):
+class DeleteUserKey(StatusCommand):
     """DELETE USER KEY, with the PUK. NotFoundError: the slot is empty."""
 
     slot: UserKeySlot
@@ -104,9 +113,6 @@ class DeleteUserKey(Command[None]):
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=bytes((self.slot,)) + puk_field(self.puk))
-
-    def decode(self, data: bytes) -> None:
-        no_data(data, "DELETE USER KEY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +146,22 @@ class UserKeyChallenge(Command[bytes]):
         return apdu(self.ins, CheckUserKeyMode.CHALLENGE)
 
     def decode(self, data: bytes) -> bytes:
-        if len(data) != CHALLENGE_LENGTH:
-            raise MalformedResponseError(f"CHECK USER KEY: a challenge has {CHALLENGE_LENGTH} bytes, not {len(data)}")
-        return bytes(data)
+        return ByteReader(data, "CHECK USER KEY").take(CHALLENGE_LENGTH)
 
 
 def _verdict(data: bytes) -> bool:
-    if data not in (b"\x00", b"\x01"):
+    verdict = ByteReader(data, "CHECK USER KEY").number(1)
+    if verdict not in (0, 1):
         raise MalformedResponseError("CHECK USER KEY: the answer is neither 00 nor 01")
-    return data == b"\x01"
+    return verdict == 1
 
 
 @dataclass(frozen=True, slots=True)
 class UserKeyResponse(Command[bool]):
-    """CHECK USER KEY 02: the signature over the challenge. True: authenticated as by the PIN."""
+    """CHECK USER KEY 02: the signature over the challenge. True: authenticated as by the PIN, but for SIGN.
+
+    `signature`: see `message_to_sign`. FIDO: the assertion's counter (4 bytes) first.
+    """
 
     slot: UserKeySlot
     signature: bytes
@@ -165,7 +173,8 @@ class UserKeyResponse(Command[bool]):
     }
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, CheckUserKeyMode.RESPONSE, data=bytes((self.slot,)) + self.signature)
+        signature = octets(self.signature, "a signature")
+        return apdu(self.ins, CheckUserKeyMode.RESPONSE, data=bytes((self.slot,)) + signature)
 
     def decode(self, data: bytes) -> bool:
         return _verdict(data)
@@ -173,7 +182,10 @@ class UserKeyResponse(Command[bool]):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeHashes(Command[bool]):
-    """CHECK USER KEY 00 (one hash) or 10 (a list of up to 4, FIDO 3): unlocks SIGN for these digests."""
+    """CHECK USER KEY 00 (one hash) or 10 (a list of up to 4, FIDO 3): unlocks SIGN for these digests, in this order.
+
+    `signature`: see `message_to_sign`. FIDO: the assertion's counter (4 bytes) first.
+    """
 
     slot: UserKeySlot
     digests: tuple[bytes, ...]
@@ -185,13 +197,11 @@ class AuthorizeHashes(Command[bool]):
 
     def encode(self) -> CommandApdu:
         most = (MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else MAX_HASHES) if self.as_list else 1
-        if not 1 <= len(self.digests) <= most or any(len(digest) != DIGEST_LENGTH for digest in self.digests):
+        if not 1 <= len(self.digests) <= most:
             raise UsageError(f"1 to {most} digests of {DIGEST_LENGTH} bytes are authorised at once")
-        digests = b"".join(self.digests)
-        if not self.as_list:
-            return apdu(self.ins, CheckUserKeyMode.SIGN_HASH, data=bytes((self.slot,)) + digests + self.signature)
-        head = bytes((self.slot, len(self.digests)))
-        return apdu(self.ins, CheckUserKeyMode.SIGN_HASHES, data=head + digests + self.signature)
+        mode = CheckUserKeyMode.SIGN_HASHES if self.as_list else CheckUserKeyMode.SIGN_HASH
+        message = message_to_sign(self.digests if self.as_list else self.digests[0])
+        return apdu(self.ins, mode, data=bytes((self.slot,)) + message + octets(self.signature, "a signature"))
 
     def decode(self, data: bytes) -> bool:
         return _verdict(data)
@@ -201,7 +211,7 @@ class AuthorizeHashes(Command[bool]):
 class FidoCredentialId(Command[bytes]):
     """CHECK USER KEY 03 01: the credential id of the FIDO slot, 1 to 64 bytes.
 
-    Sources do not say whether its length comes first; a first byte that is the length of the rest is taken for it.
+    The answer is documented with the length in its first byte. One in which that cannot be is taken for the id alone.
     """
 
     ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
@@ -211,8 +221,8 @@ class FidoCredentialId(Command[bytes]):
         return apdu(self.ins, CheckUserKeyMode.CREDENTIAL_ID, 0x01)
 
     def decode(self, data: bytes) -> bytes:
-        if len(data) > 1 and data[0] == len(data) - 1:
-            return bytes(data[1:])
+        if data and 1 <= data[0] <= min(len(data) - 1, FIDO_CREDENTIAL_MAX):
+            return bytes(data[1 : 1 + data[0]])
         if not 1 <= len(data) <= FIDO_CREDENTIAL_MAX:
             raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are no credential id")
         return bytes(data)

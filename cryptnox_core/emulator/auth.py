@@ -56,9 +56,12 @@ def pin_tries_left(ctx: Context) -> int:
     return ctx.memory.pin_tries
 
 
-def check_pin(ctx: Context, field: bytes) -> None:
-    """Compare a PIN. A wrong one costs a try and drops every authentication (63Cx); 6986 with PIN auth off."""
-    require(ctx.memory.pin_auth, Sw.NOT_ALLOWED)
+def check_pin(ctx: Context, field: bytes, *, always: bool = False) -> None:
+    """Compare a PIN. A wrong one costs a try and drops every authentication (63Cx).
+
+    6986 with PIN authentication off, but for ``always``.
+    """
+    require(ctx.memory.pin_auth or always, Sw.NOT_ALLOWED)
     if pin_locked(ctx):
         raise Refusal(Sw.TRIES_LEFT)
     if not hmac.compare_digest(field, ctx.memory.pin):
@@ -178,8 +181,12 @@ def set_pin_auth(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def reset(ctx: Context, command: Command, data: bytes) -> bytes:
-    """FD: everything goes; torn, only the keys. The answer still comes through the channel, then SELECT is wanted."""
+    """FD: everything goes; torn, only the keys. The answer still comes through the channel, then SELECT is wanted.
+
+    A card whose reset is disabled answers 6985 before it looks at the PUK.
+    """
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
+    require(not ctx.memory.reset_disabled, Sw.CONDITIONS)
     require(len(data) == PUK_LENGTH, Sw.WRONG_DATA)
     check_puk(ctx, data)
     if ctx.torn:

@@ -116,9 +116,10 @@ class Card:
         """Power cycle or reset: channel, selection, authentication and the tries of the session start anew."""
         self._ctx.power_up()
 
-    def process(self, raw: bytes, *, torn: bool = False) -> Answer:
-        """Answer one APDU. ``torn``: the power fails meanwhile; only RESET is left half done by it."""
-        self._ctx.torn = torn
+    def process(self, raw: bytes, *, torn: bool = False, repeat_nonce: bool = False) -> Answer:
+        """Answer one APDU. ``torn``: the power fails meanwhile; only RESET is left half done by it. ``repeat_nonce``: a
+        signature is made with the nonce of the one before."""
+        self._ctx.torn, self._ctx.repeat_nonce = torn, repeat_nonce
         try:
             command = parse(raw)
             return self._dispatch(command)

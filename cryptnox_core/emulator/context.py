@@ -70,6 +70,10 @@ class Context:
         self.counters = Counters()
         self.torn = False
         """The power fails during this command."""
+        self.repeat_nonce = False
+        """This command signs with the nonce of the signature before."""
+        self.last_nonce = 0
+        """Of the last secp256k1 signature since the program started; 0 before the first."""
         self._roots: dict[Curve, Node] = {}
         self._cursors: dict[Curve, Cursor] = {}
 

@@ -90,15 +90,43 @@ def _tagged(tag: str, data: bytes) -> bytes:
 
 def schnorr(secret: int, digest: bytes, random: Random) -> bytes:
     """BIP340 signature, 64 bytes, with fresh auxiliary randomness."""
-    order = ORDER[Curve.K1]
     point = point_of(private_key(Curve.K1, secret))
-    x = point[1:33]
-    d = order - secret if point[64] & 1 else secret
+    d = ORDER[Curve.K1] - secret if point[64] & 1 else secret
     masked = d ^ int.from_bytes(_tagged("BIP0340/aux", random(32)), "big")
-    nonce = int.from_bytes(_tagged("BIP0340/nonce", masked.to_bytes(32, "big") + x + digest), "big") % order
+    nonce = int.from_bytes(_tagged("BIP0340/nonce", masked.to_bytes(32, "big") + point[1:33] + digest), "big")
+    nonce %= ORDER[Curve.K1]
     if nonce == 0:  # as good as impossible, and BIP340 wants a failure: draw again
         return schnorr(secret, digest, random)
-    r_point = point_of(private_key(Curve.K1, nonce))
+    return schnorr_with(secret, digest, nonce)
+
+
+def schnorr_with(secret: int, digest: bytes, nonce: int) -> bytes:
+    """BIP340 signature with a given nonce, or its negative."""
+    order = ORDER[Curve.K1]
+    point, r_point = point_of(private_key(Curve.K1, secret)), point_of(private_key(Curve.K1, nonce))
+    d = order - secret if point[64] & 1 else secret
     k = order - nonce if r_point[64] & 1 else nonce
-    challenge = int.from_bytes(_tagged("BIP0340/challenge", r_point[1:33] + x + digest), "big") % order
-    return r_point[1:33] + ((k + challenge * d) % order).to_bytes(32, "big")
+    return r_point[1:33] + ((k + _challenge(r_point[1:33], point, digest) * d) % order).to_bytes(32, "big")
+
+
+def _challenge(r: bytes, point: bytes, digest: bytes) -> int:
+    return int.from_bytes(_tagged("BIP0340/challenge", r + point[1:33] + digest), "big") % ORDER[Curve.K1]
+
+
+def ecdsa_with(secret: int, digest: bytes, nonce: int) -> bytes:
+    """DER signature of a 32-byte digest on secp256k1, low S, with a given nonce."""
+    order = ORDER[Curve.K1]
+    r = int.from_bytes(point_of(private_key(Curve.K1, nonce))[1:33], "big") % order
+    s = pow(nonce, -1, order) * (int.from_bytes(digest, "big") + r * secret) % order
+    return utils.encode_dss_signature(r, min(s, order - s))
+
+
+def nonce_of(secret: int, digest: bytes, signature: bytes, *, schnorr: bool) -> int:
+    """The nonce of a secp256k1 signature (DER, or 64 bytes after BIP340) that ``secret`` made, or its negative."""
+    order = ORDER[Curve.K1]
+    if schnorr:
+        point = point_of(private_key(Curve.K1, secret))
+        d = order - secret if point[64] & 1 else secret
+        return (int.from_bytes(signature[32:], "big") - _challenge(signature[:32], point, digest) * d) % order
+    r, s = utils.decode_dss_signature(signature)
+    return pow(s, -1, order) * (int.from_bytes(digest, "big") + r * secret) % order

@@ -11,11 +11,13 @@ from cryptnox_core.emulator.frame import Command
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.emulator.setup import TAIL_2
+from cryptnox_core.emulator.user_keys import user_key_slots
 from cryptnox_core.wire import (
     CARD_TYPE_NFT,
     CUSTOM_BYTES,
     DIGEST_LENGTH,
     HISTORY_LENGTH,
+    NFT_DATA_SLOTS,
     RANDOM_MAX,
     RANDOM_MIN,
     RANDOM_MULTIPLE,
@@ -45,20 +47,20 @@ def read_data(ctx: Context, command: Command, data: bytes) -> bytes:
             + memory.email
             + memory.counter.to_bytes(4, "big")
         )
-    if ctx.memory.card_type == CARD_TYPE_NFT and command.p1 == _CUSTOM:
-        page = command.p2  # the vendor's SDK reads an NFT card's pages so, from 0
+    if ctx.memory.card_type == CARD_TYPE_NFT:
+        slot, page = command.p1 - 1, command.p2
     elif command.p1 == 0:
-        page = command.p2 - 1
+        slot, page = 0, command.p2 - 1
     else:
-        require(command.p2 == 0 and command.p1 in tuple(UserKeySlot), Status.WRONG_PARAMETERS)
+        require(command.p2 == 0 and command.p1 in user_key_slots(ctx), Status.WRONG_PARAMETERS)
         require_auth(ctx)
         key = ctx.memory.user_keys.get(UserKeySlot(command.p1))
         if key is None:
             raise Refusal(Status.REFERENCED_DATA_NOT_FOUND)
         return key.text + key.key
-    require(page < USER_DATA_PAGES, Status.WRONG_PARAMETERS)
+    require(0 <= slot < NFT_DATA_SLOTS and page < USER_DATA_PAGES, Status.WRONG_PARAMETERS)
     require_auth(ctx)
-    content = ctx.memory.user_data[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]
+    content = ctx.memory.slot_data(slot)[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]
     require(bool(content) or not ctx.reads(Reading.PAGE_6B00), Status.WRONG_PARAMETERS)
     return content
 
@@ -66,12 +68,15 @@ def read_data(ctx: Context, command: Command, data: bytes) -> bytes:
 def write_data(ctx: Context, command: Command, data: bytes) -> bytes:
     """FC: a page, only behind full ones, which ends the user data; or the custom bytes.
 
-    On an NFT card P1 = 1 is a page as well, as the vendor's SDK sends it; 16 bytes for page 0 are the custom bytes.
+    On an NFT card P1 is a slot of user data, from 1, as the vendor's SDK sends it; 16 bytes for the first page of the
+    first one are the custom bytes, which the SDK sends so as well.
     """
-    require(command.p1 in (0, _CUSTOM) and command.p2 < USER_DATA_PAGES, Status.WRONG_P1P2)
+    is_nft = ctx.memory.card_type == CARD_TYPE_NFT
+    slots = range(1, NFT_DATA_SLOTS + 1) if is_nft else (0, _CUSTOM)
+    require(command.p1 in slots and command.p2 < USER_DATA_PAGES, Status.WRONG_P1P2)
     require_auth(ctx)
     is_custom = command.p1 == _CUSTOM
-    if is_custom and ctx.memory.card_type == CARD_TYPE_NFT:
+    if is_custom and is_nft:
         is_custom = command.p2 == 0 and len(data) == CUSTOM_BYTES
     if is_custom:
         require(command.p2 == 0, Status.WRONG_P1P2)
@@ -81,8 +86,10 @@ def write_data(ctx: Context, command: Command, data: bytes) -> bytes:
         return b""
     require(0 < len(data) <= USER_DATA_PAGE, Status.WRONG_LENGTH)
     start = command.p2 * USER_DATA_PAGE
-    require(len(ctx.memory.user_data) >= start, Status.CONDITIONS)
-    ctx.memory.user_data = ctx.memory.user_data[:start] + data
+    slot = command.p1 - 1 if is_nft else 0
+    content = ctx.memory.slot_data(slot)
+    require(len(content) >= start, Status.CONDITIONS)
+    ctx.memory.set_slot_data(slot, content[:start] + data)
     return b""
 
 

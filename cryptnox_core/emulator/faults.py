@@ -11,7 +11,7 @@ from cryptnox_core.emulator.context import Counters
 
 
 class FaultKind(str, Enum):
-    """What goes wrong. The card has done its work before GARBAGE, BADMAC and SILENCE, and has not otherwise."""
+    """What goes wrong. The card does its work with GARBAGE, BADMAC, SILENCE and REPEAT_NONCE, and not otherwise."""
 
     REMOVE = "remove"
     """The card vanishes without an answer; a RESET is torn by it."""
@@ -25,10 +25,13 @@ class FaultKind(str, Enum):
     """No answer ever comes, though the card stays."""
     STATUS = "sw"
     """A status word of choice, in the clear, instead of the answer."""
+    REPEAT_NONCE = "repeat-nonce"
+    """A signature is made with the nonce of the one before: both together tell the private key. Nothing else fails."""
 
 
 _SPEC = re.compile(
-    r"(?P<kind>remove|reset|garbage|badmac|silence|sw:(?P<sw>[0-9A-Fa-f]{4}))@((?P<ins>[0-9A-Fa-f]{2}):)?(?P<n>[1-9][0-9]*)"
+    r"(?P<kind>remove|reset|garbage|badmac|silence|repeat-nonce|sw:(?P<sw>[0-9A-Fa-f]{4}))"
+    r"@((?P<ins>[0-9A-Fa-f]{2}):)?(?P<n>[1-9][0-9]*)"
 )
 
 
@@ -47,7 +50,8 @@ def parse_fault(spec: str) -> Fault:
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise ValueError(
-            f"{spec!r} is not KIND@N or KIND@INS:N with KIND remove, reset, garbage, badmac, silence, sw:XXXX"
+            f"{spec!r} is not KIND@N or KIND@INS:N with KIND remove, reset, garbage, badmac, silence, sw:XXXX, "
+            "repeat-nonce"
         )
     status = match["sw"]
     kind = FaultKind.STATUS if status else FaultKind(match["kind"])

@@ -64,8 +64,13 @@ class Memory:
     xpub_export: bool = False
     clear_pubkey: bool = False
     pinless_path: tuple[int, ...] = ()
+    reset_disabled: bool = False
+    """RESET is refused for good. No command of this applet sets it."""
     custom: bytes = bytes(CUSTOM_BYTES)
     user_data: bytes = b""
+    """On an NFT card its first slot."""
+    more_user_data: dict[int, bytes] = field(default_factory=dict)
+    """The other slots of an NFT card, 1 to 3."""
     user_keys: dict[UserKeySlot, UserKey] = field(default_factory=dict)
     positions: dict[Curve, Position] = field(default_factory=dict)
     counter: int = 0
@@ -91,6 +96,17 @@ class Memory:
         """The same card as it left the factory."""
         return Memory(serial=self.serial, card_type=self.card_type)
 
+    def slot_data(self, slot: int) -> bytes:
+        """User data of a slot; a Basic card has slot 0 alone."""
+        return self.more_user_data.get(slot, b"") if slot else self.user_data
+
+    def set_slot_data(self, slot: int, content: bytes) -> None:
+        """Replace the user data of a slot."""
+        if slot:
+            self.more_user_data[slot] = content
+        else:
+            self.user_data = content
+
 
 _BYTES = ("name", "email", "pin", "puk", "pairing_key", "seed", "chain_code", "custom", "user_data")
 _FLAGS = ("initialized", "nfc_sign", "pin_auth", "xpub_export", "clear_pubkey")
@@ -107,6 +123,8 @@ def to_json(memory: Memory) -> Json:
     state["key_source"] = int(memory.key_source)
     state["dual_secret"] = str(memory.dual_secret)
     state["pinless_path"] = list(memory.pinless_path)
+    state["reset_disabled"] = memory.reset_disabled
+    state["more_user_data"] = {str(slot): content.hex() for slot, content in memory.more_user_data.items()}
     state["user_keys"] = {
         str(int(slot)): [key.text.hex(), key.key.hex(), key.credential.hex()] for slot, key in memory.user_keys.items()
     }
@@ -136,8 +154,9 @@ class _Reader:
             raise TypeError("a list is missing")
         return value
 
-    def _object(self, name: str) -> dict[str, object]:
-        value = self._state[name]
+    def _object(self, name: str, missing: object = None) -> dict[str, object]:
+        """An object; ``missing`` stands for one that earlier versions did not write."""
+        value = self._state.get(name, missing)
         if not isinstance(value, dict):
             raise TypeError(f"{name} is no object")
         return value
@@ -168,6 +187,9 @@ class _Reader:
         memory.key_source = KeySource(self._number(self._state["key_source"]))
         memory.dual_secret = int(self._text(self._state["dual_secret"]))
         memory.pinless_path = self._path(self._state["pinless_path"])
+        memory.reset_disabled = bool(self._state.get("reset_disabled", False))
+        for number, content in self._object("more_user_data", {}).items():
+            memory.more_user_data[int(number)] = bytes.fromhex(self._text(content))
         for slot, value in self._object("user_keys").items():
             text, key, credential = (bytes.fromhex(self._text(part)) for part in self._list(value))
             memory.user_keys[UserKeySlot(int(slot))] = UserKey(text, key, credential)

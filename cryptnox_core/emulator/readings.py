@@ -8,6 +8,8 @@ from enum import Enum
 class Reading(str, Enum):
     """Names as ``--reading`` takes them. Without any, the emulated card follows the first reading of every row."""
 
+    DERIVE_08_ONLY = "derive-08-only"
+    """DERIVE KEY is refused where bit 3 of P1 is clear."""
     MAC_LEN_VALUE = "mac-len-value"
     """An extended frame with fewer than 256 bytes of data may carry the one-byte length form in its MAC, too."""
     MAC_LEN_VALUE_ONLY = "mac-len-value-only"
@@ -36,11 +38,11 @@ class Reading(str, Enum):
     """The public key read in the clear is compressed."""
     CLEAR_PUBKEY_32 = "clearpub-32"
     """The public key read in the clear is its x coordinate alone."""
+    PIN_AUTH_OFF_TAKES_PIN = "pin-auth-off-takes-pin"
+    """SIGN with a PIN works although PIN authentication is off."""
     PAGE_6B00 = "page-6b00"
     """An unused user-data page answers 6B00 instead of nothing."""
-    USER_KEY_REHASH = "userkey-rehash"
-    """User keys sign SHA-256 of the hash instead of the hash."""
     ADD_USER_KEY_NEEDS_PIN = "adduser-needs-pin"
     """ADD USER KEY wants a verified PIN besides the PUK."""
     SELECT_V2 = "select-v2"
-    """SELECT answers as version 2.0.0 with unknown flags and more than 24 bytes."""
+    """SELECT answers as version 2.0.0: 36 bytes with flags that 1.6 does not know. There are five user-key slots."""

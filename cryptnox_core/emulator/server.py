@@ -131,7 +131,7 @@ class Engine:
             return Gone.REMOVED
         if fault.kind is FaultKind.RESET:
             self._card.power_up()
-        answer = self._card.process(raw)
+        answer = self._card.process(raw, repeat_nonce=fault.kind is FaultKind.REPEAT_NONCE)
         if fault.kind is FaultKind.SILENCE:
             return Gone.SILENT
         if fault.kind is FaultKind.GARBAGE:
@@ -197,7 +197,7 @@ def decode_request(body: bytes) -> bytes:
     """The APDU of a request, a JSON list of byte values. Raises ``BadMessageError``."""
     try:
         values = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadMessageError("no JSON") from error
     if not isinstance(values, list) or not all(type(value) is int and 0 <= value <= 255 for value in values):
         raise BadMessageError("no list of bytes")

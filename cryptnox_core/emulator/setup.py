@@ -40,14 +40,15 @@ from cryptnox_core.wire import (
     KeySource,
     StatusFlag,
     Sw,
+    UserKeyFlag,
 )
 
 VERSION = bytes([1, 6, 0])
 _VERSION_2 = bytes([2, 0, 0])
 _UNKNOWN_FLAGS_2 = 1 << 8 | 1 << 0
 """Status bits that generation G1 does not know."""
-TAIL_2 = bytes.fromhex("07000001")
-"""What version 2 is taken to append to the custom bytes: clients must bear it, whatever it means. WRITE DATA may write
+TAIL_2 = bytes.fromhex("070000010000000000000000")
+"""What version 2 appends to the custom bytes, 36 in all: clients must bear it, whatever it means. WRITE DATA may write
 it with them, since the vendor's SDK writes back all that SELECT answered behind the flags."""
 
 
@@ -66,10 +67,11 @@ def select(ctx: Context, command: Command) -> bytes:
         (StatusFlag.PINLESS_PATH, bool(memory.pinless_path)),
         (StatusFlag.XPUB_EXPORT, memory.xpub_export),
         (StatusFlag.CLEAR_PUBKEY, memory.clear_pubkey),
+        (StatusFlag.RESET_DISABLED, memory.reset_disabled),
     ):
         if holds:
             flags |= flag
-    user_keys = sum(1 << (slot - 1) for slot in memory.user_keys)
+    user_keys = sum(UserKeyFlag[slot.name] for slot in memory.user_keys)
     second = ctx.reads(Reading.SELECT_V2)
     return (
         bytes([memory.card_type])

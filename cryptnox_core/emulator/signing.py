@@ -19,6 +19,7 @@ from cryptnox_core.wire import (
     BLOCK,
     CARD_TYPE_NFT,
     DECRYPT_PATH,
+    DERIVE_BIT,
     DIGEST_LENGTH,
     P256_POINT_LENGTH,
     PIN_FIELD,
@@ -35,9 +36,6 @@ from cryptnox_core.wire import (
     Sw,
 )
 
-_IGNORED_IN_DERIVE = 0x08
-"""The vendor's SDK sets this bit."""
-
 
 def _options(ctx: Context, p1: int, sw: int) -> tuple[Curve, Source, bool]:
     """Curve, source and "derive" of P1. Source bits have a meaning with "derive" only; an NFT card has neither."""
@@ -50,8 +48,9 @@ def _options(ctx: Context, p1: int, sw: int) -> tuple[Curve, Source, bool]:
 
 
 def derive_key(ctx: Context, command: Command, data: bytes) -> bytes:
-    """D1: moves the current key of a curve."""
-    p1 = command.p1 & ~_IGNORED_IN_DERIVE
+    """D1: moves the current key of a curve. The vendor's clients set bit 3 of P1, and its text does not know it."""
+    require(bool(command.p1 & DERIVE_BIT) or not ctx.reads(Reading.DERIVE_08_ONLY), Sw.WRONG_P1P2)
+    p1 = command.p1 & ~DERIVE_BIT
     curve, source, _ = _options(ctx, p1 | KeyUse.DERIVE, Sw.WRONG_P1P2)
     require(command.p2 == 0 and not p1 & KeyUse.DERIVE, Sw.WRONG_P1P2)
     ctx.root(curve)
@@ -150,7 +149,7 @@ def sign(ctx: Context, command: Command, data: bytes) -> bytes:
         return signature
     path, has_pin = _split_pin(ctx, rest, derive)
     if has_pin:
-        check_pin(ctx, rest[len(path) :])
+        check_pin(ctx, rest[len(path) :], always=ctx.reads(Reading.PIN_AUTH_OFF_TAKES_PIN))
     node = _signing_node(ctx, curve, source, path, derive)
     signature = _signature(ctx, node, digest, command.p2)
     _end_of_signature(ctx, Auth.PIN if has_pin else Auth.NONE)
@@ -199,10 +198,15 @@ def _signing_node(ctx: Context, curve: Curve, source: Source, path: bytes, deriv
 
 
 def _signature(ctx: Context, node: Node, digest: bytes, kind: int) -> bytes:
-    if kind == SignatureKind.SCHNORR:
+    schnorr, repeated = kind == SignatureKind.SCHNORR, ctx.last_nonce if ctx.repeat_nonce else 0
+    if repeated and node.curve is Curve.K1:
+        signature = (curves.schnorr_with if schnorr else curves.ecdsa_with)(node.secret, digest, repeated)
+    elif schnorr:
         signature = curves.schnorr(node.secret, digest, ctx.random)
     else:
         signature = curves.ecdsa(node.curve, node.key, digest, eosio=kind == SignatureKind.ECDSA_EOSIO)
+    if node.curve is Curve.K1:
+        ctx.last_nonce = curves.nonce_of(node.secret, digest, signature, schnorr=schnorr)
     ctx.memory.record(digest)
     ctx.counters.signatures += 1
     return signature
@@ -218,13 +222,13 @@ def _end_of_signature(ctx: Context, after: Auth) -> None:
 
 
 def sign_public(ctx: Context, command: Command, data: bytes) -> bytes:
-    """C6: the current public key, 65 bytes, and the card's static key's DER signature (SHA-256) over it."""
+    """C6: the static key's DER signature (SHA-256) over the current public key, 65 bytes."""
     require(command.p2 == 0 and command.p1 in tuple(Curve), Sw.WRONG_P1P2)
     require(not data, Sw.WRONG_LENGTH)
     curve, _, _ = _options(ctx, command.p1, Sw.WRONG_P1P2)
     point = ctx.cursor(curve).current.point
     require_auth(ctx)
-    return point + ca.static_key(ctx.memory.serial).sign(point, ec.ECDSA(hashes.SHA256()))
+    return ca.static_key(ctx.memory.serial).sign(point, ec.ECDSA(hashes.SHA256()))
 
 
 def decrypt(ctx: Context, command: Command, data: bytes) -> bytes:

@@ -39,15 +39,23 @@ _USER_VERIFIED = b"\x05"
 _CLIENT_DATA = '{"type": "webauthn.get", "origin": "https://cryptnox.ch", "challenge": "%s", "clientExtensions": {}}'
 
 
-def _slot(data: bytes) -> UserKeySlot:
-    require(len(data) > 0 and data[0] in tuple(UserKeySlot), Sw.WRONG_DATA)
+_FIRST_SLOTS = (UserKeySlot.EC, UserKeySlot.RSA, UserKeySlot.FIDO)
+
+
+def user_key_slots(ctx: Context) -> tuple[UserKeySlot, ...]:
+    """Three slots; five under ``select-v2``."""
+    return tuple(UserKeySlot) if ctx.reads(Reading.SELECT_V2) else _FIRST_SLOTS
+
+
+def _slot(ctx: Context, data: bytes) -> UserKeySlot:
+    require(len(data) > 0 and data[0] in user_key_slots(ctx), Sw.WRONG_DATA)
     return UserKeySlot(data[0])
 
 
 def add_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """D5: slot, text, key, PUK."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
-    slot = _slot(data)
+    slot = _slot(ctx, data)
     body = data[1 + USER_KEY_TEXT : -PUK_LENGTH]
     credential = b""
     if slot is UserKeySlot.FIDO:
@@ -73,7 +81,7 @@ def _is_key(slot: UserKeySlot, key: bytes) -> bool:
 def delete_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """D7: slot and PUK."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
-    slot = _slot(data)
+    slot = _slot(ctx, data)
     require(len(data) == 1 + PUK_LENGTH, Sw.WRONG_LENGTH)
     check_puk(ctx, data[1:])
     require(slot in ctx.memory.user_keys, Sw.NOT_ALLOWED)
@@ -82,10 +90,7 @@ def delete_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
-    """D6: challenge, response, authorisation of one hash or a list, or FIDO's credential id.
-
-    Signers take a challenge for a hash or for a message to be hashed: both are accepted, of a challenge only.
-    """
+    """D6: challenge, response, authorisation of one hash or a list, or FIDO's credential id."""
     mode = command.p1
     require(mode in tuple(CheckUserKeyMode), Sw.WRONG_P1P2)
     require(command.p2 == (1 if mode == CheckUserKeyMode.CREDENTIAL_ID else 0), Sw.WRONG_P1P2)
@@ -98,12 +103,11 @@ def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
         require(not data, Sw.WRONG_DATA)
         ctx.selection.challenge = ctx.random(CHALLENGE_LENGTH)
         return ctx.selection.challenge
-    slot = _slot(data)
+    slot = _slot(ctx, data)
     if mode == CheckUserKeyMode.RESPONSE:
         challenge, ctx.selection.challenge = ctx.selection.challenge, b""
         require(bool(challenge), Sw.CONDITIONS)
-        hashed = hashlib.sha256(challenge).digest()
-        accepted = _accepts(ctx, slot, challenge, challenge, data[1:]) or _accepts(ctx, slot, hashed, hashed, data[1:])
+        accepted = _accepts(ctx, slot, challenge, data[1:])
         if accepted:
             set_auth(ctx, Auth.USER_KEY)
         return bytes([accepted])
@@ -120,32 +124,29 @@ def _authorise(ctx: Context, slot: UserKeySlot, body: bytes, *, is_list: bool) -
     first = 1 if is_list else 0
     end = first + count * DIGEST_LENGTH
     require(len(body) > end, Sw.WRONG_DATA)
-    signed = body[:end]
-    digest = hashlib.sha256(signed).digest() if is_list else signed
-    accepted = _accepts(ctx, slot, digest, signed, body[end:])
+    accepted = _accepts(ctx, slot, body[:end], body[end:])
     if accepted:
         set_auth(ctx, Auth.SIGN)
         ctx.selection.hashes = [body[i : i + DIGEST_LENGTH] for i in range(first, end, DIGEST_LENGTH)]
     return bytes([accepted])
 
 
-def _accepts(ctx: Context, slot: UserKeySlot, digest: bytes, signed: bytes, proof: bytes) -> bool:
-    """Whether the slot's key made the signature.
+def _accepts(ctx: Context, slot: UserKeySlot, message: bytes, proof: bytes) -> bool:
+    """Whether the slot's key signed the message: a challenge, a hash, or a count and hashes.
 
-    EC and RSA keys sign ``digest`` (under ``userkey-rehash`` SHA-256 of it); FIDO takes ``signed`` as challenge.
+    EC and RSA keys sign SHA-256 of it, once; FIDO takes it as its assertion's challenge.
     """
     key = ctx.memory.user_keys.get(slot)
     if key is None:
         return False
     if slot is UserKeySlot.FIDO:
         counter, signature = proof[:_COUNTER], proof[_COUNTER:]
-        challenge = base64.urlsafe_b64encode(signed).rstrip(b"=").decode("ascii")
+        challenge = base64.urlsafe_b64encode(message).rstrip(b"=").decode("ascii")
         client_data = hashlib.sha256((_CLIENT_DATA % challenge).encode("ascii")).digest()
         assertion = hashlib.sha256(FIDO_RP).digest() + _USER_VERIFIED + counter + client_data
         return _verify_ec(key.key, hashlib.sha256(assertion).digest(), signature)
-    if ctx.reads(Reading.USER_KEY_REHASH):
-        digest = hashlib.sha256(digest).digest()
-    if slot is UserKeySlot.EC:
+    digest = hashlib.sha256(message).digest()
+    if slot is not UserKeySlot.RSA:
         return _verify_ec(key.key, digest, proof)
     modulus = rsa.RSAPublicNumbers(RSA_EXPONENT, int.from_bytes(key.key, "big")).public_key()
     try:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import PairingError
 from cryptnox_core.wire import KeySource
+from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
-from hwilib_cryptnox.ctl.chains import account_of, chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.chains import chain_option, script_of, text_of
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import source_text, version_text
+from hwilib_cryptnox.ctl.pairing import recover_by_puk
+from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
-from hwilib_cryptnox.ctl.secrets import recover_by_puk
+from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.unlock import tries_left
 
@@ -33,8 +36,13 @@ def adopt(app: App, chain: str) -> Report:
                 "The card is paired with another key than the common one; nothing was changed",
                 "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
             ) from error
-        done.append("the card has the common pairing key again")
-    return _look(app, chain, done)
+    done.append("the card has the common pairing key again")
+    try:
+        return _look(app, chain, done)
+    except (Exception, KeyboardInterrupt) as error:
+        problem = explain(error)
+        said = str(error).partition(";")[0] if isinstance(error, CanceledError) else problem.message
+        raise CtlError(problem.exit_code, f"{said}; before that: {', '.join(done)}", problem.hint) from error
 
 
 def _recovered(app: App) -> bool:
@@ -61,14 +69,16 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
         app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
         session = authenticate(found, unlocker(app))
         page = card.info_page()
-        path = account_of("p2wpkh", chain, 0).child(0).child(0)
-        address = text_of(script_of(card.public_key(path), "p2wpkh"), chain)
-        needed = _needed(found.card.genuineness, page.key_source, export=info.xpub_export)
+        path = first_path(Network.of_chain(chain).coin_type)
+        shown = Shown(session.fingerprint, path, read_back(card, path))
+        checked = _checked(app, page.key_source, shown)
+        needed = _needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)
+        address = text_of(script_of(shown.key, "p2wpkh"), chain)
         if not info.xpub_export and app.terminal.available:
             app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
             app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
             if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
-                card.set_xpub_export(True, puk(app))
+                card.set_xpub_export(True, puk(app, found))
                 needed.remove(_EXPORT)
                 done.append("xpub export is on now")
     data = {
@@ -79,6 +89,7 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
         "address": address,
         "xpub_export": card.info.xpub_export,
         "pin_tries_left": tries,
+        "backup_checked": checked,
         "done": done,
         "needed": needed,
     }
@@ -102,13 +113,31 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
     return Report(data, show)
 
 
+def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:
+    """Whether the words on paper were compared with the card; None where there are none, or nobody can be asked."""
+    if source != KeySource.LOADED or not app.terminal.available:
+        return None
+    return mnemonic.check_backup(
+        app.terminal, lambda typed: (typed.fingerprint, typed.public_key(shown.path)) == (shown.fingerprint, shown.key)
+    )
+
+
 _EXPORT = "switch xpub export on: cryptnoxctl xpub on (needs the PUK)"
+_WORDS = "compare the words on your paper with the card before money arrives: cryptnoxctl backup check"
+_TWIN = (
+    "two cards made this seed, and without the other one there is no backup: compare them before money arrives, "
+    "cryptnoxctl backup check --second-card. Where the other has no seed, or another: cryptnoxctl reset, then setup"
+)
 
 
-def _needed(genuine: Genuineness, source: KeySource | int, *, export: bool) -> list[str]:
+def _needed(genuine: Genuineness, source: KeySource | int, checked: bool | None, *, export: bool) -> list[str]:
     steps = [] if export else [_EXPORT]
     if genuine is Genuineness.NOT_GENUINE:
         steps.append("do not put money on this card: its certificate is forged")
     if source == KeySource.ON_CARD:
         steps.append("keep little money on it: its seed was made on the card, and there is no backup")
+    if source == KeySource.DUAL:
+        steps.append(_TWIN)
+    if checked is False:
+        steps.append(_WORDS)
     return steps

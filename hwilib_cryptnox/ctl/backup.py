@@ -7,12 +7,14 @@ import click
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl import mnemonic
-from hwilib_cryptnox.ctl.cards import open_card, unlocker
-from hwilib_cryptnox.ctl.chains import account_of, chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.dual import other_card
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.chains import chain_option, script_of, text_of
+from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
+from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
+from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
 
 backup = group("backup", "Check a backup before money arrives.")
@@ -24,36 +26,36 @@ backup = group("backup", "Check a backup before money arrives.")
 @chain_option
 def backup_check(app: App, second_card: bool, second: str | None, chain: str) -> Report:
     """Compare the card with its backup, by fingerprint and first address: typed words, or a second card."""
-    path = account_of("p2wpkh", chain, 0).child(0).child(0)
+    path = first_path(Network.of_chain(chain).coin_type)
     with open_card(app) as found:
-        serial = found.card.serial
-        card = _read(app, found, path)
+        serial, place = found.card.serial, found.reader
+        card = _shown(found, unlocker(app), path)
     if second_card or second is not None:
-        other = other_card(app, second, serial, channel=True)
+        other = other_card(app, second, serial, place, channel=True)
         try:
-            there = _read(app, other, path)
+            there = _shown(other, second_unlocker(app), path)
             what = f"the card {other.card.serial}"
         finally:
             other.close()
     else:
         words = mnemonic.ask(app.terminal)
-        expected = mnemonic.Expected(mnemonic.seed_of(words, mnemonic.ask_passphrase(app.terminal)))
-        there = expected.fingerprint, expected.public_key(path)
+        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
+        there = Shown(expected.fingerprint, path, expected.public_key(path))
         what = "the words"
     same = card == there
-    addresses = [text_of(script_of(key, "p2wpkh"), chain) for _, key in (card, there)]
+    addresses = [text_of(script_of(shown.key, "p2wpkh"), chain) for shown in (card, there)]
     data = {
         "serial": str(serial),
         "same": same,
         "path": str(path),
-        "card": {"fingerprint": card[0].hex(), "address": addresses[0]},
-        "backup": {"fingerprint": there[0].hex(), "address": addresses[1]},
+        "card": {"fingerprint": card.fingerprint.hex(), "address": addresses[0]},
+        "backup": {"fingerprint": there.fingerprint.hex(), "address": addresses[1]},
     }
 
     def show(screen: Screen) -> None:
         screen.table(
             ("", "Fingerprint", f"First address ({path})"),
-            [("Card", card[0].hex(), addresses[0]), ("Backup", there[0].hex(), addresses[1])],
+            [("Card", card.fingerprint.hex(), addresses[0]), ("Backup", there.fingerprint.hex(), addresses[1])],
         )
         if same:
             screen.line(f"Good: the card {serial} and {what} hold the same wallet", GOOD)
@@ -63,9 +65,15 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
     return Report(data, show, Exit.DONE if same else Exit.INPUT)
 
 
-def _read(app: App, found: OpenCard, path: Path) -> tuple[bytes, bytes]:
-    """Fingerprint, and the key of the first address."""
+def require_wallet(found: OpenCard) -> None:
+    """CtlError for a card without a seed."""
     if not found.card.info.seeded:
-        raise CtlError(Exit.REFUSED, f"The card {found.card.serial} holds no seed", "cryptnoxctl setup")
-    session = authenticate(found, unlocker(app))
-    return session.fingerprint, found.card.public_key(path)
+        serial = found.card.serial
+        raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
+
+
+def _shown(found: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+    """Fingerprint, and the key of the first address; the PIN is verified."""
+    require_wallet(found)
+    session = authenticate(found, given)
+    return Shown(session.fingerprint, path, read_back(found.card, path))

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
+from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
 from cryptnox_core.remote import parse_address
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PUK_LENGTH
+from hwilib_cryptnox import irreversible
 from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
@@ -44,6 +45,8 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
     """The readers a card may be in: the one named, here or by --reader, or all."""
     place = reader or app.options.reader or ""
     if reader is None and app.options.card is not None and app.options.card.startswith(EMULATOR_PREFIX):
+        if place not in ("", app.options.card):
+            raise CtlError(Exit.USAGE, f"--card {app.options.card} and --reader {place} are two cards", "name one")
         place = app.options.card
     if place.startswith(EMULATOR_PREFIX):
         parse_address(place.removeprefix(EMULATOR_PREFIX))
@@ -142,13 +145,22 @@ def identify(way: Access, found: OpenCard, *, channel: bool = True) -> None:
         found.hold()
 
 
-def puk(app: App) -> str:
-    """The PUK: from stdin with --stdinpuk, else asked for. Where it comes from it goes to the card unchanged, once."""
+def admit(app: App, found: OpenCard) -> None:
+    """Before a secret is asked for: see `irreversible.admit`. `puk` and `unlock` do it themselves."""
+    irreversible.admit(access(app), found.card)
+
+
+def puk(app: App, found: OpenCard) -> str:
+    """The card's PUK: from stdin with --stdinpuk, else asked for, with the card named. Where it comes from it goes to
+    the card unchanged. Raises what `admit` raises before it is asked for."""
+    admit(app, found)
     if app.options.stdin_puk:
         text = app.secret_line("PUK")
         if len(text) != PUK_LENGTH or not text.isascii():
             raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters; nothing was sent to the card")
         return text
+    if app.terminal.available:
+        app.terminal.say(f"This is about the card {found.card.serial} in {found.reader}.")
     return app.terminal.puk()
 
 
@@ -204,8 +216,18 @@ def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
 
 
 def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False) -> str:
-    """Verify the PIN in the open channel and return it."""
-    return unlocker(app, typed=typed).unlock(found.card, found.reader, purpose=purpose)
+    """Verify the PIN in the open channel and return it. Raises what `admit` and `Unlocker.unlock` raise; CtlError where
+    the card's answer was lost."""
+    admit(app, found)
+    try:
+        return unlocker(app, typed=typed).unlock(found.card, found.reader, purpose=purpose)
+    except (TransportError, ProtocolError) as error:
+        problem = explain(error)
+        raise CtlError(
+            problem.exit_code,
+            f"{problem.message}; if the PIN was sent already, it is not known whether it was right",
+            "cryptnoxctl pin tries shows how many tries are left; a wrong PIN has cost one",
+        ) from error
 
 
 def wallet(app: App, found: OpenCard) -> Wallet:

@@ -13,18 +13,12 @@ from cryptnox_core.errors import UsageError
 from cryptnox_core.hashes import base58check_decode
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.export import Network, ScriptType, account_path
-from hwilib_cryptnox.psbt.summary import Chain, address_of, single_key_scripts
+from hwilib_cryptnox.psbt.change import single_key_scripts
+from hwilib_cryptnox.psbt.summary import CHAINS, address_of
 from hwilib_cryptnox.wallet import Wallet
 
 F = TypeVar("F", bound=Callable[..., object])
 
-CHAINS = {
-    "main": Chain.MAIN,
-    "test": Chain.TEST,
-    "testnet4": Chain.TEST,
-    "signet": Chain.TEST,
-    "regtest": Chain.REGTEST,
-}
 TYPES = {
     "p2pkh": ScriptType.P2PKH,
     "p2sh-p2wpkh": ScriptType.P2SH_P2WPKH,

@@ -1,96 +1,144 @@
-"""One secret made by two cards together, in one reader or in two."""
+"""One secret made by two cards together, in one reader or in two; and how the second card is waited for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from cryptnox_core.errors import CryptnoxError
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
+from hwilib_cryptnox.ctl.provision import Provision, telling
 from hwilib_cryptnox.ctl.screen import Report
-from hwilib_cryptnox.ctl.steps import Opened, begin, finish
+from hwilib_cryptnox.ctl.stages import EndedError, Stage
+from hwilib_cryptnox.ctl.steps import Owner, begin, provision, report
 from hwilib_cryptnox.faults import WalletError
+from hwilib_cryptnox.pin import automatic_sources
+
+T = TypeVar("T")
 
 SWAPS = 10
 """How often a person is asked to swap the cards before it is given up."""
 
 
-def dual(app: App, first: Opened, owner: tuple[str | None, str | None], second: str | None, chain: str) -> Report:
-    """The keys cross over: each card takes the other's signed key. Both cards show the same fingerprint at the end.
+def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: str) -> Report:
+    """The keys cross over: each card takes the other's signed key. Both cards show the same wallet at the end.
 
-    `second` is the reader of the second card; None: it takes the first one's place. Interrupted, it is begun anew: a
-    card without its other half holds no seed.
+    `second` is the reader of the second card; None: it takes the first one's place. A card whose part is done waits for
+    the other's: it is asked for again until the person gives up, and then it is said which card has to be reset.
     """
-    serial, place = first.card.serial, [first.found.reader]
-    own = first.card.dual_seed_start(first.pin)
-    first.found.close()
-    other = begin(app, other_card(app, second, serial), owner)
-    try:
-        theirs = other.card.dual_seed_start(other.pin)
-        other.card.dual_seed_finish(own, other.pin)
-        report = finish(app, other, "", chain)
-    finally:
-        other.found.close()
-    try:
-        again = _again(app, serial, place, swap=second is None)
+    first.check = f"cryptnoxctl backup check --second-card --card {first.serial}"
+    place = first.found.reader
+    own = first.dual_start()
+    first.line.leave()
+    with telling(provision(app, other_card(app, second, first.serial, place), chain)) as other:
+        other.check = f"cryptnoxctl backup check --second-card --card {other.serial}"
         try:
-            opened = Opened(again, first.pin, first.puk)
-            PersonUnlocker(app.settings, app.state, first.pin).unlock(opened.card, again.reader)
-            opened.card.dual_seed_finish(theirs, first.pin)
-            backup = f"The cards {serial} and {report.data['serial']} hold the same secret. Keep them apart."
-            result = finish(app, opened, backup, chain, check="cryptnoxctl backup check --second-card")
-        finally:
-            again.close()
-    except (Exception, KeyboardInterrupt) as error:
-        raise _half(error, serial, str(report.data["serial"])) from error
-    if result.data["fingerprint"] != report.data["fingerprint"]:
-        raise CtlError(
-            Exit.REFUSED, "The two cards did not make the same secret", "cryptnoxctl reset both, then setup once more"
-        )
-    return result
+            if other.card.info.is_nft:
+                raise CtlError(Exit.USAGE, "That is an NFT card, which makes its one key itself")
+            begin(app, other, owner, second=True)
+            theirs = other.dual_start()
+        except (Exception, KeyboardInterrupt) as error:
+            ended = other.ended(error)
+            raise EndedError(ended.exit_code, f"{ended}; {first.truth()[0]}", ended.hint) from error
+        try:
+            other.dual_finish(own)
+            shown = other.compare(None)
+            other.export_on()
+            other.line.leave()
+            if second is None:
+                text = f"Take the second card out and put the card {first.serial} in again."
+                _asked_for(app, text, first.line.reopen)
+            first.dual_finish(theirs)
+            first.compare(shown)
+            first.export_on()
+        except (Exception, KeyboardInterrupt) as error:
+            raise _half(error, first, other) from error
+    backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."
+    app.terminal.say(f"\n{backup}")
+    return report(first, backup, chain, checked=True)
 
 
-def _half(error: BaseException, serial: int, other: str) -> CtlError:
-    """What to say when only the second card is known to hold the secret: the first one's part cannot be made again."""
+def _half(error: BaseException, first: Provision, other: Provision) -> CtlError:
+    """What to say where one card may have its part of the secret, and the other has not."""
+    first.find_out()
+    other.find_out()
     problem = explain(error)
-    return CtlError(
+    said = str(error).partition(";")[0] if isinstance(error, CanceledError) else problem.message
+    one, two = first.serial, other.serial
+    with_seed = (Stage.SEEDED, Stage.PROVED, Stage.OTHER_SEED)
+    if other.stage is Stage.INITIALISED:
+        return EndedError(
+            problem.exit_code,
+            f"{said}; neither the card {one} nor the card {two} has a seed, both are initialised",
+            f"begin the two anew: cryptnoxctl setup --seed dual --card {one}",
+        )
+    holds = "holds the secret" if other.stage in with_seed else "may hold the secret"
+    compare = f"cryptnoxctl backup check --second-card --card {two} compares them"
+    if first.stage is Stage.INITIALISED:
+        return EndedError(
+            problem.exit_code,
+            f"{said}. The card {two} {holds} and the card {one} does not, nor can it get it any more: put no money on "
+            "either. No backup of it can ever be made",
+            f"cryptnoxctl reset --card {two}, then cryptnoxctl setup --seed dual once more",
+        )
+    if first.stage is Stage.OTHER_SEED:
+        return EndedError(
+            problem.exit_code,
+            f"The cards {one} and {two} did not make the same secret: put no money on either",
+            f"cryptnoxctl reset --card {one}, the same with --card {two}, then setup once more",
+        )
+    if first.stage is Stage.PROVED:
+        return EndedError(
+            problem.exit_code,
+            f"{said}. The cards {one} and {two} hold the same secret, and that was compared",
+            f"cryptnoxctl adopt does what is left, for each of them (--card {one}, --card {two})",
+        )
+    return EndedError(
         problem.exit_code,
-        f"{problem.message}. The card {other} holds the secret; whether the card {serial} does is not known: "
-        "put no money on either",
-        f"cryptnoxctl backup check --second-card compares them; if they differ: cryptnoxctl reset --card {other}, "
-        "then setup once more",
+        f"{said}. The card {two} {holds}; whether the card {one} does is not known: put no money on either",
+        f"{compare}; if they differ, or one has no seed: cryptnoxctl reset the card that has one, then setup once more",
     )
 
 
-def other_card(app: App, second: str | None, serial: int, *, channel: bool = False) -> OpenCard:
-    """The second card: in its own reader, or in the place of the first."""
+def other_card(
+    app: App, second: str | None, serial: int, place: str | None = None, *, channel: bool = False
+) -> OpenCard:
+    """The second card: in its own reader, or in the place of the first (the reader `place`, or any)."""
     if second is not None:
         found = find_card(app, None, candidates(app, second), channel=channel)
         if found.card.serial == serial:
             found.close()
             raise CtlError(Exit.USAGE, "--second: that is the first card again")
         return found
-    for _ in range(SWAPS):
-        app.terminal.pause(f"\nTake the card {serial} out and put the second card in.")
-        try:
-            found = find_card(app, None, candidates(app), channel=channel)
-        except (CtlError, WalletError) as error:
-            app.terminal.say(str(error))
-            continue
-        if found.card.serial != serial:
-            return found
-        found.close()
-        app.terminal.say("That is still the first card")
-    raise CanceledError
+
+    def look() -> OpenCard:
+        found = find_card(app, None, candidates(app) if place is None else [place], channel=channel)
+        if found.card.serial == serial:
+            found.close()
+            raise CtlError(Exit.NO_CARD, "That is still the first card")
+        return found
+
+    return _asked_for(app, f"Take the card {serial} out and put the second card in.", look)
 
 
-def _again(app: App, serial: int, place: list[str], *, swap: bool) -> OpenCard:
-    """The first card once more."""
-    if not swap:
-        return find_card(app, serial, place, channel=True)
+def second_unlocker(app: App) -> PersonUnlocker:
+    """For the second of two cards: the PIN of `--stdinpass` is the first one's, and is not sent to it."""
+    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)
+
+
+def _asked_for(app: App, text: str, look: Callable[[], T]) -> T:
+    """What `look` finds when the person has put a card in. An Enter too early costs nothing; CanceledError after
+    ten of them."""
     for _ in range(SWAPS):
-        app.terminal.pause(f"\nTake the second card out and put the card {serial} in again.")
+        app.terminal.pause(f"\n{text}")
         try:
-            return find_card(app, serial, place, channel=True)
-        except (CtlError, WalletError) as error:
-            app.terminal.say(str(error))
-    raise CanceledError
+            return look()
+        except CanceledError:
+            raise
+        except (CtlError, WalletError, CryptnoxError) as error:
+            problem = explain(error)
+            app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
+    raise CanceledError("Canceled: the card was not put in")

@@ -44,10 +44,13 @@ class CtlError(Exception):
         self.hint = hint
 
 
+NOTHING_CHANGED = "; nothing was changed"
+
+
 class CanceledError(CtlError):
     """The person said no, or left."""
 
-    def __init__(self, message: str = "Canceled; nothing was changed") -> None:
+    def __init__(self, message: str = f"Canceled{NOTHING_CHANGED}") -> None:
         super().__init__(Exit.REFUSED, message)
 
 
@@ -80,6 +83,7 @@ _KINDS: tuple[tuple[type[BaseException], Exit, str], ...] = (
     (errors.ReaderBusyError, Exit.NO_CARD, "end the other program, or wait for it: CRYPTNOX_WAIT=30"),
     (errors.TransportError, Exit.NO_CARD, _REOPEN),
     (errors.PairingError, Exit.REFUSED, "cryptnoxctl pairing recover (needs the PUK)"),
+    (errors.UnknownChannelError, Exit.REFUSED, "nothing secret was sent to the card"),
     (errors.CertificateError, Exit.REFUSED, "do not use this card: it cannot prove that it is the one it says it is"),
     (errors.BadSignatureError, Exit.REFUSED, "the signature was thrown away; do not use this card"),
     (errors.ProtocolError, Exit.REFUSED, _REOPEN),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
+import stat
 import sys
+import time
 from codecs import BOM_UTF8
 from pathlib import Path
 
@@ -13,6 +16,12 @@ from hwilib_cryptnox.ctl.frame import App
 
 MAX_INPUT = 100 * 1024 * 1024
 """Bytes."""
+PIPE_WAIT = 10.0
+"""Seconds a named pipe may be without anybody who writes to it."""
+_RETRY = 0.05
+_PIECE = 1 << 20
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+"""Opening a pipe waits for nobody."""
 
 
 def read_input(app: App, name: str, *, empty: bool = False) -> bytes:
@@ -22,11 +31,7 @@ def read_input(app: App, name: str, *, empty: bool = False) -> bytes:
             app.read_secrets()
         data = sys.stdin.buffer.read(MAX_INPUT + 1)
     else:
-        path = Path(name)
-        if not path.exists() or path.is_dir():
-            raise CtlError(Exit.USAGE, f"{name}: {'it is a folder' if path.is_dir() else 'no such file'}")
-        with path.open("rb") as file:
-            data = file.read(MAX_INPUT + 1)
+        data = read_file(name)
     if len(data) > MAX_INPUT:
         raise CtlError(Exit.INPUT, f"{name}: more than {MAX_INPUT // 1024 // 1024} MiB")
     if not data and not empty:
@@ -34,9 +39,48 @@ def read_input(app: App, name: str, *, empty: bool = False) -> bytes:
     return data
 
 
+def read_file(path: Path | str) -> bytes:
+    """The content of a file or a named pipe; of more than MAX_INPUT bytes one more than that.
+
+    Whoever writes to a pipe may take their time; a pipe nobody writes to is given up after PIPE_WAIT. CtlError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+        try:
+            return _read(descriptor, str(path))
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise CtlError(Exit.USAGE, f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise CtlError(Exit.USAGE, f"{path}: it is a folder") from error
+    except OSError as error:
+        raise CtlError(Exit.USAGE, f"{path}: {error.strerror}") from error
+
+
+def _read(descriptor: int, name: str) -> bytes:
+    """All of it, or more than MAX_INPUT bytes; OSError."""
+    data, end = bytearray(), time.monotonic() + PIPE_WAIT
+    while len(data) <= MAX_INPUT:
+        try:
+            piece = os.read(descriptor, min(_PIECE, MAX_INPUT + 1 - len(data)))
+        except BlockingIOError:  # somebody has it open for writing
+            select.select([descriptor], [], [])
+            continue
+        data += piece
+        if piece:
+            continue
+        if data or not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            break
+        if time.monotonic() > end:
+            raise CtlError(Exit.USAGE, f"{name}: nobody writes to this pipe")
+        time.sleep(_RETRY)
+    return bytes(data)
+
+
 def read_text(path: Path) -> str:
     """A text file, UTF-8, with or without a byte order mark."""
-    return decoded(path.read_bytes().removeprefix(BOM_UTF8), str(path))
+    return decoded(read_file(path).removeprefix(BOM_UTF8), str(path))
 
 
 def decoded(data: bytes, name: str) -> str:
@@ -48,22 +92,62 @@ def decoded(data: bytes, name: str) -> str:
 
 
 def check_free(path: Path, force: bool | None) -> None:
-    """Refuse early, before a card is troubled, what `write_new` would refuse."""
-    if path.exists() and not force:
-        raise _taken(path, force)
-    if not path.parent.is_dir():
-        raise CtlError(Exit.USAGE, f"{path.parent} is no folder")
-    if not os.access(path.parent if _is_new_or_plain(path) else path, os.W_OK):
-        raise CtlError(Exit.USAGE, f"{path} cannot be written", "name another place: --output FILE")
+    """Refuse early, before a card is troubled, what `write_new` would refuse: that a file can be written is tried."""
+    try:
+        place = _beginning(_target(path, force), private=True)[1]
+        place.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
-def _is_new_or_plain(path: Path) -> bool:
-    return not path.exists() or path.is_file()
+def _target(path: Path, force: bool | None) -> Path:
+    """The name the content gets in the end: where links lead, if `force`. CtlError for one that it cannot get; OSError.
+
+    What is no file takes no file's place. A link to nothing is a name that is taken: nobody meant it.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        target = path
+    else:
+        if not force:
+            raise _taken(path, force)
+        target = Path(os.path.realpath(path))
+        try:
+            status: os.stat_result | None = path.stat()
+        except FileNotFoundError:
+            status = None
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+            raise CtlError(Exit.USAGE, f"{path} is {what}, and no file", "name another place")
+        if status is not None and _is_stdout(status):
+            raise CtlError(Exit.USAGE, f"{path} is where this command says what it did", "name another place")
+    if not target.parent.is_dir():
+        raise CtlError(Exit.USAGE, f"{target.parent} is no folder")
+    return target
+
+
+def _is_stdout(status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(status, os.fstat(1))
+    except OSError:
+        return False
+
+
+def _beginning(target: Path, *, private: bool) -> tuple[int, Path]:
+    """A new file next to `target`, for content that is not complete yet. Its name is short: the target's may be as long
+    as names can be."""
+    place = target.with_name(f".new-{secrets.token_hex(8)}")
+    return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), place
 
 
 def _taken(path: Path, force: bool | None) -> CtlError:
     hint = "name another file" if force is None else "name another file, or overwrite this one: --force"
     return CtlError(Exit.USAGE, f"{path} exists already", hint)
+
+
+def _unwritable(path: Path, error: OSError) -> CtlError:
+    return CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place")
 
 
 def write_new(path: Path, content: bytes, *, force: bool | None = None, private: bool = False) -> None:
@@ -72,33 +156,21 @@ def write_new(path: Path, content: bytes, *, force: bool | None = None, private:
 
     Whole or not at all, whenever the program ends: what it replaces is there until the new content is.
     """
-    target = path.resolve() if force else path
-    plain = _is_new_or_plain(target)
-    place = target.with_name(f".{target.name}.{secrets.token_hex(4)}") if plain else target
-    flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if plain else 0)
     try:
-        if plain and not force and target.exists():
-            raise FileExistsError
-        descriptor = os.open(place, flags, 0o600 if private else 0o666)
-    except FileExistsError as error:
-        raise _taken(path, force) from error
-    except OSError as error:
-        raise CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if plain:
+        target = _target(path, force)
+        descriptor, place = _beginning(target, private=private)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
                 os.fsync(descriptor)
-        if place != target:
             _give_name(place, target, force=bool(force))
+        finally:
+            place.unlink(missing_ok=True)
     except FileExistsError as error:
-        place.unlink(missing_ok=True)
         raise _taken(path, force) from error
     except OSError as error:
-        if plain:
-            place.unlink(missing_ok=True)
-        raise CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place") from error
+        raise _unwritable(path, error) from error
 
 
 def _give_name(place: Path, target: Path, *, force: bool) -> None:
@@ -109,9 +181,8 @@ def _give_name(place: Path, target: Path, *, force: bool) -> None:
         except FileExistsError:
             raise
         except OSError:  # a file system without links: the name is free as far as can be told
-            if target.exists():
+            if os.path.lexists(target):
                 raise FileExistsError from None
         else:
-            place.unlink()
             return
     place.replace(target)

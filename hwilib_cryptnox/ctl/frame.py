@@ -7,14 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import IO, TypeVar
 
 import click
 
-from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.errors import NOTHING_CHANGED, CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 from hwilib_cryptnox.settings import Settings
@@ -43,6 +43,8 @@ class App:
 
     options: Options = field(default_factory=Options)
     terminal: Terminal = field(default_factory=Terminal)
+    achieved: list[str] = field(default_factory=list)
+    """What cannot be taken back and is true now, in whole sentences without a full stop. See `happened`."""
     _lines: list[str] | None = None
 
     @cached_property
@@ -64,6 +66,17 @@ class App:
     def err(self) -> Screen:
         """Reviews, progress, remarks, errors."""
         return Screen(sys.stderr)
+
+    def happened(self, fact: str) -> None:
+        """Something irreversible is done, on a card or here: `fact` is told first, however the command ends. A report
+        says it by itself."""
+        self.achieved.append(fact)
+
+    def note(self, text: str, style: str = WARN) -> None:
+        """A line on stderr for whoever reads it; nothing with --quiet."""
+        if not self.options.quiet:
+            with contextlib.suppress(OSError):  # nobody does
+                self.err.line(text, style)
 
     def remark(self, text: str, style: str = FAINT) -> None:
         """A line for people; nothing with --quiet, nor where nobody looks."""
@@ -147,11 +160,17 @@ class CtlCommand(click.Command):
             raise click.UsageError("this command does nothing", context)
         with context:
             report: Report = callback(app, **context.params)
-        if app.options.json:
-            if not report.told:
+        try:
+            if not app.options.json:
+                report.show(app.out)
+            elif not report.told:
                 write_json(report.data)
-        else:
-            report.show(app.out)
+        except BrokenPipeError:
+            # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
+            give_up_stdout()
+            for fact in app.achieved:
+                app.note(fact)
+            return report.exit_code
         if report.delivered is not None:
             report.delivered()
         return report.exit_code
@@ -242,10 +261,6 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         with contextlib.suppress(OSError):
             error.show()
         return Exit.USAGE
-    except BrokenPipeError:
-        # The reader of our output left; nothing can be said to anybody.
-        give_up_stdout()
-        return Exit.DONE
     except (click.Abort, KeyboardInterrupt):
         return _fail(app, explain(KeyboardInterrupt()))
     except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
@@ -255,10 +270,17 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
 
 
 def _fail(app: App, problem: Problem) -> int:
-    """Say what went wrong, on stderr also where stdout does not take the JSON."""
+    """Say what went wrong, after what was done all the same; on stderr also where stdout does not take the JSON."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # the program is at its end: an impatient person is told all the same
+    if app.achieved:
+        message = problem.message.partition(NOTHING_CHANGED)[0]
+        problem = replace(problem, message=". ".join([*app.achieved, message]))
     with contextlib.suppress(OSError):
         if app.options.json:
-            write_json(_error_data(problem))
+            write_json({"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)})
             return problem.exit_code
     give_up_stdout()
     with contextlib.suppress(OSError):
@@ -266,10 +288,6 @@ def _fail(app: App, problem: Problem) -> int:
         if problem.hint:
             app.err.line(f"What to do: {problem.hint}")
     return problem.exit_code
-
-
-def _error_data(problem: Problem) -> dict[str, object]:
-    return {"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)}
 
 
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:

@@ -10,14 +10,17 @@ import click
 from cryptnox_core import bip32
 from cryptnox_core.admin import USER_DATA_MAX
 from cryptnox_core.errors import ChannelAbortedError
+from cryptnox_core.session import Card
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
 from hwilib_cryptnox.ctl.frame import App, command, group
 from hwilib_cryptnox.ctl.screen import Report, Screen, listed, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
+from hwilib_cryptnox.irreversible import End, Words
 
 data = group("data", "Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
 pinless = group("pinless", "The path whose key signs without PIN. Not for money.")
@@ -53,7 +56,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
             content = found.card.info.custom
         else:
             require_initialised(found)
-            content = _user_data(app, found)
+            content = _read(app, found, unlock(app, found))
     if output is not None:
         write_new(output, content)
     report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
@@ -70,13 +73,12 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     return Report(report, show)
 
 
-def _user_data(app: App, found: OpenCard) -> bytes:
-    """The user data; the PIN is verified afterwards.
+def _read(app: App, found: OpenCard, pin: str) -> bytes:
+    """The user data; the PIN is verified before and afterwards.
 
     A card that breaks off the channel at the first page may want the other form of the request (see `Card.run`). It
     gets that once, in a new channel, with the PIN that was right in the old one.
     """
-    pin = unlock(app, found)
     try:
         return found.card.read_user_data()
     except ChannelAbortedError as error:
@@ -100,17 +102,41 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
         raise CtlError(Exit.INPUT, f"{file}: {what} bytes can be written, not {len(content)}")
     with open_card(app) as found:
         require_initialised(found)
-        if custom:
-            unlock(app, found)
-        before = found.card.info.custom if custom else _user_data(app, found)
+        pin, serial = unlock(app, found), str(found.card.serial)
+        before = found.card.info.custom if custom else _read(app, found, pin)
         if any(before) and before != content and not yes:
-            app.terminal.confirm(f"The card holds {len(before)} other bytes there. Overwrite them?")
+            app.terminal.confirm(f"The card {serial} holds {len(before)} other bytes there. Overwrite them?")
+        _write(app, found, pin, before, content, custom=custom)
+    return said({"serial": serial, "bytes": len(content)}, *app.achieved)
+
+
+def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *, custom: bool) -> None:
+    """Write and read back."""
+
+    def send(card: Card) -> None:
         if custom:
-            found.card.write_custom_bytes(content)
+            card.write_custom_bytes(content)
         else:
-            found.card.write_user_data(content)
-        serial = str(found.card.serial)
-    return said({"serial": serial, "bytes": len(content)}, f"{len(content)} bytes are written")
+            card.write_user_data(content)
+
+    def look(found: OpenCard) -> End:
+        if custom:
+            now = found.card.select().custom
+        else:
+            accepted_again(app, found, pin)
+            now = _read(app, found, pin)
+        if now == content:
+            return End.TAKEN
+        return End.NOT_TAKEN if now == before else End.HALF
+
+    words = Words(
+        done=f"{len(content)} bytes are written",
+        kept="the card holds what it held: nothing was written",
+        half="the card holds a part of the new bytes, and no longer all of the old ones",
+        either="the card may hold the new bytes, the old ones, or a part of both",
+        keep="keep the file and write it once more",
+    )
+    change(app, found, words, send, look, prove=True)
 
 
 @pinless.command("set")
@@ -125,9 +151,22 @@ def pinless_set(app: App, path: str) -> Report:
         raise CtlError(Exit.USAGE, "A pinless path lies under m/43h/60h/1581h")
     with open_card(app) as found:
         require_seed(found.card.info.seeded)
-        found.card.set_pinless_path(parsed, puk(app))
         serial = str(found.card.serial)
-    return said({"serial": serial, "pinless_path": str(parsed)}, f"The key at {parsed} signs without PIN now")
+        secret, had_one = puk(app, found), found.card.info.pinless_path
+
+        def look(found: OpenCard) -> End:
+            if not found.card.info.pinless_path:
+                return End.NOT_TAKEN
+            return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
+
+        words = Words(
+            done=f"The key at {parsed} signs without PIN now",
+            kept="no key signs without PIN: nothing was changed",
+            either=f"the key at {parsed} may sign without PIN already, or the one of before",
+            keep="set it once more, or take it away: cryptnoxctl pinless clear",
+        )
+        change(app, found, words, lambda card: card.set_pinless_path(parsed, secret), look)
+    return said({"serial": serial, "pinless_path": str(parsed)}, *app.achieved)
 
 
 @pinless.command("clear")
@@ -135,9 +174,16 @@ def pinless_clear(app: App) -> Report:
     """Let no key sign without PIN. Needs the PUK."""
     with open_card(app) as found:
         require_seed(found.card.info.seeded)
-        found.card.set_pinless_path(None, puk(app))
-        serial = str(found.card.serial)
-    return said({"serial": serial, "pinless_path": None}, "No key signs without PIN any more")
+        serial, secret = str(found.card.serial), puk(app, found)
+        words = Words(
+            done="No key signs without PIN any more",
+            kept="a key still signs without PIN",
+            either="a key may still sign without PIN",
+            keep="cryptnoxctl info says which",
+        )
+        look = flags(lambda info: not info.pinless_path)
+        change(app, found, words, lambda card: card.set_pinless_path(None, secret), look)
+    return said({"serial": serial, "pinless_path": None}, *app.achieved)
 
 
 def require_seed(seeded: bool) -> None:
@@ -149,25 +195,45 @@ def require_seed(seeded: bool) -> None:
 @pin_auth.command("on")
 def pin_auth_on(app: App) -> Report:
     """Accept the PIN again. Needs the PUK."""
-    return _pin_auth(app, on=True, yes=True)
+    return _pin_auth(app, on=True)
 
 
 @pin_auth.command("off")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def pin_auth_off(app: App, yes: bool) -> Report:
-    """Accept user keys only, no PIN. Needs the PUK, and a user key on the card."""
-    return _pin_auth(app, on=False, yes=yes)
+@click.option("--cannot-sign-here", is_flag=True, help="Although no program of this package can sign with it then.")
+def pin_auth_off(app: App, yes: bool, cannot_sign_here: bool) -> Report:
+    """Accept user keys only, no PIN. Needs the PUK, and a user key on the card.
+
+    Neither cryptnoxctl nor hwi-cryptnox signs with user keys: this is for cards that other software signs with.
+    """
+    if not cannot_sign_here:
+        raise CtlError(
+            Exit.REFUSED,
+            "Without the PIN no wallet could sign with this card any more: neither cryptnoxctl nor hwi-cryptnox signs "
+            "with user keys. Nothing was changed",
+            "where other software signs with them: --cannot-sign-here",
+        )
+    return _pin_auth(app, on=False, ask=not yes)
 
 
-def _pin_auth(app: App, *, on: bool, yes: bool) -> Report:
+def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
+    word = "on" if on else "off"
     with open_card(app) as found:
         require_initialised(found)
+        serial = str(found.card.serial)
         if not on and not found.card.info.user_keys:
             raise CtlError(
                 Exit.REFUSED, "The card has no user key: nothing could authenticate", "cryptnoxctl user-key add"
             )
-        if not yes:
-            app.terminal.confirm("Wallets that give a PIN will no longer work with this card. Go on?")
-        found.card.set_pin_auth(on, puk(app))
-        serial = str(found.card.serial)
-    return said({"serial": serial, "pin_auth": on}, f"PIN authentication is {'on' if on else 'off'}")
+        if ask:
+            app.terminal.confirm(f"Wallets that give a PIN will no longer work with the card {serial}. Go on?")
+        secret = puk(app, found)
+        words = Words(
+            done=f"PIN authentication is {word}",
+            kept=f"PIN authentication is not {word}: nothing was changed",
+            either=f"PIN authentication may be {word} already, or not",
+            keep="cryptnoxctl info says which",
+        )
+        look = flags(lambda info: info.pin_auth is on)
+        change(app, found, words, lambda card: card.set_pin_auth(on, secret), look)
+    return said({"serial": serial, "pin_auth": on}, *app.achieved)

@@ -12,7 +12,6 @@ from cryptnox_core.bip32 import Path
 from hwilib_cryptnox import export as files
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.chains import (
-    CHAINS,
     TYPES,
     Found,
     account_of,
@@ -24,12 +23,14 @@ from hwilib_cryptnox.ctl.chains import (
     script_of_address,
     type_option,
 )
+from hwilib_cryptnox.ctl.changes import change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
 from hwilib_cryptnox.ctl.frame import App, CtlGroup, command
 from hwilib_cryptnox.ctl.keep import require_seed
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.export import KeySet, Network, ScriptType
+from hwilib_cryptnox.irreversible import Words
 
 _MULTISIG = {"p2wsh": ScriptType.P2WSH, "p2sh-p2wsh": ScriptType.P2SH_P2WSH}
 _RECEIVE, _CHANGE = 0, 1
@@ -89,8 +90,16 @@ def _switch(app: App, *, on: bool) -> Report:
         require_seed(found.card.info.seeded)
         if found.card.info.xpub_export is on:
             return said({"serial": serial, "xpub_export": on}, f"xpub export is {word} already")
-        found.card.set_xpub_export(on, puk(app))
-    return said({"serial": serial, "xpub_export": on}, f"xpub export is {word}")
+        secret = puk(app, found)
+        words = Words(
+            done=f"xpub export is {word}",
+            kept=f"xpub export is not {word}: nothing was changed",
+            either=f"xpub export may be {word} already, or not",
+            keep="cryptnoxctl info says which",
+        )
+        look = flags(lambda info: info.xpub_export is on)
+        change(app, found, words, lambda card: card.set_xpub_export(on, secret), look)
+    return said({"serial": serial, "xpub_export": on}, *app.achieved)
 
 
 def _range(text: str) -> range:
@@ -300,4 +309,4 @@ def _multisig(
     raise CtlError(Exit.USAGE, f"{form} is no file of a whole multisig wallet", "descriptor, electrum or core")
 
 
-__all__ = ["CHAINS", "address", "descriptors", "export", "xpub"]
+__all__ = ["address", "descriptors", "export", "xpub"]

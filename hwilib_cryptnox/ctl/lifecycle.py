@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
-from hwilib_cryptnox.ctl.cards import open_card, puk
+from hwilib_cryptnox.ctl.cards import access, admit, open_card, puk
+from hwilib_cryptnox.ctl.changes import away, tell
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
+from hwilib_cryptnox.faults import RESET_DISABLED_TEXT
+from hwilib_cryptnox.irreversible import erase, erased_words, forget_erased
 
 
 @command("reset")
@@ -20,38 +23,59 @@ def reset(app: App, typed: str | None) -> Report:
     """
     with open_card(app) as found:
         require_initialised(found)
+        admit(app, found)
         serial = found.card.serial
+        if found.card.info.reset_disabled:
+            raise CtlError(Exit.REFUSED, RESET_DISABLED_TEXT)
         if typed is None:
             app.terminal.say("This erases everything on the card. Without a backup of its seed, its money is lost.")
             app.terminal.typed("", str(serial))
         elif typed != str(serial):
             raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}; nothing was erased")
-        found.card.reset(puk(app))
-        app.state.forget(serial)
-        app.state.keep_pairing_key(serial, None)
-    return said(
-        {"serial": str(serial), "reset": True},
-        f"The card {serial} is as from the factory: cryptnoxctl setup",
-    )
+        ending = erase(access(app), found, puk(app, found), lambda: away(app))
+        lost = forget_erased(app.state, serial, ending.end)
+        tell(app, erased_words(serial), ending)
+        if lost is not None:
+            app.note(f"What this computer remembers of the card is still there: {lost}. cryptnoxctl forget {serial}")
+    return said({"serial": str(serial), "reset": True}, *app.achieved, "To use it again: cryptnoxctl setup")
 
 
 @command("forget")
 @click.argument("which", metavar="SERIAL|all")
 @click.option("--pairing-key", is_flag=True, help="Its own pairing key as well; then only the PUK opens the card.")
-def forget(app: App, which: str, pairing_key: bool) -> Report:
+@click.option("--yes", is_flag=True, help="Do not ask before a pairing key is deleted.")
+def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
     """Clear what this computer remembers of a card, or of all: fingerprint, certificate, notes of refused PINs.
 
     Its own pairing key stays, unless --pairing-key. The card is not touched.
     """
     serial = None if which == "all" else _number(which)
-    known = app.state.records()
-    gone = sorted(known) if serial is None else [serial] * (serial in known)
+    keys = [number for number in app.state.paired() if serial in (None, number)]
+    if pairing_key and keys and not yes:
+        app.terminal.say("Without its pairing key a card is opened only with the exported key, or with its PUK.")
+        app.terminal.confirm(f"Delete the pairing {_keys(keys)}?")
+    gone = [number for number in sorted(app.state.records()) if serial in (None, number)]
     app.state.forget(serial)
+    lines = [f"Forgotten: {_listed(gone)}"] if gone else []
     if pairing_key:
-        for number in {*gone, *([] if serial is None else [serial])}:
+        for number in keys:
             app.state.keep_pairing_key(number, None)
-    names = [str(number) for number in gone]
-    return said({"forgotten": names}, f"Forgotten: {', '.join(names)}" if names else "Nothing was remembered")
+            app.happened(f"The pairing key of the card {number} is deleted")
+        lines += app.achieved
+    elif keys:
+        lines.append(f"Kept: the pairing {_keys(keys)}. --pairing-key deletes it, too")
+    if not lines:
+        lines.append("Nothing was remembered")
+    deleted = keys if pairing_key else []
+    return said({"forgotten": list(map(str, gone)), "pairing_keys_deleted": list(map(str, deleted))}, *lines)
+
+
+def _keys(serials: list[int]) -> str:
+    return f"key of the card {serials[0]}" if len(serials) == 1 else f"keys of the cards {_listed(serials)}"
+
+
+def _listed(serials: list[int]) -> str:
+    return ", ".join(map(str, serials))
 
 
 def _number(text: str) -> int:

@@ -17,7 +17,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.models import AppletInfo, CardInfo
-from cryptnox_core.wire import KeySource, UserKeyFlag, UserKeySlot
+from cryptnox_core.wire import KeySource, UserKeySlot
 from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.cards import access, candidates, open_card, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
@@ -43,11 +43,6 @@ _JUDGED = {
 }
 EMULATED = "emulated"
 _EMPTY, _OTHER = "empty", "another card"
-USER_KEY_FLAGS = {
-    UserKeySlot.EC: UserKeyFlag.EC,
-    UserKeySlot.RSA: UserKeyFlag.RSA,
-    UserKeySlot.FIDO: UserKeyFlag.FIDO,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +192,7 @@ def info_command(app: App) -> Report:
         "xpub_export": facts.info.xpub_export,
         "clear_public_key": facts.info.clear_public_key,
         "pinless_path": facts.info.pinless_path,
-        "user_keys": [slot.name.lower() for slot, flag in USER_KEY_FLAGS.items() if flag in facts.info.user_keys],
+        "user_keys": [slot.name.lower() for slot in UserKeySlot if facts.info.has_user_key(slot)],
         "custom_bytes": facts.info.custom.hex(),
         "fingerprint": None if record.fingerprint is None else record.fingerprint.hex(),
         "remembered_refusal": None if record.note is None else record.note.value,
@@ -295,7 +290,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
             rows.append(("xpub export", *_yes(info.xpub_export, WARN, "on", off)))
         rows.append(("Clear key reading", "on" if info.clear_public_key else "off"))
         rows.append(("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))))
-        names = [slot.name for slot, flag in USER_KEY_FLAGS.items() if flag in info.user_keys]
+        names = [slot.name for slot in UserKeySlot if info.has_user_key(slot)]
         rows.append(("User keys", ", ".join(names) or "none"))
         rows.append(("Pairing key", *_pairing(facts)))
         known = record.fingerprint

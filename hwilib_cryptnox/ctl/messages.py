@@ -51,7 +51,8 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     with open_card(app) as found:
         used = wallet(app, found)
         if simple:
-            public_key, made = used.sign_digest(path, lambda key: bip322.digest(content.encode("utf-8"), key))
+            encoded = content.encode("utf-8")
+            public_key, made = used.sign_digest(encoded, path, lambda key: bip322.digest(encoded, key))
             signature = bip322.encode_signature(public_key, made)
         else:
             signature = used.sign_message(content, path)

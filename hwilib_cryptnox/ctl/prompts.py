@@ -1,12 +1,15 @@
 """Questions to the person, asked and answered on the controlling terminal, so that stdin and stdout stay free.
 
-Secrets are typed hidden. Without a terminal every question is a CtlError that says so; a question nobody answers
+Secrets are typed hidden, in UTF-8. Without a terminal every question is a NoTerminalError; a question nobody answers
 (end of file) is a CanceledError.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
+import string
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,22 @@ from hwilib_cryptnox.pin import is_pin
 ATTEMPTS = 3
 """How often a badly formed answer is asked for again. Nothing of it reaches the card."""
 _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[H", "\x1b[?1049l"
+_USUAL_SIZE = (80, 24)
+"""Of a terminal that does not tell."""
+_LEFT_OVER_WAIT = 2
+"""Tenths of a second that the rest of what was pasted may take."""
+_MOST_LEFT_OVER = 65536
+
+
+class NoTerminalError(CtlError):
+    """There is nobody to ask."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            Exit.USAGE,
+            f"There is no terminal to ask on: {what}",
+            "run this command in a terminal, or see its --help",
+        )
 
 
 class Terminal:
@@ -35,14 +54,25 @@ class Terminal:
                 self._streams = _open_terminal()
         return self._streams is not None
 
+    @property
+    def stream(self) -> IO[str]:
+        """What is written to it is on the terminal, wherever stdout and stderr go. CtlError without one."""
+        return self._need("something is to be shown")[1]
+
     def _need(self, what: str) -> tuple[IO[str], IO[str]]:
         if not self.available or self._streams is None:
-            raise CtlError(
-                Exit.USAGE,
-                f"There is no terminal to ask on: {what}",
-                "run this command in a terminal, or see its --help",
-            )
+            raise NoTerminalError(what)
         return self._streams
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows; 80 and 24 where the terminal does not tell."""
+        _, out = self._need("its size is wanted")
+        with contextlib.suppress(OSError):
+            columns, rows = os.get_terminal_size(out.fileno())
+            if columns and rows:
+                return columns, rows
+        return _USUAL_SIZE
 
     def say(self, text: str = "") -> None:
         """One line to the person."""
@@ -57,6 +87,16 @@ class Terminal:
         """A visible answer, without blanks around it; `default` for an empty one."""
         suffix = f" [{default}]" if default else ""
         return self._read(f"{question}{suffix}: ").strip() or default
+
+    def fresh(self) -> None:
+        """Forget what was typed before the next question is on the screen: a pasted line, or a second Enter, must not
+        answer a question that nobody has read."""
+        source, _ = self._need("a question")
+        if sys.platform != "win32":
+            import termios
+
+            with contextlib.suppress(termios.error):
+                termios.tcflush(source.fileno(), termios.TCIFLUSH)
 
     def choose(self, question: str, choices: dict[str, str]) -> str:
         """One of the keys of `choices`, which are shown with their explanations."""
@@ -88,15 +128,16 @@ class Terminal:
         self._read(f"{text} [Enter] ")
 
     def hidden(self, question: str) -> str:
-        """A line that is not echoed."""
-        source, _ = self._need(question)
+        """A line that is not echoed. What was typed ahead is dropped: it was not meant for a secret."""
+        with self.hiding(question) as hidden:
+            return hidden.line(question)
+
+    @contextlib.contextmanager
+    def hiding(self, what: str) -> Iterator[HiddenLines]:
+        """Several lines that are not echoed: of what is pasted nothing is lost in between."""
+        source, out = self._need(what)
         with _no_echo(source):
-            self._write(f"{question}: ", question)
-            line = source.readline()
-            self._write("\n", question)
-        if not line:
-            raise CanceledError
-        return line.rstrip("\r\n")
+            yield HiddenLines(source, out)
 
     def _read(self, prompt: str) -> str:
         source, _ = self._need(prompt.strip())
@@ -129,7 +170,7 @@ class Terminal:
             text = self.hidden(question)
             if good(text):
                 return text
-            self.say(f"{rule}; nothing was sent to the card")
+            self.say(f"{rule}; it was not sent to the card")
         raise CanceledError
 
     def _twice(self, question: str, good: Callable[[str], bool], rule: str) -> str:
@@ -141,22 +182,108 @@ class Terminal:
         raise CanceledError
 
     def show_secret(self, lines: list[str]) -> None:
-        """Lines that are gone from the window, and from its scrollback, after Enter."""
+        """Lines that are gone from the window, and from its scrollback, after Enter. An Enter typed ahead is none.
+
+        They must fit: the caller asks for `size`, and leaves two rows.
+        """
         what = "a secret is to be shown"
-        self._write("\n".join([_OTHER_SCREEN, *lines, "", ""]), what)
+        source, _ = self._need(what)
+        self._write("\n".join([_OTHER_SCREEN + lines[0], *lines[1:], "", ""]), what)
         try:
+            _drop_typed(source)
             self._read("Written down? [Enter] ")
         finally:
             self._write(_FIRST_SCREEN, what)
+
+    def drawn_puk(self) -> str:
+        """A PUK of 12 random digits, shown until it is typed back from paper. CanceledError where it is not."""
+        puk = "".join(secrets.choice(string.digits) for _ in range(PUK_LENGTH))
+        while True:
+            self.show_secret(
+                [
+                    "Your PUK. Write it down, apart from the card. It is shown only now.",
+                    "It unblocks a blocked PIN, resets the card and switches its settings.",
+                    "",
+                    f"    {puk}",
+                ]
+            )
+            if self.puk("Type it back") == puk:
+                return puk
+            self.say("That is not the PUK shown")
+            if not self.agrees("Show it again?"):
+                raise CanceledError
+
+
+class HiddenLines:
+    """Lines typed or pasted while the echo is off."""
+
+    def __init__(self, source: IO[str], out: IO[str]) -> None:
+        self._source = source
+        self._out = out
+
+    def line(self, question: str) -> str:
+        """The next line, without its end. One that is no UTF-8 is asked for again: guessed letters would make another
+        secret. CanceledError at the end of file."""
+        for _ in range(ATTEMPTS):
+            self._out.write(f"{question}: ")
+            self._out.flush()
+            line = self._source.readline()
+            self._out.write("\n")
+            if not line:
+                raise CanceledError
+            if _is_text(line):
+                return line.rstrip("\r\n")
+            self._out.write("This is no UTF-8 text: set the terminal to UTF-8, and type it again\n")
+        raise CanceledError
+
+    def more(self) -> bool:
+        """Whether more was typed or pasted than was read, with or without an Enter behind it; it is dropped. Blanks do
+        not count."""
+        return bool(_left_over(self._source).strip())
 
 
 def _is_puk(text: str) -> bool:
     return len(text) == PUK_LENGTH and text.isascii() and text.isprintable()
 
 
+def _is_text(line: str) -> bool:
+    """Whether the bytes of a line were UTF-8."""
+    return not any("\udc80" <= char <= "\udcff" for char in line)
+
+
 def _open_terminal() -> tuple[IO[str], IO[str]]:
     names = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
-    return Path(names[0]).open(encoding="utf-8"), Path(names[1]).open("w", encoding="utf-8")
+    source = Path(names[0]).open(encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - as long as the process
+    return source, Path(names[1]).open("w", encoding="utf-8", errors="replace")
+
+
+def _drop_typed(file: IO[str]) -> None:
+    """Forget what was typed and not read yet."""
+    if sys.platform != "win32":
+        import termios
+
+        termios.tcflush(file.fileno(), termios.TCIFLUSH)
+
+
+def _left_over(file: IO[str]) -> bytes:
+    """What was typed and not read yet, also a line whose Enter is missing. Requires: the echo off."""
+    if sys.platform == "win32":
+        return b""
+    import termios
+
+    descriptor = file.fileno()
+    before = termios.tcgetattr(descriptor)
+    single = termios.tcgetattr(descriptor)
+    single[3] &= ~termios.ICANON
+    single[6][termios.VMIN], single[6][termios.VTIME] = 0, _LEFT_OVER_WAIT
+    found = b""
+    termios.tcsetattr(descriptor, termios.TCSANOW, single)
+    try:
+        while len(found) < _MOST_LEFT_OVER and (piece := os.read(descriptor, 4096)):
+            found += piece
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+    return found
 
 
 @contextlib.contextmanager

@@ -1,133 +1,225 @@
-"""What a transaction does, for a person to judge before the card signs it: the card itself shows nothing."""
+"""What a transaction does, for a person to judge before the card signs it: the card itself shows nothing.
+
+Every word and number is proved. Whatever a PSBT holds, the review stays short: the largest payments are listed and the
+rest summed, equal reasons and warnings are counted, long data cut. What may cost money comes last, above the question.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen, printable
-from hwilib_cryptnox.psbt import Chain, Change, NoticeKind, OutputSummary, Plan, Summary
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen
+from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, address_of
+from hwilib_cryptnox.psbt.message import Message
 from hwilib_cryptnox.psbt.origins import Claim
-from hwilib_cryptnox.psbt.script import Kind, operations
+from hwilib_cryptnox.shown import (
+    bitcoin,
+    chain_text,
+    coins_shown,
+    counted,
+    destination,
+    destroys,
+    escaped,
+    fee_text,
+    grouped_notices,
+    grouped_skipped,
+    listed,
+    payments_of,
+    place,
+    signing_address,
+    total,
+)
 
-SATOSHI = 10**8
-_CHANGE = {
-    Change.NOT_OURS: ("payment", STRONG),
-    Change.CLAIMED: ("change? unproved", WARN),
-    Change.PROVED: ("change, proved", GOOD),
-}
-_CLAIMED = ("change, claimed", WARN)
-"""Before the PIN: nothing could prove it yet."""
-_GRAVE = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_AMOUNTS, NoticeKind.UNPROVED_AMOUNTS, NoticeKind.SIGHASH})
+MOST_SHOWN = 20
+"""Payments that are listed."""
+_MOST_CHANGE, _MOST_DATA = 10, 5
+_MOST_MESSAGE = 4_000
+"""Characters of a message."""
+_MOST_ACCOUNTS = 5
+_MOST_REASONS = 5
+_MOST_ALIKE = 3
+"""Warnings of a kind."""
 _BRANCHES = re.compile("<([^<>]*)>")
 
 
-def bitcoin(satoshi: int) -> str:
-    """An amount with all eight places."""
-    sign = "-" if satoshi < 0 else ""
-    return f"{sign}{abs(satoshi) // SATOSHI}.{abs(satoshi) % SATOSHI:08d}"
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """The card that is to sign."""
+
+    serial: int
+    fingerprint: bytes
+    """4 bytes, of the master key."""
+    emulated: bool
+
+    def __str__(self) -> str:
+        kind = ", emulated" if self.emulated else ""
+        return f"{self.serial}, fingerprint {self.fingerprint.hex()}{kind}"
 
 
-def destination(output: OutputSummary, chain: Chain) -> str:
-    """The address, the data of an OP_RETURN output, or the script."""
-    address = output.address(chain)
-    if address is not None:
-        return address
-    if output.kind is Kind.OP_RETURN:
-        try:
-            pushed = b"".join(data or b"" for _, data, _ in operations(output.script[1:]))
-        except ValueError:
-            pushed = output.script[1:]
-        text = pushed.decode("utf-8", "replace")
-        return f"data: {printable(text) if text.isprintable() else pushed.hex()}"
-    return f"{output.kind.value}: {output.script.hex()}"
-
-
-def review(screen: Screen, plan: Plan, chain: Chain, *, before_pin: bool = False) -> None:
-    """The whole review. `before_pin`: the card's keys, which prove change, are not known yet."""
+def review(screen: Screen, plan: Plan, card: Signer) -> None:
+    """The whole review."""
     summary = plan.summary
-    screen.table(
-        ("#", "BTC", "", "To"),
-        [
-            (str(output.index), bitcoin(output.amount), _owner(output, before_pin), _to(output, chain, screen.fancy))
-            for output in summary.outputs
-        ],
-        title="Outputs",
-        right=(0, 1),
-    )
-    screen.fields(_totals(plan))
-    claimed = any(output.change is Change.CLAIMED for output in summary.outputs)
-    if claimed and before_pin:
-        screen.line("change, claimed: said to come back to you; the card proves it after the PIN", WARN)
-    elif claimed:
-        screen.line("change? unproved: only said to be yours, nothing proves it (multisig: --wallet DESCRIPTOR)", WARN)
-    for notice in summary.warnings:
-        screen.line(f"Warning: {printable(notice.text)}", BAD if notice.kind in _GRAVE else WARN)
-    for skipped in plan.skipped:
-        screen.line(f"Not signed: {printable(str(skipped))}", WARN)
-
-
-def _owner(output: OutputSummary, before_pin: bool) -> tuple[str, str]:
-    claimed = before_pin and output.change is Change.CLAIMED
-    text, style = _CLAIMED if claimed else _CHANGE[output.change]
-    if output.kind is Kind.OP_RETURN:
-        return "no money" if not output.amount else "DESTROYED", FAINT if not output.amount else BAD
-    return text, style
-
-
-def _to(output: OutputSummary, chain: Chain, fancy: bool) -> str:
-    text = destination(output, chain)
-    return text if output.path is None else f"{text}{chr(10) if fancy else ' '}{output.path}"
-
-
-def _totals(plan: Plan) -> list[tuple[str, str] | tuple[str, str, str]]:
-    summary = plan.summary
-    inputs = f"{summary.inputs}, {summary.our_inputs} of them the card's ({bitcoin(summary.our_amount)} BTC)"
-    return [
-        ("Inputs", inputs),
-        ("Signatures to make", str(len(plan.requests))),
-        ("Sent", f"{bitcoin(summary.sent)} BTC", STRONG),
-        ("Fee", _fee(summary), _fee_style(summary)),
+    head = [
+        ("Network", chain_text(summary.chain)),
+        ("Account" if len(summary.accounts) == 1 else "Accounts", _accounts(summary.accounts)),
+        ("Card", str(card)),
     ]
+    if plan.message is not None:
+        screen.fields(head)
+        _show_message(screen, plan, plan.message)
+    else:
+        screen.fields([*head, ("Inputs", _inputs(plan))])
+        _show_payments(screen, plan)
+    for text in grouped_skipped(plan.skipped, _MOST_REASONS):
+        screen.paragraph(f"Not signed: {text}", WARN)
+    for text, is_grave in grouped_notices(plan, _MOST_ALIKE):
+        screen.paragraph(f"{'WARNING' if is_grave else 'Note'}: {text}", BAD if is_grave else WARN)
+    if plan.high_fee is not None:
+        screen.paragraph(f"WARNING: {plan.high_fee}", BAD)
 
 
-def _fee(summary: Summary) -> str:
-    if summary.fee is None or summary.fee_rate is None:
-        return "UNKNOWN: amounts are missing"
-    proved = "" if summary.fee_proved else "; not proved"
-    return f"{bitcoin(summary.fee)} BTC ({summary.fee_rate:.1f} sat/vB{proved})"
+def _show_message(screen: Screen, plan: Plan, message: Message) -> None:
+    screen.line()
+    coins = coins_shown(plan)
+    screen.fields(
+        [
+            ("Signs", "a message (BIP322); no money moves", STRONG),
+            ("Address", signing_address(plan, message)),
+            *([("Shows", coins)] if coins else []),
+            ("Length", counted(message.length, "byte")),
+        ]
+    )
+    shown = escaped(message.text[:_MOST_MESSAGE])
+    screen.paragraph(f'"{shown}"{"" if len(message.text) <= _MOST_MESSAGE else "..."}', indent=1)
+    screen.line()
+    if len(message.text) > _MOST_MESSAGE:
+        screen.paragraph(f"WARNING: only the first {counted(_MOST_MESSAGE, 'character')} are shown", BAD)
 
 
-def _fee_style(summary: Summary) -> str:
-    return BAD if any(notice.kind in _GRAVE for notice in summary.warnings) else STRONG
+def _show_payments(screen: Screen, plan: Plan) -> None:
+    summary = plan.summary
+    change = [output for output in summary.outputs if output.change]
+    payments, data = payments_of(summary)
+    if screen.fancy:
+        _section(screen, f"{counted(len(payments), 'payment')}, {bitcoin(summary.sent)} BTC", STRONG)
+        _list(screen, payments, MOST_SHOWN, summary.chain, "payment")
+        if data:
+            _section(screen, f"{counted(len(data), 'data output')}, no money", FAINT)
+            _list(screen, data, _MOST_DATA, summary.chain, "data output")
+        if change:
+            _section(screen, f"Change back to the wallet, proved: {bitcoin(summary.change_amount)} BTC", GOOD)
+            _list(screen, change, _MOST_CHANGE, summary.chain, "change output")
+        screen.line()
+    else:
+        rows = [
+            *_rows(payments, MOST_SHOWN, summary.chain, "payment"),
+            *_rows(data, _MOST_DATA, summary.chain, "data output"),
+            *_rows(change, _MOST_CHANGE, summary.chain, "change output"),
+        ]
+        screen.table(("#", "BTC", "What", "To", "Path"), rows)
+    net = "unknown" if summary.net is None else f"{bitcoin(summary.net)} BTC"
+    grave = plan.high_fee is not None or any(notice.grave for notice in summary.warnings)
+    screen.fields(
+        [
+            ("Sent", f"{bitcoin(summary.sent)} BTC in {counted(len(payments), 'payment')}", STRONG),
+            ("Fee", fee_text(summary), BAD if grave else STRONG),
+            ("Leaves the wallet", net, STRONG),
+        ]
+    )
 
 
-def summary_data(plan: Plan, chain: Chain) -> dict[str, object]:
-    """The review as data for `--json`; amounts in satoshi."""
+def _accounts(accounts: Sequence[Path]) -> str:
+    named = ", ".join(str(path) for path in accounts[:_MOST_ACCOUNTS])
+    return named if len(accounts) <= _MOST_ACCOUNTS else f"{named} and {len(accounts) - _MOST_ACCOUNTS:,} more"
+
+
+def _inputs(plan: Plan) -> str:
+    summary = plan.summary
+    amount = "unknown" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
+    whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them the card's"
+    return f"{summary.inputs:,}, {whose}: {amount}"
+
+
+def _section(screen: Screen, title: str, style: str) -> None:
+    screen.line()
+    screen.paragraph(title, style)
+
+
+def _list(screen: Screen, outputs: Sequence[OutputSummary], most: int, chain: Chain, noun: str) -> None:
+    shown, rest = listed(outputs, most)
+    for output in shown:
+        path = "" if output.path is None else f", {output.path}"
+        lost = "DESTROYED  " if destroys(output) else ""
+        amount = f"{bitcoin(output.amount)} BTC  {lost}" if output.amount else ""
+        screen.paragraph(f"{amount}(output {output.index}{path})", BAD if lost else "", indent=1)
+        screen.paragraph(place(output, chain), indent=3)
+    if rest:
+        screen.paragraph(f"{counted(len(rest), f'other {noun}')}, {total(rest)} BTC together", indent=1)
+
+
+def _rows(outputs: Sequence[OutputSummary], most: int, chain: Chain, noun: str) -> list[tuple[str, ...]]:
+    shown, rest = listed(outputs, most)
+    rows: list[tuple[str, ...]] = [
+        (
+            str(output.index),
+            bitcoin(output.amount),
+            "DESTROYED" if destroys(output) else noun,
+            destination(output, chain),
+            "-" if output.path is None else str(output.path),
+        )
+        for output in shown
+    ]
+    if rest:
+        rows.append(("-", total(rest), counted(len(rest), f"other {noun}"), "-", "-"))
+    return rows
+
+
+def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
+    """The review as data for `--json`; amounts in satoshi, null where they are not settled."""
     summary = plan.summary
     return {
+        "chain": summary.chain.name.lower(),
+        "card": {
+            "serial": str(card.serial),
+            "fingerprint": card.fingerprint.hex(),
+            "emulated": card.emulated,
+        },
+        "accounts": [str(path) for path in summary.accounts],
         "inputs": summary.inputs,
         "our_inputs": summary.our_inputs,
         "our_amount": summary.our_amount,
+        "payments": len(payments_of(summary)[0]),
         "sent": summary.sent,
+        "change": summary.change_amount,
+        "net": summary.net,
         "fee": summary.fee,
         "fee_rate": summary.fee_rate,
-        "fee_proved": summary.fee_proved,
+        "fee_percent": summary.fee_percent,
         "outputs": [
             {
                 "index": output.index,
                 "amount": output.amount,
-                "address": output.address(chain),
+                "address": output.address(summary.chain),
                 "script": output.script.hex(),
-                "change": output.change.name.lower(),
+                "change": output.change,
                 "path": None if output.path is None else str(output.path),
             }
             for output in summary.outputs
         ],
-        "warnings": [notice.text for notice in summary.warnings],
+        "message": None
+        if plan.message is None
+        else {
+            "text": plan.message.text,
+            "address": address_of(plan.message.script, summary.chain),
+            "script": plan.message.script.hex(),
+            "coins": list(plan.message.coins),
+        },
+        "warnings": [{"text": notice.text, "grave": notice.grave} for notice in summary.warnings],
         "skipped": [{"input": item.index, "reason": item.reason} for item in plan.skipped],
     }
 
@@ -153,15 +245,14 @@ class WalletProver:
         except (EmbitError, UsageError, ValueError, KeyError, IndexError, TypeError) as error:
             raise CtlError(Exit.INPUT, f"--wallet: no output descriptor: {error}") from error
 
-    def __call__(self, index: int, script: bytes, claims: Sequence[Claim]) -> bool:  # noqa: ARG002
-        """Whether the output's script is the wallet's at the place where our key in it says to be."""
-        return any(self._is_at(claim.path, script) for claim in claims)
-
-    def _is_at(self, path: Path, script: bytes) -> bool:
-        if not path.steps:
+    def __call__(self, script: bytes, claim: Claim) -> bool:
+        """Whether a script is the wallet's at the place where a key of ours says to be, and holds that key."""
+        path = claim.path
+        if not path.steps or path.steps[-1] >= HARDENED:
             return False
         for branch in range(self._descriptor.num_branches):
             derived = self._descriptor.derive(path.steps[-1], branch_index=branch)
             if bytes(derived.script_pubkey().data) == script:
-                return True
+                length = len(claim.public_key)
+                return any(key.sec()[-length:] == claim.public_key for key in derived.keys)
         return False

@@ -6,7 +6,6 @@ On a terminal with colours and frames; piped, tables become lines of tab-separat
 from __future__ import annotations
 
 import json
-import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +22,17 @@ NARROW = 60
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
+def _steers(char: str) -> bool:
+    """Whether it is a control, format or bidirectional character, or a line or paragraph separator."""
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
 def printable(text: str) -> str:
     """Without control characters, line ends aside: what comes from a file or a card must not steer the terminal."""
-    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else "?" for char in text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join("?" if char != "\n" and _steers(char) else char for char in text)
 
 
 class Screen:
@@ -57,6 +64,16 @@ class Screen:
         else:
             self._stream.write(f"{text}\n")
             self._stream.flush()
+
+    def paragraph(self, text: str, style: str = "", *, indent: int = 0) -> None:
+        """Text in lines of the terminal's width, broken at blanks only where a word fits; piped on one line."""
+        if not self.fancy:
+            self.line(text)
+            return
+        from rich.padding import Padding
+        from rich.text import Text
+
+        self.console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent)))
 
     def fields(self, rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
         """Names and values, aligned; a third member is the value's style."""
@@ -121,7 +138,7 @@ class Screen:
         for row in rows:
             for head, cell in zip(heads, row, strict=True):
                 text, style = (cell, "") if isinstance(cell, str) else cell
-                self.line(f"{head}: {text}" if head else text, style)
+                self.paragraph(f"{head}: {text}" if head else text, style)
             self.line()
 
 
@@ -154,22 +171,14 @@ def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[st
 
 
 def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:
-    """One JSON object on stdout; on one line with `indent` None."""
-    sys.stdout.write(json_text(data, indent=indent) + "\n")
-    sys.stdout.flush()
-
-
-def json_text(data: object, *, indent: int | None = None) -> str:
-    """JSON as people read it: letters of all languages as they are; escaped is what would steer a terminal, turn the
-    order of what stands beside it or cannot be seen (a card's name may hold it), and what UTF-8 has not."""
+    """One JSON object on stdout; on one line with `indent` None. Characters that would steer a terminal or turn its
+    text around are escaped: they come from cards and files."""
     text = json.dumps(data, indent=indent, ensure_ascii=False)
-    return _UNUSUAL.sub(_escaped, text)
-
-
-_UNUSUAL = re.compile(r"[^\n -~]")
-
-
-def _escaped(found: re.Match[str]) -> str:
-    """A control, format, private or unassigned character, a surrogate or separator of lines as JSON's escape."""
-    category = unicodedata.category(found[0])
-    return json.dumps(found[0])[1:-1] if category[0] == "C" or category in ("Zl", "Zp") else found[0]
+    if not text.isascii() or "\x7f" in text:
+        text = "".join(json.dumps(char)[1:-1] if char != "\n" and _steers(char) else char for char in text)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # the name of a file that is no text, or a terminal that knows few characters
+        text = json.dumps(data, indent=indent)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,26 +1,32 @@
-"""`pin`, `puk`, `pairing`: the secrets a card is opened with."""
+"""`pin` and `puk`: the secrets a card is opened with."""
 
 from __future__ import annotations
 
-import secrets as system
-from dataclasses import replace
-from pathlib import Path
+import contextlib
+from dataclasses import dataclass, field
 
 import click
 
 from cryptnox_core.commands.setup import pairing_key_from_puk
-from cryptnox_core.errors import NotAllowedError, PairingError, StatusWordError, UsageError
-from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH, PIN_TRIES_SESSION
+from cryptnox_core.errors import CryptnoxError, NotAllowedError, StatusWordError, WrongPukError
+from cryptnox_core.wire import PAIRING_INDEX_PUK, PIN_TRIES_SESSION, Sw
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
+from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.screen import Report, said
+from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.irreversible import End, Words, opens
+from hwilib_cryptnox.pin import outdated
 from hwilib_cryptnox.unlock import tries_left
 
 pin = group("pin", "Change, verify or unblock the PIN; ask for the tries left.")
-puk_group = group("puk", "Change the PUK.")
-pairing = group("pairing", "The pairing key, which opens the secure channel.")
+puk_group = group("puk", "Change or verify the PUK.")
+
+SPARE_TRIES = 3
+"""So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""
 
 
 def require_initialised(found: OpenCard) -> None:
@@ -64,20 +70,114 @@ def pin_change(app: App, with_puk: bool) -> Report:
     """Change the PIN: the present one first, then the new one twice."""
     with open_card(app) as found:
         require_initialised(found)
-        secret: str | None = None
+        old = secret = None
         if with_puk:
-            secret = puk(app)
+            admit(app, found)
+            _check_not_blocked(found)
+            secret = puk(app, found)
         else:
-            unlock(app, found, typed=True)
-        found.card.change_pin(app.terminal.new_pin(), secret)
-        _forget_counter(app, found)
-        serial = str(found.card.serial)
-    return said({"serial": serial, "changed": True}, "The PIN is changed")
+            old = unlock(app, found, typed=True)
+        new, serial = app.terminal.new_pin(), found.card.serial
+        words = Words(
+            done=f"The PIN of the card {serial} is changed",
+            kept="the card has its old PIN",
+            either="the card may already have the new PIN, or still the old one",
+            keep="Keep both PINs. cryptnoxctl pin tries shows how many tries are left; with more than one, try the new "
+            "PIN: cryptnoxctl pin verify. With the PUK it can be set anew: cryptnoxctl pin change --with-puk",
+            remedy="the PIN is neither the old nor the new one. In another reader, with the PUK: "
+            "cryptnoxctl pin change --with-puk",
+        )
+        try:
+            change(
+                app, found, words, lambda card: card.change_pin(new, puk=secret), _PinLook(app, new, old), prove=True
+            )
+        except WrongPukError as error:
+            raise _why_refused(app, found, secret, error) from error
+    return _has_new_pin(app, serial, new, {"changed": True})
 
 
-def _forget_counter(app: App, found: OpenCard) -> None:
-    """What is remembered of the old PIN's refusals says nothing about a new one."""
-    app.state.update(found.card.serial, lambda record: replace(record, note=None, full=None))
+def _check_not_blocked(found: OpenCard) -> None:
+    """A blocked PIN is set by UNBLOCK PIN; the card answers CHANGE PIN with the status word of a wrong PUK."""
+    if found.card.info.pin_auth and not tries_left(found.card):
+        raise CtlError(
+            Exit.SECRET,
+            "No PIN try is left: the PIN is blocked, or locked until the card is taken out and put back. Nothing was "
+            "sent",
+            "take the card out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+        )
+
+
+def _why_refused(app: App, found: OpenCard, secret: str | None, error: WrongPukError) -> Exception:
+    """Of a status word that means a wrong PUK, and other things too."""
+    if error.sw == Sw.CONDITIONS and secret is not None:
+        with contextlib.suppress(CryptnoxError):  # then nothing better is known
+            if is_puk(access(app), found, secret):
+                return CtlError(
+                    Exit.REFUSED,
+                    "The PUK is right, but the card does not let the PIN be changed now",
+                    "take the card out and put it back, then: cryptnoxctl pin tries",
+                )
+    return error
+
+
+@dataclass(slots=True)
+class _PinLook:
+    """Whether the card has the new PIN: tried once, where tries can be spared. Then the old one, where it is known: it
+    was right a moment ago, and brings the count back."""
+
+    app: App
+    new: str = field(repr=False)
+    old: str | None = field(repr=False)
+    _tried_at: int | None = None
+    _refused: bool = False
+
+    def __call__(self, found: OpenCard) -> End:
+        card, new_session = found.card, not found.card.channel_open
+        if new_session:
+            access(self.app).open_channel(card)
+        if not card.info.pin_auth:
+            return End.UNKNOWN
+        left = tries_left(card)
+        if not left and not new_session:
+            raise SoftLockedError  # some cards count the tries of a session: asked again after a power cycle
+        if not self._refused and not self._try_new(found, left):
+            return End.UNKNOWN
+        if not self._refused:
+            return End.TAKEN
+        if self.old is not None and tries_left(card) > 1 and not self._accepted(found, self.old):
+            return End.OTHER
+        return End.NOT_TAKEN
+
+    def _try_new(self, found: OpenCard, left: int) -> bool:
+        """Whether the new PIN was tried, and its end is known. It is sent a second time only where the counter, one of
+        tries in all, proves that the first was not refused."""
+        again = self._tried_at is not None
+        if left < SPARE_TRIES or (again and (left <= PIN_TRIES_SESSION or left != self._tried_at)):
+            return False
+        self._tried_at = left
+        self._refused = not self._accepted(found, self.new)
+        return True
+
+    def _accepted(self, found: OpenCard, pin: str) -> bool:
+        try:
+            PersonUnlocker(self.app.settings, self.app.state, pin).unlock(found.card, found.reader)
+        except RefusedPinError as error:
+            if error.spent:
+                return False
+            raise
+        return True
+
+
+def _has_new_pin(app: App, serial: int, new: str, data: dict[str, object]) -> Report:
+    """The report, with what still gives the old PIN."""
+    sources = outdated(app.settings, serial, new)
+    lines = [*app.achieved]
+    if sources:
+        lines.append(
+            f"Change it there, too, before a wallet is used: {', '.join(sources)} may still give the old PIN, and a "
+            "wrong PIN costs a try"
+        )
+    return said({"serial": str(serial), **data, "sources": sources}, *lines)
 
 
 @pin.command("unblock")
@@ -91,19 +191,45 @@ def pin_unblock(app: App) -> Report:
                 "The PIN is not blocked; nothing was sent",
                 "forgotten PIN: cryptnoxctl pin change --with-puk",
             )
-        secret = puk(app)
-        new = app.terminal.new_pin()
+        secret = puk(app, found)
+        new, serial = app.terminal.new_pin(), found.card.serial
+        look = _PinLook(app, new, None)
+
+        def unblocked(found: OpenCard) -> End:
+            if found.card.channel_open:
+                return look(found)
+            access(app).open_channel(found.card)
+            return look(found) if tries_left(found.card) else End.NOT_TAKEN
+
+        words = Words(
+            done=f"The card {serial} has a new PIN",
+            kept="the card has not taken the new PIN",
+            either="the card may already have the new PIN",
+            keep="Keep the new PIN and the PUK. cryptnoxctl pin tries: none left means that the PIN is still blocked "
+            "(cryptnoxctl pin unblock); more than one, that it can be tried (cryptnoxctl pin verify)",
+            remedy="the PIN is not the new one. In another reader, with the PUK: cryptnoxctl pin change --with-puk",
+        )
         try:
-            found.card.unblock_pin(secret, new)
+            change(app, found, words, lambda card: card.unblock_pin(puk=secret, new_pin=new), unblocked, prove=True)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,
                 "The card says that the PIN is not blocked, only locked",
                 "take the card out and put it back, then: cryptnoxctl pin tries",
             ) from error
-        _forget_counter(app, found)
+    return _has_new_pin(app, serial, new, {"unblocked": True})
+
+
+@puk_group.command("verify")
+def puk_verify(app: App) -> Report:
+    """Check the PUK. Changes nothing."""
+    with open_card(app, channel=False) as found:
+        require_initialised(found)
+        secret = puk(app, found)
+        if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
+            raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}; nothing was changed")
         serial = str(found.card.serial)
-    return said({"serial": serial, "unblocked": True}, "The card has a new PIN")
+    return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
 
 
 @puk_group.command("change")
@@ -111,114 +237,37 @@ def puk_change(app: App) -> Report:
     """Change the PUK: the present one first, then the new one twice."""
     with open_card(app) as found:
         require_initialised(found)
-        current = puk(app)
-        found.card.change_puk(app.terminal.new_puk(), current)
-        serial = str(found.card.serial)
-    return said({"serial": serial, "changed": True}, "The PUK is changed. Write the new one down, apart from the card")
-
-
-@pairing.command("change")
-@click.option("--common", is_flag=True, help="Back to the key every card comes with.")
-@click.option("--file", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A key exported.")
-def pairing_change(app: App, common: bool, source: Path | None) -> Report:
-    """Give the card a pairing key of its own, kept on this computer. Needs the PUK.
-
-    Whoever has not got the key cannot talk to the card at all; the PUK gets it back.
-    """
-    if common and source is not None:
-        raise click.UsageError("--common and --file exclude each other")
-    key = system.token_bytes(PAIRING_KEY_LENGTH) if source is None else read_key(source)
-    if common:
-        key = COMMON_PAIRING_KEY
-    with open_card(app) as found:
-        require_initialised(found)
-        change_pairing_key(app, found, key, puk(app))
-        serial = str(found.card.serial)
-    text = "The card has the common pairing key again" if common else "The card has its own pairing key now"
-    return said(
-        {"serial": serial, "own_pairing_key": not common},
-        text if common else f"{text}. Keep a copy: cryptnoxctl pairing export FILE",
-    )
-
-
-def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str) -> None:
-    """Change it on the card and in `pairing.json`, where both keys stand until the card has answered: where its answer
-    is lost, or this program is killed, the next command finds out which one opens the card.
-    """
-    serial = found.card.serial
-    before = app.state.pairing_keys(serial)
-    app.state.keep_pairing_key(serial, key, *(before or (COMMON_PAIRING_KEY,)))
-    try:
-        found.card.change_pairing_key(key, secret)
-    except (StatusWordError, UsageError):
-        app.state.keep_pairing_key(serial, *before)
-        raise
-    app.state.keep_pairing_key(serial, None if key == COMMON_PAIRING_KEY else key)
-
-
-def read_key(source: Path) -> bytes:
-    """A pairing key from a file: 64 hexadecimal characters."""
-    try:
-        key = bytes.fromhex(source.read_text("ascii").strip())
-    except ValueError as error:
-        raise CtlError(Exit.INPUT, f"{source}: not a pairing key (64 hexadecimal characters)") from error
-    if len(key) != PAIRING_KEY_LENGTH:
-        raise CtlError(Exit.INPUT, f"{source}: a pairing key has {PAIRING_KEY_LENGTH} bytes, not {len(key)}")
-    return key
-
-
-@pairing.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def pairing_export(app: App, file: Path) -> Report:
-    """Write the card's own pairing key to a new FILE (mode 0600), for another computer."""
-    from hwilib_cryptnox.ctl.files import write_new
-
-    with open_card(app, channel=False) as found:
         serial = found.card.serial
-        if len(app.state.pairing_keys(serial)) > 1:
-            access(app).open_channel(found.card)
-    key = app.state.pairing_key(serial)
-    if key is None:
-        raise CtlError(Exit.REFUSED, "This computer has no own pairing key for this card: it uses the common one")
-    write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
-    return said(
-        {"serial": str(serial), "file": str(file)},
-        f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}",
-    )
+        current = puk(app, found)
+        check_puk(app, found, current)
+        new = app.terminal.new_puk()
+        if new == current:
+            raise CtlError(Exit.USAGE, "That is the present PUK; nothing was changed")
+
+        def look(found: OpenCard) -> End:
+            if opens(found, pairing_key_from_puk(new), PAIRING_INDEX_PUK):
+                return End.TAKEN
+            unchanged = opens(found, pairing_key_from_puk(current), PAIRING_INDEX_PUK)
+            return End.NOT_TAKEN if unchanged else End.OTHER
+
+        words = Words(
+            done=f"The PUK of the card {serial} is changed",
+            kept="the card has its old PUK",
+            either="the card may already have the new PUK",
+            keep="keep both PUKs until `cryptnoxctl puk verify` says which it is",
+            remedy="the PUK is neither the old nor the new one: nobody knows it. The card signs as before. Move the "
+            "coins to another card while the PIN works",
+        )
+        change(app, found, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
+    return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
 
 
-@pairing.command("recover")
-@click.option("--file", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A key exported.")
-def pairing_recover(app: App, source: Path | None) -> Report:
-    """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets a new key)."""
-    with open_card(app, channel=False) as found:
-        require_initialised(found)
-        serial = found.card.serial
-        if source is not None:
-            key = read_key(source)
-            _open(found, key, 0)
-            app.state.keep_pairing_key(serial, None if key == COMMON_PAIRING_KEY else key)
-            return said(
-                {"serial": str(serial), "own_pairing_key": True}, "The key is right; it is kept on this computer"
-            )
-        recover_by_puk(app, found)
-    return said(
-        {"serial": str(serial), "own_pairing_key": False},
-        "The card has the common pairing key again (an own one: cryptnoxctl pairing change)",
-    )
-
-
-def recover_by_puk(app: App, found: OpenCard) -> None:
-    """Open a card whose pairing key is lost with its PUK, and give it the common key."""
-    secret = puk(app)
-    _open(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
-    change_pairing_key(app, found, COMMON_PAIRING_KEY, secret)
-
-
-def _open(found: OpenCard, key: bytes, index: int) -> None:
+def check_puk(app: App, found: OpenCard, secret: str) -> None:
+    """CtlError for another PUK than the card's, before anything depends on it. Costs no try. The PIN is not verified
+    afterwards; where the card does not know this proof, it is as it was."""
+    with contextlib.suppress(StatusWordError):
+        if is_puk(access(app), found, secret):
+            return
+        raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}; nothing was changed")
     found.card.select()
-    try:
-        found.card.open_channel(key, index=index)
-    except PairingError as error:
-        what = "pairing key" if index == 0 else "PUK"
-        raise CtlError(Exit.SECRET, f"That {what} does not open the channel to this card") from error
+    access(app).open_channel(found.card)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from cryptnox_core.session import Card
 from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.cards import candidates, find_card, wanted_serial
 from hwilib_cryptnox.ctl.chains import chain_option
 from hwilib_cryptnox.ctl.dual import dual
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
+from hwilib_cryptnox.ctl.provision import Provision, telling
 from hwilib_cryptnox.ctl.screen import Report
-from hwilib_cryptnox.ctl.steps import Opened, begin, check_owner, finish
+from hwilib_cryptnox.ctl.steps import begin, check_owner, nft_report, provision, report, settle
 
 SEEDS = {
     "new": "new words: this computer and the card draw a mnemonic, you write it down. The usual choice",
@@ -21,6 +21,7 @@ SEEDS = {
     "card": "made on this card alone: no backup at all; the money is lost with the card",
 }
 NO_BACKUP = "no backup"
+_ALONE = "There is no backup. Keep little money on this card."
 
 
 @command("setup")
@@ -39,77 +40,64 @@ def setup(
     second: str | None,
     chain: str,
 ) -> Report:
-    """Make a usable wallet of a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal."""
+    """Make a usable wallet of a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal.
+
+    Interrupted, it says what is true of the card; given again, it goes on from there.
+    """
     if not app.terminal.available:
         raise CtlError(Exit.USAGE, "Setting a card up needs a terminal: secrets are typed and shown")
     check_owner(name, email)
     owner = (name, email)
-    opened = begin(app, find_card(app, wanted_serial(app), candidates(app), channel=False), owner)
-    try:
-        chosen = _choose(app, opened.card, choice)
-        backup, check = "", "cryptnoxctl backup check"
-        if chosen == "dual":
-            return dual(app, opened, owner, second, chain)
-        if chosen == "new":
-            backup = _new(app, opened, words)
-        elif chosen == "restore":
-            backup = _restore(app, opened)
-        else:
-            app.terminal.say("Nobody can copy a secret made on the card. When the card is lost, the money is.")
-            app.terminal.typed("", NO_BACKUP)
-            opened.card.generate_key(opened.pin)
-            backup, check = "There is no backup. Keep little money on this card.", ""
-        return finish(app, opened, backup, chain, check=check)
-    except (KeyboardInterrupt, CanceledError) as stop:
-        raise _half_way(stop) from stop
-    finally:
-        opened.found.close()
-
-
-def _half_way(stop: BaseException) -> CtlError:
-    """What to say to a person who stops after the card was initialised."""
-    said = "Interrupted" if isinstance(stop, KeyboardInterrupt) else str(stop).partition(";")[0]
-    return CtlError(
-        Exit.REFUSED,
-        f"{said}; the card is initialised: its PIN and PUK are those you chose",
-        "cryptnoxctl setup goes on from here; if the card has its seed already: cryptnoxctl adopt",
-    )
-
-
-def _choose(app: App, card: Card, choice: str | None) -> str:
-    if card.info.is_nft:
-        if choice not in (None, "card"):
+    found = find_card(app, wanted_serial(app), candidates(app), channel=False)
+    with telling(provision(app, found, chain)) as work:
+        is_nft = work.card.info.is_nft
+        if is_nft and choice not in (None, "card"):
             raise CtlError(Exit.USAGE, "An NFT card makes its one key itself")
-        return "card"
-    if choice is not None:
-        return choice
+        begin(app, work, owner)
+        chosen = "card" if is_nft else choice or _choose(app)
+        if chosen == "dual":
+            return dual(app, work, owner, second, chain)
+        if chosen == "card":
+            return _card(app, work, chain)
+        return _new(app, work, words, chain) if chosen == "new" else _restore(app, work, chain)
+
+
+def _choose(app: App) -> str:
     app.terminal.say("\nWhere does the secret come from?")
     return app.terminal.choose("Your choice", SEEDS)
 
 
-def _new(app: App, opened: Opened, count: str | None) -> str:
+def _card(app: App, work: Provision, chain: str) -> Report:
+    app.terminal.say("Nobody can copy a secret made on the card. When the card is lost, the money is.")
+    app.terminal.typed("", NO_BACKUP)
+    work.check = ""
+    work.generate()
+    if work.card.info.is_nft:
+        return nft_report(app, work, _ALONE)
+    settle(app, work, None)
+    return report(work, _ALONE, chain, checked=None)
+
+
+def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
     if count is None:
         explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
         count = app.terminal.choose("How many words", explained)
-    words = mnemonic.make(opened.card, int(count))
+    words = work.new_words(int(count))
     mnemonic.show(app.terminal, words)
     mnemonic.type_back(app.terminal, words)
-    _load(opened, mnemonic.seed_of(words, ""))
-    return f"The {count} words on your paper are the backup."
+    expected = mnemonic.Expected.of(words)
+    work.load_seed(expected.seed)
+    settle(app, work, expected)
+    checked = mnemonic.check_backup(app.terminal, lambda typed: typed == expected)
+    check = "" if checked else f"cryptnoxctl backup check --card {work.serial}"
+    return report(work, f"The {count} words on your paper are the backup.", chain, checked=checked, check=check)
 
 
-def _restore(app: App, opened: Opened) -> str:
+def _restore(app: App, work: Provision, chain: str) -> Report:
+    """The words come from the paper, and the card is compared with them: the backup is checked by that."""
     words = mnemonic.ask(app.terminal)
-    _load(opened, mnemonic.seed_of(words, mnemonic.ask_passphrase(app.terminal)))
-    return "The words on your paper (with the passphrase, if you gave one) are the backup."
-
-
-def _load(opened: Opened, seed: bytes) -> None:
-    """Load a seed, and have the card show that it holds this one."""
-    opened.card.load_seed(seed, opened.pin)
-    if opened.card.master_fingerprint() != mnemonic.Expected(seed).fingerprint:
-        raise CtlError(
-            Exit.REFUSED,
-            "The card shows another fingerprint than the words have: it did not take the seed as it should",
-            "do not use it; cryptnoxctl reset erases it",
-        )
+    expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
+    work.load_seed(expected.seed)
+    settle(app, work, expected)
+    backup = "The words on your paper (with the passphrase, if you gave one) are the backup."
+    return report(work, backup, chain, checked=True)

@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from cryptnox_core.errors import ProtocolError, TransportError
+from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
-from hwilib_cryptnox.ctl.chains import CHAINS, chain_option
-from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
+from hwilib_cryptnox.ctl.chains import chain_option
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.frame import App, command
-from hwilib_cryptnox.ctl.preview import doubts, preview
-from hwilib_cryptnox.ctl.review import WalletProver, review, summary_data
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
-from hwilib_cryptnox.psbt import Chain, Change, Plan, Psbt
+from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
+from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
+from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.signing import Signing, names_keys_of, nothing_to_do, policy_of
+from hwilib_cryptnox.psbt.summary import CHAINS
+from hwilib_cryptnox.shown import counted
+from hwilib_cryptnox.signing import Signing, confirm, names_keys_of, nothing_to_do
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -76,9 +78,8 @@ def sign(
 ) -> Report:
     """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
 
-    The transaction is shown first. When you say yes the PIN is asked for, the card's keys prove which outputs are
-    change, and the card signs; what turns out other than it was shown is shown and asked once more. After a fault run
-    the same command again: no signature is made twice.
+    The PIN comes first: only the card's keys prove what is change. Then the transaction is shown, every word of it
+    proved, and signed when you say yes. After a fault run the same command again: no signature is made twice.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -99,7 +100,7 @@ def sign(
         allow_unproved_amounts=app.settings.allow_unproved_amounts or allow_unproved_amounts,
     )
     prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
-    shown = _Shown(app, CHAINS[chain], yes)
+    shown = _Shown(app, yes)
     if nothing_to_do(psbt, None):
         if not all(fields.is_final for fields in psbt.inputs):
             raise CtlError(
@@ -107,15 +108,20 @@ def sign(
                 "The PSBT does not say where any of its keys comes from, so no card finds its own",
                 "have the wallet put the key origins (BIP32 derivations) in",
             )
-        return _finish(file, psbt, None, CHAINS[chain], target, raw_target, force=force)
+        return _finish(file, psbt, None, None, target, raw_target, force=force)
     with open_card(app) as found, _progress(app) as progress:
-        wallet = PatientWallet(app, found, unlocker(app))
+        wallet = shown.wallet = PatientWallet(app, found, unlocker(app))
         signing = Signing(
-            wallet, psbt, test=chain != "main", progress=progress.tell, approve=shown.approve, prover=prover
+            wallet,
+            psbt,
+            test=chain != "main",
+            chain=CHAINS[chain] if _named("chain") else None,
+            progress=progress.tell,
+            approve=shown.approve,
+            ask_fee=not yes,
+            descriptor=prover,
         )
         try:
-            if not yes:
-                shown.ask_first(preview(psbt, wallet.known_fingerprint(), policy_of(app.settings), prover))
             done = signing.run()
             progress.tell(progress.total, progress.total)
             if shown.plan is None:
@@ -126,7 +132,7 @@ def sign(
             wallet.close()
     # Until the result is where it belongs: a full disk must not cost signatures.
     signing.keep()
-    report = _finish(file, done, shown.plan, CHAINS[chain], target, raw_target, force=force)
+    report = _finish(file, done, shown.plan, shown.card, target, raw_target, force=force)
     return replace(report, delivered=lambda: _forget(app, psbt))
 
 
@@ -164,52 +170,49 @@ def _wallet_text(text: str) -> str:
     return next((line for line in lines if line and not line.startswith("#")), "")
 
 
+def _named(option: str) -> bool:
+    """Whether an option was given, not its default taken."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
 class _Shown:
-    """The review: before the PIN, from the PSBT alone, and what the card's keys make of it afterwards."""
+    """The review, and the person's answer to it."""
 
-    def __init__(self, app: App, chain: Chain, yes: bool) -> None:
-        self._app, self._chain, self._yes = app, chain, yes
-        self._preview: Plan | None = None
+    def __init__(self, app: App, yes: bool) -> None:
+        self._app, self._yes = app, yes
+        self.wallet: Wallet | None = None
         self.plan: Plan | None = None
-
-    def ask_first(self, preview: Plan | None) -> None:
-        """Show what the PSBT says and ask. CanceledError for a no. None: `approve` asks."""
-        if preview is None or not preview.requests:
-            return
-        review(self._app.err, preview, self._chain, before_pin=True)
-        self._confirm("Sign it", preview)
-        self._preview = preview
+        self.card: Signer | None = None
 
     def approve(self, plan: Plan) -> None:
-        """Before the first signature: everything is proved now that can be. Ask where nobody was asked, or where it is
-        not what was agreed to. CanceledError for a no."""
+        """Before the first signature: show what is proved, and ask. CanceledError for a no."""
         self.plan = plan
+        if self.wallet is None:
+            raise UsageError("there is no card")
+        session = self.wallet.session()
+        self.card = Signer(session.card.serial, session.fingerprint, session.found.simulated)
         if not plan.requests:
             return
-        err = self._app.err
         if self._yes:
             if not self._app.options.quiet:
-                review(err, plan, self._chain)
+                review(self._app.err, plan, self.card)
+            confirm(self.wallet, plan)
             return
-        if self._preview is None:
-            review(err, plan, self._chain)
-            self._confirm("Sign it", plan)
-            return
-        changed = doubts(self._preview, plan)
-        if changed:
-            err.line("The card's keys do not bear out what was shown:", BAD)
-            for reason in changed:
-                err.line(f"- {reason}", BAD)
-            review(err, plan, self._chain)
-            self._confirm("Sign it all the same", plan)
-        else:
-            proved = [str(output.index) for output in plan.summary.outputs if output.change is Change.PROVED]
-            if proved:
-                self._app.remark(f"Change proved by the card's keys: output {', '.join(proved)}", GOOD)
+        screen = self._app.err if self._app.err.fancy else Screen(self._app.terminal.stream)
+        review(screen, plan, self.card)
+        self._ask(plan)
 
-    def _confirm(self, what: str, plan: Plan) -> None:
-        count = len(plan.requests)
-        self._app.terminal.confirm(f"{what} with {count} signature{'' if count == 1 else 's'}?")
+    def _ask(self, plan: Plan) -> None:
+        """Once: yes, or, where the fee is above a default limit, the fee itself."""
+        terminal, signatures = self._app.terminal, counted(len(plan.requests), "signature")
+        terminal.fresh()
+        if plan.high_fee is None:
+            agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")
+        else:
+            typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
+            agreed = typed.replace(",", "") == str(plan.summary.fee)
+        if not agreed:
+            raise CanceledError("Canceled; nothing was signed")
 
 
 class _Progress:
@@ -284,7 +287,7 @@ def _finish(
     file: str,
     done: Psbt,
     plan: Plan | None,
-    chain: Chain,
+    card: Signer | None,
     target: Path | None,
     raw_target: Path | None,
     *,
@@ -311,7 +314,7 @@ def _finish(
         "missing": missing or None,
         "transaction": transaction.hex() if transaction is not None and raw_target is not None else None,
         "transaction_file": str(raw_target) if transaction is not None and raw_target is not None else None,
-        "review": None if plan is None else summary_data(plan, chain),
+        "review": None if plan is None or card is None else summary_data(plan, card),
     }
 
     def show(screen: Screen) -> None:

@@ -3,69 +3,63 @@
 from __future__ import annotations
 
 import secrets as system
-import string
-from dataclasses import dataclass, field
 
-from cryptnox_core.bip32 import Path
-from cryptnox_core.errors import StatusWordError
-from cryptnox_core.session import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH, PUK_LENGTH
+from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, identify, unlocker
-from hwilib_cryptnox.ctl.chains import account_of, script_of, text_of
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, puk, unlocker
+from hwilib_cryptnox.ctl.chains import script_of, text_of
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.look import judged
+from hwilib_cryptnox.ctl.mnemonic import Expected
 from hwilib_cryptnox.ctl.prompts import ATTEMPTS
-from hwilib_cryptnox.ctl.screen import GOOD, STRONG, Report, Screen
-from hwilib_cryptnox.session import authenticate
+from hwilib_cryptnox.ctl.provision import Provision
+from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Report, Screen
+from hwilib_cryptnox.ctl.stages import Stage
+from hwilib_cryptnox.export import Network
 
-_PUK_ALPHABET = string.digits
-
-
-@dataclass(slots=True)
-class Opened:
-    """A card being set up, and what was typed for it."""
-
-    found: OpenCard
-    pin: str = field(repr=False)
-    puk: str | None = field(default=None, repr=False)
-
-    @property
-    def card(self) -> Card:
-        """The card."""
-        return self.found.card
+Owner = tuple[str | None, str | None]
+"""Name and e-mail address as they were given; None: to be asked."""
 
 
-def begin(app: App, found: OpenCard, owner: tuple[str | None, str | None]) -> Opened:
-    """Initialise the card where it is not, open its channel, verify the PIN. Closes the card where that fails."""
+def provision(app: App, found: OpenCard, chain: str) -> Provision:
+    """A card that was found, to be set up. Closes it where its certificate cannot be read."""
     try:
-        card, serial = found.card, found.card.serial
-        verdict, _ = judged(card.genuineness, found.reader)
-        app.terminal.say(f"Card {serial} ({card.info.type_name}) in {found.reader}; genuine: {verdict}")
-        if card.info.seeded:
-            raise CtlError(
-                Exit.REFUSED,
-                "There is a wallet on this card already; nothing was changed",
-                "to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
-            )
-        if card.info.initialized:
-            app.terminal.say("It is initialised and holds no seed: it goes on from there, with the PIN it has.")
-            identify(access(app), found)
-            return Opened(found, unlocker(app, typed=True).unlock(card, found.reader))
-        return _initialise(app, found, owner)
+        return Provision(access(app), found, app.terminal, Network.of_chain(chain).coin_type)
     except BaseException:
         found.close()
         raise
 
 
-def _initialise(app: App, found: OpenCard, owner: tuple[str | None, str | None]) -> Opened:
-    terminal, card = app.terminal, found.card
+def begin(app: App, work: Provision, owner: Owner, *, second: bool = False) -> None:
+    """A card with PIN and PUK, which are proved, and without a seed: initialised where it is not.
+
+    `second`: what comes by stdin is another card's.
+    """
+    card = work.card
+    verdict, _ = judged(card.genuineness, work.found.reader)
+    app.terminal.say(f"Card {work.serial} ({card.info.type_name}) in {work.found.reader}; genuine: {verdict}")
+    work.admit()
+    if not card.info.initialized:
+        _initialise(app, work, owner)
+        return
+    app.terminal.say("It is initialised and holds no seed: it goes on from there, with the PUK and the PIN it has.")
+    from_stdin = app.options.stdin_puk and not second
+    given = PersonUnlocker(app.settings, app.state, app=app) if second else unlocker(app, typed=True)
+    work.take_over(
+        (lambda: puk(app, work.found)) if from_stdin else app.terminal.puk,
+        lambda found: given.unlock(found.card, found.reader),
+        attempts=1 if from_stdin else ATTEMPTS,
+    )
+
+
+def _initialise(app: App, work: Provision, owner: Owner) -> None:
+    terminal = app.terminal
     terminal.say(
         "\nThe PIN is asked for at every signature. 3 wrong ones lock the card until it is taken out, 6 block it."
     )
     pin = terminal.new_pin()
-    puk = _choose_puk(app)
+    chosen = _choose_puk(app)
     terminal.say("\nThe owner's name and e-mail address stand on the card. They may be empty.")
     name = _asked(app, "Name", NAME_MAX) if owner[0] is None else owner[0]
     email = _asked(app, "E-mail", EMAIL_MAX) if owner[1] is None else owner[1]
@@ -75,20 +69,10 @@ def _initialise(app: App, found: OpenCard, owner: tuple[str | None, str | None])
     terminal.say("An own one is kept on this computer: others cannot talk to the card then.")
     own = terminal.agrees("An own pairing key?")
     key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
-    nfc = terminal.agrees("May this card sign over NFC?") if card.info.is_nft else None
+    nfc = terminal.agrees("May this card sign over NFC?") if work.card.info.is_nft else None
     terminal.confirm("\nInitialise the card now?")
-    serial = card.serial
-    app.state.forget(serial)
-    app.state.keep_pairing_key(serial, key if own else None)
-    try:
-        card.init(name, email, pin, puk, key, nfc)
-    except StatusWordError:
-        app.state.keep_pairing_key(serial, None)
-        raise
-    # After any other fault the card may be initialised all the same, and its own key is still needed.
-    identify(access(app), found)
-    PersonUnlocker(app.settings, app.state, pin).unlock(card, found.reader)
-    return Opened(found, pin, puk)
+    work.initialise(name, email, pin, chosen, key, nfc)
+    terminal.say(f"The card is initialised: it took your PIN{' and your PUK' if work.puk_proved else ''}.")
 
 
 def check_owner(name: str | None, email: str | None) -> None:
@@ -118,63 +102,64 @@ def _asked(app: App, what: str, most: int) -> str:
 def _choose_puk(app: App) -> str:
     terminal = app.terminal
     terminal.say("\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card.")
-    if not terminal.agrees("Choose it yourself? (No: one is drawn and shown once)"):
-        drawn = "".join(system.choice(_PUK_ALPHABET) for _ in range(PUK_LENGTH))
-        while True:
-            terminal.show_secret(["Your PUK. Write it down. It is shown only now.", "", f"  {drawn}"])
-            if terminal.puk("Type it back") == drawn:
-                return drawn
-            terminal.say("That is not the PUK shown")
-            if not terminal.agrees("Show it again?"):
-                raise CanceledError
-    return terminal.new_puk()
+    if terminal.agrees("Choose it yourself? (No: one is drawn and shown once)"):
+        return terminal.new_puk()
+    return terminal.drawn_puk()
 
 
-def finish(app: App, opened: Opened, backup: str, chain: str, *, check: str = "cryptnoxctl backup check") -> Report:
-    """Switch xpub export on, read fingerprint and first address, say what to write down.
+def settle(app: App, work: Provision, expected: Expected | None) -> None:
+    """Compare the card with its words, where there are any, and switch xpub export on. The success is told here, before
+    anything else can fail."""
+    shown = work.compare(expected)
+    work.export_on(expected)
+    proof = " Fingerprint, first address and account key are those of your words." if expected is not None else ""
+    app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 
-    `check`: the command that compares the card with its backup; empty where there is none.
+
+def report(work: Provision, backup: str, chain: str, *, checked: bool | None, check: str = "") -> Report:
+    """What to write down of a card that is set up. Requires: `settle`.
+
+    `checked`: whether the backup was compared with the card; None where there is none. `check`: the command for it.
     """
-    card = opened.card
-    if card.info.is_nft:
-        return _nft(opened, backup)
-    if not card.info.xpub_export:
-        if opened.puk is None:
-            app.terminal.say("Wallets need the card's extended public keys; switching their export on takes the PUK.")
-            opened.puk = app.terminal.puk()
-        card.set_xpub_export(True, opened.puk)
-    path, address, fingerprint = first_address(app, opened, chain)
-    serial = str(card.serial)
-    use = "cryptnoxctl export, or your wallet's own menu"
+    shown = work.shown
+    if shown is None or work.stage is not Stage.PROVED:
+        raise CtlError(Exit.REFUSED, "The card was not compared")
+    serial, fingerprint = str(work.serial), shown.fingerprint.hex()
+    address = text_of(script_of(shown.key, "p2wpkh"), chain)
     data = {
         "serial": serial,
-        "fingerprint": fingerprint.hex(),
-        "path": str(path),
+        "fingerprint": fingerprint,
+        "path": str(shown.path),
         "address": address,
         "public_key": None,
         "xpub_export": True,
         "backup": backup,
+        "backup_checked": checked,
     }
+    use = "cryptnoxctl sheet writes down what belongs with the backup; cryptnoxctl export, or your wallet's own menu"
 
     def show(screen: Screen) -> None:
         screen.line("The card is ready.", GOOD)
         screen.fields(
             [
                 ("Serial number", serial, STRONG),
-                ("Fingerprint", fingerprint.hex(), STRONG),
-                ("First address", f"{address} ({path})", STRONG),
+                ("Fingerprint", fingerprint, STRONG),
+                ("First address", f"{address} ({shown.path})", STRONG),
                 ("Backup", backup),
                 ("Write down", "serial number, fingerprint, first address: with them you know your wallet again"),
                 ("Next", f"{check}; then {use}" if check else use),
             ]
         )
+        if checked is False:
+            screen.line("The backup was NOT compared with the card. Do so before money arrives.", WARN)
 
     return Report(data, show)
 
 
-def _nft(opened: Opened, backup: str) -> Report:
+def nft_report(app: App, work: Provision, backup: str) -> Report:
     """An NFT card has one key: no tree, no fingerprint that wallets know."""
-    serial, key = str(opened.card.serial), opened.card.public_key().hex()
+    serial, key = str(work.serial), work.single_key().hex()
+    app.terminal.say(f"\nThe card {serial} holds its key.")
     data = {
         "serial": serial,
         "fingerprint": None,
@@ -183,6 +168,7 @@ def _nft(opened: Opened, backup: str) -> Report:
         "public_key": key,
         "xpub_export": False,
         "backup": backup,
+        "backup_checked": None,
     }
 
     def show(screen: Screen) -> None:
@@ -190,12 +176,3 @@ def _nft(opened: Opened, backup: str) -> Report:
         screen.fields([("Serial number", serial, STRONG), ("Public key", key, STRONG), ("Backup", backup)])
 
     return Report(data, show)
-
-
-def first_address(app: App, opened: Opened, chain: str) -> tuple[Path, str, bytes]:
-    """Path and text of the first segwit address, and the fingerprint, which this computer remembers from now on."""
-    given = PersonUnlocker(app.settings, app.state, opened.pin)
-    session = authenticate(opened.found, given)
-    path = account_of("p2wpkh", chain, 0).child(0).child(0)
-    key = opened.card.public_key(path)
-    return path, text_of(script_of(key, "p2wpkh"), chain), session.fingerprint

@@ -14,12 +14,14 @@ from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWor
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
 from hwilib_cryptnox.access import OpenCard
-from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import read_file
 from hwilib_cryptnox.ctl.frame import App, group
-from hwilib_cryptnox.ctl.look import USER_KEY_FLAGS
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
+from hwilib_cryptnox.irreversible import End, Words
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -39,7 +41,7 @@ def user_key_list(app: App) -> Report:
         require_initialised(found)
         serial = str(found.card.serial)
         for slot in UserKeySlot:
-            if USER_KEY_FLAGS[slot] not in found.card.info.user_keys:
+            if not found.card.info.has_user_key(slot):
                 continue
             key = _read(app, found, slot)
             if key is not None:
@@ -98,10 +100,41 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     public = _public_key(key_file, chosen)
     with open_card(app) as found:
         require_initialised(found)
-        unlock(app, found)
-        found.card.add_user_key(chosen, text, public, puk(app), credential_id=credential)
-        serial = str(found.card.serial)
-    return said({"serial": serial, "slot": slot, "public_key": public.hex()}, f"The {slot} user key is on the card")
+        _require_slot(found, chosen)
+        pin, serial = unlock(app, found), str(found.card.serial)
+        secret = puk(app, found)
+
+        def look(found: OpenCard) -> End:
+            accepted_again(app, found, pin)
+            try:
+                key = found.card.user_key(chosen)
+            except NotFoundError:
+                return End.NOT_TAKEN
+            return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
+
+        words = Words(
+            done=f"The {slot} user key is on the card",
+            kept=f"the {slot} user key is not on the card: nothing was changed",
+            either=f"the {slot} user key may be on the card already, or not",
+            keep="cryptnoxctl user-key list says which",
+            remedy="cryptnoxctl user-key list shows what the card has now; delete what is not yours, and use another "
+            "reader",
+        )
+        change(
+            app,
+            found,
+            words,
+            lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
+            look,
+            prove=True,
+        )
+    return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
+
+
+def _require_slot(found: OpenCard, slot: UserKeySlot) -> None:
+    """The applet has this slot."""
+    if slot not in found.card.info.user_key_slots:
+        raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}: it is there from applet 2.0 on")
 
 
 def _public_key(path: Path, slot: UserKeySlot) -> bytes:
@@ -111,7 +144,7 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     try:
-        key = load_pem_public_key(path.read_bytes())
+        key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
     if slot is UserKeySlot.RSA:
@@ -133,18 +166,25 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
     with open_card(app) as found:
         require_initialised(found)
+        _require_slot(found, _SLOTS[slot])
         if not found.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
-        found.card.delete_user_key(_SLOTS[slot], puk(app))
-        serial = str(found.card.serial)
-    return said({"serial": serial, "slot": slot}, f"The {slot} user key is gone from the card")
+        serial, secret = str(found.card.serial), puk(app, found)
+        words = Words(
+            done=f"The {slot} user key is gone from the card",
+            kept=f"the {slot} user key is still on the card: nothing was changed",
+            either=f"the {slot} user key may be gone from the card already, or not",
+            keep="cryptnoxctl info says which",
+        )
+        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
+        change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
+    return said({"serial": serial, "slot": slot}, *app.achieved)
 
 
 @user_key.command("test")
 @click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
 @click.argument("key_file", metavar="PRIVATE-KEY", type=_FILE)
-@click.option("--rehash", is_flag=True, help="Sign SHA-256 of the challenge, as the vendor's command line does.")
-def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
+def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
 
     FIDO keys sign in their own device and cannot be tested here.
@@ -152,7 +192,9 @@ def user_key_test(app: App, slot: str, key_file: Path, rehash: bool) -> Report:
     private = _private_key(key_file)
     with open_card(app) as found:
         require_initialised(found)
-        digest = digest_to_sign(found.card.user_key_challenge(), rehash=rehash)
+        admit(app, found)
+        _require_slot(found, _SLOTS[slot])
+        digest = digest_to_sign(found.card.user_key_challenge())
         accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(found.card.serial)
     data = {"serial": serial, "slot": slot, "accepted": accepted}
@@ -172,7 +214,7 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        key = load_pem_private_key(read_file(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no private key in PEM form without a password") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):

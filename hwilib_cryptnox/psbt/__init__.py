@@ -6,24 +6,26 @@ requests) -> sign -> `insert`. Nothing here holds a private key, draws randomnes
 
 from __future__ import annotations
 
+from hwilib_cryptnox.psbt.amounts import most_leaving
+from hwilib_cryptnox.psbt.change import WalletScripts
 from hwilib_cryptnox.psbt.codec import Form, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, collect
 from hwilib_cryptnox.psbt.errors import BadPsbt, PsbtError, RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.insert import InvalidSignature, insert
 from hwilib_cryptnox.psbt.origins import Claim
-from hwilib_cryptnox.psbt.plan import Plan, Policy, SignRequest, plan
+from hwilib_cryptnox.psbt.plan import Limit, Plan, Policy, SignRequest, plan
 from hwilib_cryptnox.psbt.sighash import Sighash
-from hwilib_cryptnox.psbt.summary import Chain, Change, Notice, NoticeKind, OutputSummary, Summary, address_of, describe
+from hwilib_cryptnox.psbt.summary import Chain, Notice, NoticeKind, OutputSummary, Summary, address_of, describe
 
 __all__ = [
     "BadPsbt",
     "Candidate",
     "Chain",
-    "Change",
     "Claim",
     "Collected",
     "Form",
     "InvalidSignature",
+    "Limit",
     "Notice",
     "NoticeKind",
     "OutputSummary",
@@ -38,9 +40,11 @@ __all__ = [
     "SignatureKind",
     "Skipped",
     "Summary",
+    "WalletScripts",
     "address_of",
     "collect",
     "describe",
     "insert",
+    "most_leaving",
     "plan",
 ]

@@ -31,8 +31,8 @@ from hwilib_cryptnox.psbt.checks import (
 )
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import RefusedInput
-from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher
-from hwilib_cryptnox.psbt.sighash import ANYONECANPAY, DEFINED_TYPES, Sighash, SignatureHasher, type_name
+from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
+from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher, type_name
 
 BIP86_REASON = (
     "its key path (BIP86, tr()) needs a tweaked key, and the card signs with untweaked keys only: "
@@ -87,11 +87,10 @@ class Collected:
     skipped: tuple[Skipped, ...] = ()
     unsigned_claims: tuple[tuple[int, Claim], ...] = ()
     """Input and key: everything whose key has to be proved before the first signature."""
+    signed_claims: tuple[tuple[int, Claim], ...] = ()
+    """Input and key of what is final or signed by us already: ours only where the key is proved."""
     spends: tuple[Spend, ...] = ()
     locks: tuple[Lock | None, ...] = ()
-    committing: tuple[tuple[int, Claim], ...] = ()
-    """Input and key of valid signatures that commit to all amounts (taproot without ANYONECANPAY). Their keys are
-    proved with the others, since only a signature of ours says that the amounts are true."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -103,14 +102,28 @@ class Collected:
         """Whose keys `plan` needs, each once: those that sign first. None is deeper than the card derives."""
         if self.nothing_to_do:
             return ()
-        signing = [candidate.claim.path for candidate in self.candidates]
-        return tuple(dict.fromkeys([*signing, *(claim.path for _, claim in self.unsigned_claims)]))
+        return tuple(dict.fromkeys([*self.signing_paths, *(claim.path for _, claim in self.unsigned_claims)]))
 
     @property
-    def change_paths(self) -> tuple[Path, ...]:
-        """Whose keys `plan` can use to prove change, each once."""
+    def all_paths(self) -> tuple[Path, ...]:
+        """Whose keys `plan` can use, each once."""
+        return tuple(dict.fromkeys((*self.paths, *self.output_paths, *self.signed_paths)))
+
+    @property
+    def signing_paths(self) -> tuple[Path, ...]:
+        """Whose keys are to sign, each once."""
+        return tuple(dict.fromkeys([candidate.claim.path for candidate in self.candidates]))
+
+    @property
+    def output_paths(self) -> tuple[Path, ...]:
+        """Whose keys `plan` needs to judge the outputs, each once."""
         found = [claim.path for claims in self.output_claims for claim in claims if len(claim.path) <= MAX_CARD_DEPTH]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def signed_paths(self) -> tuple[Path, ...]:
+        """Whose keys tell which of the inputs that need no signature are ours, each once."""
+        return tuple(dict.fromkeys([claim.path for _, claim in self.signed_claims]))
 
     def why_nothing(self) -> str | None:
         """Why nothing can be signed though something is ours; None where there is something to sign or nothing to
@@ -173,10 +186,11 @@ class _Collector:
         self.skipped: list[Skipped] = []
         self.unsigned: list[tuple[int, Claim]] = []
         self.done = set(final)
-        self.committing: list[tuple[int, Claim]] = []
+        self.signed: list[tuple[int, Claim]] = []
         self.known_points: set[bytes] = set()
         self.ecdsa_digests: dict[tuple[int, int], bytes] = {}
         self.leaf_pushes: tuple[int, frozenset[bytes]] = (-1, frozenset())
+        self.internal_keys: tuple[int, frozenset[bytes]] = (-1, frozenset())
 
     def run(self) -> Collected:
         locks = []
@@ -184,7 +198,9 @@ class _Collector:
             lock = None if spend.output is None else lock_of(index, fields, spend.output[1])
             locks.append(lock)
             self._check_points(index, fields, mine)
-            if mine and not fields.is_final:
+            if mine and fields.is_final:
+                self.signed += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
+            elif mine:
                 self._input(index, fields, lock, mine)
         return Collected(
             fingerprint=self.fingerprint,
@@ -193,10 +209,10 @@ class _Collector:
             candidates=tuple(self.candidates),
             done=frozenset(self.done),
             skipped=tuple(self.skipped),
-            unsigned_claims=(*self.unsigned, *self.committing),
+            unsigned_claims=tuple(self.unsigned),
+            signed_claims=tuple(self.signed),
             spends=self.spends,
             locks=tuple(locks),
-            committing=tuple(self.committing),
         )
 
     def _check_points(self, index: int, fields: InputMap, mine: tuple[Claim, ...]) -> None:
@@ -225,6 +241,8 @@ class _Collector:
                 self.skipped.append(Skipped(index, problem))
             if left or (problem is not None and len(claim.path) <= MAX_CARD_DEPTH):
                 self.unsigned.append((index, claim))
+            elif len(claim.path) <= MAX_CARD_DEPTH:
+                self.signed.append((index, claim))
 
     def _sighash(self, index: int, fields: InputMap, lock: Lock) -> int:
         """The sighash type asked for; refuses what can never be signed."""
@@ -243,14 +261,16 @@ class _Collector:
         """Adds what can be signed with a key. Returns the reason where something cannot, and whether something was
         added."""
         if len(claim.path) > MAX_CARD_DEPTH:
-            return f"{claim.path} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
+            return f"{shown(claim.path)} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
         if claim.is_taproot:
             return self._taproot_claim(index, fields, lock, claim, sighash)
         if lock.route is Route.TAPROOT:
             return "a taproot output with a derivation for ECDSA", False
         known = lock.key_hash is not None or lock.facts is not None
         if known and not contains_key(lock, claim.public_key):
-            raise RefusedInput(index, f"its script does not contain the key that is said to be ours at {claim.path}")
+            raise RefusedInput(
+                index, f"its script does not contain the key that is said to be ours at {shown(claim.path)}"
+            )
         if lock.problem is not None:
             return lock.problem, False
         if len(claim.public_key) != 33:
@@ -293,7 +313,7 @@ class _Collector:
                 problem = "a leaf script of its key is missing"
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
                 raise RefusedInput(
-                    index, f"its leaf script does not contain the key that is said to be ours at {claim.path}"
+                    index, f"its leaf script does not contain the key that is said to be ours at {shown(claim.path)}"
                 )
             elif leaf.problem is not None:
                 problem = leaf.problem
@@ -319,22 +339,29 @@ class _Collector:
         key = claim.public_key
         if self._in_a_leaf(index, lock, key):
             return "the leaf with our key does not stand in the key's derivation"
-        participants = [value for _, value in fields.keyed(f.IN_MUSIG2_PARTICIPANTS)]
-        if participants:
+        if fields.types & 1 << f.IN_MUSIG2_PARTICIPANTS:
             return "its key is part of a MuSig2 key, which the card cannot sign for"
-        internal = fields.get(f.IN_TAP_INTERNAL_KEY)
-        controls = [control[1:33] for control, _ in fields.keyed(f.IN_TAP_LEAF_SCRIPT)]
-        internals = {internal, *controls} if internal is not None else set(controls)
+        internals = self._internal_keys(index, fields)
         if key in internals:
             return BIP86_REASON
         if internals:
-            raise RefusedInput(index, f"its output does not contain the key that is said to be ours at {claim.path}")
+            raise RefusedInput(
+                index, f"its output does not contain the key that is said to be ours at {shown(claim.path)}"
+            )
         try:
             if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == lock.script:
                 return BIP86_REASON
         except InvalidPublicKeyError as error:
             raise RefusedInput(index, "the key that is said to be ours is no point") from error
         return "its output is not the key that is said to be ours, and nothing says how it contains it"
+
+    def _internal_keys(self, index: int, fields: InputMap) -> frozenset[bytes]:
+        """The internal keys that an input names: looked for once, however many keys ask."""
+        if self.internal_keys[0] != index:
+            internal = fields.get(f.IN_TAP_INTERNAL_KEY)
+            controls = [control[1:33] for control, _ in fields.keyed(f.IN_TAP_LEAF_SCRIPT)]
+            self.internal_keys = index, frozenset(controls if internal is None else (internal, *controls))
+        return self.internal_keys[1]
 
     def _add(self, candidate: Candidate, fields: InputMap, lock: Lock) -> bool:
         """Notes what is to be signed, unless our valid signature is there already."""
@@ -371,8 +398,6 @@ class _Collector:
             if sighash != candidate.sighash:
                 digest = self.hasher.taproot(index, sighash, leaf_hash=candidate.leaf_hash)
             valid = verify_schnorr(candidate.claim.public_key, digest, signature)
-            if not sighash & ANYONECANPAY:
-                self.committing.append((index, candidate.claim))
         if not valid:
             raise RefusedInput(index, f"its signature of ours ({type_name(sighash)}) is not valid")
 

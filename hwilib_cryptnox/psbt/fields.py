@@ -1,4 +1,4 @@
-"""Field types of BIP174, BIP370, BIP371 and BIP373, and what each may look like."""
+"""Field types of BIP174, BIP370, BIP371, BIP373 and BIP322, and what each may look like."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from hwilib_cryptnox.psbt.tx import read_compact, read_with_length, read_witness
 
 GLOBAL_UNSIGNED_TX, GLOBAL_XPUB, GLOBAL_TX_VERSION, GLOBAL_FALLBACK_LOCKTIME = 0x00, 0x01, 0x02, 0x03
 GLOBAL_INPUT_COUNT, GLOBAL_OUTPUT_COUNT, GLOBAL_TX_MODIFIABLE, GLOBAL_VERSION = 0x04, 0x05, 0x06, 0xFB
+GLOBAL_MESSAGE = 0x09
+"""BIP322: the message that the transaction signs."""
 
 IN_NON_WITNESS_UTXO, IN_WITNESS_UTXO, IN_PARTIAL_SIG, IN_SIGHASH_TYPE = 0x00, 0x01, 0x02, 0x03
 IN_REDEEM_SCRIPT, IN_WITNESS_SCRIPT, IN_BIP32_DERIVATION = 0x04, 0x05, 0x06
@@ -126,6 +128,7 @@ GLOBAL_RULES = {
     GLOBAL_INPUT_COUNT: Rule("input count", check=_compact),
     GLOBAL_OUTPUT_COUNT: Rule("output count", check=_compact),
     GLOBAL_TX_MODIFIABLE: Rule("modifiable flags", length=1),
+    GLOBAL_MESSAGE: Rule("message"),
     GLOBAL_VERSION: Rule("PSBT version", length=4),
 }
 INPUT_RULES = {

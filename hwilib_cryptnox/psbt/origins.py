@@ -31,6 +31,13 @@ class Claim:
         return len(self.public_key) == 32
 
 
+def shown(path: Path) -> str:
+    """A path for a message: one that is longer than any card derives is cut, with its length."""
+    if len(path) <= MAX_CARD_DEPTH + 1:
+        return str(path)
+    return f"{Path(path.steps[:MAX_CARD_DEPTH])}/... ({len(path)} levels)"
+
+
 class Matcher:
     """Finds our claims. `accounts`: path of each account by the fingerprint of its extended key."""
 

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
-from cryptnox_core.secp256k1 import InvalidPublicKeyError, compress
-from hwilib_cryptnox.psbt.checks import Route
+from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
+from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
-from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput, RefusedOutput
-from hwilib_cryptnox.psbt.origins import Claim
-from hwilib_cryptnox.psbt.sighash import ANYONECANPAY, Sighash, type_name
-from hwilib_cryptnox.psbt.summary import ChangeProver, Notice, NoticeKind, Summary, prove_change, summarize
+from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.message import Message, disguised_message
+from hwilib_cryptnox.psbt.origins import Claim, shown
+from hwilib_cryptnox.psbt.sighash import Sighash, type_name
+from hwilib_cryptnox.psbt.summary import (
+    Chain,
+    Notice,
+    NoticeKind,
+    Summary,
+    chain_of,
+    coin_of,
+    summarize,
+)
+from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, weight
 
 _ALWAYS_ALLOWED = (Sighash.DEFAULT, Sighash.ALL)
 
 
+class Limit(Enum):
+    """How high a fee may be where the user says nothing."""
+
+    DEFAULT = "default"
+
+
+DEFAULT: Final = Limit.DEFAULT
+DEFAULT_MAX_FEE = 10_000_000
+"""Satoshi."""
+DEFAULT_MAX_FEE_RATE = 10_000.0
+"""Satoshi per virtual byte."""
+DEFAULT_MAX_FEE_PERCENT = 50.0
+SMALL_FEE = 50_000
+"""Satoshi; up to this a fee may be any part of what the inputs hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the user allows."""
+    """What the user allows. A limit is a number, None for none, or DEFAULT."""
 
     allow_sighash: bool = False
     """Defined sighash types other than ALL and DEFAULT."""
     allow_unproved_amounts: bool = False
-    """Several segwit v0 inputs of ours without their previous transactions."""
-    max_fee_rate: float | None = None
+    """Inputs whose amounts neither their previous transactions nor the signatures settle."""
+    max_fee_rate: float | Limit | None = DEFAULT
     """Satoshi per virtual byte."""
-    max_fee: int | None = None
+    max_fee: float | Limit | None = DEFAULT
     """Satoshi."""
+    max_fee_percent: float | Limit | None = DEFAULT
+    """Percent of what our inputs hold; fees of 50,000 satoshi and less are not measured by it."""
+    ask_fee: bool = False
+    """A fee above a default limit is not refused: the plan says so, and a person decides."""
+    chain: Chain | None = None
+    """The network that the user named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +91,10 @@ class Plan:
     """In the order of the inputs."""
     skipped: tuple[Skipped, ...]
     summary: Summary
+    message: Message | None = None
+    """What is signed is a message (BIP322), and no payment."""
+    high_fee: str | None = None
+    """Which default limit the fee is above, where `Policy.ask_fee` leaves it to a person."""
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
@@ -74,31 +112,46 @@ def plan(
     keys: Mapping[Path, bytes],
     policy: Policy | None = None,
     *,
-    prover: ChangeProver | None = None,
+    wallet: WalletScripts | None = None,
 ) -> Plan:
     """What the card shall sign.
 
-    `keys`: the card's compressed keys: all of `collected.paths`, and as many of `collected.change_paths` as change
-    shall be proved with. `prover` may prove outputs that need more than a key (multisig). Raises RefusedInput,
-    RefusedOutput or PsbtError for every lie and for what the policy forbids; UsageError where a key is missing.
+    `keys`: the card's compressed keys, of `collected.all_paths`: what of `paths` and `output_paths` cannot be compared
+    is refused, what of `signed_paths` cannot is not told to be ours. `wallet`: one with
+    several keys, from which all our inputs come then. Raises RefusedInput, RefusedOutput or PsbtError for every lie and
+    for what the policy forbids; UsageError where a key of `collected.signing_paths` is missing.
     """
     policy = policy or Policy()
     disproved, skipped = _prove_claims(collected, keys)
-    candidates: list[Candidate] = []
-    for candidate in collected.candidates:
-        if disproved and (candidate.index, candidate.claim) in disproved:
-            continue
-        candidates.append(candidate)
+    candidates = [item for item in collected.candidates if not disproved or (item.index, item.claim) not in disproved]
+    message = disguised_message(psbt) if candidates else None
     _check_sighash(candidates, policy)
-    _check_amounts(collected, candidates, disproved, policy)
-    change = prove_change(psbt, collected, keys, prover)
+    _check_chain(candidates, policy)
+    if not policy.allow_unproved_amounts:
+        check_amounts(collected, candidates)
+    if candidates and not psbt.tx.outputs:
+        raise PsbtError("the transaction has no outputs: all of it would be a fee")
+    if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:
+        raise PsbtError(f"the transaction is larger than {MAX_WEIGHT} weight units, and no node relays it: split it")
+    ours = our_inputs(collected, candidates, keys)
+    change = prove_change(psbt, collected, ours, keys, wallet)
     notices = [
         Notice(NoticeKind.SIGHASH, f"sighash type {type_name(candidate.sighash)} leaves parts open", candidate.index)
         for candidate in candidates
         if candidate.sighash not in _ALWAYS_ALLOWED
     ]
-    summary = summarize(psbt, collected, change, notices)
-    _check_fee(summary, policy, signing=bool(candidates))
+    summary = summarize(
+        psbt,
+        collected,
+        ours,
+        change,
+        notices,
+        settled=not unsettled(collected, candidates),
+        chain=chain_of([candidate.claim.path for candidate in candidates], policy.chain),
+        signed_leaves={candidate.index: candidate.leaf_hash for candidate in candidates},
+    )
+    # The coins that a message shows are no fee: its transaction cannot be mined.
+    high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
         SignRequest(
             candidate.index,
@@ -111,48 +164,39 @@ def plan(
         )
         for candidate in candidates
     ]
-    return Plan(tuple(requests), (*collected.skipped, *skipped), summary)
+    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, high_fee)
 
 
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:
-    """Compares each key that is said to be ours with the card's. Returns those matched by an account's fingerprint
-    that are not ours after all."""
+    """Compares each key of an input that is said to be ours with the card's. Returns those matched by an account's
+    fingerprint that are not ours after all."""
     disproved: set[tuple[int, Claim]] = set()
     skipped = []
+    for path in collected.signing_paths:
+        if path not in keys:
+            raise UsageError(f"the key at {path} is missing")
     for index, claim in collected.unsigned_claims:
         key = keys.get(claim.path)
         if key is None:
-            raise UsageError(f"the key at {claim.path} is missing")
+            raise RefusedInput(
+                index,
+                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
+                "the xpub export on (cryptnoxctl xpub on)",
+            )
         if is_key(claim, key):
             continue
         if not claim.by_account:
-            raise RefusedInput(index, f"the card's key at {claim.path} is another than the PSBT says")
+            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
         disproved.add((index, claim))
         skipped.append(
-            Skipped(index, f"the card's key at {claim.path} is another; the account's fingerprint matched by chance")
+            Skipped(
+                index, f"the card's key at {shown(claim.path)} is another; the account's fingerprint matched by chance"
+            )
         )
-    for index, claims in enumerate(collected.output_claims):
-        for claim in claims:
-            key = keys.get(claim.path)
-            if key is not None and not claim.by_account and not is_key(claim, key):
-                raise RefusedOutput(index, f"the card's key at {claim.path} is another than the PSBT says")
     return disproved, skipped
 
 
-def is_key(claim: Claim, key: bytes) -> bool:
-    """Whether the card's compressed key is the claimed one."""
-    claimed = claim.public_key
-    if len(claimed) == 33:
-        return claimed == key
-    if len(claimed) == 32:
-        return claimed == key[1:]
-    try:
-        return compress(claimed) == key
-    except InvalidPublicKeyError:
-        return False
-
-
-def _check_sighash(candidates: list[Candidate], policy: Policy) -> None:
+def _check_sighash(candidates: Sequence[Candidate], policy: Policy) -> None:
     if policy.allow_sighash:
         return
     for candidate in candidates:
@@ -161,34 +205,58 @@ def _check_sighash(candidates: list[Candidate], policy: Policy) -> None:
             raise RefusedInput(candidate.index, f"sighash type {name} is asked for; allow it with --allow-sighash")
 
 
-def _check_amounts(
-    collected: Collected, candidates: list[Candidate], disproved: set[tuple[int, Claim]], policy: Policy
-) -> None:
-    """CVE-2020-14199: the same inputs with other amounts in two PSBTs turn the difference into fee, where two or more
-    segwit v0 inputs are ours and nothing proves their amounts."""
-    ours = sum([1 for claims in collected.claims if claims])
-    if policy.allow_unproved_amounts or ours <= 1 or any(item not in disproved for item in collected.committing):
+def _check_chain(candidates: Sequence[Candidate], policy: Policy) -> None:
+    """The network that the user named and the keys that sign have to agree."""
+    if policy.chain is None:
         return
-    if any(c.kind is SignatureKind.SCHNORR and not c.sighash & ANYONECANPAY for c in candidates):
-        return
+    wanted = int(policy.chain is not Chain.MAIN)
     for candidate in candidates:
-        lock = collected.locks[candidate.index]
-        if lock is not None and lock.route is Route.SEGWIT_V0 and not collected.spends[candidate.index].proved:
+        coin = coin_of(candidate.claim.path)
+        if coin is not None and coin != wanted:
+            network = "a test network" if coin else "the main network"
             raise RefusedInput(
                 candidate.index,
-                "its amount is not proved: add the previous transaction (non_witness_utxo), "
-                "or allow it with --allow-unproved-amounts",
+                f"its key at {shown(candidate.claim.path)} is one of {network}, and --chain names another network",
             )
 
 
-def _check_fee(summary: Summary, policy: Policy, *, signing: bool) -> None:
-    if not signing or (policy.max_fee is None and policy.max_fee_rate is None):
-        return
-    if summary.fee is None or summary.fee_rate is None:
-        raise PsbtError("the fee cannot be told, and the configuration sets a limit to it")
-    if policy.max_fee is not None and summary.fee > policy.max_fee:
-        raise PsbtError(f"the fee of {summary.fee} satoshi is above the configured limit of {policy.max_fee}")
-    if policy.max_fee_rate is not None and summary.fee_rate > policy.max_fee_rate:
-        raise PsbtError(
-            f"the fee rate of {summary.fee_rate:.1f} sat/vB is above the configured limit of {policy.max_fee_rate}"
-        )
+def _check_fee(summary: Summary, policy: Policy) -> str | None:
+    """PsbtError for a fee above a limit, or, with `ask_fee`, the sentence about a default one."""
+    fee, rate, percent = summary.fee, summary.fee_rate, summary.fee_percent
+    if fee is None or rate is None:
+        if any(
+            isinstance(limit, int | float) for limit in (policy.max_fee, policy.max_fee_rate, policy.max_fee_percent)
+        ):
+            raise PsbtError("the fee cannot be told, and the configuration sets a limit to it")
+        return None
+    measured: tuple[tuple[str, float | Limit | None, float, float, str, str], ...] = (
+        ("max_fee", policy.max_fee, DEFAULT_MAX_FEE, fee, f"the fee of {fee} satoshi is", "satoshi"),
+        (
+            "max_fee_rate",
+            policy.max_fee_rate,
+            DEFAULT_MAX_FEE_RATE,
+            rate,
+            f"the fee rate of {rate:.1f} sat/vB is",
+            "sat/vB",
+        ),
+        (
+            "max_fee_percent",
+            policy.max_fee_percent,
+            DEFAULT_MAX_FEE_PERCENT,
+            percent if percent is not None and fee > SMALL_FEE else 0.0,
+            f"the fee of {fee} satoshi is",
+            f"% of the {summary.our_amount} satoshi that this card's inputs hold",
+        ),
+    )
+    asked = None
+    for name, limit, default, value, text, unit in measured:
+        most = default if isinstance(limit, Limit) else limit
+        if most is None or value <= most:
+            continue
+        kind = "limit" if isinstance(limit, Limit) else "configured limit"
+        sentence = f"{text} above the {kind} of {most:.15g} {unit}"
+        if isinstance(limit, Limit) and policy.ask_fee:
+            asked = asked or sentence
+        else:
+            raise PsbtError(f"{sentence}; {name} in config.toml or CRYPTNOX_{name.upper()} changes it")
+    return asked

@@ -1,30 +1,33 @@
-"""What a PSBT does with the money, for a person to look at."""
+"""What a PSBT does with the money, for a person to look at. Every number and every word in it is proved."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
 
-from cryptnox_core.bip32 import Path
-from cryptnox_core.hashes import base58check_encode, hash160
+from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.hashes import base58check_encode
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
+from hwilib_cryptnox.psbt.checks import Spend, spent_outputs
+from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Collected
-from hwilib_cryptnox.psbt.errors import RefusedOutput
 from hwilib_cryptnox.psbt.origins import Claim
-from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, p2pkh, p2sh, p2wpkh
+from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.psbt.tx import SEQUENCE_FINAL
 from hwilib_cryptnox.psbt.weight import virtual_size
 
 HIGH_FEE_SHARE = 0.05
 HIGH_FEE_RATE = 500.0
 """Satoshi per virtual byte."""
-_FAR_INDEX = 100_000
+FAR_INDEX = 1_000
+"""So many addresses beyond those seen a wallet may not find its change again."""
 _SEQUENCE_LOCK_DISABLED, _SEQUENCE_LOCK_TIME, _SEQUENCE_LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
+_ACCOUNT_LEVELS = {44: 3, 48: 4, 49: 3, 84: 3, 86: 3, 87: 3}
+"""Levels of an account by its purpose (BIP44 and its kin): purpose, coin, account, and the script type of BIP48."""
+_CHAINS = (0, 1)
+"""Receive and change."""
 
 
 class Chain(Enum):
@@ -36,25 +39,40 @@ class Chain(Enum):
     REGTEST = ("bcrt", 0x6F, 0xC4)
 
 
-class Change(Enum):
-    """What is known of an output's owner."""
-
-    NOT_OURS = "not ours"
-    CLAIMED = "said to be ours, not proved"
-    PROVED = "ours"
+CHAINS = {
+    "main": Chain.MAIN,
+    "test": Chain.TEST,
+    "testnet4": Chain.TEST,
+    "signet": Chain.TEST,
+    "regtest": Chain.REGTEST,
+}
+"""By HWI's names."""
 
 
 class NoticeKind(Enum):
     """What a warning is about."""
 
     HIGH_FEE = "high fee"
-    UNKNOWN_AMOUNTS = "unknown amounts"
-    UNPROVED_AMOUNTS = "unproved amounts"
+    UNKNOWN_FEE = "unknown fee"
     TIME_LOCK = "time lock"
     SIGHASH = "sighash type"
     UNKNOWN_SCRIPT = "unknown script"
     REUSED_KEY = "reused key"
     CHANGE_PATH = "unusual change path"
+    CHANGE_TYPE = "change of another script type"
+    SIGNED_BEFORE = "signed before"
+    """Something else was signed for a coin, or the same transaction as another one, as this computer remembers."""
+
+
+_GRAVE = frozenset(
+    {
+        NoticeKind.HIGH_FEE,
+        NoticeKind.UNKNOWN_FEE,
+        NoticeKind.SIGHASH,
+        NoticeKind.CHANGE_PATH,
+        NoticeKind.SIGNED_BEFORE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,11 @@ class Notice:
     text: str
     index: int | None = None
     """Input or output, where it concerns one."""
+
+    @property
+    def grave(self) -> bool:
+        """Money may be lost."""
+        return self.kind in _GRAVE
 
     def __str__(self) -> str:
         return self.text
@@ -79,9 +102,13 @@ class OutputSummary:
     """Satoshi."""
     script: bytes
     kind: Kind
-    change: Change
     path: Path | None = None
-    """Of our key in it."""
+    """Of our key, where the output is change."""
+
+    @property
+    def change(self) -> bool:
+        """Proved to come back to the wallet. Everything else is a payment."""
+        return self.path is not None
 
     def address(self, chain: Chain = Chain.MAIN) -> str | None:
         """The address, or None where the script has none."""
@@ -90,35 +117,44 @@ class OutputSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a PSBT does."""
+    """What a PSBT does. Amounts in satoshi; None where a number is not settled."""
 
     inputs: int
     our_inputs: int
+    """Inputs that are proved to hold our key."""
     amount_in: int | None
-    """Satoshi; None where an input's amount is not known."""
-    our_amount: int
-    """Satoshi of our inputs, as far as known."""
+    our_amount: int | None
+    """Of our inputs."""
     amount_out: int
     sent: int
-    """Satoshi of the outputs that are neither proved nor claimed to be ours."""
+    """All payments: outputs that are not proved to be change."""
+    change_amount: int
     fee: int | None
-    fee_proved: bool
-    """Every amount comes from its previous transaction."""
+    """None unless the amount of every input is settled."""
     vsize: int
+    """Virtual bytes, estimated."""
     outputs: tuple[OutputSummary, ...]
-    warnings: tuple[Notice, ...]
+    accounts: tuple[Path, ...] = ()
+    """Where the keys of our inputs come from."""
+    chain: Chain = Chain.MAIN
+    """How addresses are shown."""
+    warnings: tuple[Notice, ...] = ()
+    """The grave ones last."""
 
     @property
     def fee_rate(self) -> float | None:
         """Satoshi per virtual byte, estimated."""
         return None if self.fee is None else self.fee / self.vsize
 
+    @property
+    def fee_percent(self) -> float | None:
+        """Percent of what our inputs hold."""
+        return None if self.fee is None or not self.our_amount else 100 * self.fee / self.our_amount
 
-class ChangeProver(Protocol):
-    """Says whether an output belongs to a wallet that the caller knows; called for outputs that claim our keys in a
-    script."""
-
-    def __call__(self, index: int, script: bytes, claims: Sequence[Claim]) -> bool: ...
+    @property
+    def net(self) -> int | None:
+        """What leaves the wallet: our inputs minus change."""
+        return None if self.our_amount is None else self.our_amount - self.change_amount
 
 
 def address_of(script: bytes, chain: Chain = Chain.MAIN) -> str | None:
@@ -138,142 +174,104 @@ def address_of(script: bytes, chain: Chain = Chain.MAIN) -> str | None:
     return None
 
 
-def describe(psbt: Psbt, collected: Collected) -> Summary:
-    """The summary from the PSBT alone, before any key is known: outputs of ours are only claimed."""
-    return summarize(psbt, collected, prove_change(psbt, collected, {}, None), ())
+def describe(psbt: Psbt, chain: Chain = Chain.MAIN) -> Summary:
+    """What the PSBT alone tells, whoever signs it: nothing is anybody's, and amounts count where their previous
+    transactions prove them. Raises RefusedInput where they contradict each other."""
+    spends = spent_outputs(psbt)
+    return summarize(
+        psbt, Collected(bytes(4), (), (), spends=spends), settled=all(spend.proved for spend in spends), chain=chain
+    )
 
 
-def prove_change(
-    psbt: Psbt, collected: Collected, keys: Mapping[Path, bytes], prover: ChangeProver | None
-) -> dict[int, tuple[Change, Path]]:
-    """Which outputs are ours. Raises RefusedOutput for an output that says that it holds our key and does not."""
-    change: dict[int, tuple[Change, Path]] = {}
-    for index, claims in enumerate(collected.output_claims):
-        if not claims:
-            continue
-        script = psbt.tx.outputs[index][1]
-        status = Change.NOT_OURS
-        holder = _holder(psbt.outputs[index], script)
-        for claim in claims:
-            holds_key = holder(claim.public_key)
-            if holds_key is False:
-                if claim.by_account:
-                    continue
-                raise RefusedOutput(index, f"it does not contain the key that is said to be ours at {claim.path}")
-            known = keys.get(claim.path)
-            mine = known is not None and known[-len(claim.public_key) :] == claim.public_key
-            if claim.by_account and known is not None and not mine:
-                continue
-            path = claim.path
-            if mine and known is not None and script in single_key_scripts(known):
-                status = Change.PROVED
-            elif status is not Change.PROVED:
-                status = Change.CLAIMED
-            change[index] = (status, path)
-        if status is Change.CLAIMED and prover is not None and prover(index, script, claims):
-            change[index] = (Change.PROVED, change[index][1])
-    return change
+def account_of(path: Path) -> Path:
+    """The account that a key belongs to: by its purpose where that is a known one, else all but the last two levels."""
+    steps = path.steps
+    levels = _ACCOUNT_LEVELS.get(steps[0] & ~HARDENED) if steps and steps[0] >= HARDENED else None
+    if levels is None or len(steps) < levels:
+        return Path(steps[:-2])
+    return Path(steps[: levels - 1 if levels == 4 and steps[3] < HARDENED else levels])
 
 
-def single_key_scripts(key: bytes) -> tuple[bytes, ...]:
-    """The scripts that a compressed key alone can spend with this card."""
-    hashed = hash160(key)
-    witness = p2wpkh(hashed)
-    return witness, p2pkh(hashed), p2sh(hash160(witness)), b"\x51\x20" + key[1:]
+def coin_of(path: Path) -> int | None:
+    """The coin type of BIP44 and its kin (0 main, 1 test networks); None under other purposes, and of other coins."""
+    steps = path.steps
+    if len(steps) < 2 or steps[0] < HARDENED or steps[0] & ~HARDENED not in _ACCOUNT_LEVELS:
+        return None
+    coin = steps[1] ^ HARDENED
+    return coin if coin in (0, 1) else None
 
 
-def _holder(fields: OutputMap, script: bytes) -> Callable[[bytes], bool | None]:
-    """Tells whether an output's script holds a key; None where the PSBT does not tell. The scripts are hashed and read
-    once, however many keys are asked for."""
-    kind = kind_of(script)
-    if kind is Kind.P2PKH:
-        return lambda key: hash160(key) == script[3:23]
-    redeem, witness_script = fields.get(f.OUT_REDEEM_SCRIPT), fields.get(f.OUT_WITNESS_SCRIPT)
-    inner = script
-    if kind is Kind.P2SH:
-        if redeem is None:
-            told = None if witness_script is not None else script
-            return lambda key: None if told is None else (p2sh(hash160(p2wpkh(hash160(key)))) == told or None)
-        if p2sh(hash160(redeem)) != script:
-            return lambda key: False  # noqa: ARG005 - whichever key it is
-        inner, kind = redeem, kind_of(redeem)
-    if kind is Kind.P2WPKH:
-        return lambda key: hash160(key) == inner[2:]
-    if kind in (Kind.P2TR, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
-        return lambda key: None  # noqa: ARG005
-    if kind is Kind.P2WSH and witness_script is not None:
-        if hashlib.sha256(witness_script).digest() != inner[2:]:
-            return lambda key: False  # noqa: ARG005
-        inner = witness_script
-    try:
-        pushes = examine(inner).pushes
-    except ValueError:
-        return lambda key: None  # noqa: ARG005
-    return lambda key: key in pushes or hash160(key) in pushes
+def chain_of(paths: Sequence[Path], given: Chain | None) -> Chain:
+    """How addresses are shown: as the caller says, else as the keys say that sign."""
+    if given is not None:
+        return given
+    coins = {coin_of(path) for path in paths}
+    return Chain.TEST if coins == {1} else Chain.MAIN
 
 
 def summarize(
-    psbt: Psbt, collected: Collected, change: Mapping[int, tuple[Change, Path]], notices: Sequence[Notice]
+    psbt: Psbt,
+    collected: Collected,
+    ours: Mapping[int, Sequence[Claim]] | None = None,
+    change: Mapping[int, Path] | None = None,
+    notices: Sequence[Notice] = (),
+    *,
+    settled: bool,
+    chain: Chain,
+    signed_leaves: Mapping[int, bytes | None] | None = None,
 ) -> Summary:
-    """Amounts, outputs and warnings."""
-    tx, spends = psbt.tx, collected.spends
-    known = [spend.output[0] for spend in spends if spend.output is not None]
-    amount_in = sum(known) if spends and len(known) == len(tx.outpoints) else None
+    """Amounts, outputs and warnings. `settled`: whether all amounts are; `signed_leaves`: as for `virtual_size`."""
+    tx, spends, ours, change = psbt.tx, collected.spends, ours or {}, change or {}
     outputs = tuple(
         [
-            OutputSummary(index, amount, script, kind_of(script), *change.get(index, (Change.NOT_OURS, None)))
+            OutputSummary(index, amount, script, kind_of(script), change.get(index))
             for index, (amount, script) in enumerate(tx.outputs)
         ]
     )
     amount_out = sum([output.amount for output in outputs])
-    ours = [index for index, claims in enumerate(collected.claims) if claims]
-    our_amounts = [spends[index].output for index in ours] if spends else []
+    amount_in = _sum(spends) if settled else None
+    change_amount = sum([output.amount for output in outputs if output.change])
+    paths = [claim.path for claims in ours.values() for claim in claims]
     summary = Summary(
         inputs=len(tx.outpoints),
         our_inputs=len(ours),
         amount_in=amount_in,
-        our_amount=sum([output[0] for output in our_amounts if output is not None]),
+        our_amount=None if amount_in is None else _sum([spends[index] for index in ours]),
         amount_out=amount_out,
-        sent=sum([output.amount for output in outputs if output.change is Change.NOT_OURS]),
+        sent=amount_out - change_amount,
+        change_amount=change_amount,
         fee=None if amount_in is None else amount_in - amount_out,
-        fee_proved=bool(spends) and all(spend.proved for spend in spends),
-        vsize=virtual_size(psbt, collected.locks),
+        vsize=virtual_size(psbt, collected.locks, spends, signed_leaves),
         outputs=outputs,
-        warnings=(),
+        accounts=tuple(dict.fromkeys([account_of(path) for path in paths])),
+        chain=chain,
     )
-    warnings = (
+    found = [
         *notices,
-        *_amount_notices(summary, collected),
+        *_amount_notices(summary),
         *_lock_notices(psbt),
-        *_output_notices(summary, collected),
-    )
-    return _with_warnings(summary, warnings)
+        *_output_notices(summary, spends),
+        *_change_notices(summary, collected, ours),
+    ]
+    return replace(summary, warnings=tuple(sorted(found, key=lambda notice: notice.grave)))
 
 
-def _with_warnings(summary: Summary, warnings: tuple[Notice, ...]) -> Summary:
-    from dataclasses import replace
-
-    return replace(summary, warnings=warnings)
+def _sum(spends: Sequence[Spend]) -> int:
+    return sum([spend.output[0] for spend in spends if spend.output is not None])
 
 
-def _amount_notices(summary: Summary, collected: Collected) -> list[Notice]:
-    notices = []
+def _amount_notices(summary: Summary) -> list[Notice]:
     fee, rate = summary.fee, summary.fee_rate
     if fee is None or rate is None:
-        if collected.spends:
-            notices.append(Notice(NoticeKind.UNKNOWN_AMOUNTS, "the fee is not known: some inputs have no amounts"))
-        return notices
+        text = "the fee is unknown: the amounts of some inputs are not proved, and it may be all that they hold"
+        return [Notice(NoticeKind.UNKNOWN_FEE, text)]
+    notices = []
     amount = summary.sent or summary.amount_out
     if fee > amount * HIGH_FEE_SHARE:
         share = f"{100 * fee / amount:.0f} % of the amount" if amount else "all there is"
         notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee of {fee} satoshi is {share}"))
     if rate > HIGH_FEE_RATE:
         notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee rate is {rate:.0f} sat/vB"))
-    if not summary.fee_proved:
-        text = (
-            "the amounts of some inputs are not proved by their previous transactions: the fee may be higher than shown"
-        )
-        notices.append(Notice(NoticeKind.UNPROVED_AMOUNTS, text))
     return notices
 
 
@@ -297,12 +295,11 @@ def _lock_notices(psbt: Psbt) -> list[Notice]:
     return notices
 
 
-def _output_notices(summary: Summary, collected: Collected) -> list[Notice]:
+def _output_notices(summary: Summary, spends: Sequence[Spend]) -> list[Notice]:
     notices = []
-    spent = Counter([spend.output[1] for spend in collected.spends if spend.output is not None])
+    spent = Counter([spend.output[1] for spend in spends if spend.output is not None])
     if any(count > 1 for count in spent.values()):
         notices.append(Notice(NoticeKind.REUSED_KEY, "several inputs spend from the same address"))
-    accounts = {claim.path.steps[:-2] for claims in collected.claims for claim in claims}
     seen: set[bytes] = set()
     for output in summary.outputs:
         if output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.WITNESS_UNKNOWN):
@@ -316,9 +313,43 @@ def _output_notices(summary: Summary, collected: Collected) -> list[Notice]:
             notices.append(Notice(NoticeKind.REUSED_KEY, text, output.index))
         if output.kind is not Kind.OP_RETURN:
             seen.add(output.script)
-        if output.path is not None:
-            far = bool(output.path.steps) and output.path.steps[-1] >= _FAR_INDEX
-            if far or output.path.steps[:-2] not in accounts:
-                text = f"output {output.index} is ours at an unusual path: {output.path}"
-                notices.append(Notice(NoticeKind.CHANGE_PATH, text, output.index))
     return notices
+
+
+def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, Sequence[Claim]]) -> list[Notice]:
+    """Change that the wallet may not find again, or that is not where change of these inputs is looked for."""
+    notices = []
+    last = max(
+        [claim.path.steps[-1] & ~HARDENED for claims in ours.values() for claim in claims if claim.path.steps],
+        default=0,
+    )
+    coins = {coin_of(claim.path) for claims in ours.values() for claim in claims}
+    kinds = {kind_of(spend.output[1]) for index in ours if (spend := collected.spends[index]).output is not None}
+    for output in summary.outputs:
+        if output.path is None:
+            continue
+        reason = _odd_path(output.path, summary.accounts, last, coins)
+        if reason is not None:
+            text = f"output {output.index} is change at an unusual path, {output.path}: {reason}"
+            notices.append(Notice(NoticeKind.CHANGE_PATH, text, output.index))
+        if output.kind not in kinds:
+            text = f"output {output.index} is change of another script type ({output.kind.value}) than the inputs"
+            notices.append(Notice(NoticeKind.CHANGE_TYPE, text, output.index))
+    return notices
+
+
+def _odd_path(path: Path, accounts: Sequence[Path], last: int, coins: set[int | None]) -> str | None:
+    account = account_of(path)
+    below = path.below(account).steps
+    coin = coin_of(path)
+    if coin is not None and coin not in coins and coins & {0, 1}:
+        return "its keys are of another network than the inputs'"
+    if account not in accounts:
+        return "its account is not one of the inputs'"
+    if any(step >= HARDENED for step in below):
+        return "it is hardened below the account, where wallets do not look"
+    if len(below) != 2 or below[0] not in _CHAINS:
+        return "it is on neither the receive nor the change chain of the account"
+    if below[1] > last + FAR_INDEX:
+        return f"its index is more than {FAR_INDEX} beyond the inputs'"
+    return None

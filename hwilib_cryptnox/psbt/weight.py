@@ -1,45 +1,140 @@
-"""How large the signed transaction will be, for the fee rate."""
+"""How large the signed transaction will be, for the fee rate and the limit of what is relayed (BIP141)."""
 
 from __future__ import annotations
 
-from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Lock, Route
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
-from hwilib_cryptnox.psbt.script import Kind, parse_multisig
-from hwilib_cryptnox.psbt.tx import encode_compact, encode_output, with_length
+import hashlib
+from collections.abc import Mapping
 
+from cryptnox_core.hashes import hash160
+from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Lock, Route, Spend
+from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, operations, parse_multisig
+from hwilib_cryptnox.psbt.tx import encode_compact, encode_output, read_witness, with_length
+
+MAX_WEIGHT = 400_000
+"""Weight units; nodes do not relay a larger transaction."""
 _SIGNATURE, _KEY, _SCHNORR = 72, 34, 65
 """Bytes with their length byte: DER signature with low S and sighash type, compressed key, Schnorr signature of type
 DEFAULT."""
+_FINAL_SIGNATURE = 73
 
 
-def virtual_size(psbt: Psbt, locks: tuple[Lock | None, ...]) -> int:
-    """Virtual bytes of the transaction once signed: exact but for a byte or so a signature for single keys and
-    multisig, too low for inputs whose script is not known (so the fee rate is not told too low)."""
+def virtual_size(
+    psbt: Psbt,
+    locks: tuple[Lock | None, ...],
+    spends: tuple[Spend, ...] = (),
+    signed_leaves: Mapping[int, bytes | None] | None = None,
+) -> int:
+    """Virtual bytes of the transaction once signed, for the fee rate: exact but for a byte or so a signature for
+    single keys and multisig, too low elsewhere, so that the fee rate is never told too low: whoever brings an input
+    could else make it look low with bytes that the transaction does not need in the end.
+
+    `signed_leaves`: the inputs that this run signs, with the leaf hash of a tapscript.
+    """
+    return (_weight(psbt, locks, spends, signed_leaves or {}, bounded=True) + 3) // 4
+
+
+def weight(psbt: Psbt, locks: tuple[Lock | None, ...]) -> int:
+    """Weight units of the transaction once signed, final inputs as they are."""
+    return _weight(psbt, locks, (), {}, bounded=False)
+
+
+def _weight(
+    psbt: Psbt,
+    locks: tuple[Lock | None, ...],
+    spends: tuple[Spend, ...],
+    signed_leaves: Mapping[int, bytes | None],
+    *,
+    bounded: bool,
+) -> int:
     tx = psbt.tx
     base = 8 + len(encode_compact(len(tx.outpoints))) + len(encode_compact(len(tx.outputs)))
     base += sum([len(encode_output(output)) for output in tx.outputs])
     witness = 0
     for index, fields in enumerate(psbt.inputs):
-        script_sig, stack = _input_sizes(fields, locks[index] if locks else None)
+        lock = locks[index] if locks else None
+        if fields.is_final:
+            script_sig, stack = _final_sizes(fields)
+            if bounded:
+                output = spends[index].output if spends else None
+                most = (0, 0) if lock is None or output is None else _most_needed(fields, lock, output[1])
+                script_sig, stack = min(script_sig, most[0]), min(stack, most[1])
+        elif lock is None:
+            script_sig, stack = 0, 0
+        elif lock.kind is Kind.P2TR:
+            script_sig, stack = 0, 1 + _SCHNORR + _leaf_size(fields, lock, signed_leaves.get(index))
+        else:
+            script_sig, stack = _input_sizes(lock)
         base += 40 + len(encode_compact(script_sig)) + script_sig
         witness += stack
     if witness:
         witness += 2 + sum([1 for lock in locks if lock is None or lock.route is Route.LEGACY])
-    return (4 * base + witness + 3) // 4
+    return 4 * base + witness
 
 
-def _input_sizes(fields: InputMap, lock: Lock | None) -> tuple[int, int]:
-    """Bytes of scriptSig and witness."""
-    if fields.is_final:
-        script_sig, witness = fields.get(f.IN_FINAL_SCRIPTSIG), fields.get(f.IN_FINAL_SCRIPTWITNESS)
-        return len(script_sig or b""), len(witness or b"")
-    if lock is None:
-        return 0, 0
+def _leaf_size(fields: InputMap, lock: Lock, leaf_hash: bytes | None) -> int:
+    """Bytes of script and control block of the leaf that is signed; none for the key path, which costs least."""
+    leaf = lock.leaves.get(leaf_hash) if leaf_hash is not None else None
+    if leaf is None:
+        return 0
+    script = leaf.script + bytes((TAPSCRIPT,))
+    controls = [len(control) for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT) if value == script]
+    return len(leaf.script) + min(controls, default=0) + 2
+
+
+def _final_sizes(fields: InputMap) -> tuple[int, int]:
+    """Bytes of scriptSig and witness that are there."""
+    script_sig, witness = fields.get(f.IN_FINAL_SCRIPTSIG), fields.get(f.IN_FINAL_SCRIPTWITNESS)
+    return len(script_sig or b""), len(witness or b"")
+
+
+def _most_needed(fields: InputMap, lock: Lock, script: bytes) -> tuple[int, int]:
+    """Bytes of scriptSig and witness that a final input is counted with at most: what keys need, and the script itself
+    where it has to be shown. What else a script takes counts nothing."""
+    key_witness = 1 + _FINAL_SIGNATURE + _KEY
+    if lock.kind is Kind.P2WPKH:
+        return 0, key_witness
+    if lock.kind is Kind.P2PKH:
+        return _FINAL_SIGNATURE + _KEY, 0
+    if lock.kind is Kind.P2PK:
+        return _FINAL_SIGNATURE, 0
     if lock.kind is Kind.P2TR:
-        control = max([len(key) - 1 for key in fields.pairs if key[0] == f.IN_TAP_LEAF_SCRIPT], default=0)
-        leaf = max([len(leaf.script) for leaf in lock.leaves.values()], default=0)
-        return 0, 1 + _SCHNORR + (control + leaf + 2 if control else 0)
+        return 0, 1 + _SCHNORR + 1
+    witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
+    items = read_witness(witness, 0)[0] if witness else ()
+    last = items[-1] if items else b""
+    if lock.kind is Kind.P2WSH:
+        return 0, _most_for_script(last, hashlib.sha256(last).digest() == script[2:])
+    if lock.kind is Kind.P2SH:
+        redeem = _last_push(fields.get(f.IN_FINAL_SCRIPTSIG) or b"")
+        right = hash160(redeem) == script[2:22]
+        if not right or not is_witness_program(redeem):
+            return _most_for_script(redeem, right), 0
+        if kind_of(redeem) is Kind.P2WPKH:
+            return len(redeem) + 1, key_witness
+        return len(redeem) + 1, _most_for_script(last, hashlib.sha256(last).digest() == redeem[2:])
+    return 0, 0
+
+
+def _last_push(script: bytes) -> bytes:
+    try:
+        pushes = [data for _, data, _ in operations(script)]
+    except ValueError:
+        return b""
+    return pushes[-1] or b"" if pushes else b""
+
+
+def _most_for_script(script: bytes, right: bool) -> int:
+    """Bytes that show a script, with its signatures where it is a multisig. `right`: the output is locked with it."""
+    if not right:
+        return 0
+    multisig = parse_multisig(script)
+    return 3 + (multisig[0] if multisig else 0) * (_FINAL_SIGNATURE + 1) + len(with_length(script))
+
+
+def _input_sizes(lock: Lock) -> tuple[int, int]:
+    """Bytes of scriptSig and witness that signing adds, but for taproot."""
     if lock.kind is Kind.P2PK:
         unlocking = _SIGNATURE + 1
     elif lock.key_hash is not None:

@@ -65,13 +65,27 @@ class TestReader:
         reader = ByteReader(bytes.fromhex("0102AABB00FF"), "X")
         assert (reader.number(1), reader.prefixed(), reader.prefixed(), reader.left) == (1, b"\xaa\xbb", b"", 1)
         assert reader.rest() == b"\xff"
-        reader.end()
 
-    def test_too_few_and_too_many(self) -> None:
+    def test_too_few(self) -> None:
         with pytest.raises(MalformedResponseError, match="X"):
             ByteReader(b"\x05\x01", "X").prefixed()
         with pytest.raises(MalformedResponseError, match="X"):
-            ByteReader(b"\x05", "X").end()
+            ByteReader(b"", "X").signature()
+
+    @pytest.mark.parametrize(
+        ("data", "signature"),
+        [
+            ("3006020101020102", "3006020101020102"),
+            ("3006020101020102FFFF", "3006020101020102"),
+            ("3006020101", "3006020101"),
+            ("30810102", "30810102"),
+            ("FF06020101", "FF06020101"),
+            ("30", "30"),
+        ],
+    )
+    def test_a_signature_is_as_long_as_it_says(self, data: str, signature: str) -> None:
+        """What is none is left as it is, for the verification to refuse."""
+        assert ByteReader(bytes.fromhex(data), "X").signature() == bytes.fromhex(signature)
 
 
 class TestDrive:

@@ -17,7 +17,7 @@ from cryptnox_core import p256, secp256k1
 from cryptnox_core.bip32 import MASTER, Path
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.setup import pairing_key_from_puk
-from cryptnox_core.commands.user_keys import digest_to_sign
+from cryptnox_core.commands.user_keys import digest_to_sign, message_to_sign
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
@@ -36,6 +36,7 @@ from cryptnox_core.errors import (
     NotSupportedError,
     PairingError,
     PinLockedError,
+    UnknownChannelError,
     UsageError,
     WrongPinError,
     WrongPukError,
@@ -110,9 +111,9 @@ class TestLifeCycle:
             assert not info.initialized and not info.seeded
             with pytest.raises(NotInitializedError):
                 card.open_channel()
-            assert card.init("Ada", "ada@example.org", "1234", PUK).initialized
+            assert card.init("Ada", "ada@example.org", pin="1234", puk=PUK).initialized
             with pytest.raises(NotAllowedError):
-                card.init("Eve", "", "1234", PUK)
+                card.init("Eve", "", pin="1234", puk=PUK)
             card.open_channel()
             card.verify_pin("1234")
             page = card.info_page()
@@ -144,16 +145,16 @@ class TestLifeCycle:
     def test_own_pairing_key_and_the_lost_one(self, make: Maker) -> None:
         reader = make(fresh())
         with reader.connect() as card:
-            card.init("", "", PIN, PUK, OWN_PAIRING_KEY)
-            with pytest.raises(PairingError):
+            card.init("", "", pin=PIN, puk=PUK, pairing_key=OWN_PAIRING_KEY)
+            with pytest.raises(UnknownChannelError if make.has(Reading.SELECT_V2) else PairingError):
                 card.open_channel()
             assert not card.channel_open
             card.open_channel(OWN_PAIRING_KEY)
             card.verify_pin(PIN)
             with pytest.raises(WrongPukError):
-                card.change_pairing_key(bytes(32), "x" * 12)
+                card.change_pairing_key(bytes(32), puk="x" * 12)
             card.open_channel(pairing_key_from_puk(PUK), index=0xFF)
-            card.change_pairing_key(bytes(32), PUK)
+            card.change_pairing_key(bytes(32), puk=PUK)
         with reader.connect() as card:
             card.open_channel(bytes(32))
             assert card.channel_open
@@ -174,14 +175,14 @@ class TestLifeCycle:
             return Card(reader.connect().transport, pairing_keys=kept)
 
         with power_up() as card:
-            card.init("", "", PIN, PUK, OWN_PAIRING_KEY)
+            card.init("", "", pin=PIN, puk=PUK, pairing_key=OWN_PAIRING_KEY)
             assert kept == {SERIAL: OWN_PAIRING_KEY}
         with power_up() as card:
             card.open_channel()
             with pytest.raises(WrongPukError):
-                card.change_pairing_key(bytes(32), "x" * 12)
+                card.change_pairing_key(bytes(32), puk="x" * 12)
             assert kept == {SERIAL: OWN_PAIRING_KEY}
-            card.change_pairing_key(bytes(32), PUK)
+            card.change_pairing_key(bytes(32), puk=PUK)
             assert kept == {SERIAL: bytes(32)}
         with power_up() as card:
             card.open_channel()
@@ -275,7 +276,7 @@ class TestRememberedCertificates:
             assert 0x10 not in {sent[1] for sent in apdus(card)}
         empty = Card(Swapped(make(fresh()).engine))
         with pytest.raises(CertificateError):
-            empty.init("", "", PIN, PUK)
+            empty.init("", "", pin=PIN, puk=PUK)
         assert 0xFE not in {sent[1] for sent in apdus(empty)}
 
     def test_replayed_session_certificate(self, make: Maker) -> None:
@@ -339,7 +340,7 @@ class TestPin:
         for _ in range(2):
             with reader.open(pin=None) as card:
                 with pytest.raises(NotAllowedError):
-                    card.unblock_pin(PUK, "4321")
+                    card.unblock_pin(puk=PUK, new_pin="4321")
                 for _ in range(2):
                     with pytest.raises(WrongPinError):
                         card.verify_pin("999999")
@@ -357,8 +358,8 @@ class TestPin:
             with pytest.raises(PinLockedError):
                 card.verify_pin(PIN)
             with pytest.raises(WrongPukError):
-                card.unblock_pin("x" * 12, "4321")
-            card.unblock_pin(PUK, "4321")
+                card.unblock_pin(puk="x" * 12, new_pin="4321")
+            card.unblock_pin(puk=PUK, new_pin="4321")
             card.verify_pin("4321")
         assert reader.card.counters.pin_tries == 6
 
@@ -367,9 +368,9 @@ class TestPin:
             with pytest.raises(NotAuthenticatedError):
                 card.change_pin("4321")
             with pytest.raises(WrongPukError) as caught:
-                card.change_pin("4321", "x" * 12)
+                card.change_pin("4321", puk="x" * 12)
             assert caught.value.left == -1
-            card.change_pin("4321", PUK)
+            card.change_pin("4321", puk=PUK)
             card.verify_pin("4321")
             card.change_pin("56789")
             with pytest.raises(WrongPinError):
@@ -379,9 +380,9 @@ class TestPin:
     def test_change_puk(self, card: Card, make: Maker) -> None:
         new = "abcdefghijkl"
         with pytest.raises(WrongPukError) as caught:
-            card.change_puk(new, "x" * 12)
+            card.change_puk(new=new, current="x" * 12)
         assert caught.value.left == (11 if make.has(Reading.PUK_984X) else -1)
-        card.change_puk(new, PUK)
+        card.change_puk(new=new, current=PUK)
         with pytest.raises(WrongPukError) as caught:
             card.set_xpub_export(True, PUK)
         assert caught.value.left == (-1 if make.has(Reading.PUK_9840) else 11)
@@ -636,9 +637,10 @@ class TestSigning:
 
     def test_sign_public(self, card: Card) -> None:
         card.derive(LEAF)
-        answer = card.sign_public()
-        assert answer.startswith(secp256k1.decompress(key_at(LEAF)))
-        assert card.certificate is not None and card.certificate.verify(answer[:65], answer[65:])
+        assert card.certificate is not None
+        assert card.certificate.verify(secp256k1.decompress(key_at(LEAF)), card.sign_public())
+        r1 = card.public_key(curve=Curve.R1, compressed=False)
+        assert card.certificate.verify(r1, card.sign_public(Curve.R1))
 
     def test_decrypt(self, card: Card) -> None:
         sender = ec.generate_private_key(ec.SECP256R1())
@@ -676,17 +678,22 @@ class TestData:
         assert card.select().custom == bytes(range(16))
 
 
+SLOTS = [UserKeySlot.EC, UserKeySlot.RSA, UserKeySlot.FIDO]
+
+
 class TestUserKeys:
     EC_KEY = ec.generate_private_key(ec.SECP256R1())
     EC_POINT = EC_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     RSA_KEY = rsa.generate_private_key(65537, 2048)
     RSA_MODULUS = RSA_KEY.public_key().public_numbers().n.to_bytes(256, "big")
 
-    def sign(self, slot: UserKeySlot, digest: bytes) -> bytes:
-        prehashed = utils.Prehashed(hashes.SHA256())
-        if slot is UserKeySlot.EC:
-            return self.EC_KEY.sign(digest, ec.ECDSA(prehashed))
-        return self.RSA_KEY.sign(digest, padding.PKCS1v15(), prehashed)
+    def prove(self, slot: UserKeySlot, hashed: bytes | list[bytes]) -> bytes:
+        """By a signer that hashes for itself, by one that wants a digest, and by a FIDO authenticator."""
+        if slot is UserKeySlot.FIDO:
+            return self.assertion(message_to_sign(hashed))
+        if slot is UserKeySlot.RSA:
+            return self.RSA_KEY.sign(message_to_sign(hashed), padding.PKCS1v15(), hashes.SHA256())
+        return self.EC_KEY.sign(digest_to_sign(hashed), ec.ECDSA(utils.Prehashed(hashes.SHA256())))
 
     def assertion(self, challenge: bytes) -> bytes:
         """What a FIDO authenticator makes: counter, then the signature over the assertion."""
@@ -701,6 +708,7 @@ class TestUserKeys:
         card.add_user_key(UserKeySlot.EC, "laptop", self.EC_POINT, PUK)
         card.add_user_key(UserKeySlot.RSA, "piv", self.RSA_MODULUS, PUK)
         card.add_user_key(UserKeySlot.FIDO, "stick", self.EC_POINT, PUK, credential_id=b"credential")
+        assert int(card.info.user_keys) == 7
 
     def test_slots(self, card: Card) -> None:
         with pytest.raises(NotFoundError):
@@ -722,7 +730,31 @@ class TestUserKeys:
         with pytest.raises(WrongPukError):
             card.delete_user_key(UserKeySlot.EC, "x" * 12)
         card.delete_user_key(UserKeySlot.EC, PUK)
-        assert int(card.select().user_keys) == 6
+        assert int(card.info.user_keys) == int(card.select().user_keys) == 6
+
+    def test_slots_by_version(self, card: Card, make: Maker) -> None:
+        sent = len(apdus(card))
+        for slot in (UserKeySlot.EC4, UserKeySlot.EC5):
+            if make.has(Reading.SELECT_V2):
+                card.add_user_key(slot, "later", self.EC_POINT, PUK)
+                assert card.user_key(slot).public_key == self.EC_POINT and card.info.has_user_key(slot)
+                assert card.authorize_digest(slot, DIGEST, self.prove(slot, DIGEST))
+                card.verify_pin(PIN)
+                continue
+            for call in (
+                lambda slot=slot: card.add_user_key(slot, "later", self.EC_POINT, PUK),
+                lambda slot=slot: card.delete_user_key(slot, PUK),
+                lambda slot=slot: card.user_key(slot),
+                lambda slot=slot: card.user_key_respond(slot, b"s"),
+                lambda slot=slot: card.authorize_digest(slot, DIGEST, b"s"),
+                lambda slot=slot: card.authorize_digests(slot, [DIGEST], b"s"),
+            ):
+                with pytest.raises(UsageError, match=f"slot {int(slot)} before applet 2.0"):
+                    call()
+        if make.has(Reading.SELECT_V2):
+            assert int(card.select().user_keys) == 0x30
+        else:
+            assert len(apdus(card)) == sent
 
     def test_adding_may_want_the_pin(self, make: Maker) -> None:
         with make(seeded()).open(pin=None) as card:
@@ -732,39 +764,33 @@ class TestUserKeys:
             else:
                 self.add(card)
 
-    @pytest.mark.parametrize("slot", list(UserKeySlot))
+    @pytest.mark.parametrize("slot", SLOTS)
     def test_challenge_and_response(self, make: Maker, slot: UserKeySlot) -> None:
-        rehash = make.has(Reading.USER_KEY_REHASH)
         reader = make(seeded())
         with reader.open() as card:
             self.add(card)
         with reader.open(pin=None) as card:
             with pytest.raises(NotAuthenticatedError):
                 card.user_key_respond(slot, b"\x30")
-            challenge = card.user_key_challenge()
-            fido = slot is UserKeySlot.FIDO
-            proof = self.assertion(challenge) if fido else self.sign(slot, digest_to_sign(challenge, rehash=rehash))
+            proof = self.prove(slot, card.user_key_challenge())
             assert card.user_key_respond(slot, proof)
             card.derive(ACCOUNT)
-            challenge = card.user_key_challenge()
+            card.user_key_challenge()
             assert not card.user_key_respond(slot, bytes(4) + proof[4:])
 
-    @pytest.mark.parametrize("slot", list(UserKeySlot))
+    @pytest.mark.parametrize("slot", SLOTS)
     def test_authorised_digests(self, make: Maker, slot: UserKeySlot) -> None:
-        rehash, fido = make.has(Reading.USER_KEY_REHASH), slot is UserKeySlot.FIDO
         reader = make(seeded())
         with reader.open() as card:
             self.add(card)
             key = card.public_key(LEAF)
         with reader.open(pin=None) as card:
-            proof = self.assertion(DIGEST) if fido else self.sign(slot, digest_to_sign(DIGEST, rehash=rehash))
+            proof = self.prove(slot, DIGEST)
             assert not card.authorize_digest(slot, hashlib.sha256(b"another").digest(), proof)
             assert card.authorize_digest(slot, DIGEST, proof)
             card.sign(DIGEST, None, path=LEAF, public_key=key)
             digests = [hashlib.sha256(bytes((number,))).digest() for number in range(3)]
-            listed = b"\x03" + b"".join(digests)
-            proof = self.assertion(listed) if fido else self.sign(slot, digest_to_sign(digests, rehash=rehash))
-            assert card.authorize_digests(slot, digests, proof)
+            assert card.authorize_digests(slot, digests, self.prove(slot, digests))
             for digest in digests:
                 card.sign(digest, None, path=LEAF, public_key=key)
 
@@ -904,7 +930,7 @@ class TestNft:
         reader = make(fresh("N"))
         with reader.connect() as card:
             assert card.select().is_nft
-            card.init("Ada", "", PIN, PUK, nft_nfc_sign=True)
+            card.init("Ada", "", pin=PIN, puk=PUK, nft_nfc_sign=True)
             card.open_channel()
             card.verify_pin(PIN)
             card.generate_key(PIN)
@@ -936,15 +962,15 @@ class TestNft:
                 ("", "", PIN, PUK, bytes(31)),
             ):
                 with pytest.raises(UsageError):
-                    card.init(name, email, pin, puk, key)
+                    card.init(name, email, pin=pin, puk=puk, pairing_key=key)
             assert apdus(card) == []
 
     def test_init_forms(self, make: Maker) -> None:
         with make(fresh("N")).connect() as card:
-            assert card.init("", "", PIN, PUK).initialized
+            assert card.init("", "", pin=PIN, puk=PUK).initialized
         with make(fresh()).connect() as card:
             with pytest.raises(UsageError):
-                card.init("", "", PIN, PUK, nft_nfc_sign=True)
+                card.init("", "", pin=PIN, puk=PUK, nft_nfc_sign=True)
             assert not card.select().initialized
 
     def test_basic_card_has_no_signature_check(self, make: Maker) -> None:

@@ -167,8 +167,20 @@ class TestVerdict:
         assert self.judge(issue(issuer="RSA CA", signer=signer)) is Genuineness.UNKNOWN
         assert self.judge(issue(signer=signer)) is Genuineness.NOT_GENUINE
 
+    @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
+    @pytest.mark.parametrize("algorithm", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()], ids=lambda h: h.name)
+    def test_curves_and_hashes(self, curve: ec.EllipticCurve, algorithm: hashes.HashAlgorithm) -> None:
+        """Any of these curves with any of these hashes, as the CAs in the field mix them."""
+        signer, other = ec.generate_private_key(curve), ec.generate_private_key(curve)
+        trusted = anchors(issue(subject="Test CA", key=signer.public_key(), signer=signer))
+        assert len(trusted.anchors[0].public_key) == 1 + 2 * -(-curve.key_size // 8)
+        assert self.judge(issue(signer=signer, algorithm=algorithm), trusted) is Genuineness.GENUINE
+        assert self.judge(issue(signer=other, algorithm=algorithm), trusted) is Genuineness.NOT_GENUINE
+        assert self.judge(issue(issuer="Another CA", signer=other, algorithm=algorithm), trusted) is Genuineness.UNKNOWN
+
     def test_another_hash(self) -> None:
-        assert self.judge(issue(algorithm=hashes.SHA384())) is Genuineness.NOT_GENUINE
+        assert self.judge(issue(algorithm=hashes.SHA224())) is Genuineness.NOT_GENUINE
+        assert self.judge(issue(issuer="Renamed CA", algorithm=hashes.SHA224())) is Genuineness.UNKNOWN
 
     def test_two_anchors_of_one_name(self) -> None:
         both = TRUSTED + anchors(issue(subject="Test CA", key=OTHER_CA.public_key()))
@@ -211,6 +223,11 @@ class TestPem:
             b"text",
             b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             issue(key=rsa.generate_private_key(65537, 2048).public_key()).public_bytes(Encoding.PEM),
+            issue(key=ed25519.Ed25519PrivateKey.generate().public_key()).public_bytes(Encoding.PEM),
+            issue(key=ec.generate_private_key(ec.SECP256K1()).public_key()).public_bytes(Encoding.PEM),
+            issue(key=ec.generate_private_key(ec.BrainpoolP384R1()).public_key()).public_bytes(Encoding.PEM),
+            ROOT.public_bytes(Encoding.PEM)
+            + issue(key=ec.generate_private_key(ec.SECP256K1()).public_key()).public_bytes(Encoding.PEM),
         ],
     )
     def test_refused(self, bad: bytes) -> None:
@@ -219,6 +236,15 @@ class TestPem:
 
     def test_anchor_is_a_value(self) -> None:
         assert TrustAnchor("a", b"k") == TrustAnchor("a", b"k")
+
+    def test_what_an_anchor_issued(self) -> None:
+        anchor = TRUSTED.anchors[0]
+        assert anchor.issued(der(ROOT)) and anchor.issued(der(issue()))
+        assert not anchor.issued(der(issue(signer=OTHER_CA)))
+        assert not TrustAnchor("Test CA", b"no key").issued(der(issue()))
+        assert not TrustAnchor("Test CA", b"\x04" + bytes(64)).issued(der(issue()))
+        with pytest.raises(CertificateError):
+            anchor.issued(b"no certificate")
 
 
 class TestSession:
@@ -286,6 +312,37 @@ class TestReading:
         certificate, asked = self.read(self.paged(content))
         assert certificate.der == content and asked == -(-(len(content) + 2) // 255)
 
+    @pytest.mark.parametrize("notice", [0, 400])
+    @pytest.mark.parametrize(
+        ("size", "behind"),
+        [(size, behind) for size in (8, 100, 254, 255, 1000, 5000) for behind in (0, 1, 16)] + [(256, 0), (300, 0)],
+    )
+    def test_pages_of_any_size(self, size: int, notice: int, behind: int) -> None:
+        """253 and 255 bytes are documented; over NFC all in one has been seen. Bytes behind the last page are none of
+        it, also where the card says nothing more, or that there is no such page. (Of both a size between these two and
+        bytes behind it no host could know where the certificate goes on.)"""
+        extensions = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(notice)),) if notice else ()
+        content = der(issue(extensions=extensions))
+        whole = len(content).to_bytes(2, "big") + content
+        pages = [whole[at : at + size] for at in range(0, len(whole), size)]
+        pages[-1] += bytes(behind)
+        certificate, _ = self.read(pages)
+        assert certificate.der == content
+
+        def refusing(command: CommandApdu) -> ResponseApdu:
+            return ResponseApdu(pages[command.p2], 0x9000) if command.p2 < len(pages) else ResponseApdu(b"", 0x6B00)
+
+        assert drive(read_certificate(), refusing).der == content
+
+    @pytest.mark.parametrize("behind", range(1, 17))
+    @pytest.mark.parametrize("notice", [0, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 400])
+    def test_bytes_behind_every_page(self, behind: int, notice: int) -> None:
+        extensions = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(notice)),) if notice else ()
+        content = der(issue(extensions=extensions))
+        for filler in (b"\x00", b"\x30", b"\xff"):
+            certificate, _ = self.read([page + filler * behind for page in self.paged(content)])
+            assert certificate.der == content
+
     @pytest.mark.parametrize(
         "pages",
         [
@@ -297,6 +354,7 @@ class TestReading:
             [b"\x01\x9b" + bytes(253)],
             [b"\x01\x9b" + bytes(253), b""],
             [b"\x00\x05" + bytes(20)],
+            [b"\x01\x9b" + bytes(600)],
             [b"\x10\x00"] + [b"\x00"] * 1000,
         ],
     )

@@ -4,10 +4,12 @@ sent twice, the channel dead, and the next session works."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
+from coincurve import PrivateKey
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.auth import PinTriesLeft
@@ -28,8 +30,9 @@ from cryptnox_core.errors import (
     StatusWordError,
     UsageError,
 )
+from cryptnox_core.secp256k1 import ORDER, parse_der
 from cryptnox_core.session import Card
-from cryptnox_core.wire import Ins
+from cryptnox_core.wire import Ins, SignatureKind
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, apdus, fresh, seeded
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
@@ -51,7 +54,7 @@ def connect(card: Card) -> None:
 def set_up(card: Card) -> None:
     """From whatever state an earlier attempt left."""
     if not card.select().initialized:
-        card.init("Ada", "ada@example.org", PIN, PUK)
+        card.init("Ada", "ada@example.org", pin=PIN, puk=PUK)
     connect(card)
     if not card.info.seeded:
         card.load_seed(SEED, PIN)
@@ -200,3 +203,50 @@ def test_certificate_error_comes_before_any_secret() -> None:
         with pytest.raises(CertificateError):
             card.open_channel()
         assert all(apdu[1] in (Ins.SELECT, Ins.GET_MANUFACTURER_CERTIFICATE) for apdu in apdus(card))
+
+
+@pytest.mark.parametrize("kinds", list(itertools.product((SignatureKind.ECDSA, SignatureKind.SCHNORR), repeat=2)))
+def test_a_repeated_nonce_gives_the_key_away(kinds: tuple[SignatureKind, SignatureKind]) -> None:
+    """What the fault is for: two valid signatures with one r, over two digests, and the private key follows."""
+    reader = EmulatedReader.of(seeded(), faults=[parse_fault("repeat-nonce@C0:2")])
+    digests = (bytes(31) + b"\x01", bytes(31) + b"\x02")
+    with reader.open() as card:
+        key = card.public_key(LEAVES[0])
+        made = [
+            card.sign(digest, PIN, public_key=key, path=LEAVES[0], kind=kind)
+            for digest, kind in zip(digests, kinds, strict=True)
+        ]
+        other = card.sign(digests[0], PIN, public_key=key, path=LEAVES[0])
+    values = [numbers(signature, kind) for signature, kind in zip(made, kinds, strict=True)]
+    assert values[0][0] == values[1][0] != parse_der(other)[0]
+    assert key in recovered(key, digests, kinds, values)
+
+
+def numbers(signature: bytes, kind: SignatureKind) -> tuple[int, int]:
+    if kind is SignatureKind.ECDSA:
+        return parse_der(signature)
+    return int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+
+
+def recovered(
+    key: bytes, digests: tuple[bytes, bytes], kinds: tuple[SignatureKind, ...], values: list[tuple[int, int]]
+) -> list[bytes]:
+    """Public keys of the private keys that two signatures with one r lead to. Each says a + b k = c d, linear in nonce
+    and key; signs of both are not known."""
+    rows = []
+    for digest, kind, (r, s) in zip(digests, kinds, values, strict=True):
+        z = int.from_bytes(digest, "big")
+        if kind is SignatureKind.ECDSA:
+            rows.append((-z, s, r))
+        else:
+            tag = hashlib.sha256(b"BIP0340/challenge").digest()
+            e = hashlib.sha256(tag + tag + r.to_bytes(32, "big") + key[1:] + digest).digest()
+            rows.append((s, -1, int.from_bytes(e, "big")))
+    found = []
+    for nonce_sign, key_sign in itertools.product((1, -1), repeat=2):
+        (a, b, c), (a2, b2, c2) = rows[0], rows[1]
+        b2, c2 = b2 * nonce_sign, c2 * key_sign
+        d = (a * b2 - a2 * b) * pow(c * b2 - c2 * b, -1, ORDER) % ORDER
+        private = PrivateKey(d.to_bytes(32, "big"))
+        found += [private.public_key.format(), PrivateKey((ORDER - d).to_bytes(32, "big")).public_key.format()]
+    return found

@@ -30,9 +30,9 @@ METHODS: dict[str, Callable[[Card], object]] = {
     "tries": lambda card: card.pin_tries_left(),
     "verify": lambda card: card.verify_pin(PIN),
     "change_pin": lambda card: card.change_pin(PIN),
-    "change_puk": lambda card: card.change_puk(PUK, PUK),
-    "unblock": lambda card: card.unblock_pin(PUK, PIN),
-    "pairing": lambda card: card.change_pairing_key(bytes(32), PUK),
+    "change_puk": lambda card: card.change_puk(new=PUK, current=PUK),
+    "unblock": lambda card: card.unblock_pin(puk=PUK, new_pin=PIN),
+    "pairing": lambda card: card.change_pairing_key(bytes(32), puk=PUK),
     "pin_auth": lambda card: card.set_pin_auth(True, PUK),
     "load": lambda card: card.load_seed(SEED, PIN),
     "generate": lambda card: card.generate_key(PIN),
@@ -47,6 +47,7 @@ METHODS: dict[str, Callable[[Card], object]] = {
     "xpub": lambda card: card.extended_public_key(LEAF),
     "fingerprint": lambda card: card.master_fingerprint(),
     "sign": lambda card: card.sign(DIGEST, PIN, path=LEAF, public_key=KEY),
+    "sign alone": lambda card: card.sign(DIGEST, PIN, path=LEAF),
     "sign r1": lambda card: card.sign(DIGEST, PIN, path=LEAF, curve=Curve.R1, public_key=POINT),
     "schnorr": lambda card: card.sign(DIGEST, PIN, path=LEAF, kind=SignatureKind.SCHNORR, public_key=KEY),
     "sign public": lambda card: card.sign_public(),
@@ -73,7 +74,7 @@ METHODS: dict[str, Callable[[Card], object]] = {
     "static key": lambda card: card.card_public_key(),
     "reset": lambda card: card.reset(PUK),
     "certificate": lambda card: card.read_certificate(),
-    "init": lambda card: card.init("", "", PIN, PUK),
+    "init": lambda card: card.init("", "", pin=PIN, puk=PUK),
     "open": lambda card: card.open_channel(),
 }
 
@@ -217,7 +218,7 @@ class Mutating(EmulatedTransport):
 
 def story(card: Card) -> None:
     if not card.select().initialized:
-        card.init("Ada", "", PIN, PUK)
+        card.init("Ada", "", pin=PIN, puk=PUK)
     card.open_channel()
     card.pin_tries_left()
     card.verify_pin(PIN)

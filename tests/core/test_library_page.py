@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cryptnox_core import errors, secp256k1, session
-from cryptnox_core.session import Card
+import cryptnox_core
+from cryptnox_core import Card, errors, secp256k1
 from tests.core.emulated import PIN, EmulatedReader, seeded
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
@@ -24,11 +24,9 @@ def test_the_program_on_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     reader = EmulatedReader.of(seeded())
 
     def connected() -> Card:
-        card = reader.connect()
-        card.select()
-        return card
+        return reader.open(pin=None)
 
-    monkeypatch.setattr(session, "open_card", connected)
+    monkeypatch.setattr(cryptnox_core, "open_card", connected)
     monkeypatch.setattr("getpass.getpass", lambda prompt: PIN)
     exec(compile(program, "library.md", "exec"), {})
     assert secp256k1.is_low_s(bytes.fromhex(capsys.readouterr().out.strip()))

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from cryptnox_core import pcsc as client
+from cryptnox_core.discovery import list_cards, open_card
 from cryptnox_core.errors import (
     CardRemovedError,
     CryptnoxError,
@@ -19,7 +20,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.pcsc import PcscTransport, find_reader, list_readers
-from cryptnox_core.session import Card, list_cards, open_card
+from cryptnox_core.session import Card
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC
 

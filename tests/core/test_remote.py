@@ -332,6 +332,66 @@ class TestRelay:
             with Card(RemoteTransport.connect("127.0.0.1", port)) as card:
                 card.select()
 
+    def test_one_client_at_a_time(self) -> None:
+        """Others are closed at once, and the relay says why; when the one has left the next is served."""
+        said: list[str] = []
+        reader = EmulatedReader.of(seeded())
+        with relaying(ApduRelay(lambda: EmulatedTransport(reader.engine), tell=said.append)) as port:
+            with Card(RemoteTransport.connect("127.0.0.1", port)) as card:
+                card.select()
+                for _ in range(3):
+                    started = time.monotonic()
+                    with pytest.raises(ReaderBusyError):
+                        Card(RemoteTransport.connect("127.0.0.1", port)).select()
+                    assert time.monotonic() - started < 2
+                card.select()
+            with Card(RemoteTransport.connect("127.0.0.1", port)) as card:
+                card.select()
+        assert len(said) == 3 and all("was turned away: 127.0.0.1:" in line for line in said)
+
+    @pytest.mark.parametrize("begins", [b"", b"21".ljust(64) + b"[0"])
+    def test_a_silent_client_keeps_nobody_away(self, begins: bytes) -> None:
+        """Nor one that stops in the middle of its first message."""
+        said: list[str] = []
+        reader = EmulatedReader.of(seeded())
+        relay = ApduRelay(lambda: EmulatedTransport(reader.engine), first=0.3, tell=said.append)
+        with relaying(relay) as port, socket.create_connection(("127.0.0.1", port), 5) as silent:
+            silent.sendall(begins)
+            with Card(RemoteTransport.connect("127.0.0.1", port, wait=5)) as card:
+                card.select()
+                time.sleep(0.5)  # the limit is for the first command only
+                card.select()
+            assert silent.recv(64) == b""
+        assert any("said nothing for 0 s" in line for line in said)
+
+    def test_a_client_that_falls_silent_is_sent_away(self) -> None:
+        said: list[str] = []
+        opened = EmulatedTransport(EmulatedReader.of(seeded()).engine)
+        with relaying(ApduRelay(lambda: opened, idle=0.3, tell=said.append)) as port:
+            card = Card(RemoteTransport.connect("127.0.0.1", port))
+            card.select()
+            time.sleep(0.6)
+            with pytest.raises(CardRemovedError):
+                card.select()
+        assert opened.closed == 1 and "sent away" in said[0]
+
+    def test_the_end_of_the_service_releases_the_card(self) -> None:
+        opened = EmulatedTransport(EmulatedReader.of(seeded()).engine)
+        with relaying(ApduRelay(lambda: opened)) as port:
+            card = Card(RemoteTransport.connect("127.0.0.1", port))
+            card.select()
+        assert opened.closed == 1
+
+    def test_a_card_that_cannot_be_had_is_told(self) -> None:
+        said: list[str] = []
+
+        def none() -> EmulatedTransport:
+            raise NoCardError("the reader is empty")
+
+        with relaying(ApduRelay(none, tell=said.append)) as port, pytest.raises(ReaderBusyError):
+            Card(RemoteTransport.connect("127.0.0.1", port)).select()
+        assert said and said[0].endswith("was sent away: the reader is empty")
+
     def test_the_vendors_direction(self) -> None:
         """The wallet listens, the machine with the reader dials."""
         reader = EmulatedReader.of(seeded())

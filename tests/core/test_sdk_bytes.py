@@ -22,7 +22,7 @@ from cryptnox_sdk_py.enums import SlotIndex as SdkSlot  # noqa: E402
 from cryptnox_core.apdu import CommandApdu, ResponseApdu  # noqa: E402
 from cryptnox_core.bip32 import Path  # noqa: E402
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys  # noqa: E402
-from cryptnox_core.commands.base import Command  # noqa: E402
+from cryptnox_core.commands.base import Command, StatusCommand  # noqa: E402
 from cryptnox_core.p256 import EphemeralKey  # noqa: E402
 from cryptnox_core.padding import decrypt_cbc, unpad  # noqa: E402
 from cryptnox_core.secure_channel import SecureChannel  # noqa: E402
@@ -217,17 +217,28 @@ def test_every_secure_command_is_compared() -> None:
         data.WriteUserData,  # test_user_data
         signing.CheckSignature,  # test_nft
     }
-    known = {kind.__name__ for kind in Command.__subclasses__() if kind.secure}
+    classes = {*Command.__subclasses__(), *StatusCommand.__subclasses__()} - {StatusCommand}
+    known = {kind.__name__ for kind in classes if kind.secure}
     assert known == {kind.__name__ for kind in compared | elsewhere}
 
 
 def test_derive() -> None:
-    """The SDK sets bit 3 of P1, which is not documented; ours sends the documented value (PROTOCOL 9)."""
+    """Bit 3 of P1 is not documented, and set by every client that has met a card (PROTOCOL 9)."""
     card, recorder = basic()
     card.derive(path=TEXT_PATH)
-    assert plain(keys.DeriveKey(PATH)) == (bytes.fromhex("80D10000"), PATH.to_bytes(), False)
-    assert recorder.plain == [(bytes.fromhex("80D10800"), PATH.to_bytes(), False)]
-    assert plain(keys.DeriveKey(Path((1,)), Source.CURRENT, Curve.R1))[0] == bytes.fromhex("80D19000")
+    card.derive()
+    assert recorder.plain == [plain(keys.DeriveKey(PATH)), plain(keys.DeriveKey(Path()))]
+    assert recorder.plain[0] == (bytes.fromhex("80D10800"), PATH.to_bytes(), False)
+    step = Path((1,))
+    for source, curve, p1 in (
+        (Source.MASTER, Curve.K1, 0x08),
+        (Source.PARENT, Curve.K1, 0x48),
+        (Source.CURRENT, Curve.K1, 0x88),
+        (Source.MASTER, Curve.R1, 0x18),
+        (Source.PARENT, Curve.R1, 0x58),
+        (Source.CURRENT, Curve.R1, 0x98),
+    ):
+        assert plain(keys.DeriveKey(step, source, curve))[0] == bytes((0x80, 0xD1, p1, 0))
 
 
 @pytest.mark.parametrize("slot", [UserKeySlot.EC, UserKeySlot.FIDO])
@@ -257,6 +268,27 @@ def test_user_data() -> None:
     card.connection = Pages()
     card.user_data[0]
     assert card.connection.plain[:3] == [plain(data.ReadUserData(page)) for page in range(3)]
+
+
+def test_nft_user_data() -> None:
+    """Four slots in a numbering of their own: P1 from 1, pages from 0, for reading and writing alike."""
+    for slot in range(4):
+        card, recorder = basic(card=Nft)
+        card.user_data[slot] = bytes(2500)
+        assert recorder.plain == [
+            plain(data.WriteUserData(page, bytes(size), slot)) for page, size in enumerate((1200, 1200, 100))
+        ]
+
+        class Pages(Recorder):
+            def send_encrypted(self, apdu: list[int], data: bytes, receive_long: bool = False) -> bytes:
+                super().send_encrypted(apdu, data, receive_long)
+                if len(self.plain) == 4:
+                    raise sdk.exceptions.GenericException(b"\x6b\x00")
+                return b""
+
+        card.connection = Pages()
+        card.user_data[slot]
+        assert card.connection.plain[:3] == [plain(data.ReadUserData(page, slot)) for page in range(3)]
 
 
 def test_nft() -> None:

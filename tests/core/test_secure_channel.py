@@ -292,9 +292,7 @@ def test_usage_errors_send_nothing_and_keep_the_channel() -> None:
     drive(channel.exchange(VerifyPin("1234")), card.transmit)
 
 
-@pytest.mark.parametrize(
-    "salt", [ResponseApdu(bytes(31), 0x9000), ResponseApdu(bytes(33), 0x9000), ResponseApdu(b"", 0x9000)]
-)
+@pytest.mark.parametrize("salt", [ResponseApdu(bytes(31), 0x9000), ResponseApdu(b"", 0x9000)])
 def test_bad_salt(salt: ResponseApdu) -> None:
     channel = SecureChannel()
     with pytest.raises(MalformedResponseError):
@@ -308,8 +306,8 @@ def test_session_key_that_is_no_point(key: bytes) -> None:
         drive(SecureChannel().handshake(key, COMMON_PAIRING_KEY), CardSide().transmit)
 
 
-@pytest.mark.parametrize("size", [0, 31, 33])
-def test_mutual_answer_of_another_length(size: int) -> None:
+@pytest.mark.parametrize("size", [0, 31])
+def test_mutual_answer_that_is_too_short(size: int) -> None:
     class Short(CardSide):
         def wrap(self, plain: bytes) -> ResponseApdu:
             return super().wrap(bytes(size) + b"\x90\x00")

@@ -63,7 +63,12 @@ def answer(
 
 @contextmanager
 def terminal(
-    card: EmulatorProcess | None, *words: str, stdout: Path | None = None, columns: int = 100, **more: str
+    card: EmulatorProcess | None,
+    *words: str,
+    stdout: Path | None = None,
+    columns: int = 100,
+    rows: int = 50,
+    **more: str,
 ) -> Iterator[pexpect.spawn]:
     """On a terminal of its own; `stdout`: into this file instead."""
     command = [*COMMAND, *words]
@@ -72,10 +77,10 @@ def terminal(
     child = pexpect.spawn(
         command[0],
         command[1:],
-        env=environment(card, TERM="xterm", **more),
+        env=environment(card, **{"TERM": "xterm", **more}),
         encoding="utf-8",
         timeout=WAIT,
-        dimensions=(50, columns),
+        dimensions=(rows, columns),
     )
     child.seen = []
     child.logfile_read = Recorder(child.seen)

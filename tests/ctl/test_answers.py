@@ -66,7 +66,7 @@ def test_every_command_has_a_schema() -> None:
 @pytest.mark.parametrize(
     ("choice", "steps"),
     [
-        ("restore", [("Word 1", MNEMONIC), ("Passphrase", "")]),
+        ("restore", [("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]),
         ("card", [("Type no backup", "no backup")]),
     ],
 )
@@ -82,6 +82,7 @@ def test_setup_with_new_words(fresh: EmulatorProcess, tmp_path: Path) -> None:
         child.expect_exact("Written down?")
         words = [word for _, word in sorted((int(n), w) for n, w in re.findall(r"(\d+)\. ([a-z]+)", child.before))]
         dialogue(child, ("", ""), *((f"Word {number} of 24", word) for number, word in enumerate(words, 1)))
+        dialogue(child, ("or type no check", "no check"))
         assert ended(child) == 0
     jsonschema.validate(json.loads(out.read_text()), schemas()["setup"])
     assert not set(words) & set(out.read_text().split())
@@ -109,9 +110,9 @@ def test_setup_of_an_nft_card(tmp_path: Path) -> None:
 
 def test_an_nft_card_makes_its_key_itself(tmp_path: Path) -> None:
     with EmulatorProcess("--type", "N") as card:
-        steps = (*OPENING, ("sign over NFC?", "n"), ("Initialise the card now?", "y"))
-        data = asked(card, tmp_path, ["setup", "--seed", "new"], *steps, schema="error", code=2)
-    assert "NFT" in data["error"]
+        data = asked(card, tmp_path, ["setup", "--seed", "new"], schema="error", code=2)
+        assert "NFT" in data["error"]
+        assert not answer(card, "info")["initialised"], "it is refused before anything is done"
 
 
 def test_pin_and_puk(card: EmulatorProcess, tmp_path: Path) -> None:
@@ -130,13 +131,22 @@ def test_pin_and_puk(card: EmulatorProcess, tmp_path: Path) -> None:
 
 def test_backup_and_adopt(tmp_path: Path) -> None:
     with EmulatorProcess("--mnemonic", MNEMONIC) as card:
-        steps = [("PIN of card", PIN), ("Word 1", MNEMONIC), ("Passphrase", "")]
+        steps = [("PIN of card", PIN), ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]
         assert asked(card, tmp_path, ["backup", "check"], *steps)["same"]
         steps[-1:] = [("Passphrase", "other"), ("same again", "other")]
         assert not asked(card, tmp_path, ["backup", "check"], *steps, code=5)["same"]
-        steps = [("PIN of card", PIN), ("Switch it on now?", "y"), ("PUK: ", PUK)]
+        steps = [("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "y"), ("PUK: ", PUK)]
         data = asked(card, tmp_path, ["adopt"], *steps)
-        assert (data["xpub_export"], data["needed"]) == (True, [])
+        assert (data["xpub_export"], data["backup_checked"], len(data["needed"])) == (True, False, 1)
+        steps = [
+            ("PIN of card", PIN),
+            ("Press Enter", ""),
+            ("How many words", "12"),
+            ("Word 1", MNEMONIC),
+            ("Passphrase", ""),
+        ]
+        data = asked(card, tmp_path, ["adopt"], *steps)
+        assert (data["xpub_export"], data["backup_checked"], data["needed"]) == (True, True, [])
 
 
 def test_no_is_an_answer_too(card: EmulatorProcess, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from cryptnox_core.session import Card
 from hwilib_cryptnox.ctl.main import COMMANDS, cli
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import PIN, PUK, SCHEMAS, SEED, answer, run, schemas
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
+from tests.psbt.factory import ME, OTHER, In, Out, Wallet, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import check_on_kernel
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
@@ -397,18 +397,18 @@ def test_bad_transactions_are_input_errors(card: EmulatorProcess, tmp_path: Path
     assert card.stats()["signatures"] == 0
 
 
-def _multisig_pay(folder: Path) -> tuple[Path, str]:
-    """A 2-of-2 with OTHER, its change, and the wallet's descriptor."""
+def _multisig_pay(folder: Path, threshold: int = 2, name: str = "multi") -> tuple[Path, str]:
+    """A 2-of-2 with OTHER, its change (of another threshold, where that is given), and the wallet's descriptor."""
     account = "m/48h/0h/0h/2h"
 
-    def script(branch: int, number: int) -> bytes:
-        return multisig(2, sorted(wallet.key(f"{account}/{branch}/{number}") for wallet in (ME, OTHER)))
+    def script(branch: int, number: int, needed: int = 2) -> bytes:
+        return multisig(needed, sorted(wallet.key(f"{account}/{branch}/{number}") for wallet in (ME, OTHER)))
 
-    spent, change = script(0, 0), script(1, 5)
+    spent, change = script(0, 0), script(1, 5, threshold)
     fields = [deriv(f"{account}/0/0"), deriv(f"{account}/0/0", OTHER), (b"\x05", spent)]
     back = [out_deriv(f"{account}/1/5"), out_deriv(f"{account}/1/5", OTHER), (b"\x01", change)]
     outs = [Out(p2wpkh(OTHER.key("m/0")), 50_000), Out(p2wsh(change), 49_000, back)]
-    path = folder / "multi.psbt"
+    path = folder / f"{name}.psbt"
     path.write_bytes(draft(In(p2wsh(spent), 100_000, fields), outs=outs).encode())
     keys = [
         f"[{wallet.fingerprint.hex()}/48h/0h/0h/2h]{wallet.account(account).to_string()}/<0;1>/*"
@@ -418,21 +418,39 @@ def _multisig_pay(folder: Path) -> tuple[Path, str]:
 
 
 def test_multisig_change_is_proved_by_the_wallet(card: EmulatorProcess, tmp_path: Path) -> None:
+    """What --wallet disproves is refused: change that is not its, and inputs that are not."""
     path, descriptor = _multisig_pay(tmp_path)
     before = answer(None, "verify", str(path))["inputs"][0]
     assert (before["needed"], len(before["missing"]), before["complete"]) == (2, 2, False)
     data = answer(card, "sign", "--yes", str(path))
-    assert data["review"]["outputs"][1]["change"] == "claimed"
+    review = data["review"]
+    assert [output["change"] for output in review["outputs"]] == [False, False]
+    assert (review["payments"], review["sent"], review["change"], review["net"]) == (2, 99_000, 0, 100_000)
     assert (data["complete"], data["missing"]) == (False, "input 0: 1 of 2 signatures are there")
     data = answer(card, "sign", "--yes", "--force", "--wallet", descriptor, str(path))
-    assert data["review"]["outputs"][1]["change"] == "proved"
-    other = descriptor.replace("sortedmulti(2", "sortedmulti(1")
-    data = answer(card, "sign", "--yes", "--force", "--wallet", other, str(path))
-    assert data["review"]["outputs"][1]["change"] == "claimed"
+    review = data["review"]
+    assert [output["change"] for output in review["outputs"]] == [False, True]
+    assert (review["payments"], review["sent"], review["change"], review["net"]) == (1, 50_000, 49_000, 51_000)
+    made = card.stats()["signatures"]
+    for other in (descriptor.replace("sortedmulti(2", "sortedmulti(1"), _mixed_pay_descriptor(descriptor)):
+        refused = answer(card, "sign", "--yes", "--force", "--wallet", other, str(path), code=5)
+        assert "--wallet" in refused["error"]
     answer(card, "sign", "--yes", "--force", "--wallet", "wsh(nonsense)", str(path), code=5)
+    stolen = tmp_path / "stolen.psbt"
+    stolen.write_bytes(_multisig_pay(tmp_path, threshold=1, name="other")[0].read_bytes())
+    refused = answer(card, "sign", "--yes", "--wallet", descriptor, str(stolen), code=5)
+    assert "output 1" in refused["error"] and not (tmp_path / "stolen-signed.psbt").exists()
+    assert card.stats()["signatures"] == made
     after = answer(None, "verify", str(tmp_path / "multi-signed.psbt"))["inputs"][0]
     assert [entry["fingerprint"] for entry in after["signed"]] == [ME.fingerprint.hex()]
     assert [entry["fingerprint"] for entry in after["missing"]] == [OTHER.fingerprint.hex()]
+
+
+def _mixed_pay_descriptor(descriptor: str) -> str:
+    """The same wallet with somebody else's key in the place of one."""
+    stranger = Wallet(b"a third party's seed, nobody knows")
+    account = "m/48h/0h/0h/2h"
+    return descriptor.replace(OTHER.account(account).to_string(), stranger.account(account).to_string())
 
 
 def test_verify_finds_a_bad_signature(card: EmulatorProcess, tmp_path: Path) -> None:
@@ -534,9 +552,16 @@ def test_owner_and_pairing(card: EmulatorProcess, tmp_path: Path) -> None:
     answer(card, "pairing", "export", str(exported), schema="pairing export")
     answer(card, "pairing", "export", str(exported), code=2)
     answer(card, "pairing", "recover", "--file", str(exported), schema="pairing recover")
-    answer(card, "pairing", "recover", "--stdinpuk", code=4, stdin="111111111111\n")
-    assert not answer(card, "pairing", "recover", "--stdinpuk", schema="pairing recover", **puk)["own_pairing_key"]
-    answer(card, "pairing", "export", str(exported), code=1)
+    assert answer(card, "pairing", "recover", schema="pairing recover")["own_pairing_key"], "nothing to recover"
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "elsewhere")}
+    answer(card, "pairing", "recover", "--stdinpuk", code=4, stdin="111111111111\n", **elsewhere)
+    words = ("pairing", "recover", "--stdinpuk")
+    assert not answer(card, *words, schema="pairing recover", **puk, **elsewhere)["own_pairing_key"]
+    assert card.stats()["puk_tries"] == 1
+    # Here the card is back on the common key: that is found out without a PUK.
+    assert not answer(card, "pairing", "recover", schema="pairing recover")["own_pairing_key"]
+    assert not answer(card, "info")["own_pairing_key"]
+    answer(card, "pairing", "export", str(exported) + "2", code=1)
     answer(card, "pairing", "change", "--stdinpuk", **puk, schema="pairing change")
     answer(card, "pairing", "change", "--common", "--stdinpuk", **puk, schema="pairing change")
 
@@ -557,7 +582,9 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     puk = {"stdin": f"{PUK}\n"}
-    answer(card, "pin-auth", "off", "--yes", "--stdinpuk", code=1, **puk)
+    off = ("pin-auth", "off", "--yes", "--stdinpuk")
+    assert "signs with user keys" in answer(card, *off, code=1, **puk)["error"]
+    assert "user-key add" in answer(card, *off, "--cannot-sign-here", code=1, **puk)["hint"]
     answer(card, "user-key", "add", slot, str(private), "--stdinpuk", code=5, **puk)
     answer(card, "user-key", "add", slot, str(public), "--text", "door", "--stdinpuk", schema="user-key add", **puk)
     listed = answer(card, "user-key", "list", schema="user-key list")["user_keys"]
@@ -567,7 +594,9 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     other = ec.generate_private_key(ec.SECP256R1()) if slot == "ec" else rsa.generate_private_key(65537, 2048)
     stranger.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert not answer(card, "user-key", "test", slot, str(stranger), schema="user-key test", code=1)["accepted"]
-    assert not answer(card, "pin-auth", "off", "--yes", "--stdinpuk", schema="pin-auth off", **puk)["pin_auth"]
+    answer(card, *off, code=1, **puk)
+    assert answer(card, "info")["pin_auth"]
+    assert not answer(card, *off, "--cannot-sign-here", schema="pin-auth off", **puk)["pin_auth"]
     refused = answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, code=4)
     assert "pin-auth on" in refused["hint"]
     assert answer(card, "pin-auth", "on", "--stdinpuk", schema="pin-auth on", **puk)["pin_auth"]
@@ -604,12 +633,14 @@ def test_hwi_switch() -> None:
 
 def test_relay(card: EmulatorProcess) -> None:
     import signal
+    import socket
 
     from tests.ctl.program import COMMAND, environment
 
     child = subprocess.Popen(
         [*COMMAND, "relay", "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=environment(card),
     )
@@ -619,6 +650,14 @@ def test_relay(card: EmulatorProcess) -> None:
         assert ready.startswith("ready listen=127.0.0.1:")
         where = ready.split()[1].removeprefix("listen=")
         assert answer(None, "info", "--reader", f"tcp:{where}")["serial"] == str(card.serial)
+        host, _, port = where.rpartition(":")
+        with socket.create_connection((host, int(port)), 5) as silent:
+            busy = answer(None, "info", "--reader", f"tcp:{where}", code=3, CRYPTNOX_WAIT="0.2")
+            assert "serving another program" in busy["error"]
+            name = "{}:{}".format(*silent.getsockname())
+            assert child.stderr is not None
+            assert f"was turned away: {name} is using the card" in child.stderr.readline()
+        answer(None, "info", "--reader", f"tcp:{where}")
     finally:
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.ctl.preview import doubts, preview
-from hwilib_cryptnox.psbt import Change, Policy, Psbt, PsbtError, RefusedInput
+from hwilib_cryptnox.assuan import fits
+from hwilib_cryptnox.ctl.review import Signer, review, summary_data
+from hwilib_cryptnox.ctl.screen import Screen
+from hwilib_cryptnox.psbt import Psbt, PsbtError, address_of
+from hwilib_cryptnox.purpose import purpose_of, transaction_text
+from hwilib_cryptnox.shown import bitcoin, fee_text, grouped
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay
 from tests.ctl.test_terminal import make_psbt
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, spend
+from tests.psbt.factory import ME, OTHER, In, Out, draft, out_deriv, p2wpkh, spend, tap_deriv
+from tests.psbt.signing import make_plan
+from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 CHANGE = "m/84h/0h/0h/1/3"
@@ -32,84 +40,165 @@ def payment(change: str = CHANGE, wallet: object = ME) -> Psbt:
     return Psbt.parse(draft(spend("p2wpkh", 0), outs=outs).encode())
 
 
-# The review before the PIN
-
-
-def test_the_review_needs_no_pin_and_claims_no_proof() -> None:
-    spent = "m/84h/0h/0h/0/0"  # the key of an input, back to which change goes as well
-    for fingerprint, change in ((ME.fingerprint, CHANGE), (None, CHANGE), (ME.fingerprint, spent)):
-        shown_plan = preview(payment(change), fingerprint, Policy(), None)
-        assert shown_plan is not None
-        assert [output.change for output in shown_plan.summary.outputs] == [Change.NOT_OURS, Change.CLAIMED]
-        assert (len(shown_plan.requests), shown_plan.summary.fee) == (1, 1_000)
-
-
-def test_a_known_card_is_told_apart_from_others() -> None:
-    assert preview(payment(), OTHER.fingerprint, Policy(), None) is None
-
-
-def test_what_no_key_can_mend_is_refused_before_the_pin() -> None:
-    fields = [deriv("m/84h/0h/0h/0/0"), (b"\x03", (2).to_bytes(4, "little"))]
-    asks = Psbt.parse(draft(spend("p2wpkh", 0, fields=fields)).encode())
-    with pytest.raises(RefusedInput):
-        preview(asks, ME.fingerprint, Policy(), None)
-    assert preview(asks, ME.fingerprint, Policy(allow_sighash=True), None) is not None
-    assert preview(asks, None, Policy(), None) is None
-
-
-def test_what_did_not_come_true_is_named() -> None:
-    first = preview(payment(), ME.fingerprint, Policy(), None)
-    assert first is not None
-    outputs = first.summary.outputs
-
-    def after(change: Change, **more: object) -> list[str]:
-        summary = replace(first.summary, outputs=(outputs[0], replace(outputs[1], change=change)))
-        return doubts(first, replace(first, summary=summary, **more))  # type: ignore[arg-type]
-
-    assert after(Change.PROVED) == []
-    for change in (Change.CLAIMED, Change.NOT_OURS):
-        assert after(change) == ["output 1 is not proved to be yours"]
-    assert after(Change.PROVED, requests=()) == ["0 signatures are to be made, not 1"]
-    other = replace(first.summary, outputs=(replace(outputs[0], change=Change.CLAIMED), outputs[1]))
-    assert len(doubts(first, replace(first, summary=other))) == 2
+# The review
 
 
 def test_change_that_is_somebody_elses_is_refused(card: EmulatorProcess, tmp_path: Path) -> None:
     path = tmp_path / "theft.psbt"
     path.write_bytes(payment(wallet=OTHER).encode())
     with terminal(card, "sign", str(path)) as child:
-        dialogue(child, ("Sign it with 1 signature?", "y"), ("PIN of card", PIN))
+        dialogue(child, ("PIN of card", PIN))
         child.expect_exact("output 1")
         assert ended(child) == 5
+        assert "[y/N]" not in shown(child)
     assert card.stats()["signatures"] == 0
 
 
-def test_unproved_change_is_asked_about_again(card: EmulatorProcess, tmp_path: Path) -> None:
+def test_change_that_nothing_proves_is_a_payment(card: EmulatorProcess, tmp_path: Path) -> None:
+    """The word change does not appear for it, whatever the PSBT claims; the wallet's descriptor proves it."""
     path, descriptor = _multisig_pay(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        child.expect_exact("change, claimed")
-        dialogue(child, ("Sign it with 1 signature?", "y"), ("PIN of card", PIN))
-        child.expect_exact("do not bear out")
-        child.expect_exact("output 1 is not proved to be yours")
-        child.expect_exact("change? unproved")
-        dialogue(child, ("Sign it all the same with 1 signature?", "n"))
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 1 signature?", "n"))
         child.expect_exact("Canceled")
         assert ended(child) == 1
+        assert "2 payments, 0.00099000 BTC" in shown(child)
+        assert not {"change", "Change", "ours", "yours"} & set(shown(child).replace(",", " ").split())
     assert card.stats()["signatures"] == 0
-    # The wallet's descriptor proves it before the PIN, and nothing is asked twice.
     with terminal(card, "sign", str(path), "--wallet", descriptor) as child:
-        child.expect_exact("change, proved")
-        dialogue(child, ("Sign it with 1 signature?", "y"), ("PIN of card", PIN))
+        dialogue(child, ("PIN of card", PIN))
+        child.expect_exact("Change back to the wallet, proved: 0.00049000 BTC")
+        dialogue(child, ("Sign it with 1 signature?", "y"))
         assert ended(child) == 0
-        assert "all the same" not in shown(child)
     assert card.stats()["signatures"] == 1
+
+
+def flood() -> Psbt:
+    """As much as a stranger can put in, and text that draws."""
+    far = [f"m/84h/0h/0h/1/{5_000 + number}" for number in range(60)]
+    outs = [Out(p2wpkh(OTHER.key(f"m/{number}")), 1_000 + number) for number in range(300)]
+    outs += [Out(p2wpkh(ME.key(path)), 700, [out_deriv(path)]) for path in far]
+    outs += [Out(b"\x6a\x4d" + len(text).to_bytes(2, "little") + text, 0) for text in DATA]
+    outs += [Out(b"\x51" * 1_000, 600) for _ in range(30)]
+    ins = [spend("p2wpkh", number, 60_000, sequence=144) for number in range(8)]
+    ins += [spend("tapscript", number, 1_000, fields=[tap_deriv(f"m/86h/0h/1h/0/{number}")]) for number in range(120)]
+    return Psbt.parse(draft(*ins, outs=outs).encode())
+
+
+DATA = (
+    b"\x1b[2J\x1b[1;1HFee 1 satoshi" * 30,
+    "\u202eevil\u2066".encode() * 40,
+    b"change, proved\nSign it? y\n" * 60,
+    b'"' + b" " * 400 + b"Sent 0.00000001 BTC",
+    b"\xff" * 2_000,
+)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_nothing_in_a_psbt_floods_the_review(card: EmulatorProcess, tmp_path: Path, columns: int) -> None:
+    """The largest payments are listed and the rest summed, keys and warnings counted, data cut with their length;
+    what may cost money is last. Nothing steers the terminal, and no address is broken within a group."""
+    path = tmp_path / "flood.psbt"
+    path.write_bytes(flood().encode())
+    with terminal(card, "sign", str(path), columns=columns) as child:
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 8 signatures?", "n"))
+        assert ended(child) == 1
+        lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown(child)).splitlines()]
+        lines = lines[1:]  # the question for the PIN
+    assert not any(
+        ord(char) < 32 or unicodedata.category(char) in ("Cf", "Zl", "Zp") for line in lines for char in line
+    )
+    assert len(lines) < 60 * (4 if columns == 40 else 3) and max(map(len, lines)) <= columns
+    text = " ".join(" ".join(lines).split())
+    amounts = [1_000 + number for number in range(300)]
+    for wanted in (
+        "330 payments, 0.00362850 BTC",
+        "5 data outputs, no money",
+        "Change back to the wallet, proved: 0.00042000 BTC",
+        f"310 other payments, {bitcoin(sum(sorted(amounts)[:-20]) + 30 * 600)} BTC together",
+        "50 other change outputs, 0.00035000 BTC together",
+        "inputs 8, 9, 10, 11, 12, 13, 14, 15 and 112 more: its output is not the key",
+        "... (2,000 bytes)",
+        "5 more warnings about: time lock",
+        "57 more warnings about: unusual change path",
+    ):
+        assert wanted in text, wanted
+    shown_addresses = [address_of(p2wpkh(OTHER.key(f"m/{number}"))) for number in range(280, 300)]
+    groups = [grouped(address) for address in shown_addresses if address is not None]
+    assert all(group in text for group in groups)
+    tokens = {token for line in lines for token in line.split()}
+    assert all(part in tokens for group in groups for part in group.split())
+    assert (
+        text.rindex("WARNING") > text.rindex("Note: ") > text.rindex("Not signed: ") > text.rindex("Leaves the wallet")
+    )
+    assert "\x1b" not in text and "Fee 1 satoshi" not in text.replace('data "', "")
+
+
+def test_a_message_in_disguise_is_reviewed_as_one(card: EmulatorProcess, tmp_path: Path) -> None:
+    """Its text is the payer's of nothing: no line of it can be taken for one of the review."""
+    text = "I owe you.\n\x1b[2JFee 1 satoshi\n\u202eSign it? " + "x" * 10_000
+    path = tmp_path / "message.psbt"
+    path.write_bytes(request(challenge(message=text.encode()), text=text.encode()).encode())
+    with terminal(card, "sign", str(path), columns=80) as child:
+        dialogue(child, ("PIN of card", PIN), ("Sign the message with 1 signature?", "n"))
+        assert ended(child) == 1
+        told = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", shown(child)).split())
+    assert "Signs a message (BIP322); no money moves" in told and f"Length {len(text.encode()):,} bytes" in told
+    assert '"I owe you.\\n\\u001b[2JFee 1 satoshi\\n\\u202eSign it? xxx' in told
+    assert "WARNING: only the first 4,000 characters are shown Sign the message" in told
+    assert "Leaves the wallet" not in told and "payment" not in told
+    path.write_bytes(request(challenge()).encode())
+    data = answer(card, "sign", "--yes", str(path))["review"]
+    assert data["message"]["text"] == TEXT and data["message"]["coins"] == []
+
+
+def test_a_flood_in_json_and_on_a_pipe(card: EmulatorProcess, tmp_path: Path) -> None:
+    """The same numbers; data are whole, and nothing of it steers a terminal."""
+    path = tmp_path / "flood.psbt"
+    path.write_bytes(flood().encode())
+    done = run(card, "sign", "--yes", str(path))
+    assert done.returncode == 0 and "\x1b" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) < 80 and max(map(len, done.stderr.splitlines())) < 500
+    data = answer(card, "sign", "--yes", "--force", str(path))["review"]
+    assert (data["payments"], data["sent"], data["change"]) == (330, 362_850, 42_000)
+    assert data["net"] == data["our_amount"] - data["change"] == 8 * 60_000 - 42_000
+    assert data["fee"] == 8 * 60_000 + 120 * 1_000 - data["sent"] - data["change"]
+    grave = [warning["grave"] for warning in data["warnings"]]
+    assert grave == sorted(grave) and grave[-1] and not grave[0]
+    assert len(data["outputs"]) == 395 and len(data["skipped"]) == 120
+
+
+def test_a_flood_of_a_listing(tmp_path: Path) -> None:
+    path = tmp_path / "flood.psbt"
+    path.write_bytes(flood().encode())
+    lines = run(None, "verify", str(path)).stdout.splitlines()
+    assert len(lines) < 60 and max(map(len, lines)) < 500 and "\x1b" not in "".join(lines)
+    assert "108 other inputs, 0 of them complete" in lines
+    with terminal(None, "verify", str(path), columns=80, NO_COLOR="1") as child:
+        assert ended(child) == 0
+        tokens = set(re.sub(r"\x1b\[[0-9;]*m", " ", shown(child)).split())
+    assert all(part in tokens for part in grouped(str(address_of(p2wpkh(OTHER.key("m/299"))))).split())
+    assert not {"change", "Change", "ours", "yours"} & tokens
+
+
+def test_verify_tells_what_is_only_said(tmp_path: Path) -> None:
+    """An amount that no previous transaction proves is no number of a fee."""
+    path = tmp_path / "said.psbt"
+    path.write_bytes(draft(spend("p2wpkh", previous=False), spend("p2wpkh", 1)).encode())
+    data = answer(None, "verify", str(path))
+    assert data["fee"] is None
+    assert [(entry["amount"], entry["amount_proved"]) for entry in data["inputs"]] == [
+        (100_000, False),
+        (100_000, True),
+    ]
+    text = run(None, "verify", str(path)).stdout
+    assert text.count("said: 0.00100000") == 1 and "Fee: unknown" in text
 
 
 def test_a_transaction_of_another_card_costs_no_try(card: EmulatorProcess, tmp_path: Path) -> None:
     path = make_psbt(tmp_path)
     with EmulatorProcess("--mnemonic", MNEMONIC) as other:
         with terminal(other, "sign", str(path)) as child:
-            dialogue(child, ("Sign it with 2 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN))
             child.expect_exact("No input of the PSBT names a key of this card")
             assert ended(child) == 5
         assert other.stats()["signatures"] == 0
@@ -253,9 +342,9 @@ def test_amounts_are_whole_on_a_narrow_terminal(card: EmulatorProcess, tmp_path:
     path = make_psbt(tmp_path)
     for columns in (30, 45, 59):
         with terminal(card, "sign", str(path), columns=columns) as child:
-            child.expect_exact("0.00120000")
-            child.expect_exact("bc1qpv3mv0rc0e6emm6gd60cc2hl2gldsltmtvu6g8")
-            child.expect_exact("0.00078000")
+            dialogue(child, ("PIN of card", PIN))
+            for text in ("0.00120000", "bc1q", "pv3m", "v0rc", "0.00078000"):
+                child.expect_exact(text)
             dialogue(child, ("Sign it with", "n"))
             assert ended(child) == 1
 
@@ -265,10 +354,12 @@ def test_what_a_card_says_does_not_steer_the_terminal(tmp_path: Path) -> None:
     state = tmp_path / "card"
     with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state)):
         pass
-    evil = "\x1b[31mX\x1b]0;t\x07\tA\nB"
+    evil = "\x1b[31mX\x1b]0;t\tA\nB\u202e"
     state.write_text(json.dumps(json.loads(state.read_text()) | {"name": evil.encode().hex()}))
     with EmulatorProcess("--state", str(state)) as card:
         assert answer(card, "owner")["name"] == evil
+        raw = run(card, "owner", "--json").stdout
+        assert not {"\x1b", "\x9b", "\x7f", "\u202e", "\u2028"} & set(raw) and "\\u202e" in raw
         for words in (["owner"], ["info"]):
             done = run(card, *words)
             assert "\x1b" not in done.stdout and "?[31mX" in done.stdout
@@ -296,7 +387,7 @@ def test_a_slip_does_not_end_the_setup(fresh: EmulatorProcess) -> None:
         dialogue(child, ("New PUK", PUK), ("same again", PUK), ("Name: ", "x" * 21))
         child.expect_exact("at most 20 bytes")
         dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialise", "y"))
-        dialogue(child, ("Word 1", MNEMONIC.replace("about", "abandon")))
+        dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC.replace("about", "abandon")))
         child.expect_exact("Begin anew")
         dialogue(child, ("Word 1", MNEMONIC), ("Passphrase", ""))
         child.expect_exact("73c5da0a")
@@ -325,25 +416,34 @@ def test_a_fault_in_the_middle_leaves_a_card_that_can_be_used(fault: str) -> Non
         assert again.returncode == 0 or "not initialised" in again.stderr
 
 
-def test_no_file_breaks_the_preview(tmp_path: Path) -> None:
-    """Damaged transactions are refused, or shown; nothing else happens."""
+def test_no_file_breaks_the_review(tmp_path: Path) -> None:
+    """Damaged transactions are refused, or shown whole; nothing else happens, in the dialogues neither."""
     damage = random.Random(6)
     multi, _ = _multisig_pay(tmp_path)
     sources = [multi.read_bytes(), make_psbt(tmp_path).read_bytes(), draft(spend("tapscript", 0)).encode()]
     ends: Counter[str] = Counter()
-    for _ in range(4_000):
+    signer = Signer(2**64 - 1, ME.fingerprint, emulated=False)
+    for _ in range(3_000):
         data = bytearray(damage.choice(sources))
         for _ in range(damage.choice((1, 1, 2))):
             data[damage.randrange(5, len(data))] = damage.randrange(256)
         try:
             psbt = Psbt.parse(bytes(data))
-            for fingerprint in (ME.fingerprint, None):
-                found = preview(psbt, fingerprint, Policy(), None)
-                ends["none" if found is None else "shown"] += 1
-                assert found is None or all(o.change is not Change.PROVED for o in found.summary.outputs)
+            purpose_of(psbt, None)
+            purpose_of(psbt, ME.fingerprint)
+            made = make_plan(psbt, allow_unproved_amounts=damage.random() < 0.5)
         except PsbtError:
             ends["refused"] += 1
-    assert min(ends[end] for end in ("none", "shown", "refused")) > 100
+            continue
+        ends["shown" if made.requests else "none"] += 1
+        stream = io.StringIO()
+        review(Screen(stream), made, signer)
+        summary = made.summary
+        assert bitcoin(summary.sent) in stream.getvalue() and fee_text(summary) in stream.getvalue()
+        assert summary_data(made, signer)["sent"] == summary.sent
+        text = transaction_text(made, signer.serial, signer.fingerprint)
+        assert fits(text) and fee_text(summary) in text
+    assert min(ends[end] for end in ("none", "shown", "refused")) > 50, ends
 
 
 def test_the_man_page_is_installed() -> None:

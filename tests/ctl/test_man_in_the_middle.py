@@ -25,7 +25,7 @@ from tests.ctl.program import PIN, PUK, SEED, dialogue, ended, terminal
 from tests.hwi.test_signing import check
 from tests.psbt.factory import draft, spend
 from tests.support.emulator import EmulatorProcess
-from tests.support.middle import MiddleServer, Shifter, Watcher
+from tests.support.shifter import MiddleServer, Shifter, Watcher
 
 DEEP = "m/84h/0h/0h/0/5"
 LONGEST = "m/1h/2h/3h/4h/5/6/7/8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import unicodedata
@@ -17,10 +18,12 @@ from hwilib_cryptnox import bip322
 from hwilib_cryptnox.audit import compare, noted_digests
 from hwilib_cryptnox.ctl.chains import script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.review import WalletProver, bitcoin, printable
-from hwilib_cryptnox.ctl.screen import Screen, json_text
+from hwilib_cryptnox.ctl.review import WalletProver
+from hwilib_cryptnox.ctl.screen import Screen, printable, write_json
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
+from hwilib_cryptnox.psbt.message import message_hash
 from hwilib_cryptnox.psbt.signers import input_statuses
+from hwilib_cryptnox.shown import bitcoin
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend
 from tests.psbt.signing import sign
 
@@ -44,7 +47,7 @@ SIGNED = {
 def test_bip322_vectors(message: bytes) -> None:
     script = script_of_address(ADDRESS, "main")
     hashed, signature = SIGNED[message]
-    assert bip322.message_hash(message).hex() == hashed
+    assert message_hash(message).hex() == hashed
     assert bip322.verify(script, message, signature)
     assert not bip322.verify(script, message + b"!", signature)
     assert not bip322.verify(b"\x00\x14" + bytes(20), message, signature)
@@ -195,8 +198,14 @@ def test_reference_names_every_command_and_option() -> None:
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(codec=None)), indent=st.sampled_from([None, 2]))
 def test_json_is_what_it_says_and_steers_nothing(text: str, indent: int | None) -> None:
-    written = json_text({text: [text]}, indent=indent)
-    assert json.loads(written) == {text: [text]}
-    written.encode("utf-8")
-    assert all(unicodedata.category(char)[0] != "C" or char == "\n" for char in written)
-    assert json_text({"name": "Zoë 李"}) == '{"name": "Zoë 李"}'
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_json({text: [text]}, indent=indent)
+    assert json.loads(out.getvalue()) == {text: [text]}
+    out.getvalue().encode("utf-8")
+    assert all(unicodedata.category(char)[0] != "C" or char == "\n" for char in out.getvalue())
+
+
+def test_json_has_the_letters_of_all_languages() -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_json({"name": "Zoë 李"}, indent=None)
+    assert out.getvalue() == '{"name": "Zoë 李"}\n'

@@ -11,7 +11,20 @@ import pexpect
 import pytest
 
 from hwilib_cryptnox.psbt import Psbt
-from tests.ctl.program import PIN, PUK, SEED, answer, dialogue, ended, run, shown, terminal
+from tests.ctl.program import (
+    COMMAND,
+    PIN,
+    PUK,
+    SEED,
+    answer,
+    dialogue,
+    ended,
+    environment,
+    run,
+    shown,
+    terminal,
+)
+from tests.ctl.slot import Slot
 from tests.psbt.factory import ME, OTHER, Out, draft, out_deriv, p2wpkh, spend
 from tests.psbt.signing import check_on_kernel
 from tests.support.emulator import MNEMONIC, EmulatorProcess
@@ -52,14 +65,22 @@ def test_setup_with_new_words(fresh: EmulatorProcess) -> None:
         child.sendline("")
         dialogue(child, ("Word 1 of 12", "wrongword"))
         child.expect_exact("That is not word 1")
-        dialogue(child, *((f"Word {number} of 12", word) for number, word in enumerate(words, 1)))
+        dialogue(child, *((f"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
+        child.expect_exact("are those of your words")
+        assert "bc1q" not in shown(child), "the backup is checked before the first address is shown"
+        dialogue(child, ("Press Enter", "what?"), ("Press Enter", ""), ("How many words", "12"), ("Word 1", MNEMONIC))
+        dialogue(child, ("Passphrase", ""))
+        child.expect_exact("are another wallet")
+        dialogue(child, ("Press Enter", ""), ("How many words", "12"), ("Word 1", " ".join(words)), ("Passphrase", ""))
+        child.expect_exact("the words on your paper are this wallet")
         fingerprint = check_ready(child, NEW_PIN)
+        assert "backup check" not in shown(child)
     info = answer(fresh, "info")
     assert (info["name"], info["email"], info["key_source"]) == ("Ada", "ada@example.org", "loaded seed")
     assert info["xpub_export"] is True
     # The words are the wallet, the PUK is the PUK.
     with terminal(fresh, "backup", "check", CRYPTNOX_PIN=NEW_PIN) as child:
-        dialogue(child, ("Word 1", " ".join(words)), ("Passphrase", ""))
+        dialogue(child, ("How many words", "12"), ("Word 1", " ".join(words)), ("Passphrase", ""))
         child.expect_exact("hold the same wallet")
         assert fingerprint in shown(child)
         assert ended(child) == 0
@@ -75,10 +96,10 @@ def test_setup_with_words_one_has(fresh: EmulatorProcess) -> None:
         dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("Choose it yourself?", "y"))
         dialogue(child, ("New PUK", "own-puk-1234"), ("same again", "own-puk-1234"))
         dialogue(child, ("own pairing key?", "n"), ("Initialise", "y"), ("Your choice", "restore"))
-        dialogue(child, ("Word 1", "abandonn"))
-        child.expect_exact("no word of the list")
+        dialogue(child, ("How many words", "13"), ("How many words", "12"), ("Word 1", "abandonn"))
+        child.expect_exact("Word 1 is no word of the list")
         dialogue(child, *((f"Word {number}", word) for number, word in enumerate(WORDS, 1)))
-        dialogue(child, ("Word 13", ""), ("Passphrase", ""))
+        dialogue(child, ("Passphrase", ""))
         assert check_ready(child, NEW_PIN, "own-puk-1234", "about") == FINGERPRINT
     assert answer(fresh, "address", pin=NEW_PIN)["addresses"][0]["address"].startswith(
         "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z"
@@ -124,25 +145,6 @@ def test_setup_with_two_readers(fresh: EmulatorProcess) -> None:
             assert ended(child) == 0
 
 
-class Slot:
-    """One reader, in which cards take turns. A context manager that takes the last one out."""
-
-    def __init__(self) -> None:
-        self.card = EmulatorProcess()
-
-    def insert(self, state: Path) -> EmulatorProcess:
-        """Take out the card that is there, put in the one with this state."""
-        self.card.stop()
-        self.card = EmulatorProcess("--state", str(state), listen=f"127.0.0.1:{self.card.port}").start()
-        return self.card
-
-    def __enter__(self) -> Slot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.card.stop()
-
-
 def begin_with_two_cards(child: pexpect.spawn, slot: Slot, second: Path) -> None:
     """Up to the point where the first card is wanted back."""
     begin_setup(child)
@@ -165,8 +167,9 @@ def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
     with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "setup", "--seed", "dual") as child:
         begin_with_two_cards(child, slot, tmp_path / "b")
         child.sendintr()
-        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret")
+        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret and the card")
         child.expect_exact("put no money on either")
+        child.expect_exact(f"cryptnoxctl reset --card {slot.card.serial}")
         assert ended(child) == 1
 
 
@@ -175,16 +178,20 @@ def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
         puk = begin_setup(child)
         child.expect_exact("Your choice")
         child.sendintr()
-        child.expect_exact("Interrupted; the card is initialised")
-        child.expect_exact("cryptnoxctl setup goes on from here")
+        child.expect_exact(
+            f"Interrupted; the card {fresh.serial} is initialised and has no seed: its PIN and PUK are those"
+        )
+        child.expect_exact(f"cryptnoxctl setup --card {fresh.serial} goes on from here")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "card") as child:
-        dialogue(child, ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
-        child.expect_exact("Canceled; the card is initialised")
+        dialogue(child, ("PUK: ", "111111111111"))
+        child.expect_exact("That is not the PUK of this card. (It cost no try.)")
+        dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
+        child.expect_exact(f"Canceled; the card {fresh.serial} is initialised and has no seed")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "restore") as child:
-        dialogue(child, ("PIN of card", NEW_PIN), ("Word 1", MNEMONIC), ("Passphrase", "secret phrase"))
-        dialogue(child, ("same again", "secret phrase"), ("PUK: ", puk))
+        dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("How many words", "12"), ("Word 1", MNEMONIC))
+        dialogue(child, ("Passphrase", "secret phrase"), ("same again", "secret phrase"))
         fingerprint = check_ready(child, NEW_PIN, puk, "secret phrase")
     assert fingerprint != FINGERPRINT
 
@@ -208,43 +215,100 @@ def make_psbt(folder: Path, count: int = 2) -> Path:
 
 
 def test_sign_with_review(card: EmulatorProcess, tmp_path: Path) -> None:
+    """The PIN first; then one review in which every word is proved, and one question."""
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        child.expect_exact("0.00120000")
-        child.expect_exact("bc1q")
-        child.expect_exact("0.00078000")
-        child.expect_exact("change, claimed")
+        dialogue(child, ("PIN of card", PIN))
         child.expect_exact("Sign it with 2 signatures?")
         assert card.stats()["signatures"] == 0
+        text = plain(child)
+        for line in (
+            "Account m/84h/0h/0h",
+            f"Card {card.serial}, fingerprint {ME.fingerprint.hex()}, emulated",
+            "Inputs 2, the card's: 0.00200000 BTC",
+            "1 payment, 0.00120000 BTC 0.00120000 BTC (output 0)",
+            "bc1q pv3m v0rc 0e6e mm6g d60c c2hl 2gld sltm tvu6 g8",
+            "Change back to the wallet, proved: 0.00078000 BTC 0.00078000 BTC (output 1, m/84h/0h/0h/1/3)",
+            "Fee 2,000 satoshi, 9.6 sat/vB, 1.0 % of the card's inputs",
+            "Leaves the wallet 0.00122000 BTC",
+        ):
+            assert line in text, (line, text)
         child.sendline("y")
-        dialogue(child, ("PIN of card", PIN))
-        child.expect_exact("Change proved by the card's keys: output 1")
         child.expect_exact("2/2")
         child.expect_exact("complete")
         assert ended(child) == 0
-        assert PIN not in shown(child).replace("60000000", "")
+        assert shown(child).count("Sign it") == 1 and PIN not in shown(child).replace("00000000", "")
     check_on_kernel(Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes()), _draft_of(2))
     assert card.stats()["signatures"] == 2
+
+
+def plain(child: pexpect.spawn) -> str:
+    """What was shown, in one line and without colours."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", shown(child)).split())
 
 
 def _draft_of(count: int):  # type: ignore[no-untyped-def]
     return draft(*(spend("p2wpkh", number) for number in range(count)))
 
 
-def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reply", ["n", "", "new", "yess", "0"])
+def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path, reply: str) -> None:
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
-        dialogue(child, ("Sign it with 2 signatures?", "n"))
-        child.expect_exact("Canceled")
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 2 signatures?", reply))
+        child.expect_exact("Canceled; nothing was signed")
         assert ended(child) == 1
-        assert "PIN of card" not in shown(child)
     assert card.stats()["signatures"] == 0
     assert not (tmp_path / "pay-signed.psbt").exists()
 
 
+def test_what_is_typed_before_the_review_does_not_agree_to_it(card: EmulatorProcess, tmp_path: Path) -> None:
+    """Two lines pasted where the PIN is asked for."""
+    with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
+        child.expect_exact("PIN of card")
+        child.send(f"{PIN}\ny\ny\n")
+        child.expect_exact("Sign it with 2 signatures?")
+        time.sleep(0.5)
+        assert child.isalive() and card.stats()["signatures"] == 0
+        child.sendline("n")
+        assert ended(child) == 1
+    assert card.stats()["signatures"] == 0
+
+
+def test_the_review_is_seen_wherever_stderr_goes(card: EmulatorProcess, tmp_path: Path) -> None:
+    path, log = make_psbt(tmp_path), tmp_path / "log"
+    command = f"exec {' '.join(COMMAND)} sign {path} 2>{log}"
+    env = environment(card, TERM="xterm")
+    with pexpect.spawn("/bin/sh", ["-c", command], env=env, encoding="utf-8", timeout=60) as child:  # type: ignore[arg-type]
+        dialogue(child, ("PIN of card", PIN), ("bc1q pv3m v0rc", ""), ("Sign it with 2 signatures?", "n"))
+        assert ended(child) == 1
+    assert "bc1q" not in log.read_text() and card.stats()["signatures"] == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"), [("99,000,000", 0), ("99000000", 0), ("990000", 1), ("y", 1), ("", 1), ("-99000000", 1)]
+)
+def test_a_high_fee_is_typed(card: EmulatorProcess, tmp_path: Path, typed: str, code: int) -> None:
+    """Instead of the question, with the limit named right above; never with --yes."""
+    path = tmp_path / "fee.psbt"
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1_000_000)]
+    path.write_bytes(draft(spend("p2wpkh", amount=100_000_000), outs=outs).encode())
+    with terminal(card, "sign", str(path)) as child:
+        dialogue(child, ("PIN of card", PIN), ("Type the fee in satoshi", typed))
+        assert ended(child) == code
+        text = plain(child)
+        assert "Fee 99,000,000 satoshi, 900,000.0 sat/vB, 99.0 % of the card's inputs" in text
+        warned = "WARNING: the fee of 99000000 satoshi is above the limit of 10000000 satoshi Type the fee"
+        assert warned in text and "[y/N]" not in text
+    assert card.stats()["signatures"] == (code == 0)
+    refused = run(card, "sign", "--yes", "--force", str(path))
+    assert refused.returncode == 5 and "above the limit of 10000000 satoshi" in refused.stderr
+    assert "CRYPTNOX_MAX_FEE" in refused.stderr and card.stats()["signatures"] == (code == 0)
+
+
 def test_wrong_pin_costs_one_try_and_says_so(card: EmulatorProcess, tmp_path: Path) -> None:
     with terminal(card, "sign", str(make_psbt(tmp_path))) as child:
-        dialogue(child, ("Sign it with 2 signatures?", "y"), ("at most 6 tries left", "999999"))
+        dialogue(child, ("at most 6 tries left", "999999"))
         child.expect_exact("Wrong PIN, 5 tries left")
         assert ended(child) == 4
         assert "999999" not in shown(child)
@@ -255,7 +319,7 @@ def test_interrupt_in_the_middle_keeps_what_was_signed(tmp_path: Path) -> None:
     path = make_psbt(tmp_path, 12)
     with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "sign=150") as card:
         with terminal(card, "sign", str(path)) as child:
-            dialogue(child, ("Sign it with 12 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 12 signatures?", "y"))
             child.expect(r" [3-9]/12")
             child.sendintr()
             child.expect_exact("signatures were made")
@@ -277,7 +341,7 @@ def test_card_pulled_in_the_middle(tmp_path: Path) -> None:
     address = f"{card.host}:{card.port}"
     try:
         with terminal(card, "sign", str(path)) as child:
-            dialogue(child, ("Sign it with 10 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
             child.expect(r" [3-9]/10")
             card.stop()
             child.expect_exact("put it back")
@@ -295,7 +359,7 @@ def test_card_pulled_for_good_and_signed_later(tmp_path: Path) -> None:
     address = f"{card.host}:{card.port}"
     try:
         with terminal(card, "sign", str(path), CRYPTNOX_REINSERT_WAIT="1") as child:
-            dialogue(child, ("Sign it with 10 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
             child.expect(r" [3-9]/10")
             made = card.stats()["signatures"]
             card.stop()
@@ -314,7 +378,7 @@ def test_200_inputs_with_a_fault(tmp_path: Path) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export", *options) as card:
         with terminal(card, "sign", str(path)) as child:
             child.timeout = 90
-            dialogue(child, ("Sign it with 200 signatures?", "y"), ("PIN of card", PIN))
+            dialogue(child, ("PIN of card", PIN), ("Sign it with 200 signatures?", "y"))
             child.expect_exact("The card signs")
             child.expect_exact("time left")
             child.expect_exact("put it back")
@@ -401,7 +465,7 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
     assert run(bare, "pin", "tries").returncode == 0, "the own key still opens it"
     with terminal(bare, "adopt", **elsewhere) as child:
         dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK), ("PIN of card", PIN))
-        dialogue(child, ("Switch it on now?", "n"))
+        dialogue(child, ("type no check", "no check"), ("Switch it on now?", "n"))
         child.expect_exact("the card has the common pairing key again")
         child.expect_exact("To do: switch xpub export on")
         assert ended(child) == 0
@@ -410,13 +474,29 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
 
 def test_adopt_changes_nothing_unasked(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "n"))
+        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "n"))
         child.expect_exact("xpub on")
+        child.expect_exact("compare the words on your paper")
         assert ended(child) == 0
     assert bare.stats()["by_ins"].get("C5", 0) == 0
+
+
+def test_adopt_checks_the_backup_before_the_first_address_is_shown() -> None:
+    with EmulatorProcess("--mnemonic", MNEMONIC) as card:
+        with terminal(card, "adopt") as child:
+            dialogue(child, ("PIN of card", PIN), ("Press Enter", ""))
+            assert "bc1q" not in shown(child)
+            dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
+            dialogue(child, ("Switch it on now?", "y"), ("PUK: ", PUK))
+            child.expect_exact("Wallets can use this card")
+            assert ended(child) == 0
+        assert answer(card, "info")["xpub_export"] is True
+
+
+def test_adopt_switches_export_on(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("Switch it on now?", "y"), ("PUK: ", PUK))
-        child.expect_exact("Wallets can use this card")
+        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "y"), ("PUK: ", PUK))
+        child.expect_exact("xpub export is on now")
         assert ended(child) == 0
     assert answer(bare, "info")["xpub_export"] is True
 

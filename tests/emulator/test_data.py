@@ -8,7 +8,9 @@ import os
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cryptnox_core.emulator.card import Card
 from cryptnox_core.emulator.curves import compress
+from cryptnox_core.emulator.memory import from_json, to_json
 from tests.emulator.client import OK, PUK, H, Host, host, path, pin, ready_memory, seeded_memory, verifies
 
 
@@ -143,6 +145,48 @@ def test_nft_data() -> None:
     assert card.status(0xFA, 1, 3) == 0x6B00
     assert card.status(0xFC, 1, 0, b"c" * 16) == OK
     assert card.select()[8:24] == b"c" * 16
+
+
+def test_nft_slots() -> None:
+    """Four, each by itself, kept in the state file; the forms of Basic cards are refused."""
+    card = host(ready_memory("N"))
+    for p1 in (1, 2, 3, 4):
+        assert card.status(0xFA, p1, 0) == 0x6985
+        assert card.status(0xFC, p1, 0, b"x") == 0x6985
+    card.verify()
+    contents = {p1: os.urandom(1200 * p1 - 700) for p1 in (1, 2, 3)} | {4: b"16 bytes exactly"}
+    for p1, content in contents.items():
+        assert card.status(0xFC, p1, 1, b"x") == 0x6985
+        for page in range(-(-len(content) // 1200)):
+            assert card.status(0xFC, p1, page, content[1200 * page : 1200 * (page + 1)]) == OK
+    card.card = Card(from_json(to_json(card.card.memory)))
+    card.connect().verify()
+    for p1, content in contents.items():
+        assert b"".join(card.get(0xFA, p1, page, extended=True) for page in range(3)) == content
+    for p1, p2 in ((0, 1), (0, 3), (5, 0), (4, 3)):
+        assert card.status(0xFA, p1, p2) == 0x6B00
+    for p1, p2 in ((0, 0), (5, 0), (4, 3)):
+        assert card.status(0xFC, p1, p2, b"x") == 0x6A86
+
+
+def test_states_of_before_are_read() -> None:
+    """Without the slots of NFT cards, and without the flag of a disabled reset."""
+    state = to_json(ready_memory("N", user_data=b"first slot"))
+    del state["more_user_data"], state["reset_disabled"]
+    card = Host(Card(from_json(state))).connect()
+    card.verify()
+    assert card.get(0xFA, 1, 0) == b"first slot"
+    assert card.status(0xFD, data=PUK) == OK
+
+
+def test_a_disabled_reset() -> None:
+    """Refused before the PUK is looked at; kept in the state file."""
+    memory = seeded_memory(reset_disabled=True)
+    card = Host(Card(from_json(to_json(memory)))).connect()
+    for puk in (PUK, b"x" * 12):
+        assert card.status(0xFD, data=puk) == 0x6985
+    assert card.card.counters.puk_tries == 0
+    assert card.get(0xFA)[:1] == b"L"
 
 
 def test_nft_clear_reading() -> None:

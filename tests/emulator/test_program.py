@@ -262,6 +262,19 @@ def test_nonsense_ends_the_connection(message: bytes) -> None:
         assert Wire(emulator).exchange(SELECT)[-2:] == b"\x90\0"
 
 
+def test_deep_nonsense_is_nonsense() -> None:
+    """More brackets than Python follows; no traceback either."""
+    with EmulatorProcess() as emulator:
+        wire = Wire(emulator)
+        wire.socket.sendall(b"400000".ljust(64) + b"[" * 200_000 + b"]" * 200_000)
+        assert wire.socket.recv(1) == b""
+        assert Wire(emulator).exchange(SELECT)[-2:] == b"\x90\0"
+        process = emulator._process
+        assert process is not None
+        process.terminate()
+        assert process.communicate(timeout=30)[1] == ""
+
+
 def test_messages_in_pieces() -> None:
     with EmulatorProcess() as emulator:
         wire = Wire(emulator)
@@ -335,6 +348,7 @@ def test_a_reset_torn_by_removal(tmp_path: Path) -> None:
 def test_specs() -> None:
     assert parse_fault("sw:6f01@C0:3") == Fault(FaultKind.STATUS, 3, 0xC0, 0x6F01)
     assert parse_fault("remove@12") == Fault(FaultKind.REMOVE, 12)
+    assert parse_fault("repeat-nonce@C0:2") == Fault(FaultKind.REPEAT_NONCE, 2, 0xC0)
     assert parse_latency("default") == Latency(20, 0.1, 300, 300)
     assert parse_latency("byte=0.5,apdu=1") == Latency(apdu=1, byte=0.5)
     for bad in ("sw@1", "sw:1@1", "remove", "remove@C0:", "remove@C0:0", ""):

@@ -6,10 +6,9 @@ import hashlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from cryptnox_core.emulator.readings import Reading
-from tests.emulator.client import OK, PUK, H, Host, hashes, host, path, pin, public_point, seeded_memory
+from tests.emulator.client import OK, PUK, H, Host, host, path, pin, public_point, seeded_memory
 
 DIGEST = hashlib.sha256(b"m").digest()
 BAD_PUK = b"x" * 12
@@ -21,8 +20,8 @@ def card_of(*readings: Reading, **changes: object) -> Host:
 
 
 def test_all_have_the_documented_names() -> None:
-    """And one more, for a card that is stricter than the vendor's SDK is."""
     assert [reading.value for reading in Reading] == [
+        "derive-08-only",
         "mac-len-value",
         "mac-len-value-only",
         "outer-sw",
@@ -37,8 +36,8 @@ def test_all_have_the_documented_names() -> None:
         "puk-984x",
         "clearpub-33",
         "clearpub-32",
+        "pin-auth-off-takes-pin",
         "page-6b00",
-        "userkey-rehash",
         "adduser-needs-pin",
         "select-v2",
     ]
@@ -178,16 +177,30 @@ def test_page_6b00() -> None:
     assert card.status(0xFA, 0, 2, extended=True) == 0x6B00
 
 
-def test_userkey_rehash() -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    registration = b"\1" + bytes(64) + public_point(key) + PUK
-    plain = key.sign(DIGEST, ec.ECDSA(Prehashed(hashes.SHA256())))
-    again = key.sign(DIGEST, ec.ECDSA(hashes.SHA256()))
-    for readings, accepted, refused in (((), plain, again), ((Reading.USER_KEY_REHASH,), again, plain)):
+def test_derive_08_only() -> None:
+    for p1 in (0x00, 0x10, 0x40, 0x80, 0x50, 0x90):
+        for readings, status in (((), OK), ((Reading.DERIVE_08_ONLY,), 0x6A86)):
+            card = card_of(*readings)
+            card.verify()
+            for curve in (0x08, 0x18):
+                assert card.status(0xD1, curve, 0, path(H, 1)) == OK
+            assert card.status(0xD1, p1, 0, path(2)) == status
+            assert card.status(0xD1, p1 | 0x08, 0, path(2)) == OK
+            assert card.status(0xD1, p1 | 0x09, 0, path(2)) == 0x6A86
+
+
+def test_pin_auth_off_takes_pin() -> None:
+    key = public_point(ec.generate_private_key(ec.SECP256R1()))
+    for readings, status in (((), 0x6986), ((Reading.PIN_AUTH_OFF_TAKES_PIN,), OK)):
         card = card_of(*readings)
-        card.get(0xD5, data=registration)
-        assert card.get(0xD6, 0, 0, b"\1" + DIGEST + refused) == b"\0"
-        assert card.get(0xD6, 0, 0, b"\1" + DIGEST + accepted) == b"\1"
+        card.get(0xD5, data=b"\1" + bytes(64) + key + PUK)
+        card.get(0xC3, data=b"\1" + PUK)
+        assert card.verify() == 0x6986
+        assert card.status(0xC0, 0, 0, DIGEST + pin()) == status
+        assert card.status(0xC0, 1, 0, DIGEST + path(H, 1) + pin()) == status
+        assert card.status(0xD0, 3, 0, bytes(16) + pin()) == 0x6986
+    assert card.status(0xC0, 0, 0, DIGEST + pin(WRONG)) == 0x63C5
+    assert card.card.counters.pin_tries == 1
 
 
 def test_adduser_needs_pin() -> None:
@@ -199,7 +212,17 @@ def test_adduser_needs_pin() -> None:
 
 
 def test_select_v2() -> None:
-    card = card_of(Reading.SELECT_V2)
+    card = card_of(Reading.SELECT_V2, reset_disabled=True)
     answer = card.select()
-    assert len(answer) > 24 and answer[:4] == b"B\2\0\0"
-    assert int.from_bytes(answer[4:6], "big") & 0x7E == 0x70
+    assert len(answer) == 36 and answer[:4] == b"B\2\0\0"
+    assert int.from_bytes(answer[4:6], "big") & 0xFE == 0xF0
+    key = public_point(ec.generate_private_key(ec.SECP256R1()))
+    card = card_of(Reading.SELECT_V2)
+    for slot in (4, 5):
+        assert card_of().status(0xD5, data=bytes([slot]) + bytes(64) + key + PUK) == 0x6A80
+        assert card.status(0xD5, data=bytes([slot]) + bytes(64) + key + PUK) == OK
+    card.verify()
+    assert card.get(0xFA, 5, 0) == bytes(64) + key
+    answer = card.select()
+    assert int.from_bytes(answer[4:6], "big") & 0xFE == 0x70
+    assert answer[6:8] == b"\0\x30"  # bit 3 is skipped

@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from embit import bip32
 
+from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.card import Card
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
@@ -66,7 +66,7 @@ def test_basic_card(readings: tuple[Reading, ...]) -> None:
         set_up(connect)
         keys(connect)
         signing(connect)
-        user_keys(connect, rehash=Reading.USER_KEY_REHASH in readings)
+        user_keys(connect)
         data(connect)
         secrets_and_locks(connect)
 
@@ -124,7 +124,9 @@ def keys(connect: Connect) -> None:
         refused(sdk.exceptions.PinAuthenticationException, lambda: card.get_public_key_clear(CURRENT))
         card.set_clearpubkey(True, PUK)
         assert card.get_public_key_clear(CURRENT).hex() in (public("m/84'/0'/0'"), public("m/84'/0'/0'")[2:])
-        assert len(card.sign_public()) > 65 and len(card.sign_public(sdk.KeyType.R1)) > 65
+        point = bytes.fromhex(card.get_public_key(CURRENT, compressed=False))
+        ca.static_key(SERIAL).public_key().verify(card.sign_public(), point, ec.ECDSA(hashes.SHA256()))
+        assert card.sign_public(sdk.KeyType.R1)[0] == 0x30
     with connect() as card:
         assert card.extended_public_key
 
@@ -167,7 +169,7 @@ def signing(connect: Connect) -> None:
         assert card.decrypt(1, public_point(own), cbc(secret[16:], secret[:16], plain), PIN) == plain
 
 
-def user_keys(connect: Connect, *, rehash: bool) -> None:
+def user_keys(connect: Connect) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     rsa_key = rsa.generate_private_key(65537, 2048)
     modulus = rsa_key.public_key().public_numbers().n.to_bytes(256, "big")
@@ -190,8 +192,7 @@ def user_keys(connect: Connect, *, rehash: bool) -> None:
             nonce = card.user_key_challenge_response_nonce()
             assert card.user_key_challenge_response_open(slot, sign(nonce))
     with connect() as card:
-        algorithm = hashes.SHA256() if rehash else Prehashed(hashes.SHA256())
-        assert card.user_key_signature_open(slots.EC256R1, DIGEST, key.sign(DIGEST, ec.ECDSA(algorithm)))
+        assert card.user_key_signature_open(slots.EC256R1, DIGEST, key.sign(DIGEST, ec.ECDSA(hashes.SHA256())))
         assert card.sign(DIGEST)[0] == 0x30
     with connect() as card:
         card.set_pin_authentication(False, PUK)

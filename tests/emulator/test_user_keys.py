@@ -20,15 +20,16 @@ RSA_KEY = rsa.generate_private_key(65537, 2048)
 MODULUS = RSA_KEY.public_key().public_numbers().n.to_bytes(256, "big")
 CREDENTIAL = os.urandom(40)
 DIGESTS = [hashlib.sha256(bytes([i])).digest() for i in range(5)]
-SHA256 = Prehashed(hashes.SHA256())
 
 
-def ec_sign(digest: bytes) -> bytes:
-    return EC_KEY.sign(digest, ec.ECDSA(SHA256))
+def ec_sign(message: bytes) -> bytes:
+    """As PIV, KMS and Windows Hello do: ECDSA with SHA-256 over the message."""
+    return EC_KEY.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
-def rsa_sign(digest: bytes) -> bytes:
-    return RSA_KEY.sign(digest, padding.PKCS1v15(), SHA256)
+def rsa_sign(message: bytes) -> bytes:
+    """RSASSA-PKCS1-v1_5 with SHA-256 over the message."""
+    return RSA_KEY.sign(message, padding.PKCS1v15(), hashes.SHA256())
 
 
 def fido_sign(signed: bytes, flags: bytes = b"\5", origin: str = "https://cryptnox.ch") -> bytes:
@@ -119,10 +120,27 @@ def test_challenge_and_response(slot: int, sign: Callable[[bytes], bytes]) -> No
     assert card.status(0xC0, 0, 0, DIGESTS[0]) == 0x6700  # not for SIGN
 
 
-def test_a_challenge_may_be_hashed_by_the_signer() -> None:
+def test_a_message_is_hashed_once() -> None:
+    """Neither the message itself as the digest, nor its hash hashed again, for challenges, digests and lists."""
     card = card_with_keys()
-    challenge = card.get(0xD6, 1)
-    assert card.get(0xD6, 2, 0, b"\1" + ec_sign(hashlib.sha256(challenge).digest())) == b"\1"
+    for slot in (1, 2):
+        for mode, message in ((2, None), (0, DIGESTS[0]), (0x10, b"\2" + DIGESTS[0] + DIGESTS[1])):
+            for wrong in (prehashed, hashed_twice):
+                signed = card.get(0xD6, 1) if message is None else message
+                sent = b"" if message is None else message
+                assert card.get(0xD6, mode, 0, bytes([slot]) + sent + wrong(slot, signed)) == b"\0"
+
+
+def prehashed(slot: int, message: bytes) -> bytes:
+    """The message taken for a digest, where it is as long as one."""
+    digest = message if len(message) == 32 else hashlib.sha1(message).digest() + bytes(12)
+    if slot == 1:
+        return EC_KEY.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+    return RSA_KEY.sign(digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
+
+
+def hashed_twice(slot: int, message: bytes) -> bytes:
+    return (ec_sign if slot == 1 else rsa_sign)(hashlib.sha256(message).digest())
 
 
 @pytest.mark.parametrize(("slot", "sign"), [(slot, sign) for slot, _, sign in SLOTS], ids=["ec", "rsa", "fido"])
@@ -148,8 +166,7 @@ def test_lists(slot: int, sign: Callable[[bytes], bytes]) -> None:
     most = 3 if slot == 3 else 4
     for count in (1, most):
         listed = bytes([count]) + b"".join(DIGESTS[:count])
-        proof = sign(listed if slot == 3 else hashlib.sha256(listed).digest())
-        assert card.get(0xD6, 0x10, 0, bytes([slot]) + listed + proof) == b"\1"
+        assert card.get(0xD6, 0x10, 0, bytes([slot]) + listed + sign(listed)) == b"\1"
         if count > 1:
             assert card.status(0xC0, 0, 0, DIGESTS[1]) == 0x6985  # the order counts
         for digest in DIGESTS[:count]:

@@ -68,7 +68,8 @@ def check_round_trip(built: Draft) -> None:
     maps = [psbt.globals, *[item.pairs for item in psbt.inputs], *[item.pairs for item in psbt.outputs]]
     assert [list(pairs.items()) for pairs in maps] == built.maps()
     collected = collect(psbt, ME.fingerprint)
-    made = plan(psbt, collected, ME.keys(collected.paths))
+    any_fee = Policy(max_fee=None, max_fee_rate=None, max_fee_percent=None)
+    made = plan(psbt, collected, ME.keys(collected.all_paths), any_fee)
     assert len(made.requests) == len(built.ins)
     signed = insert(psbt, [(request, ME.sign(request)) for request in made.requests])
     again = Psbt.parse(signed.raw)
@@ -142,10 +143,10 @@ def whole_engine(data: bytes | str) -> bool:
     """Everything that a caller would do; True where it came to signatures."""
     psbt = Psbt.parse(data)
     collected = collect(psbt, ME.fingerprint, {ME.account("m/84h/0h/0h").fingerprint: Path.parse("m/84h/0h/0h")})
-    describe(psbt, collected)
+    describe(psbt)
     if collected.nothing_to_do or collected.why_nothing():
         return False
-    paths = collected.paths + collected.change_paths
+    paths = collected.all_paths
     assert all(len(path) <= 8 for path in paths)
     made = plan(psbt, collected, ME.keys(paths), Policy(allow_sighash=True, allow_unproved_amounts=True))
     signed = insert(psbt, [(request, ME.sign(request)) for request in made.requests])

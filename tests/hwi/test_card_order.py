@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from cryptnox_core.discovery import open_card
 from cryptnox_core.errors import PinLockedError
-from cryptnox_core.session import open_card
 from hwilib_cryptnox.faults import NO_PIN_NOW_TEXT, SOFT_LOCKED_TEXT
 from hwilib_cryptnox.state import State
 from tests.hwi.conftest import MNEMONIC, PIN, SEED, Program

@@ -16,10 +16,13 @@ import pytest
 from embit import bip32, bip39
 
 from cryptnox_core.errors import UsageError
+from cryptnox_core.wire import Ins
 from hwilib_cryptnox import mnemonic
 from hwilib_cryptnox.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
 from tests.hwi.conftest import Program, run_process
+from tests.support.derived import Derived
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
+from tests.support.middle import FirstBlock, LostAnswer, Middle
 
 OWN_PIN, OWN_PUK = "31337", "123456789ABC"
 
@@ -27,11 +30,13 @@ OWN_PIN, OWN_PUK = "31337", "123456789ABC"
 class Typist:
     """The program on a terminal of its own, its answer in a file."""
 
-    def __init__(self, folder: Path, card: EmulatorProcess, *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, card: EmulatorProcess | Middle | None, *arguments: str, stdin: str = "</dev/null"
+    ) -> None:
         self._out = folder / "stdout"
         program = str(Path(sys.executable).with_name("hwi-cryptnox"))
-        select = f"-t cryptnox -d {card.path}"
-        command = f"exec '{program}' {select} {' '.join(arguments)} >'{self._out}' </dev/null"
+        select = "" if card is None else f"-t cryptnox -d {card.path}"
+        command = f"exec '{program}' {select} {' '.join(arguments)} >'{self._out}' {stdin}"
         self.shown = io.StringIO()
         self.child = pexpect.spawn("/bin/sh", ["-c", command], timeout=40, encoding="utf-8", env={**os.environ})  # type: ignore[arg-type]
 
@@ -41,6 +46,11 @@ class Typist:
         for prompt, answer in pairs:
             self.child.expect(prompt)
             self.child.sendline(answer)
+
+    def words(self) -> list[str]:
+        """The words on the screen that was just shown, in their order."""
+        found = re.findall(r"(\d+)\. ([a-z]+)", self.child.before or "")
+        return [word for _, word in sorted((int(number), word) for number, word in found)]
 
     def answer(self) -> Any:
         self.child.expect(pexpect.EOF)
@@ -64,13 +74,11 @@ def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Progr
     typist.types(("New PIN", OWN_PIN), ("same again", OWN_PIN), (r"PUK \(new/own\)", "own"))
     typist.types(("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise the card now\?", "y"))
     typist.child.expect("Written down")
-    words = re.findall(r"\b\d+  ([a-z]+)", typist.child.before or "")
+    words = typist.words()
     assert len(words) == 12
-    typist.child.sendline("")
-    for _ in range(3):
-        typist.child.expect(r"Word (\d+): ")
-        assert typist.child.match
-        typist.child.sendline(words[int(typist.child.match[1]) - 1])
+    typist.types(("", ""), ("Word 1 of 12", "wrong"))
+    typist.child.expect("That is not word 1")
+    typist.types(*((rf"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
     typist.child.expect("Fingerprint of the wallet: ([0-9a-f]{8})")
     assert typist.child.match
     fingerprint = typist.child.match[1]
@@ -89,11 +97,13 @@ def test_setup_on_the_card(blank: EmulatorProcess, tmp_path: Path, hwi: Program)
     assert typist.answer()["code"] == -14
     assert hwi.on(blank, "getmasterxpub")["code"] == -18
     typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
-    typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), (r"PUK \(new/own\)", "new"))
+    typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), ("same PIN again", "1234"))
+    typist.types(("same PIN again", OWN_PIN), (r"PUK \(new/own\)", "new"))
     typist.child.expect(r"    (\d{12})")
     assert typist.child.match
     puk = typist.child.match[1]
-    typist.types(("Written down", ""), (r"Initialise the card now\?", "y"))
+    typist.types(("Written down", ""), ("Type it back", "000000000000"), ("Show it again", "y"))
+    typist.types(("Written down", ""), ("Type it back", puk), (r"Initialise the card now\?", "y"))
     assert typist.answer() == {"success": True}
     assert "xpub" in hwi.on(blank, "getmasterxpub", pin=OWN_PIN)
     typist = Typist(tmp_path, blank, "wipe")
@@ -117,8 +127,10 @@ def test_restore(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
     """With a passphrase; a line that is no recovery words is asked for again. Nothing typed is echoed."""
     typist = Typist(tmp_path, blank, "-i", "restore", "--word_count", "12")
     wrong = MNEMONIC.replace("about", "abandon")
-    typist.types(("12 recovery words", wrong), ("12 recovery words", "zoo"), ("12 recovery words", MNEMONIC.upper()))
-    typist.types((r"Passphrase", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
+    typist.types(("Type the 12 words", ""), ("Word 1: ", wrong))
+    typist.child.expect("no mnemonic")
+    typist.types(("Word 1: ", MNEMONIC.upper()))
+    typist.types((r"Passphrase: ", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
     typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
     typist.types((r"Initialise the card now\?", "y"))
     assert typist.answer() == {"success": True}
@@ -131,10 +143,13 @@ def test_restore_on_an_initialised_card(tmp_path: Path, hwi: Program) -> None:
     """A torn reset leaves a card with PIN and PUK and without seed."""
     with EmulatorProcess("--pin", PIN) as card:
         typist = Typist(tmp_path, card, "-i", "restore", "-w", "12")
-        typist.types(("12 recovery words", MNEMONIC), (r"Passphrase", ""), ("PIN: ", PIN), ("PUK: ", PUK))
+        typist.types(
+            ("Word 1", MNEMONIC), (r"Passphrase: ", ""), ("PUK: ", "111111111111"), ("PUK: ", PUK), ("PIN: ", PIN)
+        )
         typist.types((r"Put the seed on the card now\?", "y"))
         assert typist.answer() == {"success": True}
         assert hwi.on(card, "getmasterxpub")["xpub"].startswith("xpub6Cat")
+        assert (card.stats()["pin_tries"], card.stats()["puk_tries"]) == (0, 0)
 
 
 def test_without_a_terminal(blank: EmulatorProcess) -> None:
@@ -165,6 +180,95 @@ def test_wipe_refusals(tmp_path: Path, hwi: Program, blank: EmulatorProcess) -> 
 )
 def test_arguments(blank: EmulatorProcess, hwi: Program, arguments: list[str], code: int) -> None:
     assert hwi.on(blank, *arguments)["code"] == code
+
+
+OPENING = (
+    ("New PIN", OWN_PIN),
+    ("same again", OWN_PIN),
+    (r"PUK \(new/own\)", "own"),
+    ("New PUK", OWN_PUK),
+    ("same again", OWN_PUK),
+    (r"Initialise the card now\?", "y"),
+)
+WORDS = (("Word 1: ", MNEMONIC), ("Passphrase: ", ""))
+
+
+def test_a_pin_typed_once_does_not_become_the_cards(blank: EmulatorProcess, tmp_path: Path) -> None:
+    """--stdinpass on a terminal asks once, hidden; the dialogue wants it again."""
+    typist = Typist(tmp_path, blank, "--stdinpass", "-i", "setup", stdin="")
+    typist.types(
+        ("Enter your device password", OWN_PIN), (r"Seed \(words/card\)", "card"), ("Type no backup", "no backup")
+    )
+    typist.types(*[("same PIN again", "31338")] * 3)
+    assert typist.answer()["code"] == -14
+    assert blank.stats()["by_ins"].get("FE", 0) == 0
+
+
+def test_24_words_fit_a_usual_terminal(blank: EmulatorProcess, tmp_path: Path) -> None:
+    """All are on the screen together, and all are typed back."""
+    typist = Typist(tmp_path, blank, "-i", "setup")
+    typist.child.setwinsize(24, 80)
+    typist.types((r"Seed \(words/card\)", "words"), (r"How many words", "24"), *OPENING)
+    typist.child.expect("Written down")
+    words = typist.words()
+    page = (typist.child.before or "").rpartition("\x1b[H")[2]
+    assert len(words) == 24 and page.count("\n") < 24
+    typist.types(("", ""), *((rf"Word {number} of 24", word[:4]) for number, word in enumerate(words, 1)))
+    typist.child.expect(f"Fingerprint of the wallet: {Derived.of_words(' '.join(words)).fingerprint}")
+    assert typist.answer() == {"success": True}
+
+
+@pytest.mark.parametrize("command", ["setup", "restore -w 12"])
+def test_a_seed_changed_on_the_way_is_no_success(blank: EmulatorProcess, tmp_path: Path, command: str) -> None:
+    with Middle(blank, FirstBlock(Ins.LOAD_KEY)) as middle:
+        typist = Typist(tmp_path, middle, "-i", *command.split())
+        if command == "setup":
+            typist.types((r"Seed \(words/card\)", "words"), (r"How many words", "12"), *OPENING)
+            typist.child.expect("Written down")
+            words = typist.words()
+            typist.types(("", ""), *((rf"Word {number} of 12", word) for number, word in enumerate(words, 1)))
+        else:
+            typist.types(*WORDS, *OPENING)
+        answer = typist.answer()
+    assert answer["code"] == -13 and "something changed its seed on the way" in answer["error"]
+    assert "put no money on it" in answer["error"] and "success" not in answer
+
+
+def test_after_init_it_is_not_told_that_nothing_was_changed(blank: EmulatorProcess, tmp_path: Path) -> None:
+    typist = Typist(tmp_path, blank, "-i", "setup")
+    typist.types((r"Seed \(words/card\)", "words"), (r"How many words", "12"), *OPENING, ("Written down", ""))
+    typist.child.expect("Word 1 of 12")
+    typist.child.sendintr()
+    answer = typist.answer()
+    assert answer["code"] == -14 and f"the card {blank.serial} is initialised and has no seed" in answer["error"]
+    assert "nothing was changed" not in answer["error"]
+
+
+@pytest.mark.parametrize(("ins", "said"), [(Ins.INIT, "keep the PIN and the PUK"), (Ins.LOAD_KEY, "keep the words")])
+def test_a_lost_answer_is_told_as_it_is(
+    blank: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ins: Ins, said: str
+) -> None:
+    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "0")
+    monkeypatch.setenv("CRYPTNOX_WAIT", "0.3")
+    lost = LostAnswer(ins)
+    with Middle(blank, lost) as middle:
+        lost.middle = middle
+        typist = Typist(tmp_path, middle, "-i", "restore", "-w", "12")
+        typist.types(*WORDS, *OPENING)
+        answer = typist.answer()
+    assert answer["code"] in (-3, -15) and "is not known" in answer["error"] and said in answer["error"]
+
+
+def test_a_fingerprint_names_no_card_without_a_seed(blank: EmulatorProcess, hwi: Program) -> None:
+    for command in ("setup", "restore"):
+        answer = hwi.on(blank, "--fingerprint", "73c5da0a", "-i", command)
+        assert answer["code"] == -7 and "has no fingerprint" in answer["error"]
+    assert blank.stats()["by_ins"].get("FE", 0) == 0
+
+
+@pytest.mark.parametrize("label", ["x" * 21, "a\x1b[2J", os.fsdecode(b"\xff")])
+def test_a_label_that_does_not_fit(blank: EmulatorProcess, hwi: Program, label: str) -> None:
+    assert hwi.on(blank, "-i", "setup", "--label", label)["code"] == -7
 
 
 # Recovery words

@@ -134,7 +134,7 @@ def test_paired_with_another_key(hwi: Program, state: State) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
         with opened(card) as other:
             other.verify_pin(PIN)
-            other.change_pairing_key(key, PUK)
+            other.change_pairing_key(key, puk=PUK)
         text = "paired with another key: cryptnoxctl pairing recover (needs the PUK)"
         before = card.stats()["by_ins"].get("20", 0)
         assert listed(hwi, card, PIN) == [entry(card.path, error=text, code=-12)]

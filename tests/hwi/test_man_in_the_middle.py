@@ -19,7 +19,7 @@ from tests.hwi.test_dialogue import OWN_PIN, OWN_PUK, Typist
 from tests.hwi.test_signing import check
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
 from tests.support.emulator import PIN, EmulatorProcess
-from tests.support.middle import MiddleServer, Shifter, Watcher
+from tests.support.shifter import MiddleServer, Shifter, Watcher
 
 DEEP = "m/84h/0h/0h/0/5"
 LONGEST = "m/1h/2h/3h/4h/5/6/7/8"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ from hwilib_cryptnox.pin import (
 )
 from hwilib_cryptnox.settings import Settings
 from tests.hwi.conftest import SEED, Program
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
+from tests.psbt.factory import ME
 from tests.support.emulator import PIN, EmulatorProcess, trust
 
 REQUEST = PinRequest(7)
@@ -207,6 +208,39 @@ def test_a_command_may_leave_something_running(tmp_path: Path, status: int, text
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc to count descriptors in")
+def test_what_a_command_leaves_running_costs_nothing(tmp_path: Path) -> None:
+    """A program that asks for PINs all day: no descriptor and no thread is left of any of them."""
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\nsleep 300 &\necho $! >>'{tmp_path}/pids'\necho 123456\n")
+    script.chmod(0o755)
+    before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    try:
+        for _ in range(5):
+            assert CommandSource(str(script), limit=30).get(REQUEST) == "123456"
+        assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) == before
+    finally:
+        for pid in (tmp_path / "pids").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_command_that_closes_its_output_first(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho 123456\nexec >&-\nsleep 0.3\nexit 4\n")
+    script.chmod(0o755)
+    with pytest.raises(PinSourceError, match="status 4"):
+        CommandSource(str(script), limit=30).get(REQUEST)
+
+
+def test_a_command_is_told_which_card(tmp_path: Path) -> None:
+    """Two cards have two PINs: the command finds the serial number in its environment."""
+    script = tmp_path / "script"
+    script.write_text('#!/bin/sh\n[ "$CRYPTNOX_SERIAL" = 18446744073709551615 ] && echo 111111 || echo 222222\n')
+    script.chmod(0o755)
+    assert CommandSource(str(script)).get(PinRequest(2**64 - 1)) == "111111"
+    assert CommandSource(str(script)).get(PinRequest(2**60)) == "222222"
+
+
 def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
     """Ctrl-C reaches only this process: the command has a session of its own."""
     script = tmp_path / "script"
@@ -333,39 +367,6 @@ def test_pinentry_failures(pinentry: Pinentry) -> None:
             PinentrySource(program).get(REQUEST)
     with pytest.raises(AssuanError, match="in time"):
         ask_pinentry("cat", "title", "text", limit=0.3)
-
-
-def test_pinentry_says_what_is_signed(hwi: Program, pinentry: Pinentry, tmp_path: Path) -> None:
-    """Amount, destination and fee before the PIN is asked; change is only claimed. `enumerate` never asks."""
-    path, change = "m/84h/0h/0h/0/0", "m/84h/0h/0h/1/0"
-    outs = [
-        Out(p2wpkh(OTHER.key("m/0")), 60_000),
-        Out(p2wpkh(ME.key(change)), 35_000, [out_deriv(change)]),
-    ]
-    given = draft(In(p2wpkh(ME.key(path)), fields=[deriv(path)]), outs=outs)
-    with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
-        trust(card.path, 'pin_source = "pinentry"', f'pinentry = "{pinentry.program}"')
-        address = {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"}
-        (entry,) = hwi("--emulators", "enumerate", env=address)
-        assert entry["code"] == -12 and pinentry.asked == 0
-        answer = hwi("--emulators", "-f", ME.fingerprint.hex(), "signtx", given.base64(), env=address)
-        assert answer["signed"] is True and pinentry.asked == 1
-        lines = pinentry.description.split("\n")
-        assert lines[0] == "Sign a transaction"
-        assert lines[1].startswith("0.00060000 BTC to bc1q") and "claimed" not in lines[1]
-        assert lines[2].startswith("0.00035000 BTC to bc1q") and lines[2].endswith("(claimed change)")
-        assert lines[3] == "Fee 0.00005000 BTC"
-        assert PIN not in "".join(pinentry.log)
-        # By its path: nobody knows the card's fingerprint yet.
-        assert hwi.on(card, "signtx", given.base64(), pin=None)["signed"] is True and pinentry.asked == 2
-        assert pinentry.description.split("\n") == lines
-        pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
-        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -14
-        pinentry.answer("1111")
-        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
-        assert hwi.on(card, "getmasterxpub", pin=None)["code"] == -7
-        assert pinentry.asked == 4, "with a note standing nobody is asked"
-        assert card.stats()["pin_tries"] == 1
 
 
 # gpg-agent

@@ -18,7 +18,7 @@ import pytest
 import hwilib_cryptnox
 from hwilib_cryptnox.export import add_checksum
 from tests.hwi.conftest import SEED, Program, run_process
-from tests.psbt.factory import ME, draft, spend
+from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
 
 FPR = ME.fingerprint.hex()
@@ -57,7 +57,8 @@ def test_bitcoin_cores_command_lines(signer: EmulatorProcess) -> None:
         add_checksum(f"wpkh([{FPR}/84h/1h/0h/0/0]{ME.key('m/84h/1h/0h/0/0').hex()})"),
     )
     assert run.returncode == 0 and first_line(run)["code"] == -9
-    given = draft(spend("p2wpkh"), spend("p2pkh", 1)).base64()
+    paths = ("m/84h/1h/0h/0/0", "m/84h/1h/0h/1/0")
+    given = draft(*[In(p2wpkh(ME.key(path)), fields=[deriv(path)]) for path in paths]).base64()
     run = core(signer, "--stdin", "--fingerprint", FPR, "--chain", "regtest", stdin=f"signtx {given}")
     assert run.returncode == 0 and first_line(run)["signed"] is True
     signed = first_line(run)["psbt"]

@@ -70,6 +70,7 @@ def test_file() -> None:
     settings = from_toml(text, "config.toml")
     assert settings.pin_source == "gpg-agent" and settings.require_genuine and settings.anchors == ("a.pem",)
     assert (settings.max_fee_rate, settings.max_fee, settings.audit) == (50, 9, False)
+    assert settings.confirm == "" and from_toml('confirm = "pinentry"', "config.toml").confirm == "pinentry"
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,8 @@ def test_file() -> None:
     [
         "max_fe = 3",
         "max_fee = true",
-        "max_fee = 1.5",
         'max_fee = "9"',
+        "max_fee = false",
         "anchors = [1]",
         "trust_emulated = true",
         "trust_emulated = [9720]",
@@ -86,6 +87,8 @@ def test_file() -> None:
         'trust_emulated = ["127.0.0.1"]',
         'trust_emulated = ["127.0.0.1:99999"]',
         'pin_source = "other"',
+        'confirm = "yes"',
+        "confirm = true",
         "not toml",
         "audit = 1",
     ],
@@ -95,9 +98,24 @@ def test_a_mistake_in_the_file_is_refused(text: str) -> None:
         from_toml(text, "config.toml")
 
 
-@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate"])
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate", "max_fee_percent"])
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "-1", "-0.5"])
 def test_a_limit_that_limits_nothing_is_refused(key: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_toml(f"{key} = {value}", "config.toml")
-    assert str(caught.value) == f"config.toml: {key}: a number of 0 or more is wanted"
+    assert str(caught.value) == f'config.toml: {key}: a number of 0 or more is wanted, or "off"'
+    with pytest.raises(SettingsError, match=f"CRYPTNOX_{key.upper()}: a number of 0 or more is wanted, or off"):
+        Settings.load({f"CRYPTNOX_{key.upper()}": value}, Path("none.toml"))
+
+
+@pytest.mark.parametrize("key", ["max_fee", "max_fee_rate", "max_fee_percent"])
+def test_a_limit_in_the_environment_goes_before_the_file(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f"{key} = 7")
+    variable = f"CRYPTNOX_{key.upper()}"
+    assert getattr(Settings.load({}, file), key) == 7
+    assert getattr(Settings.load({variable: "2.5"}, file), key) == 2.5
+    assert getattr(Settings.load({variable: "Off"}, file), key) == "off"
+    file.write_text(f'{key} = "off"')
+    assert getattr(Settings.load({}, file), key) == "off"
+    assert getattr(Settings.load({}, tmp_path / "none.toml"), key) is None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hwilib_cryptnox import state as module
+from hwilib_cryptnox.signature_log import AUDIT, NONCES
 from hwilib_cryptnox.state import CardRecord, NoteKind, State, StateError, state_folder
 
 RECORD = CardRecord(bytes.fromhex("73c5da0a"), b"k" * 32, "Reader 00 00", 6, NoteKind.PENDING, True, "1.6.2")
@@ -28,7 +29,12 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_reading_makes_nothing(state: State) -> None:
     assert state.record(1) == CardRecord() and state.records() == {} and state.certificates() == []
-    assert state.partial(b"tx") is None and state.audited() == [] and state.holder("Reader") is None
+    assert (
+        state.partial(b"tx") == []
+        and not state.has_signatures()
+        and state.audited() == []
+        and state.holder("Reader") is None
+    )
     assert not state.folder.exists()
 
 
@@ -45,7 +51,9 @@ def test_modes(state: State) -> None:
     state.update(5, lambda _: RECORD)
     state.keep_certificate(5, b"der")
     state.keep_partial(b"tx", [])
-    state.audit([{"serial": "5"}])
+    with state.signatures() as log:
+        log.add(AUDIT, {"serial": "5"})
+        log.add(NONCES, {"r": "aa", "of": "bb"})
     state.hold("Reader", 5)
     for path in [state.folder, *state.folder.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
@@ -125,17 +133,70 @@ def test_certificates_latest_first(state: State) -> None:
 
 def test_partial_signatures(state: State) -> None:
     state.keep_partial(b"tx", [{"a": "b"}])
-    state.keep_partial(b"old", [])
-    file = next(path for path in (state.folder / "partial").iterdir() if path.read_text() == "[]")
+    state.add_partial(b"tx", {"c": "d"})
+    state.keep_partial(b"old", [{"e": "f"}])
+    file = next(path for path in (state.folder / "partial").iterdir() if '"e"' in path.read_text())
     os.utime(file, (time.time() - module.PARTIAL_LIFETIME - 1,) * 2)
-    assert state.partial(b"tx") == [{"a": "b"}]
-    assert not file.exists() and state.partial(b"old") is None
+    assert state.partial(b"tx") == [{"a": "b"}, {"c": "d"}]
+    assert not file.exists() and state.partial(b"old") == []
+    state.keep_partial(b"tx", [{"g": "h"}])
+    assert state.partial(b"tx") == [{"g": "h"}]
     state.drop_partial(b"tx")
-    assert state.partial(b"tx") is None
+    assert state.partial(b"tx") == []
 
 
-def test_a_torn_audit_line_is_left_out(state: State) -> None:
-    state.audit([{"serial": "5"}])
-    with (state.folder / "audit.jsonl").open("a") as file:
-        file.write('{"serial": "6')
-    assert state.audited() == [{"serial": "5"}]
+def test_partial_signatures_of_an_earlier_version(state: State) -> None:
+    state.add_partial(b"tx", {"c": "d"})
+    (file,) = (state.folder / "partial").iterdir()
+    old = file.with_suffix(".json")
+    old.write_text('[{"a": "b"}, {"x": "y"}]')
+    old.chmod(0o600)
+    assert state.partial(b"tx") == [{"c": "d"}, {"a": "b"}, {"x": "y"}]
+    state.keep_partial(b"tx", [{"g": "h"}])
+    assert state.partial(b"tx") == [{"g": "h"}] and not old.exists()
+    old.write_text("[]")
+    os.utime(old, (time.time() - module.PARTIAL_LIFETIME - 1,) * 2)
+    state.partial(b"another")
+    assert not old.exists()
+    old.write_text("[]")
+    state.drop_partial(b"tx")
+    assert list((state.folder / "partial").iterdir()) == []
+
+
+def test_a_torn_line_spoils_no_other(state: State) -> None:
+    """As a power cut leaves it: the next line begins anew."""
+    with state.signatures() as log:
+        log.add(AUDIT, {"serial": "5"})
+    state.add_partial(b"tx", {"a": "b"})
+    files = [state.folder / AUDIT, *(state.folder / "partial").iterdir()]
+    for file in files:
+        with file.open("a") as stream:
+            stream.write('{"serial": "6')
+    assert state.audited() == [{"serial": "5"}] and state.partial(b"tx") == [{"a": "b"}]
+    with state.signatures() as log:
+        log.add(AUDIT, {"serial": "7", "r": "aa", "of": "bb"})
+    state.add_partial(b"tx", {"c": "d"})
+    assert [entry["serial"] for entry in state.audited()] == ["5", "7"]
+    assert state.partial(b"tx") == [{"a": "b"}, {"c": "d"}]
+    with State().signatures() as log:
+        assert [entry["serial"] for entry in log.find("r", "aa")] == ["7"]
+
+
+def test_a_full_disk_takes_back_what_it_has_begun(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    with state.signatures() as log:
+        log.add(AUDIT, {"serial": "5"})
+    before = (state.folder / AUDIT).read_bytes()
+    write, left = os.write, [10]
+
+    def full(descriptor: int, content: bytes) -> int:
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, bytes(content)[: left[0]])
+        left[0] -= written
+        return written
+
+    with state.signatures() as log, monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            log.add(AUDIT, {"serial": "6"})
+    assert (state.folder / AUDIT).read_bytes() == before

@@ -101,6 +101,7 @@ SCENES = {
             ("own pairing key?", "n"),
             ("Initialise the card now?", "y"),
             ("Your choice", "restore"),
+            ("How many words", "12"),
             ("Word 1", MNEMONIC),
             ("Passphrase", ""),
         ),
@@ -108,9 +109,21 @@ SCENES = {
         card=(),
     ),
     "cryptnoxctl adopt": Scene(
-        (ASKED_PIN, ("Switch it on now?", "y"), ASKED_PUK), "Wallets can use this card", card=("--mnemonic", MNEMONIC)
+        (ASKED_PIN, ("type no check", "no check"), ("Switch it on now?", "y"), ASKED_PUK),
+        "xpub export is on now",
+        card=("--mnemonic", MNEMONIC),
     ),
-    "cryptnoxctl backup check": Scene((ASKED_PIN, ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"),
+    "cryptnoxctl backup check": Scene(
+        (ASKED_PIN, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"
+    ),
+    "cryptnoxctl backup check --second-card": Scene(
+        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+    ),
+    "cryptnoxctl clone check": Scene(
+        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+    ),
+    "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
+    "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
     "cryptnoxctl pin tries": Scene(says="At most 6"),
@@ -131,12 +144,12 @@ SCENES = {
         words=(("FILE", "key"),),
     ),
     "cryptnoxctl sign": Scene(
-        (("Sign it with 2 signatures?", "y"), ASKED_PIN),
+        (ASKED_PIN, ("Sign it with 2 signatures?", "y")),
         "the transaction is complete",
         words=(("cryptnoxctl sign", "cryptnoxctl sign payment.psbt --chain regtest"),),
     ),
     "cryptnoxctl sign payment.psbt": Scene(
-        (("Sign it with 2 signatures?", "y"), ASKED_PIN), "Written: payment-signed.psbt"
+        (ASKED_PIN, ("Sign it with 2 signatures?", "y")), "Written: payment-signed.psbt"
     ),
     "cryptnoxctl verify": Scene(
         says="73c5da0a/84h/1h/0h/0/0",

@@ -95,7 +95,7 @@ def test_every_operation_on_a_basic_card(
         set_up(table, emulator.serial, full=3 if reading == "tries-min" else 6)
         keys(table, x_only=reading == "clearpub-32")
         signing(table)
-        user_keys(table, rehash=reading == "userkey-rehash")
+        user_keys(table)
         data(table, longer_select=reading == "select-v2")
         secrets(table)
         wrapped_seed(table)
@@ -307,8 +307,8 @@ def decryption(table: OperationTable, card: Basic) -> None:
     )
 
 
-def user_keys(table: OperationTable, *, rehash: bool) -> None:
-    """`rehash`: the host's key store hashes what it is given before it signs."""
+def user_keys(table: OperationTable) -> None:
+    """The host's key store hashes what it is given before it signs."""
     key = ec.generate_private_key(ec.SECP256R1())
     rsa_key = rsa.generate_private_key(65537, 2048)
     modulus = rsa_key.public_key().public_numbers().n.to_bytes(256, "big")
@@ -316,12 +316,10 @@ def user_keys(table: OperationTable, *, rehash: bool) -> None:
     credential = os.urandom(32)
 
     def ec_response(challenge: bytes) -> bytes:
-        return key.sign(challenge, ec.ECDSA(hashes.SHA256() if rehash else utils.Prehashed(hashes.SHA256())))
+        return key.sign(challenge, ec.ECDSA(hashes.SHA256()))
 
     def rsa_response(challenge: bytes) -> bytes:
-        return rsa_key.sign(
-            challenge, padding.PKCS1v15(), hashes.SHA256() if rehash else utils.Prehashed(hashes.SHA256())
-        )
+        return rsa_key.sign(challenge, padding.PKCS1v15(), hashes.SHA256())
 
     def fido_assertion(challenge: bytes) -> bytes:
         counter = (7).to_bytes(4, "big")

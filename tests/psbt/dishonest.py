@@ -1,7 +1,8 @@
 """A catalogue of dishonest PSBTs: each an honest one with one thing bent. None may lead to a signature.
 
 `CATALOGUE` maps a name to a function that gives the bytes; `SKIPS` names those in which nothing contradicts, but
-nothing can be signed either. Other tests (the card's counters) run over it too.
+nothing can be signed either. Other tests (the card's counters) run over it too. Cases about fees and change, and those
+that are judged by what is shown, are in files of their own, which are read with this one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from cryptnox_core.secp256k1 import ORDER as CURVE_ORDER
 from cryptnox_core.secp256k1 import encode_der, parse_der
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
+from tests.psbt.cases import CATALOGUE, DRAFTS, OUTCOMES, SKIPS, case, swap
 from tests.psbt.factory import (
     ME,
     NUMS,
@@ -44,33 +46,7 @@ from tests.psbt.factory import (
     taproot,
 )
 
-CATALOGUE: dict[str, Callable[[], bytes]] = {}
-DRAFTS: dict[str, Callable[[], Draft | bytes]] = {}
-SKIPS: set[str] = set()
-Maker = Callable[[], Draft | bytes]
-
-
-def case(name: str, *, skip: bool = False) -> Callable[[Maker], Maker]:
-    def note(make: Maker) -> Maker:
-        def data() -> bytes:
-            made = make()
-            return made if isinstance(made, bytes) else made.encode()
-
-        CATALOGUE[name], DRAFTS[name] = data, make
-        if skip:
-            SKIPS.add(name)
-        return make
-
-    return note
-
-
-def swap(pairs: list[tuple[bytes, bytes]], key: bytes, value: bytes | None) -> None:
-    """Replaces or removes a pair."""
-    at = [number for number, (existing, _) in enumerate(pairs) if existing == key]
-    assert len(at) == 1
-    pairs[at[0] : at[0] + 1] = [] if value is None else [(key, value)]
-
-
+__all__ = ["CATALOGUE", "DRAFTS", "OUTCOMES", "SKIPS"]
 PATHS = {kind: template.format(0) for kind, template in SPEND_PATH.items()}
 
 # --- previous transactions and amounts ------------------------------------------------------------------------------
@@ -197,9 +173,9 @@ def _() -> Draft:
     return draft(spend("p2wpkh", 0, previous=False), spend("p2pkh", 1))
 
 
-@case("an unproved P2WSH beside an input of ours that is final")
+@case("an input of ours that is final and unproved")
 def _() -> Draft:
-    bent = draft(spend("p2wsh", 0, previous=False), spend("p2wpkh", 1))
+    bent = draft(spend("p2wsh", 0), spend("p2wpkh", 1, previous=False))
     bent.inputs[1].append((b"\x08", b"\x00"))
     return bent
 
@@ -864,3 +840,6 @@ def _() -> Draft:
     bent = draft(spend("p2wpkh"))
     bent.inputs[0].append((b"\x06" + h160(ME.key(PATHS["p2wpkh"])), ME.origin(PATHS["p2wpkh"])))
     return bent
+
+
+from tests.psbt import dishonest_change, dishonest_fees, dishonest_others, dishonest_wallets  # noqa: E402, F401 - they add their cases

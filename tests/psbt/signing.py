@@ -8,10 +8,9 @@ from tests.psbt.factory import ME, Draft, Wallet
 from tests.support.kernel import failing_inputs
 
 
-def make_plan(psbt: Psbt, wallet: Wallet = ME, change: bool = True, **policy: object) -> Plan:
+def make_plan(psbt: Psbt, wallet: Wallet = ME, **policy: object) -> Plan:
     collected = collect(psbt, wallet.fingerprint)
-    paths = collected.paths + (collected.change_paths if change else ())
-    return plan(psbt, collected, wallet.keys(paths), Policy(**policy))  # type: ignore[arg-type]
+    return plan(psbt, collected, wallet.keys(collected.all_paths), Policy(**policy))  # type: ignore[arg-type]
 
 
 def sign(data: bytes | str, wallet: Wallet = ME, **policy: object) -> Psbt:

@@ -56,7 +56,10 @@ def test_lock_time_vectors() -> None:
 
 def _rich(version: int) -> bytes:
     bent = draft(
-        spend("tapscript"), spend("p2wsh", 1), outs=[Out(p2wpkh(OTHER.key("m/0"))), Out(b"\x6a", 0)], version=version
+        spend("tapscript"),
+        spend("p2wsh", 1),
+        outs=[Out(p2wpkh(OTHER.key("m/0")), 190_000), Out(b"\x6a", 0)],
+        version=version,
     )
     bent.extra += [(b"\x01" + bytes(78), ME.origin("m/1")), *ODD]
     bent.inputs[0] = [*ODD, *MUSIG, *bent.inputs[0]]

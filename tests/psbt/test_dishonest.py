@@ -10,7 +10,7 @@ import pytest
 from hwilib_cryptnox.psbt import BadPsbt, PsbtError, RefusedInput, collect, plan
 from hwilib_cryptnox.psbt.codec import Psbt
 from tests.psbt.dishonest import CATALOGUE, DRAFTS, SKIPS
-from tests.psbt.factory import ME, Draft, draft, spend
+from tests.psbt.factory import ME, OTHER, Draft, Out, draft, p2wpkh, spend
 from tests.psbt.signing import make_plan
 
 REFUSALS = json.loads((Path(__file__).parent / "refusals.json").read_text())
@@ -52,12 +52,19 @@ def test_skipped_with_a_reason(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SKIPS))
 def test_skipped_inputs_do_not_stop_others(name: str) -> None:
-    """Beside an honest input of ours the honest one is signed (taproot without all outputs aside)."""
+    """Beside an honest input of ours the honest one is signed, where all amounts are proved."""
     bad = DRAFTS[name]()
     assert isinstance(bad, Draft)
-    both = Draft([*bad.ins, spend("p2pkh", 55)], bad.outs)
+    both = Draft([*bad.ins, spend("p2pkh", 55)], [*bad.outs, Out(p2wpkh(OTHER.key("m/0")), 100_000)])
     both.inputs[: len(bad.inputs)] = bad.inputs
-    made = make_plan(Psbt.parse(both.encode()))
+    psbt = Psbt.parse(both.encode())
+    if any(fields.previous is None for fields in psbt.inputs):
+        with pytest.raises(RefusedInput, match="its amount is not proved"):
+            make_plan(psbt)
+        made = make_plan(psbt, allow_unproved_amounts=True)
+        assert made.summary.fee is None
+    else:
+        made = make_plan(psbt)
     assert [request.input_index for request in made.requests] == [len(bad.ins)]
     assert made.why_nothing() is None
 

@@ -9,7 +9,9 @@ import pytest
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.psbt import (
+    Chain,
     InvalidSignature,
+    Limit,
     Policy,
     Psbt,
     PsbtError,
@@ -19,8 +21,6 @@ from hwilib_cryptnox.psbt import (
     insert,
     plan,
 )
-from hwilib_cryptnox.psbt.sighash import SignatureHasher
-from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import (
     ME,
     OTHER,
@@ -154,11 +154,11 @@ def test_insert_checks_every_signature(kind: str) -> None:
 
 
 def test_single_unproved_input_is_signed() -> None:
-    foreign = In(p2wpkh(OTHER.key("m/3")), fields=[deriv("m/3", OTHER)], previous=False)
-    for items in ([spend("p2wpkh", previous=False)], [spend("p2wpkh", previous=False), foreign]):
-        bent = draft(*items)
-        psbt = Psbt.parse(bent.encode())
-        assert [request.input_index for request in make_plan(psbt).requests] == [0]
+    make_plan(parsed(spend("p2wpkh", previous=False)))
+    proved = In(p2wpkh(OTHER.key("m/3")), fields=[deriv("m/3", OTHER)])
+    made = make_plan(parsed(spend("p2wpkh", previous=False), proved))
+    assert [request.input_index for request in made.requests] == [0]
+    assert made.summary.fee == 10_000
 
 
 @pytest.mark.parametrize("kind", ["p2wpkh", "p2sh-p2wpkh", "p2wsh", "p2sh-p2wsh", "miniscript"])
@@ -166,75 +166,148 @@ def test_two_unproved_inputs_need_leave(kind: str) -> None:
     psbt = parsed(spend(kind, 0, previous=False), spend(kind, 1, previous=False, witness_utxo=True))
     with pytest.raises(RefusedInput, match=r"input 0: its amount is not proved.*--allow-unproved-amounts"):
         make_plan(psbt)
-    assert len(make_plan(psbt, allow_unproved_amounts=True).requests) == 2
+    made = make_plan(psbt, allow_unproved_amounts=True)
+    assert len(made.requests) == 2
+    assert made.summary.fee is None
+
+
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize("shown", [False, True])
+def test_foreign_input_has_to_be_proved_too(shown: bool, final: bool) -> None:
+    """It may be ours with its derivation left out, and signed in a run of its own."""
+    foreign = In(p2wpkh(OTHER.key("m/3")), previous=False, witness_utxo=shown)
+    if final:
+        foreign.fields.append((b"\x08", b"\x00"))
+    with pytest.raises(RefusedInput, match=r"input 1: its amount is not proved.*payjoin.*--allow-unproved-amounts"):
+        make_plan(parsed(spend("p2wpkh"), foreign))
 
 
 @pytest.mark.parametrize("kind", ["rawtr", "tapscript"])
-def test_taproot_signature_commits_to_all_amounts(kind: str) -> None:
+def test_taproot_signature_settles_nothing_for_others(kind: str) -> None:
+    """A taproot signature that commits to all amounts may be worthless: somebody else's key may spend its input."""
     items = [spend("p2wpkh", 0, previous=False), spend("p2wpkh", 1, previous=False), spend(kind, 2, previous=False)]
-    assert len(make_plan(parsed(*items)).requests) == 3
+    with pytest.raises(RefusedInput, match="input 0: its amount is not proved"):
+        make_plan(parsed(*items))
+    with pytest.raises(RefusedInput, match="input 1: its amount is not proved"):
+        make_plan(parsed(items[0], items[2]))
     bent = draft(*items)
     bent.inputs[2].append(sighash(0x81))
     with pytest.raises(RefusedInput, match="input 0: its amount is not proved"):
         make_plan(Psbt.parse(bent.encode()), allow_sighash=True)
 
 
-def test_taproot_signature_that_is_there_commits_too() -> None:
-    psbt = parsed(*[spend("p2wpkh", n, previous=False) for n in range(2)], spend("rawtr", 2, previous=False))
-    requests = make_plan(psbt).requests
-    signed = insert(psbt, [(requests[2], ME.sign(requests[2]))])
-    assert [request.input_index for request in make_plan(signed).requests] == [0, 1]
-
-
-def test_committing_signature_must_be_proved_to_be_ours() -> None:
-    """Its key is asked for before the other inputs are signed."""
-    psbt = parsed(*[spend("p2wpkh", n, previous=False) for n in range(2)], spend("rawtr", 2, previous=False))
-    requests = make_plan(psbt).requests
-    signed = insert(psbt, [(requests[2], ME.sign(requests[2]))])
-    assert requests[2].path in collect(signed, ME.fingerprint).paths
-
-
-def test_electrum_match_by_chance_commits_to_nothing() -> None:
-    mark = ME.account(ACCOUNT).fingerprint
-    key = OTHER.key("m/1")
-    theirs = In(b"\x51\x20" + key[1:], fields=[(b"\x16" + key[1:], b"\x00" + mark + le(0) + le(3))], previous=False)
-    bent = draft(*[spend("p2wpkh", n, previous=False) for n in range(2)], theirs)
-    spent = [(item.amount, item.script) for item in bent.ins]
-    digest = SignatureHasher(Transaction.parse(bent.unsigned()), spent).taproot(2, 0)
-    bent.inputs[2].append((b"\x13", OTHER.private("m/1").sign_schnorr(digest)))
-    psbt = Psbt.parse(bent.encode())
-    collected = collect(psbt, ME.fingerprint, ACCOUNTS)
-    with pytest.raises(RefusedInput, match="input 0: its amount is not proved"):
-        plan(psbt, collected, ME.keys(collected.paths))
-
-
 def test_taproot_alone_needs_no_previous_transactions() -> None:
     bent = draft(*[spend("rawtr", number, previous=False) for number in range(3)])
     check_on_kernel(sign(bent.encode()), bent)
+    assert make_plan(Psbt.parse(bent.encode())).summary.fee == 10_000
+
+
+def test_taproot_with_anyonecanpay_settles_its_own_input() -> None:
+    bent = draft(spend("rawtr", previous=False), In(p2wpkh(OTHER.key("m/3"))))
+    bent.inputs[0].append(sighash(0x81))
+    assert len(make_plan(Psbt.parse(bent.encode()), allow_sighash=True).requests) == 1
+    bent = draft(spend("rawtr"), In(p2wpkh(OTHER.key("m/3")), previous=False))
+    bent.inputs[0].append(sighash(0x81))
+    with pytest.raises(RefusedInput, match="input 1: its amount is not proved"):
+        make_plan(Psbt.parse(bent.encode()), allow_sighash=True)
 
 
 # --- fee limits -----------------------------------------------------------------------------------------------------
 
+FAR = p2wpkh(OTHER.key("m/0"))
+BITCOIN = 100_000_000
 
-def test_fee_limits() -> None:
+
+def paying(fee: int, amount: int = BITCOIN, **options: object) -> Psbt:
+    return parsed(spend("p2wpkh", amount=amount, **options), outs=[Out(FAR, amount - fee)])
+
+
+def test_default_fee_limits() -> None:
+    """A tenth of a bitcoin, 10,000 satoshi a virtual byte, half of our inputs above 50,000 satoshi."""
+    make_plan(paying(1_000_000))
+    with pytest.raises(PsbtError, match=r"fee of 10000001 satoshi is above the limit of 10000000 satoshi; max_fee .*"):
+        make_plan(paying(10_000_001))
+    with pytest.raises(
+        PsbtError, match=r"fee rate of 1[0-9]{4}\.[0-9] sat/vB is above the limit of 10000 sat/vB; max_fee"
+    ):
+        make_plan(paying(2_000_000))
+    make_plan(paying(50_000, 50_001))
+    make_plan(paying(50_001, 100_002))
+    with pytest.raises(
+        PsbtError, match=r"fee of 50001 satoshi is above the limit of 50 % of the 100000 satoshi .*; max_fee_percent"
+    ):
+        make_plan(paying(50_001, 100_000))
+
+
+def test_fee_limits_are_chosen() -> None:
     psbt = parsed(spend("p2wpkh"))
     make_plan(psbt, max_fee=10_000, max_fee_rate=91.0)
-    with pytest.raises(PsbtError, match="fee of 10000 satoshi is above the configured limit of 9999"):
+    with pytest.raises(PsbtError, match="fee of 10000 satoshi is above the configured limit of 9999 satoshi"):
         make_plan(psbt, max_fee=9_999)
     with pytest.raises(PsbtError, match="sat/vB is above the configured limit"):
         make_plan(psbt, max_fee_rate=90.0)
+    make_plan(paying(90_000_000), max_fee=None, max_fee_rate=None, max_fee_percent=95.0)
+    with pytest.raises(PsbtError, match="is above the limit of 10000 sat/vB"):
+        make_plan(paying(90_000_000), max_fee=None, max_fee_percent=None)
 
 
-def test_fee_limit_with_unknown_fee() -> None:
-    foreign = In(p2wpkh(OTHER.key("m/3")), previous=False, witness_utxo=False)
-    psbt = parsed(spend("p2wpkh"), foreign)
-    assert make_plan(psbt).summary.fee is None
+def test_a_person_may_decide_about_the_default_limits() -> None:
+    made = make_plan(paying(10_000_001), ask_fee=True)
+    assert made.high_fee == "the fee of 10000001 satoshi is above the limit of 10000000 satoshi"
+    assert make_plan(paying(1_000), ask_fee=True).high_fee is None
+    with pytest.raises(PsbtError, match="configured limit"):
+        make_plan(paying(10_000_001), ask_fee=True, max_fee=10_000_000)
+
+
+def test_unknown_fee_and_the_limits() -> None:
+    """The default limits are lifted with the amounts; what the user chose is not."""
+    psbt = parsed(spend("p2wpkh"), In(p2wpkh(OTHER.key("m/3")), previous=False))
+    assert make_plan(psbt, allow_unproved_amounts=True).summary.fee is None
     with pytest.raises(PsbtError, match="cannot be told"):
-        make_plan(psbt, max_fee=1)
+        make_plan(psbt, allow_unproved_amounts=True, max_fee=1)
+
+
+def test_unneeded_bytes_do_not_make_a_fee_rate_small() -> None:
+    foreign = In(
+        p2wpkh(OTHER.key("m/3")), amount=BITCOIN, fields=[(b"\x08", b"\x01\xfe" + le(390_000) + bytes(390_000))]
+    )
+    psbt = parsed(spend("p2wpkh", amount=BITCOIN), foreign, outs=[Out(FAR, 2 * BITCOIN - 5_000_000)])
+    with pytest.raises(PsbtError, match="is above the limit of 10000 sat/vB"):
+        make_plan(psbt)
+
+
+def test_what_no_node_relays_is_not_signed() -> None:
+    outs = [Out(b"\x6a" + bytes(99_900), 0), Out(FAR, 50_000)]
+    with pytest.raises(PsbtError, match="400000 weight units"):
+        make_plan(parsed(spend("p2wpkh"), outs=outs))
 
 
 def test_policy_is_strict_by_default() -> None:
-    assert Policy() == Policy(False, False, None, None)
+    policy = Policy()
+    assert not (policy.allow_sighash or policy.allow_unproved_amounts or policy.ask_fee)
+    assert {policy.max_fee, policy.max_fee_rate, policy.max_fee_percent} == {Limit.DEFAULT}
+
+
+# --- the network ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("chain", "coin"), [(Chain.TEST, 0), (Chain.REGTEST, 0), (Chain.MAIN, 1)])
+@pytest.mark.parametrize("purpose", [44, 48, 49, 84, 86, 87])
+def test_keys_of_another_network_than_named(purpose: int, chain: Chain, coin: int) -> None:
+    path = f"m/{purpose}h/{coin}h/0h/0/0"
+    psbt = parsed(In(p2wpkh(ME.key(path)), fields=[deriv(path)]))
+    assert make_plan(psbt).summary.chain is (Chain.TEST if coin else Chain.MAIN)
+    with pytest.raises(RefusedInput, match="--chain names another network"):
+        make_plan(psbt, chain=chain)
+    other = f"m/{purpose}h/{1 - coin}h/0h/0/0"
+    assert make_plan(parsed(In(p2wpkh(ME.key(other)), fields=[deriv(other)])), chain=chain).summary.chain is chain
+
+
+@pytest.mark.parametrize("path", ["m/45h/0h/0h/0/0", "m/84h/2h/0h/0/0", "m/0/0", "m/84/0/0/0/0"])
+def test_keys_of_no_network(path: str) -> None:
+    psbt = parsed(In(p2wpkh(ME.key(path)), fields=[deriv(path)]))
+    for chain in Chain:
+        assert make_plan(psbt, chain=chain).summary.chain is chain
 
 
 # --- change ---------------------------------------------------------------------------------------------------------
@@ -246,7 +319,9 @@ def test_wrong_key_of_change_refuses_all() -> None:
     psbt = Psbt.parse(bent.encode())
     with pytest.raises(RefusedOutput, match="output 0: the card's key at m/84h/0h/0h/1/0 is another"):
         make_plan(psbt)
-    assert make_plan(psbt, change=False).summary.outputs[0].change.value == "said to be ours, not proved"
+    collected = collect(psbt, ME.fingerprint)
+    with pytest.raises(RefusedOutput, match=f"output 0: it claims a key at {path}"):
+        plan(psbt, collected, ME.keys(collected.paths))
 
 
 # --- Electrum -------------------------------------------------------------------------------------------------------
@@ -271,8 +346,8 @@ def test_electrum_origins() -> None:
     assert collect(psbt, ME.fingerprint).nothing_to_do
     collected = collect(psbt, ME.fingerprint, ACCOUNTS)
     assert collected.paths == (Path.parse("m/84h/0h/0h/0/3"),)
-    made = plan(psbt, collected, ME.keys(collected.paths + collected.change_paths))
-    assert made.summary.outputs[0].change.value == "ours"
+    made = plan(psbt, collected, ME.keys(collected.all_paths))
+    assert made.summary.outputs[0].change
     check_on_kernel(insert(psbt, [(request, ME.sign(request)) for request in made.requests]), bent)
 
 
@@ -282,12 +357,12 @@ def test_electrum_match_by_chance_is_skipped() -> None:
     key = OTHER.key("m/84h/0h/0h/0/3")
     foreign = In(p2wpkh(key), fields=[electrum(mark, (0, 3), key)])
     change = Out(p2wpkh(key), 90_000, [(b"\x02" + key, mark + le(1) + le(5))])
-    psbt = parsed(foreign, spend("p2wpkh", 7), outs=[change])
+    psbt = parsed(foreign, spend("p2wpkh", 7), outs=[change, Out(FAR, 100_000)])
     collected = collect(psbt, ME.fingerprint, ACCOUNTS)
-    made = plan(psbt, collected, ME.keys(collected.paths + collected.change_paths))
+    made = plan(psbt, collected, ME.keys(collected.all_paths))
     assert [request.input_index for request in made.requests] == [1]
     assert [item.index for item in made.skipped] == [0]
-    assert made.summary.outputs[0].change.value == "not ours"
+    assert not made.summary.outputs[0].change
 
 
 def test_electrum_key_outside_its_script_is_skipped() -> None:

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from hwilib_cryptnox.psbt import Chain, Change, NoticeKind, Psbt, address_of, collect, describe, plan
+from hwilib_cryptnox.psbt import (
+    Chain,
+    NoticeKind,
+    Psbt,
+    RefusedInput,
+    RefusedOutput,
+    address_of,
+    collect,
+    describe,
+    plan,
+)
 from hwilib_cryptnox.psbt.finalize import extract
 from tests.psbt.factory import (
     ME,
@@ -49,41 +59,46 @@ def change_output(kind: str) -> Out:
 
 
 @pytest.mark.parametrize("kind", CHANGE)
-def test_change_is_claimed_first_and_proved_by_the_key(kind: str) -> None:
+def test_change_is_proved_by_the_key(kind: str) -> None:
     psbt = Psbt.parse(draft(spend(kind), outs=[FAR, change_output(kind)]).encode())
-    before = describe(psbt, collect(psbt, ME.fingerprint))
-    assert [out.change for out in before.outputs] == [Change.NOT_OURS, Change.CLAIMED]
-    summary = make_plan(psbt).summary
-    assert [out.change for out in summary.outputs] == [Change.NOT_OURS, Change.PROVED]
+    before, summary = describe(psbt), make_plan(psbt).summary
+    assert [out.change for out in before.outputs] == [False, False]
+    assert (before.our_inputs, before.sent, before.change_amount) == (0, 95_000, 0)
+    assert [out.change for out in summary.outputs] == [False, True]
     assert str(summary.outputs[1].path) == CHANGE[kind]
     for item in (before, summary):
-        assert (item.amount_in, item.amount_out, item.sent, item.fee) == (100_000, 95_000, 60_000, 5_000)
-        assert (item.inputs, item.our_inputs, item.our_amount, item.fee_proved) == (1, 1, 100_000, True)
+        assert (item.amount_in, item.amount_out, item.fee) == (100_000, 95_000, 5_000)
+    assert (summary.inputs, summary.our_inputs, summary.our_amount) == (1, 1, 100_000)
+    assert (summary.sent, summary.change_amount, summary.net) == (60_000, 35_000, 65_000)
 
 
 def test_change_to_a_key_that_the_card_cannot_spend_is_not_proved() -> None:
     path = CHANGE["rawtr"]
     out = Out(bip86(ME.key(path)[1:]), 30_000, [tap_deriv(path, kind=0x07)])
     psbt = Psbt.parse(draft(spend("p2wpkh"), outs=[FAR, out]).encode())
-    assert make_plan(psbt).summary.outputs[1].change is Change.CLAIMED
+    assert not make_plan(psbt).summary.outputs[1].change
 
 
-def test_multisig_change_is_claimed_unless_the_caller_proves_it() -> None:
+def test_multisig_change_is_a_payment_unless_the_caller_knows_the_wallet() -> None:
     path = "m/48h/0h/0h/2h/1/0"
     script = multisig(1, sorted([ME.key(path), OTHER.key(path)]))
     out = Out(p2wsh(script), 30_000, [(b"\x01", script), out_deriv(path), out_deriv(path, OTHER)])
     psbt = Psbt.parse(draft(spend("p2wsh"), outs=[FAR, out]).encode())
     collected = collect(psbt, ME.fingerprint)
-    keys = ME.keys(collected.paths + collected.change_paths)
-    assert plan(psbt, collected, keys).summary.outputs[1].change is Change.CLAIMED
+    keys = ME.keys(collected.all_paths)
+    assert not plan(psbt, collected, keys).summary.outputs[1].change
     asked = []
 
-    def prover(index: int, script: bytes, claims: object) -> bool:
-        asked.append((index, script))
-        return True
+    def wallet(script: bytes, claims: object) -> bool:
+        asked.append(script)
+        return script != FAR.script
 
-    assert plan(psbt, collected, keys, prover=prover).summary.outputs[1].change is Change.PROVED
-    assert asked == [(1, p2wsh(script))]
+    assert plan(psbt, collected, keys, wallet=wallet).summary.outputs[1].change
+    assert asked == [spend("p2wsh").script, p2wsh(script)]
+    with pytest.raises(RefusedOutput, match="is not the wallet's that was named"):
+        plan(psbt, collected, keys, wallet=lambda asked, _: asked != p2wsh(script))
+    with pytest.raises(RefusedInput, match="input 0: it is not an input of the wallet that was named"):
+        plan(psbt, collected, keys, wallet=lambda asked, _: asked == p2wsh(script))
 
 
 ADDRESSES = [
@@ -158,14 +173,18 @@ def test_fee_warnings() -> None:
     psbt = quiet(spend("p2wpkh"), outs=[Out(p2wpkh(OTHER.key("m/0")), 95_000)])
     assert kinds(psbt) == [NoticeKind.HIGH_FEE]
     assert "5 % of the amount" in make_plan(psbt).warnings[0].text
-    psbt = quiet(spend("p2wpkh"), outs=[Out(b"\x6a", 0)])
+    psbt = quiet(spend("p2wpkh", amount=50_000), outs=[Out(b"\x6a", 0)])
     assert "all there is" in make_plan(psbt).warnings[0].text
 
 
 def test_amount_warnings() -> None:
-    assert kinds(quiet(spend("p2wpkh", previous=False))) == [NoticeKind.UNPROVED_AMOUNTS]
-    unknown = In(p2wpkh(OTHER.key("m/3")), previous=False, witness_utxo=False)
-    assert kinds(quiet(spend("p2wpkh"), unknown)) == [NoticeKind.UNKNOWN_AMOUNTS]
+    assert kinds(quiet(spend("p2wpkh", previous=False))) == []
+    for shown in (False, True):
+        unproved = In(p2wpkh(OTHER.key("m/3")), previous=False, witness_utxo=shown)
+        psbt = quiet(spend("p2wpkh"), unproved)
+        summary = make_plan(psbt, allow_unproved_amounts=True).summary
+        assert kinds(psbt, allow_unproved_amounts=True) == [NoticeKind.UNKNOWN_FEE]
+        assert (summary.amount_in, summary.our_amount, summary.fee, summary.fee_rate, summary.net) == (None,) * 5
 
 
 def test_time_lock_warnings() -> None:
@@ -212,10 +231,10 @@ def test_unusual_change_path_warning(path: str) -> None:
     out = Out(p2wpkh(ME.key(path)), 99_500, [out_deriv(path)])
     psbt = quiet(spend("p2wpkh"), outs=[out])
     assert kinds(psbt) == [NoticeKind.CHANGE_PATH]
-    assert make_plan(psbt).summary.outputs[0].change is Change.PROVED
+    assert make_plan(psbt).summary.outputs[0].change
 
 
-def test_describing_a_foreign_psbt() -> None:
-    psbt = quiet(spend("p2wpkh"))
-    summary = describe(psbt, collect(psbt, OTHER.fingerprint))
-    assert (summary.our_inputs, summary.fee, summary.amount_out) == (0, None, 99_500)
+def test_describing_a_psbt() -> None:
+    summary = describe(quiet(spend("p2wpkh")))
+    assert (summary.our_inputs, summary.fee, summary.amount_out) == (0, 500, 99_500)
+    assert describe(quiet(spend("p2wpkh", previous=False))).fee is None

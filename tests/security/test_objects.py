@@ -45,7 +45,7 @@ MARKED = {
 def life(card: Card) -> None:
     """From the factory to a signature, with a wrong PIN and a wrong PUK on the way."""
     card.select()
-    card.init("Ada", "ada@example.org", PIN, PUK)
+    card.init("Ada", "ada@example.org", pin=PIN, puk=PUK)
     card.open_channel()
     with pytest.raises(WrongPinError):
         card.verify_pin(WRONG)
@@ -53,8 +53,8 @@ def life(card: Card) -> None:
     card.load_seed(SEED, PIN)
     card.set_xpub_export(True, PUK)
     with pytest.raises(WrongPukError):
-        card.change_pairing_key(PAIRING, WRONG_PUK)
-    card.change_pairing_key(PAIRING, PUK)
+        card.change_pairing_key(PAIRING, puk=WRONG_PUK)
+    card.change_pairing_key(PAIRING, puk=PUK)
     card.open_channel(PAIRING)
     card.verify_pin(PIN)
     card.derive(ACCOUNT)
@@ -141,11 +141,11 @@ def test_usage_errors_tell_no_secret() -> None:
             lambda: card.verify_pin(too_long),
             lambda: card.verify_pin(PUK),
             lambda: card.change_pin(too_long),
-            lambda: card.change_puk(PUK + "x", PUK),
-            lambda: card.unblock_pin(PUK[:-1], PIN),
+            lambda: card.change_puk(new=PUK + "x", current=PUK),
+            lambda: card.unblock_pin(puk=PUK[:-1], new_pin=PIN),
             lambda: card.load_seed(SEED[:-1], PIN),
             lambda: card.open_channel(PAIRING[:-1]),
-            lambda: card.change_pairing_key(PAIRING + b"x", PUK),
+            lambda: card.change_pairing_key(PAIRING + b"x", puk=PUK),
             lambda: card.sign(bytes(32), too_long, public_key=b""),
         ]
         whole = {"PIN": PIN.encode(), "PUK": PUK[:-1].encode(), "seed": SEED[:-1], "pairing key": PAIRING[:-1]}

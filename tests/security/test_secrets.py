@@ -203,7 +203,13 @@ def test_dialogues(world: World, tmp_path: Path) -> None:
         with world.terminal("setup", "--seed", "restore", "--name", "", "--email", "") as child:
             dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"))
             dialogue(child, ("New PUK", PUK), ("same again", PUK), ("own pairing key?", "n"), ("Initialise", "y"))
-            dialogue(child, ("Word 1", WORDS), ("Passphrase", PASSPHRASE), ("same again", PASSPHRASE))
+            dialogue(
+                child,
+                ("How many words", "12"),
+                ("Word 1", WORDS),
+                ("Passphrase", PASSPHRASE),
+                ("same again", PASSPHRASE),
+            )
             child.expect_exact("The card is ready")
             assert ended(child) == 0
         with world.terminal("pin", "change") as child:

@@ -13,7 +13,21 @@ from pathlib import Path
 
 import pytest
 
+from hwilib_cryptnox.signature_log import AUDIT, INDEX, NONCES
 from hwilib_cryptnox.state import State, StateError
+
+
+def remember(state: State) -> None:
+    """A signature of each log."""
+    with state.signatures() as log:
+        log.add(AUDIT, {"serial": "5", "r": "aa", "of": "bb"})
+        log.add(NONCES, {"r": "cc", "of": "dd"})
+
+
+def look_up(state: State) -> None:
+    with state.signatures() as log:
+        assert len(list(log.find("r", "aa"))) == 1
+
 
 EVERYTHING: dict[str, Callable[[State], object]] = {
     "cards.json": lambda state: state.update(5, lambda now: replace(now, full=6)),
@@ -23,13 +37,15 @@ EVERYTHING: dict[str, Callable[[State], object]] = {
     "certs/5.der": lambda state: state.keep_certificate(5, b"der"),
     "certs (read)": lambda state: state.certificates(),
     "partial": lambda state: state.keep_partial(b"tx", [1]),
+    "partial (add)": lambda state: state.add_partial(b"tx", {"a": "b"}),
     "partial (read)": lambda state: state.partial(b"tx"),
     "partial (drop)": lambda state: state.drop_partial(b"tx"),
     "locks": lambda state: state.hold("Reader", 5),
     "locks (read)": lambda state: state.holder("Reader"),
     "locks (drop)": lambda state: state.release("Reader"),
-    "audit.jsonl": lambda state: state.audit([{"serial": "5"}]),
+    "audit.jsonl": remember,
     "audit.jsonl (read)": lambda state: state.audited(),
+    "audit.index (read)": look_up,
     "forget": lambda state: state.forget(),
 }
 
@@ -105,7 +121,7 @@ def test_a_linked_file_is_neither_read_nor_written_through(state: State, tmp_pat
         path.unlink()
         path.symlink_to(target)
     targets = {path: path.read_bytes() for path in tmp_path.glob("target-*")}
-    assert len(targets) == 7
+    assert len(targets) == 9
     for name, work in EVERYTHING.items():
         if name == "certs (read)":
             assert state.certificates() == []
@@ -113,6 +129,18 @@ def test_a_linked_file_is_neither_read_nor_written_through(state: State, tmp_pat
             with pytest.raises(StateError, match="symbolic link"):
                 work(state)
     assert {path: path.read_bytes() for path in targets} == targets
+
+
+@pytest.mark.parametrize("name", [AUDIT, NONCES, INDEX])
+def test_no_file_of_what_was_signed_may_be_a_link(state: State, tmp_path: Path, name: str) -> None:
+    fill(state)
+    (state.folder / name).rename(tmp_path / "target")
+    (state.folder / name).symlink_to(tmp_path / "target")
+    before = (tmp_path / "target").read_bytes()
+    for work in (remember, look_up):
+        with pytest.raises(StateError, match="symbolic link"):
+            work(state)
+    assert (tmp_path / "target").read_bytes() == before
 
 
 def test_a_linked_file_is_replaced_not_followed(state: State, tmp_path: Path) -> None:
@@ -128,7 +156,7 @@ def test_a_linked_file_is_replaced_not_followed(state: State, tmp_path: Path) ->
     assert state.partial(b"tx") == [2]
 
 
-@pytest.mark.parametrize("name", ["cards.json", "pairing.json", "audit.jsonl", "lock"])
+@pytest.mark.parametrize("name", ["cards.json", "pairing.json", AUDIT, INDEX, "lock"])
 def test_what_is_no_file_hangs_nobody(state: State, name: str) -> None:
     """A named pipe nobody writes to."""
     state.folder.mkdir(parents=True)
@@ -137,6 +165,7 @@ def test_what_is_no_file_hangs_nobody(state: State, name: str) -> None:
         state.records()
         state.pairing_key(5)
         state.audited()
+        remember(state)
         state.update(5, lambda now: replace(now, full=6))
 
 

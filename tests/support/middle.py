@@ -1,146 +1,42 @@
-"""A man in the middle between host and card who has no key: a reader, hub or network that is not the owner's.
-
-What he can do to the secure channel (PROTOCOL.md 3, 11): the MAC of a message covers header and ciphertext, not the IV,
-which is the MAC of the last message of the other side. A command that he sends to the card a second time is answered
-by it, and the answer that the host never sees is the card's next IV. The host's next command decrypts with another IV
-than it was encrypted with: its first 16 plain bytes are XORed with a difference that he knows and can hardly choose.
-All else in the command stays as it was, and its MAC is right. The same holds for an answer that he gives to the host a
-second time.
-"""
+"""Somebody between host and card: a relay that may look at every APDU, send its own, change answers, or leave."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from contextlib import suppress
 
-from cryptnox_core.wire import BLOCK, RELAY_HEADER, Ins
+from tests.support.emulator import EmulatorProcess
 
-Transmit = Callable[[bytes], bytes]
-
-CLEAR = frozenset(
-    {
-        Ins.SELECT,
-        Ins.GET_CARD_PUBLIC_KEY,
-        Ins.GET_MANUFACTURER_CERTIFICATE,
-        Ins.GET_CARD_CERTIFICATE,
-        Ins.OPEN_SECURE_CHANNEL,
-        Ins.INIT,
-    }
-)
-"""Commands that do not go through the channel."""
+_HEADER = 64
+Ask = Callable[[bytes], bytes]
+"""Sends one APDU to the card; its answer, the status word at the end."""
+Answer = Callable[[bytes, Ask], bytes | None]
+"""What the host is answered to an APDU; None: nothing, the connection is closed."""
 
 
-class Middle(Protocol):
-    """What stands between: gets the host's APDU and a way to the card, gives the host its answer."""
+class Middle:
+    """`with Middle(card, answer) as middle:` is reached at `middle.path` like the card. `gone`: no further connection
+    is served."""
 
-    def __call__(self, apdu: bytes, card: Transmit) -> bytes: ...
-
-
-@dataclass
-class Watcher:
-    """Changes nothing. Counts the commands in the channel, over all channels; what attacks start from."""
-
-    commands: int = 0
-    handshake: bytes = b""
-    """MUTUALLY AUTHENTICATE of the channel that is open now."""
-    answers: list[bytes] = field(default_factory=list)
-    """What the card said in this channel, the answer to MUTUALLY AUTHENTICATE first."""
-    headers: list[str] = field(default_factory=list)
-    """Class, instruction, P1 and P2 of each command in the channel, in hex."""
-
-    def __call__(self, apdu: bytes, card: Transmit) -> bytes:
-        ins = apdu[1]
-        if ins == Ins.MUTUALLY_AUTHENTICATE:
-            self.handshake, self.answers = apdu, [card(apdu)]
-            return self.answers[0]
-        if ins in CLEAR:
-            self.handshake = b""
-        if not self.handshake:
-            return card(apdu)
-        self.commands += 1
-        self.headers.append(apdu[:4].hex())
-        answer = self.secure(apdu, card)
-        self.answers.append(answer)
-        return answer
-
-    def secure(self, apdu: bytes, card: Transmit) -> bytes:
-        """A command in the channel."""
-        return card(apdu)
-
-
-@dataclass
-class Shifter(Watcher):
-    """Shifts the card's IV before one command in the channel, or before each of them (`before` 0), by having the card
-    answer the handshake command a second time. `only`: before the commands of one instruction."""
-
-    before: int = 0
-    only: int | None = None
-    shifts: int = 0
-    """Times the card took part in it."""
-    difference: bytes = b""
-    """What the first plain block of the latest command was XORed with."""
-
-    def secure(self, apdu: bytes, card: Transmit) -> bytes:
-        if self.before in (0, self.commands) and self.only in (None, apdu[1]):
-            answer = card(self.handshake)
-            if len(answer) > BLOCK and answer[-2:] == b"\x90\x00":
-                self.shifts += 1
-                old, new = self.answers[-1][:BLOCK], answer[:BLOCK]
-                self.difference = bytes(a ^ b for a, b in zip(old, new, strict=True))
-        return card(apdu)
-
-
-@dataclass
-class Repeater(Watcher):
-    """Keeps one command in the channel from the card and gives the host an earlier answer of the channel: the one to
-    MUTUALLY AUTHENTICATE is number 0."""
-
-    instead: int = 1
-    answer: int = 0
-    repeated: bool = False
-
-    def secure(self, apdu: bytes, card: Transmit) -> bytes:
-        if self.commands != self.instead or self.answer >= len(self.answers):
-            return card(apdu)
-        self.repeated = True
-        return self.answers[self.answer]
-
-
-class MiddleServer:
-    """A man in the middle of the APDU relay: listens as an emulated card does and passes on to the real one.
-
-    `with MiddleServer("127.0.0.1", port, Shifter(1)) as server:` then `server.path`, "tcp:HOST:PORT".
-    """
-
-    def __init__(self, host: str, port: int, middle: Middle) -> None:
-        self._target = (host, port)
-        self.middle = middle
+    def __init__(self, card: EmulatorProcess, answer: Answer) -> None:
+        self._card = card
+        self._answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.gone = False
+        self.host, self.port = "127.0.0.1", int(self._listener.getsockname()[1])
+        self.path = f"tcp:{self.host}:{self.port}"
+        self.serial = card.serial
 
-    @property
-    def host(self) -> str:
-        return "127.0.0.1"
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    @property
-    def path(self) -> str:
-        return f"tcp:{self.host}:{self.port}"
-
-    def __enter__(self) -> MiddleServer:
+    def __enter__(self) -> Middle:
         self._thread.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        with contextlib.suppress(OSError):
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
@@ -151,32 +47,75 @@ class MiddleServer:
                 host, _ = self._listener.accept()
             except OSError:
                 return
-            with host, socket.create_connection(self._target) as card, contextlib.suppress(OSError, EOFError):
-                while True:
-                    apdu = bytes(json.loads(_receive(host)))
-                    answer = self.middle(apdu, lambda apdu, card=card: _ask(card, apdu))  # type: ignore[misc]
-                    _send(host, json.dumps([list(answer[:-2]), answer[-2], answer[-1]]).encode())
+            with host:
+                if not self.gone:
+                    with suppress(OSError, EOFError):
+                        self._conversation(host)
+
+    def _conversation(self, host: socket.socket) -> None:
+        with socket.create_connection((self._card.host, self._card.port)) as card:
+
+            def ask(apdu: bytes) -> bytes:
+                _send(card, list(apdu))
+                data, sw1, sw2 = _receive(card)
+                return bytes((*data, sw1, sw2))
+
+            while True:
+                response = self._answer(bytes(_receive(host)), ask)
+                if response is None:
+                    return
+                _send(host, [list(response[:-2]), *response[-2:]])
 
 
-def _ask(card: socket.socket, apdu: bytes) -> bytes:
-    _send(card, json.dumps(list(apdu)).encode())
-    data, sw1, sw2 = json.loads(_receive(card))
-    return bytes((*data, sw1, sw2))
+def _send(connection: socket.socket, message: object) -> None:
+    body = json.dumps(message).encode()
+    connection.sendall(str(len(body)).encode().ljust(_HEADER) + body)
 
 
-def _send(connection: socket.socket, body: bytes) -> None:
-    connection.sendall(str(len(body)).encode().ljust(RELAY_HEADER) + body)
+def _receive(connection: socket.socket) -> list:  # type: ignore[type-arg]
+    return list(json.loads(_exactly(connection, int(_exactly(connection, _HEADER)))))
 
 
-def _receive(connection: socket.socket) -> bytes:
-    return _exactly(connection, int(_exactly(connection, RELAY_HEADER)))
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
+def _exactly(connection: socket.socket, count: int) -> bytes:
     data = b""
-    while len(data) < length:
-        piece = connection.recv(length - len(data))
+    while len(data) < count:
+        piece = connection.recv(count - len(data))
         if not piece:
             raise EOFError
         data += piece
     return data
+
+
+class FirstBlock:
+    """XORs the first 16 plain bytes of the next commands of an instruction: a handshake command is sent once more
+    before it, so that the card's IV is another one than the host's (PROTOCOL 11). `times`: of so many of them;
+    `longer`: of those with more than so many bytes of wrapped data."""
+
+    def __init__(self, ins: int, times: int = 1, *, longer: int = 0) -> None:
+        self._ins = ins
+        self._times = times
+        self._longer = longer
+        self._handshake = b""
+
+    def __call__(self, apdu: bytes, ask: Ask) -> bytes:
+        if apdu[1] == 0x11:
+            self._handshake = apdu
+        elif apdu[1] == self._ins and self._times and apdu[4] > self._longer:
+            self._times -= 1
+            ask(self._handshake)
+        return ask(apdu)
+
+
+class LostAnswer:
+    """The card does what it is told, its answer is lost, and it does not come back (until `middle.gone` is False)."""
+
+    def __init__(self, ins: int) -> None:
+        self._ins = ins
+        self.middle: Middle | None = None
+
+    def __call__(self, apdu: bytes, ask: Ask) -> bytes | None:
+        answer = ask(apdu)
+        if apdu[1] == self._ins and self.middle is not None:
+            self.middle.gone = True
+            return None
+        return answer

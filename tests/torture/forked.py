@@ -257,7 +257,7 @@ def check_state(folder: Path, *, whole: bool = True) -> int:
         number += 1
         if path.suffix == ".json":
             json.loads(path.read_bytes())
-        elif path.name == "audit.jsonl":
+        elif path.suffix == ".jsonl":
             for line in path.read_text().splitlines():
                 json.loads(line)
     return number

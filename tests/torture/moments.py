@@ -76,7 +76,8 @@ class Scene(ABC):
 
 
 class Signing(Scene):
-    """The draft is as it was, the signed file whole or not there, the next attempt signs all of it."""
+    """The draft is as it was, the signed file whole or not there, the next attempt signs all of it, and nothing is
+    taken for a thief's."""
 
     draft: Draft = draft(*(spend("p2wpkh", index) for index in range(3)))
     stdin = PIN
@@ -97,6 +98,10 @@ class Signing(Scene):
             raise AssertionError("not all signatures are there")
         check_on_kernel(psbt, self.draft)
 
+    def no_thief(self, card: ForkedCard) -> None:
+        """Every signature of the card was asked for here, however it ended."""
+        self.must(card, "audit", "--stdinpass", stdin=PIN)
+
     def after(self, card: ForkedCard, ended: Ended) -> str:
         if (self.folder / "draft").read_text() != self.draft.base64():
             raise AssertionError("the draft was changed")
@@ -104,8 +109,10 @@ class Signing(Scene):
         if reported:
             self.complete(self.target.read_bytes())
         signed = card.count("signatures")
+        self.no_thief(card)
         self.must(card, *self.words(card), stdin=PIN)
         self.complete(self.target.read_bytes())
+        self.no_thief(card)
         return "the result was there" if reported else f"{signed} of 3 signatures were made"
 
 
@@ -130,6 +137,7 @@ class SigningForHwi(Signing):
         if ended.out:
             self.complete(json.loads(ended.out)["psbt"])
         signed = card.count("signatures")
+        self.no_thief(card)
         again = run("hwi", self.words(card), environment(self.folder, card), stdin=f"{PIN}\n")
         self.complete(json.loads(again.out)["psbt"])
         return "the result was there" if ended.out else f"{signed} of 3 signatures were made"
@@ -146,7 +154,7 @@ class InterruptedSigning(Signing):
     def after(self, card: ForkedCard, ended: Ended) -> str:
         if self.target.exists():
             raise AssertionError("a result without all signatures")
-        kept = list((self.folder / "state/hwi-cryptnox/partial").glob("*.json"))
+        kept = list((self.folder / "state/hwi-cryptnox/partial").glob("*.jsonl"))
         for _ in range(8):  # some of the faults are still to come
             signed = card.count("signatures")
             if not self.ctl(card, *self.words(card), stdin=PIN).status:
@@ -156,6 +164,7 @@ class InterruptedSigning(Signing):
         self.complete(self.target.read_bytes())
         if kept and card.count("signatures") > 3:
             raise AssertionError("a signature that was kept was asked for again")
+        self.no_thief(card)
         return "one signature was kept" if kept else f"none was kept, {min(signed, 1)} made"
 
 
@@ -244,7 +253,7 @@ class SetUp(Scene):
     """Afterwards the card is as from the factory, or has the PIN and the PUK that were typed."""
 
     memory = staticmethod(factory)
-    steps = (*INITIALISE, ("Word 1", MNEMONIC), ("Passphrase", ""))
+    steps = (*INITIALISE, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
 
     def words(self, card: ForkedCard) -> list[str]:
         return ["setup", "--seed", "restore", "--name=", "--email="]
@@ -262,7 +271,7 @@ class SetUp(Scene):
 class SetUpWithPairingKey(SetUp):
     """The own pairing key is kept before the card has it."""
 
-    steps = (*OWN_PAIRING_KEY, ("Word 1", MNEMONIC), ("Passphrase", ""))
+    steps = (*OWN_PAIRING_KEY, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
 
 
 class Reset(Scene):

@@ -376,7 +376,7 @@ class Kills(Part):
             with self._terminal(folder, card, "setup", "--seed", "restore", "--name", "", "--email", "") as child:
                 steps = [("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"), ("New PUK", PUK)]
                 steps += [("same again", PUK), ("own pairing key?", "n"), ("Initialise", "y")]
-                steps += [("Word 1", MNEMONIC), ("Passphrase", "")]
+                steps += [("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]
                 dialogue(child, *steps[: rng.randrange(6, len(steps) + 1)])
                 time.sleep(rng.uniform(0, 0.3))
                 child.kill(signal.SIGKILL)

@@ -137,8 +137,8 @@ COMMANDS = {
         f"{HWI} --interactive restore --word_count 12",
         factory,
         steps=(
-            ("recovery words", MNEMONIC),
-            ("Passphrase", ""),
+            ("Word 1", MNEMONIC),
+            ("Passphrase: ", ""),
             ("New PIN", PIN),
             ("again", PIN),
             ("PUK", "own"),
@@ -219,14 +219,14 @@ COMMANDS = {
         "ctl",
         "backup check",
         of_words,
-        steps=(("PIN of card", PIN), ("Word 1", MNEMONIC), ("Passphrase", "")),
+        steps=(("PIN of card", PIN), ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase: ", "")),
         repeatable=False,
     ),
     "ctl setup, words": Command(
         "ctl",
         "setup --seed restore --name= --email=",
         factory,
-        steps=(*INITIALISE, ("Word 1", MNEMONIC), ("Passphrase", "")),
+        steps=(*INITIALISE, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase: ", "")),
         repeatable=False,
     ),
     "ctl setup, card": Command(
@@ -240,7 +240,13 @@ COMMANDS = {
         "ctl",
         "setup --seed restore",
         initialised,
-        steps=(("PIN of card", PIN), ("Word 1", MNEMONIC), ("Passphrase", ""), ("PUK: ", PUK)),
+        steps=(
+            ("PUK: ", PUK),
+            ("PIN of card", PIN),
+            ("How many words", "12"),
+            ("Word 1", MNEMONIC),
+            ("Passphrase: ", ""),
+        ),
         repeatable=False,
     ),
 }

@@ -1,0 +1,63 @@
+"""What callers give, looked at before anything is sent: a wrong type is a UsageError, never a TypeError.
+
+No message shows a value: it may be a secret.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeVar
+
+from cryptnox_core.errors import UsageError
+
+E = TypeVar("E", bound=IntEnum)
+
+
+def text(value: object, what: str) -> str:
+    """Text that UTF-8 can carry."""
+    if not isinstance(value, str):
+        raise UsageError(f"{what} is text, not {type(value).__name__}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{what} holds characters that UTF-8 does not have") from error
+    return value
+
+
+def octets(value: object, what: str, *lengths: int) -> bytes:
+    """Bytes, with one of `lengths` where some are given."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise UsageError(f"{what} is bytes, not {type(value).__name__}")
+    content = bytes(value)
+    if lengths and len(content) not in lengths:
+        raise UsageError(f"{what} has {' or '.join(map(str, lengths))} bytes, not {len(content)}")
+    return content
+
+
+def number(value: object, what: str) -> int:
+    """A whole number, and no truth value."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"{what} is a number, not {type(value).__name__}")
+    return value
+
+
+def seconds(value: object, what: str) -> float:
+    """A time, not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        raise UsageError(f"{what} is a number of seconds")
+    return float(value)
+
+
+def switch(value: object, what: str) -> bool:
+    """True or False. Anything else that Python takes for true could mean off to the person who wrote it."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{what} is True or False, not {type(value).__name__}")
+    return value
+
+
+def member(kind: type[E], value: object, what: str) -> E:
+    """A member of an enumeration, or its number."""
+    given = number(value, what)
+    if given not in set(kind):
+        raise UsageError(f"{what} is one of {', '.join(f'{item.name} ({item.value})' for item in kind)}, not {given}")
+    return kind(given)

@@ -1,0 +1,173 @@
+"""Which cards there are, and one of them opened: in PC/SC readers, or emulated and relayed ones at `tcp:HOST:PORT`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptnox_core.arguments import number, octets, seconds
+from cryptnox_core.certificate import CardCertificate, TrustAnchors
+from cryptnox_core.errors import (
+    CryptnoxError,
+    MalformedResponseError,
+    NoCardError,
+    PinLockedError,
+    StatusWordError,
+    TransportError,
+    UsageError,
+)
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.pairing import PairingKeys
+from cryptnox_core.session import Card
+from cryptnox_core.transport import Transport
+from cryptnox_core.wire import PAIRING_KEY_LENGTH
+
+TCP = "tcp:"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCard:
+    """One reader with a card of ours in it, or one that could not be asked."""
+
+    reader: str
+    """Its name, or `tcp:HOST:PORT`."""
+    serial: int | None = None
+    info: AppletInfo | None = None
+    certificate: CardCertificate | None = None
+    error: CryptnoxError | None = None
+    """Why something is missing: ReaderBusyError, PinLockedError (power cycle wanted), CertificateError ..."""
+
+
+def is_other_card(error: CryptnoxError) -> bool:
+    """Whether a refused SELECT means that the card is none of ours."""
+    if isinstance(error, MalformedResponseError):
+        return True
+    return isinstance(error, StatusWordError) and not isinstance(error, PinLockedError)
+
+
+def list_cards(wait: float = 1.0, *, reader: str | int | None = None) -> list[FoundCard]:
+    """Every Cryptnox card in a PC/SC reader, or in the one named; a busy reader is waited for `wait` seconds.
+
+    `reader`: name, part of it, or number; or `tcp:HOST:PORT`. One SELECT decides; readers that are empty or hold
+    another card are passed over. No PIN is sent.
+    Raises: ServiceUnavailableError; NoReaderError where the one named is not there.
+    """
+    seconds(wait, "the time to wait")
+    found = []
+    for name in _places(reader):
+        try:
+            transport = _connect(name, wait)
+        except NoCardError:
+            continue
+        except TransportError as error:
+            found.append(FoundCard(str(name), error=error))
+            continue
+        with Card(transport) as card:
+            entry = _look(card)
+        if entry is not None:
+            found.append(entry)
+    return found
+
+
+def _look(card: Card) -> FoundCard | None:
+    reader = card.transport.name
+    try:
+        info = card.select()
+    except CryptnoxError as error:
+        return None if is_other_card(error) else FoundCard(reader, error=error)
+    try:
+        certificate = card.read_certificate()
+    except CryptnoxError as error:
+        return FoundCard(reader, info=info, error=error)
+    return FoundCard(reader, certificate.serial, info, certificate)
+
+
+def open_card(
+    card: int | str | None = None,
+    *,
+    reader: str | int | None = None,
+    channel: bool = True,
+    pairing_key: bytes | None = None,
+    pairing_keys: PairingKeys | None = None,
+    anchors: TrustAnchors | None = None,
+    wait: float = 5.0,
+) -> Card:
+    """A card, ready for its PIN: selected, its certificate read and checked, the secure channel open.
+
+    `card`: its serial number, or `tcp:HOST:PORT`; None: the first found. `reader`: only in this one (name, part of it,
+    or number). `channel` False: selected only. A card that is not initialised has no channel: it comes back selected,
+    for `init`. `pairing_key`, `pairing_keys`, `anchors`: see `Card`. `wait`: seconds for a busy reader.
+    Close it: `with open_card() as card:`.
+
+    Raises: NoCardError when there is none. Where one could not be asked whether it is the card, the reason:
+    ReaderBusyError, PinLockedError (power cycle wanted), CertificateError ... ServiceUnavailableError, NoReaderError;
+    what `Card.open_channel` raises.
+    """
+    if isinstance(card, str):
+        if not card.startswith(TCP):
+            raise UsageError(f"a card is named by its serial number, or as tcp:HOST:PORT, not {card!r}")
+        if reader is not None:
+            raise UsageError("a card at tcp:HOST:PORT is in no reader")
+        card, reader = None, card
+    elif card is not None:
+        number(card, "a serial number")
+    if pairing_key is not None:
+        octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+    seconds(wait, "the time to wait")
+    unread: CryptnoxError | None = None
+    for name in _places(reader):
+        try:
+            opened = Card(_connect(name, wait), anchors=anchors, pairing_keys=pairing_keys)
+        except TransportError as error:
+            if reader is not None:
+                raise
+            if not isinstance(error, NoCardError):
+                unread = unread or error
+            continue
+        try:
+            try:
+                wanted = _is_wanted(opened, card)
+            except CryptnoxError as error:  # it may be the wanted one, or stand beside it
+                wanted, unread = False, unread or error
+            if wanted:
+                if channel and opened.info.initialized:
+                    opened.open_channel(pairing_key)
+                return opened
+        except BaseException:
+            opened.close()
+            raise
+        opened.close()
+    if unread is not None:
+        raise unread
+    raise NoCardError("no Cryptnox card found" if card is None else f"the card {card} is in no reader")
+
+
+def _is_wanted(card: Card, serial: int | None) -> bool:
+    """Whether this is a card of ours, and the one of that serial number. Raises what keeps it from being known."""
+    try:
+        card.select()
+    except CryptnoxError as error:
+        if is_other_card(error):
+            return False
+        raise
+    return serial in (None, card.read_certificate().serial)
+
+
+def _places(reader: str | int | None) -> Sequence[str | int]:
+    if reader is not None:
+        if not isinstance(reader, str):
+            number(reader, "a reader without a name")
+        return [reader]
+    from cryptnox_core.pcsc import list_readers
+
+    return list_readers()
+
+
+def _connect(reader: str | int, wait: float) -> Transport:
+    if isinstance(reader, str) and reader.startswith(TCP):
+        from cryptnox_core.remote import RemoteTransport, parse_address
+
+        return RemoteTransport.connect(*parse_address(reader.removeprefix(TCP)), wait=wait)
+    from cryptnox_core.pcsc import PcscTransport
+
+    return PcscTransport.open(reader, wait)

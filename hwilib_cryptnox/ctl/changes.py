@@ -1,0 +1,69 @@
+"""Irreversible commands as a person is told of them: what is true of the card afterwards, whatever went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.session import Card
+from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.cards import access, unlocker
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.frame import App
+from hwilib_cryptnox.irreversible import End, Ending, Words, carried_out, carry_out, failure
+
+
+def change(
+    app: App,
+    found: OpenCard,
+    words: Words,
+    send: Callable[[Card], object],
+    look: Callable[[OpenCard], End],
+    *,
+    prove: bool = False,
+) -> None:
+    """Send an irreversible command, see what became of it, and say so; see `carry_out`.
+
+    Returns where it was carried out, proved by `look` with `prove`, and `app.achieved` says it. Raises StatusWordError
+    where the card refused, CtlError where it was not carried out or nobody knows, KeyboardInterrupt where it was and
+    the person wants to leave.
+    """
+
+    tell(app, words, carry_out(access(app), found, send, look, prove=prove, away=lambda: away(app)))
+
+
+def away(app: App) -> None:
+    """Ask for a card that has left in the middle of a command."""
+    app.note(
+        f"The answer of the card was lost. Put it back within {app.settings.reinsert_wait:.0f} seconds, so that it can "
+        "be asked what it has now"
+    )
+
+
+def tell(app: App, words: Words, ending: Ending) -> None:
+    """Say how a command ended; see `change`."""
+    lost = ending.lost
+    if carried_out(ending):
+        app.happened(words.done)
+        if isinstance(lost, KeyboardInterrupt):
+            raise lost
+        if ending.end is End.UNKNOWN:
+            app.note(f"{words.done}, as the card answered; what it has now could not be tried. {words.keep}")
+        elif not ending.answered:
+            app.note("The answer of the card was lost on the way; the card was asked, and has done it")
+        return
+    problem = Problem(Exit.REFUSED, "The answer was lost") if lost is None else explain(lost)
+    message, hint = failure(words, ending, problem.message)
+    raise CtlError(problem.exit_code, message, hint)
+
+
+def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
+    """What SELECT says of a card that was opened anew."""
+    return lambda found: End.TAKEN if wanted(found.card.info) else End.NOT_TAKEN
+
+
+def accepted_again(app: App, found: OpenCard, pin: str) -> None:
+    """Of a card that was opened anew: its channel, and the PIN it accepted a moment ago."""
+    if not found.card.channel_open:
+        access(app).open_channel(found.card)
+        unlocker(app).resume(found.card, found.reader, pin)

@@ -1,0 +1,399 @@
+"""Which outputs are change: what is proved to come back to the wallet. Everything else is a payment.
+
+An output is change where its script is made of the card's own key at the path that the output names; or where it is
+the script of a wallet that the caller knows; or where every key of it comes from the same extended keys, by the same
+template and threshold, as every key of all our inputs. Origins alone prove nothing: a PSBT may claim anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, InvalidPathError, Path
+from cryptnox_core.hashes import hash160
+from cryptnox_core.secp256k1 import InvalidPublicKeyError, compress
+from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds
+from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
+from hwilib_cryptnox.psbt.collect import Candidate, Collected
+from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
+from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
+from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, operations, p2pkh, p2sh, p2wpkh, parse_multisig
+
+_MOST_KEYS = 20
+"""Keys of an output that are looked for in the script of a wallet that was named: more than one card has in any."""
+_MAX_SUFFIX = 8
+"""Levels below a cosigner's extended key that are derived."""
+
+
+class WalletScripts(Protocol):
+    """A wallet that the caller knows: whether a script is the wallet's at the place where a key of ours says to be, and
+    holds that key."""
+
+    def __call__(self, script: bytes, claim: Claim) -> bool: ...
+
+
+def is_key(claim: Claim, key: bytes) -> bool:
+    """Whether the card's compressed key is the claimed one."""
+    claimed = claim.public_key
+    if len(claimed) == 33:
+        return claimed == key
+    if len(claimed) == 32:
+        return claimed == key[1:]
+    try:
+        return compress(claimed) == key
+    except InvalidPublicKeyError:
+        return False
+
+
+def single_key_scripts(key: bytes) -> tuple[bytes, ...]:
+    """The scripts that a compressed key alone can spend with this card: P2WPKH, P2PKH, P2SH-P2WPKH, rawtr."""
+    hashed = hash160(key)
+    witness = p2wpkh(hashed)
+    return witness, p2pkh(hashed), p2sh(hash160(witness)), b"\x51\x20" + key[1:]
+
+
+def our_inputs(
+    collected: Collected, candidates: Sequence[Candidate], keys: Mapping[Path, bytes]
+) -> dict[int, list[Claim]]:
+    """Inputs that hold our key, with the claims that the card's keys prove: those to be signed, and those signed or
+    final already whose claim was compared. RefusedInput for a claim that is false."""
+    ours: dict[int, list[Claim]] = {}
+    for candidate in candidates:
+        claims = ours.setdefault(candidate.index, [])
+        if candidate.claim not in claims[-1:]:
+            claims.append(candidate.claim)
+    for index, claim in collected.signed_claims:
+        key = keys.get(claim.path)
+        if key is None:
+            continue
+        if not is_key(claim, key):
+            if claim.by_account:
+                continue
+            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
+        lock = collected.locks[index]
+        if lock is not None and _belongs(lock, claim):
+            ours.setdefault(index, []).append(claim)
+    return ours
+
+
+def _belongs(lock: Lock, claim: Claim) -> bool:
+    if lock.route is not Route.TAPROOT:
+        return contains_key(lock, claim.public_key)
+    leaves = (lock.leaves.get(leaf) for leaf in claim.leaf_hashes)
+    return claim.public_key == lock.script or any(
+        leaf is not None and leaf.facts is not None and holds(leaf.facts, claim.public_key) for leaf in leaves
+    )
+
+
+def prove_change(
+    psbt: Psbt,
+    collected: Collected,
+    ours: Mapping[int, Sequence[Claim]],
+    keys: Mapping[Path, bytes],
+    wallet: WalletScripts | None = None,
+) -> dict[int, Path]:
+    """The path of our key in each output that is change.
+
+    Raises RefusedOutput for an output that claims a key that is not the card's, that it does not contain, or that
+    cannot be compared (deeper than the card derives, or not among `keys`). With `wallet` named, RefusedInput and
+    RefusedOutput for what is ours and not that wallet's.
+    """
+    prover = _Prover(psbt, collected, ours, wallet)
+    change = {}
+    for index, claims in enumerate(collected.output_claims):
+        proved = _proved_claims(psbt, index, claims, keys) if claims else []
+        if proved:
+            path = prover.path_of_change(index, proved, keys)
+            if path is not None:
+                change[index] = path
+    return change
+
+
+def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> list[Claim]:
+    """The claims of an output that are true. A false one refuses the PSBT, unless four bytes of an account's
+    fingerprint matched by chance."""
+    proved = []
+    holder = _holder(psbt.outputs[index], psbt.tx.outputs[index][1])
+    for claim in claims:
+        key = keys.get(claim.path)
+        if key is None:
+            if claim.by_account:
+                continue
+            if len(claim.path) > MAX_CARD_DEPTH:
+                raise RefusedOutput(
+                    index,
+                    f"it claims a key at {shown(claim.path)}, deeper than the {MAX_CARD_DEPTH} levels of the card",
+                )
+            raise RefusedOutput(
+                index,
+                f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
+                "the xpub export on (cryptnoxctl xpub on), or leave the key origins of payments out",
+            )
+        true = is_key(claim, key)
+        inside = holder(claim.public_key)
+        if (not true or inside is False) and claim.by_account:
+            continue
+        if not true:
+            raise RefusedOutput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
+        if inside is False:
+            raise RefusedOutput(index, f"it does not contain the key that is said to be ours at {shown(claim.path)}")
+        proved.append(claim)
+    return proved
+
+
+def _holder(fields: OutputMap, script: bytes) -> Callable[[bytes], bool | None]:
+    """Tells whether an output's script holds a key; None where the PSBT does not tell. The scripts are hashed and read
+    once, however many keys are asked for."""
+    kind = kind_of(script)
+    if kind is Kind.P2PKH:
+        return lambda key: hash160(key) == script[3:23]
+    redeem, witness_script = fields.get(f.OUT_REDEEM_SCRIPT), fields.get(f.OUT_WITNESS_SCRIPT)
+    inner = script
+    if kind is Kind.P2SH:
+        if redeem is None:
+            told = None if witness_script is not None else script
+            return lambda key: None if told is None else (p2sh(hash160(p2wpkh(hash160(key)))) == told or None)
+        if p2sh(hash160(redeem)) != script:
+            return lambda key: False  # noqa: ARG005 - whichever key it is
+        inner, kind = redeem, kind_of(redeem)
+    if kind is Kind.P2WPKH:
+        return lambda key: hash160(key) == inner[2:]
+    if kind in (Kind.P2TR, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
+        return lambda key: None  # noqa: ARG005
+    if kind is Kind.P2WSH and witness_script is not None:
+        if hashlib.sha256(witness_script).digest() != inner[2:]:
+            return lambda key: False  # noqa: ARG005
+        inner = witness_script
+    try:
+        pushes = examine(inner).pushes
+    except ValueError:
+        return lambda key: None  # noqa: ARG005
+    return lambda key: key in pushes or hash160(key) in pushes
+
+
+class _Prover:
+    """Judges the outputs of one PSBT whose claims are true."""
+
+    def __init__(
+        self,
+        psbt: Psbt,
+        collected: Collected,
+        ours: Mapping[int, Sequence[Claim]],
+        wallet: WalletScripts | None,
+    ) -> None:
+        self._psbt, self._collected, self._ours, self._wallet = psbt, collected, ours, wallet
+        locks = [collected.locks[index] for index in ours]
+        # One key's change of coins that several keys hold leaves the wallet: it is a payment.
+        self._single = any(lock is not None and _is_single(lock) for lock in locks)
+        self._template: Template | None = None
+        self._templates: Templates | None = None
+        if wallet is not None:
+            for index, claims in ours.items():
+                output = collected.spends[index].output
+                if output is None or not any(wallet(output[1], claim) for claim in claims):
+                    raise RefusedInput(index, "it is not an input of the wallet that was named (--wallet)")
+
+    def path_of_change(self, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> Path | None:
+        script = self._psbt.tx.outputs[index][1]
+        if self._wallet is not None:
+            for claim in claims[:_MOST_KEYS]:
+                if self._wallet(script, claim):
+                    return claim.path
+            raise RefusedOutput(
+                index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"
+            )
+        if self._single:
+            for claim in claims:
+                if script in single_key_scripts(keys[claim.path]):
+                    return claim.path
+        return self._path_by_template(index, claims)
+
+    def _path_by_template(self, index: int, claims: Sequence[Claim]) -> Path | None:
+        if self._templates is None:
+            self._templates = Templates(self._psbt)
+            self._template = self._template_of_inputs(self._templates)
+        if self._template is None:
+            return None
+        fields = self._psbt.outputs[index]
+        script = _script_of_output(fields, self._psbt.tx.outputs[index][1])
+        if script is None:
+            return None
+        found = self._templates.read(*script, fields.keyed(f.OUT_BIP32_DERIVATION))
+        if found is None or not self._template.fits(found):
+            return None
+        return next((claim.path for claim in claims if claim.public_key in found.keys), None)
+
+    def _template_of_inputs(self, templates: Templates) -> Template | None:
+        """The one that all our inputs have."""
+        found = []
+        for index, claims in self._ours.items():
+            lock = self._collected.locks[index]
+            if lock is None or lock.facts is None or lock.route is Route.TAPROOT:
+                return None
+            form = lock.kind, lock.nested, lock.script
+            read = templates.read(*form, self._psbt.inputs[index].keyed(f.IN_BIP32_DERIVATION))
+            if read is None or not any(claim.public_key in read.keys for claim in claims):
+                return None
+            found.append(read)
+        if not found:
+            return None
+        first = found[0]
+        if all(read.sorted for read in found):
+            first = replace(first, must_sort=True)
+        return first if all(first.fits(read) for read in found) else None
+
+
+def _is_single(lock: Lock) -> bool:
+    """Whether one key alone spends it: P2PKH, P2WPKH (nested too), P2PK, and a taproot output that is the key."""
+    return lock.key_hash is not None or lock.kind is Kind.P2PK or (lock.kind is Kind.P2TR and not lock.leaves)
+
+
+def _script_of_output(fields: OutputMap, script: bytes) -> tuple[Kind, Kind | None, bytes] | None:
+    """Kind, nested kind and the script with the keys, where the output's fields lead to it."""
+    kind, nested = kind_of(script), None
+    redeem, witness_script = fields.get(f.OUT_REDEEM_SCRIPT), fields.get(f.OUT_WITNESS_SCRIPT)
+    program = script
+    if kind is Kind.P2SH:
+        if redeem is None or p2sh(hash160(redeem)) != script:
+            return None
+        if kind_of(redeem) is not Kind.P2WSH:
+            return kind, None, redeem
+        program, nested = redeem, Kind.P2WSH
+    if kind_of(program) is Kind.P2WSH:
+        if witness_script is None or hashlib.sha256(witness_script).digest() != program[2:]:
+            return None
+        return kind, nested, witness_script
+    return (kind, None, script) if kind is Kind.MULTISIG else None
+
+
+Identity = tuple[bytes, bytes]
+"""Public key and chain code of an extended key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A script with its keys replaced by the extended keys that they come from."""
+
+    form: tuple[object, ...]
+    """All but the keys of a multisig; scripts of any other form with theirs."""
+    identities: tuple[Identity, ...]
+    """Of the keys of a multisig, in their order."""
+    keys: frozenset[bytes]
+    sorted: bool
+    """A multisig whose keys stand in the order of BIP67."""
+    must_sort: bool = False
+    """The wallet sorts the keys: each of its scripts is sorted, and the extended keys are in any order."""
+
+    def fits(self, other: Template) -> bool:
+        """Whether another script is of the same wallet."""
+        if self.must_sort:
+            same = other.sorted and sorted(self.identities) == sorted(other.identities)
+        else:
+            same = self.identities == other.identities
+        return same and self.form == other.form
+
+
+@dataclass(frozen=True, slots=True)
+class _Cosigner:
+    origin: bytes
+    """Fingerprint and path, as in the PSBT."""
+    key: ExtendedPublicKey
+
+    @property
+    def identity(self) -> Identity:
+        return self.key.public_key, self.key.chain_code
+
+
+class Templates:
+    """Reads scripts as keys of the extended keys that a PSBT names (PSBT_GLOBAL_XPUB). Each key is derived and
+    compared."""
+
+    def __init__(self, psbt: Psbt) -> None:
+        self._cosigners: dict[bytes, list[_Cosigner]] = {}
+        self._branches: dict[tuple[Identity, Path], ExtendedPublicKey | None] = {}
+        for key, value in psbt.globals.items():
+            if key[0] == f.GLOBAL_XPUB:
+                try:
+                    cosigner = _Cosigner(value, ExtendedPublicKey.from_bytes(key[1:]))
+                except InvalidExtendedKeyError:
+                    continue  # it proves nothing
+                self._cosigners.setdefault(value[:4], []).append(cosigner)
+
+    def read(
+        self, kind: Kind, nested: Kind | None, script: bytes, derivations: Iterable[tuple[bytes, bytes]]
+    ) -> Template | None:
+        """The template of a script; None where not every key is proved to come from an extended key, or where
+        they do not all stand at the same place below it."""
+        if not self._cosigners:
+            return None
+        known, suffixes = {}, set()
+        for key, origin in derivations:
+            found = self._find(key, origin)
+            if found is not None:
+                known[key], suffix = found
+                suffixes.add(suffix)
+        if len(suffixes) != 1:
+            return None
+        multisig = parse_multisig(script)
+        if multisig is not None:
+            threshold, keys = multisig
+            if any(key not in known for key in keys):
+                return None
+            identities = tuple([known[key] for key in keys])
+            return Template((kind, nested, threshold), identities, frozenset(keys), list(keys) == sorted(keys))
+        return self._read_script(kind, nested, script, known)
+
+    @staticmethod
+    def _read_script(
+        kind: Kind, nested: Kind | None, script: bytes, known: Mapping[bytes, Identity]
+    ) -> Template | None:
+        hashes = {hash160(key): key for key in known}
+        parts: list[object] = []
+        used = set()
+        at = 0
+        for opcode, data, end in operations(script):
+            if data is not None and data in known:
+                parts.append(("key", opcode, known[data]))
+                used.add(data)
+            elif data is not None and data in hashes:
+                parts.append(("hash", opcode, known[hashes[data]]))
+                used.add(hashes[data])
+            elif data is not None and len(data) in (33, 65) and data[0] in (2, 3, 4):
+                return None  # a key of which nothing is known
+            else:
+                parts.append(script[at:end])
+            at = end
+        return Template((kind, nested, *parts), (), frozenset(used), False) if used else None
+
+    def _find(self, key: bytes, origin: bytes) -> tuple[Identity, bytes] | None:
+        """The extended key that a key comes from, and the levels below it."""
+        for cosigner in self._cosigners.get(origin[:4], ()):
+            if not origin.startswith(cosigner.origin):
+                continue
+            suffix = origin[len(cosigner.origin) :]
+            path = Path.from_bytes(suffix, "little")
+            if not path.steps or len(path) > _MAX_SUFFIX or not path.is_unhardened:
+                continue
+            branch = self._branch(cosigner, path.parent)
+            if branch is None:
+                continue
+            try:
+                derived = branch.child_public_key(path.steps[-1])
+            except InvalidPathError:
+                continue
+            if derived == key:
+                return cosigner.identity, suffix
+        return None
+
+    def _branch(self, cosigner: _Cosigner, path: Path) -> ExtendedPublicKey | None:
+        place = cosigner.identity, path
+        if place not in self._branches:
+            try:
+                self._branches[place] = cosigner.key.derive(path)
+            except InvalidPathError:
+                self._branches[place] = None
+        return self._branches[place]

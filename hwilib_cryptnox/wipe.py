@@ -1,0 +1,62 @@
+"""`wipe` of HWI's command line: a dialogue on the terminal. Stdin and stdout stay free."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from cryptnox_core.errors import CryptnoxError
+from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
+from hwilib_cryptnox.ctl.prompts import Terminal
+from hwilib_cryptnox.faults import NOT_INITIALIZED_TEXT, RESET_DISABLED_TEXT, Code, WalletError, fault
+from hwilib_cryptnox.irreversible import admit, carried_out, erase, erased_words, failure, forget_erased
+from hwilib_cryptnox.state import StateError
+from hwilib_cryptnox.wallet import Wallet
+
+_log = logging.getLogger(__name__)
+
+
+def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
+    """Back to the factory state: the person types the serial number, then the PUK. True: the card is erased.
+
+    `done` gets the sentence that says so as soon as it is true. Raises WalletError: CANCELED where the person leaves,
+    UNAVAILABLE without a terminal, otherwise with what is true of the card; StatusWordError where it refuses the PUK.
+    """
+    found = wallet.open()
+    serial = found.card.serial
+    if not found.card.info.initialized:
+        raise WalletError(Code.NOT_INITIALIZED, f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
+    if found.card.info.reset_disabled:
+        raise WalletError(Code.UNAVAILABLE, RESET_DISABLED_TEXT)
+    admit(wallet.access, found.card)
+    puk = _asked(found)
+    ending = erase(wallet.access, found, puk, lambda: _log.warning("the card was lost; its answer was waited for"))
+    lost = forget_erased(wallet.access.state, serial, ending.end)
+    words = erased_words(serial)
+    if not carried_out(ending):
+        told = fault(ending.lost or CryptnoxError("the answer was lost"))
+        raise WalletError(told.code, ". ".join(failure(words, ending, told.message)))
+    if done is not None:
+        done.append(words.done)
+    if lost is not None:
+        _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
+    return True
+
+
+def _asked(found: OpenCard) -> str:
+    """The PUK, after the person has named the card."""
+    terminal, serial = Terminal(), found.card.serial
+    known = b""
+    with contextlib.suppress(StateError):  # then it is not said
+        known = found.state.record(serial).fingerprint or b""
+    wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not found.simulated else ""
+    try:
+        terminal.say(f"This erases the card {serial} in {found.reader}{wallet}.")
+        terminal.say("Without its recovery words the money on it is lost.")
+        terminal.typed("", str(serial))
+        return terminal.puk()
+    except CanceledError as error:
+        raise WalletError(Code.CANCELED, str(error)) from error
+    except CtlError as error:
+        raise WalletError(Code.UNAVAILABLE, f"{error}: this command needs a terminal") from error
