@@ -249,6 +249,7 @@ PHRASES = {
     "~/Library/Application Support",
     READY,
     "[data, sw1, sw2]",
+    "card.user_data[0] = data",
 }
 """Inline texts of several words that are no commands."""
 
