@@ -19,16 +19,19 @@ from cryptnox_core.errors import (
     NoCardError,
     NoReaderError,
     PinLockedError,
+    ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
+    StatusWordError,
     TransportError,
 )
-from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError
+from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.cards import access, candidates, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import card_state, see, version_text
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.vendor import EASY_FOUND, EASY_REMEDY, is_easy_mode
 from hwilib_cryptnox.faults import WalletError
 from hwilib_cryptnox.pin import automatic_sources
 from hwilib_cryptnox.state import config_folder, state_folder
@@ -253,6 +256,8 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
             yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
+        if _is_easy_mode(found):
+            yield Finding(what, Verdict.NOTE, EASY_FOUND, EASY_REMEDY)
     except PinLockedError as error:
         yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
     except (CryptnoxError, WalletError) as error:
@@ -260,6 +265,16 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
         found.close()
+
+
+def _is_easy_mode(found: OpenCard) -> bool:
+    """As far as the card tells without a PIN."""
+    if not found.card.channel_open:
+        return False
+    try:
+        return is_easy_mode(found.card.info_page())
+    except (StatusWordError, ProtocolError):
+        return False
 
 
 def _programs() -> Iterator[Finding]:

@@ -249,6 +249,7 @@ PHRASES = {
     "~/Library/Application Support",
     READY,
     "[data, sw1, sw2]",
+    "card.user_data[0] = data",
 }
 """Inline texts of several words that are no commands."""
 
@@ -479,9 +480,9 @@ def test_settings_on_the_pages() -> None:
 
 
 def test_python_on_the_pages(card: EmulatorProcess) -> None:
-    """Each Python block runs; the library's page has a test of its own."""
+    """Each Python block runs; the library's page and those of test_python_pages.py have tests of their own."""
     found = {page.stem: text for page in WRITTEN for language, text in blocks(page) if language == "python"}
-    assert found.keys() == {"library", "hwi"}, "run these"
+    assert found.keys() == {"library", "hwi", "sign-from-python", "coming-from-cryptnoxpy"}, "run these"
     program = found["hwi"].replace("cryptnox:SERIAL", card.path)
     program += "\nprint(client.get_master_fingerprint().hex())\nclient.close()"
     env = {**os.environ, "CRYPTNOX_PIN": PIN}

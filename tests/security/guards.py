@@ -919,4 +919,18 @@ GUARDS = (
         "        if False:\n",
         f"{PINS}::test_a_wrong_pin_file_and_a_lost_state",
     ),
+    Guard(
+        "a card of the easy mode is named",
+        "hwilib_cryptnox/ctl/vendor.py",
+        "    return page.name == page.email == EASY_MODE\n",
+        "    return False\n",
+        "tests/ctl/test_vendor_cards.py::test_adopt_says_it_before_an_address_is_shown",
+    ),
+    Guard(
+        "the vendor's marks are told of",
+        "hwilib_cryptnox/ctl/vendor.py",
+        "    lost = [name for name, old, new in pairs if old and old != new]\n",
+        "    lost = []\n",
+        "tests/ctl/test_vendor_cards.py::test_overwriting_marks_is_told_and_asked",
+    ),
 )
