@@ -99,6 +99,14 @@ def _clear(command: Command[T]) -> Probe:
     return Probe(command.encode(), in_channel=False)
 
 
+@dataclass(slots=True)
+class _Run:
+    """The steps of one recording."""
+
+    recorder: Recorder
+    steps: list[dict[str, object]] = field(default_factory=list)
+
+
 class _ByValue(Card):
     """A card whose extended frames carry the other form of the length in their MAC."""
 
@@ -114,7 +122,7 @@ def record(transport: Transport, *, opening: Callable[[Card], None] = Card.open_
     recording.
     """
     recorder = Recorder(transport)
-    steps: list[dict[str, object]] = []
+    run = _Run(recorder)
     card = Card(recorder)
     info = card.select()
     recording: dict[str, object] = {
@@ -122,60 +130,57 @@ def record(transport: Transport, *, opening: Callable[[Card], None] = Card.open_
         "select": recorder.selected.hex(),
         "version": list(info.version),
         "flags": int(info.flags),
-        "steps": steps,
+        "steps": run.steps,
         "exchanges": recorder.exchanges,
     }
-    with _step(steps, "certificate") as step:
+    with _step(run, "certificate") as step:
         certificate = card.read_certificate()
         recording["certificate"] = certificate.der.hex()
         step["length"] = len(certificate.der)
-    _probe(steps, card, "card public key", _clear(GetCardPublicKey()))
-    _probe(steps, card, "card certificate", _clear(GetCardCertificate(secrets.token_bytes(CERTIFICATE_NONCE_LENGTH))))
-    _probe(steps, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
+    _probe(run, card, "card public key", _clear(GetCardPublicKey()))
+    _probe(run, card, "card certificate", _clear(GetCardCertificate(secrets.token_bytes(CERTIFICATE_NONCE_LENGTH))))
+    _probe(run, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
     if info.flags & StatusFlag.CLEAR_PUBKEY:
-        _probe(steps, card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))
+        _probe(run, card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))
     if info.initialized:
-        _in_channel(steps, recorder, opening, info)
+        _in_channel(run, opening, info)
     return recording
 
 
-def _in_channel(
-    steps: list[dict[str, object]], recorder: Recorder, opening: Callable[[Card], None], info: AppletInfo
-) -> None:
+def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) -> None:
+    recorder = run.recorder
     card = Card(recorder)
-    if not _opened(steps, card, "channel", opening):
+    if not _opened(run, card, "channel", opening):
         return
-    _probe(steps, card, "PIN tries", Probe(apdu(Ins.VERIFY_PIN)), tell=True)
-    _probe(steps, card, "card info", Probe(apdu(Ins.READ_DATA)), source=True)
+    _probe(run, card, "PIN tries", Probe(apdu(Ins.VERIFY_PIN)), tell=True)
+    _probe(run, card, "card info", Probe(apdu(Ins.READ_DATA)), source=True)
     for slot in SLOTS:
-        _probe(steps, card, f"user key {slot}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
-    _probe(steps, card, "history", Probe(apdu(Ins.GET_HISTORY)))
+        _probe(run, card, f"user key {slot}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
+    _probe(run, card, "history", Probe(apdu(Ins.GET_HISTORY)))
     if info.seeded:
         # Without a PIN a card derives nothing: what it says to both forms of P1 is all that is wanted.
         for p1 in (0x08, 0x00):
-            _probe(steps, card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
+            _probe(run, card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
     for page in USER_DATA_PAGES:
-        _probe(steps, card, f"user data {page}", Probe(apdu(Ins.READ_DATA, 0, page, long_answer=True)))
+        _probe(run, card, f"user data {page}", Probe(apdu(Ins.READ_DATA, 0, page, long_answer=True)))
     other = _ByValue(recorder)
-    if _opened(steps, other, "channel, other MAC form", opening):
-        _probe(steps, other, "user data, other MAC form", Probe(apdu(Ins.READ_DATA, 0, 1, long_answer=True)))
+    if _opened(run, other, "channel, other MAC form", opening):
+        _probe(run, other, "user data, other MAC form", Probe(apdu(Ins.READ_DATA, 0, 1, long_answer=True)))
     last = Card(recorder)
-    if _opened(steps, last, "channel again", opening):
-        _probe(steps, last, "unknown instruction", Probe(CommandApdu(Cla.APPLET, UNKNOWN_INS, 0, 0)))
+    if _opened(run, last, "channel again", opening):
+        _probe(run, last, "unknown instruction", Probe(CommandApdu(Cla.APPLET, UNKNOWN_INS, 0, 0)))
 
 
-def _opened(steps: list[dict[str, object]], card: Card, name: str, opening: Callable[[Card], None]) -> bool:
-    with _step(steps, name):
+def _opened(run: _Run, card: Card, name: str, opening: Callable[[Card], None]) -> bool:
+    with _step(run, name):
         card.select()
         opening(card)
     return card.channel_open
 
 
-def _probe(
-    steps: list[dict[str, object]], card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False
-) -> None:
+def _probe(run: _Run, card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False) -> None:
     """`tell`: the answer is a count, and no secret; `source`: its first byte is the key source."""
-    with _step(steps, name) as step:
+    with _step(run, name) as step:
         data = card.run(probe)
         step["sw"], step["length"] = f"{Sw.OK:04x}", len(data)
         if tell and data:
@@ -185,9 +190,10 @@ def _probe(
 
 
 @contextmanager
-def _step(steps: list[dict[str, object]], name: str) -> Iterator[dict[str, object]]:
+def _step(run: _Run, name: str) -> Iterator[dict[str, object]]:
     step: dict[str, object] = {"step": name}
-    steps.append(step)
+    run.steps.append(step)
+    before = len(run.recorder.exchanges)
     try:
         yield step
     except StatusWordError as error:
@@ -198,3 +204,7 @@ def _step(steps: list[dict[str, object]], name: str) -> Iterator[dict[str, objec
         sw = getattr(error, "sw", None)
         if isinstance(sw, int):
             step["outer_sw"] = f"{sw:04x}"
+    finally:
+        aborted = [entry for entry in run.recorder.exchanges[before:] if entry.get("sw") == f"{Sw.SECURITY_STATUS:04x}"]
+        if aborted:
+            step["aborted"] = len(aborted)
