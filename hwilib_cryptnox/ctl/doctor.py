@@ -13,6 +13,8 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 
+import click
+
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -65,11 +67,26 @@ class Finding:
 
 
 @command("doctor")
-def doctor(app: App) -> Report:
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write what the card answers to FILE.")
+@click.option("--analyse", metavar="FILE", help="Say what a recording tells about its card; - for stdin.")
+@click.option("--yes", is_flag=True, help="Record without asking.")
+def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
     """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN.
 
-    With --card or --reader it looks at that one alone.
+    With --card or --reader it looks at that one alone. --record runs a checklist that changes nothing and needs no
+    PIN, and writes headers, lengths and status words, for a report about a card that behaves in another way than
+    documented; --analyse reads such a file.
     """
+    if record is not None and analyse is not None:
+        raise click.UsageError("--record and --analyse exclude each other")
+    if record is not None:
+        from hwilib_cryptnox.ctl.recording import record_to
+
+        return record_to(app, record, yes=yes)
+    if analyse is not None:
+        from hwilib_cryptnox.ctl.recording import analysed
+
+        return analysed(app, analyse)
     findings = [*_versions(), *_files(app)]
     named = [app.options.card or "", app.options.reader or ""]
     if any(place.startswith(EMULATOR_PREFIX) for place in named):
