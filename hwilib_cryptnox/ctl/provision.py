@@ -33,8 +33,9 @@ from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
 from hwilib_cryptnox.ctl.steady import SteadyCard
 from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.irreversible import admit
 from hwilib_cryptnox.state import CardRecord, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_genuine, check_identity
+from hwilib_cryptnox.unlock import Unlocker
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
@@ -102,8 +103,7 @@ class Provision:
     def admit(self) -> None:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
-        check_identity(self.card, self.way.state)
-        check_genuine(self.card, self.way.settings)
+        admit(self.way, self.card)
         if self.card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,
