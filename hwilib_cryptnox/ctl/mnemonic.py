@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.errors import UsageError
 from cryptnox_core.session import Card
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.ctl.prompts import ATTEMPTS, Terminal
-from hwilib_cryptnox.mnemonic import WORD_COUNTS, entropy_length, from_entropy, mixed_entropy, seed
+from hwilib_cryptnox.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
 
 UNIQUE = 4
 """Letters that tell a word of the list from all others (BIP39)."""
@@ -123,15 +124,15 @@ def ask(terminal: Terminal, count: int | None = None) -> list[str]:
 
     CtlError INPUT after three attempts that were none; its text repeats no word.
     """
-    from embit import bip39
-
     number = ask_count(terminal) if count is None else count
     for _ in range(ATTEMPTS):
         terminal.say(f"Type the {number} words of your mnemonic, one a line or several. They are not shown.")
         words = _typed(terminal, number)
-        if words and bip39.mnemonic_is_valid(" ".join(words)):
-            return words
-        if words:
+        if not words:
+            continue
+        try:
+            return checked(" ".join(words), number).split()
+        except UsageError:
             terminal.say("These words are no mnemonic: a word is wrong or in the wrong place. Begin anew.")
     raise CtlError(Exit.INPUT, "These words are no mnemonic: the checksum is wrong", "compare them with your paper")
 

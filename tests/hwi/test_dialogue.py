@@ -31,11 +31,11 @@ class Typist:
     """The program on a terminal of its own, its answer in a file."""
 
     def __init__(
-        self, folder: Path, card: EmulatorProcess | Middle, *arguments: str, stdin: str = "</dev/null"
+        self, folder: Path, card: EmulatorProcess | Middle | None, *arguments: str, stdin: str = "</dev/null"
     ) -> None:
         self._out = folder / "stdout"
         program = str(Path(sys.executable).with_name("hwi-cryptnox"))
-        select = f"-t cryptnox -d {card.path}"
+        select = "" if card is None else f"-t cryptnox -d {card.path}"
         command = f"exec '{program}' {select} {' '.join(arguments)} >'{self._out}' {stdin}"
         self.shown = io.StringIO()
         self.child = pexpect.spawn("/bin/sh", ["-c", command], timeout=40, encoding="utf-8", env={**os.environ})  # type: ignore[arg-type]

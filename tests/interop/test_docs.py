@@ -32,7 +32,7 @@ from hwilib_cryptnox.settings import from_toml
 from tests.export.conftest import make_keys
 from tests.interop.pages import GENERATED, PAGES, blocks, inline, other_commands, steps, unclear
 from tests.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN, ROOT, TIME_LIMIT, borrowed_environment
-from tests.support.emulator import PUK, EmulatorProcess
+from tests.support.emulator import PUK, EmulatorProcess, trust
 
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 ADDRESS = "127.0.0.1:9720"
@@ -109,11 +109,21 @@ SCENES = {
         card=(),
     ),
     "cryptnoxctl adopt": Scene(
-        (ASKED_PIN, ("Switch it on now?", "y"), ASKED_PUK), "Wallets can use this card", card=("--mnemonic", MNEMONIC)
+        (ASKED_PIN, ("type no check", "no check"), ("Switch it on now?", "y"), ASKED_PUK),
+        "xpub export is on now",
+        card=("--mnemonic", MNEMONIC),
     ),
     "cryptnoxctl backup check": Scene(
         (ASKED_PIN, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"
     ),
+    "cryptnoxctl backup check --second-card": Scene(
+        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+    ),
+    "cryptnoxctl clone check": Scene(
+        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+    ),
+    "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
+    "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
     "cryptnoxctl pin tries": Scene(says="At most 6"),
@@ -294,7 +304,9 @@ def card() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def shell(card: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
-    """The environment of a person with one card, a password manager and a PSBT to sign."""
+    """The environment of a person with one card, a password manager and a PSBT to sign. The emulated card stands for
+    one in a reader, which gets the PIN of every source."""
+    trust(card.path)
     python = shlex.quote(str(borrowed_environment(tmp_path / "venv")))
     folder = programs(tmp_path / "bin", python, HWI, CTL, pin=PIN, card=card.path)
     paper(tmp_path)

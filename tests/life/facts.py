@@ -35,6 +35,7 @@ class Facts:
     """PIN tries left; no part of what is compared."""
     wrong_pins: int = field(compare=False)
     """Refused by the card so far."""
+    serial: int = field(compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -69,6 +70,7 @@ def facts_of(memory: Memory, wrong_pins: int = 0) -> Facts:
         custom=memory.custom.hex(),
         tries=memory.pin_tries,
         wrong_pins=wrong_pins,
+        serial=memory.serial,
         owner=(memory.name.decode("utf-8", "replace"), memory.email.decode("utf-8", "replace")),
     )
 

@@ -1,8 +1,7 @@
 """The judge: what was told, against what the card holds.
 
-Words are read sentence by sentence. A sentence names a thing (the PIN, the seed) and says of it that it changed, that
-it did not, or that this is not known. What it says has to be true; and what changed has to be said, where the command
-did not end in success.
+What sentences say is read by `words`. What is said has to be true; and what changed has to be said, or that it may
+have, where the command did not end in success.
 """
 
 from __future__ import annotations
@@ -14,51 +13,12 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY
 from tests.life.facts import Facts, first_address
 from tests.life.people import Person
 from tests.life.scenes import ANY, Scene
+from tests.life.words import ANYTHING, CLAIMS, ELSE, THINGS, about, changing, false_claim, sentences
 from tests.life.world import Told
-
-THINGS = {
-    "pin": r"\bPINs?\b",
-    "puk": r"\bPUKs?\b",
-    "pairing_key": r"pairing key",
-    "seed": r"\bseed\b|\bwallet\b|\bsecret\b|recovery words|\bwords\b",
-    "export": r"\bexport\b",
-    "pinless": r"pinless|without PIN",
-    "pin_auth": r"PIN authentication|pin-auth",
-    "user_keys": r"user key",
-    "data": r"\bdata\b|\bbytes\b",
-    "custom": r"custom bytes|\bbytes\b",
-    "erased": r"\berased?\b|factory|\bwiped?\b|\bRESET\b|(has been|was|is|been) reset\b(?! by)",
-    "initialised": r"initiali[sz]ed|\bset up\b|has (its|a|the|your) PIN",
-    "half": r"half|\bsecret\b|dual",
-}
-"""How a changed thing is named."""
-UNKNOWN = (
-    r"\bmay\b|\bmight\b|perhaps|possibly|not known|unknown|whether|cannot be (told|found out|said)|\beither\b"
-    r"|could not be (tried|found out|proved|read)|\bmeans that\b|\bif\b"
-)
-"""Words of a sentence that leaves it open."""
-_DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|deleted|added|written|done|made|given)"
-UNCHANGED = (
-    rf"\bnothing (was|is|has been|were) \w+|\bunchanged\b|as (it was|they were) before|\brepeat the command\b"
-    rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}"
-    r"|\bstill (has|had|holds|is|the)\b|\bdid not\b|\bit is not\b"
-)
-"""Words of a sentence that says that something is as it was."""
-NO_SEED = r"\b(has|holds|with) no (seed|wallet)\b|without (its |a )?seed"
-ANYTHING = r"nothing (was|has been|on it was) (changed|done|erased|sent|written|set)"
-"""Words that say it of everything."""
-ELSE = r"has taken something else than was sent"
-"""Words that say of whatever was sent that the card has another value."""
 
 
 class FalseWordError(AssertionError):
     """What was told is not what is."""
-
-
-def sentences(text: str) -> list[str]:
-    """Without decoration."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", text)
-    return [part.strip() for part in re.split(r"(?<=[.;!?])\s|\n|[;]|\. ", plain) if part.strip()]
 
 
 def told_text(scene: Scene, told: Told) -> str:
@@ -105,16 +65,24 @@ def things_of(before: Facts, after: Facts) -> dict[str, str]:
         changed -= {"seed", "export", "pinless"}
     if "seed" in changed:
         found["seed"] = THINGS["seed"]
-        changed -= {"seed", "half", "export"}
-    return {**found, **{name: THINGS[name] for name in sorted(changed - {"owner"})}}
+        changed -= {"seed", "export"}
+    return {**found, **{name: THINGS[name] for name in sorted(changed - {"owner", "half"})}}
 
 
 def judge(
-    scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], person: Person, *, stdout_lost: bool = False
+    scene: Scene,
+    told: Told,
+    befores: list[Facts],
+    afters: list[Facts],
+    person: Person,
+    *,
+    stdout_lost: bool = False,
+    forged: bool = False,
 ) -> None:
     """FalseWordError where what was told is false, or something that changed is not told.
 
-    `stdout_lost`: stdout took nothing.
+    `stdout_lost`: stdout took nothing. `forged`: what the card says of itself in the clear is somebody else's; then a
+    refusal may repeat it.
     """
     text = told_text(scene, told)
     if told.hung:
@@ -127,12 +95,16 @@ def judge(
     _check_secrets(told, person)
     for before, after in zip(befores, afters, strict=True):
         _check_tries(before, after)
+    cards = [(before.serial, before, after) for before, after in zip(befores, afters, strict=True)]
     if succeeded(scene, told):
-        for before, after in zip(befores, afters, strict=True):
+        for serial, before, after in cards:
             _check_success(scene, told, before, after, person)
+            _check_claims(about(serial, sentences(f"{told.out}\n{told.err}\n{told.late}")), before, after)
         return
-    for before, after in zip(befores, afters, strict=True):
-        _check_failure(scene, told, text, before, after)
+    for serial, before, after in cards:
+        _check_failure(scene, told, text, serial, before, after)
+        if not forged:
+            _check_claims(about(serial, sentences(text)), before, after)
     if stdout_lost:
         _check_full(scene, told, befores, afters)
 
@@ -194,7 +166,7 @@ def _check_wallet(told: Told, after: Facts) -> None:
         raise FalseWordError("an address is told that is not the card's first")
 
 
-def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Facts) -> None:
+def _check_failure(scene: Scene, told: Told, text: str, serial: int, before: Facts, after: Facts) -> None:
     changed = before.changes(after)
     allowed = set(scene.wants) | scene.may | _implied(scene)
     if changed - allowed:
@@ -202,10 +174,10 @@ def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Fa
     things = things_of(before, after)
     if things and not text.strip():
         raise FalseWordError(f"changed: {sorted(things)}; exit status {told.status} and not a word")
-    said = sentences(text)
+    said = about(serial, sentences(text))
     if things and any(re.search(ANYTHING, sentence, re.I) for sentence in said):
         raise FalseWordError(f"changed: {sorted(things)}; told that nothing was: {text.strip()!r}")
-    on_the_way = [sentence for sentence in sentences(told.progress) if certain_change(sentence)]
+    on_the_way = [sentence for sentence in sentences(told.progress) if _claims(sentence)]
     told_of = {
         name
         for name, pattern in things.items()
@@ -219,38 +191,17 @@ def _check_failure(scene: Scene, told: Told, text: str, before: Facts, after: Fa
     for name in things:
         if name not in told_of:
             raise FalseWordError(f"changed and not told: {name}; told: {text.strip()!r}")
-    if not things:
-        for sentence in said:
-            if certain_change(sentence) and not re.search(r"\bhint\b", sentence):
-                raise FalseWordError(f"nothing changed; told: {sentence!r}")
 
 
-def changing(name: str, sentence: str) -> bool:
-    """Whether it says of a thing that it changed, or may have."""
-    if re.search(UNKNOWN, sentence, re.I):
-        return True
-    if re.search(UNCHANGED, sentence, re.I) or (name == "seed" and re.search(NO_SEED, sentence, re.I)):
-        return False
-    return re.search(_DONE, sentence, re.I) is not None
+def _claims(sentence: str) -> bool:
+    """Whether it says something of the card, and no more explains."""
+    return any(re.search(pattern, sentence, re.I) for pattern, _ in CLAIMS)
 
 
-_DONE = (
-    r"\b(is|are|was|were|has|have|holds?|had) |\bnow\b|\balready\b|\bchanged\b|\bnew\b|\berased\b|\bset\b|\bwritten\b"
-    r"|\bany ?more\b|\bgone\b|\bon\b|\boff\b|\bkeep both\b|\bneither\b"
-)
-
-
-def certain_change(sentence: str) -> bool:
-    """Whether it says, without doubt, that something changed."""
-    if re.search(UNKNOWN, sentence, re.I) or re.search(UNCHANGED, sentence, re.I):
-        return False
-    return re.search(_CERTAIN, sentence, re.I) is not None
-
-
-_CERTAIN = (
-    r"\b(is|was|has been) (now )?(changed|erased|written|initiali[sz]ed|unblocked|switched|set)\b"
-    r"|\bhas (the|its|your|a) (new|seed)\b|\balready has\b|\bholds (the|its|a) (wallet|seed)\b"
-)
+def _check_claims(said: list[str], before: Facts, after: Facts) -> None:
+    for sentence in said:
+        if false_claim(sentence, before, after):
+            raise FalseWordError(f"it is not so: {sentence!r}; all: {' | '.join(said)!r}")
 
 
 def _check_full(scene: Scene, told: Told, befores: list[Facts], afters: list[Facts]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -520,9 +521,12 @@ class _Run:
         if self.answered:  # the echo of what was typed
             self.answered = False
             line = ""
-        self.secret = (self.secret or _SHOWN in line) and _HIDDEN not in line
+        self._look_for_a_secret(line)
         if self.changed and not self.secret and not self._is_prompt(line):
             self.told.late += line.rpartition(_HIDDEN)[2] + "\n"
+
+    def _look_for_a_secret(self, line: str) -> None:
+        self.secret = (self.secret or _SHOWN in line) and _HIDDEN not in line
 
     def _line_ends(self) -> None:
         self._line(self.line)
@@ -555,6 +559,7 @@ class _Run:
 
     def _wait_for_the_line(self) -> None:
         """A question is answered once: its line ends before the next look."""
+        self._look_for_a_secret(self.line)
         self.line = ""
         self.answered = True
 
@@ -672,6 +677,7 @@ def _start(
     given_read, given_write = os.pipe()
     os.write(given_write, (stdin or "").encode())
     os.close(given_write)
+    gc.freeze()  # the forked process copies no page only because it collects
     pid = os.fork()
     if not pid:
         try:
