@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from cryptnox_core.errors import CryptnoxError
+from cryptnox_core.errors import TransportError
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
 from hwilib_cryptnox.ctl.prompts import Terminal
@@ -35,7 +35,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     lost = forget_erased(wallet.access.state, serial, ending.end)
     words = erased_words(serial)
     if not carried_out(ending):
-        told = fault(ending.lost or CryptnoxError("the answer was lost"))
+        told = fault(ending.lost or TransportError("the answer was lost"))
         raise WalletError(told.code, ". ".join(failure(words, ending, told.message)))
     if done is not None:
         done.append(words.done)

@@ -12,7 +12,7 @@ from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import source_text, version_text
 from hwilib_cryptnox.ctl.pairing import recover_by_puk
-from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
+from hwilib_cryptnox.ctl.provision import Shown, first_path
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
 from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
@@ -70,7 +70,7 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
         session = authenticate(found, unlocker(app))
         page = card.info_page()
         path = first_path(Network.of_chain(chain).coin_type)
-        shown = Shown(session.fingerprint, path, read_back(card, path))
+        shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
         needed = _needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)
         address = text_of(script_of(shown.key, "p2wpkh"), chain)

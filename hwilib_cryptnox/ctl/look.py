@@ -246,7 +246,7 @@ def _facts(app: App, found: OpenCard) -> _Facts:
             problem, unpaired = explain(error).message, isinstance(error, PairingError)
     own = False
     with contextlib.suppress(StateError):  # told above
-        own = app.state.pairing_key(certificate.serial) is not None
+        own = info.initialized and app.state.pairing_key(certificate.serial) is not None
     return _Facts(
         found.reader,
         certificate.serial,

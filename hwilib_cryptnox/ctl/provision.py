@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from cryptnox_core.bip32 import HARDENED, MASTER, ExtendedPublicKey, Path, fingerprint
+from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.commands.setup import InitParameters
 from cryptnox_core.errors import (
     CardRemovedError,
@@ -55,16 +55,6 @@ class Shown:
 def first_path(coin_type: int) -> Path:
     """Of the first segwit address, m/84h/COINh/0h/0/0."""
     return Path((*(level | HARDENED for level in (_PURPOSE, coin_type, 0)), 0, 0))
-
-
-def read_back(card: Card, path: Path) -> bytes:
-    """The compressed key at a path, which is read back: between host and card it can be made another one (PROTOCOL 11).
-    MalformedResponseError where it was. Requires: the PIN verified."""
-    card.derive(path)
-    key = card.public_key()
-    if card.current_path() != path:
-        raise MalformedResponseError(f"GET PUBKEY: the key is not that of {path}")
-    return key
 
 
 class Provision:
@@ -331,7 +321,7 @@ class Provision:
         return shown
 
     def _read(self) -> Shown:
-        return Shown(fingerprint(read_back(self.card, MASTER)), self.path, read_back(self.card, self.path))
+        return Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
 
     def export_on(self, expected: Expected | None = None) -> None:
         """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or

@@ -207,6 +207,7 @@ def test_a_key_from_a_file_that_is_none_troubles_no_card(tmp_path: Path) -> None
 
 def test_forgetting_a_pairing_key_is_asked_about_and_said(own: EmulatorProcess) -> None:
     serial = str(own.serial)
+    assert run(own, "pin", "verify", "--stdinpass", stdin=PIN).returncode == 0
     kept = answer(None, "forget", serial)
     assert (kept["forgotten"], kept["pairing_keys_deleted"]) == ([serial], [])
     assert "Kept: the pairing key" in run(None, "forget", "all").stdout

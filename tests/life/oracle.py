@@ -70,11 +70,19 @@ def things_of(before: Facts, after: Facts) -> dict[str, str]:
 
 
 def judge(
-    scene: Scene, told: Told, befores: list[Facts], afters: list[Facts], person: Person, *, stdout_lost: bool = False
+    scene: Scene,
+    told: Told,
+    befores: list[Facts],
+    afters: list[Facts],
+    person: Person,
+    *,
+    stdout_lost: bool = False,
+    forged: bool = False,
 ) -> None:
     """FalseWordError where what was told is false, or something that changed is not told.
 
-    `stdout_lost`: stdout took nothing.
+    `stdout_lost`: stdout took nothing. `forged`: what the card says of itself in the clear is somebody else's; then a
+    refusal may repeat it.
     """
     text = told_text(scene, told)
     if told.hung:
@@ -95,6 +103,8 @@ def judge(
         return
     for serial, before, after in cards:
         _check_failure(scene, told, text, serial, before, after)
+        if not forged:
+            _check_claims(about(serial, sentences(text)), before, after)
     if stdout_lost:
         _check_full(scene, told, befores, afters)
 
@@ -181,7 +191,6 @@ def _check_failure(scene: Scene, told: Told, text: str, serial: int, before: Fac
     for name in things:
         if name not in told_of:
             raise FalseWordError(f"changed and not told: {name}; told: {text.strip()!r}")
-    _check_claims(said, before, after)
 
 
 def _claims(sentence: str) -> bool:

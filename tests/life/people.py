@@ -61,7 +61,7 @@ class Person:
             return str(len(self.words.split())) if self.words else "12"
         if kind == "all words":
             return " ".join(self.shown_words or self.words.split())
-        return str({"yes": "y", "enter": "", "own": "own"}.get(kind, getattr(self, kind, "")))
+        return str({"yes": "y", "enter": "", "own": "own", "card": "card"}.get(kind, getattr(self, kind, "")))
 
     def _read(self, shown: str) -> None:
         """What the terminal shows of a secret."""
@@ -84,6 +84,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"how many words", "count"),
     (r"recovery words", "all words"),
     (r"word (\d+)", "word"),
+    (r"your choice", "card"),
     (r"passphrase", "passphrase"),
     (r"new PIN", "new_pin"),
     (r"new PUK|your PUK", "new_puk"),

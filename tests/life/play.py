@@ -92,7 +92,7 @@ def play(
         then = facts(world)
         verdict = ""
         try:
-            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe")
+            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe", forged=_forged(told, twist))
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
@@ -105,6 +105,13 @@ def play(
         except AssertionError as error:
             verdict = str(error)
         return Played(told, before, then, verdict, person)
+
+
+def _forged(told: Told, twist: Twist) -> bool:
+    """Whether a SELECT, which is answered in the clear, was answered by somebody else."""
+    if twist.event is None or twist.event.kind not in ("garbage", "badmac"):
+        return False
+    return any(each.number == twist.event.at and each.ins == Ins.SELECT for each in told.exchanges)
 
 
 def met(world: World) -> dict[str, object]:
@@ -166,21 +173,15 @@ STATE = ("state gone", "state full")
 
 
 def quick_twists(whole: Played) -> list[Twist]:
-    """The few that matter most: each command that changed the card loses its answer, or meets Ctrl-C; what comes right
-    behind it fails; the state folder and stdout take nothing."""
-    found: list[Twist] = []
+    """The few that matter most: each command that changed the card loses its answer; at the last of them the card stays
+    away, Ctrl-C comes, what follows fails, the value is another one, the state folder and stdout take nothing."""
     changing = [exchange for exchange in whole.told.exchanges if exchange.changed]
-    last = len(whole.told.exchanges)
-    for exchange in changing:
-        at = exchange.number
-        found += [Twist(Event("lost", at)), Twist(Event("inted", at))]
-        if at < last:
-            found.append(Twist(Event("remove", at + 1, out=True)))
+    found = [Twist(Event("lost", exchange.number)) for exchange in changing]
     for exchange in changing[-1:]:
         at = exchange.number
-        found += [Twist(Event("lost", at, out=True)), Twist(Event("killed", at)), Twist(Event("state gone", at))]
-        if at in changing and exchange.ins != Ins.INIT:
-            found.append(Twist(Event("says:6F00", at)))
+        found += [Twist(Event("lost", at, out=True)), Twist(Event("inted", at)), Twist(Event("state gone", at))]
+        if at < len(whole.told.exchanges):
+            found.append(Twist(Event("remove", at + 1, out=True)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
     if whole.told.prompts:

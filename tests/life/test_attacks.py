@@ -7,6 +7,7 @@ import json
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from tests.core.emulated import SERIAL
 from tests.life.oracle import FalseWordError, judge
 from tests.life.people import Person
 from tests.life.play import Twist, facts, play
-from tests.life.scenes import SCENES
+from tests.life.scenes import SCENES, second
 from tests.life.test_cards import wanted
-from tests.life.world import Chip, Event, World
+from tests.life.world import Chip, Event, Told, World
 from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, seeded
 
 ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None]
@@ -58,34 +59,77 @@ def swapped(name: str, at: int, folder: Path, *, in_readers: bool) -> str:
         return ""
 
 
-@pytest.mark.parametrize("in_readers", [False, True], ids=["address", "reader"])
-@pytest.mark.parametrize("name", ONE_CARD)
-def test_another_card_is_put_in_after_the_answer_was_lost(name: str, in_readers: bool, tmp_path: Path) -> None:
-    """What it shows says nothing of the first one, and it is sent nothing that is the first one's."""
-    with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+def all_swapped(name: str, moments: Callable[[Told], list[int]], folder: Path, *, in_readers: bool) -> None:
+    """At each of some moments."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
         whole = play(SCENES[name], Path(place), in_readers=in_readers)
     found = []
-    for at in whole.told.changing():
-        with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+    for at in moments(whole.told):
+        with tempfile.TemporaryDirectory(dir=folder) as place:
             verdict = swapped(name, at, Path(place), in_readers=in_readers)
         if verdict:
             found.append(f"{at}: {verdict}")
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize(("name", "in_readers"), [(name, bool(number % 2)) for number, name in enumerate(ONE_CARD)])
+def test_another_card_is_put_in_after_the_answer_was_lost(name: str, in_readers: bool, tmp_path: Path) -> None:
+    """What it shows says nothing of the first one, and it is sent nothing that is the first one's."""
+    all_swapped(name, Told.changing, tmp_path, in_readers=in_readers)
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("in_readers", [False, True], ids=["address", "reader"])
 @pytest.mark.parametrize("name", ONE_CARD)
-def test_another_card_is_put_in_at_any_moment(name: str, tmp_path: Path) -> None:
+def test_another_card_is_put_in_at_any_moment(name: str, in_readers: bool, tmp_path: Path) -> None:
+    all_swapped(name, lambda told: list(range(1, len(told.exchanges) + 1)), tmp_path, in_readers=in_readers)
+
+
+# A secret of two cards
+
+
+def made_together(at: int, folder: Path) -> None:
+    """Interrupted after an APDU. Whoever does what is told ends with two cards that hold the same wallet."""
+    scene = SCENES["ctl setup dual"]
+    with World(folder, scene.memory(), second(), in_readers=True) as world:
+        first, other = world.slots
+        words = [*scene.words.replace("{second}", "%").split(), "--card", str(SERIAL)]
+        words = [other.reader if word == "%" else word for word in words]
+        told = world.run("ctl", words, scene.people(), Event("lost", at, out=True))
+        for _ in range(3):
+            for slot in world.slots:
+                slot.insert()
+            if first.facts.seed and first.facts.seed == other.facts.seed:
+                return
+            for slot in world.slots:
+                if slot.facts.seed:
+                    assert "reset" in told.err or "compare" in told.err, wanted(told)
+                    erase = ["reset", "--card", str(slot.card.memory.serial)]
+                    done = world.run("ctl", erase, SCENES["ctl reset"].people())
+                    assert done.status == 0, wanted(done)
+            told = world.run("ctl", words, scene.people())
+        raise AssertionError(f"no end: {wanted(told)}")
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_two_cards_whose_set_up_was_interrupted(part: int, tmp_path: Path) -> None:
+    """After a command that changed one of them; a third of these moments each."""
     with tempfile.TemporaryDirectory(dir=tmp_path) as place:
-        whole = play(SCENES[name], Path(place), in_readers=True)
-    found = []
+        whole = play(SCENES["ctl setup dual"], Path(place), in_readers=True)
+    for at in whole.told.changing()[part::3]:
+        with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+            made_together(at, Path(place))
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1800)
+def test_two_cards_whose_set_up_was_interrupted_at_any_moment(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+        whole = play(SCENES["ctl setup dual"], Path(place), in_readers=True)
     for exchange in whole.told.exchanges:
         with tempfile.TemporaryDirectory(dir=tmp_path) as place:
-            verdict = swapped(name, exchange.number, Path(place), in_readers=True)
-        if verdict:
-            found.append(f"{exchange}: {verdict}")
-    assert not found, "\n".join(found)
+            made_together(exchange.number, Path(place))
 
 
 # Two computers

@@ -23,7 +23,7 @@ THINGS = {
     "data": r"\bdata\b|\bbytes\b",
     "custom": r"custom bytes|\bbytes\b",
     "erased": r"\berased?\b|factory|\bwiped?\b|\bRESET\b|(has been|was|is|been) reset\b(?! by)",
-    "initialised": r"initiali[sz]ed|\bset up\b|has (its|a|the|your) PIN",
+    "initialised": r"initiali[sz]ed|\bset up\b|has (its|a|the|your) PIN|its PIN and PUK are those you chose",
 }
 """How a changed thing is named."""
 UNKNOWN = (
