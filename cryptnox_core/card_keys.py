@@ -146,20 +146,21 @@ class CardKeys(CardBase):
         command.encode()  # a mistake is found before anything is sent
         if pin is None and digest not in self._authorised:
             raise UsageError("signing takes the PIN, or a user key that authorised just this digest: nothing was sent")
-        if pin is None and public_key is None:
-            raise UsageError("the card gives no key while a user key's digest waits to be signed: name the public key")
-        public_key = self._own_key(command) if public_key is None else known_key(public_key, curve)
+        if public_key is None:
+            if pin is None:
+                raise UsageError("while a user key's digest waits the card gives no key: name the public key")
+            public_key = self._own_key(command, pin)
+        else:
+            public_key = known_key(public_key, curve)
         return verified_signature(self.run(command), digest, public_key, curve=curve, kind=kind)
 
-    def _own_key(self, command: Sign) -> bytes:
+    def _own_key(self, command: Sign, pin: str) -> bytes:
         """The key that a SIGN will be made with."""
         reading = GetPublicKey(command.path, command.source, command.curve)
         try:
             return self.run(reading)
         except NotAuthenticatedError:
-            if command.pin is None:
-                raise
-            self.run(VerifyPin(command.pin))
+            self.run(VerifyPin(pin))
             return self.run(reading)
 
     def sign_pinless(self, digest: bytes, *, public_key: bytes) -> bytes:

@@ -44,8 +44,10 @@ All this holds for a card that takes paths in whole levels only and refuses data
 
 **Answers** are as open: one that the host gets a second time has a good MAC and a changed first block.
 `SecureChannel` takes none twice. One that the host has never seen, to a command that was repeated, has two blocks at
-least if its status word is to survive: commands that are answered by a status word alone refuse so much data; keys
-and extended keys do not parse, since their form is in the first block; signatures do not verify.
+least if its status word is to survive. The handshake's has 32 bytes of data, and commands that are answered by a status
+word alone refuse so much (`MOST_EXTRA`); keys and extended keys do not parse, since their form is in the first block;
+signatures do not verify. What is left are answers of 14 to 16 bytes (16 random bytes, a path of four levels), which no
+session asks for before it derives a key; and what is changed on a card is proved by use.
 """
 
 from __future__ import annotations

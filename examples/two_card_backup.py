@@ -8,16 +8,13 @@ tests. For real cards `cryptnoxctl setup --seed dual` does this, with a PUK draw
 import os
 import sys
 
-from cryptnox_core.remote import RemoteTransport, parse_address
-from cryptnox_core.session import Card
+from cryptnox_core import open_card
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
 pin, puk = os.environ["CRYPTNOX_PIN"], os.environ["CRYPTNOX_PUK"]
-connections = [RemoteTransport.connect(*parse_address(address.removeprefix("tcp:"))) for address in sys.argv[1:3]]
-with Card(connections[0]) as first, Card(connections[1]) as second:
+with open_card(sys.argv[1]) as first, open_card(sys.argv[2]) as second:
     for card in (first, second):
-        card.select()
         card.init("", "", pin=pin, puk=puk)
         card.open_channel()
         card.verify_pin(pin)

@@ -132,8 +132,9 @@ class SignatureMemory:
     def begin(self, serial: int, psbt: Psbt | None = None) -> None:
         """The card that signs. The nonces of signatures that a PSBT brings may not come again, whoever made them."""
         self._serial = str(serial)
-        for nonce in nonces_in(psbt) if psbt is not None else ():
-            self._nonces.setdefault(nonce, "")
+        if psbt is not None:
+            for nonce in nonces_in(psbt):
+                self._nonces.setdefault(nonce, "")
 
     def ask(self, digests: Iterable[bytes], txid: str | None) -> None:
         """Note digests (32 bytes each) that the card is about to be asked for, with their transaction (None: a

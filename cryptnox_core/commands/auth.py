@@ -10,6 +10,7 @@ from cryptnox_core.apdu import CommandApdu, ResponseApdu
 from cryptnox_core.arguments import octets, switch
 from cryptnox_core.commands.base import (
     COUNT_UNKNOWN,
+    MOST_EXTRA,
     POWER_CYCLE,
     Command,
     Meaning,
@@ -72,6 +73,8 @@ class PinTriesLeft(Command[int]):
         return self.decode(response.data)
 
     def decode(self, data: bytes) -> int:
+        if len(data) > 1 + MOST_EXTRA:
+            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes where one belongs")
         return ByteReader(data, "VERIFY PIN").number(1)
 
 

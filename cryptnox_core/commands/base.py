@@ -13,6 +13,7 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import (
     CryptnoxError,
     InvalidDataError,
+    MalformedResponseError,
     NoSeedError,
     NotAllowedError,
     NotAuthenticatedError,
@@ -56,6 +57,11 @@ _COMMON: Mapping[int, Meaning] = MappingProxyType(
         Sw.CLA_NOT_SUPPORTED: (NotSupportedError, "this card does not know the command"),
     }
 )
+
+
+MOST_EXTRA = 16
+"""Bytes that a later applet may add to the answer of a command in the channel that is answered by a status word, or by
+a single byte. With more it would be the answer to another command (`first_block`)."""
 
 
 class Command(ABC, Generic[T]):
@@ -134,7 +140,9 @@ class StatusCommand(Command[None]):
     __slots__ = ()
 
     def decode(self, data: bytes) -> None:
-        """Nothing: 9000 is the answer, whatever comes with it."""
+        """Nothing: 9000 is the answer, with a few bytes behind it perhaps. More are another command's answer."""
+        if self.secure and len(data) > MOST_EXTRA:
+            raise MalformedResponseError(f"{type(self).__name__}: {len(data)} bytes where none belong")
 
 
 def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:

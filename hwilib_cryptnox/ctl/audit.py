@@ -39,14 +39,6 @@ def _what(screen: Screen, noted: Noted | None) -> str:
 _MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (thrown away)"}
 
 
-def _coin(screen: Screen, noted: Noted | None) -> str:
-    """The coin a signature spends, whole or without the middle of its transaction's id."""
-    if noted is None or noted.outpoint is None:
-        return "-"
-    txid, _, index = noted.outpoint.partition(":")
-    return f"{_short(screen, txid)}:{index}"
-
-
 def _when(noted: Noted | None) -> str:
     return "-" if noted is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
 
@@ -72,20 +64,13 @@ def _short(screen: Screen, text: str) -> str:
 
 
 def _table(screen: Screen, comparison: Comparison) -> None:
-    screen.table(
-        ("Number", "Signed hash", "When", "Transaction", "Coin"),
-        [
-            (
-                str(entry.counter),
-                _short(screen, entry.digest.hex()),
-                _when(noted),
-                _what(screen, noted),
-                _coin(screen, noted),
-            )
-            for entry, noted in comparison.seen
-        ],
-        right=(0,),
-    )
+    """In a pipe with the coins; a terminal has no room for them."""
+    columns, rows = ["Number", "Signed hash", "When", "Transaction"], []
+    for entry, noted in comparison.seen:
+        rows.append([str(entry.counter), _short(screen, entry.digest.hex()), _when(noted), _what(screen, noted)])
+        if not screen.fancy:
+            rows[-1].append("-" if noted is None or noted.outpoint is None else noted.outpoint)
+    screen.table(columns if screen.fancy else [*columns, "Coin"], rows, right=(0,))
 
 
 @command("history")

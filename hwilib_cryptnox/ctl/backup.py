@@ -12,7 +12,7 @@ from hwilib_cryptnox.ctl.chains import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, group
-from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
+from hwilib_cryptnox.ctl.provision import Shown, first_path
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
 from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
@@ -76,4 +76,4 @@ def _shown(found: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
     """Fingerprint, and the key of the first address; the PIN is verified."""
     require_wallet(found)
     session = authenticate(found, given)
-    return Shown(session.fingerprint, path, read_back(found.card, path))
+    return Shown(session.fingerprint, path, found.card.public_key(path))

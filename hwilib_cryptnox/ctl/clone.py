@@ -17,7 +17,7 @@ from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.frame import App, group
 from hwilib_cryptnox.ctl.look import judged, source_text, version_text
-from hwilib_cryptnox.ctl.provision import Shown, first_path, read_back
+from hwilib_cryptnox.ctl.provision import Shown, first_path
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.wallet import Wallet
@@ -120,7 +120,7 @@ def _held(app: App, found: OpenCard, given: PersonUnlocker, chain: str) -> Held:
     card = session.card
     page = card.info_page()
     path = first_path(Network.of_chain(chain).coin_type)
-    shown = Shown(session.fingerprint, path, read_back(card, path))
+    shown = Shown(session.fingerprint, path, card.public_key(path))
     paths = [account_of(kind, chain, 0) for kind in TYPES]
     return Held(
         serial=card.serial,

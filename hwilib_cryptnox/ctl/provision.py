@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from cryptnox_core.bip32 import HARDENED, MASTER, ExtendedPublicKey, Path, fingerprint
+from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.commands.setup import InitParameters
 from cryptnox_core.errors import (
     CardRemovedError,
@@ -33,8 +33,9 @@ from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
 from hwilib_cryptnox.ctl.steady import SteadyCard
 from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.irreversible import admit
 from hwilib_cryptnox.state import CardRecord, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_genuine, check_identity
+from hwilib_cryptnox.unlock import Unlocker
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
@@ -55,16 +56,6 @@ class Shown:
 def first_path(coin_type: int) -> Path:
     """Of the first segwit address, m/84h/COINh/0h/0/0."""
     return Path((*(level | HARDENED for level in (_PURPOSE, coin_type, 0)), 0, 0))
-
-
-def read_back(card: Card, path: Path) -> bytes:
-    """The compressed key at a path, which is read back: between host and card it can be made another one (PROTOCOL 11).
-    MalformedResponseError where it was. Requires: the PIN verified."""
-    card.derive(path)
-    key = card.public_key()
-    if card.current_path() != path:
-        raise MalformedResponseError(f"GET PUBKEY: the key is not that of {path}")
-    return key
 
 
 class Provision:
@@ -88,7 +79,7 @@ class Provision:
         self._init_sent = False
         self._fresh = False
         """This set-up initialised it."""
-        self._secrets_proved = False
+        self.puk_proved = self._pin_proved = False
         self._pin = ""
         self._pin_sent = self._pin_accepted = False
         self._puk: str | None = None
@@ -112,8 +103,7 @@ class Provision:
     def admit(self) -> None:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
-        check_identity(self.card, self.way.state)
-        check_genuine(self.card, self.way.settings)
+        admit(self.way, self.card)
         if self.card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,
@@ -173,7 +163,7 @@ class Provision:
                 f"The card {self.serial} has another PIN than the one you chose: something changed it on the way",
                 f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
             ) from error
-        self._secrets_proved = True
+        self._pin_proved = True
 
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
         """A card that is initialised and has no seed: its PUK is proved, then its PIN verified.
@@ -195,7 +185,7 @@ class Provision:
                 "without its PUK a card can never be reset: use another card",
             )
         self._pin = unlock(self.found)
-        self._pin_sent = self._pin_accepted = self._secrets_proved = True
+        self._pin_sent = self._pin_accepted = self._pin_proved = True
 
     def _open_channel(self) -> None:
         if not self.card.info.initialized:
@@ -216,11 +206,12 @@ class Provision:
             )
 
     def _prove_puk(self) -> bool:
-        """Whether the PUK is the card's. CanceledError where the card does not let it be proved, and the person does
-        not go on in words."""
+        """Whether the PUK is the card's, or may be where the card lets none be proved and the person goes on in words;
+        CanceledError where not."""
         given = self._puk or ""
         try:
-            return self.line.run(lambda: is_puk(self.way, self.found, given))
+            self.puk_proved = self.line.run(lambda: is_puk(self.way, self.found, given))
+            return self.puk_proved
         except StatusWordError as error:
             self.line.leave()
             self.line.run(self._open_channel)
@@ -330,7 +321,7 @@ class Provision:
         return shown
 
     def _read(self) -> Shown:
-        return Shown(fingerprint(read_back(self.card, MASTER)), self.path, read_back(self.card, self.path))
+        return Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
 
     def export_on(self, expected: Expected | None = None) -> None:
         """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or
@@ -357,6 +348,7 @@ class Provision:
         for on in (self.card.info.xpub_export, False):
             if not on:
                 self.card.set_xpub_export(True, self._puk or "")
+                self.puk_proved = True
             try:
                 return self.card.extended_public_key(account)
             except (NotAuthenticatedError, NotAllowedError) as error:
@@ -404,7 +396,7 @@ class Provision:
         fingerprint = None if self.shown is None else self.shown.fingerprint
         secrets = Secrets.AS_BEFORE
         if self._fresh or self._init_sent:
-            secrets = Secrets.PROVED if self._secrets_proved else Secrets.CHOSEN
+            secrets = Secrets.PROVED if self.puk_proved and self._pin_proved else Secrets.CHOSEN
         return truth(self.stage, self.serial, secrets, self.check, fingerprint)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 
 import click
 
-from cryptnox_core.bip32 import MASTER, Path, fingerprint
+from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox import __version__
 from hwilib_cryptnox.ctl.cards import open_card, wallet
@@ -29,7 +29,6 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, write_new
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import source_text, version_text
-from hwilib_cryptnox.ctl.provision import read_back
 from hwilib_cryptnox.ctl.screen import Report, Screen, printable
 from hwilib_cryptnox.export import KeySet, Network, ScriptType, account_path, key_line
 
@@ -269,15 +268,14 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
         session = used.session()
         page = session.card.info_page()
         keys = KeySet(session.fingerprint, used.xpubs(list(paths.values())), network)
-        own = fingerprint(read_back(session.card, MASTER)) == session.fingerprint
-        for path in paths.values():
-            own = own and keys.keys[path].child(0).child_public_key(0) == read_back(
-                session.card, path.child(0).child(0)
-            )
+        own = all(
+            keys.keys[path].child(0).child_public_key(0) == session.card.public_key(path.child(0).child(0))
+            for path in paths.values()
+        )
         if not own:
             raise CtlError(
                 Exit.REFUSED,
-                "The fingerprint or an extended key that was read is not the card's; no sheet was made",
+                "An extended key that was read is not the card's; no sheet was made",
                 "something between this computer and the card changes what is said: use another reader",
             )
         serial, info = session.card.serial, session.card.info

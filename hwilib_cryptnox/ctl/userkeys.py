@@ -100,6 +100,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     public = _public_key(key_file, chosen)
     with open_card(app) as found:
         require_initialised(found)
+        _require_slot(found, chosen)
         pin, serial = unlock(app, found), str(found.card.serial)
         secret = puk(app, found)
 
@@ -128,6 +129,12 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             prove=True,
         )
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
+
+
+def _require_slot(found: OpenCard, slot: UserKeySlot) -> None:
+    """The applet has this slot."""
+    if slot not in found.card.info.user_key_slots:
+        raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}: it is there from applet 2.0 on")
 
 
 def _public_key(path: Path, slot: UserKeySlot) -> bytes:
@@ -159,6 +166,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
     with open_card(app) as found:
         require_initialised(found)
+        _require_slot(found, _SLOTS[slot])
         if not found.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
         serial, secret = str(found.card.serial), puk(app, found)
@@ -185,6 +193,7 @@ def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     with open_card(app) as found:
         require_initialised(found)
         admit(app, found)
+        _require_slot(found, _SLOTS[slot])
         digest = digest_to_sign(found.card.user_key_challenge())
         accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(found.card.serial)

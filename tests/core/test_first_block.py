@@ -202,8 +202,8 @@ def test_the_fingerprint() -> None:
 CHANGES: dict[str, tuple[Callable[[Card], object], Callable[[Memory], object], object]] = {
     "VERIFY PIN": (lambda card: card.verify_pin(PIN), lambda memory: memory.pin_tries, PIN_TRIES_TOTAL),
     "CHANGE PIN": (lambda card: card.change_pin("98765"), lambda memory: memory.pin, b"98765\0\0\0\0"),
-    "CHANGE PIN, PUK": (lambda card: card.change_pin("98765", PUK), lambda memory: memory.pin, b"98765\0\0\0\0"),
-    "CHANGE PUK": (lambda card: card.change_puk("A" * 12, PUK), lambda memory: memory.puk, b"A" * 12),
+    "CHANGE PIN, PUK": (lambda card: card.change_pin("98765", puk=PUK), lambda memory: memory.pin, b"98765\0\0\0\0"),
+    "CHANGE PUK": (lambda card: card.change_puk(new="A" * 12, current=PUK), lambda memory: memory.puk, b"A" * 12),
     "SET PUB EXPORT": (lambda card: card.set_xpub_export(False, PUK), lambda memory: memory.xpub_export, False),
     "SET PINLESS PATH": (
         lambda card: card.set_pinless_path(Path.parse("m/43h/60h/1581h/7"), PUK),
@@ -285,16 +285,17 @@ STATUS_ALONE = [
 
 
 @pytest.mark.parametrize("command", STATUS_ALONE, ids=lambda command: type(command).__name__)
-@pytest.mark.parametrize("length", [14, 15, 16, 32, 70, 106])
+@pytest.mark.parametrize("length", [17, 32, 70, 106])
 def test_a_status_word_behind_a_block_of_data_is_no_answer(command: Any, length: int) -> None:
     """It may be another command's, with its first block changed: to the handshake command that somebody repeated, for
-    one, which a card may answer each time."""
+    one, which a card may answer each time. A few bytes are what a later applet adds."""
+    command.decode(bytes(16))
     with pytest.raises(MalformedResponseError):
         command.decode(secrets.token_bytes(length))
 
 
 def test_the_tries_left_are_one_byte() -> None:
-    for length in (14, 15, 16, 32, 70, 106):
+    for length in (18, 32, 70, 106):
         with pytest.raises(MalformedResponseError):
             auth.PinTriesLeft().decode(secrets.token_bytes(length))
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from cryptnox_core.wire import Ins
 from hwilib_cryptnox.mnemonic import seed
 from hwilib_cryptnox.state import State
 from tests.ctl.program import PIN, PUK, answer, dialogue, ended, run, shown, terminal
+from tests.support.derived import Derived
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 from tests.support.middle import Ask, FirstBlock, LostAnswer, Middle
 
@@ -147,6 +149,16 @@ def test_export_that_was_not_switched_on_is_found_out(card: Card) -> None:
     assert not card.memory()["xpub_export"]
 
 
+@pytest.mark.parametrize("ins", [Ins.DERIVE_KEY, Ins.GET_PUBLIC_KEY])
+@pytest.mark.parametrize("words", [("adopt",), ("sheet",)], ids=" ".join)
+def test_an_address_of_another_path_is_not_given_out(tmp_path: Path, words: tuple[str, ...], ins: Ins) -> None:
+    """Every command that may hold more than a block of a path is changed: what is said is right, or nothing is."""
+    with Card(tmp_path, "--mnemonic", MNEMONIC, "--xpub-export") as card:
+        with Middle(card.process, FirstBlock(ins, 99, longer=32)) as middle:
+            done = run(middle, *words)
+        assert set(re.findall("bc1q[a-z0-9]+", done.stdout)) <= set(Derived.of_words(MNEMONIC).addresses("p2wpkh", 5))
+
+
 # Lost answers, and a card that does not come back
 
 
@@ -227,6 +239,36 @@ def test_ctrl_c_at_every_question_is_told_as_it_is(card: Card, at: str) -> None:
         assert "nothing was changed" not in shown(child) and "Canceled" not in shown(child)
     assert bool(card.seed) == seeded
     assert run(card.process, "pin", "verify", "--stdinpass", stdin=f"{NEW_PIN}\n").returncode == 0
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+@pytest.mark.parametrize("ins", [Ins.INIT, Ins.LOAD_KEY, Ins.SET_PUB_EXPORT])
+def test_ctrl_c_while_the_card_works_is_told_as_it_is(card: Card, ins: Ins, done: bool) -> None:
+    """Ctrl-C meets the command itself: the card has done it, or it never got it."""
+    children: list[pexpect.spawn] = []
+
+    def interrupt(apdu: bytes, ask: Ask) -> bytes | None:
+        if apdu[1] != ins or not children:
+            return ask(apdu)
+        answered = ask(apdu) if done else None
+        children.pop().kill(signal.SIGINT)
+        time.sleep(0.3)
+        return answered
+
+    with Middle(card.process, interrupt) as middle, terminal(middle, *RESTORE) as child:
+        children.append(child)
+        dialogue(child, *BEGUN, *(() if ins is Ins.INIT else RESTORED))
+        child.expect_exact("Interrupted; ")
+        assert ended(child) == 1
+        said = shown(child)
+    memory = card.memory()
+    assert memory["initialized"] == (done or ins is not Ins.INIT)
+    assert bool(memory["seed"]) == (ins is Ins.SET_PUB_EXPORT or (ins is Ins.LOAD_KEY and done))
+    assert ("nothing was changed" in said) == (not memory["initialized"])
+    assert ("has no seed" in said) == (memory["initialized"] and not memory["seed"])
+    assert ("put no money on it" in said) == (ins is Ins.LOAD_KEY and done)
+    assert ("holds the wallet with the fingerprint 73c5da0a" in said) == (ins is Ins.SET_PUB_EXPORT)
+    assert "not known" not in said and "Canceled" not in said
 
 
 def test_ctrl_c_before_init_changes_nothing(card: Card) -> None:
@@ -428,6 +470,7 @@ def test_adopt_tells_what_it_changed_before_it_was_stopped(tmp_path: Path) -> No
             dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK))
             child.expect_exact("PIN of card")
             child.sendintr()
-            child.expect_exact("Interrupted; before that: the card has the common pairing key again")
+            child.expect_exact("has the common pairing key again")
+            child.expect_exact("Interrupted")
             assert ended(child) == 1
             assert "nothing was changed" not in shown(child)

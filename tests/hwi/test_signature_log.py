@@ -135,6 +135,14 @@ def test_an_index_of_other_logs_is_made_anew(full: State, keep: int) -> None:
     assert found(full, "r", f"{2600:064x}") == []
 
 
+def test_a_log_that_was_put_back_and_went_on(full: State) -> None:
+    """An older copy, to which a version of the program has added that knows no index: longer than what was taken in."""
+    kept = (full.folder / AUDIT).read_bytes().splitlines(keepends=True)[:1000]
+    others = [line(number) for number in range(30_000, 32_500)]
+    (full.folder / AUDIT).write_bytes(b"".join([*kept, *(json.dumps(entry).encode() + b"\n" for entry in others)]))
+    check(full, [*MANY[:1000], *MANY[2000:2500], *others])
+
+
 def test_what_another_program_added_is_taken_in(full: State) -> None:
     """A line, no line of ours, nothing that is JSON, and half a line, which counts when it is whole."""
     extra = [line(9001), line(9002)]
@@ -165,7 +173,7 @@ def test_a_kill_between_line_and_index_loses_nothing(full: State, monkeypatch: p
         check(State(full.folder), [*MANY, *(line(n) for n in range(9001, number + 1))])
 
 
-def test_a_power_cut_may_take_what_was_not_synchronised(full: State) -> None:
+def test_a_power_cut_may_take_what_was_not_synchronized(full: State) -> None:
     """The header of later, the slots of before: what is behind the safe mark is taken in again."""
     found(full, "r", "nothing")
     slots = (full.folder / INDEX).read_bytes()[module._START :]

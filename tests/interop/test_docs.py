@@ -110,7 +110,7 @@ SCENES = {
     ),
     "cryptnoxctl adopt": Scene(
         (ASKED_PIN, ("type no check", "no check"), ("Switch it on now?", "y"), ASKED_PUK),
-        "xpub export is on now",
+        "xpub export is on",
         card=("--mnemonic", MNEMONIC),
     ),
     "cryptnoxctl backup check": Scene(

@@ -354,6 +354,40 @@ def _() -> Draft:
     return odd("m/84h/0h/9h/1/0", spend("p2wpkh", 5, amount=1_000_000), theirs)
 
 
+_FAR, _NINTH = "m/84h/0h/0h/1/2147483000", "m/84h/0h/9h/1/0"
+
+
+def _held(path: str) -> In:
+    """Dust that the attacker has paid to a script of his, which holds a key of ours as well."""
+    script = pushed(ME.key(path)) + b"\x75" + pushed(EVE.key("m/0")) + b"\xac"
+    return In(p2wsh(script), 1_000, [(b"\x05", script), deriv(path)], salt=8)
+
+
+for _when in ("to be signed", "final"):
+
+    @outcome(f"index lent by another's coin that holds our key, {_when}", change={1: _FAR}, grave="CHANGE_PATH")
+    def _(when: str = _when) -> Draft:
+        made = odd(_FAR, spend("p2wpkh", 5, amount=1_000_000), _held("m/84h/0h/0h/1/2147482990"))
+        if when == "final":
+            made.inputs[1].append((b"\x08", b"\x01" + string(made.inputs[1][2][1])))
+        return made
+
+    @outcome(f"account lent by another's coin that holds our key, {_when}", change={1: _NINTH}, grave="CHANGE_PATH")
+    def _(when: str = _when) -> Draft:
+        made = odd(_NINTH, spend("p2wpkh", 5, amount=1_000_000), _held("m/84h/0h/9h/1/9"))
+        if when == "final":
+            made.inputs[1].append((b"\x08", b"\x01" + string(made.inputs[1][2][1])))
+        return made
+
+
+@outcome("index lent by dust that was paid to a key of ours", change={1: _FAR}, grave="CHANGE_PATH")
+def _() -> Draft:
+    """Whoever has the account's extended key pays a few satoshi there, and then lays the change beside."""
+    lent = "m/84h/0h/0h/1/2147482990"
+    dust = In(p2wpkh(ME.key(lent)), 600, [deriv(lent)], salt=8)
+    return odd(_FAR, spend("p2wpkh", 5, amount=1_000_000), dust)
+
+
 for _path in ("m/84h/0h/0h/0/0", "m/84h/0h/0h/1/0", "m/84h/0h/0h/1/1005"):
 
     @outcome(f"honest change at {_path}", change={1: _path}, signed=True)

@@ -145,8 +145,9 @@ def musig_keys(count: int) -> bytes:
 
 
 def account_keys(count: int) -> bytes:
-    """Taproot keys matched by an account's fingerprint, beside as many leaves."""
-    leaves = [b"\x6a" + pushed(le(number)) for number in range(count // 16)]
+    """Taproot keys matched by an account's fingerprint, beside many leaves."""
+    count //= 3
+    leaves = [b"\x6a" + pushed(le(number)) for number in range(count // 8)]
     script, fields = tree(leaves)
     mark = ME.account(ACCOUNT).fingerprint
     fields += [(b"\x16" + key[1:], compact(0) + mark + le(0) + le(1)) for key in points(count)]

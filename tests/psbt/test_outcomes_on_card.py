@@ -19,7 +19,8 @@ from hwilib_cryptnox.state import State
 from hwilib_cryptnox.unlock import Unlocker
 from hwilib_cryptnox.wallet import Wallet
 from tests.psbt.dishonest import CATALOGUE, OUTCOMES, SKIPS
-from tests.psbt.runs import run
+from tests.psbt.factory import OTHER, Draft, Out, p2wpkh
+from tests.psbt.runs import Truth, coin, run, without_derivations
 from tests.support.emulator import PIN, EmulatorProcess
 
 SEED = bytes(range(64)).hex()
@@ -104,3 +105,22 @@ def test_what_is_signed_is_shown_as_it_is(export: bool) -> None:
                     if alone.made:
                         assert signing.plan is not None
                         assert without_history(signing.plan.summary) == alone.summary, name
+
+
+@pytest.mark.parametrize("kind", ["p2wpkh", "rawtr", "p2pkh"])
+def test_the_second_half_of_a_split_is_said(kind: str) -> None:
+    """Two coins of ours, each passed off as another's in one of two runs: fee and payments are true in both, and what
+    leaves the wallet is twice what each shows. The second run says that the same transaction was signed before."""
+    coins = [coin(kind, number, 1_000_000) for number in range(2)]
+    truth = Truth(coins, [Out(p2wpkh(OTHER.key("m/0")), 1_995_000)])
+    with card_in_use(True) as card, wallet_of(card, {}) as wallet:
+        graves = []
+        for hidden in (1, 0):
+            draft = Draft([item.item for item in coins], list(truth.outs))
+            draft.inputs[hidden] = without_derivations(draft.inputs[hidden])
+            signing, refused, made = on_card(card, wallet, Psbt.parse(draft.encode()), None)
+            assert refused is None and made == 1
+            assert signing.plan is not None
+            graves.append({notice.kind for notice in signing.plan.warnings if notice.grave})
+        assert NoticeKind.SIGNED_BEFORE not in graves[0]
+        assert NoticeKind.SIGNED_BEFORE in graves[1]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.psbt.dishonest_wallets import COSIGNER, EVE, MULTI, US, places, shared_coin, shared_out, xpub
@@ -334,39 +334,41 @@ def judge(coins: list[Coin], draft: Draft, policy: dict[str, object], export: bo
     return "worthless"
 
 
-def check(count: int) -> Counter[str]:
-    """Judges `count` examples; tells what came of them."""
+def check(count: int, number: int | None = None) -> Counter[str]:
+    """Judges `count` examples, always the same ones, or those of a number; tells what came of them."""
     seen: Counter[str] = Counter()
+    kept = settings(OPTIONS, max_examples=count, derandomize=number is None)
 
-    @settings(OPTIONS, max_examples=count)
+    @kept
     @given(bent(), st.sampled_from((None, True, False)))
     def examples(example: tuple[list[Coin], Draft, dict[str, object]], export: bool | None) -> None:
         seen[judge(*example, export)] += 1
 
-    examples()
+    (examples if number is None else seed(number)(examples))()
     return seen
 
 
 def test_refused_or_true() -> None:
-    seen = check(1_000)
-    assert seen["signed"] > 150 and seen["refused"] > 150, seen
+    seen = check(700)
+    assert seen["signed"] > 100 and seen["refused"] > 100, seen
 
 
 @pytest.mark.heavy
-def test_refused_or_true_many_times() -> None:
-    seen = check(60_000)
-    assert seen["signed"] > 5_000, seen
+@pytest.mark.parametrize("number", range(12))
+def test_refused_or_true_many_times(number: int) -> None:
+    seen = check(2_500, number)
+    assert seen["signed"] > 400 and seen["refused"] > 400, seen
 
 
 def test_honest_examples_are_signed() -> None:
     """Without a change nothing is refused but for the fee, so the examples are what they say."""
     seen: Counter[str] = Counter()
 
-    @settings(OPTIONS, max_examples=200)
+    @settings(OPTIONS, max_examples=120)
     @given(honest(), st.sampled_from((None, True, False)))
     def examples(example: tuple[list[Coin], Draft], export: bool | None) -> None:
         coins, draft = example
         seen[judge(coins, draft, {}, export)] += 1
 
     examples()
-    assert seen["signed"] > 150 and not seen["refused"] and not seen["worthless"], seen
+    assert seen["signed"] > 90 and not seen["refused"] and not seen["worthless"], seen

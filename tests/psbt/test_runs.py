@@ -66,7 +66,7 @@ def assert_harmless(runs: list[Run], truth: Truth) -> None:
     if done is not None:
         _, givers = done
         untrue = [any(lies(made, truth) for made in found) for found in givers]
-        assert not all(untrue), "a valid transaction out of runs that all lied"
+        assert not untrue or not all(untrue), "a valid transaction out of runs that all lied"
     assert attacks(runs, truth) == []
 
 

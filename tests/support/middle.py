@@ -88,17 +88,19 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 class FirstBlock:
     """XORs the first 16 plain bytes of the next commands of an instruction: a handshake command is sent once more
-    before it, so that the card's IV is another one than the host's (PROTOCOL 11). `times`: of so many of them."""
+    before it, so that the card's IV is another one than the host's (PROTOCOL 11). `times`: of so many of them;
+    `longer`: of those with more than so many bytes of wrapped data."""
 
-    def __init__(self, ins: int, times: int = 1) -> None:
+    def __init__(self, ins: int, times: int = 1, *, longer: int = 0) -> None:
         self._ins = ins
         self._times = times
+        self._longer = longer
         self._handshake = b""
 
     def __call__(self, apdu: bytes, ask: Ask) -> bytes:
         if apdu[1] == 0x11:
             self._handshake = apdu
-        elif apdu[1] == self._ins and self._times:
+        elif apdu[1] == self._ins and self._times and apdu[4] > self._longer:
             self._times -= 1
             ask(self._handshake)
         return ask(apdu)

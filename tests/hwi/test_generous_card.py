@@ -1,0 +1,71 @@
+"""Both programs with a card that says more than is documented behind every answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cryptnox_core.emulator.server import Engine, TcpServer
+from hwilib_cryptnox.state import State
+from tests.core.emulated import PIN, PUK, SERIAL, seeded
+from tests.core.generous import GenerousCard
+from tests.ctl import program as ctl
+from tests.hwi.conftest import Program
+
+PAYMENT = Path(__file__).resolve().parents[2] / "examples" / "payment.psbt"
+
+
+@dataclass
+class Served:
+    """As an `EmulatorProcess` to the helpers."""
+
+    card: GenerousCard
+    host: str
+    port: int
+
+    @property
+    def path(self) -> str:
+        return f"tcp:{self.host}:{self.port}"
+
+
+@pytest.fixture(params=[1, 16])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    card = GenerousCard(seeded(), extra=b"\x80" * request.param)
+    server = TcpServer(Engine(card), "127.0.0.1", 0)
+    threading.Thread(target=server.serve, daemon=True).start()
+    yield Served(card, *server.address)
+    server.close()
+
+
+def test_hwi(hwi: Program, served: Served) -> None:
+    (listed,) = hwi("--emulators", "--password", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": served.path[4:]})
+    assert (listed["path"], listed["fingerprint"]) == (served.path, "73c5da0a") and "error" not in listed
+
+    def run(*words: str) -> dict[str, object]:
+        answer: dict[str, object] = hwi("-t", "cryptnox", "-d", served.path, "-p", PIN, *words)
+        assert "error" not in answer
+        return answer
+
+    assert str(run("getxpub", "m/84h/0h/0h")["xpub"]).startswith("xpub")
+    assert len(run("getdescriptors")["receive"]) >= 3  # type: ignore[arg-type]
+    signed = run("signtx", PAYMENT.read_text().strip())
+    assert signed["signed"] is True
+    assert "signature" in run("signmessage", "text", "m/84h/0h/0h/0/0")
+
+
+def test_cryptnoxctl(served: Served) -> None:
+    """Everything that changes the card is told as done, and is."""
+    own = ctl.answer(served, "pairing", "change", "--stdinpuk", stdin=f"{PUK}\n", schema="pairing change")
+    assert own["own_pairing_key"] is True
+    assert State().pairing_key(SERIAL) == served.card.memory.pairing_key
+    assert ctl.answer(served, "info")["own_pairing_key"] is True
+    ctl.answer(served, "xpub", "off", "--stdinpuk", stdin=f"{PUK}\n", schema="xpub off")
+    assert served.card.memory.xpub_export is False
+    ctl.answer(served, "pairing", "change", "--common", "--stdinpuk", stdin=f"{PUK}\n", schema="pairing change")
+    assert State().pairing_key(SERIAL) is None
+    done = ctl.run(served, "reset", "--serial", str(SERIAL), "--stdinpuk", stdin=f"{PUK}\n")
+    assert done.returncode == 0 and not served.card.memory.initialized
