@@ -691,6 +691,7 @@ GUARDS = (
         "        if left < SPARE_TRIES or (again",
         "        if (again",
         "tests/ctl/test_secrets.py::test_no_try_is_spent_to_find_out_where_few_are_left",
+    ),
     Guard(
         "no SIGN without a PIN that the card could take for one with a wrong PIN",
         "cryptnox_core/card_keys.py",
