@@ -348,7 +348,7 @@ GUARDS = (
     Guard(
         "limits of the fee",
         PLAN,
-        "if most is None or value <= most:",
+        "if most is None or value is None or value <= most:",
         "if True:",
         f"{POLICY}::test_default_fee_limits",
     ),
