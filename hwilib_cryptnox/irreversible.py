@@ -64,14 +64,13 @@ class Words:
     """It was cut short."""
     again: str = "run the same command again"
     """Where it was not carried out, or half."""
+    other: str = "The card has taken something else than was sent"
+    """It took something else: a sentence."""
     remedy: str = "use another reader, and another cable or hub"
-    """Where the card took something else than was sent."""
+    """Then."""
 
 
-TAMPERED_TEXT = (
-    "The card has taken something else than was sent. Somebody, or a fault, between this computer and the card changes "
-    "what passes"
-)
+SOMEBODY_TEXT = "Somebody, or a fault, between this computer and the card changes what passes"
 
 
 def carried_out(ending: Ending) -> bool:
@@ -82,8 +81,10 @@ def carried_out(ending: Ending) -> bool:
 def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
     """Of a command that was not carried out as it was sent: what is true of the card, and what to do. `cause`: a
     sentence on why the answer is missing."""
-    if ending.end is End.OTHER or (ending.answered and ending.end is not End.UNKNOWN):
-        return TAMPERED_TEXT, words.remedy
+    if ending.answered and ending.end is End.NOT_TAKEN:
+        return f"The card answered that it was done, and {words.kept}. {SOMEBODY_TEXT}", words.remedy
+    if ending.end is End.OTHER or (ending.answered and ending.end is End.HALF):
+        return f"{words.other}. {SOMEBODY_TEXT}", words.remedy
     if ending.end is End.UNKNOWN:
         return f"{cause}; {words.either}", words.keep
     return f"{cause}; {words.half if ending.end is End.HALF else words.kept}", words.again
