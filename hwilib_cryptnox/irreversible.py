@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from cryptnox_core.errors import CryptnoxError, PairingError, StatusWordError, TransportError, UsageError
+from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PAIRING_INDEX
 from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard
@@ -70,6 +70,9 @@ class Words:
     """Then."""
 
 
+AWAY_TEXT = (
+    "The answer of the card was lost. Put it back within {:.0f} seconds, so that it can be asked what it has now"
+)
 SOMEBODY_TEXT = "Somebody, or a fault, between this computer and the card changes what passes"
 
 
@@ -130,7 +133,7 @@ def carry_out(
     try:
         come_back(access, found, away)
         return Ending(look(found), answered, lost)
-    except (CryptnoxError, WalletError, OSError, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
         return Ending(End.UNKNOWN, answered, lost)
 
 
