@@ -7,11 +7,10 @@ the card. `deviations` reads it.
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import urandom
 from typing import ClassVar, TypeVar
 
 from cryptnox_core.apdu import CommandApdu
@@ -35,9 +34,10 @@ SLOTS = (1, 2, 3)
 
 @dataclass(slots=True)
 class Recorder:
-    """A transport that notes each exchange and passes it on."""
+    """A transport that notes each exchange and passes it on. `clock` gives seconds."""
 
     inner: Transport
+    clock: Callable[[], float]
     exchanges: list[dict[str, object]] = field(default_factory=list)
     selected: bytes = b""
     """What the card answered to the latest SELECT, without the status word."""
@@ -49,7 +49,7 @@ class Recorder:
 
     def transmit(self, apdu: bytes) -> bytes:
         """As `Transport.transmit`."""
-        start = time.monotonic()
+        start = self.clock()
         entry: dict[str, object] = {"header": apdu[:4].hex(), "sent": len(apdu)}
         self.exchanges.append(entry)
         try:
@@ -58,7 +58,7 @@ class Recorder:
             entry["lost"] = type(error).__name__
             raise
         finally:
-            entry["ms"] = round((time.monotonic() - start) * 1000, 1)
+            entry["ms"] = round((self.clock() - start) * 1000, 1)
         entry["received"] = len(response)
         entry["sw"] = response[-2:].hex()
         if apdu[1] == Ins.SELECT:
@@ -115,13 +115,15 @@ class _ByValue(Card):
         self._length_by_value = self._length_known = True
 
 
-def record(transport: Transport, *, opening: Callable[[Card], None] = Card.open_channel) -> dict[str, object]:
+def record(
+    transport: Transport, clock: Callable[[], float], *, opening: Callable[[Card], None] = Card.open_channel
+) -> dict[str, object]:
     """Run the checklist on the card behind `transport` and return the recording, ready for JSON.
 
-    `opening` opens the channel. Raises TransportError where no card answers SELECT; what fails later is in the
+    `clock` gives seconds (`time.monotonic`); `opening` opens the channel. Raises TransportError where no card answers SELECT; what fails later is in the
     recording.
     """
-    recorder = Recorder(transport)
+    recorder = Recorder(transport, clock)
     run = _Run(recorder)
     card = Card(recorder)
     info = card.select()
@@ -138,7 +140,7 @@ def record(transport: Transport, *, opening: Callable[[Card], None] = Card.open_
         recording["certificate"] = certificate.der.hex()
         step["length"] = len(certificate.der)
     _probe(run, card, "card public key", _clear(GetCardPublicKey()))
-    _probe(run, card, "card certificate", _clear(GetCardCertificate(secrets.token_bytes(CERTIFICATE_NONCE_LENGTH))))
+    _probe(run, card, "card certificate", _clear(GetCardCertificate(urandom(CERTIFICATE_NONCE_LENGTH))))
     _probe(run, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
     if info.flags & StatusFlag.CLEAR_PUBKEY:
         _probe(run, card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from cryptnox_core.deviations import Deviation, deviations
@@ -30,7 +31,7 @@ def record_to(app: App, file: Path, *, yes: bool) -> Report:
         if not yes:
             app.terminal.say(_IDENTIFIES)
             app.terminal.confirm(f"Record the card {serial} to {file}?")
-        recording = record(found.card.transport, opening=way.open_channel)
+        recording = record(found.card.transport, time.monotonic, opening=way.open_channel)
     write_new(file, (json.dumps(recording, indent=1) + "\n").encode("ascii"))
     return _report({"serial": serial, "file": str(file)}, deviations(recording), f"Written: {file}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def recorded(*options: str) -> tuple[dict[str, Any], dict[str, Any]]:
     with EmulatorProcess(*options) as card:
         transport = RemoteTransport.connect(card.host, card.port, 10.0, wait=5.0)
         try:
-            recording = json.loads(json.dumps(record(transport)))
+            recording = json.loads(json.dumps(record(transport, time.monotonic)))
         finally:
             transport.close()
         return recording, card.stats()
