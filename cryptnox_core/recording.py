@@ -120,8 +120,8 @@ def record(
 ) -> dict[str, object]:
     """Run the checklist on the card behind `transport` and return the recording, ready for JSON.
 
-    `clock` gives seconds (`time.monotonic`); `opening` opens the channel. Raises TransportError where no card answers SELECT; what fails later is in the
-    recording.
+    `clock` gives seconds (`time.monotonic`); `opening` opens the channel. Raises TransportError where no card answers
+    SELECT; what fails later is in the recording.
     """
     recorder = Recorder(transport, clock)
     run = _Run(recorder)
