@@ -10,12 +10,12 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cryptnox_core.emulator.card import Answer
 from cryptnox_core.wire import Ins
-from tests.life.forking import start
+from tests.life.forking import Way, start
 from tests.life.people import Person
 from tests.life.slots import Slot
 from tests.life.spoiling import spoil
@@ -36,9 +36,9 @@ class Event:
     status word; `kill` SIGKILL, `int` Ctrl-C.
 
     After it was executed: `lost` its answer is lost, the card powered off; `torn` as `lost`, but RESET is left half
-    done; `other` as `lost`, and another card is put in; `garbage`, `badmac` a wrong answer; `silence`; `killed`
-    SIGKILL, `inted` Ctrl-C, `inted twice` once more at the next APDU, `signal N` that signal; `state gone`, `state
-    full` from here on nothing can be written to the state folder.
+    done; `other` as `lost`, and another card is put in; `taken` as `lost`, and another program takes the card;
+    `garbage`, `badmac` a wrong answer; `silence`; `killed` SIGKILL, `inted` Ctrl-C, `inted twice` once more at the next
+    APDU, `signal N` that signal; `state gone`, `state full` from here on nothing can be written to the state folder.
 
     A lie: `forgets` the card says 9000 and keeps what it had; `alters` it says 9000, and the value it took is another
     one (what a reader in the middle can do to a first block).
@@ -90,6 +90,8 @@ class Told:
     late: str = ""
     """The same, after the last prompt."""
     hung: bool = False
+    moments: int = 0
+    """How many it passed; 0 where it was killed."""
 
     @property
     def killed(self) -> bool:
@@ -111,15 +113,9 @@ class Running:
         words: Sequence[str],
         person: Person,
         event: Event | None,
-        stdin: str | None,
-        stdout: str,
-        prompt: int,
-        key: bytes,
-        environ: dict[str, str],
-        alone: bool,
+        way: Way,
     ) -> None:
-        self.world, self.person, self.event = world, person, event
-        self.prompt, self.key = prompt, key
+        self.world, self.person, self.event, self.way = world, person, event, way
         self.told = Told()
         self.count = 0
         self.changed = False
@@ -132,18 +128,17 @@ class Running:
         self.late: tuple[Slot, bytes] | None = None
         self.secret = False
         """A secret is on the screen."""
-        self.pid, self.terminal, self.out, self.err = start(
-            program, words, {**world.environment(), **environ}, stdin, stdout, self._readers(), alone
-        )
-
-    def _readers(self) -> dict[str, int]:
-        return {slot.reader: slot.port for slot in self.world.slots if slot.reader}
+        ports = {slot.reader: slot.port for slot in world.slots if slot.reader}
+        way = replace(way, environ={**world.environment(), **way.environ}, ports=ports)
+        process = start(program, words, way)
+        self.pid, self.terminal, self.out, self.err = process.pid, process.terminal, process.out, process.err
+        self.report, self.death = process.report, os.pidfd_open(process.pid)
 
     def __enter__(self) -> Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in self._open():
+        for number in (*self._open(), self.report, self.death):
             os.close(number)
         for slot in self.world.slots:
             slot.hang_up()
@@ -170,6 +165,7 @@ class Running:
             while any(number in select.select(self._open(), [], [], 0)[0] for number in (self.out, self.err)):
                 self._turn(0.0)
             self._line_ends()
+            self.told.moments = int(os.read(self.report, 32) or 0)
         return not self.ended
 
     def _open(self) -> list[int]:
@@ -179,7 +175,7 @@ class Running:
         slots = self.world.slots
         clients = {slot.client: slot for slot in slots if slot.client is not None}
         listeners = {slot.listener: slot for slot in slots if slot.listener is not None}
-        watched: list[Any] = [*clients, *listeners, *self._open()]
+        watched: list[Any] = [*clients, *listeners, *self._open(), *([] if self.ended else [self.death])]
         readable, _, _ = select.select(watched, [], [], wait)
         for number in self._open():
             if number in readable:
@@ -253,8 +249,8 @@ class Running:
         self.told.progress += self.told.late
         self.told.late = ""
         number = len(self.told.prompts)
-        if number == self.prompt:
-            os.write(self.terminal, self.key)
+        if number == self.way.prompt:
+            os.write(self.terminal, self.way.key)
             self._wait_for_the_line()
             return
         reply = self.person.reply(self.told.terminal, question, self.world)
@@ -318,6 +314,9 @@ class Running:
     def _after(self, slot: Slot, kind: str, answer: Answer) -> None:
         if kind in ("lost", "torn"):
             slot.hang_up()
+        elif kind == "taken":
+            slot.hang_up()
+            slot.taken = True
         elif kind == "other":
             self.world.swap(self.world.slots.index(slot))
         elif kind.startswith("signal "):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import fields
 
 from cryptnox_core.emulator.card import Answer, Handler
@@ -12,6 +13,7 @@ from cryptnox_core.emulator.channel import Channel
 from cryptnox_core.emulator.context import Context
 from cryptnox_core.emulator.frame import Command
 from cryptnox_core.emulator.memory import Memory
+from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.refusal import Refusal
 from cryptnox_core.emulator.server import decode_length, decode_request, encode_answer
 from cryptnox_core.wire import RELAY_HEADER, Ins
@@ -28,8 +30,8 @@ _SECRET = frozenset(
 class Chip(EmulatedCard):
     """An emulated card that remembers the commands with a secret it was sent."""
 
-    def __init__(self, memory: Memory) -> None:
-        super().__init__(memory)
+    def __init__(self, memory: Memory, readings: Sequence[Reading] = ()) -> None:
+        super().__init__(memory, readings)
         self.secrets: list[int] = []
         """Instructions."""
         self.says = 0
@@ -70,8 +72,10 @@ class Chip(EmulatedCard):
 class Slot:
     """A place for a card, at an address of its own."""
 
-    def __init__(self, memory: Memory, reader: str = "") -> None:
-        self.card = Chip(memory)
+    def __init__(self, memory: Memory, reader: str = "", readings: Sequence[Reading] = ()) -> None:
+        self.card = Chip(memory, readings)
+        self.taken = False
+        """Another program has it."""
         self.reader = reader
         """Its name, where it is a reader; else it is an address."""
         self.before = facts_of(memory)
@@ -100,7 +104,8 @@ class Slot:
         return self._listener
 
     def insert(self) -> None:
-        """The card is in."""
+        """The card is in, and free."""
+        self.taken = False
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             self.port = self._listener.getsockname()[1]
@@ -125,9 +130,10 @@ class Slot:
         if self._listener is None:
             return
         client, _ = self._listener.accept()
+        busy = self.taken or self.client is not None
         if self.reader:
-            client.sendall(b"1" if self.client is None else b"0")
-        if self.client is not None:
+            client.sendall(b"0" if busy else b"1")
+        if busy:
             client.close()
             return
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptnox_core.emulator.memory import Memory
-from tests.life.forking import SIZE
+from cryptnox_core.emulator.readings import Reading
+from tests.life.forking import PLAIN, SIZE, Way
 from tests.life.people import Person
 from tests.life.running import Event, Exchange, Running, Told
 from tests.life.slots import Chip, Slot
@@ -24,11 +25,13 @@ READERS = ["Life Reader 00 00", "Life Reader 01 00"]
 class World:
     """Cards, a home, and programs run on them one after the other."""
 
-    def __init__(self, folder: Path, *memories: Memory, in_readers: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *memories: Memory, in_readers: bool = False, readings: Sequence[Reading] = ()
+    ) -> None:
         """`in_readers`: the cards are in readers of a PC/SC service, and not at addresses."""
         self.folder = folder
         names = READERS if in_readers else [""] * len(memories)
-        self.slots = [Slot(memory, name) for memory, name in zip(memories, names, strict=False)]
+        self.slots = [Slot(memory, name, readings) for memory, name in zip(memories, names, strict=False)]
         self.cards = [slot.card for slot in self.slots]
         self.spare: list[Chip] = []
         """Cards that are in no slot."""
@@ -82,27 +85,17 @@ class World:
         words: Sequence[str],
         person: Person,
         event: Event | None = None,
-        *,
-        stdin: str | None = None,
-        stdout: str = "pipe",
-        prompt: int = 0,
-        key: bytes = b"\x03",
-        environ: dict[str, str] | None = None,
-        alone: bool = False,
+        way: Way = PLAIN,
     ) -> Told:
-        """Run a program to its end, while a person answers what it asks.
-
-        `stdin`: what is piped in; None for the terminal. `stdout`: `pipe`, `full`, `closed`, `broken`. At the prompt of
-        that number (from 1) `key` is typed: Ctrl-C, or Ctrl-D. `alone`: there is no terminal.
-        """
-        with Running(self, program, words, person, event, stdin, stdout, prompt, key, environ or {}, alone) as running:
+        """Run a program to its end, while a person answers what it asks."""
+        with Running(self, program, words, person, event, way) as running:
             return running.finish()
 
-    def race(self, programs: Sequence[tuple[str, Sequence[str], Person]], environ: dict[str, str]) -> list[Told]:
+    def race(self, programs: Sequence[tuple[str, Sequence[str], Person]], way: Way) -> list[Told]:
         """Several programs at once, turn by turn."""
         with contextlib.ExitStack() as stack:
             running = [
-                stack.enter_context(Running(self, program, words, person, None, None, "pipe", 0, b"", environ, False))
+                stack.enter_context(Running(self, program, words, person, None, way))
                 for program, words, person in programs
             ]
             while sum(each.step() for each in running):
@@ -110,4 +103,4 @@ class World:
             return [each.told for each in running]
 
 
-__all__ = ["READERS", "SIZE", "Chip", "Event", "Exchange", "Slot", "Told", "World", "mend", "spoil"]
+__all__ = ["READERS", "SIZE", "Chip", "Event", "Exchange", "Slot", "Told", "Way", "World", "mend", "spoil"]
