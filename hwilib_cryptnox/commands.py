@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptnox_core.bip32 import HARDENED, TPUB, XPUB, ExtendedPublicKey, KeyOrigin, Path
-from hwilib_cryptnox.export import CHANGE, RECEIVE, add_checksum
+from hwilib_cryptnox.export import CHANGE, RECEIVE, add_checksum, descriptor_checksum
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -129,6 +129,29 @@ def _split(text: str) -> tuple[Path, str]:
     hardened = max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
     below = [str(step) for step in path.steps[hardened:]]
     return Path(path.steps[:hardened]), "/".join([*below, "*"])
+
+
+def check_descriptor(text: str, fingerprint: bytes | None) -> None:
+    """What is wrong with the descriptor of an address to be shown: WalletError BAD_ARGUMENT where it is none, or one of
+    another device; nobody else's answer would be true of it. `fingerprint`: the device's, 4 bytes, None: not known."""
+    from embit.descriptor import Descriptor
+
+    body, mark, checksum = text.partition("#")
+    try:
+        if mark and checksum != descriptor_checksum(body):
+            raise WalletError(Code.BAD_ARGUMENT, f"The checksum of the descriptor is wrong: {text}")
+        descriptor = Descriptor.from_string(body)
+    except WalletError:
+        raise
+    except Exception as error:  # embit's parser has many ways to stumble over what is no descriptor
+        raise WalletError(Code.BAD_ARGUMENT, f"This is no descriptor that devices show addresses of: {text}") from error
+    if descriptor.key is None:  # several keys, which need not be this device's
+        return
+    origin = descriptor.key.origin
+    if origin is None:
+        raise WalletError(Code.BAD_ARGUMENT, f"Descriptor missing origin info: {text}")
+    if fingerprint not in (None, bytes(origin.fingerprint)):
+        raise WalletError(Code.BAD_ARGUMENT, f"Descriptor fingerprint does not match device: {text}")
 
 
 def signmessage(wallet: Wallet, message: str, path: str) -> Result:

@@ -234,10 +234,8 @@ class _Command:
         if options.command == "installudevrules":
             raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE["installudevrules"])
         fingerprint = self._check_device()
-        if options.command == "displayaddress" and options.path is not None:
-            from cryptnox_core.bip32 import Path
-
-            Path.parse(options.path)  # what is no path is said to be none, as HWI's other drivers do
+        if options.command == "displayaddress":
+            self._check_address(fingerprint)
         if options.command in _UNAVAILABLE:
             raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
         network, rawtr = Network(options.chain), self.access.settings.rawtr
@@ -254,6 +252,20 @@ class _Command:
             "signmessage": lambda: signmessage(wallet, options.message, options.path),
         }
         return commands[options.command]()
+
+    def _check_address(self, fingerprint: bytes | None) -> None:
+        """What is no path or descriptor, or another device's, is said to be so, as HWI's other drivers do."""
+        options = self.options
+        if options.path is not None:
+            from cryptnox_core.bip32 import Path
+
+            Path.parse(options.path)
+        elif options.desc is not None:
+            from hwilib_cryptnox.commands import check_descriptor
+            from hwilib_cryptnox.wallet import Wallet
+
+            known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
+            check_descriptor(options.desc, known.known_fingerprint())
 
     def _purpose(self) -> str:
         """What a dialogue says where it asks for the PIN."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from cryptnox_core.errors import CryptnoxError, PairingError, StatusWordError, TransportError, UsageError
+from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PAIRING_INDEX
 from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard
@@ -64,14 +64,16 @@ class Words:
     """It was cut short."""
     again: str = "run the same command again"
     """Where it was not carried out, or half."""
+    other: str = "The card has taken something else than was sent"
+    """It took something else: a sentence."""
     remedy: str = "use another reader, and another cable or hub"
-    """Where the card took something else than was sent."""
+    """Then."""
 
 
-TAMPERED_TEXT = (
-    "The card has taken something else than was sent. Somebody, or a fault, between this computer and the card changes "
-    "what passes"
+AWAY_TEXT = (
+    "The answer of the card was lost. Put it back within {:.0f} seconds, so that it can be asked what it has now"
 )
+SOMEBODY_TEXT = "Somebody, or a fault, between this computer and the card changes what passes"
 
 
 def carried_out(ending: Ending) -> bool:
@@ -82,8 +84,10 @@ def carried_out(ending: Ending) -> bool:
 def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
     """Of a command that was not carried out as it was sent: what is true of the card, and what to do. `cause`: a
     sentence on why the answer is missing."""
-    if ending.end is End.OTHER or (ending.answered and ending.end is not End.UNKNOWN):
-        return TAMPERED_TEXT, words.remedy
+    if ending.answered and ending.end is End.NOT_TAKEN:
+        return f"The card answered that it was done, and {words.kept}. {SOMEBODY_TEXT}", words.remedy
+    if ending.end is End.OTHER or (ending.answered and ending.end is End.HALF):
+        return f"{words.other}. {SOMEBODY_TEXT}", words.remedy
     if ending.end is End.UNKNOWN:
         return f"{cause}; {words.either}", words.keep
     return f"{cause}; {words.half if ending.end is End.HALF else words.kept}", words.again
@@ -129,7 +133,7 @@ def carry_out(
     try:
         come_back(access, found, away)
         return Ending(look(found), answered, lost)
-    except (CryptnoxError, WalletError, OSError, KeyboardInterrupt):
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
         return Ending(End.UNKNOWN, answered, lost)
 
 

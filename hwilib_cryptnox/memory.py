@@ -41,11 +41,19 @@ REPEATED_NONCE_TEXT = (
 )
 
 
+BROUGHT_NONCE_TEXT = (
+    "The card's new signature and one that the PSBT brings use the same secret number (nonce). If both are real, they "
+    "give your private key away together: the new one was thrown away; it was neither handed out nor saved. If this "
+    "PSBT was signed with your card on another computer, stop using the card: restore your recovery words on another "
+    "card or wallet, and move the money from there to a new seed. If it was not, do not sign this PSBT"
+)
+
+
 class RepeatedNonceError(WalletError):
     """A card's signature has an r that was seen with another digest, key or kind. It must not leave the program."""
 
-    def __init__(self) -> None:
-        super().__init__(Code.FAILURE, REPEATED_NONCE_TEXT)
+    def __init__(self, message: str = REPEATED_NONCE_TEXT) -> None:
+        super().__init__(Code.FAILURE, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +135,14 @@ class SignatureMemory:
         self._state = state
         self._serial: str | None = None
         self._nonces: dict[int, str] = {}
+        self._brought: set[int] = set()
         self._warned = False
 
     def begin(self, serial: int, psbt: Psbt | None = None) -> None:
         """The card that signs. The nonces of signatures that a PSBT brings may not come again, whoever made them."""
         self._serial = str(serial)
         if psbt is not None:
-            for nonce in nonces_in(psbt):
-                self._nonces.setdefault(nonce, "")
+            self._brought = nonces_in(psbt)
 
     def ask(self, digests: Iterable[bytes], txid: str | None) -> None:
         """Note digests (32 bytes each) that the card is about to be asked for, with their transaction (None: a
@@ -172,14 +180,17 @@ class SignatureMemory:
                     "payees": spending.payees,
                     "ours": spending.ours,
                 }
-        repeated = False
+        repeated, brought = False, nonce in self._brought
         with self._noting(), self._state.signatures() as log:
             known = list(log.find("r", f"{nonce:064x}"))
             repeated = any(line.get("of") != purpose for line in known)
-            if not known or (self._settings.audit and not repeated and all("event" not in line for line in known)):
+            noted = bool(known) and not (self._settings.audit and all("event" not in line for line in known))
+            if not (noted or repeated or brought):
                 log.add(AUDIT if self._settings.audit else NONCES, entry)
         if repeated:
             self._withhold(digest, txid)
+        if brought:
+            raise RepeatedNonceError(BROUGHT_NONCE_TEXT)
 
     def settle(self) -> None:
         """Before anything is handed out: what was remembered is on disk."""

@@ -206,7 +206,9 @@ def grouped_notices(plan: Plan, most: int) -> list[tuple[str, bool]]:
         kinds.setdefault((notice.kind, notice.grave), []).append(notice)
     lines = []
     for group in kinds.values():
-        lines += [(cut(notice.text), notice.grave) for notice in group[:most]]
-        if len(group) > most:
-            lines.append((f"{counted(len(group) - most, 'more warning')} about: {group[0].kind.value}", group[0].grave))
+        number = len(group) if len(group) == most + 1 else most  # a line that says "one more" is as long
+        lines += [(cut(notice.text), notice.grave) for notice in group[:number]]
+        if len(group) > number:
+            rest = counted(len(group) - number, "more warning")
+            lines.append((f"{rest} about: {group[0].kind.value}", group[0].grave))
     return sorted(lines, key=lambda line: line[1])

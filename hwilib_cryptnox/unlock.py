@@ -69,7 +69,7 @@ _refused: dict[int, set[str]] = {}
 _noted: set[int] = set()
 """Cards whose standing note this process made."""
 
-EMULATED_TEXT = "no PIN of a command, file or dialogue goes to an emulated card that trust_emulated does not name"
+EMULATED_TEXT = "an emulated card gets no PIN of a command, file or dialogue, unless trust_emulated names its address"
 GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
 
 

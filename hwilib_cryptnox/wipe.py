@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from cryptnox_core.errors import CryptnoxError
+from cryptnox_core.errors import TransportError
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
 from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.faults import NOT_INITIALIZED_TEXT, RESET_DISABLED_TEXT, Code, WalletError, fault
-from hwilib_cryptnox.irreversible import admit, carried_out, erase, erased_words, failure, forget_erased
+from hwilib_cryptnox.irreversible import AWAY_TEXT, admit, carried_out, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -30,13 +30,16 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     if found.card.info.reset_disabled:
         raise WalletError(Code.UNAVAILABLE, RESET_DISABLED_TEXT)
     admit(wallet.access, found.card)
-    puk = _asked(found)
-    ending = erase(wallet.access, found, puk, lambda: _log.warning("the card was lost; its answer was waited for"))
+    terminal = Terminal()
+    puk = _asked(found, terminal)
+    wait = wallet.access.settings.reinsert_wait
+    ending = erase(wallet.access, found, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
     lost = forget_erased(wallet.access.state, serial, ending.end)
     words = erased_words(serial)
     if not carried_out(ending):
-        told = fault(ending.lost or CryptnoxError("the answer was lost"))
-        raise WalletError(told.code, ". ".join(failure(words, ending, told.message)))
+        told = fault(ending.lost or TransportError("the answer was lost"))
+        message, hint = failure(words, ending, told.message)
+        raise WalletError(told.code, f"{message}. {hint[:1].upper()}{hint[1:]}")
     if done is not None:
         done.append(words.done)
     if lost is not None:
@@ -44,9 +47,9 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     return True
 
 
-def _asked(found: OpenCard) -> str:
+def _asked(found: OpenCard, terminal: Terminal) -> str:
     """The PUK, after the person has named the card."""
-    terminal, serial = Terminal(), found.card.serial
+    serial = found.card.serial
     known = b""
     with contextlib.suppress(StateError):  # then it is not said
         known = found.state.record(serial).fingerprint or b""

@@ -61,6 +61,11 @@ FAMILIES = {
         "WrongPinError WrongPukError PinLockedError SoftLockedError RefusedPinError NoPinError PinSourceError "
         "AssuanError",
     ),
+    "Changes whose answer was lost": (
+        "The cause stands before it. What is said is true of the card now: [When something is lost]"
+        "(lost.md#when-an-answer-is-lost).",
+        "Words",
+    ),
     "Wallet commands": (
         "What HWI's commands answer. The remedy stands in the message, where there is one.",
         "WalletError ForeignCardError",
@@ -106,6 +111,8 @@ FAMILIES = {
 """Title: what it means and what helps; the exceptions."""
 INTERNAL = {"ValueError", "TypeError", "AttributeError", "BadStateError", "BadMessageError"}
 """Raised for other code of ours, which catches them, or for callers of Python functions that break a rule of Python."""
+_ENDINGS = {"kept": "again", "half": "again", "either": "keep", "other": "remedy"}
+"""Of a command that cannot be taken back: what is said of it, and what helps."""
 _NOTHING = ast.Constant(None)
 _PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py")
 """Where skipped inputs get their reasons, in variables named `problem` and results."""
@@ -175,12 +182,26 @@ class Code:
                 for text, hint in itertools.product(texts, hints):
                     if text or hint:
                         yield name, Message(text or HOLE, hint)
+            elif name == "Words":
+                given = {keyword.arg: keyword.value for keyword in node.keywords}
+                for said, help_text in _ENDINGS.items():
+                    texts, hints = (
+                        self.texts(module, scope, given.get(part, _NOTHING)) or [""] for part in (said, help_text)
+                    )
+                    for text, hint in itertools.product(texts, hints):
+                        if text:
+                            yield name, Message(text, hint)
             elif name == "no_pin":
                 for text in [text for value in values for text in self.texts(module, scope, value)]:
                     yield "NoPinError", Message(text)
             elif name in ("_log.warning", "_log.error") and node.args:
                 for text in self.texts(module, scope, node.args[0]):
                     yield "warning", Message(re.sub(r"%[srd]", HOLE, text))
+        elif isinstance(node, ast.ClassDef) and node.name == "Words":
+            for default in (inner.value for inner in node.body if isinstance(inner, ast.AnnAssign)):
+                for text in self.texts(module, node, default or _NOTHING):
+                    if text[0].isupper():  # the others are advice
+                        yield node.name, Message(text)
         elif isinstance(node, ast.ClassDef) and node.name in self.classes:
             for default in (
                 value for inner in ast.walk(node) if isinstance(inner, ast.arguments) for value in inner.defaults

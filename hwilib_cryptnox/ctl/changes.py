@@ -10,7 +10,7 @@ from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import access, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.frame import App
-from hwilib_cryptnox.irreversible import End, Ending, Words, carried_out, carry_out, failure
+from hwilib_cryptnox.irreversible import AWAY_TEXT, End, Ending, Words, carried_out, carry_out, failure
 
 
 def change(
@@ -34,10 +34,7 @@ def change(
 
 def away(app: App) -> None:
     """Ask for a card that has left in the middle of a command."""
-    app.note(
-        f"The answer of the card was lost. Put it back within {app.settings.reinsert_wait:.0f} seconds, so that it can "
-        "be asked what it has now"
-    )
+    app.note(AWAY_TEXT.format(app.settings.reinsert_wait))
 
 
 def tell(app: App, words: Words, ending: Ending) -> None:

@@ -244,10 +244,9 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         access(app).identify(found)
         serial, genuine = found.card.serial, found.card.genuineness
         text = f"Cryptnox {info.type_name} {serial}, applet {version_text(info)}, {card_state(info)}"
+        text += ", emulated: no place for money" if found.simulated else ""
         yield Finding(what, Verdict.GOOD, text)
-        if found.simulated:
-            yield Finding(what, Verdict.NOTE, "an emulated card is never genuine", "no money on it: it is for tests")
-        elif genuine is not Genuineness.GENUINE:
+        if genuine is not Genuineness.GENUINE:
             remedy = "name the CA's certificate in the configuration (key anchors) if you trust it"
             yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
         if not info.seeded:

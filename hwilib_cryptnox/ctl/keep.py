@@ -9,7 +9,7 @@ import click
 
 from cryptnox_core import bip32
 from cryptnox_core.admin import USER_DATA_MAX
-from cryptnox_core.errors import ChannelAbortedError
+from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
 from hwilib_cryptnox.access import OpenCard
@@ -110,14 +110,21 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
     return said({"serial": serial, "bytes": len(content)}, *app.achieved)
 
 
+class _CutShortError(ProtocolError):
+    """The card refused one of several pages."""
+
+
 def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *, custom: bool) -> None:
     """Write and read back."""
 
     def send(card: Card) -> None:
         if custom:
             card.write_custom_bytes(content)
-        else:
+            return
+        try:
             card.write_user_data(content)
+        except StatusWordError as error:
+            raise _CutShortError(str(error)) from error  # perhaps after the first page
 
     def look(found: OpenCard) -> End:
         if custom:

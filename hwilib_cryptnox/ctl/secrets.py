@@ -9,6 +9,7 @@ import click
 
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import CryptnoxError, NotAllowedError, StatusWordError, WrongPukError
+from cryptnox_core.session import Card
 from cryptnox_core.wire import PAIRING_INDEX_PUK, PIN_TRIES_SESSION, Sw
 from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, admit, open_card, puk, unlock
@@ -84,13 +85,17 @@ def pin_change(app: App, with_puk: bool) -> Report:
             either="the card may already have the new PIN, or still the old one",
             keep="Keep both PINs. cryptnoxctl pin tries shows how many tries are left; with more than one, try the new "
             "PIN: cryptnoxctl pin verify. With the PUK it can be set anew: cryptnoxctl pin change --with-puk",
-            remedy="the PIN is neither the old nor the new one. In another reader, with the PUK: "
-            "cryptnoxctl pin change --with-puk",
+            other="The card refuses the new PIN: it has the old one still, or another",
+            remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
+        look = _PinLook(app, new, old)
+
+        def send(card: Card) -> None:
+            card.change_pin(new, puk=secret)
+            look.answered = True
+
         try:
-            change(
-                app, found, words, lambda card: card.change_pin(new, puk=secret), _PinLook(app, new, old), prove=True
-            )
+            change(app, found, words, send, look, prove=True)
         except WrongPukError as error:
             raise _why_refused(app, found, secret, error) from error
     return _has_new_pin(app, serial, new, {"changed": True})
@@ -122,12 +127,15 @@ def _why_refused(app: App, found: OpenCard, secret: str | None, error: WrongPukE
 
 @dataclass(slots=True)
 class _PinLook:
-    """Whether the card has the new PIN: tried once, where tries can be spared. Then the old one, where it is known: it
-    was right a moment ago, and brings the count back."""
+    """Whether the card has the new PIN: tried once, where tries can be spared. Where it is refused, and the card did
+    not say that it has taken one, the old PIN is verified, if it is known: it was right a moment ago, and brings the
+    count back."""
 
     app: App
     new: str = field(repr=False)
     old: str | None = field(repr=False)
+    answered: bool = False
+    """The card said that it has taken a PIN."""
     _tried_at: int | None = None
     _refused: bool = False
 
@@ -144,6 +152,8 @@ class _PinLook:
             return End.UNKNOWN
         if not self._refused:
             return End.TAKEN
+        if self.answered:
+            return End.OTHER
         if self.old is not None and tries_left(card) > 1 and not self._accepted(found, self.old):
             return End.OTHER
         return End.NOT_TAKEN
@@ -207,7 +217,8 @@ def pin_unblock(app: App) -> Report:
             either="the card may already have the new PIN",
             keep="Keep the new PIN and the PUK. cryptnoxctl pin tries: none left means that the PIN is still blocked "
             "(cryptnoxctl pin unblock); more than one, that it can be tried (cryptnoxctl pin verify)",
-            remedy="the PIN is not the new one. In another reader, with the PUK: cryptnoxctl pin change --with-puk",
+            other="The card refuses the new PIN: it has another",
+            remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
         try:
             change(app, found, words, lambda card: card.unblock_pin(puk=secret, new_pin=new), unblocked, prove=True)
@@ -255,8 +266,9 @@ def puk_change(app: App) -> Report:
             kept="the card has its old PUK",
             either="the card may already have the new PUK",
             keep="keep both PUKs until `cryptnoxctl puk verify` says which it is",
-            remedy="the PUK is neither the old nor the new one: nobody knows it. The card signs as before. Move the "
-            "coins to another card while the PIN works",
+            other="Neither the old nor the new PUK opens the card",
+            remedy="try both in another reader: cryptnoxctl puk verify. If neither is right there, nobody knows the "
+            "PUK: the card signs as before; move the coins to another card while the PIN works",
         )
         change(app, found, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
     return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")

@@ -16,7 +16,7 @@ from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, Inva
 from cryptnox_core.hashes import hash160
 from cryptnox_core.secp256k1 import InvalidPublicKeyError, compress
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds
+from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds, is_single
 from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
@@ -188,7 +188,7 @@ class _Prover:
         self._psbt, self._collected, self._ours, self._wallet = psbt, collected, ours, wallet
         locks = [collected.locks[index] for index in ours]
         # One key's change of coins that several keys hold leaves the wallet: it is a payment.
-        self._single = any(lock is not None and _is_single(lock) for lock in locks)
+        self._single = any(lock is not None and is_single(lock) for lock in locks)
         self._template: Template | None = None
         self._templates: Templates | None = None
         if wallet is not None:
@@ -245,11 +245,6 @@ class _Prover:
         if all(read.sorted for read in found):
             first = replace(first, must_sort=True)
         return first if all(first.fits(read) for read in found) else None
-
-
-def _is_single(lock: Lock) -> bool:
-    """Whether one key alone spends it: P2PKH, P2WPKH (nested too), P2PK, and a taproot output that is the key."""
-    return lock.key_hash is not None or lock.kind is Kind.P2PK or (lock.kind is Kind.P2TR and not lock.leaves)
 
 
 def _script_of_output(fields: OutputMap, script: bytes) -> tuple[Kind, Kind | None, bytes] | None:

@@ -233,6 +233,11 @@ def _check_commitment(index: int, what: str, internal: bytes, root: bytes, outpu
     return parity
 
 
+def is_single(lock: Lock) -> bool:
+    """Whether one key alone spends it: P2PKH, P2WPKH (nested too), P2PK, and a taproot output that is the key."""
+    return lock.key_hash is not None or lock.kind is Kind.P2PK or (lock.kind is Kind.P2TR and not lock.leaves)
+
+
 def contains_key(lock: Lock, key: bytes) -> bool:
     """Whether the script that is signed holds a key, or its HASH160. `key` in the form in which the script would hold
     it."""

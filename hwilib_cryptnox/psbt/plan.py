@@ -245,7 +245,7 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
             DEFAULT_MAX_FEE_PERCENT,
             percent if percent is not None and fee > SMALL_FEE else 0.0,
             f"the fee of {fee} satoshi is",
-            f"% of the {summary.our_amount} satoshi that this card's inputs hold",
+            f"% of the {summary.own_amount} satoshi that this card's inputs hold",
         ),
     )
     asked = None

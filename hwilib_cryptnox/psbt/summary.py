@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.hashes import base58check_encode
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Spend, spent_outputs
+from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Collected
 from hwilib_cryptnox.psbt.origins import Claim
@@ -23,6 +23,8 @@ HIGH_FEE_RATE = 500.0
 """Satoshi per virtual byte."""
 FAR_INDEX = 1_000
 """So many addresses beyond those seen a wallet may not find its change again."""
+_MOST_INDEX = 1_000_000
+"""Beyond it nobody finds change, whatever the inputs' indexes are: anybody can pay to a far address of a wallet."""
 _SEQUENCE_LOCK_DISABLED, _SEQUENCE_LOCK_TIME, _SEQUENCE_LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
 _ACCOUNT_LEVELS = {44: 3, 48: 4, 49: 3, 84: 3, 86: 3, 87: 3}
 """Levels of an account by its purpose (BIP44 and its kin): purpose, coin, account, and the script type of BIP48."""
@@ -125,6 +127,8 @@ class Summary:
     amount_in: int | None
     our_amount: int | None
     """Of our inputs."""
+    own_amount: int | None
+    """Of those that our key alone spends; of all our inputs where there is none of these."""
     amount_out: int
     sent: int
     """All payments: outputs that are not proved to be change."""
@@ -148,8 +152,8 @@ class Summary:
 
     @property
     def fee_percent(self) -> float | None:
-        """Percent of what our inputs hold."""
-        return None if self.fee is None or not self.our_amount else 100 * self.fee / self.our_amount
+        """Percent of what the inputs hold that our key alone spends; of all our inputs where there is none of these."""
+        return None if self.fee is None or not self.own_amount else 100 * self.fee / self.own_amount
 
     @property
     def net(self) -> int | None:
@@ -232,11 +236,13 @@ def summarize(
     amount_in = _sum(spends) if settled else None
     change_amount = sum([output.amount for output in outputs if output.change])
     paths = [claim.path for claims in ours.values() for claim in claims]
+    own = _own(collected, ours)
     summary = Summary(
         inputs=len(tx.outpoints),
         our_inputs=len(ours),
         amount_in=amount_in,
         our_amount=None if amount_in is None else _sum([spends[index] for index in ours]),
+        own_amount=None if amount_in is None else _sum([spends[index] for index in own]),
         amount_out=amount_out,
         sent=amount_out - change_amount,
         change_amount=change_amount,
@@ -251,9 +257,17 @@ def summarize(
         *_amount_notices(summary),
         *_lock_notices(psbt),
         *_output_notices(summary, spends),
-        *_change_notices(summary, collected, ours),
+        *_change_notices(summary, collected, own),
     ]
     return replace(summary, warnings=tuple(sorted(found, key=lambda notice: notice.grave)))
+
+
+def _own(collected: Collected, ours: Mapping[int, Sequence[Claim]]) -> Mapping[int, Sequence[Claim]]:
+    """Our inputs that our key alone spends, or all where there is none: a coin whose script holds a key of ours may be
+    an attacker's, who brings it to have it counted."""
+    locks = collected.locks
+    own = {index: claims for index, claims in ours.items() if (lock := locks[index]) is not None and is_single(lock)}
+    return own or ours
 
 
 def _sum(spends: Sequence[Spend]) -> int:
@@ -319,6 +333,7 @@ def _output_notices(summary: Summary, spends: Sequence[Spend]) -> list[Notice]:
 def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, Sequence[Claim]]) -> list[Notice]:
     """Change that the wallet may not find again, or that is not where change of these inputs is looked for."""
     notices = []
+    accounts = {account_of(claim.path) for claims in ours.values() for claim in claims}
     last = max(
         [claim.path.steps[-1] & ~HARDENED for claims in ours.values() for claim in claims if claim.path.steps],
         default=0,
@@ -328,7 +343,7 @@ def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, S
     for output in summary.outputs:
         if output.path is None:
             continue
-        reason = _odd_path(output.path, summary.accounts, last, coins)
+        reason = _odd_path(output.path, accounts, last, coins)
         if reason is not None:
             text = f"output {output.index} is change at an unusual path, {output.path}: {reason}"
             notices.append(Notice(NoticeKind.CHANGE_PATH, text, output.index))
@@ -338,7 +353,7 @@ def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, S
     return notices
 
 
-def _odd_path(path: Path, accounts: Sequence[Path], last: int, coins: set[int | None]) -> str | None:
+def _odd_path(path: Path, accounts: Collection[Path], last: int, coins: set[int | None]) -> str | None:
     account = account_of(path)
     below = path.below(account).steps
     coin = coin_of(path)
@@ -350,6 +365,8 @@ def _odd_path(path: Path, accounts: Sequence[Path], last: int, coins: set[int | 
         return "it is hardened below the account, where wallets do not look"
     if len(below) != 2 or below[0] not in _CHAINS:
         return "it is on neither the receive nor the change chain of the account"
+    if below[1] > _MOST_INDEX:
+        return f"its index is more than {_MOST_INDEX}, further than a wallet looks"
     if below[1] > last + FAR_INDEX:
         return f"its index is more than {FAR_INDEX} beyond the inputs'"
     return None

@@ -18,6 +18,8 @@ _SIGNATURE, _KEY, _SCHNORR = 72, 34, 65
 """Bytes with their length byte: DER signature with low S and sighash type, compressed key, Schnorr signature of type
 DEFAULT."""
 _FINAL_SIGNATURE = 73
+_MOST_LEAF = 200
+"""Bytes that a leaf counts at most: whoever has the internal key, or a smaller leaf, need not show it in the end."""
 
 
 def virtual_size(
@@ -80,7 +82,7 @@ def _leaf_size(fields: InputMap, lock: Lock, leaf_hash: bytes | None) -> int:
         return 0
     script = leaf.script + bytes((TAPSCRIPT,))
     controls = [len(control) for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT) if value == script]
-    return len(leaf.script) + min(controls, default=0) + 2
+    return min(len(leaf.script) + min(controls, default=0) + 2, _MOST_LEAF)
 
 
 def _final_sizes(fields: InputMap) -> tuple[int, int]:

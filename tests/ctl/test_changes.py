@@ -300,6 +300,20 @@ def test_a_lost_answer_is_found_out(name: str, fault: str, tmp_path: Path) -> No
         assert world.memory()["pin_tries"] == 6, "the old PIN brought the count back"
 
 
+def test_data_that_are_half_written(tmp_path: Path) -> None:
+    """The card leaves between two pages: it is told that the old bytes are gone, too."""
+    world = World(tmp_path, CASES["data write"])
+    (tmp_path / "DATA").write_bytes(b"new" * 600)
+    world.state.write_text(json.dumps(world.memory() | {"user_data": (b"old" * 600).hex()}))
+    with world.card("remove@FC:2") as card:
+        text, code = world.run(card)
+        assert code == 3 and "a part of the new bytes, and no longer all of the old ones" in text, text
+        assert "run the same command again" in text and card.stats()["pin_tries"] == 0
+    with world.card() as card:
+        assert world.run(card)[1] == 0
+    assert (b"new" * 600).hex() in json.dumps(world.memory())
+
+
 @pytest.mark.parametrize("fault", ["remove", "badmac"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_card_that_does_not_come_back(name: str, fault: str, tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import click
@@ -13,6 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.session import Card
 from hwilib_cryptnox.ctl.main import COMMANDS, cli
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import PIN, PUK, SCHEMAS, SEED, answer, run, schemas
@@ -71,6 +76,25 @@ def test_doctor(card: EmulatorProcess) -> None:
     assert "pcscd" in findings["PC/SC service"]["remedy"]
     assert findings[f"card in {card.path}"]["verdict"] == "good"
     assert card.stats()["pin_tries"] == 0
+
+
+def test_an_emulated_card_is_never_called_genuine(card: EmulatorProcess) -> None:
+    """Anybody can sign for one: not on the screen, not in JSON, and not with `require_genuine`."""
+    assert answer(card, "info")["genuine"] == "emulated"
+    (found,) = answer(card, "list")["readers"]
+    assert found["genuine"] == "emulated"
+    for command in ("info", "list", "doctor"):
+        assert "genuine" not in re.sub("Genuine|require_genuine", "", run(card, command).stdout), command
+    folder = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("require_genuine = true\n")
+    before = card.stats()["by_ins"]["20"]
+    assert answer(card, "list")["readers"][0]["genuine"] == "emulated"
+    text = "An emulated card is not genuine, and the configuration requires a genuine one"
+    for words in (["xpub", "m/84h/0h/0h", "--stdinpass"], ["pin", "tries"], ["puk", "change"]):
+        assert text in answer(card, *words, stdin=f"{PIN}\n", code=3)["error"]
+    assert answer(card, "info")["problem"] == text
+    assert card.stats()["by_ins"]["20"] == before
 
 
 def test_choosing_a_card(card: EmulatorProcess) -> None:
@@ -252,6 +276,34 @@ def test_messages(card: EmulatorProcess) -> None:
             assert data["valid"] is good
     answer(None, "message", "verify", ADDRESS, "AAAA", "x", code=5)
     assert run(card, "message", "sign", "-", stdin="hello").returncode == 0
+
+
+@pytest.mark.parametrize("words", [["sign"], ["sign", "--bip322"], ["verify", "ADDRESS", "AAAA"]])
+@pytest.mark.parametrize("message", [b"\xff", b"caf\xe9", b"\xed\xa0\x80"])
+def test_a_message_that_is_no_text(card: EmulatorProcess, words: list[str], message: bytes) -> None:
+    """From the command line and from stdin; no signature is asked for."""
+    words = [ADDRESS if word == "ADDRESS" else word for word in words]
+    command, options = ["message", words[0]], words[1:]
+    for given, stdin in ((message, b""), (b"-", message)):
+        # Only bytes get through unchanged, whatever the locale.
+        done = run(card, *map(os.fsdecode, (*command, *options, given, "--json")), stdin=stdin)
+        assert done.returncode == 5 and json.loads(done.stdout)["error"] == "the message: this is no text (UTF-8)"
+    assert card.stats()["signatures"] == 0
+
+
+def test_what_a_cards_name_may_hold(fresh: EmulatorProcess) -> None:
+    """Neither a control nor a character that turns the direction of writing reaches a terminal; in JSON it is escaped,
+    and what is read from there is the name."""
+    name = "\x1b[2J\u202e\u2066é\u200b\x7f"
+    with Card(RemoteTransport.connect(fresh.host, fresh.port)) as blank:
+        blank.init(name, "a\u2028b\U000e0001@example.org", PIN, PUK)
+    done = run(fresh, "info", "--json")
+    assert json.loads(done.stdout)["name"] == name
+    assert json.loads(done.stdout)["email"] == "a\u2028b\U000e0001@example.org"
+    for text in (done.stdout, run(fresh, "info").stdout):
+        assert "é" in text
+        odd = {char for char in text if unicodedata.category(char)[0] == "C" or char in "\u2028\u2029"} - {"\n", "\t"}
+        assert odd <= ({"\u2028"} if text != done.stdout else set())
 
 
 def test_legacy_message_against_hwilib(card: EmulatorProcess) -> None:

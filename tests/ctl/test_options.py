@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.main import cli
 from hwilib_cryptnox.state import State
 from tests.ctl.program import answer
 from tests.psbt.factory import draft, spend
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import EmulatorProcess, trust
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
 FOREIGN_PROGRAM = re.compile(r"(?:pip install|systemctl|gpgconf)(?: -*[\w-]+)+")
@@ -121,5 +121,6 @@ def test_no_hint_names_an_option_the_command_has_not(card: EmulatorProcess, tmp_
         assert set(OPTION.findall(refused["hint"])) == ({"--force"} & known[name]), refused
     # The driver's text names --password, which only hwi-cryptnox has.
     State().keep_pairing_key(card.serial, None)
+    trust(card.path)
     refused = answer(card, "xpub", "m/84h/0h/0h", code=4, pin=None, CRYPTNOX_PIN_COMMAND="false")
     assert refused["error"] == "A PIN is needed: CRYPTNOX_PIN_COMMAND ended with status 1"

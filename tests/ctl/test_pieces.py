@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cryptnox_core import errors
 from cryptnox_core.errors import UsageError
@@ -14,7 +19,7 @@ from hwilib_cryptnox.audit import compare, noted_digests
 from hwilib_cryptnox.ctl.chains import script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.review import WalletProver
-from hwilib_cryptnox.ctl.screen import Screen, printable
+from hwilib_cryptnox.ctl.screen import Screen, printable, write_json
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
 from hwilib_cryptnox.psbt.message import message_hash
 from hwilib_cryptnox.psbt.signers import input_statuses
@@ -188,3 +193,19 @@ def test_reference_names_every_command_and_option() -> None:
             )
     for page in pages:
         assert [text for text in sorted(wanted) if text not in page] == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(st.characters(codec=None)), indent=st.sampled_from([None, 2]))
+def test_json_is_what_it_says_and_steers_nothing(text: str, indent: int | None) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_json({text: [text]}, indent=indent)
+    assert json.loads(out.getvalue()) == {text: [text]}
+    out.getvalue().encode("utf-8")
+    assert all(unicodedata.category(char)[0] != "C" or char == "\n" for char in out.getvalue())
+
+
+def test_json_has_the_letters_of_all_languages() -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        write_json({"name": "Zoë 李"}, indent=None)
+    assert out.getvalue() == '{"name": "Zoë 李"}\n'

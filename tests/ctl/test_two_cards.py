@@ -128,5 +128,5 @@ def test_a_card_that_was_taken_out_and_another_put_in(virtual_readers: VirtualRe
             time.sleep(ABSENCE)
             with virtual_readers.card(*OTHER, slot=1) as other:
                 child.expect_exact(case.either)
-                assert ended(child) == 3
+                assert ended(child) in (1, 3)
                 assert not touched(other)

@@ -20,7 +20,7 @@ from tests.psbt.factory import ME, OTHER, SPEND_PATH, Draft, Out, Pairs, draft, 
 SECONDS, MEMORY = 1.0, 64 << 20
 KINDS = sorted(SPEND_PATH)
 UNKNOWN_INPUT = [*range(0x1D, 0xFC)]
-UNKNOWN_GLOBAL = [*range(0x09, 0xFB)]
+UNKNOWN_GLOBAL = [*range(0x0A, 0xFB)]
 UNKNOWN_OUTPUT = [*range(0x0A, 0x35), *range(0x36, 0xFC)]
 OPTIONS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -49,7 +49,7 @@ def drafts(make: st.DrawFn) -> Draft:
         items.append(spend(kind, number % 3, sequence=sequence, salt=number, witness_utxo=make(st.booleans())))
     outs = [
         Out(make(st.binary(max_size=40)), make(st.integers(0, 1000)), make(unknown(UNKNOWN_OUTPUT)))
-        for _ in range(make(st.integers(0, 3)))
+        for _ in range(make(st.integers(1, 3)))
     ]
     built = Draft(items, outs, version, make(st.integers(0, 0xFFFFFFFF)), make(st.integers(0, 0xFFFFFFFF)))
     built.extra = make(unknown(UNKNOWN_GLOBAL))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import bdkpython as bdk
@@ -13,7 +14,9 @@ from hwilib.errors import BadArgumentError
 
 from cryptnox_core.bip32 import TPUB, XPUB
 from hwilib_cryptnox.device import CryptnoxClient
+from hwilib_cryptnox.export import add_checksum
 from hwilib_cryptnox.message import verify_message
+from hwilib_cryptnox.state import State
 from tests.hwi.conftest import Program
 from tests.interop.paper import message_key
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
@@ -27,6 +30,10 @@ PURPOSES = {"legacy": 44, "wit": 84, "sh_wit": 49, "tap": 86}
 def xpub(path: str, chain: str) -> str:
     """By embit."""
     return ROOT.derive(path).to_public().to_string(XPUB if chain == "main" else TPUB)
+
+
+KEY = ROOT.derive("m/84h/1h/0h/0/0").key.get_public_key().sec().hex()
+ACCOUNT = xpub("m/49h/1h/0h", "test")
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -178,7 +185,9 @@ def test_signmessage_too_deep(card: EmulatorProcess, hwi: Program) -> None:
     "arguments",
     [
         ["displayaddress", "--path", "m/84h/0h/0h/0/0"],
-        ["displayaddress", "--desc", "wpkh([73c5da0a/84h/1h/0h/0/0]02e7)#6lpdnkpv"],
+        ["displayaddress", "--desc", add_checksum(f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})")],
+        ["displayaddress", "--desc", f"sh(wpkh([73c5da0a/49'/1'/0']{ACCOUNT}/0/5))"],
+        ["displayaddress", "--desc", f"wsh(sortedmulti(2,[00000000/48h/1h/0h/2h]{ACCOUNT}/0/5,{KEY}))"],
         ["displayaddress", "--registration", "abcd", "--index", "7", "--multipath-index", "1"],
         ["displayaddress", "--registration", "abcd", "--index", "7", "--change"],
         ["backup"],
@@ -194,6 +203,37 @@ def test_what_the_card_cannot_do(card: EmulatorProcess, hwi: Program, arguments:
     """-9, and the card is not even asked."""
     before = card.stats()["apdus"]
     assert hwi.on(card, *arguments)["code"] == -9
+    assert card.stats()["apdus"] == before
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "text"),
+    [
+        ("nonsense", "no descriptor"),
+        ("", "no descriptor"),
+        ("wpkh(", "no descriptor"),
+        ("wpkh([73c5da0a/84h/1h/0h/0/0]02e7)", "no descriptor"),
+        (f"wpkh([73c5da0a/84h/1h/0h/0/x]{KEY})", "no descriptor"),
+        (f"wpkh({KEY},{KEY})", "no descriptor"),
+        (f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})#6lpdnkpw", "checksum"),
+        (f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})#", "checksum"),
+        (f"wpkh({ACCOUNT}/0/5)", "missing origin info"),
+        (f"sh(wpkh([73c5da0b/49h/1h/0h]{ACCOUNT}/0/5))", "does not match device"),
+        (f"pkh([01020304/44h/1h/0h/0/5]{KEY})", "does not match device"),
+        ("sh(" * 5000, "no descriptor"),
+    ],
+)
+def test_descriptors_that_are_none_or_another_devices(
+    card: EmulatorProcess, hwi: Program, state: State, descriptor: str, text: str
+) -> None:
+    """A bad argument first, where it can be told without the card: -f names the fingerprint, or it is remembered."""
+    before = card.stats()["apdus"]
+    state.update(7, lambda now: replace(now, fingerprint=bytes.fromhex("73c5da0a")))
+    for device in (["-f", "73c5da0a"], ["-t", "cryptnox", "-d", "cryptnox:7"]):
+        answer = hwi(*device, "-p", PIN, "displayaddress", "--desc", descriptor)
+        assert answer["code"] == -7 and text in answer["error"], answer
+    if "device" in text:
+        assert hwi.on(card, "displayaddress", "--desc", descriptor)["code"] == -9, "nobody is asked whose it is"
     assert card.stats()["apdus"] == before
 
 

@@ -21,7 +21,13 @@ from cryptnox_core.emulator import curves
 from cryptnox_core.secp256k1 import ORDER, encode_der, parse_der
 from cryptnox_core.session import Card
 from hwilib_cryptnox.access import Access
-from hwilib_cryptnox.memory import REPEATED_NONCE_TEXT, RepeatedNonceError, SignatureMemory, nonces_in
+from hwilib_cryptnox.memory import (
+    BROUGHT_NONCE_TEXT,
+    REPEATED_NONCE_TEXT,
+    RepeatedNonceError,
+    SignatureMemory,
+    nonces_in,
+)
 from hwilib_cryptnox.psbt import NoticeKind, Plan, Policy, Psbt, SignatureKind, collect, plan
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.psbt.tx import Transaction
@@ -354,8 +360,11 @@ def test_signed_on_another_computer(
             signature = (b"\x07", packed) if kinds[0] == "p2pkh" else (b"\x08", compact(len(stack)) + packed)
         given.inputs[0].append(signature)
         answer = hwi.on(card, "signtx", given.base64())
-        assert answer == {"error": REPEATED_NONCE_TEXT, "code": -13}
+        assert answer == {"error": BROUGHT_NONCE_TEXT, "code": -13}
         check_nowhere(refused_bytes(second, nonce), json.dumps(answer))
+        assert ctl(card, "audit", code=1, schema="audit")["repeated_nonce"] == [], (
+            "whether the card did it is not known"
+        )
         assert hwi.on(card, "signtx", given.base64())["signed"] is True
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import hwilib_cryptnox
+from hwilib_cryptnox.export import add_checksum
 from tests.hwi.conftest import SEED, Program, run_process
 from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
@@ -53,7 +54,7 @@ def test_bitcoin_cores_command_lines(signer: EmulatorProcess) -> None:
         "regtest",
         "displayaddress",
         "--desc",
-        f"wpkh([{FPR}/84h/1h/0h/0/0]02e7)#6",
+        add_checksum(f"wpkh([{FPR}/84h/1h/0h/0/0]{ME.key('m/84h/1h/0h/0/0').hex()})"),
     )
     assert run.returncode == 0 and first_line(run)["code"] == -9
     paths = ("m/84h/1h/0h/0/0", "m/84h/1h/0h/1/0")

@@ -32,7 +32,7 @@ from hwilib_cryptnox.settings import from_toml
 from tests.export.conftest import make_keys
 from tests.interop.pages import GENERATED, PAGES, blocks, inline, other_commands, steps, unclear
 from tests.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN, ROOT, TIME_LIMIT, borrowed_environment
-from tests.support.emulator import PUK, EmulatorProcess
+from tests.support.emulator import PUK, EmulatorProcess, trust
 
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 ADDRESS = "127.0.0.1:9720"
@@ -304,7 +304,9 @@ def card() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def shell(card: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
-    """The environment of a person with one card, a password manager and a PSBT to sign."""
+    """The environment of a person with one card, a password manager and a PSBT to sign. The emulated card stands for
+    one in a reader, which gets the PIN of every source."""
+    trust(card.path)
     python = shlex.quote(str(borrowed_environment(tmp_path / "venv")))
     folder = programs(tmp_path / "bin", python, HWI, CTL, pin=PIN, card=card.path)
     paper(tmp_path)

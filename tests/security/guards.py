@@ -41,13 +41,13 @@ LIES = "tests/psbt/test_dishonest.py::test_refused"
 SIGNING = "tests/psbt/test_signing.py"
 READER = "tests/interop/test_client_pcsc.py"
 STATE = "tests/security/test_state_folder.py"
-PROVISION = "hwilib_cryptnox/ctl/provision.py"
-SETUP = "tests/ctl/test_setup.py"
 MEMORY = "hwilib_cryptnox/memory.py"
 MESSAGE = "hwilib_cryptnox/psbt/message.py"
 LOG = "hwilib_cryptnox/signature_log.py"
 REMEMBERED = "tests/hwi/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
+PROVISION = "hwilib_cryptnox/ctl/provision.py"
+SETUP = "tests/ctl/test_setup.py"
 
 GUARDS = (
     # The card and the channel
@@ -569,14 +569,14 @@ GUARDS = (
         "hwilib_cryptnox/assuan.py",
         '    if len(_plus_quoted(text).encode("utf-8")) > DESCRIPTION_LIMIT:\n',
         "    if False:\n",
-        "tests/hwi/test_confirm.py::test_the_limits_are_those_of_the_protocol",
+        "tests/hwi/test_shown.py::test_the_limits_are_those_of_the_protocol",
     ),
     Guard(
         "a message cannot draw in a dialogue",
         "hwilib_cryptnox/shown.py",
         '            category[0] == "C"\n',
         "            False\n",
-        "tests/hwi/test_confirm.py::test_a_message_is_shown_as_it_is",
+        "tests/hwi/test_shown.py::test_a_message_is_shown_as_it_is",
     ),
     Guard(
         "what is typed ahead agrees to nothing",
@@ -635,63 +635,6 @@ GUARDS = (
         "        if False:\n",
         "tests/core/test_first_block.py::test_a_status_word_behind_a_block_of_data_is_no_answer",
     ),
-    # The life of a card
-    Guard(
-        "of several cards none is erased",
-        "hwilib_cryptnox/named.py",
-        "        if len(meant) + len(others) > 1:\n",
-        "        if False:\n",
-        "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
-    ),
-    Guard(
-        "a fingerprint is read before a card is erased by it",
-        "hwilib_cryptnox/named.py",
-        "            _prove(wallet, unlocker)\n",
-        "            pass\n",
-        "tests/hwi/test_wipe.py::test_a_fingerprint_is_read_from_the_card",
-    ),
-    Guard(
-        "no secret for another card of a known serial",
-        "hwilib_cryptnox/irreversible.py",
-        "    check_identity(card, access.state)\n",
-        "",
-        "tests/ctl/test_secrets.py::test_another_card_of_a_known_serial_gets_no_secret",
-    ),
-    Guard(
-        "no secret for a card that is not admitted",
-        "hwilib_cryptnox/irreversible.py",
-        "    Unlocker(access.settings, access.state).check_genuine(card)\n",
-        "",
-        "tests/ctl/test_two_cards.py::test_what_the_configuration_does_not_admit",
-    ),
-    Guard(
-        "the card is asked what became of a command",
-        "hwilib_cryptnox/irreversible.py",
-        "        return Ending(look(found), answered, lost)\n",
-        "        return Ending(End.NOT_TAKEN, answered, lost)\n",
-        "tests/ctl/test_changes.py::test_a_lost_answer_is_found_out",
-    ),
-    Guard(
-        "a pairing key is proved by a channel",
-        "hwilib_cryptnox/ctl/pairing.py",
-        "send, look, prove=True)",
-        "send, look)",
-        "tests/ctl/test_changes.py::test_what_is_changed_on_the_way_is_noticed",
-    ),
-    Guard(
-        "what was done is told first",
-        "hwilib_cryptnox/ctl/frame.py",
-        "    if app.achieved:\n",
-        "    if False:\n",
-        "tests/ctl/test_changes.py::test_a_full_stdout_hides_no_change",
-    ),
-    Guard(
-        "no PIN try is spent on finding out where few are left",
-        "hwilib_cryptnox/ctl/secrets.py",
-        "        if left < SPARE_TRIES or (again",
-        "        if (again",
-        "tests/ctl/test_secrets.py::test_no_try_is_spent_to_find_out_where_few_are_left",
-    ),
     Guard(
         "no SIGN without a PIN that the card could take for one with a wrong PIN",
         "cryptnox_core/card_keys.py",
@@ -745,8 +688,8 @@ GUARDS = (
     Guard(
         "no nonce of a signature that the PSBT brings",
         MEMORY,
-        '                self._nonces.setdefault(nonce, "")\n',
-        "                pass\n",
+        "repeated, brought = False, nonce in self._brought",
+        "repeated, brought = False, False",
         f"{REMEMBERED}::test_signed_on_another_computer",
     ),
     Guard(
@@ -894,14 +837,14 @@ GUARDS = (
     Guard(
         "a genuine card before a PIN and a PUK are asked for",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        check_genuine(self.card, self.way.settings)\n",
         "",
         f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
     ),
     Guard(
         "no set-up for another card of a known serial",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        check_identity(self.card, self.way.state)\n",
         "",
         f"{SETUP}::test_another_card_of_a_known_serial_gets_no_secret",
     ),
@@ -939,5 +882,98 @@ GUARDS = (
         "                self.stage = Stage.SEEDED if info.seeded else Stage.INITIALISED",
         "                self.stage = Stage.INITIALISED",
         f"{SETUP}::test_ctrl_c_while_the_card_works_is_told_as_it_is",
+    ),
+    # Whoever listens on the emulated card's port
+    Guard(
+        "no source's PIN goes to a card over TCP",
+        UNLOCK,
+        "        if not place.startswith(EMULATOR_PREFIX) or self.settings.trusts(place):\n",
+        "        if True:\n",
+        f"{PINS}::test_whoever_listens_gets_no_pin",
+    ),
+    Guard(
+        "no card over TCP is genuine",
+        UNLOCK,
+        "    if is_emulated(card):\n",
+        "    if False:\n",
+        f"{PINS}::test_require_genuine",
+    ),
+    Guard(
+        "no card over TCP is called genuine",
+        "hwilib_cryptnox/ctl/look.py",
+        "    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)\n",
+        "    emulated = False\n",
+        "tests/ctl/test_commands.py::test_an_emulated_card_is_never_called_genuine",
+    ),
+    Guard(
+        "the emulated cards' CA is nobody's anchor",
+        "hwilib_cryptnox/access.py",
+        "            if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):\n",
+        "            if False:\n",
+        "tests/hwi/test_enumerate.py::TestInAReader::test_the_emulated_cards_ca_is_nobodys_anchor",
+    ),
+    Guard(
+        "three tries may be half of six",
+        UNLOCK,
+        "        if record.full is None and left == PIN_TRIES_SESSION:\n",
+        "        if False:\n",
+        f"{PINS}::test_a_wrong_pin_file_and_a_lost_state",
+    ),
+    # The life of a card
+    Guard(
+        "of several cards none is erased",
+        "hwilib_cryptnox/named.py",
+        "        if len(meant) + len(others) > 1:\n",
+        "        if False:\n",
+        "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
+    ),
+    Guard(
+        "a fingerprint is read before a card is erased by it",
+        "hwilib_cryptnox/named.py",
+        "            _prove(wallet, unlocker)\n",
+        "            pass\n",
+        "tests/hwi/test_wipe.py::test_a_fingerprint_is_read_from_the_card",
+    ),
+    Guard(
+        "no secret for another card of a known serial",
+        "hwilib_cryptnox/irreversible.py",
+        "    check_identity(card, access.state)\n",
+        "",
+        "tests/ctl/test_secrets.py::test_another_card_of_a_known_serial_gets_no_secret",
+    ),
+    Guard(
+        "no secret for a card that is not admitted",
+        "hwilib_cryptnox/irreversible.py",
+        "    check_genuine(card, access.settings)\n",
+        "",
+        "tests/ctl/test_two_cards.py::test_what_the_configuration_does_not_admit",
+    ),
+    Guard(
+        "the card is asked what became of a command",
+        "hwilib_cryptnox/irreversible.py",
+        "        return Ending(look(found), answered, lost)\n",
+        "        return Ending(End.NOT_TAKEN, answered, lost)\n",
+        "tests/ctl/test_changes.py::test_a_lost_answer_is_found_out",
+    ),
+    Guard(
+        "a pairing key is proved by a channel",
+        "hwilib_cryptnox/ctl/pairing.py",
+        "send, look, prove=True)",
+        "send, look)",
+        "tests/ctl/test_changes.py::test_what_is_changed_on_the_way_is_noticed",
+    ),
+    Guard(
+        "what was done is told first",
+        "hwilib_cryptnox/ctl/frame.py",
+        "    if app.achieved:\n",
+        "    if False:\n",
+        "tests/ctl/test_changes.py::test_a_full_stdout_hides_no_change",
+    ),
+    Guard(
+        "no PIN try is spent on finding out where few are left",
+        "hwilib_cryptnox/ctl/secrets.py",
+        "        if left < SPARE_TRIES or (again",
+        "        if (again",
+        "tests/ctl/test_secrets.py::test_no_try_is_spent_to_find_out_where_few_are_left",
     ),
 )
