@@ -105,6 +105,7 @@ def false_claim(sentence: str, before: Facts, after: Facts) -> bool:
     """Whether it says something of the card that is not so."""
     if re.search(UNKNOWN, sentence, re.I):
         return False
+    sentence = re.sub(r"\bnothing (was|has been) \w+", "", sentence)
     return any(re.search(pattern, sentence, re.I) and not holds(before, after) for pattern, holds in CLAIMS)
 
 

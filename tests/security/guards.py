@@ -837,14 +837,14 @@ GUARDS = (
     Guard(
         "a genuine card before a PIN and a PUK are asked for",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        check_genuine(self.card, self.way.settings)\n",
         "",
         f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
     ),
     Guard(
         "no set-up for another card of a known serial",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        check_identity(self.card, self.way.state)\n",
         "",
         f"{SETUP}::test_another_card_of_a_known_serial_gets_no_secret",
     ),
