@@ -46,25 +46,26 @@ _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 def main() -> None:
     """Entry point of the console script."""
-    from hwilib_cryptnox.streams import CLOSED_TEXT, complete, deliver, give_up_stderr
+    from hwilib_cryptnox.streams import CLOSED_TEXT, complete, deliver, give_up_stderr, undisturbed
 
+    code = 1
     if complete():
         try:
             code = run(sys.argv[1:])
         except SystemExit as end:  # argparse's, which wrote its answer itself
             code = int(end.code or 0)
-        code = 1 if deliver("") else code
     else:
-        code = 1
         with contextlib.suppress(OSError):
             sys.stderr.write(f"{CLOSED_TEXT}\n")
-    give_up_stderr()
-    sys.exit(code)
+    with undisturbed():
+        code = 1 if deliver("") else code
+        give_up_stderr()
+        sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status."""
-    from hwilib_cryptnox.streams import deliver
+    from hwilib_cryptnox.streams import undisturbed
 
     signer, command = False, ""
     warnings: list[str] = []
@@ -75,10 +76,18 @@ def run(arguments: list[str]) -> int:
         answer, signer = _answer(options, warnings, done)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
         told = fault(error)
-        answer = {"error": told.message, "code": int(told.code)}
+        answer = {"error": ". ".join([*done, told.message]), "code": int(told.code)}
         signer = _signer_mode_in(arguments)
+    with undisturbed():
+        return _tell(answer, done, warnings, signer=signer and command in _SIGNER_COMMANDS)
+
+
+def _tell(answer: Answer, done: list[str], warnings: list[str], *, signer: bool) -> int:
+    """Write the answer and what is to be said besides; the exit status."""
+    from hwilib_cryptnox.streams import deliver
+
     lost = deliver(json.dumps(answer) + "\n")
-    refused = signer and command in _SIGNER_COMMANDS and isinstance(answer, dict) and "error" in answer
+    refused = signer and isinstance(answer, dict) and "error" in answer
     # Bitcoin Core takes the first line for the error.
     lines = [str(answer["error"])] if refused and isinstance(answer, dict) else []
     if lost is not None:

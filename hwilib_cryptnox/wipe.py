@@ -34,14 +34,14 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     puk = _asked(found, terminal)
     wait = wallet.access.settings.reinsert_wait
     ending = erase(wallet.access, found, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
-    lost = forget_erased(wallet.access.state, serial, ending.end)
     words = erased_words(serial)
+    if done is not None and carried_out(ending):
+        done.append(words.done)  # before anything else can be interrupted
+    lost = forget_erased(wallet.access.state, serial, ending.end)
     if not carried_out(ending):
         told = fault(ending.lost or TransportError("the answer was lost"))
         message, hint = failure(words, ending, told.message)
         raise WalletError(told.code, f"{message}. {hint[:1].upper()}{hint[1:]}")
-    if done is not None:
-        done.append(words.done)
     if lost is not None:
         _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
     return True

@@ -19,7 +19,7 @@ from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 from hwilib_cryptnox.settings import Settings
 from hwilib_cryptnox.state import State
-from hwilib_cryptnox.streams import CLOSED_TEXT, complete, give_up_stderr, give_up_stdout
+from hwilib_cryptnox.streams import CLOSED_TEXT, complete, give_up_stderr, give_up_stdout, undisturbed
 from hwilib_cryptnox.warned import Warnings
 
 T = TypeVar("T")
@@ -237,10 +237,11 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
     warnings: list[str] = []
     with Warnings(warnings):
         code = _run(root, arguments, app)
-    with contextlib.suppress(OSError):
-        for text in warnings:
-            app.err.line(f"Warning: {text}", WARN)
-    give_up_stderr()
+    with undisturbed():
+        with contextlib.suppress(OSError):
+            for text in warnings:
+                app.err.line(f"Warning: {text}", WARN)
+        give_up_stderr()
     return code
 
 

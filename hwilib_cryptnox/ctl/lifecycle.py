@@ -33,8 +33,10 @@ def reset(app: App, typed: str | None) -> Report:
         elif typed != str(serial):
             raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}; nothing was erased")
         ending = erase(access(app), found, puk(app, found), lambda: away(app))
-        lost = forget_erased(app.state, serial, ending.end)
-        tell(app, erased_words(serial), ending)
+        try:
+            tell(app, erased_words(serial), ending)
+        finally:  # what was done is known by now, whatever interrupts the rest
+            lost = forget_erased(app.state, serial, ending.end)
         if lost is not None:
             app.note(f"What this computer remembers of the card is still there: {lost}. cryptnoxctl forget {serial}")
     return said({"serial": str(serial), "reset": True}, *app.achieved, "To use it again: cryptnoxctl setup")

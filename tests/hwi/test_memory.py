@@ -77,7 +77,7 @@ def requests_of(given: Draft) -> dict[int, Any]:
     """What is to be signed, by input."""
     psbt = Psbt.parse(given.encode())
     collected = collect(psbt, ME.fingerprint)
-    made = plan(psbt, collected, ME.keys([*collected.paths, *collected.change_paths]), Policy())
+    made = plan(psbt, collected, ME.keys(collected.all_paths), Policy())
     return {request.input_index: request for request in made.requests}
 
 

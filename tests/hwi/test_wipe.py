@@ -90,7 +90,7 @@ def test_a_card_that_does_not_come_back(tmp_path: Path) -> None:
             CRYPTNOX_WAIT="0", CRYPTNOX_REINSERT_WAIT="1",
         )  # fmt: skip
     assert (
-        "may be erased, or not" in wiped.answer["error"] and "keep PIN, PUK and recovery words" in wiped.answer["error"]
+        "may be erased, or not" in wiped.answer["error"] and "Keep PIN, PUK and recovery words" in wiped.answer["error"]
     )
 
 
