@@ -525,8 +525,8 @@ def test_it_is_told_by_cryptnoxctl(signer: EmulatorProcess, tmp_path: Path) -> N
     for number, given in enumerate((payment(spend("p2wpkh")), payment(spend("p2wpkh"), to=ELSE))):
         (tmp_path / f"{number}.psbt").write_text(given.base64())
         data = ctl(signer, "sign", "--yes", str(tmp_path / f"{number}.psbt"))
-        told = [text for text in data["review"]["warnings"] if "was signed" in text]
-        assert len(told) == number
+        told = [warning for warning in data["review"]["warnings"] if "was signed" in warning["text"]]
+        assert [warning["grave"] for warning in told] == [True] * number
 
 
 @pytest.mark.parametrize("version", [0, 2])
