@@ -24,6 +24,13 @@ _KEPT = frozenset({"CRYPTNOX_VECTORS", "CRYPTNOX_NOT_TESTED", "CRYPTNOX_TEST_REA
 _deselected: Counter[str] = Counter()
 
 
+for _size in (
+    "COLUMNS",
+    "LINES",
+):  # of the tests' terminal, which workers hand on: programs have terminals of their own
+    os.environ.pop(_size, None)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the long tests (marked `heavy`) as well")
 

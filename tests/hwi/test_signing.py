@@ -444,8 +444,8 @@ def test_readings(hwi: Program, reading: str) -> None:
             before = card.stats()
             check(hwi.on(card, "signtx", given.base64()), given)
             counts.append(spent_on(card, before)[0])
-        # A card that ends the PIN with a signature costs a refused command the first time, and one VERIFY PIN later; one
-        # that shows three tries is asked once more what it shows when it is full.
+        # A card that ends the PIN with a signature costs a refused command the first time, and one VERIFY PIN later;
+        # one that shows three tries is asked once more what it shows when it is full.
         wanted = {"pin-ends-at-sign": [16, 13], "tries-min": [15, 12]}
         assert counts == wanted.get(reading, [14, 12])
         assert card.stats()["pin_tries"] == 0
