@@ -23,11 +23,8 @@ _KEPT = frozenset({"CRYPTNOX_VECTORS", "CRYPTNOX_NOT_TESTED", "CRYPTNOX_TEST_REA
 
 _deselected: Counter[str] = Counter()
 
-
-for _size in (
-    "COLUMNS",
-    "LINES",
-):  # of the tests' terminal, which workers hand on: programs have terminals of their own
+# The size of the tests' own terminal, which workers hand on: programs have terminals of their own.
+for _size in ("COLUMNS", "LINES"):
     os.environ.pop(_size, None)
 
 
