@@ -186,6 +186,8 @@ class Provision:
                 f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
                 "without its PUK a card can never be reset: use another card",
             )
+        if not self.card.info.pin_auth:
+            self.line.run(self.line.reopen)  # one SELECT may be noise
         self._pin = unlock(self.found)
         self._pin_sent = self._pin_accepted = self._pin_proved = True
 
