@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import PairingError
+from cryptnox_core.models import CardInfo
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
 from hwilib_cryptnox.ctl.chains import chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
+from hwilib_cryptnox.ctl.keys import switch_export
 from hwilib_cryptnox.ctl.look import source_text, version_text
 from hwilib_cryptnox.ctl.pairing import recover_by_puk
 from hwilib_cryptnox.ctl.provision import Shown, first_path
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.vendor import EASY_PIN, EASY_PIN_CHANGED, EASY_SET, is_easy_mode
 from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.unlock import tries_left
@@ -26,9 +29,8 @@ def adopt(app: App, chain: str) -> Report:
 
     Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
     """
-    done: list[str] = []
     try:
-        return _look(app, chain, done)
+        return _look(app, chain)
     except PairingError as error:
         if not (app.terminal.available and _recovered(app)):
             raise CtlError(
@@ -36,13 +38,7 @@ def adopt(app: App, chain: str) -> Report:
                 "The card is paired with another key than the common one; nothing was changed",
                 "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
             ) from error
-    done.append("the card has the common pairing key again")
-    try:
-        return _look(app, chain, done)
-    except (Exception, KeyboardInterrupt) as error:
-        problem = explain(error)
-        said = str(error).partition(";")[0] if isinstance(error, CanceledError) else problem.message
-        raise CtlError(problem.exit_code, f"{said}; before that: {', '.join(done)}", problem.hint) from error
+    return _look(app, chain)
 
 
 def _recovered(app: App) -> bool:
@@ -56,8 +52,8 @@ def _recovered(app: App) -> bool:
     return True
 
 
-def _look(app: App, chain: str, done: list[str]) -> Report:
-    """What the card holds and what is needed; what is agreed to is done, and added to `done`."""
+def _look(app: App, chain: str) -> Report:
+    """What the card holds and what is needed; what is agreed to is done."""
     with open_card(app) as found:
         card = found.card
         info, serial = card.info, str(card.serial)
@@ -69,28 +65,30 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
         app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
         session = authenticate(found, unlocker(app))
         page = card.info_page()
+        easy = _easy_mode(page, session.pin)
+        if easy and app.terminal.available:  # before an address is shown
+            app.terminal.say(f"Careful: {easy[0]}.")
         path = first_path(Network.of_chain(chain).coin_type)
         shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
-        needed = _needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)
+        needed = [*easy, *_needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)]
         address = text_of(script_of(shown.key, "p2wpkh"), chain)
         if not info.xpub_export and app.terminal.available:
             app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
             app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
             if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
-                card.set_xpub_export(True, puk(app, found))
+                switch_export(app, found, puk(app, found), on=True)
                 needed.remove(_EXPORT)
-                done.append("xpub export is on now")
     data = {
         "serial": serial,
         "fingerprint": session.fingerprint.hex(),
         "key_source": source_text(page),
         "path": str(path),
         "address": address,
-        "xpub_export": card.info.xpub_export,
+        "xpub_export": found.card.info.xpub_export,
         "pin_tries_left": tries,
         "backup_checked": checked,
-        "done": done,
+        "done": list(app.achieved),
         "needed": needed,
     }
 
@@ -103,7 +101,7 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
                 ("Seed", source_text(page)),
             ]
         )
-        for line in done:
+        for line in app.achieved:
             screen.line(line, GOOD)
         for line in needed:
             screen.line(f"To do: {line}", WARN)
@@ -111,6 +109,13 @@ def _look(app: App, chain: str, done: list[str]) -> Report:
             screen.line("Wallets can use this card: cryptnoxctl export", GOOD)
 
     return Report(data, show)
+
+
+def _easy_mode(page: CardInfo, pin: str) -> list[str]:
+    """What to do about a card of the vendor's easy mode; `pin` is the one it has just accepted."""
+    if not is_easy_mode(page):
+        return []
+    return [EASY_SET if pin == EASY_PIN else EASY_PIN_CHANGED]
 
 
 def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:

@@ -58,7 +58,8 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
             raise _half(error, first, other) from error
     backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."
     app.terminal.say(f"\n{backup}")
-    return report(first, backup, chain, checked=True)
+    app.happened(f"The card {other.serial} is set up")
+    return report(app, first, backup, chain, checked=True)
 
 
 def _half(error: BaseException, first: Provision, other: Provision) -> CtlError:

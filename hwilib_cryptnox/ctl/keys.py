@@ -10,6 +10,7 @@ import click
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox import export as files
+from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.chains import (
     TYPES,
@@ -90,16 +91,21 @@ def _switch(app: App, *, on: bool) -> Report:
         require_seed(found.card.info.seeded)
         if found.card.info.xpub_export is on:
             return said({"serial": serial, "xpub_export": on}, f"xpub export is {word} already")
-        secret = puk(app, found)
-        words = Words(
-            done=f"xpub export is {word}",
-            kept=f"xpub export is not {word}: nothing was changed",
-            either=f"xpub export may be {word} already, or not",
-            keep="cryptnoxctl info says which",
-        )
-        look = flags(lambda info: info.xpub_export is on)
-        change(app, found, words, lambda card: card.set_xpub_export(on, secret), look)
+        switch_export(app, found, puk(app, found), on=on)
     return said({"serial": serial, "xpub_export": on}, *app.achieved)
+
+
+def switch_export(app: App, found: OpenCard, secret: str, *, on: bool) -> None:
+    """SET PUB EXPORT with the PUK; see `change`."""
+    word = "on" if on else "off"
+    words = Words(
+        done=f"xpub export is {word}",
+        kept=f"xpub export is not {word}: nothing was changed",
+        either=f"xpub export may be {word} already, or not",
+        keep="cryptnoxctl info says which",
+    )
+    look = flags(lambda info: info.xpub_export is on)
+    change(app, found, words, lambda card: card.set_xpub_export(on, secret), look)
 
 
 def _range(text: str) -> range:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cryptnox_core.commands.setup import pairing_key_from_puk
-from cryptnox_core.errors import PairingError
 from cryptnox_core.wire import PAIRING_INDEX_PUK
 from hwilib_cryptnox.access import Access, OpenCard
+from hwilib_cryptnox.irreversible import opens
 
 
 def is_puk(way: Access, found: OpenCard, puk: str) -> bool:
@@ -16,17 +16,7 @@ def is_puk(way: Access, found: OpenCard, puk: str) -> bool:
     PUK, TransportError and ProtocolError where the conversation broke, StatusWordError where the card does not know
     index FF: then nothing is proved. Sources: PROTOCOL 2 and 3.
     """
-    card, key = found.card, pairing_key_from_puk(puk)
-    right = _opens(found, key) or _opens(found, key)  # one disturbed answer must not make a right PUK a wrong one
-    card.select()
-    way.open_channel(card)
-    return right
-
-
-def _opens(found: OpenCard, key: bytes) -> bool:
+    right = opens(found, pairing_key_from_puk(puk), PAIRING_INDEX_PUK)
     found.card.select()
-    try:
-        found.card.open_channel(key, index=PAIRING_INDEX_PUK)
-    except PairingError:
-        return False
-    return True
+    way.open_channel(found.card)
+    return right

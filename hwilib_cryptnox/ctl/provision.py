@@ -33,8 +33,9 @@ from hwilib_cryptnox.ctl.proofs import is_puk
 from hwilib_cryptnox.ctl.stages import EndedError, Secrets, Stage, truth
 from hwilib_cryptnox.ctl.steady import SteadyCard
 from hwilib_cryptnox.faults import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.irreversible import admit
 from hwilib_cryptnox.state import CardRecord, StateError
-from hwilib_cryptnox.unlock import Unlocker, check_genuine, check_identity
+from hwilib_cryptnox.unlock import Unlocker
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
@@ -102,12 +103,11 @@ class Provision:
     def admit(self) -> None:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
-        check_identity(self.card, self.way.state)
-        check_genuine(self.card, self.way.settings)
+        admit(self.way, self.card)
         if self.card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,
-                "There is a wallet on this card already; nothing was changed",
+                f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
                 "to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
         self.way.state.hold(self.found.reader, self.serial)
@@ -278,14 +278,15 @@ class Provision:
             self.stage = Stage.SEED_SENT
             try:
                 send()
-            except NotAllowedError:
-                # It has a seed, though its flags did not say so: `compare` says which.
-                self.stage = Stage.SEEDED
-                if not again:
+            except StatusWordError as refusal:
+                # What it says is one thing, what it has another: `compare` says which seed.
+                self.line.reopen()
+                if not self.card.info.seeded:
+                    self.stage = Stage.INITIALISED
                     raise
-            except StatusWordError:
-                self.stage = Stage.INITIALISED
-                raise
+                if isinstance(refusal, NotAllowedError) and not again:
+                    self.stage = Stage.SEEDED
+                    raise
 
         self.line.run(attempt)
         self.stage = Stage.SEEDED

@@ -75,7 +75,7 @@ def _card(app: App, work: Provision, chain: str) -> Report:
     if work.card.info.is_nft:
         return nft_report(app, work, _ALONE)
     settle(app, work, None)
-    return report(work, _ALONE, chain, checked=None)
+    return report(app, work, _ALONE, chain, checked=None)
 
 
 def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
@@ -90,7 +90,7 @@ def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
     settle(app, work, expected)
     checked = mnemonic.check_backup(app.terminal, lambda typed: typed == expected)
     check = "" if checked else f"cryptnoxctl backup check --card {work.serial}"
-    return report(work, f"The {count} words on your paper are the backup.", chain, checked=checked, check=check)
+    return report(app, work, f"The {count} words on your paper are the backup.", chain, checked=checked, check=check)
 
 
 def _restore(app: App, work: Provision, chain: str) -> Report:
@@ -100,4 +100,4 @@ def _restore(app: App, work: Provision, chain: str) -> Report:
     work.load_seed(expected.seed)
     settle(app, work, expected)
     backup = "The words on your paper (with the passphrase, if you gave one) are the backup."
-    return report(work, backup, chain, checked=True)
+    return report(app, work, backup, chain, checked=True)

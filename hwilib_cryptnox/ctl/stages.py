@@ -38,7 +38,7 @@ def truth(stage: Stage, serial: int, secrets: Secrets, check: str, fingerprint: 
     look = f"cryptnoxctl info --card {serial} shows it"
     adopt = f"cryptnoxctl adopt --card {serial}"
     if stage is Stage.UNTOUCHED:
-        return "nothing was changed", f"begin anew: cryptnoxctl setup --card {serial}"
+        return f"nothing was changed on the card {serial}", f"begin anew: cryptnoxctl setup --card {serial}"
     if stage is Stage.INIT_SENT:
         return f"whether the card {serial} is initialised now is not known: {keep}", f"{look}; {on}"
     if stage is Stage.INITIALISED:

@@ -116,7 +116,7 @@ def settle(app: App, work: Provision, expected: Expected | None) -> None:
     app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 
 
-def report(work: Provision, backup: str, chain: str, *, checked: bool | None, check: str = "") -> Report:
+def report(app: App, work: Provision, backup: str, chain: str, *, checked: bool | None, check: str = "") -> Report:
     """What to write down of a card that is set up. Requires: `settle`.
 
     `checked`: whether the backup was compared with the card; None where there is none. `check`: the command for it.
@@ -124,6 +124,7 @@ def report(work: Provision, backup: str, chain: str, *, checked: bool | None, ch
     shown = work.shown
     if shown is None or work.stage is not Stage.PROVED:
         raise CtlError(Exit.REFUSED, "The card was not compared")
+    app.happened(f"The card {work.serial} is set up and holds the wallet {shown.fingerprint.hex()}")
     serial, fingerprint = str(work.serial), shown.fingerprint.hex()
     address = text_of(script_of(shown.key, "p2wpkh"), chain)
     data = {
@@ -160,6 +161,7 @@ def nft_report(app: App, work: Provision, backup: str) -> Report:
     """An NFT card has one key: no tree, no fingerprint that wallets know."""
     serial, key = str(work.serial), work.single_key().hex()
     app.terminal.say(f"\nThe card {serial} holds its key.")
+    app.happened(f"The card {serial} is set up and holds its key {key}")
     data = {
         "serial": serial,
         "fingerprint": None,

@@ -99,7 +99,9 @@ def test_stopped_at_the_second_cards_questions_both_are_told_of(tmp_path: Path) 
         child.sendline("")
         child.expect_exact("New PIN")
         child.sendintr()
-        child.expect_exact(f"nothing was changed; the card {first} is initialised and has no seed")
+        child.expect_exact(
+            f"nothing was changed on the card {slot.card.serial}; the card {first} is initialised and has no seed"
+        )
         assert ended(child) == 1
     assert not memory(tmp_path / "b")["initialized"]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tests.life.facts import Facts
 from tests.life.oracle import FalseWordError, judge
 from tests.life.scenes import FRESH, OF_WORDS, SCENES, Scene
-from tests.life.world import Slot, Told, World, mend
+from tests.life.world import Slot, Told, Way, World, mend
 from tests.support.emulator import MNEMONIC
 from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK
 
@@ -86,6 +86,6 @@ def _verify(world: World, slot: Slot) -> None:
     words = ["pin", "verify", "--stdinpass"]
     if len(world.slots) > 1:
         words += ["--card", slot.path.removeprefix("cryptnox:")]
-    told = world.run("ctl", words, SCENES["ctl adopt"].people(), stdin=f"{slot.facts.pin}\n")
+    told = world.run("ctl", words, SCENES["ctl adopt"].people(), way=Way(stdin=f"{slot.facts.pin}\n"))
     if told.status:
         raise FalseWordError(f"afterwards, pin verify: exit {told.status}: {_all(told)}")

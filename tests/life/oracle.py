@@ -98,7 +98,7 @@ def judge(
     cards = [(before.serial, before, after) for before, after in zip(befores, afters, strict=True)]
     if succeeded(scene, told):
         for serial, before, after in cards:
-            _check_success(scene, told, before, after, person)
+            _check_success(scene, told, before, after, person, stdout_lost=stdout_lost)
             _check_claims(about(serial, sentences(f"{told.out}\n{told.err}\n{told.late}")), before, after)
         return
     for serial, before, after in cards:
@@ -132,7 +132,7 @@ def _check_tries(before: Facts, after: Facts) -> None:
         raise FalseWordError("the last PIN try was spent")
 
 
-def _check_success(scene: Scene, told: Told, before: Facts, after: Facts, person: Person) -> None:
+def _check_success(scene: Scene, told: Told, before: Facts, after: Facts, person: Person, *, stdout_lost: bool) -> None:
     differ = []
     for name, wanted in scene.wants.items():
         now, was = getattr(after, name), getattr(before, name)
@@ -143,7 +143,7 @@ def _check_success(scene: Scene, told: Told, before: Facts, after: Facts, person
         raise FalseWordError(f"success is told; not as told on the card: {sorted([*differ, *extra])}")
     if "puk" in scene.wants and scene.wants["puk"] is ANY and after.puk not in (person.shown_puk, person.new_puk):
         raise FalseWordError("the card has a PUK that nobody was shown")
-    if scene.wants.get("export") is True and "seed" in scene.wants and after.seed:
+    if scene.wants.get("export") is True and "seed" in scene.wants and after.seed and not stdout_lost:
         _check_wallet(told, after)
 
 

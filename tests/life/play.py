@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryptnox_core.emulator import ca
+from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.wire import PIN_TRIES_TOTAL, Ins
 from tests.core.emulated import SERIAL
 from tests.life.aftermath import aftermath
@@ -17,7 +19,7 @@ from tests.life.facts import Facts
 from tests.life.oracle import judge, judge_state, succeeded
 from tests.life.people import Person
 from tests.life.scenes import OTHER_KEY, OWN_KEY, Scene
-from tests.life.world import Chip, Event, Told, World, mend, spoil
+from tests.life.world import Chip, Event, Told, Way, World, mend, spoil
 
 
 @dataclass
@@ -41,12 +43,16 @@ class Twist:
     stdout: str = "pipe"
     spoilt: str = ""
     """`state gone`: from the beginning."""
+    moment: int = 0
+    """Where Ctrl-C comes, whatever the program does."""
 
     def __str__(self) -> str:
         if self.event is not None:
             return str(self.event)
         if self.prompt:
             return f"{_KEYS[self.key]} at prompt {self.prompt}"
+        if self.moment:
+            return f"Ctrl-C at moment {self.moment}"
         return self.spoilt or f"stdout {self.stdout}"
 
 
@@ -55,7 +61,13 @@ NO_TWIST = Twist()
 
 
 def play(
-    scene: Scene, folder: Path, twist: Twist = NO_TWIST, *, in_readers: bool = False, seen: set[object] | None = None
+    scene: Scene,
+    folder: Path,
+    twist: Twist = NO_TWIST,
+    *,
+    in_readers: bool = False,
+    readings: Sequence[Reading] = (),
+    seen: set[object] | None = None,
 ) -> Played:
     """One scene with one twist, judged; and what the person does next, where card and state folder are left as they
     are not in `seen` yet."""
@@ -63,7 +75,7 @@ def play(
     own_place = "{second}" in scene.words
     if scene.second is not None and own_place:
         memories.append(scene.second())
-    with World(folder, *memories, in_readers=in_readers) as world:
+    with World(folder, *memories, in_readers=in_readers, readings=readings) as world:
         if scene.second is not None and not own_place:
             world.spare.append(Chip(scene.second()))
         world.state.mkdir(parents=True, mode=0o700)
@@ -84,10 +96,13 @@ def play(
             words,
             person,
             twist.event,
-            stdin=None if scene.stdin is None else scene.stdin + "\n",
-            stdout=twist.stdout,
-            prompt=twist.prompt,
-            key=twist.key,
+            Way(
+                stdin=None if scene.stdin is None else f"{scene.stdin}\n",
+                stdout=twist.stdout,
+                prompt=twist.prompt,
+                key=twist.key,
+                moment=twist.moment,
+            ),
         )
         then = facts(world)
         verdict = ""
@@ -96,7 +111,7 @@ def play(
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
-            if not twist.spoilt and (twist.event is None or twist.event.kind not in (*STATE, "alters")):
+            if twist.event is None or twist.event.kind != "alters":
                 judge_state(world.kept(), dict(zip(serials(world), then, strict=True)), known(scene))
             left = _left(world, before, then)
             if seen is not None and not verdict and scene.second is None and left not in seen:
@@ -204,6 +219,8 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
             found.append(Twist(Event("says:6F00", at)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
+        if at in changing:
+            found.append(Twist(Event("taken", at)))
         if exchange.ins == Ins.RESET:
             found += [Twist(Event("torn", at)), Twist(Event("torn", at, out=True))]
     for number in range(1, len(whole.told.prompts) + 1):

@@ -133,5 +133,5 @@ class Scard:
 def install(ports: dict[str, int], silence: float) -> None:
     """In this process, which is the program's, the readers are these."""
     scard = Scard(ports)
-    pcsc._scard = lambda: scard  # type: ignore[assignment]
+    pcsc._scard = lambda: scard
     pcsc._TRANSMIT_LIMIT = silence

@@ -20,7 +20,7 @@ from tests.life.people import Person
 from tests.life.play import Twist, facts, play
 from tests.life.scenes import SCENES, second
 from tests.life.test_cards import wanted
-from tests.life.world import Chip, Event, Told, World
+from tests.life.world import Chip, Event, Told, Way, World
 from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, seeded
 
 ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None]
@@ -45,7 +45,7 @@ def swapped(name: str, at: int, folder: Path, *, in_readers: bool) -> str:
             scene.command(folder, world.slots[0].path),
             person,
             Event("other", at),
-            stdin=None if scene.stdin is None else f"{scene.stdin}\n",
+            Way(stdin=None if scene.stdin is None else f"{scene.stdin}\n"),
         )
         after = facts(world)
         if stranger.secrets:
@@ -138,7 +138,7 @@ def test_two_cards_whose_set_up_was_interrupted_at_any_moment(tmp_path: Path) ->
 def on(world: World, home: str, *words: str, person: Person | None = None, stdin: str | None = None) -> str:
     """A command on another computer, which remembers for itself; it has to succeed."""
     there = {"XDG_STATE_HOME": str(world.folder / home)}
-    told = world.run("ctl", words, person or SCENES["ctl adopt"].people(), stdin=stdin, environ=there)
+    told = world.run("ctl", words, person or SCENES["ctl adopt"].people(), way=Way(stdin=stdin, environ=there))
     assert told.status == 0, wanted(told)
     return told.out
 
@@ -155,7 +155,7 @@ def test_another_computer_changed_the_pin(in_readers: bool, tmp_path: Path) -> N
         on(world, "state", "pin", "verify", "--stdinpass", stdin=f"{PIN}\n")
         on(world, "elsewhere", "pin", "change")
         for _ in range(3):
-            told = world.run("ctl", ["address", "--json"], Person(), stdin="", environ=automatic)
+            told = world.run("ctl", ["address", "--json"], Person(), way=Way(stdin="", environ=automatic))
             assert told.status, wanted(told)
         assert card.counters.pin_tries == 1, f"{card.counters.pin_tries} tries were spent"
         on(world, "state", "pin", "verify", "--stdinpass", stdin=f"{NEW_PIN}\n")
@@ -175,7 +175,7 @@ def test_two_computers_and_the_pairing_key(in_readers: bool, tmp_path: Path) -> 
         on(world, there, "pairing", "change")
         file = tmp_path / "key"
         on(world, there, "pairing", "export", str(file))
-        told = world.run("ctl", ["pin", "verify", "--stdinpass"], person, stdin=f"{PIN}\n")
+        told = world.run("ctl", ["pin", "verify", "--stdinpass"], person, way=Way(stdin=f"{PIN}\n"))
         assert told.status and "pairing recover" in told.err, wanted(told)
         on(world, here, "pairing", "recover", "--file", str(file))
         for home in (here, there):
@@ -223,7 +223,7 @@ def test_two_programs_on_one_card(one: str, other: str, in_readers: bool, tmp_pa
             Person(pin=PIN, puk=PUK, new_pin=NEW_PIN, new_puk=NEW_PUK),
             Person(pin=PIN, puk=PUK, new_pin="864202", new_puk="other-puk-12"),
         ]
-        waits = {"CRYPTNOX_WAIT": "10"}
+        waits = Way(environ={"CRYPTNOX_WAIT": "10"})
         programs = [("ctl", words.split(), person) for words, person in zip((one, other), people, strict=True)]
         told = world.race(programs, waits)
         now = world.slots[0].facts

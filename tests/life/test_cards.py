@@ -16,7 +16,7 @@ from tests.life.facts import Facts, facts_of
 from tests.life.oracle import succeeded
 from tests.life.people import Person
 from tests.life.scenes import FRESH, OWN_KEY, SCENES, Scene
-from tests.life.world import READERS, Told, World
+from tests.life.world import READERS, Told, Way, World
 from tests.support.emulator import MNEMONIC
 from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, factory, seeded
 
@@ -122,7 +122,7 @@ def meet(world: World) -> None:
     """This computer learns both fingerprints."""
     for slot in world.slots:
         words = ["-t", "cryptnox", "-d", slot.path, "--stdinpass", "getmasterxpub"]
-        told = world.run("hwi", words, person(), stdin=f"{PIN}\n")
+        told = world.run("hwi", words, person(), way=Way(stdin=f"{PIN}\n"))
         assert "xpub" in told.out, told.out
         slot.card.secrets.clear()
 
@@ -201,7 +201,7 @@ def refused(scene: Scene, world: World, folder: Path) -> None:
         scene.program,
         scene.command(folder, world.slots[0].path, READERS[1]),
         scene.people(),
-        stdin=None if scene.stdin is None else f"{scene.stdin}\n",
+        way=Way(stdin=None if scene.stdin is None else f"{scene.stdin}\n"),
     )
     untouched(world, 0, before)
     assert not succeeded(scene, told), wanted(told)

@@ -18,7 +18,7 @@ from tests.life.oracle import succeeded, told_text
 from tests.life.play import play
 from tests.life.scenes import OWN_KEY, SCENES, Scene, own_paired
 from tests.life.test_cards import wanted
-from tests.life.world import SIZE, World
+from tests.life.world import SIZE, Way, World
 from tests.support.emulator import MNEMONIC
 from tests.torture.programs import PIN, PUK, blocked, seeded
 
@@ -165,7 +165,7 @@ def test_without_a_terminal_nothing_is_changed(name: str, tmp_path: Path) -> Non
             (world.state / "pairing.json").write_text(json.dumps({str(SERIAL): OWN_KEY.hex()}))
         before = world.slots[0].facts
         words = scene.command(tmp_path, world.slots[0].path, "tcp:127.0.0.1:1")
-        told = world.run(scene.program, words, scene.people(), alone=True, environ={"CRYPTNOX_PIN": PIN})
+        told = world.run(scene.program, words, scene.people(), way=Way(alone=True, environ={"CRYPTNOX_PIN": PIN}))
         assert not before.changes(world.slots[0].facts), wanted(told)
         assert not succeeded(scene, told) or not scene.wants or name == "ctl adopt", wanted(told)
         said = re.search("terminal|nothing was changed", told_text(scene, told))

@@ -53,8 +53,11 @@ _NOT = r"(?<!not )(?<!if )(?<!when )(?<!where )(?<!until )"
 CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
     (rf"{_NOT}\bis (now )?initiali[sz]ed\b", lambda before, after: after.initialised),
     (r"\bis not (yet )?initiali[sz]ed\b", lambda before, after: not after.initialised),
-    (r"\bhas (its|the|a|no other) seed\b|\bholds (the|its|a) (wallet|seed)\b", lambda before, after: bool(after.seed)),
-    (r"\b(has|holds) no (seed|wallet)\b", lambda before, after: not after.seed),
+    (
+        r"^(?!.*\bneither\b).*(\bhas (its|the|a) seed\b|\bholds (the|its|a) (wallet|seed)\b)",
+        lambda before, after: bool(after.seed),
+    ),
+    (r"\b(has|holds) no (seed|wallet)\b|\bneither\b.*\bhas a seed\b", lambda before, after: not after.seed),
     (r"\b(is|was|has been) erased\b|\bis as from the factory\b", lambda before, after: not after.initialised),
     (r"\bPIN\b(?!.*\bPUK\b).*\b(is|was|has been) changed\b|\bhas the new PIN\b", lambda b, a: a.pin != b.pin),
     (r"\bhas the old PIN\b|\bPIN\b.*\bnot changed\b|\bPIN is as before\b", lambda b, a: a.pin == b.pin),
@@ -102,6 +105,7 @@ def false_claim(sentence: str, before: Facts, after: Facts) -> bool:
     """Whether it says something of the card that is not so."""
     if re.search(UNKNOWN, sentence, re.I):
         return False
+    sentence = re.sub(r"\bnothing (was|has been) \w+", "", sentence)
     return any(re.search(pattern, sentence, re.I) and not holds(before, after) for pattern, holds in CLAIMS)
 
 
