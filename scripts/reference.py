@@ -106,10 +106,13 @@ def common_options() -> list[tuple[str, str]]:
     return [(f"{', '.join(o.flags)}{f' {o.metavar}' if o.metavar else ''}", o.help) for o in COMMON_OPTIONS]
 
 
+def _escaped(text: str, characters: str) -> str:
+    """`characters` are no Markdown."""
+    return "".join(f"\\{one}" if one in characters else one for one in text)
+
+
 def _table(rows: list[tuple[str, str]]) -> str:
-    body = "\n".join(
-        f"| `{left.replace('|', chr(92) + '|')}` | {right.replace('|', chr(92) + '|')} |" for left, right in rows
-    )
+    body = "\n".join(f"| `{_escaped(left, '|')}` | {_escaped(right, '|[')} |" for left, right in rows)
     return f"| | |\n|---|---|\n{body}\n"
 
 
