@@ -155,7 +155,7 @@ class Running:
             return False
         if time.monotonic() > self.end:
             self.told.hung = True
-            os.kill(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
         done, status = os.waitpid(self.pid, os.WNOHANG)
         self.ended = done != 0
         if self.ended:
@@ -167,6 +167,11 @@ class Running:
             self._line_ends()
             self.told.moments = int(os.read(self.report, 32) or 0)
         return not self.ended
+
+    def _signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if not self.ended:
+            os.kill(self.pid, number)
 
     def _open(self) -> list[int]:
         return [number for number in (self.terminal, self.out, self.err) if number >= 0]
@@ -276,7 +281,7 @@ class Running:
         kind = event.kind if event is not None else "wait"
         if self.again:
             self.again = False
-            os.kill(self.pid, signal.SIGINT)
+            self._signal(signal.SIGINT)
             return
         if kind in ("remove", "int", "kill") or kind.startswith("sw:"):
             self._note(slot, apdu, set())
@@ -305,9 +310,9 @@ class Running:
         if kind == "remove":
             slot.hang_up()
         elif kind == "int":
-            os.kill(self.pid, signal.SIGINT)
+            self._signal(signal.SIGINT)
         elif kind == "kill":
-            os.kill(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
         else:
             slot.send(bytes.fromhex(kind.removeprefix("sw:")))
 
@@ -320,13 +325,13 @@ class Running:
         elif kind == "other":
             self.world.swap(self.world.slots.index(slot))
         elif kind.startswith("signal "):
-            os.kill(self.pid, int(kind.removeprefix("signal ")))
+            self._signal(int(kind.removeprefix("signal ")))
             self.late = (slot, answer.raw)
         elif kind == "killed":
-            os.kill(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
         elif kind in ("inted", "inted twice"):
             self.again = kind == "inted twice"
-            os.kill(self.pid, signal.SIGINT)
+            self._signal(signal.SIGINT)
             self.late = (slot, answer.raw)
         elif kind == "garbage":
             slot.send(b"\xa5" * 48 + b"\x90\0")
