@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -30,16 +31,16 @@ def complete() -> bool:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ctrl-C waits for nothing and breaks nothing off in here: what was done is being told. In the main thread."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # another thread, which gets no signals
+    """Neither Ctrl-C nor SIGTERM breaks anything off in here: what was done is being told."""
+    if threading.current_thread() is not threading.main_thread():  # which gets no signals
         yield
         return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def deliver(text: str) -> OSError | None:

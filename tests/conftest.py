@@ -104,7 +104,7 @@ _number = itertools.count()
 @pytest.fixture(autouse=True)
 def isolated(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+) -> Iterator[None]:
     """Each test has its own state and configuration folder (not made yet), no setting of the caller's, no display.
 
     Tests without the marker `pcsc` find no PC/SC service, in this process and in those they start: they must not meet
@@ -122,6 +122,9 @@ def isolated(
         monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(home / "no-pcscd"))
         if scard is not None:
             monkeypatch.setattr(scard, "SCardEstablishContext", lambda scope: (scard.SCARD_E_NO_SERVICE, 0))
+    yield
+    # Whatever ignores Ctrl-C after its own end takes it from all programs that later tests start.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture(scope="module")

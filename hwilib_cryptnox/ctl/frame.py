@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -275,23 +275,9 @@ def _fail(app: App, problem: Problem) -> int:
     if app.achieved:
         message = problem.message.partition(NOTHING_CHANGED)[0]
         problem = replace(problem, message=". ".join([*app.achieved, message]))
-    with _undisturbed():
+    with undisturbed():
         _say(app, problem)
     return problem.exit_code
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Whoever presses Ctrl-C once more is told all the same."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(app: App, problem: Problem) -> None:

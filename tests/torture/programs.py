@@ -158,6 +158,7 @@ COMMANDS = {
             ("adopt", None),
             ("pin tries", None),
             ("pin verify", None),
+            ("sheet", None),
             (f"xpub show {LEAF[:11]}", None),
             ("owner", None),
             ("data read", None),
@@ -177,6 +178,7 @@ COMMANDS = {
     **{
         f"ctl {words}": Command("ctl", f"{words} --stdinpuk --json", stdin=PUK, repeatable=repeatable)
         for words, repeatable in (
+            ("puk verify", True),
             ("xpub on", True),
             ("xpub off", True),
             ("pairing change", True),

@@ -33,6 +33,7 @@ WITHOUT_A_CARD = {
         "verify": "looks at files",
         "message verify": "looks at a text",
         "forget": "the state folder alone",
+        "clone check": "two cards; its faults are in tests/ctl",
         "pairing export": "writes what `pairing change` has kept",
     },
     "hwi": {
