@@ -1,7 +1,8 @@
 """Commands that cannot be taken back: sent once. Where the answer is lost the card is asked what became of them.
 
 A status word of the card's own comes through the secure channel, so it is true. Everything else (a card that was pulled
-out, a MAC that is wrong, a status word in the clear, Ctrl-C) leaves open whether the command was carried out.
+out, a MAC that is wrong, a status word in the clear or one that no document knows, Ctrl-C) leaves open whether the
+command was carried out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from cryptnox_core.commands.setup import Reset
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PAIRING_INDEX
@@ -76,11 +78,6 @@ AWAY_TEXT = (
 SOMEBODY_TEXT = "Somebody, or a fault, between this computer and the card changes what passes"
 
 
-def carried_out(ending: Ending) -> bool:
-    """Whether a command was carried out, as far as the card says and nothing speaks against it."""
-    return ending.end is End.TAKEN or (ending.end is End.UNKNOWN and ending.answered)
-
-
 def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
     """Of a command that was not carried out as it was sent: what is true of the card, and what to do. `cause`: a
     sentence on why the answer is missing."""
@@ -88,6 +85,11 @@ def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
         return f"The card answered that it was done, and {words.kept}. {SOMEBODY_TEXT}", words.remedy
     if ending.end is End.OTHER or (ending.answered and ending.end is End.HALF):
         return f"{words.other}. {SOMEBODY_TEXT}", words.remedy
+    if ending.end is End.UNKNOWN and ending.answered:
+        return (
+            f"{cause}; the card answered that it was done, but could not be asked what it has: {words.either}",
+            words.keep,
+        )
     if ending.end is End.UNKNOWN:
         return f"{cause}; {words.either}", words.keep
     return f"{cause}; {words.half if ending.end is End.HALF else words.kept}", words.again
@@ -125,7 +127,8 @@ def carry_out(
         answered = True
         return Ending(look(found) if prove else End.TAKEN, answered)
     except (StatusWordError, UsageError) as error:
-        if not answered:
+        documented = type(error) is not StatusWordError
+        if documented and not answered:
             raise
         lost: BaseException = error
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the card may have taken it
@@ -202,14 +205,14 @@ def erase(access: Access, found: OpenCard, puk: str, away: Callable[[], None] | 
     seeded = found.card.info.seeded
 
     def look(found: OpenCard) -> End:
-        info = found.card.info
+        info = found.card.select()
         if not info.initialized:
             return End.TAKEN
         # What SELECT says comes in the clear; a card that was erased opens no channel.
         access.open_channel(found.card)
         return End.HALF if seeded and not info.seeded else End.NOT_TAKEN
 
-    return carry_out(access, found, lambda card: card.reset(puk), look, away=away)
+    return carry_out(access, found, lambda card: card.run(Reset(puk)), look, prove=True, away=away)
 
 
 def forget_erased(state: State, serial: int, end: End) -> StateError | None:

@@ -10,7 +10,7 @@ from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
 from hwilib_cryptnox.ctl.prompts import Terminal
 from hwilib_cryptnox.faults import NOT_INITIALIZED_TEXT, RESET_DISABLED_TEXT, Code, WalletError, fault
-from hwilib_cryptnox.irreversible import AWAY_TEXT, admit, carried_out, erase, erased_words, failure, forget_erased
+from hwilib_cryptnox.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.state import StateError
 from hwilib_cryptnox.wallet import Wallet
 
@@ -36,7 +36,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     ending = erase(wallet.access, found, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
     lost = forget_erased(wallet.access.state, serial, ending.end)
     words = erased_words(serial)
-    if not carried_out(ending):
+    if ending.end is not End.TAKEN:
         told = fault(ending.lost or TransportError("the answer was lost"))
         message, hint = failure(words, ending, told.message)
         raise WalletError(told.code, f"{message}. {hint[:1].upper()}{hint[1:]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import PairingError
+from cryptnox_core.models import CardInfo
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
@@ -15,6 +16,7 @@ from hwilib_cryptnox.ctl.look import source_text, version_text
 from hwilib_cryptnox.ctl.pairing import recover_by_puk
 from hwilib_cryptnox.ctl.provision import Shown, first_path
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.vendor import EASY_PIN, EASY_PIN_CHANGED, EASY_SET, is_easy_mode
 from hwilib_cryptnox.export import Network
 from hwilib_cryptnox.session import authenticate
 from hwilib_cryptnox.unlock import tries_left
@@ -63,10 +65,13 @@ def _look(app: App, chain: str) -> Report:
         app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
         session = authenticate(found, unlocker(app))
         page = card.info_page()
+        easy = _easy_mode(page, session.pin)
+        if easy and app.terminal.available:  # before an address is shown
+            app.terminal.say(f"Careful: {easy[0]}.")
         path = first_path(Network.of_chain(chain).coin_type)
         shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
-        needed = _needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)
+        needed = [*easy, *_needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)]
         address = text_of(script_of(shown.key, "p2wpkh"), chain)
         if not info.xpub_export and app.terminal.available:
             app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
@@ -104,6 +109,13 @@ def _look(app: App, chain: str) -> Report:
             screen.line("Wallets can use this card: cryptnoxctl export", GOOD)
 
     return Report(data, show)
+
+
+def _easy_mode(page: CardInfo, pin: str) -> list[str]:
+    """What to do about a card of the vendor's easy mode; `pin` is the one it has just accepted."""
+    if not is_easy_mode(page):
+        return []
+    return [EASY_SET if pin == EASY_PIN else EASY_PIN_CHANGED]
 
 
 def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:

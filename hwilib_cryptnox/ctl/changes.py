@@ -10,7 +10,7 @@ from hwilib_cryptnox.access import OpenCard
 from hwilib_cryptnox.ctl.cards import access, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.frame import App
-from hwilib_cryptnox.irreversible import AWAY_TEXT, End, Ending, Words, carried_out, carry_out, failure
+from hwilib_cryptnox.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
 
 
 def change(
@@ -40,16 +40,14 @@ def away(app: App) -> None:
 def tell(app: App, words: Words, ending: Ending) -> None:
     """Say how a command ended; see `change`."""
     lost = ending.lost
-    if carried_out(ending):
+    if ending.end is End.TAKEN:
         app.happened(words.done)
         if isinstance(lost, KeyboardInterrupt):
             raise lost
-        if ending.end is End.UNKNOWN:
-            app.note(f"{words.done}, as the card answered; what it has now could not be tried. {words.keep}")
-        elif not ending.answered:
+        if not ending.answered:
             app.note("The answer of the card was lost on the way; the card was asked, and has done it")
         return
-    problem = Problem(Exit.REFUSED, "The answer was lost") if lost is None else explain(lost)
+    problem = Problem(Exit.REFUSED, "It could not be tried") if lost is None else explain(lost)
     message, hint = failure(words, ending, problem.message)
     raise CtlError(problem.exit_code, message, hint)
 

@@ -13,22 +13,27 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 
+import click
+
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
     CryptnoxError,
     NoCardError,
     NoReaderError,
     PinLockedError,
+    ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
+    StatusWordError,
     TransportError,
 )
-from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError
+from hwilib_cryptnox.access import EMULATOR_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.ctl.cards import access, candidates, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.look import card_state, see, version_text
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.vendor import EASY_FOUND, EASY_REMEDY, is_easy_mode
 from hwilib_cryptnox.faults import WalletError
 from hwilib_cryptnox.pin import automatic_sources
 from hwilib_cryptnox.state import config_folder, state_folder
@@ -62,11 +67,26 @@ class Finding:
 
 
 @command("doctor")
-def doctor(app: App) -> Report:
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write what the card answers to FILE.")
+@click.option("--analyse", metavar="FILE", help="Say what a recording tells about its card; - for stdin.")
+@click.option("--yes", is_flag=True, help="Record without asking.")
+def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
     """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN.
 
-    With --card or --reader it looks at that one alone.
+    With --card or --reader it looks at that one alone. --record runs a checklist that changes nothing and needs no
+    PIN, and writes headers, lengths and status words, for a report about a card that behaves in another way than
+    documented; --analyse reads such a file.
     """
+    if record is not None and analyse is not None:
+        raise click.UsageError("--record and --analyse exclude each other")
+    if record is not None:
+        from hwilib_cryptnox.ctl.recording import record_to
+
+        return record_to(app, record, yes=yes)
+    if analyse is not None:
+        from hwilib_cryptnox.ctl.recording import analysed
+
+        return analysed(app, analyse)
     findings = [*_versions(), *_files(app)]
     named = [app.options.card or "", app.options.reader or ""]
     if any(place.startswith(EMULATOR_PREFIX) for place in named):
@@ -253,6 +273,8 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
             yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
+        if _is_easy_mode(found):
+            yield Finding(what, Verdict.NOTE, EASY_FOUND, EASY_REMEDY)
     except PinLockedError as error:
         yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
     except (CryptnoxError, WalletError) as error:
@@ -260,6 +282,16 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
         found.close()
+
+
+def _is_easy_mode(found: OpenCard) -> bool:
+    """As far as the card tells without a PIN."""
+    if not found.card.channel_open:
+        return False
+    try:
+        return is_easy_mode(found.card.info_page())
+    except (StatusWordError, ProtocolError):
+        return False
 
 
 def _programs() -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -271,23 +271,38 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
 
 def _fail(app: App, problem: Problem) -> int:
     """Say what went wrong, after what was done all the same; on stderr also where stdout does not take the JSON."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # the program is at its end: an impatient person is told all the same
     if app.achieved:
         message = problem.message.partition(NOTHING_CHANGED)[0]
         problem = replace(problem, message=". ".join([*app.achieved, message]))
+    with _undisturbed():
+        _say(app, problem)
+    return problem.exit_code
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Whoever presses Ctrl-C once more is told all the same."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(app: App, problem: Problem) -> None:
     with contextlib.suppress(OSError):
         if app.options.json:
             write_json({"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)})
-            return problem.exit_code
+            return
     give_up_stdout()
     with contextlib.suppress(OSError):
         app.err.line(f"Error: {problem.message}", BAD)
         if problem.hint:
             app.err.line(f"What to do: {problem.hint}")
-    return problem.exit_code
 
 
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:

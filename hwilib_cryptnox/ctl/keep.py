@@ -20,6 +20,7 @@ from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
 from hwilib_cryptnox.ctl.frame import App, command, group
 from hwilib_cryptnox.ctl.screen import Report, Screen, listed, said
 from hwilib_cryptnox.ctl.secrets import require_initialised
+from hwilib_cryptnox.ctl.vendor import touched_marks
 from hwilib_cryptnox.irreversible import End, Words
 
 data = group("data", "Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
@@ -94,7 +95,10 @@ def _read(app: App, found: OpenCard, pin: str) -> bytes:
 @click.option("--custom", is_flag=True, help="The 16 custom bytes instead of the user data.")
 @click.option("--yes", is_flag=True, help="Do not ask before what is there is overwritten.")
 def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
-    """Write FILE (- for stdin) to the card. What is there is overwritten."""
+    """Write FILE (- for stdin) to the card. What is there is overwritten.
+
+    The vendor's tools keep marks in custom bytes 0 to 2: it is said where the new bytes touch them.
+    """
     content = read_input(app, file)
     limit = CUSTOM_BYTES if custom else USER_DATA_MAX
     if len(content) > limit or (custom and len(content) != limit):
@@ -104,6 +108,11 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
         require_initialised(found)
         pin, serial = unlock(app, found), str(found.card.serial)
         before = found.card.info.custom if custom else _read(app, found, pin)
+        marks = list(touched_marks(before, content)) if custom else []
+        for text in marks:
+            app.note(text)
+        if marks and not any(before) and not yes and app.terminal.available:
+            app.terminal.confirm(f"Write these bytes to the card {serial} all the same?")
         if any(before) and before != content and not yes:
             app.terminal.confirm(f"The card {serial} holds {len(before)} other bytes there. Overwrite them?")
         _write(app, found, pin, before, content, custom=custom)

@@ -18,6 +18,7 @@ from typing import IO
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
 from hwilib_cryptnox.pin import is_pin
+from hwilib_cryptnox.weak import weakness_of_pin, weakness_of_puk
 
 ATTEMPTS = 3
 """How often a badly formed answer is asked for again. Nothing of it reaches the card."""
@@ -155,7 +156,9 @@ class Terminal:
 
     def new_pin(self) -> str:
         """A new PIN, typed twice."""
-        return self._twice("New PIN (4 to 9 digits)", is_pin, "a PIN has 4 to 9 digits")
+        pin = self._twice("New PIN (4 to 9 digits)", is_pin, "a PIN has 4 to 9 digits")
+        self._name_weakness("PIN", weakness_of_pin(pin))
+        return pin
 
     def puk(self, question: str = "PUK") -> str:
         """12 ASCII characters."""
@@ -163,7 +166,13 @@ class Terminal:
 
     def new_puk(self) -> str:
         """A new PUK, typed twice."""
-        return self._twice(f"New PUK ({PUK_LENGTH} characters)", _is_puk, f"a PUK has {PUK_LENGTH} characters")
+        puk = self._twice(f"New PUK ({PUK_LENGTH} characters)", _is_puk, f"a PUK has {PUK_LENGTH} characters")
+        self._name_weakness("PUK", weakness_of_puk(puk))
+        return puk
+
+    def _name_weakness(self, what: str, weakness: str | None) -> None:
+        if weakness is not None:
+            self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
 
     def _formed(self, question: str, good: Callable[[str], bool], rule: str) -> str:
         for _ in range(ATTEMPTS):

@@ -107,7 +107,7 @@ class Provision:
         if self.card.info.seeded:
             raise CtlError(
                 Exit.REFUSED,
-                "There is a wallet on this card already; nothing was changed",
+                f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
                 "to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
         self.way.state.hold(self.found.reader, self.serial)
@@ -278,14 +278,15 @@ class Provision:
             self.stage = Stage.SEED_SENT
             try:
                 send()
-            except NotAllowedError:
-                # It has a seed, though its flags did not say so: `compare` says which.
-                self.stage = Stage.SEEDED
-                if not again:
+            except StatusWordError as refusal:
+                # What it says is one thing, what it has another: `compare` says which seed.
+                self.line.reopen()
+                if not self.card.info.seeded:
+                    self.stage = Stage.INITIALISED
                     raise
-            except StatusWordError:
-                self.stage = Stage.INITIALISED
-                raise
+                if isinstance(refusal, NotAllowedError) and not again:
+                    self.stage = Stage.SEEDED
+                    raise
 
         self.line.run(attempt)
         self.stage = Stage.SEEDED

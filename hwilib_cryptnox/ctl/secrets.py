@@ -144,7 +144,11 @@ class _PinLook:
         if new_session:
             access(self.app).open_channel(card)
         if not card.info.pin_auth:
-            return End.UNKNOWN
+            if self.answered:
+                self.app.note(
+                    "PIN authentication is off, so the new PIN could not be tried: the card says that it has it"
+                )
+            return End.TAKEN if self.answered else End.UNKNOWN
         left = tries_left(card)
         if not left and not new_session:
             raise SoftLockedError  # some cards count the tries of a session: asked again after a power cycle
@@ -205,6 +209,10 @@ def pin_unblock(app: App) -> Report:
         new, serial = app.terminal.new_pin(), found.card.serial
         look = _PinLook(app, new, None)
 
+        def send(card: Card) -> None:
+            card.unblock_pin(puk=secret, new_pin=new)
+            look.answered = True
+
         def unblocked(found: OpenCard) -> End:
             if found.card.channel_open:
                 return look(found)
@@ -221,7 +229,7 @@ def pin_unblock(app: App) -> Report:
             remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
         try:
-            change(app, found, words, lambda card: card.unblock_pin(puk=secret, new_pin=new), unblocked, prove=True)
+            change(app, found, words, send, unblocked, prove=True)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,

@@ -229,34 +229,40 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
         ):
             raise PsbtError("the fee cannot be told, and the configuration sets a limit to it")
         return None
-    measured: tuple[tuple[str, float | Limit | None, float, float, str, str], ...] = (
-        ("max_fee", policy.max_fee, DEFAULT_MAX_FEE, fee, f"the fee of {fee} satoshi is", "satoshi"),
-        (
-            "max_fee_rate",
-            policy.max_fee_rate,
-            DEFAULT_MAX_FEE_RATE,
-            rate,
-            f"the fee rate of {rate:.1f} sat/vB is",
-            "sat/vB",
-        ),
-        (
-            "max_fee_percent",
-            policy.max_fee_percent,
-            DEFAULT_MAX_FEE_PERCENT,
-            percent if percent is not None and fee > SMALL_FEE else 0.0,
-            f"the fee of {fee} satoshi is",
-            f"% of the {summary.own_amount} satoshi that this card's inputs hold",
-        ),
+    measured = (
+        (policy.max_fee, DEFAULT_MAX_FEE, fee, _high_fee),
+        (policy.max_fee_rate, DEFAULT_MAX_FEE_RATE, rate, _high_rate),
+        (policy.max_fee_percent, DEFAULT_MAX_FEE_PERCENT, percent if fee > SMALL_FEE else None, _high_percent),
     )
     asked = None
-    for name, limit, default, value, text, unit in measured:
+    for limit, default, value, error in measured:
         most = default if isinstance(limit, Limit) else limit
-        if most is None or value <= most:
+        if most is None or value is None or value <= most:
             continue
-        kind = "limit" if isinstance(limit, Limit) else "configured limit"
-        sentence = f"{text} above the {kind} of {most:.15g} {unit}"
-        if isinstance(limit, Limit) and policy.ask_fee:
-            asked = asked or sentence
-        else:
-            raise PsbtError(f"{sentence}; {name} in config.toml or CRYPTNOX_{name.upper()} changes it")
+        chosen = not isinstance(limit, Limit)
+        problem = error(summary, "configured limit" if chosen else "limit", f"{most:.15g}")
+        if chosen or not policy.ask_fee:
+            raise problem
+        asked = asked or str(problem).partition("; ")[0]
     return asked
+
+
+def _high_fee(summary: Summary, limit: str, most: str) -> PsbtError:
+    return PsbtError(
+        f"the fee of {summary.fee} satoshi is above the {limit} of {most} satoshi; max_fee in config.toml or "
+        "CRYPTNOX_MAX_FEE changes it"
+    )
+
+
+def _high_rate(summary: Summary, limit: str, most: str) -> PsbtError:
+    return PsbtError(
+        f"the fee rate of {summary.fee_rate:.1f} sat/vB is above the {limit} of {most} sat/vB; max_fee_rate in "
+        "config.toml or CRYPTNOX_MAX_FEE_RATE changes it"
+    )
+
+
+def _high_percent(summary: Summary, limit: str, most: str) -> PsbtError:
+    return PsbtError(
+        f"the fee of {summary.fee} satoshi is above the {limit} of {most} % of the {summary.own_amount} satoshi that "
+        "this card's inputs hold; max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT changes it"
+    )

@@ -127,8 +127,9 @@ ANSWERS: list[tuple[Command[object], bytes]] = [
 
 
 def command_classes() -> set[str]:
-    """All of them, without the common part of those that answer with a status word alone."""
-    return {kind.__name__ for kind in (*Command.__subclasses__(), *StatusCommand.__subclasses__())} - {"StatusCommand"}
+    """All of them, without what they have in common, and what a recording sends."""
+    classes = {*Command.__subclasses__(), *StatusCommand.__subclasses__()} - {StatusCommand}
+    return {kind.__name__ for kind in classes if kind.__module__.startswith("cryptnox_core.commands.")}
 
 
 def info(flags: int) -> AppletInfo:

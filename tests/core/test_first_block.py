@@ -25,7 +25,7 @@ from cryptnox_core.padding import pad, unpad
 from cryptnox_core.session import Card
 from cryptnox_core.wire import BLOCK, PIN_TRIES_TOTAL, ExportKind, Ins, Source, UserKeySlot
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, seeded
-from tests.support.shifter import Middle, Repeater, Shifter, Watcher
+from tests.support.shifter import Repeater, Shifter, Watcher
 
 ROOT = oracle.HDKey.from_seed(SEED)
 DIGEST = bytes(range(32))
@@ -45,7 +45,7 @@ class Between:
 
     name = "in between"
 
-    def __init__(self, reader: EmulatedReader, middle: Middle) -> None:
+    def __init__(self, reader: EmulatedReader, middle: Watcher) -> None:
         self._engine, self._middle = reader.engine, middle
 
     def transmit(self, apdu: bytes) -> bytes:

@@ -30,7 +30,7 @@ def schemas() -> dict[str, Any]:
 
 
 def environment(card: EmulatorProcess | None, **more: str) -> dict[str, str]:
-    env = dict(os.environ)
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     if card is not None:
         env["CRYPTNOX_EMULATOR"] = f"{card.host}:{card.port}"
     return env | more

@@ -296,7 +296,7 @@ def test_what_a_cards_name_may_hold(fresh: EmulatorProcess) -> None:
     and what is read from there is the name."""
     name = "\x1b[2J\u202e\u2066é\u200b\x7f"
     with Card(RemoteTransport.connect(fresh.host, fresh.port)) as blank:
-        blank.init(name, "a\u2028b\U000e0001@example.org", PIN, PUK)
+        blank.init(name, "a\u2028b\U000e0001@example.org", pin=PIN, puk=PUK)
     done = run(fresh, "info", "--json")
     assert json.loads(done.stdout)["name"] == name
     assert json.loads(done.stdout)["email"] == "a\u2028b\U000e0001@example.org"

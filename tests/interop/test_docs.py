@@ -7,6 +7,7 @@ machine alone (`NOT_RUN`, with the reason).
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import operator
@@ -126,9 +127,15 @@ SCENES = {
     "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
+    "cryptnoxctl doctor --record card.json": Scene((("Record the card", "y"),), "as documented"),
+    "cryptnoxctl doctor --analyse card.json": Scene(
+        says="as documented", before="cryptnoxctl doctor --record card.json --yes >/dev/null"
+    ),
+    "cryptnoxctl pin change": Scene((ASKED_PIN, *TYPED_NEW), "is changed"),
+    "cryptnoxctl puk verify": Scene((ASKED_PUK,), "right"),
     "cryptnoxctl pin tries": Scene(says="At most 6"),
     "cryptnoxctl pin verify": Scene((ASKED_PIN,), "right"),
-    "cryptnoxctl pin change --with-puk": Scene((ASKED_PUK, *TYPED_NEW), "The PIN is changed"),
+    "cryptnoxctl pin change --with-puk": Scene((ASKED_PUK, *TYPED_NEW), "is changed"),
     "cryptnoxctl pin unblock": Scene(
         (ASKED_PUK, *TYPED_NEW),
         "new PIN",
@@ -241,6 +248,11 @@ NOT_RUN = {
 }
 PHRASES = {
     "backup check",
+    "pin verify",
+    "pin unblock",
+    "pin-auth off",
+    "wipe --fingerprint",
+    "-d cryptnox:SERIAL",
     "kill -9",
     "nothing could be signed: ...",
     "input N:",
@@ -249,6 +261,7 @@ PHRASES = {
     "~/Library/Application Support",
     READY,
     "[data, sw1, sw2]",
+    "card.user_data[0] = data",
 }
 """Inline texts of several words that are no commands."""
 
@@ -479,9 +492,9 @@ def test_settings_on_the_pages() -> None:
 
 
 def test_python_on_the_pages(card: EmulatorProcess) -> None:
-    """Each Python block runs; the library's page has a test of its own."""
+    """Each Python block runs; the library's page and those of test_python_pages.py have tests of their own."""
     found = {page.stem: text for page in WRITTEN for language, text in blocks(page) if language == "python"}
-    assert found.keys() == {"library", "hwi"}, "run these"
+    assert found.keys() == {"library", "hwi", "sign-from-python", "coming-from-cryptnoxpy"}, "run these"
     program = found["hwi"].replace("cryptnox:SERIAL", card.path)
     program += "\nprint(client.get_master_fingerprint().hex())\nclient.close()"
     env = {**os.environ, "CRYPTNOX_PIN": PIN}
@@ -503,6 +516,13 @@ def told() -> dict[str, set[str]]:
     return {title: {one.text for one in found} for title, found in messages.families().items()}
 
 
+def literals() -> set[str]:
+    """Every text that stands in the wallet side's code: parts of messages, too."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "hwilib_cryptnox").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return {node.value for node in nodes if isinstance(node.value, str)}
+
+
 def first_cells(page: str) -> list[str]:
     """The messages in the first column of a page's tables; several in one cell stand between semicolons."""
     rows = re.findall(r"^\| (.+?) \| ", (ROOT / "docs" / page).read_text(), re.MULTILINE)
@@ -516,7 +536,7 @@ def says(fragment: str, text: str) -> bool:
 
 def test_every_message_explained_is_there(told: dict[str, set[str]]) -> None:
     """No page speaks of a message that the programs do not say."""
-    texts = set().union(*told.values())
+    texts = set().union(*told.values()) | literals()
     for page in ("troubleshooting.md", "psbt-policy.md"):
         cells = first_cells(page)
         assert len(cells) > 20

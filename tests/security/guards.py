@@ -348,7 +348,7 @@ GUARDS = (
     Guard(
         "limits of the fee",
         PLAN,
-        "if most is None or value <= most:",
+        "if most is None or value is None or value <= most:",
         "if True:",
         f"{POLICY}::test_default_fee_limits",
     ),
@@ -837,15 +837,15 @@ GUARDS = (
     Guard(
         "a genuine card before a PIN and a PUK are asked for",
         PROVISION,
-        "        check_genuine(self.card, self.way.settings)\n",
+        "        admit(self.way, self.card)\n",
         "",
         f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
     ),
     Guard(
         "no set-up for another card of a known serial",
         PROVISION,
-        "        check_identity(self.card, self.way.state)\n",
-        "",
+        "        admit(self.way, self.card)\n",
+        "        pass\n",
         f"{SETUP}::test_another_card_of_a_known_serial_gets_no_secret",
     ),
     Guard(
@@ -918,6 +918,20 @@ GUARDS = (
         "        if record.full is None and left == PIN_TRIES_SESSION:\n",
         "        if False:\n",
         f"{PINS}::test_a_wrong_pin_file_and_a_lost_state",
+    ),
+    Guard(
+        "a card of the easy mode is named",
+        "hwilib_cryptnox/ctl/vendor.py",
+        "    return page.name == page.email == EASY_MODE\n",
+        "    return False\n",
+        "tests/ctl/test_vendor_cards.py::test_adopt_says_it_before_an_address_is_shown",
+    ),
+    Guard(
+        "the vendor's marks are told of",
+        "hwilib_cryptnox/ctl/vendor.py",
+        "    lost = [name for name, old, new in pairs if old and old != new]\n",
+        "    lost = []\n",
+        "tests/ctl/test_vendor_cards.py::test_overwriting_marks_is_told_and_asked",
     ),
     # The life of a card
     Guard(

@@ -12,6 +12,7 @@ from pathlib import Path
 import bdkpython as bdk
 import pytest
 
+from cryptnox_core import open_card
 from tests.interop.programs import sign
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.support.kernel import failing_inputs
@@ -19,7 +20,7 @@ from tests.support.kernel import failing_inputs
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RUN_ELSEWHERE = {"sign_hash"}
 """Run by the tests of the library's page."""
-RUN_HERE = {"hwi_library", "watch_only", "bdk_wallet", "two_card_backup"}
+RUN_HERE = {"hwi_library", "watch_only", "bdk_wallet", "two_card_backup", "from_cryptnoxpy"}
 
 
 def example(name: str, *arguments: str) -> str:
@@ -91,3 +92,41 @@ def test_two_card_backup() -> None:
         said = example("two_card_backup", first.path, second.path)
     one, other = said.split()
     assert one == other and re.fullmatch("[0-9a-f]{8}", one)
+
+
+def readme_step(card: EmulatorProcess, step: str, typed: str = "") -> tuple[int, str]:
+    """A step of the vendor's README: the exit code, and the last line that was said."""
+    command = [sys.executable, "-W", "ignore", str(EXAMPLES / "from_cryptnoxpy.py"), step, card.path]
+    done = subprocess.run(
+        command, input=typed, capture_output=True, text=True, timeout=60, check=False, start_new_session=True
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, (done.stdout or done.stderr).strip().splitlines()[-1]
+
+
+def test_the_vendors_readme_moved() -> None:
+    """What its three examples do, and what they say when it goes wrong."""
+    with EmulatorProcess() as card:
+        assert readme_step(card, "connect") == (0, f"Card serial number: {card.serial}")
+        assert readme_step(card, "verify-pin") == (1, "This card has no PIN yet: cryptnoxctl setup")
+        with open_card(card.path) as opened:
+            opened.init("", "", pin=PIN, puk=PUK)
+        assert readme_step(card, "verify-pin", f"{PIN}\n") == (0, "The PIN is right. The card is ready.")
+        code, said = readme_step(card, "verify-pin", "9999\n")
+        assert code == 1 and re.search(r"Wrong PIN; at most \d+ tries left\.$", said), said
+        tried = card.stats()["by_ins"]["20"]
+        code, said = readme_step(card, "verify-pin", "no PIN\n")
+        assert code == 1 and "4 to 9 digits" in said, said
+        assert card.stats()["by_ins"]["20"] == tried + 1  # the question how many tries are left, and no PIN
+        code, said = readme_step(card, "generate-seed", f"{PIN}\n")
+        assert code == 0 and re.search("Id of the seed's primary key: [0-9a-f]{64}$", said), said
+        with open_card(card.path) as opened:
+            assert opened.info.seeded
+            opened.verify_pin(PIN)
+            fingerprint = opened.master_fingerprint()
+        code, said = readme_step(card, "generate-seed", f"{PIN}\n")
+        assert code == 1 and said.endswith("There is a seed on this card already. Nothing was changed.")
+        with open_card(card.path) as opened:
+            opened.verify_pin(PIN)
+            assert opened.master_fingerprint() == fingerprint
+    assert readme_step(card, "connect")[0] == 1

@@ -347,7 +347,8 @@ def extra_test() -> list[str]:
 
 def test_the_documentation_builds(tmp_path: Path) -> None:
     """Without a warning: every page in the navigation, every link leads somewhere."""
-    pytest.importorskip("mkdocs", reason="mkdocs is not installed (pip install -e .[docs])")
+    for name in ("mkdocs", "mkdocstrings"):
+        pytest.importorskip(name, reason=f"{name} is not installed (pip install -e .[docs], Python 3.11 or later)")
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = run(sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path / "site", cwd=ROOT, env=env)
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr[-2000:]

@@ -10,17 +10,10 @@ second time.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import socket
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from cryptnox_core.wire import BLOCK, RELAY_HEADER, Ins
-
-Transmit = Callable[[bytes], bytes]
+from cryptnox_core.wire import BLOCK, Ins
+from tests.support.middle import Ask
 
 CLEAR = frozenset(
     {
@@ -35,12 +28,6 @@ CLEAR = frozenset(
 """Commands that do not go through the channel."""
 
 
-class Middle(Protocol):
-    """What stands between: gets the host's APDU and a way to the card, gives the host its answer."""
-
-    def __call__(self, apdu: bytes, card: Transmit) -> bytes: ...
-
-
 @dataclass
 class Watcher:
     """Changes nothing. Counts the commands in the channel, over all channels; what attacks start from."""
@@ -53,7 +40,7 @@ class Watcher:
     headers: list[str] = field(default_factory=list)
     """Class, instruction, P1 and P2 of each command in the channel, in hex."""
 
-    def __call__(self, apdu: bytes, card: Transmit) -> bytes:
+    def __call__(self, apdu: bytes, card: Ask) -> bytes:
         ins = apdu[1]
         if ins == Ins.MUTUALLY_AUTHENTICATE:
             self.handshake, self.answers = apdu, [card(apdu)]
@@ -68,7 +55,7 @@ class Watcher:
         self.answers.append(answer)
         return answer
 
-    def secure(self, apdu: bytes, card: Transmit) -> bytes:
+    def secure(self, apdu: bytes, card: Ask) -> bytes:
         """A command in the channel."""
         return card(apdu)
 
@@ -85,7 +72,7 @@ class Shifter(Watcher):
     difference: bytes = b""
     """What the first plain block of the latest command was XORed with."""
 
-    def secure(self, apdu: bytes, card: Transmit) -> bytes:
+    def secure(self, apdu: bytes, card: Ask) -> bytes:
         if self.before in (0, self.commands) and self.only in (None, apdu[1]):
             answer = card(self.handshake)
             if len(answer) > BLOCK and answer[-2:] == b"\x90\x00":
@@ -104,79 +91,18 @@ class Repeater(Watcher):
     answer: int = 0
     repeated: bool = False
 
-    def secure(self, apdu: bytes, card: Transmit) -> bytes:
+    def secure(self, apdu: bytes, card: Ask) -> bytes:
         if self.commands != self.instead or self.answer >= len(self.answers):
             return card(apdu)
         self.repeated = True
         return self.answers[self.answer]
 
 
-class MiddleServer:
-    """A man in the middle of the APDU relay: listens as an emulated card does and passes on to the real one.
+@dataclass
+class Between:
+    """Whoever is in between now; for `Middle`, over several runs."""
 
-    `with MiddleServer("127.0.0.1", port, Shifter(1)) as server:` then `server.path`, "tcp:HOST:PORT".
-    """
+    him: Watcher
 
-    def __init__(self, host: str, port: int, middle: Middle) -> None:
-        self._target = (host, port)
-        self.middle = middle
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    @property
-    def host(self) -> str:
-        return "127.0.0.1"
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
-
-    @property
-    def path(self) -> str:
-        return f"tcp:{self.host}:{self.port}"
-
-    def __enter__(self) -> MiddleServer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                host, _ = self._listener.accept()
-            except OSError:
-                return
-            with host, socket.create_connection(self._target) as card, contextlib.suppress(OSError, EOFError):
-                while True:
-                    apdu = bytes(json.loads(_receive(host)))
-                    answer = self.middle(apdu, lambda apdu, card=card: _ask(card, apdu))  # type: ignore[misc]
-                    _send(host, json.dumps([list(answer[:-2]), answer[-2], answer[-1]]).encode())
-
-
-def _ask(card: socket.socket, apdu: bytes) -> bytes:
-    _send(card, json.dumps(list(apdu)).encode())
-    data, sw1, sw2 = json.loads(_receive(card))
-    return bytes((*data, sw1, sw2))
-
-
-def _send(connection: socket.socket, body: bytes) -> None:
-    connection.sendall(str(len(body)).encode().ljust(RELAY_HEADER) + body)
-
-
-def _receive(connection: socket.socket) -> bytes:
-    return _exactly(connection, int(_exactly(connection, RELAY_HEADER)))
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    data = b""
-    while len(data) < length:
-        piece = connection.recv(length - len(data))
-        if not piece:
-            raise EOFError
-        data += piece
-    return data
+    def __call__(self, apdu: bytes, card: Ask) -> bytes:
+        return self.him(apdu, card)

@@ -1,0 +1,212 @@
+"""A recording of a first contact: what a card answers to commands that need no PIN and change nothing.
+
+It holds headers, lengths, status words, times, the answer to SELECT and the manufacturer certificate. It holds no PIN,
+no key and nothing that went through the channel but lengths and status words; serial number and certificate identify
+the card. `deviations` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import urandom
+from typing import ClassVar, TypeVar
+
+from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.commands.base import Command, apdu
+from cryptnox_core.commands.keys import GetClearPublicKey
+from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, GetManufacturerCertificate
+from cryptnox_core.errors import CryptnoxError, StatusWordError, TransportError
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.session import Card
+from cryptnox_core.transport import Transport
+from cryptnox_core.wire import CERTIFICATE_NONCE_LENGTH, Cla, Curve, Ins, KeySource, StatusFlag, Sw
+
+T = TypeVar("T")
+FORMAT = 1
+"""Version of the recording's form."""
+UNKNOWN_INS = 0xEE
+"""An instruction that no applet is known to have."""
+USER_DATA_PAGES = (1, 2, 3)
+SLOTS = (1, 2, 3)
+
+
+@dataclass(slots=True)
+class Recorder:
+    """A transport that notes each exchange and passes it on. `clock` gives seconds."""
+
+    inner: Transport
+    clock: Callable[[], float]
+    exchanges: list[dict[str, object]] = field(default_factory=list)
+    selected: bytes = b""
+    """What the card answered to the latest SELECT, without the status word."""
+
+    @property
+    def name(self) -> str:
+        """The reader's name, or `tcp:HOST:PORT`."""
+        return self.inner.name
+
+    def transmit(self, apdu: bytes) -> bytes:
+        """As `Transport.transmit`."""
+        start = self.clock()
+        entry: dict[str, object] = {"header": apdu[:4].hex(), "sent": len(apdu)}
+        self.exchanges.append(entry)
+        try:
+            response = self.inner.transmit(apdu)
+        except TransportError as error:
+            entry["lost"] = type(error).__name__
+            raise
+        finally:
+            entry["ms"] = round((self.clock() - start) * 1000, 1)
+        entry["received"] = len(response)
+        entry["sw"] = response[-2:].hex()
+        if apdu[1] == Ins.SELECT:
+            self.selected = response[:-2]
+        return response
+
+    def close(self) -> None:
+        """As `Transport.close`."""
+        self.inner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Command[bytes]):
+    """One command as it stands, for a recording: its answer is looked at from outside only."""
+
+    command: CommandApdu
+    in_channel: bool = True
+
+    ins: ClassVar[Ins] = Ins.READ_DATA
+    """For messages, which a recording leaves out."""
+    plain_read: ClassVar[bool] = True
+
+    @property
+    def secure(self) -> bool:  # type: ignore[override]
+        """Goes through the secure channel."""
+        return self.in_channel
+
+    def encode(self) -> CommandApdu:
+        """The command in plain."""
+        return self.command
+
+    def decode(self, data: bytes) -> bytes:
+        """The data as it came."""
+        return bytes(data)
+
+
+def _clear(command: Command[T]) -> Probe:
+    return Probe(command.encode(), in_channel=False)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The steps of one recording."""
+
+    recorder: Recorder
+    steps: list[dict[str, object]] = field(default_factory=list)
+
+
+class _ByValue(Card):
+    """A card whose extended frames carry the other form of the length in their MAC."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(transport)
+        self._length_by_value = self._length_known = True
+
+
+def record(
+    transport: Transport, clock: Callable[[], float], *, opening: Callable[[Card], None] = Card.open_channel
+) -> dict[str, object]:
+    """Run the checklist on the card behind `transport` and return the recording, ready for JSON.
+
+    `clock` gives seconds (`time.monotonic`); `opening` opens the channel. Raises TransportError where no card answers
+    SELECT; what fails later is in the recording.
+    """
+    recorder = Recorder(transport, clock)
+    run = _Run(recorder)
+    card = Card(recorder)
+    info = card.select()
+    recording: dict[str, object] = {
+        "format": FORMAT,
+        "select": recorder.selected.hex(),
+        "version": list(info.version),
+        "flags": int(info.flags),
+        "steps": run.steps,
+        "exchanges": recorder.exchanges,
+    }
+    with _step(run, "certificate") as step:
+        certificate = card.read_certificate()
+        recording["certificate"] = certificate.der.hex()
+        step["length"] = len(certificate.der)
+    _probe(run, card, "card public key", _clear(GetCardPublicKey()))
+    _probe(run, card, "card certificate", _clear(GetCardCertificate(urandom(CERTIFICATE_NONCE_LENGTH))))
+    _probe(run, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
+    if info.flags & StatusFlag.CLEAR_PUBKEY:
+        _probe(run, card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))
+    if info.initialized:
+        _in_channel(run, opening, info)
+    return recording
+
+
+def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) -> None:
+    recorder = run.recorder
+    card = Card(recorder)
+    if not _opened(run, card, "channel", opening):
+        return
+    _probe(run, card, "PIN tries", Probe(apdu(Ins.VERIFY_PIN)), tell=True)
+    _probe(run, card, "card info", Probe(apdu(Ins.READ_DATA)), source=True)
+    for slot in SLOTS:
+        _probe(run, card, f"user key {slot}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
+    _probe(run, card, "history", Probe(apdu(Ins.GET_HISTORY)))
+    if info.seeded:
+        # Without a PIN a card derives nothing: what it says to both forms of P1 is all that is wanted.
+        for p1 in (0x08, 0x00):
+            _probe(run, card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
+    for page in USER_DATA_PAGES:
+        _probe(run, card, f"user data {page}", Probe(apdu(Ins.READ_DATA, 0, page, long_answer=True)))
+    other = _ByValue(recorder)
+    if _opened(run, other, "channel, other MAC form", opening):
+        _probe(run, other, "user data, other MAC form", Probe(apdu(Ins.READ_DATA, 0, 1, long_answer=True)))
+    last = Card(recorder)
+    if _opened(run, last, "channel again", opening):
+        _probe(run, last, "unknown instruction", Probe(CommandApdu(Cla.APPLET, UNKNOWN_INS, 0, 0)))
+
+
+def _opened(run: _Run, card: Card, name: str, opening: Callable[[Card], None]) -> bool:
+    with _step(run, name):
+        card.select()
+        opening(card)
+    return card.channel_open
+
+
+def _probe(run: _Run, card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False) -> None:
+    """`tell`: the answer is a count, and no secret; `source`: its first byte is the key source."""
+    with _step(run, name) as step:
+        data = card.run(probe)
+        step["sw"], step["length"] = f"{Sw.OK:04x}", len(data)
+        if tell and data:
+            step["count"] = data[0]
+        if source and data:
+            step["source"] = next((kind.name for kind in KeySource if kind == data[0]), "UNKNOWN")
+
+
+@contextmanager
+def _step(run: _Run, name: str) -> Iterator[dict[str, object]]:
+    step: dict[str, object] = {"step": name}
+    run.steps.append(step)
+    before = len(run.recorder.exchanges)
+    try:
+        yield step
+    except StatusWordError as error:
+        step["sw"] = f"{error.sw:04x}"
+        step["error"] = type(error).__name__
+    except CryptnoxError as error:
+        step["error"] = type(error).__name__
+        sw = getattr(error, "sw", None)
+        if isinstance(sw, int):
+            step["outer_sw"] = f"{sw:04x}"
+    finally:
+        aborted = [entry for entry in run.recorder.exchanges[before:] if entry.get("sw") == f"{Sw.SECURITY_STATUS:04x}"]
+        if aborted:
+            step["aborted"] = len(aborted)

@@ -1,0 +1,54 @@
+"""PINs and PUKs that a thief tries first: three tries in a power cycle find some of them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+_PUBLIC_PIN, _PUBLIC_PUK = "000000000", "000000000000"
+"""Of cards in the vendor's "easy mode": printed in its documentation."""
+_YEARS = range(1900, 2100)
+_MONTHS, _DAYS = range(1, 13), range(1, 32)
+
+
+def weakness_of_pin(pin: str) -> str | None:
+    """Why a PIN (4 to 9 digits) is a weak one; None where nothing speaks against it."""
+    if pin == _PUBLIC_PIN:
+        return "it is the public PIN of the vendor's easy mode"
+    return _pattern(pin) or ("it looks like a date" if _is_date(pin) else None)
+
+
+def weakness_of_puk(puk: str) -> str | None:
+    """Why a PUK (12 characters) is a weak one. Its tries have no end, so that it is found by trying."""
+    if puk == _PUBLIC_PUK:
+        return "it is the public PUK of the vendor's easy mode"
+    return _pattern(puk)
+
+
+def _pattern(text: str) -> str | None:
+    if len(set(text)) == 1:
+        return "it is one character, again and again"
+    steps = {ord(after) - ord(before) for before, after in pairwise(text)}
+    if steps in ({1}, {-1}) or text in ("1234567890"[: len(text)], "0987654321"[: len(text)]):
+        return "it counts up or down"
+    for length in range(2, len(text) // 2 + 1):
+        if len(text) % length == 0 and text == text[:length] * (len(text) // length):
+            return "it repeats itself"
+    return None
+
+
+def _is_date(pin: str) -> bool:
+    """A year, a day of a year, or a day with its year, in the usual orders."""
+    if len(pin) == 4:
+        return int(pin) in _YEARS or _is_day(pin[:2], pin[2:])
+    if len(pin) == 6:
+        return _is_day(pin[:2], pin[2:4]) or _is_day(pin[2:4], pin[4:])
+    if len(pin) == 8:
+        return (int(pin[4:]) in _YEARS and _is_day(pin[:2], pin[2:4])) or (
+            int(pin[:4]) in _YEARS and _is_day(pin[4:6], pin[6:])
+        )
+    return False
+
+
+def _is_day(one: str, other: str) -> bool:
+    numbers = int(one), int(other)
+    return any(month in _MONTHS and day in _DAYS for month, day in (numbers, numbers[::-1]))

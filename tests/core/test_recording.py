@@ -1,0 +1,155 @@
+"""Recordings of a first contact, and what they say about a card."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from cryptnox_core.certificate import CardCertificate
+from cryptnox_core.deviations import deviations
+from cryptnox_core.emulator.readings import Reading
+from cryptnox_core.errors import UsageError
+from cryptnox_core.recording import record
+from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
+from tests.support.emulator import PIN, EmulatorProcess
+
+SEED = bytes(range(64))
+SHOWN = (
+    Reading.DERIVE_08_ONLY,
+    Reading.MAC_LEN_VALUE,
+    Reading.MAC_LEN_VALUE_ONLY,
+    Reading.OUTER_SW,
+    Reading.PIN_QUERY_SW,
+    Reading.TRIES_MIN,
+    Reading.NO_F7_AFTER_F8,
+    Reading.SELECT_V2,
+)
+HIDDEN = {
+    Reading.PIN_OPTIONAL_IN_SIGN: "wants the PIN and a signature",
+    Reading.PIN_ENDS_AT_SIGN: "wants the PIN and a signature",
+    Reading.PIN_AUTH_OFF_TAKES_PIN: "wants the PUK and a signature",
+    Reading.SOFTLOCK_6985: "costs PIN tries",
+    Reading.PUK_9840: "costs a PUK try",
+    Reading.PUK_984X: "costs a PUK try",
+    Reading.ADD_USER_KEY_NEEDS_PIN: "wants the PUK, and changes the card",
+    Reading.CURRENT_LOST: "wants the PIN",
+    Reading.PAGE_6B00: "wants the PIN",
+    Reading.CLEAR_PUBKEY_33: "wants the PUK: clear reading is off until it is switched on",
+    Reading.CLEAR_PUBKEY_32: "wants the PUK: clear reading is off until it is switched on",
+}
+"""Readings that a recording without secrets cannot tell, and why."""
+
+
+def recorded(*options: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A recording of an emulated card, as it comes back from a file, and the card's counts afterwards."""
+    with EmulatorProcess(*options) as card:
+        transport = RemoteTransport.connect(card.host, card.port, 10.0, wait=5.0)
+        try:
+            recording = json.loads(json.dumps(record(transport, time.monotonic)))
+        finally:
+            transport.close()
+        return recording, card.stats()
+
+
+def wallet(*readings: Reading) -> dict[str, Any]:
+    options = [word for reading in readings for word in ("--reading", reading.value)]
+    return recorded("--seed", SEED.hex(), *options)[0]
+
+
+def test_every_reading_is_shown_or_hidden() -> None:
+    assert set(SHOWN) | set(HIDDEN) == set(Reading)
+    assert not set(SHOWN) & set(HIDDEN)
+
+
+def test_a_card_as_documented() -> None:
+    assert deviations(wallet()) == []
+    assert deviations(recorded("--pin", PIN)[0]) == []
+    assert deviations(recorded()[0]) == []
+
+
+@pytest.mark.parametrize("reading", SHOWN, ids=lambda reading: reading.value)
+def test_a_reading_is_named(reading: Reading) -> None:
+    """That one, and no other."""
+    assert [found.reading for found in deviations(wallet(reading))] == [reading.value]
+
+
+@pytest.mark.parametrize("reading", HIDDEN, ids=lambda reading: reading.value)
+def test_a_hidden_reading_is_not_guessed(reading: Reading) -> None:
+    assert deviations(wallet(reading)) == []
+
+
+def test_several_readings_at_once() -> None:
+    several = (Reading.DERIVE_08_ONLY, Reading.PIN_QUERY_SW, Reading.TRIES_MIN, Reading.OUTER_SW)
+    assert {found.reading for found in deviations(wallet(*several))} == {reading.value for reading in several}
+
+
+def test_nothing_is_changed_and_no_try_is_spent() -> None:
+    _, stats = recorded("--seed", SEED.hex())
+    assert (stats["pin_tries"], stats["puk_tries"], stats["signatures"], stats["derivations"]) == (0, 0, 0, 0)
+    harmless = {
+        Ins.SELECT,
+        Ins.GET_MANUFACTURER_CERTIFICATE,
+        Ins.GET_CARD_PUBLIC_KEY,
+        Ins.GET_CARD_CERTIFICATE,
+        Ins.OPEN_SECURE_CHANNEL,
+        Ins.MUTUALLY_AUTHENTICATE,
+        Ins.VERIFY_PIN,
+        Ins.READ_DATA,
+        Ins.GET_HISTORY,
+        Ins.DERIVE_KEY,
+        0xEE,
+    }
+    assert {int(ins, 16) for ins in stats["by_ins"]} <= harmless
+
+
+def test_what_is_in_it() -> None:
+    recording = wallet()
+    certificate = CardCertificate.parse(bytes.fromhex(recording["certificate"]))
+    assert certificate.serial > 0
+    assert len(bytes.fromhex(recording["select"])) == 24
+    for exchange in recording["exchanges"]:
+        assert set(exchange) == {"header", "sent", "received", "sw", "ms"}
+        assert len(exchange["header"]) == 8 and len(exchange["sw"]) == 4
+    text = json.dumps({**recording, "certificate": ""})  # its dates have zeros, as the PIN has
+    for secret in (SEED, COMMON_PAIRING_KEY, PIN.encode("ascii")):
+        assert secret.hex() not in text
+
+
+def test_a_card_that_leaves_is_in_the_recording() -> None:
+    recording, _ = recorded("--seed", SEED.hex(), "--fault", f"sw:6F00@{Ins.READ_DATA:02X}:1")
+    assert next(step for step in recording["steps"] if step["step"] == "card info")["outer_sw"] == "6f00"
+    odd, _ = recorded("--seed", SEED.hex(), "--fault", f"badmac@{Ins.MUTUALLY_AUTHENTICATE:02X}:1")
+    assert [found.text for found in deviations(odd) if "channel" in found.text]
+
+
+NO_STEPS = {"format": 1, "steps": [1]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [], "text", {}, {"format": 2, "steps": []}, {"format": 1}, {"format": 1, "steps": 3}, NO_STEPS],
+)
+def test_what_is_no_recording(content: object) -> None:
+    with pytest.raises(UsageError):
+        deviations(content)
+
+
+def test_a_damaged_recording_is_no_traceback() -> None:
+    """Whatever its values are: what somebody sends may hold anything."""
+    recording = wallet()
+    odd: list[Any] = [None, True, -1, 1 << 70, "", "zz", [], {}, [[]]]
+    for value in odd:
+        for key in recording:
+            with_value = {**recording, key: value}
+            try:
+                deviations(with_value)
+            except UsageError:
+                assert key in ("format", "steps")
+        for step in recording["steps"]:
+            for key in step:
+                steps = [{**one, key: value} if one is step else one for one in recording["steps"]]
+                deviations({**recording, "steps": steps})
