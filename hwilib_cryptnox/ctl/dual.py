@@ -73,7 +73,7 @@ def _half(error: BaseException, first: Provision, other: Provision) -> CtlError:
     if other.stage is Stage.INITIALISED:
         return EndedError(
             problem.exit_code,
-            f"{said}; neither the card {one} nor the card {two} has a seed, both are initialised",
+            f"{said}; the cards {one} and {two} are initialised, and both have no seed",
             f"begin the two anew: cryptnoxctl setup --seed dual --card {one}",
         )
     holds = "holds the secret" if other.stage in with_seed else "may hold the secret"

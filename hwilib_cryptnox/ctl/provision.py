@@ -79,7 +79,7 @@ class Provision:
         self._init_sent = False
         self._fresh = False
         """This set-up initialised it."""
-        self.puk_proved = self._pin_proved = False
+        self._puk_proved = self._pin_proved = False
         self._pin = ""
         self._pin_sent = self._pin_accepted = False
         self._puk: str | None = None
@@ -164,6 +164,8 @@ class Provision:
                 f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
             ) from error
         self._pin_proved = True
+        both = "your PIN and your PUK" if self._puk_proved else "your PIN"
+        self.terminal.say(f"The card {self.serial} is initialised: it took {both}.")
 
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
         """A card that is initialised and has no seed: its PUK is proved, then its PIN verified.
@@ -184,6 +186,8 @@ class Provision:
                 f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
                 "without its PUK a card can never be reset: use another card",
             )
+        if not self.card.info.pin_auth:
+            self.line.run(self.line.reopen)  # one SELECT may be noise
         self._pin = unlock(self.found)
         self._pin_sent = self._pin_accepted = self._pin_proved = True
 
@@ -210,8 +214,8 @@ class Provision:
         CanceledError where not."""
         given = self._puk or ""
         try:
-            self.puk_proved = self.line.run(lambda: is_puk(self.way, self.found, given))
-            return self.puk_proved
+            self._puk_proved = self.line.run(lambda: is_puk(self.way, self.found, given))
+            return self._puk_proved
         except StatusWordError as error:
             self.line.leave()
             self.line.run(self._open_channel)
@@ -349,7 +353,7 @@ class Provision:
         for on in (self.card.info.xpub_export, False):
             if not on:
                 self.card.set_xpub_export(True, self._puk or "")
-                self.puk_proved = True
+                self._puk_proved = True
             try:
                 return self.card.extended_public_key(account)
             except (NotAuthenticatedError, NotAllowedError) as error:
@@ -397,7 +401,7 @@ class Provision:
         fingerprint = None if self.shown is None else self.shown.fingerprint
         secrets = Secrets.AS_BEFORE
         if self._fresh or self._init_sent:
-            secrets = Secrets.PROVED if self.puk_proved and self._pin_proved else Secrets.CHOSEN
+            secrets = Secrets.PROVED if self._puk_proved and self._pin_proved else Secrets.CHOSEN
         return truth(self.stage, self.serial, secrets, self.check, fingerprint)
 
 

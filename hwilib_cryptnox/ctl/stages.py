@@ -45,8 +45,8 @@ def truth(stage: Stage, serial: int, secrets: Secrets, check: str, fingerprint: 
         return f"the card {serial} is initialised and has no seed: {keep}", on
     if stage is Stage.SEED_SENT:
         return (
-            f"whether the card {serial} has its seed now is not known: put no money on it, keep the words if there are "
-            f"any; {keep}",
+            f"the card {serial} is initialised; whether it has its seed now is not known: put no money on it, keep the "
+            f"words if there are any; {keep}",
             f"{look}. With a seed: {check or adopt}; without: {on}",
         )
     if stage is Stage.SEEDED:

@@ -72,7 +72,6 @@ def _initialise(app: App, work: Provision, owner: Owner) -> None:
     nfc = terminal.agrees("May this card sign over NFC?") if work.card.info.is_nft else None
     terminal.confirm("\nInitialise the card now?")
     work.initialise(name, email, pin, chosen, key, nfc)
-    terminal.say(f"The card is initialised: it took your PIN{' and your PUK' if work.puk_proved else ''}.")
 
 
 def check_owner(name: str | None, email: str | None) -> None:
