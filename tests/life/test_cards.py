@@ -107,6 +107,17 @@ def test_ctl_refuses_a_name_that_does_not_fit(command: str, names: tuple[str, ..
             untouched(world, place, before[place])
 
 
+def test_reset_refuses_another_serial_than_the_card_has(tmp_path: Path) -> None:
+    """Without a terminal too, and before the PUK is sent."""
+    with World(tmp_path, seeded(), in_readers=True) as world:
+        before = world.slots[0].facts
+        for way in (Way(), Way(stdin=f"{PUK}\n"), Way(stdin=f"{PUK}\n", alone=True)):
+            words = ["reset", "--serial", str(OTHER), *(["--stdinpuk"] if way.stdin else [])]
+            told = world.run("ctl", words, person(), way=way)
+            assert told.status, wanted(told)
+            untouched(world, 0, before)
+
+
 # HWI
 
 DEVICE: dict[str, tuple[str, ...]] = {
@@ -162,6 +173,20 @@ def test_wipe_refuses_a_fingerprint_that_is_not_the_cards(named: int, met: bool,
             assert "error" in json.loads(told.out), wanted(told)
             assert [slot.facts for slot in world.slots] == before
             assert all(Ins.RESET not in slot.card.secrets for slot in world.slots)
+
+
+@pytest.mark.parametrize("met", MET, ids=MET.get)
+def test_two_cards_of_one_seed_are_not_told_apart_by_their_fingerprint(met: bool, tmp_path: Path) -> None:
+    """Neither is erased; or the one whose serial number the person was shown, and typed."""
+    first = seeded()
+    with World(tmp_path, first, replace(seeded(), serial=OTHER), in_readers=True) as world:
+        if met:
+            meet(world)
+        before = [slot.facts for slot in world.slots]
+        told = world.run("hwi", ["-f", before[0].fingerprint, "wipe"], person())
+        erased = [serial for serial, slot in zip((SERIAL, OTHER), world.slots, strict=True) if not slot.facts.seed]
+        assert len(erased) <= 1 and all(str(serial) in told.terminal for serial in erased), wanted(told)
+        assert erased or (str(SERIAL) in told.out and str(OTHER) in told.out) or not met, wanted(told)
 
 
 @pytest.mark.parametrize("named", [0, 1])
