@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.core.emulated import SERIAL
 from tests.life.facts import Facts, facts_of
 from tests.life.oracle import succeeded
 from tests.life.people import Person
-from tests.life.scenes import FRESH, OWN_KEY, SCENES, Scene
+from tests.life.scenes import FRESH, OWN_KEY, SCENES, VARIANTS, Scene
 from tests.life.world import READERS, Told, Way, World
 from tests.support.emulator import MNEMONIC
 from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, factory, seeded
@@ -68,9 +68,15 @@ def wanted(told: Told) -> str:
     return f"{told.out}{told.err}{told.terminal[-200:]}".strip()
 
 
-@pytest.mark.parametrize("named", [0, 1])
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("command", COMMANDS)
+ALL_WAYS = [(command, way, named) for command in COMMANDS for way in WAYS for named in (0, 1)]
+SOME_WAYS = [each for number, each in enumerate(ALL_WAYS) if number % 3 == 0]
+"""All commands, and for each of them other ways and places."""
+
+
+@pytest.mark.parametrize(
+    ("command", "way", "named"),
+    [pytest.param(*each, marks=() if each in SOME_WAYS else pytest.mark.heavy) for each in ALL_WAYS],
+)
 def test_ctl_works_on_the_card_that_is_named(command: str, way: str, named: int, tmp_path: Path) -> None:
     words, wants = COMMANDS[command]
     with World(tmp_path, *two(), in_readers=True) as world:
@@ -232,10 +238,17 @@ def refused(scene: Scene, world: World, folder: Path) -> None:
     assert not succeeded(scene, told), wanted(told)
 
 
-ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None]
+ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None and name not in VARIANTS]
 
 
-@pytest.mark.parametrize("name", ONE_CARD)
+def every_other(names: Sequence[str], first: int) -> list[object]:
+    """Half of them in the quick selection."""
+    return [
+        pytest.param(name, marks=() if number % 2 == first else pytest.mark.heavy) for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("name", every_other(ONE_CARD, 0))
 def test_a_known_serial_with_another_static_key_is_sent_no_secret(name: str, tmp_path: Path) -> None:
     scene = SCENES[name]
     with World(tmp_path, scene.memory(), in_readers=True) as world:
@@ -244,7 +257,7 @@ def test_a_known_serial_with_another_static_key_is_sent_no_secret(name: str, tmp
         refused(scene, world, tmp_path)
 
 
-@pytest.mark.parametrize("name", ONE_CARD)
+@pytest.mark.parametrize("name", every_other(ONE_CARD, 1))
 def test_a_card_that_is_not_genuine_is_sent_no_secret_where_that_is_required(name: str, tmp_path: Path) -> None:
     """An emulated card in a reader is a forged one."""
     scene = SCENES[name]

@@ -10,7 +10,7 @@ import pytest
 
 from cryptnox_core.emulator.readings import Reading
 from tests.life.play import NO_TWIST, Played, Twist, play, quick_twists, twists
-from tests.life.scenes import SCENES, Scene
+from tests.life.scenes import SCENES, VARIANTS, Scene
 
 
 def without_a_fault(scene: Scene, place: Path, *, in_readers: bool, readings: Sequence[Reading] = ()) -> Played:
@@ -41,8 +41,6 @@ def false_words(
     return found
 
 
-VARIANTS = ("ctl setup restore", "ctl setup new, checked", "ctl setup new, 24 words", "ctl pairing change, from own")
-"""Scenes that differ little from others."""
 QUICK = [name for name in SCENES if name not in VARIANTS]
 
 
@@ -108,6 +106,6 @@ SHORT = ("ctl reset --serial", "ctl xpub on", "hwi wipe")
 def test_ctrl_c_around_the_report(name: str, tmp_path: Path) -> None:
     """The same of the last moments of some short commands."""
     whole = without_a_fault(SCENES[name], tmp_path, in_readers=False)
-    chosen = [Twist(moment=moment) for moment in range(whole.told.moments - 25, whole.told.moments + 1)]
+    chosen = [Twist(moment=moment) for moment in range(whole.told.moments - 26, whole.told.moments + 1, 2)]
     found = false_words(SCENES[name], chosen, tmp_path, in_readers=False)
     assert not found, "\n".join([f"{len(found)} of {len(chosen)}:", *found])
