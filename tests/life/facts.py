@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass, field, fields
 
 from embit.bip32 import HDKey
@@ -77,7 +78,8 @@ def facts_of(memory: Memory, wrong_pins: int = 0) -> Facts:
 
 def seed_of_words(words: str, passphrase: str = "") -> str:
     """BIP39, by the standard's own two lines."""
-    return hashlib.pbkdf2_hmac("sha512", words.encode(), b"mnemonic" + passphrase.encode(), 2048).hex()
+    salt = unicodedata.normalize("NFKD", f"mnemonic{passphrase}")
+    return hashlib.pbkdf2_hmac("sha512", words.encode(), salt.encode(), 2048).hex()
 
 
 def first_address(seed: str) -> str:

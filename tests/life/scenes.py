@@ -270,3 +270,5 @@ SCENES: dict[str, Scene] = {
     "hwi wipe": Scene("hwi", f"{HWI} wipe", with_data, ERASED),
     "hwi wipe, own pairing key": Scene("hwi", f"{HWI} wipe", own_paired, ERASED, kept=OWN_KEY),
 }
+VARIANTS = ("ctl setup restore", "ctl setup new, checked", "ctl setup new, 24 words", "ctl pairing change, from own")
+"""Those that differ little from others."""

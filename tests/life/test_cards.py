@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.core.emulated import SERIAL
 from tests.life.facts import Facts, facts_of
 from tests.life.oracle import succeeded
 from tests.life.people import Person
-from tests.life.scenes import FRESH, OWN_KEY, SCENES, Scene
+from tests.life.scenes import FRESH, OWN_KEY, SCENES, VARIANTS, Scene
 from tests.life.world import READERS, Told, Way, World
 from tests.support.emulator import MNEMONIC
 from tests.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK, factory, seeded
@@ -68,9 +68,15 @@ def wanted(told: Told) -> str:
     return f"{told.out}{told.err}{told.terminal[-200:]}".strip()
 
 
-@pytest.mark.parametrize("named", [0, 1])
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("command", COMMANDS)
+ALL_WAYS = [(command, way, named) for command in COMMANDS for way in WAYS for named in (0, 1)]
+SOME_WAYS = [each for number, each in enumerate(ALL_WAYS) if number % 3 == 0]
+"""All commands, and for each of them other ways and places."""
+
+
+@pytest.mark.parametrize(
+    ("command", "way", "named"),
+    [pytest.param(*each, marks=() if each in SOME_WAYS else pytest.mark.heavy) for each in ALL_WAYS],
+)
 def test_ctl_works_on_the_card_that_is_named(command: str, way: str, named: int, tmp_path: Path) -> None:
     words, wants = COMMANDS[command]
     with World(tmp_path, *two(), in_readers=True) as world:
@@ -105,6 +111,17 @@ def test_ctl_refuses_a_name_that_does_not_fit(command: str, names: tuple[str, ..
         assert told.status, wanted(told)
         for place in (0, 1):
             untouched(world, place, before[place])
+
+
+def test_reset_refuses_another_serial_than_the_card_has(tmp_path: Path) -> None:
+    """Without a terminal too, and before the PUK is sent."""
+    with World(tmp_path, seeded(), in_readers=True) as world:
+        before = world.slots[0].facts
+        for way in (Way(), Way(stdin=f"{PUK}\n"), Way(stdin=f"{PUK}\n", alone=True)):
+            words = ["reset", "--serial", str(OTHER), *(["--stdinpuk"] if way.stdin else [])]
+            told = world.run("ctl", words, person(), way=way)
+            assert told.status, wanted(told)
+            untouched(world, 0, before)
 
 
 # HWI
@@ -164,6 +181,20 @@ def test_wipe_refuses_a_fingerprint_that_is_not_the_cards(named: int, met: bool,
             assert all(Ins.RESET not in slot.card.secrets for slot in world.slots)
 
 
+@pytest.mark.parametrize("met", MET, ids=MET.get)
+def test_two_cards_of_one_seed_are_not_told_apart_by_their_fingerprint(met: bool, tmp_path: Path) -> None:
+    """Neither is erased; or the one whose serial number the person was shown, and typed."""
+    first = seeded()
+    with World(tmp_path, first, replace(seeded(), serial=OTHER), in_readers=True) as world:
+        if met:
+            meet(world)
+        before = [slot.facts for slot in world.slots]
+        told = world.run("hwi", ["-f", before[0].fingerprint, "wipe"], person())
+        erased = [serial for serial, slot in zip((SERIAL, OTHER), world.slots, strict=True) if not slot.facts.seed]
+        assert len(erased) <= 1 and all(str(serial) in told.terminal for serial in erased), wanted(told)
+        assert erased or (str(SERIAL) in told.out and str(OTHER) in told.out) or not met, wanted(told)
+
+
 @pytest.mark.parametrize("named", [0, 1])
 @pytest.mark.parametrize("command", ["setup", "restore -w 12"])
 def test_setup_works_on_the_card_that_is_named(command: str, named: int, tmp_path: Path) -> None:
@@ -207,10 +238,17 @@ def refused(scene: Scene, world: World, folder: Path) -> None:
     assert not succeeded(scene, told), wanted(told)
 
 
-ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None]
+ONE_CARD = [name for name, scene in SCENES.items() if scene.second is None and name not in VARIANTS]
 
 
-@pytest.mark.parametrize("name", ONE_CARD)
+def every_other(names: Sequence[str], first: int) -> list[object]:
+    """Half of them in the quick selection."""
+    return [
+        pytest.param(name, marks=() if number % 2 == first else pytest.mark.heavy) for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("name", every_other(ONE_CARD, 0))
 def test_a_known_serial_with_another_static_key_is_sent_no_secret(name: str, tmp_path: Path) -> None:
     scene = SCENES[name]
     with World(tmp_path, scene.memory(), in_readers=True) as world:
@@ -219,7 +257,7 @@ def test_a_known_serial_with_another_static_key_is_sent_no_secret(name: str, tmp
         refused(scene, world, tmp_path)
 
 
-@pytest.mark.parametrize("name", ONE_CARD)
+@pytest.mark.parametrize("name", every_other(ONE_CARD, 1))
 def test_a_card_that_is_not_genuine_is_sent_no_secret_where_that_is_required(name: str, tmp_path: Path) -> None:
     """An emulated card in a reader is a forged one."""
     scene = SCENES[name]
