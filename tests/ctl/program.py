@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pexpect
 
+from tests.support import quick
 from tests.support.emulator import PIN, PUK, SEED, EmulatorProcess
 
 COMMAND = [sys.executable, "-m", "hwilib_cryptnox.ctl.main"]
@@ -42,9 +43,7 @@ def run(
     """Without a terminal. `pin` comes from the environment; None for none."""
     env = environment(card, **more) | ({} if pin is None else {"CRYPTNOX_PIN": pin})
     data = stdin if isinstance(stdin, bytes) else stdin.encode()
-    done = subprocess.run(
-        [*COMMAND, *words], input=data, capture_output=True, env=env, start_new_session=True, timeout=120
-    )
+    done = quick.run([*COMMAND, *words], input=data, capture_output=True, env=env, start_new_session=True, timeout=120)
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     )

@@ -17,6 +17,7 @@ import pytest
 from hwilib_cryptnox import hwi as program
 from hwilib_cryptnox import unlock
 from hwilib_cryptnox.state import State
+from tests.support import quick
 from tests.support.emulator import MNEMONIC, PIN, SEED, EmulatorProcess
 
 
@@ -104,4 +105,4 @@ def run_process(
     """`hwi-cryptnox` as a process."""
     data = stdin.encode() if isinstance(stdin, str) else stdin
     command = [str(Path(sys.executable).with_name("hwi-cryptnox")), *arguments]
-    return subprocess.run(command, input=data, capture_output=True, env={**os.environ, **(env or {})}, timeout=timeout)
+    return quick.run(command, input=data, capture_output=True, env={**os.environ, **(env or {})}, timeout=timeout)

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
+from tests.support import quick
+
 MNEMONIC = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 PIN = "000000"
 PUK = "000000000000"
@@ -106,7 +108,7 @@ class EmulatorProcess:
         if self._vpcd:
             command += ["--vpcd", self._vpcd]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CRYPTNOX_EMULATOR")}
-        self._process = subprocess.Popen(
+        self._process = quick.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
