@@ -114,7 +114,7 @@ def _sorted(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
     return [lines[line] for line in sorted(lines)]
 
 
-def read(path: Path) -> list[dict[str, object]]:
+def read(path: Path) -> list[dict[str, Any]]:
     """A table."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
