@@ -1,8 +1,8 @@
 """What `hwi-cryptnox` answers where a command cannot be done: provoked with real inputs on the emulated card.
 
 `hwi.jsonl` has a line for each command line: the card (one of `running.CARDS`, or the options of one of its own),
-words, environment, configuration, stdin and files, then exit status, code and text. A text that is null is worded by Python's
-argparse. <path>, <address> and <serial> are the card's, <tmp> is the test's folder,
+words, environment, configuration, stdin and files, then exit status, code and text. A text that is null is worded by
+Python's argparse. <path>, <address> and <serial> are the card's, <tmp> is the test's folder,
 <config> the configuration's, <xpub> an account key.
 """
 
@@ -19,7 +19,6 @@ import pytest
 
 import hwilib_cryptnox
 from tests.frozen import names, running, tables
-from tests.psbt.factory import ME, OTHER, Out, draft, p2wpkh, sighash, spend
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
 
 CASES = tables.read(Path(__file__).with_name("hwi.jsonl"))
@@ -35,30 +34,6 @@ while read word rest; do
 done
 """
 DIALOGUES = {"CANCEL": "ERR 83886179 Operation cancelled", "SMALL": "ERR 83886381 Screen or window too small"}
-
-
-@pytest.fixture(scope="module")
-def cards() -> Iterator[running.Cards]:
-    shared = running.Cards()
-    yield shared
-    shared.stop()
-
-
-@pytest.fixture(scope="module")
-def psbts() -> dict[str, str]:
-    """By the words of the cases that name them."""
-    lie = draft(spend("p2wpkh"))
-    lie.inputs[0] = [
-        (b"\x06" + ME.key("m/84h/0h/0h/0/5"), value) if key[0] == 6 else (key, value) for key, value in lie.inputs[0]
-    ]
-    drafts = {
-        "<lie>": lie,
-        "<honest>": draft(spend("p2wpkh")),
-        "<sighash>": draft(spend("p2wpkh", fields=[*spend("p2wpkh").fields, sighash(2)])),
-        "<unproved>": draft(spend("p2wpkh", previous=False), spend("p2wpkh", 1, previous=False)),
-        "<fee>": draft(spend("p2wpkh", amount=100_000_000), outs=[Out(p2wpkh(OTHER.key("m/0")), 1000)]),
-    }
-    return {name: made.base64() for name, made in drafts.items()}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
