@@ -45,6 +45,24 @@ def sites() -> Iterator[Site]:
         yield from _Reader(name, tree).sites()
 
 
+def strangers() -> list[str]:
+    """What is raised that is no place: neither one of our exceptions, nor a variable or the result of a function of
+    ours, whose own places are read."""
+    source = list(modules())
+    functions = {node.name for _, tree in source for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    found = []
+    for name, tree in source:
+        reader = _Reader(name, tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call | ast.Name):
+                kind = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+                called = kind.attr if isinstance(kind, ast.Attribute) else ast.unparse(kind)
+                passed_on = called in functions if isinstance(node.exc, ast.Call) else not reader.is_class(kind)
+                if not (reader.is_place(node.exc) or passed_on):
+                    found.append(f"{name}:{node.lineno} raises {called}")
+    return found
+
+
 class _Reader:
     """One module."""
 
@@ -75,6 +93,13 @@ class _Reader:
                 for error in self._errors(kind, scope, node):
                     yield Site(f"{self._name}:{node.lineno}", error)
 
+    def is_place(self, raised: ast.expr) -> bool:
+        """Whether `sites` finds this one."""
+        return _is_outward(self._value_of(raised.func if isinstance(raised, ast.Call) else raised))
+
+    def is_class(self, node: ast.expr) -> bool:
+        return isinstance(self._value_of(node), type)
+
     def _value_of(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Name):
             return self._known.get(node.id, getattr(builtins, node.id, None))
@@ -101,6 +126,9 @@ class _Reader:
             case ast.JoinedStr(parts):
                 pieces = [self._piece(scope, part, depth) for part in parts]
                 return ["".join(choice) for choice in itertools.islice(itertools.product(*pieces), _MOST)]
+            case ast.BinOp(left, ast.Add(), right):
+                sides = [self._values(scope, side, depth + 1) for side in (left, right)]
+                return ["".join(map(str, choice)) for choice in itertools.islice(itertools.product(*sides), _MOST)]
             case ast.List(parts):
                 return [
                     list(choice) for choice in itertools.product(*(self._values(scope, p, depth + 1) for p in parts))
