@@ -1,7 +1,7 @@
 """The two frozen tables that are too long for a test file, made of the source as it is.
 
-`python -m tests.frozen.tables` writes them anew. Nothing but a new, changed or removed error may change them: read the
-difference line by line, for it is what people see.
+`python -m tests.frozen.tables` writes them anew. Nothing but a new, changed or removed error may change them: read
+the difference line by line, for it is what people see.
 """
 
 from __future__ import annotations
