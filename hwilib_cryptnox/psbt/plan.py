@@ -93,6 +93,8 @@ class Plan:
     summary: Summary
     message: Message | None = None
     """What is signed is a message (BIP322), and no payment."""
+    ours: frozenset[int] = frozenset()
+    """The inputs that are shown as ours."""
     high_fee: str | None = None
     """Which default limit the fee is above, where `Policy.ask_fee` leaves it to a person."""
 
@@ -164,7 +166,7 @@ def plan(
         )
         for candidate in candidates
     ]
-    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, high_fee)
+    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
 
 
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:
