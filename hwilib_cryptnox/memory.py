@@ -69,8 +69,8 @@ class Spending:
     payees: str
     """Hash of the payments: every output that is not proved to be change, with its amount, in any order."""
     ours: str
-    """Hash of that fingerprint and of the outpoints of the inputs that are shown as ours: one that is named and not shown
-    (skipped, or deeper than the card derives) is hidden all the same."""
+    """Hash of that fingerprint and of the outpoints of the inputs that are shown as ours: one that is named and not
+    shown (skipped, or deeper than the card derives) is hidden all the same."""
 
 
 def spending_of(psbt: Psbt, collected: Collected, plan: Plan) -> Spending:

@@ -33,6 +33,7 @@ from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher, type_name
+from hwilib_cryptnox.psbt.weight import check_size
 
 BIP86_REASON = (
     "its key path (BIP86, tr()) needs a tweaked key, and the card signs with untweaked keys only: "
@@ -193,6 +194,7 @@ class _Collector:
         self.internal_keys: tuple[int, frozenset[bytes]] = (-1, frozenset())
 
     def run(self) -> Collected:
+        check_size(self.psbt)
         locks = []
         for index, (fields, spend, mine) in enumerate(zip(self.psbt.inputs, self.spends, self.claims, strict=True)):
             lock = None if spend.output is None else lock_of(index, fields, spend.output[1])

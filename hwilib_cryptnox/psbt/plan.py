@@ -26,7 +26,7 @@ from hwilib_cryptnox.psbt.summary import (
     coin_of,
     summarize,
 )
-from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, weight
+from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
 
 _ALWAYS_ALLOWED = (Sighash.DEFAULT, Sighash.ALL)
 
@@ -134,7 +134,7 @@ def plan(
     if candidates and not psbt.tx.outputs:
         raise PsbtError("the transaction has no outputs: all of it would be a fee")
     if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:
-        raise PsbtError(f"the transaction is larger than {MAX_WEIGHT} weight units, and no node relays it: split it")
+        raise too_large(MAX_WEIGHT)
     ours = our_inputs(collected, candidates, keys)
     change = prove_change(psbt, collected, ours, keys, wallet)
     notices = [

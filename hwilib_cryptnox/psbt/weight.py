@@ -9,17 +9,33 @@ from cryptnox_core.hashes import hash160
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Lock, Route, Spend
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, operations, parse_multisig
 from hwilib_cryptnox.psbt.tx import encode_compact, encode_output, read_witness, with_length
 
 MAX_WEIGHT = 400_000
 """Weight units; nodes do not relay a larger transaction."""
+MAX_BLOCK_WEIGHT = 4_000_000
+"""Weight units; no block holds a larger transaction."""
 _SIGNATURE, _KEY, _SCHNORR = 72, 34, 65
 """Bytes with their length byte: DER signature with low S and sighash type, compressed key, Schnorr signature of type
 DEFAULT."""
 _FINAL_SIGNATURE = 73
 _MOST_LEAF = 200
 """Bytes that a leaf counts at most: whoever has the internal key, or a smaller leaf, need not show it in the end."""
+
+
+def check_size(psbt: Psbt, most: int = MAX_WEIGHT) -> None:
+    """PsbtError where the transaction is larger than `most` weight units even unsigned: told before anything is hashed,
+    for each legacy signature hashes all of it."""
+    if 4 * len(psbt.unsigned_tx()) > most:
+        raise too_large(most)
+
+
+def too_large(most: int) -> PsbtError:
+    """The refusal of a transaction that is larger than so many weight units."""
+    end = "no node relays it: split it" if most == MAX_WEIGHT else "no block holds it"
+    return PsbtError(f"the transaction is larger than {most} weight units, and {end}")
 
 
 def virtual_size(

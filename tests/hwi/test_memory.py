@@ -562,7 +562,7 @@ def deeper(pairs: Pairs) -> Pairs:
 def test_an_input_that_is_named_and_not_shown_is_hidden(
     signer: EmulatorProcess, kind: str, hide: Callable[[Pairs], Pairs]
 ) -> None:
-    """Each run names both coins, and makes one of them such that it is skipped: what leaves the wallet is half of it."""
+    """Each run names both coins, and has one of them skipped: half of what leaves the wallet is shown."""
     coins = [spend(kind, number) for number in range(2)]
     told = []
     for hidden in (1, 0):

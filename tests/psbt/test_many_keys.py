@@ -38,6 +38,7 @@ from tests.psbt.factory import (
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
 KEYS = 3000
+KEY = ME.key("m/84h/0h/0h/0/0")
 LIMIT = 1.5
 """Seconds of CPU; each of these took ten and more where every key had the scripts read, or hashed, again."""
 
@@ -114,18 +115,30 @@ def test_keys_of_one_legacy_input_share_a_digest() -> None:
     """It hashes the whole transaction: once an input, not once a key."""
     paths = [Path.parse(f"m/45h/0h/0h/0/{number}") for number in range(15)]
     redeem = multisig(1, [ME.key(path) for path in paths])
-    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] + [Out(b"\x00\x14" + h160(le(number)), 1) for number in range(15_000)]
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] + [Out(b"\x00\x14" + h160(le(number)), 1) for number in range(2_800)]
 
     def seconds(count: int) -> float:
         fields = [(b"\x04", redeem), *(deriv(str(path)) for path in paths[:count])]
         item = In(p2sh(redeem), 100_000, fields, witness_utxo=False)
-        raw = draft(*(replace(item, salt=number) for number in range(40)), outs=outs).encode()
+        raw = draft(*(replace(item, salt=number) for number in range(100)), outs=outs).encode()
         _, found, taken = collected(raw)
-        assert len(found.candidates) == 40 * count
-        assert len({candidate.digest for candidate in found.candidates}) == 40
+        assert len(found.candidates) == 100 * count
+        assert len({candidate.digest for candidate in found.candidates}) == 100
         return taken
 
     assert seconds(15) < 5 * seconds(1)
+
+
+def test_thousands_of_legacy_inputs() -> None:
+    """Each signature of theirs hashes the whole transaction. What no node relays is refused before anything is."""
+    coin = spend("p2pkh", witness_utxo=False)
+    ins = [replace(coin, salt=number) for number in range(12_000)]
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] * 12_000
+    psbt = Psbt.parse(draft(*ins, outs=outs).encode())
+    start = time.process_time()
+    with pytest.raises(PsbtError, match="larger than 400000 weight units"):
+        collect(psbt, ME.fingerprint)
+    assert time.process_time() - start < LIMIT
 
 
 MANY = 15_000
@@ -188,8 +201,39 @@ def foreign_keys(count: int) -> bytes:
     return draft(In(p2wsh(script), 100_000, fields), spend("p2wpkh")).encode()
 
 
+def extended_keys(count: int) -> bytes:
+    """Change of a shared wallet, many extended keys said to be the cosigner's, and as many keys said to be theirs."""
+    count //= 60
+    real = OTHER.account(SHARED)
+    fields: Pairs = [
+        (b"\x01" + replace(real, chain_code=sha(le(number))).to_bytes(), OTHER.origin(SHARED))
+        for number in range(count)
+    ]
+    xpubs = [(b"\x01" + wallet.account(SHARED).to_bytes(), wallet.origin(SHARED)) for wallet in (ME, OTHER)]
+    places = [f"{SHARED}/{below}" for below in ("0/3", "1/4")]
+    coin, back = (multisig(2, sorted([ME.key(path), OTHER.key(path)])) for path in places)
+    named = [
+        (b"\x02" + PublicKey.from_secret(sha(le(number))).format(), OTHER.origin(places[1])) for number in range(count)
+    ]
+    spent = In(p2wsh(coin), 100_000, [(b"\x05", coin), deriv(places[0]), deriv(places[0], OTHER)])
+    change = [(b"\x01", back), out_deriv(places[1]), out_deriv(places[1], OTHER), *named]
+    return draft(spent, outs=[Out(p2wsh(back), 90_000, change)], extra=[*xpubs, *fields]).encode()
+
+
+SHARED = "m/48h/0h/0h/2h"
+
+
 @pytest.mark.parametrize(
-    "make", [musig_keys, account_keys, keys_of_outputs, many_outputs, leaves_of_one_key, foreign_keys]
+    "make",
+    [
+        musig_keys,
+        account_keys,
+        keys_of_outputs,
+        many_outputs,
+        leaves_of_one_key,
+        foreign_keys,
+        extended_keys,
+    ],
 )
 def test_time_is_proportional_to_the_number_of_keys(make: Callable[[int], bytes]) -> None:
     """Judged by twice as many, not by seconds. Other programs on the machine disturb a ratio, so the best of several
@@ -200,7 +244,9 @@ def test_time_is_proportional_to_the_number_of_keys(make: Callable[[int], bytes]
         psbt = Psbt.parse(raw)
         found = collect(psbt, ME.fingerprint, {ME.account(ACCOUNT).fingerprint: ACCOUNT})
         with contextlib.suppress(PsbtError):  # which key is false is known only with the card's
-            plan(psbt, found, dict.fromkeys(found.all_paths, ME.key("m/84h/0h/0h/0/0")))
+            plan(
+                psbt, found, ME.keys(found.all_paths) if make is extended_keys else dict.fromkeys(found.all_paths, KEY)
+            )
         return time.process_time() - start
 
     half, whole = make(MANY // 2), make(MANY)
