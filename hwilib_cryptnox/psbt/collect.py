@@ -40,6 +40,8 @@ BIP86_REASON = (
     "use wpkh(), rawtr() or a script leaf"
 )
 _SINGLE_MASK = 0x1F
+MAX_SIGNATURES = 100
+"""Of one input. A PSBT may name any number of leaves, and the card would sign for hours."""
 
 
 class SignatureKind(Enum):
@@ -230,6 +232,7 @@ class _Collector:
             self.skipped.append(Skipped(index, "the PSBT does not say what it spends (no UTXO)"))
             return
         sighash = self._sighash(index, fields, lock)
+        start = len(self.candidates)
         for claim in mine:
             before = len(self.candidates)
             try:
@@ -245,6 +248,12 @@ class _Collector:
                 self.unsigned.append((index, claim))
             elif len(claim.path) <= MAX_CARD_DEPTH:
                 self.signed.append((index, claim))
+            if len(self.candidates) - start > MAX_SIGNATURES:
+                raise RefusedInput(
+                    index,
+                    f"it asks for more than {MAX_SIGNATURES} signatures, and the card makes one or two a second: have "
+                    "the wallet name only the leaves that it wants to use",
+                )
 
     def _sighash(self, index: int, fields: InputMap, lock: Lock) -> int:
         """The sighash type asked for; refuses what can never be signed."""

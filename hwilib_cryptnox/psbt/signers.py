@@ -13,7 +13,7 @@ from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
-from hwilib_cryptnox.psbt.weight import MAX_BLOCK_WEIGHT, check_size
+from hwilib_cryptnox.psbt.weight import check_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class InputStatus:
 
 def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
     """All inputs. Raises RefusedInput where the PSBT contradicts itself."""
-    check_size(psbt, MAX_BLOCK_WEIGHT)
+    check_block(psbt)
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
     found = []

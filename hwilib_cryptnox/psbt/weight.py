@@ -25,17 +25,22 @@ _MOST_LEAF = 200
 """Bytes that a leaf counts at most: whoever has the internal key, or a smaller leaf, need not show it in the end."""
 
 
-def check_size(psbt: Psbt, most: int = MAX_WEIGHT) -> None:
-    """PsbtError where the transaction is larger than `most` weight units even unsigned: told before anything is hashed,
-    for each legacy signature hashes all of it."""
-    if 4 * len(psbt.unsigned_tx()) > most:
-        raise too_large(most)
+def check_size(psbt: Psbt) -> None:
+    """PsbtError where the transaction is too large to be relayed even unsigned: told before anything is hashed, for
+    each legacy signature hashes all of it."""
+    if 4 * len(psbt.unsigned_tx()) > MAX_WEIGHT:
+        raise too_large()
 
 
-def too_large(most: int) -> PsbtError:
-    """The refusal of a transaction that is larger than so many weight units."""
-    end = "no node relays it: split it" if most == MAX_WEIGHT else "no block holds it"
-    return PsbtError(f"the transaction is larger than {most} weight units, and {end}")
+def too_large() -> PsbtError:
+    """The refusal of a transaction that no node relays."""
+    return PsbtError(f"the transaction is larger than {MAX_WEIGHT} weight units, and no node relays it: split it")
+
+
+def check_block(psbt: Psbt) -> None:
+    """The same of one that is too large for a block."""
+    if 4 * len(psbt.unsigned_tx()) > MAX_BLOCK_WEIGHT:
+        raise PsbtError(f"the transaction is larger than {MAX_BLOCK_WEIGHT} weight units, and no block holds it")
 
 
 def virtual_size(

@@ -12,6 +12,7 @@ from coincurve import PrivateKey, PublicKey
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import Collected, Psbt, PsbtError, RefusedOutput, collect, plan
+from hwilib_cryptnox.psbt.signers import input_statuses
 from tests.psbt.factory import (
     ME,
     NUMS,
@@ -34,7 +35,9 @@ from tests.psbt.factory import (
     sha,
     spend,
     tagged,
+    tap_deriv,
 )
+from tests.psbt.runs import run
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
 KEYS = 3000
@@ -139,6 +142,24 @@ def test_thousands_of_legacy_inputs() -> None:
     with pytest.raises(PsbtError, match="larger than 400000 weight units"):
         collect(psbt, ME.fingerprint)
     assert time.process_time() - start < LIMIT
+
+
+def test_who_has_signed_a_transaction_that_no_block_holds() -> None:
+    ins = [spend("p2pkh", witness_utxo=False), In(p2wpkh(OTHER.key("m/0")), 10_000_000)]
+    psbt = Psbt.parse(draft(*ins, outs=[Out(p2wpkh(OTHER.key("m/0")), 1)] * 33_000).encode())
+    with pytest.raises(PsbtError, match="no block holds it"):
+        input_statuses(psbt)
+
+
+@pytest.mark.parametrize(("count", "refused"), [(100, False), (101, True), (3_000, True)])
+def test_an_input_that_wants_a_signature_for_each_of_its_leaves(count: int, refused: bool) -> None:
+    """Half a second each: the card would be busy for hours, and nobody is asked in HWI's path."""
+    path = "m/86h/0h/1h/0/0"
+    scripts = [pushed(ME.key(path)[1:]) + b"\xad" + pushed(le(number + 1)) for number in range(count)]
+    output, fields = tree(scripts)
+    made = run(draft(In(output, 100_000, [*fields, tap_deriv(path, map(leaf_hash, scripts))])))
+    assert len(made.made) == (0 if refused else count)
+    assert refused == ("it asks for more than 100 signatures" in str(made.refusal))
 
 
 MANY = 15_000
