@@ -30,7 +30,7 @@ from hwilib_cryptnox.psbt.checks import (
     spent_outputs,
 )
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
-from hwilib_cryptnox.psbt.errors import RefusedInput
+from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher, type_name
 from hwilib_cryptnox.psbt.weight import check_size
@@ -40,8 +40,9 @@ BIP86_REASON = (
     "use wpkh(), rawtr() or a script leaf"
 )
 _SINGLE_MASK = 0x1F
-MAX_SIGNATURES = 100
-"""Of one input. A PSBT may name any number of leaves, and the card would sign for hours."""
+MAX_SIGNATURES, MAX_SIGNATURES_IN_ALL = 100, 3_000
+"""Of one input, and of all: more than a transaction has inputs that is relayed. A PSBT may name any number of leaves,
+and the card would sign for hours."""
 
 
 class SignatureKind(Enum):
@@ -206,6 +207,8 @@ class _Collector:
                 self.signed += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
             elif mine:
                 self._input(index, fields, lock, mine)
+            if len(self.candidates) > MAX_SIGNATURES_IN_ALL:
+                raise PsbtError(f"it asks for more than {MAX_SIGNATURES_IN_ALL:,} signatures: split the transaction")
         return Collected(
             fingerprint=self.fingerprint,
             claims=self.claims,

@@ -151,6 +151,17 @@ def test_who_has_signed_a_transaction_that_no_block_holds() -> None:
         input_statuses(psbt)
 
 
+def test_inputs_that_want_many_signatures_together() -> None:
+    path = "m/86h/0h/1h/0/0"
+    scripts = [pushed(ME.key(path)[1:]) + b"\xad" + pushed(le(number + 1)) for number in range(100)]
+    output, fields = tree(scripts)
+    coin = In(output, 1_000, [*fields, tap_deriv(path, map(leaf_hash, scripts))])
+    for count in (30, 31):
+        psbt = Psbt.parse(draft(*[replace(coin, salt=number) for number in range(count)]).encode())
+        with contextlib.nullcontext() if count == 30 else pytest.raises(PsbtError, match="more than 3,000 signatures"):
+            assert len(collect(psbt, ME.fingerprint).candidates) == 3_000
+
+
 @pytest.mark.parametrize(("count", "refused"), [(100, False), (101, True), (3_000, True)])
 def test_an_input_that_wants_a_signature_for_each_of_its_leaves(count: int, refused: bool) -> None:
     """Half a second each: the card would be busy for hours, and nobody is asked in HWI's path."""
