@@ -234,22 +234,21 @@ def foreign_keys(count: int) -> bytes:
 
 
 def extended_keys(count: int) -> bytes:
-    """Change of a shared wallet, many extended keys said to be the cosigner's, and as many keys said to be theirs."""
+    """Much change of a shared wallet, many extended keys that are said to be the cosigner's, and as many keys."""
     count //= 60
-    real = OTHER.account(SHARED)
-    fields: Pairs = [
-        (b"\x01" + replace(real, chain_code=sha(le(number))).to_bytes(), OTHER.origin(SHARED))
-        for number in range(count)
+    real, xpub = OTHER.account(SHARED), b"\x01" + ME.account(SHARED).to_bytes()
+    others = [replace(real, chain_code=sha(le(number))) for number in range(count)]
+    extra = [(xpub, ME.origin(SHARED)), *((b"\x01" + key.to_bytes(), OTHER.origin(SHARED)) for key in (*others, real))]
+    path, places = f"{SHARED}/0/3", [f"{SHARED}/1/{number}" for number in range(count)]
+    coin, *back = (multisig(2, sorted([ME.key(place), OTHER.key(place)])) for place in (path, *places))
+    outs = [
+        Out(p2wsh(script), 300, [(b"\x01", script), out_deriv(place), out_deriv(place, OTHER)])
+        for script, place in zip(back, places, strict=True)
     ]
-    xpubs = [(b"\x01" + wallet.account(SHARED).to_bytes(), wallet.origin(SHARED)) for wallet in (ME, OTHER)]
-    places = [f"{SHARED}/{below}" for below in ("0/3", "1/4")]
-    coin, back = (multisig(2, sorted([ME.key(path), OTHER.key(path)])) for path in places)
-    named = [
-        (b"\x02" + PublicKey.from_secret(sha(le(number))).format(), OTHER.origin(places[1])) for number in range(count)
-    ]
-    spent = In(p2wsh(coin), 100_000, [(b"\x05", coin), deriv(places[0]), deriv(places[0], OTHER)])
-    change = [(b"\x01", back), out_deriv(places[1]), out_deriv(places[1], OTHER), *named]
-    return draft(spent, outs=[Out(p2wsh(back), 90_000, change)], extra=[*xpubs, *fields]).encode()
+    named = [PublicKey.from_secret(sha(le(number))).format() for number in range(count)]
+    outs[0].fields += [(b"\x02" + key, OTHER.origin(places[0])) for key in named]
+    spent = In(p2wsh(coin), 100_000, [(b"\x05", coin), deriv(path), deriv(path, OTHER)])
+    return draft(spent, outs=outs, extra=extra).encode()
 
 
 SHARED = "m/48h/0h/0h/2h"
