@@ -69,14 +69,15 @@ class Spending:
     payees: str
     """Hash of the payments: every output that is not proved to be change, with its amount, in any order."""
     ours: str
-    """Hash of that fingerprint and of the outpoints of the inputs that are called ours."""
+    """Hash of that fingerprint and of the outpoints of the inputs that are shown as ours: one that is named and not
+    shown (skipped, or deeper than the card derives) is hidden all the same."""
 
 
 def spending_of(psbt: Psbt, collected: Collected, plan: Plan) -> Spending:
     """A planned PSBT's `Spending`."""
     outpoints = tuple(f"{point[31::-1].hex()}:{int.from_bytes(point[32:], 'little')}" for point in psbt.tx.outpoints)
     payments = [encode_output((output.amount, output.script)) for output in plan.summary.outputs if not output.change]
-    ours = [outpoint for outpoint, claims in zip(outpoints, collected.claims, strict=True) if claims]
+    ours = [outpoints[index] for index in plan.ours]
     return Spending(
         hash256(psbt.unsigned_tx())[::-1].hex(),
         outpoints,

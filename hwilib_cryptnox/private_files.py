@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import sys
@@ -266,3 +267,11 @@ def _check_owner(status: os.stat_result) -> None:
         raise OSError(errno.ELOOP, "a symbolic link is not followed")
     if sys.platform != "win32" and status.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "it belongs to another user")
+
+
+def parsed_json(content: str | bytes) -> object:
+    """What JSON text says. ValueError for what is none, and for what is nested deeper than Python reads."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from hwilib_cryptnox.private_files import PrivateFolder
+from hwilib_cryptnox.private_files import PrivateFolder, parsed_json
 
 Entry = dict[str, object]
 """One line."""
@@ -31,7 +31,6 @@ LOGS = (AUDIT, NONCES)
 INDEXED = (("r", "of"), ("outpoint", "payees"), ("txid", "ours"))
 """Fields that lines are found by, each with the field that makes a further line of the same value worth a slot."""
 
-_DECODER = json.JSONDecoder()
 _MAGIC = b"hwicxix1"
 _HEADER = struct.Struct(">8sQQ QQ16s QQ16s")
 """Magic, slots, slots in use; for each log: safe, seen, digest of what stands before `seen`."""
@@ -328,7 +327,7 @@ def _place(log: str, start: int) -> int:
 
 def _parsed(line: bytes) -> Entry | None:
     with contextlib.suppress(ValueError):
-        entry = _DECODER.decode(line.decode("utf-8"))
+        entry = parsed_json(line.decode("utf-8"))
         if isinstance(entry, dict):
             return entry
     return None

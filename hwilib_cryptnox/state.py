@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from hwilib_cryptnox.private_files import PrivateFolder, lock
+from hwilib_cryptnox.private_files import PrivateFolder, lock, parsed_json
 from hwilib_cryptnox.signature_log import LOGS, Entry, SignatureLog
 
 APPLICATION = "hwi-cryptnox"
@@ -128,7 +128,7 @@ class State:
         content = self._files.read("cards.json")
         if content is None:
             return {}
-        cards = json.loads(content)
+        cards = parsed_json(content)
         if not isinstance(cards, dict) or not all(k.isdecimal() and isinstance(v, dict) for k, v in cards.items()):
             raise ValueError("it does not hold what this program writes")
         return cards
@@ -188,7 +188,7 @@ class State:
         content = self._files.read("pairing.json")
         if content is None:
             return {}
-        kept = json.loads(content)
+        kept = parsed_json(content)
         if isinstance(kept, dict):
             kept = {serial: [keys] if isinstance(keys, str) else keys for serial, keys in kept.items()}
             texts = [text for keys in kept.values() for text in (keys if isinstance(keys, list) else [None])]
@@ -231,7 +231,7 @@ class State:
             for name in _partial_names(transaction):
                 for line in self._files.lines(name):
                     with contextlib.suppress(ValueError):
-                        entry = json.loads(line)
+                        entry = parsed_json(line)
                         kept += entry if isinstance(entry, list) else [entry]
             return kept
 
@@ -281,7 +281,7 @@ class State:
                 if digests is None or any(text.decode() in digests for text in _DIGEST.findall(line)):
                     entry: object = None
                     with contextlib.suppress(ValueError):
-                        entry = json.loads(line)
+                        entry = parsed_json(line)
                     if isinstance(entry, dict):
                         entries.append(entry)
         return entries

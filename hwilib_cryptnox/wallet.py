@@ -14,6 +14,7 @@ from cryptnox_core.errors import (
     TransportError,
     UsageError,
 )
+from cryptnox_core.session import Card
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.derived import account_prefix, derived_keys
@@ -25,7 +26,7 @@ from hwilib_cryptnox.faults import (
 from hwilib_cryptnox.runner import Runner
 from hwilib_cryptnox.session import Session, authenticate, begin, check_usable, deriving
 from hwilib_cryptnox.state import StateError
-from hwilib_cryptnox.unlock import Unlocker
+from hwilib_cryptnox.unlock import Unlocker, static_key_hash
 
 NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
 
@@ -52,7 +53,7 @@ class Wallet:
         self._found = found if session is None else session.found
         self._expected = expected
         self._session = session
-        self._accepted = None if session is None else (session.card.serial, session.pin)
+        self._accepted = None if session is None else (*_identity(session.card), session.pin)
         self._fingerprint = None if session is None else session.fingerprint
         self.keys: dict[Path, ExtendedPublicKey] = {}
 
@@ -85,8 +86,8 @@ class Wallet:
                     if self._expected is None or error.code is Code.CANCELED or not _others(self.access, found):
                         raise
                     raise _of_card(error, found.card.serial) from error
-                self._accepted = found.card.serial, pin
-            session = begin(found, self._accepted[1])
+                self._accepted = *_identity(found.card), pin
+            session = begin(found, self._accepted[-1])
             if self._expected not in (None, session.fingerprint):
                 self.close()
                 raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
@@ -111,11 +112,12 @@ class Wallet:
         """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there."""
         if self._accepted is None:
             raise WalletError(Code.CONNECTION, "the card was not open")
-        serial, pin = self._accepted
+        serial, key, pin = self._accepted
         self.forget_card()
         found = self.access.open(self.path)
         try:
-            if found.card.serial != serial:
+            # The state tells too where it knows the card; it may not be usable.
+            if _identity(found.card) != (serial, key):
                 raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
             check_usable(found.card.info)
             self.unlocker.resume(found.card, found.reader, pin)
@@ -252,6 +254,11 @@ class Wallet:
         if self.unlocker.confirms:
             self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
         return session
+
+
+def _identity(card: Card) -> tuple[int, bytes]:
+    """Serial number and hash of the static key."""
+    return card.serial, static_key_hash(card)
 
 
 def _check_depths(paths: Iterable[Path]) -> None:

@@ -7,6 +7,7 @@ template and threshold, as every key of all our inputs. Origins alone prove noth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ _MOST_KEYS = 20
 """Keys of an output that are looked for in the script of a wallet that was named: more than one card has in any."""
 _MAX_SUFFIX = 8
 """Levels below a cosigner's extended key that are derived."""
+_MOST_ALIKE = 4
+"""Extended keys of one origin that are tried: there is one, and a PSBT may name any number."""
 
 
 class WalletScripts(Protocol):
@@ -294,8 +297,6 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class _Cosigner:
-    origin: bytes
-    """Fingerprint and path, as in the PSBT."""
     key: ExtendedPublicKey
 
     @property
@@ -309,14 +310,15 @@ class Templates:
 
     def __init__(self, psbt: Psbt) -> None:
         self._cosigners: dict[bytes, list[_Cosigner]] = {}
+        """By origin: fingerprint and path, as in the PSBT."""
         self._branches: dict[tuple[Identity, Path], ExtendedPublicKey | None] = {}
         for key, value in psbt.globals.items():
-            if key[0] == f.GLOBAL_XPUB:
-                try:
-                    cosigner = _Cosigner(value, ExtendedPublicKey.from_bytes(key[1:]))
-                except InvalidExtendedKeyError:
-                    continue  # it proves nothing
-                self._cosigners.setdefault(value[:4], []).append(cosigner)
+            if key[0] != f.GLOBAL_XPUB:
+                continue
+            alike = self._cosigners.setdefault(value, [])
+            if len(alike) < _MOST_ALIKE:
+                with contextlib.suppress(InvalidExtendedKeyError):  # it proves nothing
+                    alike.append(_Cosigner(ExtendedPublicKey.from_bytes(key[1:])))
 
     def read(
         self, kind: Kind, nested: Kind | None, script: bytes, derivations: Iterable[tuple[bytes, bytes]]
@@ -325,9 +327,13 @@ class Templates:
         they do not all stand at the same place below it."""
         if not self._cosigners:
             return None
+        try:
+            pushes = examine(script).pushes
+        except ValueError:
+            return None
         known, suffixes = {}, set()
         for key, origin in derivations:
-            found = self._find(key, origin)
+            found = self._find(key, origin) if key in pushes or hash160(key) in pushes else None
             if found is not None:
                 known[key], suffix = found
                 suffixes.add(suffix)
@@ -366,23 +372,22 @@ class Templates:
 
     def _find(self, key: bytes, origin: bytes) -> tuple[Identity, bytes] | None:
         """The extended key that a key comes from, and the levels below it."""
-        for cosigner in self._cosigners.get(origin[:4], ()):
-            if not origin.startswith(cosigner.origin):
-                continue
-            suffix = origin[len(cosigner.origin) :]
+        for levels in range(min(_MAX_SUFFIX, len(origin) // 4 - 1), 0, -1):
+            suffix = origin[-4 * levels :]
             path = Path.from_bytes(suffix, "little")
-            if not path.steps or len(path) > _MAX_SUFFIX or not path.is_unhardened:
+            if not path.is_unhardened:
                 continue
-            branch = self._branch(cosigner, path.parent)
-            if branch is None:
-                continue
-            try:
-                derived = branch.child_public_key(path.steps[-1])
-            except InvalidPathError:
-                continue
-            if derived == key:
-                return cosigner.identity, suffix
+            for cosigner in self._cosigners.get(origin[: -4 * levels], ()):
+                if self._derives(cosigner, path, key):
+                    return cosigner.identity, suffix
         return None
+
+    def _derives(self, cosigner: _Cosigner, path: Path, key: bytes) -> bool:
+        branch = self._branch(cosigner, path.parent)
+        try:
+            return branch is not None and branch.child_public_key(path.steps[-1]) == key
+        except InvalidPathError:
+            return False
 
     def _branch(self, cosigner: _Cosigner, path: Path) -> ExtendedPublicKey | None:
         place = cosigner.identity, path

@@ -30,15 +30,19 @@ from hwilib_cryptnox.psbt.checks import (
     spent_outputs,
 )
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
-from hwilib_cryptnox.psbt.errors import RefusedInput
+from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher, type_name
+from hwilib_cryptnox.psbt.weight import check_size
 
 BIP86_REASON = (
     "its key path (BIP86, tr()) needs a tweaked key, and the card signs with untweaked keys only: "
     "use wpkh(), rawtr() or a script leaf"
 )
 _SINGLE_MASK = 0x1F
+MAX_SIGNATURES, MAX_SIGNATURES_IN_ALL = 100, 3_000
+"""Of one input, and of all: more than a transaction has inputs that is relayed. A PSBT may name any number of leaves,
+and the card would sign for hours."""
 
 
 class SignatureKind(Enum):
@@ -193,6 +197,7 @@ class _Collector:
         self.internal_keys: tuple[int, frozenset[bytes]] = (-1, frozenset())
 
     def run(self) -> Collected:
+        check_size(self.psbt)
         locks = []
         for index, (fields, spend, mine) in enumerate(zip(self.psbt.inputs, self.spends, self.claims, strict=True)):
             lock = None if spend.output is None else lock_of(index, fields, spend.output[1])
@@ -202,6 +207,8 @@ class _Collector:
                 self.signed += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
             elif mine:
                 self._input(index, fields, lock, mine)
+            if len(self.candidates) > MAX_SIGNATURES_IN_ALL:
+                raise PsbtError(f"it asks for more than {MAX_SIGNATURES_IN_ALL:,} signatures: split the transaction")
         return Collected(
             fingerprint=self.fingerprint,
             claims=self.claims,
@@ -228,6 +235,7 @@ class _Collector:
             self.skipped.append(Skipped(index, "the PSBT does not say what it spends (no UTXO)"))
             return
         sighash = self._sighash(index, fields, lock)
+        start = len(self.candidates)
         for claim in mine:
             before = len(self.candidates)
             try:
@@ -243,6 +251,12 @@ class _Collector:
                 self.unsigned.append((index, claim))
             elif len(claim.path) <= MAX_CARD_DEPTH:
                 self.signed.append((index, claim))
+            if len(self.candidates) - start > MAX_SIGNATURES:
+                raise RefusedInput(
+                    index,
+                    f"it asks for more than {MAX_SIGNATURES} signatures, and the card makes one or two a second: have "
+                    "the wallet name only the leaves that it wants to use",
+                )
 
     def _sighash(self, index: int, fields: InputMap, lock: Lock) -> int:
         """The sighash type asked for; refuses what can never be signed."""

@@ -26,7 +26,7 @@ from hwilib_cryptnox.psbt.summary import (
     coin_of,
     summarize,
 )
-from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, weight
+from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
 
 _ALWAYS_ALLOWED = (Sighash.DEFAULT, Sighash.ALL)
 
@@ -93,6 +93,8 @@ class Plan:
     summary: Summary
     message: Message | None = None
     """What is signed is a message (BIP322), and no payment."""
+    ours: frozenset[int] = frozenset()
+    """The inputs that are shown as ours."""
     high_fee: str | None = None
     """Which default limit the fee is above, where `Policy.ask_fee` leaves it to a person."""
 
@@ -132,7 +134,7 @@ def plan(
     if candidates and not psbt.tx.outputs:
         raise PsbtError("the transaction has no outputs: all of it would be a fee")
     if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:
-        raise PsbtError(f"the transaction is larger than {MAX_WEIGHT} weight units, and no node relays it: split it")
+        raise too_large()
     ours = our_inputs(collected, candidates, keys)
     change = prove_change(psbt, collected, ours, keys, wallet)
     notices = [
@@ -164,7 +166,7 @@ def plan(
         )
         for candidate in candidates
     ]
-    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, high_fee)
+    return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
 
 
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:

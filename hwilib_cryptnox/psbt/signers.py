@@ -13,6 +13,7 @@ from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.weight import check_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class InputStatus:
 
 def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
     """All inputs. Raises RefusedInput where the PSBT contradicts itself."""
+    check_block(psbt)
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
     found = []

@@ -258,6 +258,7 @@ def summarize(
         *_lock_notices(psbt),
         *_output_notices(summary, spends),
         *_change_notices(summary, collected, own),
+        *_leaving_notices(summary, len(ours) - len(own)),
     ]
     return replace(summary, warnings=tuple(sorted(found, key=lambda notice: notice.grave)))
 
@@ -351,6 +352,16 @@ def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, S
             text = f"output {output.index} is change of another script type ({output.kind.value}) than the inputs"
             notices.append(Notice(NoticeKind.CHANGE_TYPE, text, output.index))
     return notices
+
+
+def _leaving_notices(summary: Summary, shared: int) -> list[Notice]:
+    """One key's change where coins of scripts are spent too (`shared` of them): some dust beside them is enough to have
+    it called change, and what several keys hold is one key's then."""
+    change = [output.index for output in summary.outputs if output.change]
+    if not shared or not change:
+        return []
+    text = f"coins that several keys or a script hold are spent, and output {change[0]} is change to one key alone"
+    return [Notice(NoticeKind.CHANGE_PATH, text, change[0])]
 
 
 def _odd_path(path: Path, accounts: Collection[Path], last: int, coins: set[int | None]) -> str | None:

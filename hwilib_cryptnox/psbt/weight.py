@@ -9,17 +9,38 @@ from cryptnox_core.hashes import hash160
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Lock, Route, Spend
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, operations, parse_multisig
 from hwilib_cryptnox.psbt.tx import encode_compact, encode_output, read_witness, with_length
 
 MAX_WEIGHT = 400_000
 """Weight units; nodes do not relay a larger transaction."""
+MAX_BLOCK_WEIGHT = 4_000_000
+"""Weight units; no block holds a larger transaction."""
 _SIGNATURE, _KEY, _SCHNORR = 72, 34, 65
 """Bytes with their length byte: DER signature with low S and sighash type, compressed key, Schnorr signature of type
 DEFAULT."""
 _FINAL_SIGNATURE = 73
 _MOST_LEAF = 200
 """Bytes that a leaf counts at most: whoever has the internal key, or a smaller leaf, need not show it in the end."""
+
+
+def check_size(psbt: Psbt) -> None:
+    """PsbtError where the transaction is too large to be relayed even unsigned: told before anything is hashed, for
+    each legacy signature hashes all of it."""
+    if 4 * len(psbt.unsigned_tx()) > MAX_WEIGHT:
+        raise too_large()
+
+
+def too_large() -> PsbtError:
+    """The refusal of a transaction that no node relays."""
+    return PsbtError(f"the transaction is larger than {MAX_WEIGHT} weight units, and no node relays it: split it")
+
+
+def check_block(psbt: Psbt) -> None:
+    """The same of one that is too large for a block."""
+    if 4 * len(psbt.unsigned_tx()) > MAX_BLOCK_WEIGHT:
+        raise PsbtError(f"the transaction is larger than {MAX_BLOCK_WEIGHT} weight units, and no block holds it")
 
 
 def virtual_size(

@@ -357,24 +357,32 @@ def test_kept_signatures_are_not_believed(hwi: Program, state: State) -> None:
         assert card.stats()["signatures"] == 4
 
 
-def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The card leaves in the middle of a signing and another one comes back at the same address."""
+@pytest.mark.parametrize("serial", ["another", "the same"])
+def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch, serial: str) -> None:
+    """The card leaves in the middle of a signing and another one comes back at the same address; where its serial
+    number is the same, its key is another, and the state that would tell cannot be used."""
     given = account(4)
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "2")
     first = EmulatorProcess("--seed", SEED, "--xpub-export").start()
     settings, state = Settings.load(), State()
     wallet = Wallet(first.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    number, maker = (2**60, "") if serial == "another" else (first.serial, "somebody")
+    if serial == "the same":
+        state.folder.parent.mkdir(parents=True)
+        state.folder.write_text("in the way")
     other = EmulatorProcess(
-        "--seed", SEED, "--xpub-export", "--serial", str(2**60), listen=f"{first.host}:{first.port}"
+        *("--seed", SEED, "--xpub-export", "--serial", str(number)),
+        listen=f"{first.host}:{first.port}",
+        maker=maker,
     )
 
     def exchange(done: int, _: int) -> None:
-        if done == 2:
+        if done == 2 and other.port == 0:
             first.stop()
             other.start()
 
     try:
-        with pytest.raises(Exception, match=r"closed|removed|answer"):
+        with pytest.raises(Exception, match=r"closed|removed|answer|another card"):
             Signing(wallet, Psbt.parse(given.base64()), progress=exchange).run()
         assert other.stats()["by_ins"].get("20", 0) == 0, "the other card got no PIN"
     finally:

@@ -70,7 +70,8 @@ def test_forget(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"a": {}}', '{"5": 3}', '{"5": {"fingerprint": "zz"}}', '{"5": {"note": "?"}}']
+    "content",
+    ["", "[]", '{"a": {}}', '{"5": 3}', '{"5": {"fingerprint": "zz"}}', '{"5": {"note": "?"}}', "[" * 100_000],
 )
 def test_damage_is_an_error(state: State, content: str) -> None:
     state.folder.mkdir(parents=True)
@@ -163,7 +164,8 @@ def test_partial_signatures_of_an_earlier_version(state: State) -> None:
     assert list((state.folder / "partial").iterdir()) == []
 
 
-def test_a_torn_line_spoils_no_other(state: State) -> None:
+@pytest.mark.parametrize("torn", ['{"serial": "6', "[" * 100_000])
+def test_a_torn_line_spoils_no_other(state: State, torn: str) -> None:
     """As a power cut leaves it: the next line begins anew."""
     with state.signatures() as log:
         log.add(AUDIT, {"serial": "5"})
@@ -171,7 +173,7 @@ def test_a_torn_line_spoils_no_other(state: State) -> None:
     files = [state.folder / AUDIT, *(state.folder / "partial").iterdir()]
     for file in files:
         with file.open("a") as stream:
-            stream.write('{"serial": "6')
+            stream.write(torn)
     assert state.audited() == [{"serial": "5"}] and state.partial(b"tx") == [{"a": "b"}]
     with state.signatures() as log:
         log.add(AUDIT, {"serial": "7", "r": "aa", "of": "bb"})

@@ -181,6 +181,20 @@ def test_one_keys_change_of_several_keys_coins_is_a_payment() -> None:
     assert changes(spend("p2wpkh"), outs=[out]) == [1]
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_keys_change_with_dust_beside_several_keys_coins_is_warned_of(shared: bool) -> None:
+    """A stranger's dust on an address of one key makes one key's change possible, and several keys' coins leave."""
+    back = Out(p2wpkh(ME.key("m/84h/0h/0h/1/0")), 60_000, [out_deriv("m/84h/0h/0h/1/0")])
+    coins = [spend("p2wpkh", amount=600), coin() if shared else spend("p2wpkh", 1)]
+    payment = Out(FAR.script, 40_000)
+    summary = make_plan(Psbt.parse(draft(*coins, outs=[payment, back], extra=list(XPUBS)).encode())).summary
+    graves = [notice.text for notice in summary.warnings if notice.grave]
+    assert (
+        graves
+        == ["coins that several keys or a script hold are spent, and output 1 is change to one key alone"] * shared
+    )
+
+
 def test_a_second_claim_lends_no_path() -> None:
     """Change at an index that no wallet looks at, beside a claim at a usual place whose key is in no script."""
     usual, far = "m/84h/0h/0h/1/0", "m/84h/0h/0h/1/2147483646"

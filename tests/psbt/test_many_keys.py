@@ -12,6 +12,7 @@ from coincurve import PrivateKey, PublicKey
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import Collected, Psbt, PsbtError, RefusedOutput, collect, plan
+from hwilib_cryptnox.psbt.signers import input_statuses
 from tests.psbt.factory import (
     ME,
     NUMS,
@@ -34,10 +35,13 @@ from tests.psbt.factory import (
     sha,
     spend,
     tagged,
+    tap_deriv,
 )
+from tests.psbt.runs import run
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
 KEYS = 3000
+KEY = ME.key("m/84h/0h/0h/0/0")
 LIMIT = 1.5
 """Seconds of CPU; each of these took ten and more where every key had the scripts read, or hashed, again."""
 
@@ -114,18 +118,59 @@ def test_keys_of_one_legacy_input_share_a_digest() -> None:
     """It hashes the whole transaction: once an input, not once a key."""
     paths = [Path.parse(f"m/45h/0h/0h/0/{number}") for number in range(15)]
     redeem = multisig(1, [ME.key(path) for path in paths])
-    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] + [Out(b"\x00\x14" + h160(le(number)), 1) for number in range(15_000)]
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] + [Out(b"\x00\x14" + h160(le(number)), 1) for number in range(2_800)]
 
     def seconds(count: int) -> float:
         fields = [(b"\x04", redeem), *(deriv(str(path)) for path in paths[:count])]
         item = In(p2sh(redeem), 100_000, fields, witness_utxo=False)
-        raw = draft(*(replace(item, salt=number) for number in range(40)), outs=outs).encode()
+        raw = draft(*(replace(item, salt=number) for number in range(100)), outs=outs).encode()
         _, found, taken = collected(raw)
-        assert len(found.candidates) == 40 * count
-        assert len({candidate.digest for candidate in found.candidates}) == 40
+        assert len(found.candidates) == 100 * count
+        assert len({candidate.digest for candidate in found.candidates}) == 100
         return taken
 
     assert seconds(15) < 5 * seconds(1)
+
+
+def test_thousands_of_legacy_inputs() -> None:
+    """Each signature of theirs hashes the whole transaction. What no node relays is refused before anything is."""
+    coin = spend("p2pkh", witness_utxo=False)
+    ins = [replace(coin, salt=number) for number in range(12_000)]
+    outs = [Out(p2wpkh(OTHER.key("m/0")), 1)] * 12_000
+    psbt = Psbt.parse(draft(*ins, outs=outs).encode())
+    start = time.process_time()
+    with pytest.raises(PsbtError, match="larger than 400000 weight units"):
+        collect(psbt, ME.fingerprint)
+    assert time.process_time() - start < LIMIT
+
+
+def test_who_has_signed_a_transaction_that_no_block_holds() -> None:
+    ins = [spend("p2pkh", witness_utxo=False), In(p2wpkh(OTHER.key("m/0")), 10_000_000)]
+    psbt = Psbt.parse(draft(*ins, outs=[Out(p2wpkh(OTHER.key("m/0")), 1)] * 33_000).encode())
+    with pytest.raises(PsbtError, match="no block holds it"):
+        input_statuses(psbt)
+
+
+def test_inputs_that_want_many_signatures_together() -> None:
+    path = "m/86h/0h/1h/0/0"
+    scripts = [pushed(ME.key(path)[1:]) + b"\xad" + pushed(le(number + 1)) for number in range(100)]
+    output, fields = tree(scripts)
+    coin = In(output, 1_000, [*fields, tap_deriv(path, map(leaf_hash, scripts))])
+    for count in (30, 31):
+        psbt = Psbt.parse(draft(*[replace(coin, salt=number) for number in range(count)]).encode())
+        with contextlib.nullcontext() if count == 30 else pytest.raises(PsbtError, match="more than 3,000 signatures"):
+            assert len(collect(psbt, ME.fingerprint).candidates) == 3_000
+
+
+@pytest.mark.parametrize(("count", "refused"), [(100, False), (101, True), (3_000, True)])
+def test_an_input_that_wants_a_signature_for_each_of_its_leaves(count: int, refused: bool) -> None:
+    """Half a second each: the card would be busy for hours, and nobody is asked in HWI's path."""
+    path = "m/86h/0h/1h/0/0"
+    scripts = [pushed(ME.key(path)[1:]) + b"\xad" + pushed(le(number + 1)) for number in range(count)]
+    output, fields = tree(scripts)
+    made = run(draft(In(output, 100_000, [*fields, tap_deriv(path, map(leaf_hash, scripts))])))
+    assert len(made.made) == (0 if refused else count)
+    assert refused == ("it asks for more than 100 signatures" in str(made.refusal))
 
 
 MANY = 15_000
@@ -188,8 +233,38 @@ def foreign_keys(count: int) -> bytes:
     return draft(In(p2wsh(script), 100_000, fields), spend("p2wpkh")).encode()
 
 
+def extended_keys(count: int) -> bytes:
+    """Much change of a shared wallet, many extended keys that are said to be the cosigner's, and as many keys."""
+    count //= 60
+    real, xpub = OTHER.account(SHARED), b"\x01" + ME.account(SHARED).to_bytes()
+    others = [replace(real, chain_code=sha(le(number))) for number in range(count)]
+    extra = [(xpub, ME.origin(SHARED)), *((b"\x01" + key.to_bytes(), OTHER.origin(SHARED)) for key in (*others, real))]
+    path, places = f"{SHARED}/0/3", [f"{SHARED}/1/{number}" for number in range(count)]
+    coin, *back = (multisig(2, sorted([ME.key(place), OTHER.key(place)])) for place in (path, *places))
+    outs = [
+        Out(p2wsh(script), 300, [(b"\x01", script), out_deriv(place), out_deriv(place, OTHER)])
+        for script, place in zip(back, places, strict=True)
+    ]
+    named = [PublicKey.from_secret(sha(le(number))).format() for number in range(count)]
+    outs[0].fields += [(b"\x02" + key, OTHER.origin(places[0])) for key in named]
+    spent = In(p2wsh(coin), 100_000, [(b"\x05", coin), deriv(path), deriv(path, OTHER)])
+    return draft(spent, outs=outs, extra=extra).encode()
+
+
+SHARED = "m/48h/0h/0h/2h"
+
+
 @pytest.mark.parametrize(
-    "make", [musig_keys, account_keys, keys_of_outputs, many_outputs, leaves_of_one_key, foreign_keys]
+    "make",
+    [
+        musig_keys,
+        account_keys,
+        keys_of_outputs,
+        many_outputs,
+        leaves_of_one_key,
+        foreign_keys,
+        extended_keys,
+    ],
 )
 def test_time_is_proportional_to_the_number_of_keys(make: Callable[[int], bytes]) -> None:
     """Judged by twice as many, not by seconds. Other programs on the machine disturb a ratio, so the best of several
@@ -200,7 +275,9 @@ def test_time_is_proportional_to_the_number_of_keys(make: Callable[[int], bytes]
         psbt = Psbt.parse(raw)
         found = collect(psbt, ME.fingerprint, {ME.account(ACCOUNT).fingerprint: ACCOUNT})
         with contextlib.suppress(PsbtError):  # which key is false is known only with the card's
-            plan(psbt, found, dict.fromkeys(found.all_paths, ME.key("m/84h/0h/0h/0/0")))
+            plan(
+                psbt, found, ME.keys(found.all_paths) if make is extended_keys else dict.fromkeys(found.all_paths, KEY)
+            )
         return time.process_time() - start
 
     half, whole = make(MANY // 2), make(MANY)

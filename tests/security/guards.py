@@ -291,8 +291,8 @@ GUARDS = (
     Guard(
         "each key is derived from its extended key",
         CHANGE,
-        "            if derived == key:\n",
-        "            if derived:\n",
+        "            return branch is not None and branch.child_public_key(path.steps[-1]) == key\n",
+        "            return branch is not None and bool(branch.child_public_key(path.steps[-1]))\n",
         f"{CHANGES}::test_origins_prove_nothing",
     ),
     Guard(
@@ -404,8 +404,8 @@ GUARDS = (
     Guard(
         "the same card after a fault",
         "hwilib_cryptnox/wallet.py",
-        "if found.card.serial != serial:",
-        "if False:",
+        "            if _identity(found.card) != (serial, key):\n",
+        "            if False:\n",
         "tests/hwi/test_signing.py::test_another_card_in_its_place",
     ),
     Guard(
@@ -989,5 +989,48 @@ GUARDS = (
         "        if left < SPARE_TRIES or (again",
         "        if (again",
         "tests/ctl/test_secrets.py::test_no_try_is_spent_to_find_out_where_few_are_left",
+    ),
+    # Many of everything, and what is hidden
+    Guard(
+        "an input that is named and not shown is hidden",
+        "hwilib_cryptnox/memory.py",
+        "    ours = [outpoints[index] for index in plan.ours]\n",
+        "    ours = [point for point, claims in zip(outpoints, collected.claims, strict=True) if claims]\n",
+        "tests/hwi/test_memory.py::test_an_input_that_is_named_and_not_shown_is_hidden",
+    ),
+    Guard(
+        "what no node relays is refused before it is hashed",
+        "hwilib_cryptnox/psbt/collect.py",
+        "        check_size(self.psbt)\n",
+        "",
+        "tests/psbt/test_many_keys.py::test_thousands_of_legacy_inputs",
+    ),
+    Guard(
+        "few extended keys of one origin are tried",
+        CHANGE,
+        "            if len(alike) < _MOST_ALIKE:\n",
+        "            if True:\n",
+        "tests/psbt/test_many_keys.py::test_time_is_proportional_to_the_number_of_keys",
+    ),
+    Guard(
+        "few signatures for one input",
+        "hwilib_cryptnox/psbt/collect.py",
+        "            if len(self.candidates) - start > MAX_SIGNATURES:\n",
+        "            if False:\n",
+        "tests/psbt/test_many_keys.py::test_an_input_that_wants_a_signature_for_each_of_its_leaves",
+    ),
+    Guard(
+        "one key's change beside several keys' coins is warned of",
+        "hwilib_cryptnox/psbt/summary.py",
+        "    if not shared or not change:\n",
+        "    if True:\n",
+        "tests/psbt/test_change.py::test_one_keys_change_with_dust_beside_several_keys_coins_is_warned_of",
+    ),
+    Guard(
+        "after a fault the key is compared, whatever the state says",
+        "hwilib_cryptnox/wallet.py",
+        "            if _identity(found.card) != (serial, key):\n",
+        "            if found.card.serial != serial:\n",
+        "tests/hwi/test_signing.py::test_another_card_in_its_place",
     ),
 )
