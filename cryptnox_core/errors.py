@@ -76,8 +76,8 @@ class PairingError(ChannelAbortedError):
 
 
 class UnknownChannelError(ChannelError):
-    """An applet of version 2 or later did not open the channel: its form is not known yet. `sw` is the status word it
-    refused with, if it did. No secret was sent."""
+    """An applet of version 2 or later did not open the channel, or did not understand the first command in it: its form
+    is not known yet. `sw` is the status word it refused with, if it did. Where it did not open no secret was sent."""
 
     def __init__(self, message: str, sw: int | None = None) -> None:
         super().__init__(message if sw is None else f"{message} (status word {sw:04X})")

@@ -228,7 +228,9 @@ def test_a_channel_that_is_refused_is_told(ins: Ins, sw: str) -> None:
 def test_a_channel_that_breaks_at_once_is_told() -> None:
     """The handshake of another form may pass; no other reading is seen in what follows."""
     for readings in ((), (Reading.SELECT_V2,)):
-        every = {(ins,): "6982" for ins in (Ins.VERIFY_PIN, Ins.READ_DATA, Ins.GET_HISTORY, Ins.DERIVE_KEY, 0xEE)}
+        every: dict[tuple[int, ...], str] = {
+            (ins,): "6982" for ins in (Ins.VERIFY_PIN, Ins.READ_DATA, Ins.GET_HISTORY, Ins.DERIVE_KEY, 0xEE)
+        }
         found = odd(every, *readings)[1]
         assert any("broke with its first command" in text for text, _ in found)
         assert {reading for _, reading in found} <= {"", "select-v2"}
