@@ -6,6 +6,10 @@ from __future__ import annotations
 class CryptnoxError(Exception):
     """Base of all errors of `cryptnox_core`."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """For pickle and copy: as it is, whatever its kind was made from."""
+        return _restored, (type(self), self.args, self.__dict__)
+
 
 class UsageError(CryptnoxError, ValueError):
     """The caller's mistake, found before anything was sent."""
@@ -140,3 +144,9 @@ class NotFoundError(StatusWordError):
 
 class NotSupportedError(StatusWordError):
     """This card or applet version does not have the command."""
+
+
+def _restored(kind: type[CryptnoxError], arguments: tuple[object, ...], state: dict[str, object]) -> CryptnoxError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptnox_core.arguments import member
 from cryptnox_core.bip32 import ExtendedPublicKey
 from cryptnox_core.certificate import CardCertificate, Genuineness
 from cryptnox_core.errors import MalformedResponseError
@@ -82,7 +83,7 @@ class AppletInfo:
 
     def has_user_key(self, slot: UserKeySlot) -> bool:
         """Whether SELECT said that this slot holds a key."""
-        return UserKeyFlag[slot.name] in self.user_keys
+        return UserKeyFlag[member(UserKeySlot, slot, "slot").name] in self.user_keys
 
     @property
     def type_name(self) -> str:
