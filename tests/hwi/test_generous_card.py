@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,18 @@ class Served:
         return f"tcp:{self.host}:{self.port}"
 
 
-@pytest.fixture(params=[1, 16])
-def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    card = GenerousCard(seeded(), extra=b"\x80" * request.param)
+@contextmanager
+def serving(card: GenerousCard) -> Iterator[Served]:
     server = TcpServer(Engine(card), "127.0.0.1", 0)
     threading.Thread(target=server.serve, daemon=True).start()
     yield Served(card, *server.address)
     server.close()
+
+
+@pytest.fixture(params=[1, 16])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with serving(GenerousCard(seeded(), extra=b"\x80" * request.param)) as found:
+        yield found
 
 
 def test_hwi(hwi: Program, served: Served) -> None:
@@ -63,9 +69,28 @@ def test_cryptnoxctl(served: Served) -> None:
     assert own["own_pairing_key"] is True
     assert State().pairing_key(SERIAL) == served.card.memory.pairing_key
     assert ctl.answer(served, "info")["own_pairing_key"] is True
+    for content in (
+        "hello",
+        "hello",
+        "another text, which is longer than the one before",
+    ):  # read back with more behind it
+        written = ctl.answer(served, "data", "write", "-", "--yes", stdin=content, pin=PIN, schema="data write")
+        assert written["bytes"] == len(content) and served.card.memory.user_data == content.encode()
+    ctl.answer(served, "data", "write", "--custom", "-", "--yes", stdin="x" * 16, pin=PIN, schema="data write")
     ctl.answer(served, "xpub", "off", "--stdinpuk", stdin=f"{PUK}\n", schema="xpub off")
     assert served.card.memory.xpub_export is False
     ctl.answer(served, "pairing", "change", "--common", "--stdinpuk", stdin=f"{PUK}\n", schema="pairing change")
     assert State().pairing_key(SERIAL) is None
     done = ctl.run(served, "reset", "--serial", str(SERIAL), "--stdinpuk", stdin=f"{PUK}\n")
     assert done.returncode == 0 and not served.card.memory.initialized
+
+
+@pytest.mark.parametrize("length", [6, 8, 23])
+def test_custom_bytes_that_are_not_shown(length: int) -> None:
+    """A card that answers SELECT with less cannot be asked for them: it is told that what it said was not proved."""
+    with serving(GenerousCard(seeded(), select_length=length)) as served:
+        words = ("data", "write", "--custom", "-", "--yes")
+        ctl.answer(served, *words, stdin="x" * 16, pin=PIN, schema="data write")
+        done = ctl.run(served, *words, stdin="y" * 16, pin=PIN)
+        assert done.returncode == 0 and "could not be read back" in " ".join(done.stderr.split())
+        assert served.card.memory.custom == b"y" * 16
