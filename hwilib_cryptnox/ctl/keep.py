@@ -107,6 +107,8 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
         raise CtlError(Exit.INPUT, f"{file}: {what} bytes can be written, not {len(content)}")
     with open_card(app) as found:
         require_initialised(found)
+        if custom and found.card.info.is_nft:
+            raise CtlError(Exit.REFUSED, "An NFT card takes what is written there for user data: nothing was sent")
         pin, serial = unlock(app, found), str(found.card.serial)
         before = found.card.info.custom if custom else _read(app, found, pin)
         marks = list(touched_marks(before, content)) if custom else []

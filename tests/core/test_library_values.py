@@ -14,6 +14,7 @@ from cryptnox_core import (
     CryptnoxError,
     ExtendedPublicKey,
     KeyOrigin,
+    NoReaderError,
     Path,
     PcscTransport,
     RemoteTransport,
@@ -116,6 +117,15 @@ def test_connections(emulator: EmulatorProcess, wrong: object) -> None:
     if wrong not in ("", 99999):  # those mean readers
         ours(lambda: PcscTransport.open(wrong))  # type: ignore[arg-type]
     ours(lambda: PcscTransport.open("no such reader", wrong))  # type: ignore[arg-type]
+
+
+def test_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As programs for the vendor's library tell it apart from a reader that is empty."""
+    monkeypatch.setattr("cryptnox_core.pcsc.list_readers", list)
+    for arguments in ({}, {"card": 5}):
+        with pytest.raises(NoReaderError):
+            open_card(**arguments)
+    assert list_cards() == []
 
 
 def test_an_address_of_many_digits() -> None:
