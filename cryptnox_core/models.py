@@ -81,6 +81,11 @@ class AppletInfo:
         later = (UserKeySlot.EC4, UserKeySlot.EC5)
         return tuple(slot for slot in UserKeySlot if self.is_version_2 or slot not in later)
 
+    @property
+    def tells_user_keys(self) -> bool:
+        """Whether SELECT told which slots hold a key: an answer that ends before its custom bytes may not have."""
+        return bool(self.user_keys or self.custom)
+
     def has_user_key(self, slot: UserKeySlot) -> bool:
         """Whether SELECT said that this slot holds a key."""
         return UserKeyFlag[member(UserKeySlot, slot, "slot").name] in self.user_keys

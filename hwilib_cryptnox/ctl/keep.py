@@ -250,7 +250,7 @@ def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
     with open_card(app) as found:
         require_initialised(found)
         serial = str(found.card.serial)
-        if not on and not found.card.info.user_keys:
+        if not on and found.card.info.tells_user_keys and not found.card.info.user_keys:
             raise CtlError(
                 Exit.REFUSED, "The card has no user key: nothing could authenticate", "cryptnoxctl user-key add"
             )

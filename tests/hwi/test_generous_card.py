@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryptnox_core.emulator.server import Engine, TcpServer
 from hwilib_cryptnox.state import State
@@ -94,3 +96,20 @@ def test_custom_bytes_that_are_not_shown(length: int) -> None:
         done = ctl.run(served, *words, stdin="y" * 16, pin=PIN)
         assert done.returncode == 0 and "could not be read back" in " ".join(done.stderr.split())
         assert served.card.memory.custom == b"y" * 16
+
+
+def test_user_keys_that_are_not_shown(tmp_path: Path) -> None:
+    """Where SELECT ends before them the card is asked, and refuses by itself what it cannot do without."""
+    point = ec.generate_private_key(ec.SECP256R1()).public_key()
+    file = tmp_path / "key.pem"
+    file.write_bytes(point.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    off = ("pin-auth", "off", "--yes", "--cannot-sign-here", "--stdinpuk")
+    with serving(GenerousCard(seeded(), select_length=6)) as served:
+        assert "the card does not tell" in ctl.run(served, "info").stdout
+        assert ctl.answer(served, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"] == []
+        assert "only where a user key exists" in ctl.run(served, *off, stdin=f"{PUK}\n").stderr
+        words = ("user-key", "add", "ec", str(file), "--stdinpuk")
+        assert ctl.run(served, *words, stdin=f"{PUK}\n", pin=PIN).returncode == 0
+        listed = ctl.answer(served, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"]
+        assert [entry["slot"] for entry in listed] == ["ec"]
+        assert ctl.run(served, *off, stdin=f"{PUK}\n").returncode == 0 and not served.card.memory.pin_auth
