@@ -308,7 +308,8 @@ class Card(CardKeys, CardAdmin):
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
-            pairing_key = COMMON_PAIRING_KEY if kept is None else kept
+            kept = COMMON_PAIRING_KEY if kept is None else kept
+            pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
         self._authorised = ()
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))

@@ -96,6 +96,26 @@ def test_a_card_of_something_else(wrong: object) -> None:
             Card(transport, pairing_keys=wrong)  # type: ignore[arg-type]
 
 
+class Kept:
+    """A store that gives back what it was not given."""
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+
+    def pairing_key(self, serial: int) -> bytes | None:
+        return self.key  # type: ignore[return-value]
+
+    def keep_pairing_key(self, serial: int, key: bytes | None) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("key", ["x" * 32, bytes(31), 5, b""])
+def test_a_store_that_gives_no_key(key: object) -> None:
+    card = EmulatedReader.of(seeded()).connect()
+    with Card(card.transport, pairing_keys=Kept(key)) as other, pytest.raises(UsageError):
+        other.open_channel()
+
+
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatorProcess]:
     with EmulatorProcess("--mnemonic", MNEMONIC) as process:
