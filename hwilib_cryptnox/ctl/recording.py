@@ -29,7 +29,7 @@ _MAX_RECORDING = 1 << 20
 
 def record_to(app: App, file: Path, *, yes: bool) -> Report:
     """Run the read-only checklist on the card and write what it answered. Sends no PIN, changes nothing."""
-    check_free(file, force=False)
+    check_free(file, None)
     if not yes and not app.terminal.available:
         raise CtlError(Exit.USAGE, f"{_IDENTIFIES} Nothing was written", "--yes writes it without asking")
     with _selected(app) as found:
