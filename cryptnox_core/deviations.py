@@ -6,9 +6,10 @@ Pure. Where sources disagree about the card, the reading that it follows is name
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from cryptnox_core import errors
 from cryptnox_core.errors import UsageError
 from cryptnox_core.recording import FORMAT
 from cryptnox_core.wire import CARD_TYPE_BASIC, CARD_TYPE_NFT, SALT_LENGTH, Ins, KeySource, StatusFlag
@@ -23,6 +24,12 @@ _UNUSED = ("9000", "6b00", "6a86", "6a83", *_PIN_WANTED)
 _NO_KEY = ("6b00", "6a86", "6a88", "6986", *_PIN_WANTED)
 _WORD = re.compile(r"[0-9A-Za-z]{1,40}", re.ASCII)
 """Status words and names of errors. What a recording has in their place comes from a stranger and is not shown."""
+_LOST = tuple(
+    kind.__name__
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.TransportError)
+)
+"""What a step ends with where the card is not there any more."""
 _PROVED = 48
 """Ciphertext of the 32 bytes that MUTUALLY AUTHENTICATE answers, and their status word."""
 
@@ -47,9 +54,22 @@ class _Steps:
             raise UsageError("the recording has no steps")
         self.recording = recording
         self._steps = {str(step.get("step")): step for step in steps}
+        left = next((name for name, step in self._steps.items() if step.get("error") in _LOST), None)
+        self.lost = left is not None
+        """The card left in one of the steps; that and what follows is not here."""
+        if left is not None:
+            names = list(self._steps)
+            self._steps = {name: self._steps[name] for name in names[: names.index(left)]}
 
     def __contains__(self, name: str) -> bool:
         return name in self._steps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._steps)
+
+    def reached(self, name: str) -> bool:
+        """Whether a step of every recording may be judged: one that is missing, too, unless the card left."""
+        return name in self or not self.lost
 
     def text(self, name: str, key: str) -> str:
         """A text of a step; empty where it is not there, or is more than a word."""
@@ -98,7 +118,10 @@ class _Steps:
 def deviations(recording: object) -> list[Deviation]:
     """Every point in which the card of a recording differs from the documentation. UsageError for what is none."""
     steps = _Steps(recording)
-    return [*_select(steps), *_certificates(steps), *_clear_key(steps), *_pin(steps), *_channel(steps)]
+    found = [*_select(steps), *_certificates(steps), *_clear_key(steps), *_pin(steps), *_channel(steps)]
+    if steps.lost:
+        found.append(Deviation("the card left, or fell silent, before the end: nothing is known of the rest"))
+    return found
 
 
 def _select(steps: _Steps) -> list[Deviation]:
@@ -122,12 +145,12 @@ def _select(steps: _Steps) -> list[Deviation]:
 def _certificates(steps: _Steps) -> list[Deviation]:
     found = []
     length = steps.number("certificate", "length")
-    if length is None:
+    if length is None and steps.reached("certificate"):
         found.append(Deviation(f"the manufacturer certificate was not read: {steps.status('certificate')}"))
-    elif length not in _CERTIFICATE_LENGTHS:
+    elif length is not None and length not in _CERTIFICATE_LENGTHS:
         found.append(Deviation(f"the manufacturer certificate has {length} bytes; about 411 are usual"))
     if steps.text("card certificate", "sw") != "9000":
-        found.append(Deviation("GET CARD CERTIFICATE was refused"))
+        found += [Deviation("GET CARD CERTIFICATE was refused")] if steps.reached("card certificate") else []
     elif steps.number("card certificate", "length") not in _SESSION_LENGTHS:
         size = steps.number("card certificate", "length")
         found.append(Deviation(f"GET CARD CERTIFICATE answers {size} bytes; 144 to 146 are usual"))
@@ -135,10 +158,10 @@ def _certificates(steps: _Steps) -> list[Deviation]:
     if again == "6985" and not steps.failed("certificate"):
         text = "no manufacturer certificate after GET CARD CERTIFICATE (6985)"
         found.append(Deviation(text, "no-f7-after-f8"))
-    elif again != "9000":
+    elif again != "9000" and steps.reached("certificate after it"):
         status = steps.status("certificate after it")
         found.append(Deviation(f"a certificate page after GET CARD CERTIFICATE: status word {status}"))
-    if steps.number("card public key", "length") != 65:
+    if steps.number("card public key", "length") != 65 and steps.reached("card public key"):
         found.append(Deviation("GET CARD PUBKEY answers no key of 65 bytes"))
     return found
 
@@ -195,7 +218,7 @@ def _channel(steps: _Steps) -> list[Deviation]:
 def _derive(steps: _Steps) -> list[Deviation]:
     """What DERIVE KEY says to either form of P1, before a PIN."""
     whole, bare = steps.status("derive 08"), steps.status("derive 00")
-    if "derive 08" not in steps or (whole == bare and whole in _PIN_WANTED):
+    if not {"derive 08", "derive 00"} <= set(steps) or (whole == bare and whole in _PIN_WANTED):
         return []
     text = f"DERIVE KEY without a PIN answers {bare} where bit 3 of P1 is clear, and {whole} where it is set"
     if whole in _PIN_WANTED and bare not in _PIN_WANTED and not steps.broken("derive 00"):
@@ -214,7 +237,7 @@ def _unknown_instruction(steps: _Steps) -> list[Deviation]:
 def _reading(steps: _Steps) -> list[Deviation]:
     """READ DATA and GET HISTORY."""
     found = []
-    if steps.text("card info", "sw") not in _PIN_WANTED:
+    if "card info" in steps and steps.text("card info", "sw") not in _PIN_WANTED:
         found.append(Deviation(f"the card info: status word {steps.status('card info')}"))
     elif steps.text("card info", "source") == "UNKNOWN":
         sources = ", ".join(f"{kind.value:02x}" for kind in KeySource)

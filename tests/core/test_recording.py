@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from cryptnox_core.certificate import CardCertificate
 from cryptnox_core.deviations import deviations
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.errors import UsageError
+from cryptnox_core.errors import CardRemovedError, UsageError
 from cryptnox_core.recording import record
 from cryptnox_core.remote import RemoteTransport
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
@@ -234,6 +235,28 @@ def test_a_channel_that_breaks_at_once_is_told() -> None:
         found = odd(every, *readings)[1]
         assert any("broke with its first command" in text for text, _ in found)
         assert {reading for _, reading in found} <= {"", "select-v2"}
+
+
+def test_a_card_that_leaves_is_accused_of_nothing_else() -> None:
+    """At every command; what was seen before is told."""
+    whole = len(wallet()["exchanges"])
+    for number in range(1, whole):
+        reader = EmulatedReader.of(seeded(), Reading.PIN_QUERY_SW)
+        card, left = reader.connect(), number
+        transmit = card.transport.transmit
+
+        def until(apdu: bytes, transmit: Callable[[bytes], bytes] = transmit) -> bytes:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise CardRemovedError("gone")
+            return transmit(apdu)
+
+        card.transport.transmit = until  # type: ignore[method-assign]
+        *before, last = deviations(json.loads(json.dumps(record(card.transport, time.monotonic))))
+        assert "before the end" in last.text
+        assert [found.reading for found in before] == ([Reading.PIN_QUERY_SW.value] if before else [])
+        assert before or number < 15
 
 
 def test_bit_3_refused_is_no_card_that_wants_it() -> None:
