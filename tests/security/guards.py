@@ -990,25 +990,4 @@ GUARDS = (
         "        if (again",
         "tests/ctl/test_secrets.py::test_no_try_is_spent_to_find_out_where_few_are_left",
     ),
-    Guard(
-        "a PUK given for a path is not shown",
-        "cryptnox_core/admin.py",
-        "        except UsageError:  # it says what was given",
-        "        except RuntimeError:  # it says what was given",
-        "tests/core/test_library_values.py::test_swapped_arguments_do_not_show_a_puk",
-    ),
-    Guard(
-        "what a stranger wrote into a recording is not repeated",
-        "cryptnox_core/deviations.py",
-        "isinstance(value, str) and _WORD.fullmatch(value) else",
-        "isinstance(value, str) else",
-        "tests/core/test_recording.py::test_what_a_stranger_wrote_is_not_repeated",
-    ),
-    Guard(
-        "a channel that fails at once is not known, from applet 2 on",
-        CHANNEL,
-        "            if first and info is not None",
-        "            if False and info is not None",
-        "tests/core/test_library.py::TestApplet2::test_a_handshake_that_passes_shows_little",
-    ),
 )
