@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptnox_core.arguments import member
+from cryptnox_core.arguments import member, octets
 from cryptnox_core.bip32 import ExtendedPublicKey
 from cryptnox_core.certificate import CardCertificate, Genuineness
 from cryptnox_core.errors import MalformedResponseError
@@ -58,7 +58,7 @@ class AppletInfo:
     @classmethod
     def parse(cls, data: bytes) -> AppletInfo:
         """From the data of the response; unknown flags are kept and ignored. MalformedResponseError: under 6 bytes."""
-        reader = ByteReader(data, "SELECT")
+        reader = ByteReader(octets(data, "an answer"), "SELECT")
         card_type = reader.number(1)
         version = (reader.number(1), reader.number(1), reader.number(1))
         flags, rest = StatusFlag(reader.number(2)), reader.rest()

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cryptnox_core import (
+    AppletInfo,
     Card,
+    CardCertificate,
     CryptnoxError,
     ExtendedPublicKey,
     KeyOrigin,
@@ -18,6 +20,7 @@ from cryptnox_core import (
     Path,
     PcscTransport,
     RemoteTransport,
+    TrustAnchors,
     UsageError,
     UserKeySlot,
     errors,
@@ -146,6 +149,19 @@ def test_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(NoReaderError):
             open_card(**arguments)
     assert list_cards() == []
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=NAMES)
+def test_certificates_and_answers(card: Card, wrong: object) -> None:
+    certificate = card.read_certificate()
+    for call in (
+        CardCertificate.parse,
+        AppletInfo.parse,
+        TrustAnchors.builtin().judge,
+        lambda value: certificate.verify(value, b""),
+        lambda value: certificate.verify(b"", value),
+    ):
+        ours(lambda call=call: call(wrong))  # type: ignore[misc]
 
 
 def test_an_address_of_many_digits() -> None:
