@@ -201,7 +201,13 @@ class CardAdmin(CardBase):
 
         Requires: a seed on the card.
         """
-        self.run(keys.SetPinlessPath(None if path is None else Path.of(path), puk))
+        try:
+            at = None if path is None else Path.of(path)
+        except UsageError:  # it says what was given: where the two were swapped, the PUK
+            raise UsageError(
+                "the pin-less path is no derivation path like m/43h/60h/1581h/0; the PUK goes second"
+            ) from None
+        self.run(keys.SetPinlessPath(at, puk))
         self._note(StatusFlag.PINLESS_PATH, path is not None)
 
     # Other uses of the keys

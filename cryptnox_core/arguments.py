@@ -11,6 +11,9 @@ from typing import TypeVar
 from cryptnox_core.errors import UsageError
 
 E = TypeVar("E", bound=IntEnum)
+_MOST_BITS = 256
+"""Serial numbers have up to 160. Longer numbers cannot even be shown."""
+_MOST_SECONDS = 10**9
 
 
 def text(value: object, what: str) -> str:
@@ -28,23 +31,28 @@ def octets(value: object, what: str, *lengths: int) -> bytes:
     """Bytes, with one of `lengths` where some are given."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise UsageError(f"{what} is bytes, not {type(value).__name__}")
-    content = bytes(value)
+    try:
+        content = bytes(value)
+    except ValueError as error:  # a memoryview that was released
+        raise UsageError(f"{what} is bytes, and these are not there any more") from error
     if lengths and len(content) not in lengths:
         raise UsageError(f"{what} has {' or '.join(map(str, lengths))} bytes, not {len(content)}")
     return content
 
 
 def number(value: object, what: str) -> int:
-    """A whole number, and no truth value."""
+    """A whole number of at most 256 bits, and no truth value."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise UsageError(f"{what} is a number, not {type(value).__name__}")
+    if value.bit_length() > _MOST_BITS:
+        raise UsageError(f"{what} is not a number of {value.bit_length()} bits")
     return value
 
 
 def seconds(value: object, what: str) -> float:
-    """A time, not negative."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise UsageError(f"{what} is a number of seconds")
+    """A time, not negative, and not longer than what computers wait for."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MOST_SECONDS:
+        raise UsageError(f"{what} is a number of seconds, at most {_MOST_SECONDS}")
     return float(value)
 
 

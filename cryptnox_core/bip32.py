@@ -101,18 +101,20 @@ class Path:
 
     def child(self, number: int, *, hardened: bool = False) -> Path:
         """One level down."""
-        return Path((*self.steps, number | (HARDENED if hardened else 0)))
+        return Path((*self.steps, arguments.number(number, "a child number") | (HARDENED if hardened else 0)))
 
-    def extend(self, other: Path) -> Path:
+    def extend(self, other: Path | str) -> Path:
         """This path followed by the levels of another."""
-        return Path(self.steps + other.steps)
+        return Path(self.steps + Path.of(other).steps)
 
-    def starts_with(self, prefix: Path) -> bool:
+    def starts_with(self, prefix: Path | str) -> bool:
         """Whether `prefix` is this path or an ancestor of it."""
-        return self.steps[: len(prefix.steps)] == prefix.steps
+        steps = Path.of(prefix).steps
+        return self.steps[: len(steps)] == steps
 
-    def below(self, prefix: Path) -> Path:
+    def below(self, prefix: Path | str) -> Path:
         """The levels after `prefix`, which must be an ancestor of this path or the path itself."""
+        prefix = Path.of(prefix)
         if not self.starts_with(prefix):
             raise InvalidPathError(f"{self} does not start with {prefix}")
         return Path(self.steps[len(prefix.steps) :])
@@ -132,10 +134,11 @@ class KeyOrigin:
 
     fingerprint: bytes
     path: Path
+    """May be given as text."""
 
     def __post_init__(self) -> None:
-        if len(self.fingerprint) != 4:
-            raise UsageError("a fingerprint has 4 bytes")
+        arguments.octets(self.fingerprint, "a fingerprint", 4)
+        object.__setattr__(self, "path", Path.of(self.path))
 
     @classmethod
     def parse(cls, text: str) -> KeyOrigin:
@@ -238,7 +241,7 @@ class ExtendedPublicKey:
 
     def _tweak(self, number: int) -> tuple[PublicKey, bytes]:
         """Point and chain code of an unhardened child (BIP32, CKDpub)."""
-        if number >= HARDENED:
+        if not 0 <= arguments.number(number, "a child number") < HARDENED:
             raise InvalidPathError("hardened children cannot be derived from a public key")
         mixed = hmac.digest(self.chain_code, self.public_key + number.to_bytes(4, "big"), "sha512")
         point = self._point
@@ -268,10 +271,10 @@ class ExtendedPublicKey:
             child_number=number,
         )
 
-    def derive(self, path: Path) -> ExtendedPublicKey:
+    def derive(self, path: Path | str) -> ExtendedPublicKey:
         """Down an unhardened relative path."""
         key = self
-        for number in path.steps:
+        for number in Path.of(path).steps:
             key = key.child(number)
         return key
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from cryptnox_core.arguments import octets
 from cryptnox_core.errors import CertificateError, MalformedResponseError, UsageError
 from cryptnox_core.p256 import verify_message
 from cryptnox_core.reader import ByteReader
@@ -67,6 +68,7 @@ class CardCertificate:
     @classmethod
     def parse(cls, der: bytes) -> CardCertificate:
         """Raises CertificateError for what is no X.509 certificate with a P-256 key, or longer than 4 KiB."""
+        der = octets(der, "a certificate")
         if len(der) > MAX_CERTIFICATE:
             raise CertificateError(f"the card's certificate has {len(der)} bytes; at most {MAX_CERTIFICATE} are read")
         from cryptography.exceptions import UnsupportedAlgorithm
@@ -85,7 +87,7 @@ class CardCertificate:
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Whether the card's static key made this signature (ECDSA with SHA-256, DER)."""
-        return verify_message(self.public_key, message, signature)
+        return verify_message(self.public_key, octets(message, "a message"), octets(signature, "a signature"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ class TrustAnchors:
 
     def judge(self, certificate: CardCertificate) -> Genuineness:
         """What these anchors say about a card's certificate. Chains are not followed: an anchor signed it, or none."""
+        if not isinstance(certificate, CardCertificate):
+            raise UsageError(f"a CardCertificate is judged, not {type(certificate).__name__}")
         parsed = _load(certificate.der)
         if not _has_whole_signature(certificate.der, parsed):
             return Genuineness.UNKNOWN

@@ -11,6 +11,7 @@ from cryptnox_core.errors import (
     CryptnoxError,
     MalformedResponseError,
     NoCardError,
+    NoReaderError,
     PinLockedError,
     StatusWordError,
     TransportError,
@@ -115,7 +116,10 @@ def open_card(
         octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
     seconds(wait, "the time to wait")
     unread: CryptnoxError | None = None
-    for name in _places(reader):
+    places = _places(reader)
+    if not places:
+        raise NoReaderError("there is no card reader")
+    for name in places:
         try:
             opened = Card(_connect(name, wait), anchors=anchors, pairing_keys=pairing_keys)
         except TransportError as error:

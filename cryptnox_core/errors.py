@@ -6,6 +6,10 @@ from __future__ import annotations
 class CryptnoxError(Exception):
     """Base of all errors of `cryptnox_core`."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """For pickle and copy: as it is, whatever its kind was made from."""
+        return _restored, (type(self), self.args, self.__dict__)
+
 
 class UsageError(CryptnoxError, ValueError):
     """The caller's mistake, found before anything was sent."""
@@ -76,8 +80,8 @@ class PairingError(ChannelAbortedError):
 
 
 class UnknownChannelError(ChannelError):
-    """An applet of version 2 or later did not open the channel: its form is not known yet. `sw` is the status word it
-    refused with, if it did. No secret was sent."""
+    """An applet of version 2 or later did not open the channel, or did not understand the first command in it: its form
+    is not known yet. `sw` is the status word it refused with, if it did. Where it did not open no secret was sent."""
 
     def __init__(self, message: str, sw: int | None = None) -> None:
         super().__init__(message if sw is None else f"{message} (status word {sw:04X})")
@@ -140,3 +144,9 @@ class NotFoundError(StatusWordError):
 
 class NotSupportedError(StatusWordError):
     """This card or applet version does not have the command."""
+
+
+def _restored(kind: type[CryptnoxError], arguments: tuple[object, ...], state: dict[str, object]) -> CryptnoxError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error

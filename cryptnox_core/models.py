@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptnox_core.arguments import member, octets
 from cryptnox_core.bip32 import ExtendedPublicKey
 from cryptnox_core.certificate import CardCertificate, Genuineness
 from cryptnox_core.errors import MalformedResponseError
@@ -57,7 +58,7 @@ class AppletInfo:
     @classmethod
     def parse(cls, data: bytes) -> AppletInfo:
         """From the data of the response; unknown flags are kept and ignored. MalformedResponseError: under 6 bytes."""
-        reader = ByteReader(data, "SELECT")
+        reader = ByteReader(octets(data, "an answer"), "SELECT")
         card_type = reader.number(1)
         version = (reader.number(1), reader.number(1), reader.number(1))
         flags, rest = StatusFlag(reader.number(2)), reader.rest()
@@ -80,9 +81,14 @@ class AppletInfo:
         later = (UserKeySlot.EC4, UserKeySlot.EC5)
         return tuple(slot for slot in UserKeySlot if self.is_version_2 or slot not in later)
 
+    @property
+    def tells_user_keys(self) -> bool:
+        """Whether SELECT told which slots hold a key: an answer that ends before its custom bytes may not have."""
+        return bool(self.user_keys or self.custom)
+
     def has_user_key(self, slot: UserKeySlot) -> bool:
         """Whether SELECT said that this slot holds a key."""
-        return UserKeyFlag[slot.name] in self.user_keys
+        return UserKeyFlag[member(UserKeySlot, slot, "slot").name] in self.user_keys
 
     @property
     def type_name(self) -> str:

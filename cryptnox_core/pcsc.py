@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from cryptnox_core.arguments import number, seconds
 from cryptnox_core.errors import (
     CardRemovedError,
     NoCardError,
@@ -134,8 +135,10 @@ def list_readers() -> list[str]:
 
 def find_reader(reader: str | int) -> str:
     """The full name of a reader given by name, by an unambiguous part of it, or by index; NoReaderError."""
+    if not isinstance(reader, str):
+        number(reader, "a reader without a name")
     readers = list_readers()
-    if isinstance(reader, int):
+    if not isinstance(reader, str):
         if 0 <= reader < len(readers):
             return readers[reader]
         raise NoReaderError(f"there is no reader number {reader}; there are {len(readers)}")
@@ -224,6 +227,7 @@ class PcscTransport:
 
         Raises ServiceUnavailableError, NoReaderError, NoCardError, ReaderBusyError.
         """
+        seconds(wait, "the time to wait")
         name = find_reader(reader)
         busy = ReaderBusyError(f"another program is using the card in {name}")
         deadline = time.monotonic() + wait

@@ -21,15 +21,23 @@ from cryptnox_core.errors import CryptnoxError, StatusWordError, TransportError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import CERTIFICATE_NONCE_LENGTH, Cla, Curve, Ins, KeySource, StatusFlag, Sw
+from cryptnox_core.wire import (
+    CERTIFICATE_NONCE_LENGTH,
+    NFT_DATA_SLOTS,
+    USER_DATA_PAGES,
+    Cla,
+    Curve,
+    Ins,
+    KeySource,
+    StatusFlag,
+    Sw,
+)
 
 T = TypeVar("T")
 FORMAT = 1
 """Version of the recording's form."""
 UNKNOWN_INS = 0xEE
 """An instruction that no applet is known to have."""
-USER_DATA_PAGES = (1, 2, 3)
-SLOTS = (1, 2, 3)
 
 
 @dataclass(slots=True)
@@ -41,6 +49,8 @@ class Recorder:
     exchanges: list[dict[str, object]] = field(default_factory=list)
     selected: bytes = b""
     """What the card answered to the latest SELECT, without the status word."""
+    pages: list[bytes] = field(default_factory=list)
+    """What it answered to GET MANUFACTURER CERTIFICATE, page for page."""
 
     @property
     def name(self) -> str:
@@ -63,6 +73,8 @@ class Recorder:
         entry["sw"] = response[-2:].hex()
         if apdu[1] == Ins.SELECT:
             self.selected = response[:-2]
+        elif apdu[1] == Ins.GET_MANUFACTURER_CERTIFICATE:
+            self.pages.append(response[:-2])
         return response
 
     def close(self) -> None:
@@ -139,6 +151,8 @@ def record(
         certificate = card.read_certificate()
         recording["certificate"] = certificate.der.hex()
         step["length"] = len(certificate.der)
+    if "certificate" not in recording:
+        recording["certificate_pages"] = [page.hex() for page in recorder.pages]
     _probe(run, card, "card public key", _clear(GetCardPublicKey()))
     _probe(run, card, "card certificate", _clear(GetCardCertificate(urandom(CERTIFICATE_NONCE_LENGTH))))
     _probe(run, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
@@ -156,18 +170,22 @@ def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) ->
         return
     _probe(run, card, "PIN tries", Probe(apdu(Ins.VERIFY_PIN)), tell=True)
     _probe(run, card, "card info", Probe(apdu(Ins.READ_DATA)), source=True)
-    for slot in SLOTS:
-        _probe(run, card, f"user key {slot}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
+    for slot in () if info.is_nft else info.user_key_slots:
+        _probe(run, card, f"user key {slot.value}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
     _probe(run, card, "history", Probe(apdu(Ins.GET_HISTORY)))
-    if info.seeded:
+    if info.seeded and not info.is_nft:
         # Without a PIN a card derives nothing: what it says to both forms of P1 is all that is wanted.
         for p1 in (0x08, 0x00):
             _probe(run, card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
-    for page in USER_DATA_PAGES:
-        _probe(run, card, f"user data {page}", Probe(apdu(Ins.READ_DATA, 0, page, long_answer=True)))
+    if info.is_nft:
+        pages = [apdu(Ins.READ_DATA, slot + 1, 0, long_answer=True) for slot in range(NFT_DATA_SLOTS)]
+    else:
+        pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(USER_DATA_PAGES)]
+    for number, page in enumerate(pages, 1):
+        _probe(run, card, f"user data {number}", Probe(page))
     other = _ByValue(recorder)
     if _opened(run, other, "channel, other MAC form", opening):
-        _probe(run, other, "user data, other MAC form", Probe(apdu(Ins.READ_DATA, 0, 1, long_answer=True)))
+        _probe(run, other, "user data, other MAC form", Probe(pages[0]))
     last = Card(recorder)
     if _opened(run, last, "channel again", opening):
         _probe(run, last, "unknown instruction", Probe(CommandApdu(Cla.APPLET, UNKNOWN_INS, 0, 0)))

@@ -30,6 +30,7 @@ from cryptnox_core.wire import RELAY_HEADER
 MAX_MESSAGE = 400_000
 """Bound on one message, bytes: the longest APDU as JSON, with room."""
 
+_MAX_PORT = 0xFFFF
 _RETRY_INTERVAL = 0.05
 _SEND_LIMIT = 10.0
 """Seconds a relay's client has to take an answer."""
@@ -119,7 +120,8 @@ def parse_address(text: str) -> tuple[str, int]:
     """`HOST:PORT` or `[IPv6]:PORT`; UsageError for anything else."""
     arguments.text(text, "an address")
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
+    digits = port.isascii() and port.isdigit() and len(port.lstrip("0")) <= 5
+    if not colon or not host or not digits or int(port.lstrip("0") or "0") > _MAX_PORT:
         raise UsageError(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
 
@@ -146,6 +148,11 @@ class RemoteTransport:
 
         Raises NoCardError when nobody listens there.
         """
+        arguments.text(host, "a host")
+        if not 0 <= arguments.number(port, "a port") <= _MAX_PORT:
+            raise UsageError(f"a port is a number up to {_MAX_PORT}")
+        arguments.seconds(timeout, "the time for an answer")
+        arguments.seconds(wait, "the time to wait")
 
         def dial() -> _MessageStream:
             try:

@@ -147,14 +147,22 @@ class SecureChannel:
             raise
 
     def exchange(self, command: Command[T], info: AppletInfo | None = None) -> Flow[T]:
-        """One command through the open channel. Whatever goes wrong below its own status word fails the channel."""
+        """One command through the open channel. Whatever goes wrong below its own status word fails the channel.
+
+        UnknownChannelError where that happens to the first command, and the applet is of version 2 or later: a
+        handshake can pass between two forms that differ in a counter.
+        """
         if self._state is not ChannelState.OPEN:
             raise ChannelError("the secure channel is not open; select the card and open it anew")
-        wrapped = self.wrap(command.encode())
+        first, wrapped = len(self._answered) == 1, self.wrap(command.encode())
         try:
             response = self.unwrap((yield wrapped))
-        except BaseException:
+        except BaseException as error:
             self.fail()
+            if isinstance(error, ChannelAbortedError) and (error.sw != Sw.SECURITY_STATUS or self.length_disputed):
+                raise  # what may have another reason
+            if first and info is not None and info.is_version_2 and _is_about_the_channel(error):
+                raise _unknown_channel(info, error) from error
             raise
         return command.result(response, info)
 

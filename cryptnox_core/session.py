@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cryptnox_core.admin import CardAdmin
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
-from cryptnox_core.arguments import octets
+from cryptnox_core.arguments import number, octets
 from cryptnox_core.card_keys import CardKeys, without_first
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
@@ -57,6 +57,10 @@ class Card(CardKeys, CardAdmin):
         pairing_keys: PairingKeys | None = None,
     ) -> None:
         """`pairing_keys` is asked for the card's own pairing key, and told when it changes."""
+        if not callable(getattr(transport, "transmit", None)):
+            raise UsageError("a card is reached by a transport; open_card finds one")
+        if pairing_keys is not None and not callable(getattr(pairing_keys, "pairing_key", None)):
+            raise UsageError("pairing_keys is an object with the methods of PairingKeys")
         self._transport = transport
         self._pairing_keys = pairing_keys
         self._anchors = TrustAnchors.builtin() if anchors is None else anchors
@@ -297,14 +301,15 @@ class Card(CardKeys, CardAdmin):
         """
         if pairing_key is not None:
             pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
-        if index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+        if number(index, "the pairing key index") not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
         if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
             raise UsageError("known certificates are a list of CardCertificate")
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
-            pairing_key = COMMON_PAIRING_KEY if kept is None else kept
+            kept = COMMON_PAIRING_KEY if kept is None else kept
+            pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
         self._authorised = ()
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))

@@ -59,7 +59,8 @@ not be loopback."""
 def serial_of(path: str) -> int | None:
     """The serial number in a path `cryptnox:SERIAL`; None for any other text."""
     digits = path.removeprefix(CARD_PREFIX)
-    if not path.startswith(CARD_PREFIX) or not digits.isdecimal() or len(digits) > _SERIAL_DIGITS:
+    known = digits.isascii() and digits.isdecimal() and len(digits) <= _SERIAL_DIGITS
+    if not path.startswith(CARD_PREFIX) or not known:
         return None
     return int(digits)
 

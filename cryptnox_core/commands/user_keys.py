@@ -200,7 +200,8 @@ class AuthorizeHashes(Command[bool]):
         if not 1 <= len(self.digests) <= most:
             raise UsageError(f"1 to {most} digests of {DIGEST_LENGTH} bytes are authorised at once")
         mode = CheckUserKeyMode.SIGN_HASHES if self.as_list else CheckUserKeyMode.SIGN_HASH
-        message = message_to_sign(self.digests if self.as_list else self.digests[0])
+        first = octets(self.digests[0], "a digest", DIGEST_LENGTH)
+        message = message_to_sign(self.digests if self.as_list else first)
         return apdu(self.ins, mode, data=bytes((self.slot,)) + message + octets(self.signature, "a signature"))
 
     def decode(self, data: bytes) -> bool:

@@ -12,7 +12,7 @@ from cryptnox_core.remote import parse_address
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox import irreversible
-from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import WARN
@@ -35,10 +35,10 @@ def wanted_serial(app: App) -> int | None:
     text = app.options.card
     if text is None or text.startswith(EMULATOR_PREFIX):
         return None
-    number = text.removeprefix(CARD_PREFIX)
-    if not (number.isascii() and number.isdecimal()):
+    serial = serial_of(f"{CARD_PREFIX}{text.removeprefix(CARD_PREFIX)}")
+    if serial is None:
         raise CtlError(Exit.USAGE, f"--card: {text!r} is no serial number", "cryptnoxctl list shows the serial numbers")
-    return int(number)
+    return serial
 
 
 def candidates(app: App, reader: str | None = None) -> list[str]:
@@ -57,7 +57,7 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
     names = access(app).readers()
     if not place:
         return names
-    if place.isdecimal() and int(place) < len(names):
+    if place in map(str, range(len(names))):
         return [names[int(place)]]
     exact = [name for name in names if name == place]
     found = exact or [name for name in names if place.lower() in name.lower()]

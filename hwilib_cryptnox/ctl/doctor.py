@@ -21,7 +21,6 @@ from cryptnox_core.errors import (
     NoCardError,
     NoReaderError,
     PinLockedError,
-    ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
     StatusWordError,
@@ -285,12 +284,12 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
 
 
 def _is_easy_mode(found: OpenCard) -> bool:
-    """As far as the card tells without a PIN."""
+    """As far as the card tells without a PIN. Raises ProtocolError for a channel that fails."""
     if not found.card.channel_open:
         return False
     try:
         return is_easy_mode(found.card.info_page())
-    except (StatusWordError, ProtocolError):
+    except StatusWordError:
         return False
 
 

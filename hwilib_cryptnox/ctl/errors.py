@@ -83,7 +83,7 @@ _KINDS: tuple[tuple[type[BaseException], Exit, str], ...] = (
     (errors.ReaderBusyError, Exit.NO_CARD, "end the other program, or wait for it: CRYPTNOX_WAIT=30"),
     (errors.TransportError, Exit.NO_CARD, _REOPEN),
     (errors.PairingError, Exit.REFUSED, "cryptnoxctl pairing recover (needs the PUK)"),
-    (errors.UnknownChannelError, Exit.REFUSED, "nothing secret was sent to the card"),
+    (errors.UnknownChannelError, Exit.REFUSED, "this program cannot use the card yet"),
     (errors.CertificateError, Exit.REFUSED, "do not use this card: it cannot prove that it is the one it says it is"),
     (errors.BadSignatureError, Exit.REFUSED, "the signature was thrown away; do not use this card"),
     (errors.ProtocolError, Exit.REFUSED, _REOPEN),

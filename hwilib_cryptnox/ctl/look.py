@@ -291,7 +291,7 @@ def _rows(facts: _Facts) -> list[tuple[str, str] | tuple[str, str, str]]:
         rows.append(("Clear key reading", "on" if info.clear_public_key else "off"))
         rows.append(("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))))
         names = [slot.name for slot in UserKeySlot if info.has_user_key(slot)]
-        rows.append(("User keys", ", ".join(names) or "none"))
+        rows.append(("User keys", ", ".join(names) or ("none" if info.tells_user_keys else "the card does not tell")))
         rows.append(("Pairing key", *_pairing(facts)))
         known = record.fingerprint
         rows.append(

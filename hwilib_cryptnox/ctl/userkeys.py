@@ -40,8 +40,9 @@ def user_key_list(app: App) -> Report:
     with open_card(app) as found:
         require_initialised(found)
         serial = str(found.card.serial)
-        for slot in UserKeySlot:
-            if not found.card.info.has_user_key(slot):
+        info = found.card.info
+        for slot in info.user_key_slots:
+            if info.tells_user_keys and not info.has_user_key(slot):
                 continue
             key = _read(app, found, slot)
             if key is not None:
@@ -71,12 +72,13 @@ def user_key_list(app: App) -> Report:
 
 def _read(app: App, found: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
     try:
-        key = found.card.user_key(slot)
+        try:
+            key = found.card.user_key(slot)
+        except NotAuthenticatedError:
+            unlock(app, found)
+            key = found.card.user_key(slot)
     except NotFoundError:
         return None
-    except NotAuthenticatedError:
-        unlock(app, found)
-        key = found.card.user_key(slot)
     if slot is UserKeySlot.FIDO and not key.credential_id:
         with contextlib.suppress(StatusWordError):  # not every applet tells it
             key = replace(key, credential_id=found.card.fido_credential_id())

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import cryptnox_core
 from cryptnox_core import (
     Card,
+    ChannelAbortedError,
     CryptnoxError,
     Curve,
     Genuineness,
@@ -584,6 +585,33 @@ class TestApplet2:
                 card.open_channel()
             assert isinstance(caught.value, UnknownChannelError) is second
             assert not card.channel_open
+
+    @pytest.mark.parametrize("answer", ["6982", "9000", "AA" * 64 + "9000", "AA" * 32 + "9000"])
+    def test_a_handshake_that_passes_shows_little(self, answer: str) -> None:
+        """A counter in the MACs that begins at zero is seen only in the command after it."""
+        for readings, second in (((), False), ((Reading.SELECT_V2,), True)):
+            card = EmulatedReader.of(seeded(), *readings).open(pin=None)
+            transmit = card.transport.transmit
+            card.transport.transmit = lambda apdu: bytes.fromhex(answer)  # type: ignore[method-assign]
+            with pytest.raises(CryptnoxError) as caught:
+                card.verify_pin(PIN)
+            assert isinstance(caught.value, UnknownChannelError) is second
+            card.transport.transmit = transmit  # type: ignore[method-assign]
+            card.open_channel()
+            card.verify_pin(PIN)
+            card.transport.transmit = lambda apdu: bytes.fromhex(answer)  # type: ignore[method-assign]
+            with pytest.raises(CryptnoxError) as caught:
+                card.public_key(LEAF)
+            assert not isinstance(caught.value, UnknownChannelError), "it was known before"
+
+    @pytest.mark.parametrize("sw", [0x6985, 0x6D00, 0x6700])
+    def test_a_status_word_in_the_clear_may_have_another_reason(self, sw: int) -> None:
+        """A lock, or a command that this applet does not know."""
+        card = EmulatedReader.of(seeded(), Reading.SELECT_V2).open(pin=None)
+        card.transport.transmit = lambda apdu: sw.to_bytes(2, "big")  # type: ignore[method-assign]
+        with pytest.raises(ChannelAbortedError) as caught:
+            card.pin_tries_left()
+        assert caught.value.sw == sw
 
     def test_what_is_not_about_the_channel(self) -> None:
         with EmulatedReader.of(initialized(), Reading.SELECT_V2).connect() as card, pytest.raises(UsageError):

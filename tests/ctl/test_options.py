@@ -124,3 +124,11 @@ def test_no_hint_names_an_option_the_command_has_not(card: EmulatorProcess, tmp_
     trust(card.path)
     refused = answer(card, "xpub", "m/84h/0h/0h", code=4, pin=None, CRYPTNOX_PIN_COMMAND="false")
     assert refused["error"] == "A PIN is needed: CRYPTNOX_PIN_COMMAND ended with status 1"
+
+
+def test_numbers_of_thousands_of_digits() -> None:
+    """What no card and no reader can have as its number is told as such."""
+    digits = "9" * 5000
+    for words in (["--card", digits], ["--card", f"cryptnox:{digits}"], ["--card", f"tcp:localhost:{digits}"]):
+        assert answer(None, "info", *words, code=2)["exit_code"] == 2
+    assert answer(None, "info", "--reader", digits, code=3)["exit_code"] == 3

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
+from cryptnox_core.emulator.card import Answer
+from cryptnox_core.emulator.card import Card as EmulatedCard
+from cryptnox_core.emulator.server import Engine, TcpServer
+from tests.core.emulated import SERIAL, seeded
 from tests.ctl.program import SEED, answer, dialogue, ended, run, shown, terminal
 from tests.support.emulator import EmulatorProcess
 
@@ -17,7 +22,8 @@ def test_record_and_analyse(card: EmulatorProcess, tmp_path: Path) -> None:
     assert answer(None, "doctor", "--analyse", str(file), schema="doctor analyse")["deviations"] == []
     assert "as documented" in run(None, "doctor", "--analyse", str(file)).stdout
     before = file.read_bytes()
-    assert "exists already" in answer(card, "doctor", "--record", str(file), "--yes", *place, code=2)["error"]
+    taken = answer(card, "doctor", "--record", str(file), "--yes", *place, code=2)
+    assert "exists already" in taken["error"] and "--force" not in taken["hint"]  # there is no such option
     assert file.read_bytes() == before
     assert card.stats()["pin_tries"] == card.stats()["signatures"] == 0
 
@@ -50,3 +56,35 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
         file.write_text(content, "latin-1")
         assert answer(None, "doctor", "--analyse", str(file), code=5)["exit_code"] == 5
     assert run(None, "doctor", "--analyse", "x", "--record", "y").returncode == 2
+
+
+class WithoutCertificate(EmulatedCard):
+    """No page of a manufacturer certificate."""
+
+    def process(self, raw: bytes, *, torn: bool = False, repeat_nonce: bool = False) -> Answer:
+        if raw[1] == 0xF7:
+            return Answer(b"", 0x6D00)
+        return super().process(raw, torn=torn, repeat_nonce=repeat_nonce)
+
+
+def test_a_card_whose_certificate_cannot_be_read(tmp_path: Path) -> None:
+    """Just that is worth a recording."""
+    file = tmp_path / "card.json"
+    server = TcpServer(Engine(WithoutCertificate(seeded())), "127.0.0.1", 0)
+    threading.Thread(target=server.serve, daemon=True).start()
+    host, port = server.address
+    try:
+        words = ("doctor", "--record", str(file), "--card", f"tcp:{host}:{port}", "--yes")
+        data = answer(None, *words, schema="doctor record")
+    finally:
+        server.close()
+    assert data["serial"] is None and "was not read: 6d00" in data["deviations"][0]["text"]
+    text = file.read_text()
+    assert json.loads(text)["steps"] and str(SERIAL) not in text
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    """As JSON it would take gigabytes of memory."""
+    file = tmp_path / "large.json"
+    file.write_text('{"format": 1, "steps": [' + "{}," * (1 << 20) + "{}]}")
+    assert "no recording" in answer(None, "doctor", "--analyse", str(file), code=5)["error"]

@@ -66,6 +66,21 @@ def test_an_unknown_channel_in_cryptnoxctl(tmp_path: Path) -> None:
         assert "20" not in card.stats()["by_ins"]
 
 
+def test_a_channel_that_fails_after_its_handshake(hwi: Program, tmp_path: Path) -> None:
+    """A counter in the MACs that begins at zero lets the handshake pass. Everybody says so, `doctor`, too."""
+    faults = [word for ins in ("20", "FA") for number in range(1, 9) for word in ("--fault", f"sw:6982@{ins}:{number}")]
+    state = tmp_path / "card.json"
+    state.write_text(json.dumps(to_json(seeded())))
+    with EmulatorProcess("--state", str(state), "--reading", "select-v2", *faults) as card:
+        report = ctl.answer(card, "doctor", "--card", card.path, code=1, schema="doctor")
+        assert any(found["finding"].lower() == TEXT.lower() for found in report["findings"])
+        for command in (["pin", "tries"], ["adopt"]):
+            done = ctl.run(card, *command)
+            assert done.returncode == 1 and "is not known yet" in done.stderr and "put the card in" not in done.stderr
+        (listed,) = hwi("--emulators", "--password", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": card.path[4:]})
+        assert (listed["error"], listed["code"]) == (TEXT, -12)
+
+
 def test_either_key_is_tried_after_a_change_without_end(hwi: Program, tmp_path: Path) -> None:
     """The channel of applet 2.0 may be the one that is known: then the right pairing key of two opens it."""
     from hwilib_cryptnox.state import State
