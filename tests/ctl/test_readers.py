@@ -87,16 +87,16 @@ def test_one_cards_troubles_hide_no_other(inserted: EmulatorProcess, virtual_rea
 
 def test_an_interrupt_frees_the_reader(inserted: EmulatorProcess, tmp_path: Path) -> None:
     path = make_psbt(tmp_path, 30)
-    for steps in ([], [("Sign it with 30 signatures?", "y")]):
+    for steps in ([], [("PIN of card", PIN)]):
         with terminal(None, "sign", str(path)) as child:
             dialogue(child, *steps)
-            child.expect_exact("PIN of card" if steps else "Sign it with")
+            child.expect_exact("Sign it with" if steps else "PIN of card")
             time.sleep(0.1)
             child.sendintr()
             assert ended(child) == 1
         PcscTransport.open(FIRST, 0.5).close()
     with terminal(None, "sign", str(path)) as child:
-        dialogue(child, ("Sign it with 30 signatures?", "y"), ("PIN of card", PIN))
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 30 signatures?", "y"))
         child.expect(r" [3-9]/30")
         child.sendintr()
         child.expect_exact("signatures were made")
@@ -116,7 +116,7 @@ def test_card_pulled_out_of_the_reader(virtual_readers: pcsc.VirtualReaders, tmp
         child.expect_exact("put the card into the reader")
         assert ended(child) == 3
     with virtual_readers.card(*options, slot=1) as card, terminal(None, *words) as child:
-        dialogue(child, ("Sign it with 20 signatures?", "y"), ("PIN of card", PIN))
+        dialogue(child, ("PIN of card", PIN), ("Sign it with 20 signatures?", "y"))
         child.expect(r" [3-9]/20")
         made = card.stats()["signatures"]
         card.stop()
