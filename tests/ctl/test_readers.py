@@ -11,9 +11,8 @@ import pytest
 from cryptnox_core.pcsc import PcscTransport
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import PIN, SEED, answer, dialogue, ended, run, shown, terminal
-from tests.ctl.test_answers import BEGUN, NEW_PIN, NEW_PUK, asked
+from tests.ctl.test_answers import BEGUN, NEW_PIN, asked
 from tests.ctl.test_terminal import make_psbt
-from tests.hwi.test_dialogue import Typist
 from tests.psbt.factory import ME
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC, EmulatorProcess
@@ -138,53 +137,3 @@ def test_setup_in_a_reader(virtual_readers: pcsc.VirtualReaders, tmp_path: Path)
         assert (data["serial"], data["fingerprint"]) == (str(fresh.serial), "73c5da0a")
         words = ["pin", "verify", "--reader", SECOND, "--stdinpass"]
         assert answer(None, *words, stdin=f"{NEW_PIN}\n", pin=None, schema="pin verify")["verified"]
-
-
-def test_of_two_cards_without_a_seed_the_named_one_is_set_up(
-    virtual_readers: pcsc.VirtualReaders, tmp_path: Path
-) -> None:
-    """By both programs: unnamed, nothing is done; named, the other card is not touched."""
-    with (
-        virtual_readers.card("--serial", str(1 << 61)) as one,
-        virtual_readers.card("--serial", str(1 << 62), slot=1) as two,
-    ):
-        refused = answer_of_setup(tmp_path, "setup", code=2)
-        assert str(one.serial) in refused and str(two.serial) in refused
-        typist = Typist(tmp_path, None, "-t", "cryptnox", "-i", "setup")
-        refused = typist.answer()["error"]
-        assert str(one.serial) in refused and str(two.serial) in refused and "--device-path" in refused
-        words = ("-t", "cryptnox", "-d", f"cryptnox:{two.serial}", "-i", "restore", "-w", "12")
-        typist = Typist(tmp_path, None, *words)
-        typist.types(("Word 1: ", MNEMONIC), ("Passphrase: ", ""), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
-        typist.types(("PUK", "own"), ("New PUK", NEW_PUK), ("same again", NEW_PUK), ("Initialise the card now", "y"))
-        assert typist.answer() == {"success": True}
-        assert one.stats()["by_ins"].get("FE", 0) == 0
-        # Now one of them has a wallet, and is refused by name.
-        with terminal(None, "setup", "--card", str(two.serial)) as child:
-            child.expect_exact("There is a wallet on this card already")
-            assert ended(child) == 1
-        data = asked(
-            None, tmp_path, ["setup", "--seed", "card", "--card", str(one.serial)], *BEGUN,
-            ("Type no backup", "no backup"), schema="setup",
-        )  # fmt: skip
-        assert data["serial"] == str(one.serial)
-        assert two.stats()["by_ins"]["FE"] == 1
-
-
-def answer_of_setup(folder: Path, *words: str, code: int) -> str:
-    """The error of a set-up that ends before it asks."""
-    return str(asked(None, folder, list(words), schema="error", code=code)["error"])
-
-
-def test_two_cards_make_one_secret_in_two_readers(virtual_readers: pcsc.VirtualReaders, tmp_path: Path) -> None:
-    with (
-        virtual_readers.card("--serial", str(1 << 61)) as one,
-        virtual_readers.card("--serial", str(1 << 62), slot=1) as two,
-    ):
-        words = ["setup", "--seed", "dual", "--card", str(one.serial), "--second", SECOND]
-        data = asked(None, tmp_path, words, *BEGUN, *BEGUN, schema="setup")
-        assert str(one.serial) in data["backup"] and str(two.serial) in data["backup"]
-        compared = answer(
-            None, "clone", "check", "--card", str(two.serial), "--second", FIRST, schema="clone check", pin=NEW_PIN
-        )
-        assert compared["same"] and compared["cards"][0]["fingerprint"] == data["fingerprint"]
