@@ -9,16 +9,17 @@ levels than somebody between host and card leaves alone (`first_block`). Pure: n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cryptnox_core.bip32 import MASTER, Path
-from cryptnox_core.derivation_search import Answers, Node, Search, Steps, build_tree
 from cryptnox_core.errors import UsageError
 from cryptnox_core.first_block import COMPARED_LEVELS, LEVELS, in_steps
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
 
-_MOST_JUNCTIONS = 24
+Steps: TypeAlias = tuple[int, ...]
+_Uses: TypeAlias = "dict[Steps, list[_Use]]"
 _NOWHERE = Path()
 
 
@@ -125,53 +126,33 @@ def plan_session(
     known: Collection[Path] = (),
     at: Position = UNKNOWN,
 ) -> tuple[Step, ...]:
-    """The cheapest steps that read the master key (`fingerprint`), extended keys and public keys, and then sign.
-
-    xpubs: 3 to 8 levels each. public_keys: 0 to 8; what follows from an extended key of this plan or of `known`
-    (paths whose extended key the host has) is the host's to derive and has no step; the same path is read once.
-    signatures: 0 to 8 levels; one Sign for each, `index` is its place; any order, with repeats. Reading comes before
-    signing.
-
-    Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
-    Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
-
-    Optimal in child derivations over all sequences that read before they sign, where the position is unknown, or is
-    known and there is only reading or only signing, and no master key is asked for besides; in commands too, but for a
-    few plans with paths of more than three levels, which take one or two more. The sole limit is for trees with very
-    many keys to end the reading at: the 24 with most signatures near are then compared.
-    The bound of `lower_bound` is met for one account, but not where two branches that both fork have to be visited:
-    two accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
-
-    Raises UsageError for a path of a wrong depth.
-    """
+    """DOC"""
     _check(xpubs, public_keys, signatures)
     have = {path.steps for path in known}
     exported = {path for path in dict.fromkeys(xpubs) if not _follows(path, have)}
     have |= {path.steps for path in exported}
-    read = dict.fromkeys([*exported, *(path for path in public_keys if path.depth and not _follows(path, have))])
-    wanted: dict[Path, list[int]] = {}
+    singles = [path for path in public_keys if path.depth and not _follows(path, have)]
+    reads: _Uses = {path.steps: [_Use(path, extended=path in exported)] for path in [*exported, *singles]}
+    signs: _Uses = {}
     for index, path in enumerate(signatures):
-        wanted.setdefault(path, []).append(index)
+        signs.setdefault(path.steps, []).append(_Use(path, index))
+    own = [use.step(Source.CURRENT, _NOWHERE) for use in signs.pop((), ())]
 
     best: tuple[Step, ...] | None = None
-    for continued in (True, False):
+    for end in _ends(reads, signs):
         plan = _Plan(at.current)
         if fingerprint or MASTER in public_keys:
             plan.move(MASTER.steps)
             plan.steps.append(ReadPublicKey(MASTER))
-        reading, signing = _choose(plan.current, read, frozenset(path.steps for path in exported), wanted, continued)
-        plan.run(reading, {path.steps: [_Use(path, extended=path in exported)] for path in read})
-        own = [Sign(index, MASTER, Source.CURRENT, _NOWHERE) for index in wanted.get(MASTER, ())]
-        if own and plan.current == MASTER.steps:
+        plan = _phase(plan, reads, LEVELS, end)
+        if own and not plan.current and plan.current is not None:
             plan.steps += own
-            own = []
-        plan.run(
-            signing,
-            {path.steps: [_Use(path, index) for index in indexes] for path, indexes in wanted.items() if path.depth},
-        )
-        if own:
-            plan.move(MASTER.steps)
-            plan.steps += own
+            plan = _phase(plan, signs, MAX_DEPTH)
+        else:
+            plan = _phase(plan, signs, MAX_DEPTH)
+            if own:
+                plan.move(())
+                plan.steps += own
         steps = tuple(_in_pieces(plan.steps))
         if best is None or plan_cost(steps) < plan_cost(best):
             best = steps
@@ -286,59 +267,122 @@ class _Plan:
                 self.steps.append(use.step(source, suffix))
 
 
-def _choose(
-    current: Steps | None,
-    read: Collection[Path],
-    exported: frozenset[Steps],
-    wanted: Mapping[Path, Sequence[int]],
-    continued: bool,
-) -> tuple[list[Steps], list[Steps]]:
-    """The keys to make current while reading and while signing; `continued`: go on from the current key."""
-    reading = build_tree({path.steps: 1 for path in read}, exported)
-    signing = build_tree({path.steps: len(indexes) for path, indexes in wanted.items()})
-    start = current if continued else None
-    if not reading.children or not signing.children:
-        read_at = _search(reading, start, LEVELS).visits() if reading.children else []
-        return read_at, _search(signing, start).visits() if signing.children else []
-    if start:
-        visits = _search(reading, start, LEVELS).visits()
-        return visits, _search(signing, visits[-1] if visits else start).visits()
-    ends = _junctions(reading, signing)
-    for end in ends:
-        reading.add(end)
-        signing.add(end)
-    kept_reading: Answers = {}
-    kept_signing: Answers = {}
-    best = (Search(reading, kept_reading, levels=LEVELS), Search(signing, {}))
-    for end in ends:
-        pair = (Search(reading, kept_reading, end=end, levels=LEVELS), Search(signing, kept_signing, start=end))
-        if pair[0].cost + pair[1].cost < best[0].cost + best[1].cost:
-            best = pair
-    return best[0].visits(), best[1].visits()
+
+_DERIVATION = 1 << 24
+_NEVER = 1 << 60
 
 
-def _search(tree: Node, start: Steps | None, levels: int = MAX_DEPTH) -> Search:
-    """A search from a known position, where that is of use: its parent is on the way to a key of the tree. `levels`: of
-    a key used on the fly; a signature proves itself however deep its key is."""
-    if not start or tree.find(start[:-1]) is None:
-        return Search(tree, {}, levels=levels)
-    tree.add(start)
-    return Search(tree, {}, start=start, levels=levels)
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A key of the tree, and what serving it and all below it costs."""
+
+    steps: Steps
+    uses: int = 0
+    pinned: bool = False
+    children: dict[int, _Node] = field(default_factory=dict)
+    count: int = 0
+    levels: int = 0
+    deepest: int = 0
+    side: bool = False
+    served: int = 0
+    spine: int = 0
+    on: list[_Node] = field(default_factory=list)
+    last: bool = False
+
+    def add(self, steps: Steps) -> _Node:
+        node = self
+        for depth, step in enumerate(steps, 1):
+            node = node.children.setdefault(step, _Node(steps[:depth]))
+        return node
+
+    def weigh(self, levels: int, held: Steps | None, end: Steps) -> None:
+        depth, children = len(self.steps), list(self.children.values())
+        for child in children:
+            child.weigh(levels, held, end)
+        below = max((child.deepest for child in children), default=0)
+        self.count = self.uses + sum(child.count for child in children)
+        self.levels = self.uses * depth + sum(child.levels for child in children)
+        self.deepest = _NEVER if self.pinned else max(below, depth)
+        # From the key above, when that is remembered
+        make = 0 if self.steps == held else _DERIVATION + 1
+        fly = (self.levels - self.count * (depth - 1)) * _DERIVATION if self.deepest < depth + levels else _NEVER
+        side = make + (self.levels - self.count * depth) * _DERIVATION if below <= depth + levels else _NEVER
+        self.side, self.served = side < fly, min(side, fly)
+        if depth < len(end) and end[:depth] == self.steps:
+            self.served = _NEVER
+        # When it is remembered itself
+        gains = {child: child.spine - child.served for child in children}
+        self.on = [child for child in children if gains[child] < 0]
+        self.last = self.steps == end[:-1] and bool(end)
+        if not self.on and not self.last and children:
+            least = min(children, key=gains.__getitem__)
+            if gains[least] < depth * _DERIVATION:
+                self.on = [least]
+        rest = [child for child in children if child not in self.on]
+        current = self.uses > 0 or (bool(rest) and not any(child.side for child in rest))
+        self.spine = current + sum(child.spine for child in self.on) + sum(child.served for child in rest)
+        if self.last or not self.on:
+            self.spine += depth * _DERIVATION
+
+    def runs(self, held: Steps | None, end: Steps) -> list[list[Steps]]:
+        runs = [run for child in self.on for run in child.runs(held, end)]
+        if held:
+            runs.sort(key=lambda run: not any(s[:len(held)] == held for s in run))
+        if self.last or not self.on:
+            runs.append([])
+        rest = [child for child in self.children.values() if child not in self.on]
+        visits = [child.steps for child in rest if child.side and child.steps != end]
+        visits.sort(key=lambda steps: steps != held)
+        fed = visits or any(run and run[0][:-1] == self.steps for run in runs) or self.last
+        if self.uses or (any(child.count for child in rest) and not fed):
+            visits.insert(0, self.steps)
+        place = -1 if self.last else 0
+        runs[place][:0] = visits
+        if end:
+            runs.sort(key=lambda run: any(s[:-1] == end[:-1] for s in run))
+        return runs
 
 
-def _junctions(reading: Node, signing: Node) -> list[Steps]:
-    """Keys that may with profit be current when the reading is over and the signing begins: what is remembered then,
-    the key or its parent, is above a key to read and above one to sign with. Leaves of equal standing count once."""
-    uses: dict[Steps, int] = {}
-    for node in reversed(list(signing.walk())):
-        uses[node.steps] = node.uses + sum(uses[child.steps] for child in node.children.values())
-    steps_of_all = dict.fromkeys(node.steps for tree in (reading, signing) for node in tree.walk())
-    nodes = {steps: (reading.find(steps), signing.find(steps)) for steps in steps_of_all}
-    found: dict[tuple[object, ...], Steps] = {}
-    for steps, (read, signed) in nodes.items():
-        if not steps or not all(nodes[steps[:-1]]):
-            continue
-        inner = bool((read and read.children) or (signed and signed.children))
-        standing = tuple((node.uses, node.pinned) if node else (0, False) for node in (read, signed))
-        found.setdefault((steps,) if inner else (steps[:-1], *standing), steps)
-    return sorted(found.values(), key=lambda steps: -uses[steps[:-1]])[:_MOST_JUNCTIONS]
+def _phase(plan: _Plan, uses: _Uses, levels: int, end: Steps = ()) -> _Plan:
+    best = None
+    start = plan.current or None
+    for base in dict.fromkeys([(), start or (), start[:-1] if start else ()]):
+        trees = [_Node(()), _Node(())]
+        for steps, wanted in uses.items():
+            if steps != start:
+                near = bool(base) and len(steps) > len(base) and steps[: len(base)] == base
+                node = trees[not near].add(steps)
+                node.uses, node.pinned = len(wanted), wanted[0].extended
+        near = trees[0]
+        for step in base:
+            if not near.children:
+                break
+            near = near.children[step]
+        visits = []
+        for tree, held, stop in ((near, start, ()), (trees[1], None, end)):
+            if stop:
+                tree.add(stop)
+            if tree.children:
+                tree.weigh(levels, held, stop)
+                visits += [steps for run in tree.runs(held, stop) for steps in run]
+        if end:
+            visits.append(end)
+        tried = _Plan(None)
+        tried.current, tried.steps = plan.current, list(plan.steps)
+        tried.run(visits, uses)
+        if best is None or plan_cost(_in_pieces(tried.steps)) < plan_cost(_in_pieces(best.steps)):
+            best = tried
+    return best
+
+
+def _ends(reads: _Uses, signs: _Uses) -> list[Steps]:
+    if not reads or not signs:
+        return [()]
+    nodes = [Counter(steps[:depth] for steps in uses for depth in range(len(steps) + 1) for _ in uses[steps]) for uses in (reads, signs)]
+    inner = {steps[:-1] for tree in nodes for steps in tree if steps}
+    found = {}
+    for steps in {**nodes[0], **nodes[1]}:
+        if steps and all(tree[steps[:-1]] for tree in nodes):
+            kind = steps if steps in inner else (steps[:-1], *(tree[steps] for tree in nodes), steps in reads and reads[steps][0].extended)
+            found.setdefault(kind, steps)
+    return [(), *sorted(found.values(), key=lambda steps: -nodes[1][steps[:-1]])[:24]]
