@@ -288,6 +288,7 @@ class _Node:
     spine: int = 0
     on: list[_Node] = field(default_factory=list)
     last: bool = False
+    base: bool = False
 
     def add(self, steps: Steps) -> _Node:
         node = self
@@ -319,7 +320,7 @@ class _Node:
             if gains[least] < depth * _DERIVATION:
                 self.on = [least]
         rest = [child for child in children if child not in self.on]
-        current = self.uses > 0 or (bool(rest) and not any(child.side for child in rest))
+        current = self.uses > 0 or (bool(rest) and not self.base and not any(child.side for child in rest))
         self.spine = current + sum(child.spine for child in self.on) + sum(child.served for child in rest)
         if self.last or not self.on:
             self.spine += depth * _DERIVATION
@@ -334,7 +335,7 @@ class _Node:
         visits = [child.steps for child in rest if child.side and child.steps != end]
         visits.sort(key=lambda steps: steps != held)
         fed = visits or any(run and run[0][:-1] == self.steps for run in runs) or self.last
-        if self.uses or (any(child.count for child in rest) and not fed):
+        if self.uses or (not self.base and any(child.count for child in rest) and not fed):
             visits.insert(0, self.steps)
         place = -1 if self.last else 0
         runs[place][:0] = visits
@@ -363,6 +364,7 @@ def _phase(plan: _Plan, uses: _Uses, levels: int, end: Steps = ()) -> _Plan:
             if stop:
                 tree.add(stop)
             if tree.children:
+                tree.base = True
                 tree.weigh(levels, held, stop)
                 visits += [steps for run in tree.runs(held, stop) for steps in run]
         if end:
