@@ -324,13 +324,17 @@ class _Node:
         self.spine = current + sum(child.spine for child in self.on) + sum(child.served for child in rest)
         if self.last or not self.on:
             self.spine += depth * _DERIVATION
+        if self.steps == held:
+            self.spine -= _DERIVATION
+        if any(child.steps == held for child in self.on) and any(child.side for child in rest):
+            self.spine += _DERIVATION
 
     def runs(self, held: Steps | None, end: Steps) -> list[list[Steps]]:
         runs = [run for child in self.on for run in child.runs(held, end)]
         if held:
             runs.sort(key=lambda run: not any(s[:len(held)] == held for s in run))
         if self.last or not self.on:
-            runs.append([])
+            runs.append([end] if self.last else [])
         rest = [child for child in self.children.values() if child not in self.on]
         visits = [child.steps for child in rest if child.side and child.steps != end]
         visits.sort(key=lambda steps: steps != held)
@@ -340,7 +344,7 @@ class _Node:
         place = -1 if self.last else 0
         runs[place][:0] = visits
         if end:
-            runs.sort(key=lambda run: any(s[:-1] == end[:-1] for s in run))
+            runs.sort(key=lambda run: run[-1:] == [end])
         return runs
 
 
@@ -367,8 +371,6 @@ def _phase(plan: _Plan, uses: _Uses, levels: int, end: Steps = ()) -> _Plan:
                 tree.base = True
                 tree.weigh(levels, held, stop)
                 visits += [steps for run in tree.runs(held, stop) for steps in run]
-        if end:
-            visits.append(end)
         tried = _Plan(None)
         tried.current, tried.steps = plan.current, list(plan.steps)
         tried.run(visits, uses)
