@@ -1,15 +1,22 @@
 """Plans which DERIVE KEY, GET PUBKEY and SIGN commands cost the card least.
 
 Every level of derivation takes the card about as long as a signature. It remembers the current key and the one above
-it, and nothing of either may be relied on from before the session. The plan has the fewest child derivations, and
-among those nearly always the fewest commands; see `plan_session` for what exactly is claimed. No command carries more
-levels than somebody between host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
+it, and nothing of either may be relied on from before the session. No command carries more levels than somebody between
+host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
+
+The rule: a sequence of DERIVE KEYs falls into runs that begin at the master key. In one run the remembered parent only
+moves down, along a *spine*, and each child of a key on the spine can be made current, as a *side*, for one derivation.
+What hangs below a side, or below the spine, is used on the fly. So a spine costs its length, once for each of its ends;
+a side costs one, and pays where two uses or more are below it; a use on the fly costs its distance. `_Node.weigh`
+chooses the spines from the leaves up: each key is on one, or is served from the key above, whichever is less. Where the
+card comes from, and the key to end the reading at, are tried: the cheapest plan is taken. `plan_session` says how good
+that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,7 +26,10 @@ from cryptnox_core.first_block import COMPARED_LEVELS, LEVELS, in_steps
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
 
 Steps: TypeAlias = tuple[int, ...]
-_Uses: TypeAlias = "dict[Steps, list[_Use]]"
+_DERIVATION = 1 << 24
+"""Weight of a child derivation; a command weighs 1."""
+_NEVER = 1 << 60
+_MOST_ENDS = 24
 _NOWHERE = Path()
 
 
@@ -132,28 +142,28 @@ def plan_session(
     exported = {path for path in dict.fromkeys(xpubs) if not _follows(path, have)}
     have |= {path.steps for path in exported}
     singles = [path for path in public_keys if path.depth and not _follows(path, have)]
-    reads: _Uses = {path.steps: [_Use(path, extended=path in exported)] for path in [*exported, *singles]}
-    signs: _Uses = {}
+    reads = {path.steps: [_Use(path, extended=path in exported)] for path in [*exported, *singles]}
+    signs: dict[Steps, list[_Use]] = {}
     for index, path in enumerate(signatures):
         signs.setdefault(path.steps, []).append(_Use(path, index))
     own = [use.step(Source.CURRENT, _NOWHERE) for use in signs.pop((), ())]
 
+    start = at.current.steps if at.current else None
+    before: list[Step] = []
+    if fingerprint or MASTER in public_keys:
+        before, start = [*_move(start, ()), ReadPublicKey(MASTER)], ()
+    least = plan_cost(_phase(start, reads, LEVELS)).derivations + plan_cost(_phase(None, signs, MAX_DEPTH)).derivations
     best: tuple[Step, ...] | None = None
     for end in _ends(reads, signs):
-        plan = _Plan(at.current)
-        if fingerprint or MASTER in public_keys:
-            plan.move(MASTER.steps)
-            plan.steps.append(ReadPublicKey(MASTER))
-        plan = _phase(plan, reads, LEVELS, end)
-        if own and not plan.current and plan.current is not None:
-            plan.steps += own
-            plan = _phase(plan, signs, MAX_DEPTH)
-        else:
-            plan = _phase(plan, signs, MAX_DEPTH)
-            if own:
-                plan.move(())
-                plan.steps += own
-        steps = tuple(_in_pieces(plan.steps))
+        if best is not None and plan_cost(best).derivations <= least - len(end):
+            break  # no key further up saves more
+        reading = _phase(start, reads, LEVELS, end)
+        middle = _current(start, reading)
+        signing = _phase(middle, signs, MAX_DEPTH)
+        if own:
+            last = _move(_current(middle, signing), ())
+            signing = [*own, *signing] if middle == () else [*signing, *last, *own]
+        steps = tuple(_in_pieces([*before, *reading, *signing]))
         if best is None or plan_cost(steps) < plan_cost(best):
             best = steps
     return best or ()
@@ -209,184 +219,179 @@ class _Use:
         return ReadExtended(self.path) if self.extended else ReadPublicKey(self.path)
 
 
-class _Plan:
-    """Steps so far and the key that is current after them."""
-
-    def __init__(self, current: Path | None) -> None:
-        self.steps: list[Step] = []
-        self.current = None if current is None else current.steps
-
-    def _remembered(self) -> list[tuple[Source, Steps]]:
-        """What a path can start from, cheapest command first."""
-        if not self.current:
-            return [(Source.MASTER, ())]
-        return [(Source.CURRENT, self.current), (Source.PARENT, self.current[:-1]), (Source.MASTER, ())]
-
-    def _nearest(self, target: Steps) -> tuple[Source, Path]:
-        """The nearest remembered key above `target`, and the levels from there."""
-        above = [
-            (len(steps), source)
-            for source, steps in self._remembered()
-            if len(steps) < len(target) and target[: len(steps)] == steps
-        ]
-        depth, source = max(above, key=lambda found: (found[0], found[1] == Source.MASTER))
-        return source, Path(target[depth:])
-
-    def move(self, target: Steps) -> None:
-        """Makes a key current."""
-        if self.current == target:
-            return
-        source, suffix = self._nearest(target) if target else (Source.MASTER, _NOWHERE)
-        self.steps.append(Derive(suffix, source, Path(target)))
-        self.current = target
-
-    def run(self, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> None:
-        """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place:
-        uses that can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as
-        may be."""
-        stops = [self.current, *visits]
-        current = {steps: place for place, steps in enumerate(stops) if steps is not None}
-        remembered = {steps[:-1]: place for place, steps in enumerate(stops) if steps} | {(): len(stops) - 1}
-        for steps, place in current.items():
-            remembered[steps] = max(place, remembered.get(steps, 0))
-        due: list[list[_Use]] = [[] for _ in stops]
-        for target, wanted in uses.items():
-            if target in current:
-                due[current[target]] += wanted
-            elif target:
-                nearest = next(
-                    target[:depth] for depth in range(len(target) - 1, -1, -1) if target[:depth] in remembered
-                )
-                due[remembered[nearest]] += wanted
-        for place, stop in enumerate(stops):
-            if place and stop is not None:
-                self.move(stop)
-            for use in sorted(due[place], key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
-                here = self.current == use.path.steps
-                source, suffix = (Source.CURRENT, _NOWHERE) if here else self._nearest(use.path.steps)
-                self.steps.append(use.step(source, suffix))
+def _current(start: Steps | None, steps: Sequence[Step]) -> Steps | None:
+    """The key that is current after steps from `start`."""
+    return next((step.result.steps for step in reversed(steps) if isinstance(step, Derive)), start)
 
 
+def _nearest(current: Steps | None, target: Steps) -> tuple[Source, Path]:
+    """The nearest key above `target` that is remembered where `current` is, and the levels from there."""
+    bases = [(Source.MASTER, ())]
+    if current:
+        bases += [(Source.CURRENT, current), (Source.PARENT, current[:-1])]
+    above = [(len(base), source) for source, base in bases if len(base) < len(target) and target[: len(base)] == base]
+    depth = max(above, key=lambda found: found[0])
+    return depth[1], Path(target[depth[0] :])
 
-_DERIVATION = 1 << 24
-_NEVER = 1 << 60
+
+def _move(current: Steps | None, target: Steps) -> list[Step]:
+    """Makes a key current, where it is not."""
+    if current == target:
+        return []
+    source, suffix = _nearest(current, target) if target else (Source.MASTER, _NOWHERE)
+    return [Derive(suffix, source, Path(target))]
+
+
+def _run(start: Steps | None, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> list[Step]:
+    """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place: uses that
+    can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as may be."""
+    stops = [start, *visits]
+    current = {steps: place for place, steps in enumerate(stops) if steps is not None}
+    remembered = {steps[:-1]: place for place, steps in enumerate(stops) if steps} | {(): len(stops) - 1}
+    for steps, place in current.items():
+        remembered[steps] = max(place, remembered.get(steps, 0))
+    due: list[list[_Use]] = [[] for _ in stops]
+    for target, wanted in uses.items():
+        above = (target[:depth] for depth in range(len(target) - 1, -1, -1))
+        place = current[target] if target in current else next(remembered[base] for base in above if base in remembered)
+        due[place] += wanted
+    steps: list[Step] = []
+    now = start
+    for place, stop in enumerate(stops):
+        if stop is not None:
+            steps += _move(now, stop)
+            now = stop
+        for use in sorted(due[place], key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
+            source, suffix = (Source.CURRENT, _NOWHERE) if use.path.steps == now else _nearest(now, use.path.steps)
+            steps.append(use.step(source, suffix))
+    return steps
 
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A key of the tree, and what serving it and all below it costs."""
+    """A key of the tree, and what it costs the card to use it and all below it."""
 
     steps: Steps
     uses: int = 0
     pinned: bool = False
+    """It must be current to be used: its extended key is read."""
     children: dict[int, _Node] = field(default_factory=dict)
+    # Made by `weigh`
     count: int = 0
+    """Uses here and below."""
     levels: int = 0
+    """Their depths together."""
     deepest: int = 0
-    side: bool = False
+    """Of the keys that are used here and below."""
     served: int = 0
+    """Cost where it is on no spine, and the key above is on one: as a side or on the fly."""
+    side: bool = False
     spine: int = 0
-    on: list[_Node] = field(default_factory=list)
+    """Cost with a spine through it."""
+    on: Sequence[_Node] = ()
+    """Where the spines go on. None: one ends here."""
     last: bool = False
-    base: bool = False
+    """The spine to end with ends here."""
 
     def add(self, steps: Steps) -> _Node:
+        """The key at a path, made where there is none."""
         node = self
         for depth, step in enumerate(steps, 1):
-            node = node.children.setdefault(step, _Node(steps[:depth]))
+            if step not in node.children:
+                node.children[step] = _Node(steps[:depth])
+            node = node.children[step]
         return node
 
-    def weigh(self, levels: int, held: Steps | None, end: Steps) -> None:
-        depth, children = len(self.steps), list(self.children.values())
+    def weigh(self, limit: int, held: Steps | None, end: Steps) -> None:
+        """Chooses, from the leaves up. `limit`: levels on the fly. `held`: a key that is current at first, a child of
+        the one where the first spine begins; `end`: a key to be current in the end."""
+        depth, children = len(self.steps), self.children.values()
         for child in children:
-            child.weigh(levels, held, end)
+            child.weigh(limit, held, end)
         below = max((child.deepest for child in children), default=0)
         self.count = self.uses + sum(child.count for child in children)
         self.levels = self.uses * depth + sum(child.levels for child in children)
         self.deepest = _NEVER if self.pinned else max(below, depth)
-        # From the key above, when that is remembered
-        make = 0 if self.steps == held else _DERIVATION + 1
-        fly = (self.levels - self.count * (depth - 1)) * _DERIVATION if self.deepest < depth + levels else _NEVER
-        side = make + (self.levels - self.count * depth) * _DERIVATION if below <= depth + levels else _NEVER
-        self.side, self.served = side < fly, min(side, fly)
-        if depth < len(end) and end[:depth] == self.steps:
-            self.served = _NEVER
-        # When it is remembered itself
-        gains = {child: child.spine - child.served for child in children}
-        self.on = [child for child in children if gains[child] < 0]
-        self.last = self.steps == end[:-1] and bool(end)
-        if not self.on and not self.last and children:
-            least = min(children, key=gains.__getitem__)
-            if gains[least] < depth * _DERIVATION:
-                self.on = [least]
-        rest = [child for child in children if child not in self.on]
-        current = self.uses > 0 or (bool(rest) and not self.base and not any(child.side for child in rest))
-        self.spine = current + sum(child.spine for child in self.on) + sum(child.served for child in rest)
-        if self.last or not self.on:
-            self.spine += depth * _DERIVATION
-        if self.steps == held:
-            self.spine -= _DERIVATION
-        if any(child.steps == held for child in self.on) and any(child.side for child in rest):
-            self.spine += _DERIVATION
 
-    def runs(self, held: Steps | None, end: Steps) -> list[list[Steps]]:
-        runs = [run for child in self.on for run in child.runs(held, end)]
-        if held:
-            runs.sort(key=lambda run: not any(s[:len(held)] == held for s in run))
+        make = 0 if self.steps == held else _DERIVATION + 1
+        side = make + (self.levels - self.count * depth) * _DERIVATION if below <= depth + limit else _NEVER
+        fly = (self.levels - self.count * (depth - 1)) * _DERIVATION if self.deepest < depth + limit else _NEVER
+        self.side, self.served = side < fly, min(side, fly)
+        if depth < len(end) and self.steps == end[:depth]:
+            self.served = _NEVER
+
+        for child in children:
+            if child.steps == held and not any(other.side for other in children if other is not child):
+                child.spine -= _DERIVATION  # still current when the spine goes on
+        self.last = bool(end) and self.steps == end[:-1]
+        ends = depth * _DERIVATION
+        self.on = [child for child in children if child.spine < child.served]
+        if not self.on and not self.last and children:
+            best = min(children, key=lambda child: child.spine - child.served)
+            if best.spine - best.served < ends:
+                self.on = [best]
+        rest = [child for child in children if child not in self.on]
+        self.spine = sum(child.spine for child in self.on) + sum(child.served for child in rest)
+        self.spine += (self.uses > 0 or (bool(rest) and not any(child.side for child in rest)))
+        if self.last or not self.on:
+            self.spine += ends
+
+    def runs(self, held: Steps | None, end: Steps, remembered: bool = True) -> list[list[Steps]]:
+        """The keys to make current, spine by spine: first the one through `held`, in the end `end`. `remembered`
+        anyway: the key where the spines begin."""
+        order = sorted(self.children.values(), key=lambda child: (child.steps != held, child.steps == end[: len(child.steps)]))
+        runs = [run for child in order if child in self.on for run in child.runs(held, end, False)]
         if self.last or not self.on:
             runs.append([end] if self.last else [])
-        rest = [child for child in self.children.values() if child not in self.on]
+        rest = [child for child in order if child not in self.on]
         visits = [child.steps for child in rest if child.side and child.steps != end]
-        visits.sort(key=lambda steps: steps != held)
-        fed = visits or any(run and run[0][:-1] == self.steps for run in runs) or self.last
-        if self.uses or (not self.base and any(child.count for child in rest) and not fed):
+        needed = not remembered and any(child.count for child in rest)
+        fed = visits or any(run and run[0][:-1] == self.steps for run in runs)
+        if self.uses or (needed and not fed):
             visits.insert(0, self.steps)
-        place = -1 if self.last else 0
-        runs[place][:0] = visits
-        if end:
-            runs.sort(key=lambda run: run[-1:] == [end])
+        first = -1 if self.last else 0
+        runs[first] = visits + runs[first]
         return runs
 
 
-def _phase(plan: _Plan, uses: _Uses, levels: int, end: Steps = ()) -> _Plan:
-    best = None
-    start = plan.current or None
+def _visits(uses: Mapping[Steps, Sequence[_Use]], base: Steps, limit: int, held: Steps | None, end: Steps) -> list[Steps]:
+    """The keys to make current for uses below `base`, which is remembered at first."""
+    root = _Node(())
+    top = root.add(base)
+    for steps, wanted in uses.items():
+        node = root.add(steps)
+        node.uses, node.pinned = len(wanted), wanted[0].extended
+    if end:
+        root.add(end)
+    top.weigh(limit, held, end)
+    return [steps for run in top.runs(held, end) for steps in run]
+
+
+def _phase(start: Steps | None, uses: Mapping[Steps, Sequence[_Use]], limit: int, end: Steps = ()) -> list[Step]:
+    """The cheapest of three plans: the one from the master key, and those that serve first what is below the key
+    current at the start, or below its parent."""
+    plans = []
     for base in dict.fromkeys([(), start or (), start[:-1] if start else ()]):
-        trees = [_Node(()), _Node(())]
-        for steps, wanted in uses.items():
-            if steps != start:
-                near = bool(base) and len(steps) > len(base) and steps[: len(base)] == base
-                node = trees[not near].add(steps)
-                node.uses, node.pinned = len(wanted), wanted[0].extended
-        near = trees[0]
-        for step in base:
-            if not near.children:
-                break
-            near = near.children[step]
-        visits = []
-        for tree, held, stop in ((near, start, ()), (trees[1], None, end)):
-            if stop:
-                tree.add(stop)
-            if tree.children:
-                tree.base = True
-                tree.weigh(levels, held, stop)
-                visits += [steps for run in tree.runs(held, stop) for steps in run]
-        tried = _Plan(None)
-        tried.current, tried.steps = plan.current, list(plan.steps)
-        tried.run(visits, uses)
-        if best is None or plan_cost(_in_pieces(tried.steps)) < plan_cost(_in_pieces(best.steps)):
-            best = tried
-    return best
+        near = {steps: wanted for steps, wanted in uses.items() if base and steps != start and steps[: len(base)] == base != steps}
+        far = {steps: wanted for steps, wanted in uses.items() if steps not in near and steps != start}
+        visits = _visits(near, base, limit, start, ()) if near else []
+        visits += _visits(far, (), limit, None, end) if far or end else []
+        if near or not base:
+            plans.append(_run(start, visits, uses))
+    return min(plans, key=plan_cost)
 
 
-def _ends(reads: _Uses, signs: _Uses) -> list[Steps]:
+def _ends(reads: Collection[Steps], signs: Mapping[Steps, Sequence[_Use]]) -> list[Steps]:
+    """Keys that may with profit be current when the reading is over: what is remembered then, the key or its parent, is
+    above one to read and above one to sign with. Those first that save most; leaves of equal standing count once."""
     if not reads or not signs:
         return [()]
-    nodes = [Counter(steps[:depth] for steps in uses for depth in range(len(steps) + 1) for _ in uses[steps]) for uses in (reads, signs)]
-    inner = {steps[:-1] for tree in nodes for steps in tree if steps}
-    found = {}
-    for steps in {**nodes[0], **nodes[1]}:
-        if steps and all(tree[steps[:-1]] for tree in nodes):
-            kind = steps if steps in inner else (steps[:-1], *(tree[steps] for tree in nodes), steps in reads and reads[steps][0].extended)
+    read = {steps[:depth] for steps in reads for depth in range(len(steps) + 1)}
+    signed = Counter(steps[:depth] for steps in signs for depth in range(len(steps) + 1) for _ in signs[steps])
+    inner = {steps[:-1] for steps in (*read, *signed) if steps}
+    found: dict[tuple[object, ...], Steps] = {}
+    for steps in dict.fromkeys([*sorted(read), *signed]):
+        if steps and steps[:-1] in read and steps[:-1] in signed:
+            kind = (steps,) if steps in inner else (steps[:-1], steps in read, signed[steps])
             found.setdefault(kind, steps)
-    return [(), *sorted(found.values(), key=lambda steps: -nodes[1][steps[:-1]])[:24]]
+    return [(), *sorted(found.values(), key=lambda steps: (-len(steps), -signed[steps[:-1]]))[:_MOST_ENDS]]
