@@ -148,15 +148,15 @@ def plan_session(
         signs.setdefault(path.steps, []).append(_Use(path, index))
     own = [use.step(Source.CURRENT, _NOWHERE) for use in signs.pop((), ())]
 
-    start = at.current.steps if at.current else None
+    start = None if at.current is None else at.current.steps
     before: list[Step] = []
     if fingerprint or MASTER in public_keys:
         before, start = [*_move(start, ()), ReadPublicKey(MASTER)], ()
     least = plan_cost(_phase(start, reads, LEVELS)).derivations + plan_cost(_phase(None, signs, MAX_DEPTH)).derivations
     best: tuple[Step, ...] | None = None
-    for end in _ends(reads, signs):
-        if best is not None and plan_cost(best).derivations <= least - len(end):
-            break  # no key further up saves more
+    for end, saving in _ends(reads, signs):
+        if best is not None and plan_cost(best).derivations < least - saving:
+            break  # no other saves as much
         reading = _phase(start, reads, LEVELS, end)
         middle = _current(start, reading)
         signing = _phase(middle, signs, MAX_DEPTH)
@@ -381,17 +381,17 @@ def _phase(start: Steps | None, uses: Mapping[Steps, Sequence[_Use]], limit: int
     return min(plans, key=plan_cost)
 
 
-def _ends(reads: Collection[Steps], signs: Mapping[Steps, Sequence[_Use]]) -> list[Steps]:
+def _ends(reads: Collection[Steps], signs: Mapping[Steps, Sequence[_Use]]) -> list[tuple[Steps, int]]:
     """Keys that may with profit be current when the reading is over: what is remembered then, the key or its parent, is
-    above one to read and above one to sign with. Those first that save most; leaves of equal standing count once."""
-    if not reads or not signs:
-        return [()]
+    above one to read and above one to sign with. And the most derivations that each can save, by which they are in
+    order. Leaves of equal standing count once."""
     read = {steps[:depth] for steps in reads for depth in range(len(steps) + 1)}
     signed = Counter(steps[:depth] for steps in signs for depth in range(len(steps) + 1) for _ in signs[steps])
     inner = {steps[:-1] for steps in (*read, *signed) if steps}
-    found: dict[tuple[object, ...], Steps] = {}
+    found: dict[tuple[object, ...], tuple[Steps, int]] = {}
     for steps in dict.fromkeys([*sorted(read), *signed]):
         if steps and steps[:-1] in read and steps[:-1] in signed:
             kind = (steps,) if steps in inner else (steps[:-1], steps in read, signed[steps])
-            found.setdefault(kind, steps)
-    return [(), *sorted(found.values(), key=lambda steps: (-len(steps), -signed[steps[:-1]]))[:_MOST_ENDS]]
+            found.setdefault(kind, (steps, len(steps) - (steps not in read) - (steps not in signed)))
+    ends = sorted(found.values(), key=lambda end: (-end[1], -signed[end[0][:-1]]))
+    return [((), MAX_DEPTH), *ends[:_MOST_ENDS]]
