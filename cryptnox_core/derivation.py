@@ -320,9 +320,6 @@ class _Node:
         if depth < len(end) and self.steps == end[:depth]:
             self.served = _NEVER
 
-        for child in children:
-            if child.steps == held and not any(other.side for other in children if other is not child):
-                child.spine -= _DERIVATION  # still current when the spine goes on
         self.last = bool(end) and self.steps == end[:-1]
         ends = depth * _DERIVATION
         self.on = [child for child in children if child.spine < child.served]
@@ -367,17 +364,25 @@ def _visits(uses: Mapping[Steps, Sequence[_Use]], base: Steps, limit: int, held:
     return [steps for run in top.runs(held, end) for steps in run]
 
 
+def _below(steps: Steps, base: Steps) -> bool:
+    return len(steps) > len(base) and steps[: len(base)] == base
+
+
 def _phase(start: Steps | None, uses: Mapping[Steps, Sequence[_Use]], limit: int, end: Steps = ()) -> list[Step]:
-    """The cheapest of three plans: the one from the master key, and those that serve first what is below the key
-    current at the start, or below its parent."""
+    """The cheapest of four plans: the one from the master key; those that serve first what is below the key current at
+    the start, or below its parent; and the one that does the former, and on the fly what is below the parent besides."""
+    start = start or ()
     plans = []
-    for base in dict.fromkeys([(), start or (), start[:-1] if start else ()]):
-        near = {steps: wanted for steps, wanted in uses.items() if base and steps != start and steps[: len(base)] == base != steps}
-        far = {steps: wanted for steps, wanted in uses.items() if steps not in near and steps != start}
+    for base, parent in dict.fromkeys([((), ()), (start, ()), (start[:-1], ()), (start, start[:-1])]):
+        near = {steps: wanted for steps, wanted in uses.items() if base and _below(steps, base) and steps != start}
+        fly = [steps for steps in uses if parent and steps not in near and _below(steps, parent) and steps != start]
+        far = {steps: wanted for steps, wanted in uses.items() if steps not in near and steps not in fly and steps != start}
+        if any(len(steps) > len(parent) + limit or uses[steps][0].extended for steps in fly):
+            continue
         visits = _visits(near, base, limit, start, ()) if near else []
         visits += _visits(far, (), limit, None, end) if far or end else []
-        if near or not base:
-            plans.append(_run(start, visits, uses))
+        if near or fly or not base:
+            plans.append(_run(start or None, visits, uses))
     return min(plans, key=plan_cost)
 
 
