@@ -26,6 +26,7 @@ from cryptnox_core.first_block import COMPARED_LEVELS, LEVELS, in_steps
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
 
 Steps: TypeAlias = tuple[int, ...]
+_Uses: TypeAlias = "Mapping[Steps, Sequence[_Use]]"
 _DERIVATION = 1 << 24
 """Weight of a child derivation; a command weighs 1."""
 _NEVER = 1 << 60
@@ -136,7 +137,20 @@ def plan_session(
     known: Collection[Path] = (),
     at: Position = UNKNOWN,
 ) -> tuple[Step, ...]:
-    """DOC"""
+    """The cheapest steps that read the master key (`fingerprint`), extended keys and public keys, and then sign.
+
+    xpubs: 3 to 8 levels each. public_keys: 0 to 8; what follows from an extended key of this plan or of `known`
+    (paths whose extended key the host has) is the host's to derive and has no step; the same path is read once.
+    signatures: 0 to 8 levels; one Sign for each, `index` is its place; any order, with repeats. Reading comes before
+    signing.
+
+    Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
+    Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
+
+    DOC
+
+    Raises UsageError for a path of a wrong depth.
+    """
     _check(xpubs, public_keys, signatures)
     have = {path.steps for path in known}
     exported = {path for path in dict.fromkeys(xpubs) if not _follows(path, have)}
@@ -149,24 +163,17 @@ def plan_session(
     own = [use.step(Source.CURRENT, _NOWHERE) for use in signs.pop((), ())]
 
     start = None if at.current is None else at.current.steps
-    before: list[Step] = []
+    steps: list[Step] = []
     if fingerprint or MASTER in public_keys:
-        before, start = [*_move(start, ()), ReadPublicKey(MASTER)], ()
-    least = plan_cost(_phase(start, reads, LEVELS)).derivations + plan_cost(_phase(None, signs, MAX_DEPTH)).derivations
-    best: tuple[Step, ...] | None = None
-    for end, saving in _ends(reads, signs):
-        if best is not None and plan_cost(best).derivations < least - saving:
-            break  # no other saves as much
-        reading = _phase(start, reads, LEVELS, end)
-        middle = _current(start, reading)
-        signing = _phase(middle, signs, MAX_DEPTH)
-        if own:
-            last = _move(_current(middle, signing), ())
-            signing = [*own, *signing] if middle == () else [*signing, *last, *own]
-        steps = tuple(_in_pieces([*before, *reading, *signing]))
-        if best is None or plan_cost(steps) < plan_cost(best):
-            best = steps
-    return best or ()
+        steps, start = [*_move(start, ()), ReadPublicKey(MASTER)], ()
+    steps += _phase(start, reads, LEVELS, _end(start, reads, signs))
+    middle = _current(start, steps)
+    if own and middle == ():
+        steps += own
+    steps += _phase(middle, signs, MAX_DEPTH)
+    if own and middle != ():
+        steps += [*_move(_current(start, steps), ()), *own]
+    return tuple(_in_pieces(steps))
 
 
 def _check(xpubs: Sequence[Path], public_keys: Sequence[Path], signatures: Sequence[Path]) -> None:
@@ -242,7 +249,7 @@ def _move(current: Steps | None, target: Steps) -> list[Step]:
     return [Derive(suffix, source, Path(target))]
 
 
-def _run(start: Steps | None, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> list[Step]:
+def _run(start: Steps | None, visits: Sequence[Steps], uses: _Uses) -> list[Step]:
     """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place: uses that
     can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as may be."""
     stops = [start, *visits]
@@ -288,7 +295,7 @@ class _Node:
     side: bool = False
     spine: int = 0
     """Cost with a spine through it."""
-    on: Sequence[_Node] = ()
+    on: Collection[_Node] = ()
     """Where the spines go on. None: one ends here."""
     last: bool = False
     """The spine to end with ends here."""
@@ -322,21 +329,23 @@ class _Node:
 
         self.last = bool(end) and self.steps == end[:-1]
         ends = depth * _DERIVATION
-        self.on = [child for child in children if child.spine < child.served]
+        self.on = {child for child in children if child.spine < child.served}
         if not self.on and not self.last and children:
             best = min(children, key=lambda child: child.spine - child.served)
             if best.spine - best.served < ends:
-                self.on = [best]
+                self.on = {best}
         rest = [child for child in children if child not in self.on]
         self.spine = sum(child.spine for child in self.on) + sum(child.served for child in rest)
-        self.spine += (self.uses > 0 or (bool(rest) and not any(child.side for child in rest)))
+        self.spine += self.uses > 0 or (bool(rest) and not any(child.side for child in rest))
         if self.last or not self.on:
             self.spine += ends
 
     def runs(self, held: Steps | None, end: Steps, remembered: bool = True) -> list[list[Steps]]:
         """The keys to make current, spine by spine: first the one through `held`, in the end `end`. `remembered`
         anyway: the key where the spines begin."""
-        order = sorted(self.children.values(), key=lambda child: (child.steps != held, child.steps == end[: len(child.steps)]))
+        order = sorted(
+            self.children.values(), key=lambda child: (child.steps != held, child.steps == end[: len(child.steps)])
+        )
         runs = [run for child in order if child in self.on for run in child.runs(held, end, False)]
         if self.last or not self.on:
             runs.append([end] if self.last else [])
@@ -351,7 +360,7 @@ class _Node:
         return runs
 
 
-def _visits(uses: Mapping[Steps, Sequence[_Use]], base: Steps, limit: int, held: Steps | None, end: Steps) -> list[Steps]:
+def _visits(uses: _Uses, base: Steps, limit: int, held: Steps | None, end: Steps) -> list[Steps]:
     """The keys to make current for uses below `base`, which is remembered at first."""
     root = _Node(())
     top = root.add(base)
@@ -368,15 +377,17 @@ def _below(steps: Steps, base: Steps) -> bool:
     return len(steps) > len(base) and steps[: len(base)] == base
 
 
-def _phase(start: Steps | None, uses: Mapping[Steps, Sequence[_Use]], limit: int, end: Steps = ()) -> list[Step]:
+def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> list[Step]:
     """The cheapest of four plans: the one from the master key; those that serve first what is below the key current at
     the start, or below its parent; and the one that does the former, and on the fly what is below the parent besides."""
     start = start or ()
     plans = []
     for base, parent in dict.fromkeys([((), ()), (start, ()), (start[:-1], ()), (start, start[:-1])]):
         near = {steps: wanted for steps, wanted in uses.items() if base and _below(steps, base) and steps != start}
-        fly = [steps for steps in uses if parent and steps not in near and _below(steps, parent) and steps != start]
-        far = {steps: wanted for steps, wanted in uses.items() if steps not in near and steps not in fly and steps != start}
+        fly = {steps for steps in uses if parent and steps not in near and _below(steps, parent) and steps != start}
+        far = {
+            steps: wanted for steps, wanted in uses.items() if steps not in near and steps not in fly and steps != start
+        }
         if any(len(steps) > len(parent) + limit or uses[steps][0].extended for steps in fly):
             continue
         visits = _visits(near, base, limit, start, ()) if near else []
@@ -386,7 +397,39 @@ def _phase(start: Steps | None, uses: Mapping[Steps, Sequence[_Use]], limit: int
     return min(plans, key=plan_cost)
 
 
-def _ends(reads: Collection[Steps], signs: Mapping[Steps, Sequence[_Use]]) -> list[tuple[Steps, int]]:
+def _end(start: Steps | None, reads: _Uses, signs: _Uses) -> Steps:
+    """The key to be current when the reading is over; empty for whichever."""
+    if not reads or not signs:
+        return ()
+    reads, signs = _thinned(reads), _thinned(signs)
+    reading, signing = _phase(start, reads, LEVELS), _phase(None, signs, MAX_DEPTH)
+    least = plan_cost(reading).derivations + plan_cost(signing).derivations
+    best: tuple[PlanCost, Steps] | None = None
+    for end, saving in _ends(reads, signs):
+        if best and best[0].derivations < least - saving:
+            break
+        steps = _phase(start, reads, LEVELS, end)
+        steps += _phase(_current(start, steps), signs, MAX_DEPTH)
+        cost = plan_cost(_in_pieces(steps))
+        if best is None or cost < best[0]:
+            best = cost, end
+    return best[1] if best else ()
+
+
+def _thinned(uses: _Uses) -> _Uses:
+    """The same with few enough keys below each: a spine costs no more than they do, so that more of them change
+    nothing."""
+    seen: Counter[Steps] = Counter()
+    few = {}
+    for steps, wanted in uses.items():
+        single = len(wanted) == 1 and not wanted[0].extended
+        seen[steps[:-1]] += single
+        if not single or seen[steps[:-1]] <= MAX_DEPTH:
+            few[steps] = wanted
+    return few
+
+
+def _ends(reads: Collection[Steps], signs: _Uses) -> list[tuple[Steps, int]]:
     """Keys that may with profit be current when the reading is over: what is remembered then, the key or its parent, is
     above one to read and above one to sign with. And the most derivations that each can save, by which they are in
     order. Leaves of equal standing count once."""
