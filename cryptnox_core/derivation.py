@@ -4,13 +4,12 @@ Every level of derivation takes the card about as long as a signature. It rememb
 it, and nothing of either may be relied on from before the session. No command carries more levels than somebody between
 host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
 
-The rule: a sequence of DERIVE KEYs falls into runs that begin at the master key. In one run the remembered parent only
-moves down, along a *spine*, and each child of a key on the spine can be made current, as a *side*, for one derivation.
-What hangs below a side, or below the spine, is used on the fly. So a spine costs its length, once for each of its ends;
-a side costs one, and pays where two uses or more are below it; a use on the fly costs its distance. `_Node.weigh`
-chooses the spines from the leaves up: each key is on one, or is served from the key above, whichever is less. Where the
-card comes from, and the key to end the reading at, are tried: the cheapest plan is taken. `plan_session` says how good
-that is.
+**The rule.** DERIVE KEYs come in runs that begin at the master key. In a run the remembered parent only moves down,
+along a *spine*, at one derivation a level. A child of a key on the spine can be made current, as a *side*, for one
+derivation; what is below a side, or below the spine, is used *on the fly*, at one derivation a level and use. So from
+the leaves up each key is served from the key above, as a side where two uses or more are at it or below, else on the
+fly; or spines go through it, where that costs less (`_Node.weigh`). Only where to begin, and which key to end the
+reading at, are tried one by one (`_phase`, `_end`).
 """
 
 from __future__ import annotations
@@ -147,7 +146,11 @@ def plan_session(
     Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
     Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
 
-    DOC
+    The fewest child derivations, and the fewest commands for them, for one account or two with any chains and keys,
+    from an unknown position, the master key or an account's key. Elsewhere at most one derivation more; docs/
+    performance.md has what the tests have seen. The bound of `lower_bound` is met for one account, but not where two
+    branches that both fork have to be visited: two accounts with both chains and three keys each cost 22, not 20, since
+    the card forgets the first fork.
 
     Raises UsageError for a path of a wrong depth.
     """
@@ -231,32 +234,33 @@ def _current(start: Steps | None, steps: Sequence[Step]) -> Steps | None:
     return next((step.result.steps for step in reversed(steps) if isinstance(step, Derive)), start)
 
 
+def _below(steps: Steps, base: Steps) -> bool:
+    return len(steps) > len(base) and steps[: len(base)] == base
+
+
 def _nearest(current: Steps | None, target: Steps) -> tuple[Source, Path]:
     """The nearest key above `target` that is remembered where `current` is, and the levels from there."""
-    bases = [(Source.MASTER, ())]
-    if current:
-        bases += [(Source.CURRENT, current), (Source.PARENT, current[:-1])]
-    above = [(len(base), source) for source, base in bases if len(base) < len(target) and target[: len(base)] == base]
-    depth = max(above, key=lambda found: found[0])
-    return depth[1], Path(target[depth[0] :])
+    if current and _below(target, current):
+        return Source.CURRENT, Path(target[len(current) :])
+    if current and len(current) > 1 and _below(target, current[:-1]):
+        return Source.PARENT, Path(target[len(current) - 1 :])
+    return Source.MASTER, Path(target)
 
 
 def _move(current: Steps | None, target: Steps) -> list[Step]:
     """Makes a key current, where it is not."""
-    if current == target:
-        return []
-    source, suffix = _nearest(current, target) if target else (Source.MASTER, _NOWHERE)
-    return [Derive(suffix, source, Path(target))]
+    source, suffix = _nearest(current, target)
+    return [] if current == target else [Derive(suffix, source, Path(target))]
 
 
 def _run(start: Steps | None, visits: Sequence[Steps], uses: _Uses) -> list[Step]:
     """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place: uses that
     can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as may be."""
     stops = [start, *visits]
-    current = {steps: place for place, steps in enumerate(stops) if steps is not None}
-    remembered = {steps[:-1]: place for place, steps in enumerate(stops) if steps} | {(): len(stops) - 1}
-    for steps, place in current.items():
-        remembered[steps] = max(place, remembered.get(steps, 0))
+    current = {stop: place for place, stop in enumerate(stops) if stop is not None}
+    remembered = {stop[:-1]: place for place, stop in enumerate(stops) if stop} | {(): len(stops) - 1}
+    for stop, place in current.items():
+        remembered[stop] = max(place, remembered.get(stop, 0))
     due: list[list[_Use]] = [[] for _ in stops]
     for target, wanted in uses.items():
         above = (target[:depth] for depth in range(len(target) - 1, -1, -1))
@@ -264,11 +268,11 @@ def _run(start: Steps | None, visits: Sequence[Steps], uses: _Uses) -> list[Step
         due[place] += wanted
     steps: list[Step] = []
     now = start
-    for place, stop in enumerate(stops):
-        if stop is not None:
-            steps += _move(now, stop)
-            now = stop
-        for use in sorted(due[place], key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
+    for here, wanted in zip(stops, due, strict=True):
+        if here is not None:
+            steps += _move(now, here)
+            now = here
+        for use in sorted(wanted, key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
             source, suffix = (Source.CURRENT, _NOWHERE) if use.path.steps == now else _nearest(now, use.path.steps)
             steps.append(use.step(source, suffix))
     return steps
@@ -276,29 +280,29 @@ def _run(start: Steps | None, visits: Sequence[Steps], uses: _Uses) -> list[Step
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A key of the tree, and what it costs the card to use it and all below it."""
+    """A key of the tree: how often it is used, and whether it must be current for that (`pinned`)."""
 
     steps: Steps
     uses: int = 0
     pinned: bool = False
-    """It must be current to be used: its extended key is read."""
     children: dict[int, _Node] = field(default_factory=dict)
-    # Made by `weigh`
+    # From here on: what `weigh` finds.
     count: int = 0
     """Uses here and below."""
     levels: int = 0
     """Their depths together."""
     deepest: int = 0
-    """Of the keys that are used here and below."""
-    served: int = 0
-    """Cost where it is on no spine, and the key above is on one: as a side or on the fly."""
+    """Depth of the deepest of them."""
     side: bool = False
+    """Served as a side, where the key above is on a spine and it is not; else on the fly."""
+    served: int = 0
+    """Cost of that."""
     spine: int = 0
-    """Cost with a spine through it."""
+    """Cost where it is on a spine."""
     on: Collection[_Node] = ()
-    """Where the spines go on. None: one ends here."""
-    last: bool = False
-    """The spine to end with ends here."""
+    """Where the spines go on."""
+    ends: bool = False
+    """A spine ends here."""
 
     def add(self, steps: Steps) -> _Node:
         """The key at a path, made where there is none."""
@@ -309,9 +313,9 @@ class _Node:
             node = node.children[step]
         return node
 
-    def weigh(self, limit: int, held: Steps | None, end: Steps) -> None:
-        """Chooses, from the leaves up. `limit`: levels on the fly. `held`: a key that is current at first, a child of
-        the one where the first spine begins; `end`: a key to be current in the end."""
+    def weigh(self, limit: int, held: Steps, end: Steps) -> None:
+        """Chooses, from the leaves up. `limit`: levels on the fly. `held`: the key that is current at the start; `end`:
+        the one to be current in the end, a side of a spine that ends above it."""
         depth, children = len(self.steps), self.children.values()
         for child in children:
             child.weigh(limit, held, end)
@@ -323,123 +327,108 @@ class _Node:
         make = 0 if self.steps == held else _DERIVATION + 1
         side = make + (self.levels - self.count * depth) * _DERIVATION if below <= depth + limit else _NEVER
         fly = (self.levels - self.count * (depth - 1)) * _DERIVATION if self.deepest < depth + limit else _NEVER
-        self.side, self.served = side < fly, min(side, fly)
-        if depth < len(end) and self.steps == end[:depth]:
-            self.served = _NEVER
+        self.side, self.served = side < fly, _NEVER if _below(end, self.steps) else min(side, fly)
 
-        self.last = bool(end) and self.steps == end[:-1]
-        ends = depth * _DERIVATION
+        whole, last = depth * _DERIVATION, bool(end) and self.steps == end[:-1]
         self.on = {child for child in children if child.spine < child.served}
-        if not self.on and not self.last and children:
-            best = min(children, key=lambda child: child.spine - child.served)
-            if best.spine - best.served < ends:
-                self.on = {best}
+        if not self.on and not last and children:
+            cheapest = min(children, key=lambda child: child.spine - child.served)
+            if cheapest.spine - cheapest.served < whole:
+                self.on = {cheapest}
+        self.ends = last or not self.on
         rest = [child for child in children if child not in self.on]
-        self.spine = sum(child.spine for child in self.on) + sum(child.served for child in rest)
-        self.spine += self.uses > 0 or (bool(rest) and not any(child.side for child in rest))
-        if self.last or not self.on:
-            self.spine += ends
+        itself = self.uses > 0 or (bool(rest) and not any(child.side for child in rest))
+        self.spine = self.ends * whole + itself
+        self.spine += sum(child.spine for child in self.on) + sum(child.served for child in rest)
 
-    def runs(self, held: Steps | None, end: Steps, remembered: bool = True) -> list[list[Steps]]:
-        """The keys to make current, spine by spine: first the one through `held`, in the end `end`. `remembered`
-        anyway: the key where the spines begin."""
-        order = sorted(
-            self.children.values(), key=lambda child: (child.steps != held, child.steps == end[: len(child.steps)])
-        )
-        runs = [run for child in order if child in self.on for run in child.runs(held, end, False)]
-        if self.last or not self.on:
-            runs.append([end] if self.last else [])
+    def runs(self, held: Steps, end: Steps, remembered: bool = True) -> list[list[Steps]]:
+        """The keys to make current, spine by spine: `held` first, `end` last. `remembered`: without being made
+        current, where the spines begin."""
+
+        def place(child: _Node) -> tuple[bool, bool]:
+            return child.steps != held, child.steps == end[: len(child.steps)]
+
+        order = sorted(self.children.values(), key=place)
+        runs = [run for child in order if child in self.on for run in child.runs(held, end, remembered=False)]
+        last = bool(end) and self.steps == end[:-1]
+        if self.ends:
+            runs.append([end] if last else [])
         rest = [child for child in order if child not in self.on]
         visits = [child.steps for child in rest if child.side and child.steps != end]
-        needed = not remembered and any(child.count for child in rest)
-        fed = visits or any(run and run[0][:-1] == self.steps for run in runs)
-        if self.uses or (needed and not fed):
+        parent = visits or any(run and run[0][:-1] == self.steps for run in runs)
+        if self.uses or (not remembered and not parent and any(child.count for child in rest)):
             visits.insert(0, self.steps)
-        first = -1 if self.last else 0
+        first = -1 if last else 0
         runs[first] = visits + runs[first]
         return runs
 
 
-def _visits(uses: _Uses, base: Steps, limit: int, held: Steps | None, end: Steps) -> list[Steps]:
+def _visits(uses: _Uses, limit: int, base: Steps = (), held: Steps = (), end: Steps = ()) -> list[Steps]:
     """The keys to make current for uses below `base`, which is remembered at first."""
     root = _Node(())
-    top = root.add(base)
     for steps, wanted in uses.items():
         node = root.add(steps)
         node.uses, node.pinned = len(wanted), wanted[0].extended
-    if end:
-        root.add(end)
+    root.add(end)
+    top = root.add(base)
     top.weigh(limit, held, end)
     return [steps for run in top.runs(held, end) for steps in run]
 
 
-def _below(steps: Steps, base: Steps) -> bool:
-    return len(steps) > len(base) and steps[: len(base)] == base
-
-
 def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> list[Step]:
-    """The cheapest of four plans: the one from the master key; those that serve first what is below the key current at
-    the start, or below its parent; and the one that does the former, and on the fly what is below the parent besides."""
-    start = start or ()
+    """The cheapest of four plans: all from the master key; first what is below the key current at the start, or below
+    its parent; and what is below it, with the parent's other keys on the fly."""
+    held = start or ()
+    left = {steps: wanted for steps, wanted in uses.items() if steps != held}
     plans = []
-    for base, parent in dict.fromkeys([((), ()), (start, ()), (start[:-1], ()), (start, start[:-1])]):
-        near = {steps: wanted for steps, wanted in uses.items() if base and _below(steps, base) and steps != start}
-        fly = {steps for steps in uses if parent and steps not in near and _below(steps, parent) and steps != start}
-        far = {
-            steps: wanted for steps, wanted in uses.items() if steps not in near and steps not in fly and steps != start
+    for base, parent in dict.fromkeys([((), ()), (held, ()), (held[:-1], ()), (held, held[:-1])]):
+        near = {steps: wanted for steps, wanted in left.items() if base and _below(steps, base)}
+        fly = {
+            steps: wanted for steps, wanted in left.items() if parent and _below(steps, parent) and steps not in near
         }
-        if any(len(steps) > len(parent) + limit or uses[steps][0].extended for steps in fly):
+        far = {steps: wanted for steps, wanted in left.items() if steps not in near and steps not in fly}
+        if any(len(steps) > len(parent) + limit or wanted[0].extended for steps, wanted in fly.items()):
             continue
-        visits = _visits(near, base, limit, start, ()) if near else []
-        visits += _visits(far, (), limit, None, end) if far or end else []
-        if near or fly or not base:
-            plans.append(_run(start or None, visits, uses))
+        visits = _visits(near, limit, base, held) if near else []
+        plans.append(_run(start, [*visits, *_visits(far, limit, end=end)], uses))
     return min(plans, key=plan_cost)
 
 
 def _end(start: Steps | None, reads: _Uses, signs: _Uses) -> Steps:
-    """The key to be current when the reading is over; empty for whichever."""
+    """The key to be current when the reading is over, so that the signing goes on from it; empty for whichever. It, or
+    its parent, is above keys to read and keys to sign with. Leaves of equal standing count once."""
     if not reads or not signs:
         return ()
     reads, signs = _thinned(reads), _thinned(signs)
-    reading, signing = _phase(start, reads, LEVELS), _phase(None, signs, MAX_DEPTH)
-    least = plan_cost(reading).derivations + plan_cost(signing).derivations
+    read, signed = ({steps[:depth] for steps in uses for depth in range(len(steps) + 1)} for uses in (reads, signs))
+    inner = {steps[:-1] for steps in read | signed if steps}
+    ends: dict[object, tuple[int, Steps]] = {}
+    for steps in sorted(read | signed):
+        if steps and steps[:-1] in read & signed:
+            standing = steps if steps in inner else (steps[:-1], steps in read, len(signs.get(steps, ())))
+            saving = len(steps) - (steps not in read) - (steps not in signed)
+            ends.setdefault(standing, (saving, steps))
+    phases = _phase(start, reads, LEVELS), _phase(None, signs, MAX_DEPTH)
+    alone = sum(plan_cost(phase).derivations for phase in phases)
     best: tuple[PlanCost, Steps] | None = None
-    for end, saving in _ends(reads, signs):
-        if best and best[0].derivations < least - saving:
+    for saving, end in [(MAX_DEPTH, ()), *sorted(ends.values(), reverse=True)[:_MOST_ENDS]]:
+        if best and best[0].derivations < alone - saving:
             break
-        steps = _phase(start, reads, LEVELS, end)
-        steps += _phase(_current(start, steps), signs, MAX_DEPTH)
-        cost = plan_cost(_in_pieces(steps))
-        if best is None or cost < best[0]:
-            best = cost, end
+        reading = _phase(start, reads, LEVELS, end)
+        signing = _phase(_current(start, reading), signs, MAX_DEPTH)
+        cost = plan_cost(_in_pieces([*reading, *signing]))
+        best = min(best or (cost, end), (cost, end), key=lambda found: found[0])
     return best[1] if best else ()
 
 
 def _thinned(uses: _Uses) -> _Uses:
-    """The same with few enough keys below each: a spine costs no more than they do, so that more of them change
-    nothing."""
+    """The same with at most 8 single uses below each key, which cost as much as the longest spine: more change no
+    choice."""
     seen: Counter[Steps] = Counter()
-    few = {}
+    kept = {}
     for steps, wanted in uses.items():
         single = len(wanted) == 1 and not wanted[0].extended
         seen[steps[:-1]] += single
         if not single or seen[steps[:-1]] <= MAX_DEPTH:
-            few[steps] = wanted
-    return few
-
-
-def _ends(reads: Collection[Steps], signs: _Uses) -> list[tuple[Steps, int]]:
-    """Keys that may with profit be current when the reading is over: what is remembered then, the key or its parent, is
-    above one to read and above one to sign with. And the most derivations that each can save, by which they are in
-    order. Leaves of equal standing count once."""
-    read = {steps[:depth] for steps in reads for depth in range(len(steps) + 1)}
-    signed = Counter(steps[:depth] for steps in signs for depth in range(len(steps) + 1) for _ in signs[steps])
-    inner = {steps[:-1] for steps in (*read, *signed) if steps}
-    found: dict[tuple[object, ...], tuple[Steps, int]] = {}
-    for steps in dict.fromkeys([*sorted(read), *signed]):
-        if steps and steps[:-1] in read and steps[:-1] in signed:
-            kind = (steps,) if steps in inner else (steps[:-1], steps in read, signed[steps])
-            found.setdefault(kind, (steps, len(steps) - (steps not in read) - (steps not in signed)))
-    ends = sorted(found.values(), key=lambda end: (-end[1], -signed[end[0][:-1]]))
-    return [((), MAX_DEPTH), *ends[:_MOST_ENDS]]
+            kept[steps] = wanted
+    return kept
