@@ -365,6 +365,8 @@ class _Node:
 
 def _visits(uses: _Uses, limit: int, base: Steps = (), held: Steps = (), end: Steps = ()) -> list[Steps]:
     """The keys to make current for uses below `base`, which is remembered at first."""
+    if not uses and not end:
+        return []
     root = _Node(())
     for steps, wanted in uses.items():
         node = root.add(steps)
@@ -389,8 +391,11 @@ def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> lis
         far = {steps: wanted for steps, wanted in left.items() if steps not in near and steps not in fly}
         if any(len(steps) > len(parent) + limit or wanted[0].extended for steps, wanted in fly.items()):
             continue
-        visits = _visits(near, limit, base, held) if near else []
-        plans.append(_run(start, [*visits, *_visits(far, limit, end=end)], uses))
+        if base and _below(end, base):
+            visits = [*_visits(far, limit), *_visits(near, limit, base, held, end)]
+        else:
+            visits = [*_visits(near, limit, base, held), *_visits(far, limit, end=end)]
+        plans.append(_run(start, visits, uses))
     return min(plans, key=plan_cost)
 
 
