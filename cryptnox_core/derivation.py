@@ -346,7 +346,7 @@ class _Node:
         current, where the spines begin."""
 
         def place(child: _Node) -> tuple[bool, bool]:
-            return child.steps != held, child.steps == end[: len(child.steps)]
+            return child.steps == end[: len(child.steps)], child.steps != held
 
         order = sorted(self.children.values(), key=place)
         runs = [run for child in order if child in self.on for run in child.runs(held, end, remembered=False)]
@@ -378,18 +378,16 @@ def _visits(uses: _Uses, limit: int, base: Steps = (), held: Steps = (), end: St
 
 
 def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> list[Step]:
-    """The cheapest of four plans: all from the master key; first what is below the key current at the start, or below
-    its parent; and what is below it, with the parent's other keys on the fly."""
+    """The cheapest of some plans: all from the master key; first what is below the key current at the start, or below
+    its parent; and what is below it, with as much else on the fly: the parent's other keys, or all."""
     held = start or ()
     left = {steps: wanted for steps, wanted in uses.items() if steps != held}
     plans = []
-    for base, parent in dict.fromkeys([((), ()), (held, ()), (held[:-1], ()), (held, held[:-1])]):
+    for base, parent in dict.fromkeys([((), None), (held, None), (held[:-1], None), (held, held[:-1]), (held, ())]):
         near = {steps: wanted for steps, wanted in left.items() if base and _below(steps, base)}
-        fly = {
-            steps: wanted for steps, wanted in left.items() if parent and _below(steps, parent) and steps not in near
-        }
+        fly = {steps for steps in left if parent is not None and _below(steps, parent) and steps not in near}
         far = {steps: wanted for steps, wanted in left.items() if steps not in near and steps not in fly}
-        if any(len(steps) > len(parent) + limit or wanted[0].extended for steps, wanted in fly.items()):
+        if any(_nearest(start, steps)[1].depth > limit or uses[steps][0].extended for steps in fly):
             continue
         if base and _below(end, base):
             visits = [*_visits(far, limit), *_visits(near, limit, base, held, end)]
