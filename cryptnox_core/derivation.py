@@ -146,11 +146,11 @@ def plan_session(
     Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
     Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
 
-    The fewest child derivations, and the fewest commands for them, for one account or two with any chains and keys,
-    from an unknown position, the master key or an account's key. Elsewhere at most one derivation more; docs/
-    performance.md has what the tests have seen. The bound of `lower_bound` is met for one account, but not where two
-    branches that both fork have to be visited: two accounts with both chains and three keys each cost 22, not 20, since
-    the card forgets the first fork.
+    The fewest child derivations for one account or two with any chains and keys, from an unknown position, the master
+    key, an account's key or a chain's; and the fewest commands for them (two accounts: in nearly all plans). Elsewhere
+    at most one derivation more, as far as the tests have found (docs/performance.md). The bound of `lower_bound` is met
+    for one account, but not where two branches that both fork have to be visited: two accounts with both chains and
+    three keys each cost 22, not 20, since the card forgets the first fork.
 
     Raises UsageError for a path of a wrong depth.
     """
