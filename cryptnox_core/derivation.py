@@ -1,24 +1,35 @@
 """Plans which DERIVE KEY, GET PUBKEY and SIGN commands cost the card least.
 
 Every level of derivation takes the card about as long as a signature. It remembers the current key and the one above
-it, and nothing of either may be relied on from before the session. The plan has the fewest child derivations, and
-among those nearly always the fewest commands; see `plan_session` for what exactly is claimed. No command carries more
-levels than somebody between host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
+it, and nothing of either may be relied on from before the session. No command carries more levels than somebody between
+host and card leaves alone (`first_block`). Pure: no card, no keys, no I/O.
+
+**The rule.** DERIVE KEYs come in runs that begin at the master key. In a run the remembered parent only moves down,
+along a *spine*, at one derivation a level. A child of a key on the spine can be made current, as a *side*, for one
+derivation; what is below a side, or below the spine, is used *on the fly*, at one derivation a level and use. So from
+the leaves up each key is served from the key above, as a side where two uses or more are at it or below, else on the
+fly; or spines go through it, where that costs less (`_Node.weigh`). Only where to begin, and which key to end the
+reading at, are tried one by one (`_phase`, `_end`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cryptnox_core.bip32 import MASTER, Path
-from cryptnox_core.derivation_search import Answers, Node, Search, Steps, build_tree
 from cryptnox_core.errors import UsageError
 from cryptnox_core.first_block import COMPARED_LEVELS, LEVELS, in_steps
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
 
-_MOST_JUNCTIONS = 24
+Steps: TypeAlias = tuple[int, ...]
+_Uses: TypeAlias = "Mapping[Steps, Sequence[_Use]]"
+_DERIVATION = 1 << 24
+"""Weight of a child derivation; a command weighs 1."""
+_NEVER = 1 << 60
+_MOST_ENDS = 24
 _NOWHERE = Path()
 
 
@@ -135,12 +146,11 @@ def plan_session(
     Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
     Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
 
-    Optimal in child derivations over all sequences that read before they sign, where the position is unknown, or is
-    known and there is only reading or only signing, and no master key is asked for besides; in commands too, but for a
-    few plans with paths of more than three levels, which take one or two more. The sole limit is for trees with very
-    many keys to end the reading at: the 24 with most signatures near are then compared.
-    The bound of `lower_bound` is met for one account, but not where two branches that both fork have to be visited:
-    two accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
+    The fewest child derivations for one account or two with any chains and keys, from an unknown position, the master
+    key, an account's key or a chain's; and the fewest commands for them (two accounts: in nearly all plans). Elsewhere
+    at most one derivation more, as far as the tests have found (docs/performance.md). The bound of `lower_bound` is met
+    for one account, but not where two branches that both fork have to be visited: two accounts with both chains and
+    three keys each cost 22, not 20, since the card forgets the first fork.
 
     Raises UsageError for a path of a wrong depth.
     """
@@ -148,34 +158,25 @@ def plan_session(
     have = {path.steps for path in known}
     exported = {path for path in dict.fromkeys(xpubs) if not _follows(path, have)}
     have |= {path.steps for path in exported}
-    read = dict.fromkeys([*exported, *(path for path in public_keys if path.depth and not _follows(path, have))])
-    wanted: dict[Path, list[int]] = {}
+    singles = [path for path in public_keys if path.depth and not _follows(path, have)]
+    reads = {path.steps: [_Use(path, extended=path in exported)] for path in [*exported, *singles]}
+    signs: dict[Steps, list[_Use]] = {}
     for index, path in enumerate(signatures):
-        wanted.setdefault(path, []).append(index)
+        signs.setdefault(path.steps, []).append(_Use(path, index))
+    own = [use.step(Source.CURRENT, _NOWHERE) for use in signs.pop((), ())]
 
-    best: tuple[Step, ...] | None = None
-    for continued in (True, False):
-        plan = _Plan(at.current)
-        if fingerprint or MASTER in public_keys:
-            plan.move(MASTER.steps)
-            plan.steps.append(ReadPublicKey(MASTER))
-        reading, signing = _choose(plan.current, read, frozenset(path.steps for path in exported), wanted, continued)
-        plan.run(reading, {path.steps: [_Use(path, extended=path in exported)] for path in read})
-        own = [Sign(index, MASTER, Source.CURRENT, _NOWHERE) for index in wanted.get(MASTER, ())]
-        if own and plan.current == MASTER.steps:
-            plan.steps += own
-            own = []
-        plan.run(
-            signing,
-            {path.steps: [_Use(path, index) for index in indexes] for path, indexes in wanted.items() if path.depth},
-        )
-        if own:
-            plan.move(MASTER.steps)
-            plan.steps += own
-        steps = tuple(_in_pieces(plan.steps))
-        if best is None or plan_cost(steps) < plan_cost(best):
-            best = steps
-    return best or ()
+    start = None if at.current is None else at.current.steps
+    steps: list[Step] = []
+    if fingerprint or MASTER in public_keys:
+        steps, start = [*_move(start, ()), ReadPublicKey(MASTER)], ()
+    steps += _phase(start, reads, LEVELS, _end(start, reads, signs))
+    middle = _current(start, steps)
+    if own and middle == ():
+        steps += own
+    steps += _phase(middle, signs, MAX_DEPTH)
+    if own and middle != ():
+        steps += [*_move(_current(start, steps), ()), *own]
+    return tuple(_in_pieces(steps))
 
 
 def _check(xpubs: Sequence[Path], public_keys: Sequence[Path], signatures: Sequence[Path]) -> None:
@@ -228,117 +229,209 @@ class _Use:
         return ReadExtended(self.path) if self.extended else ReadPublicKey(self.path)
 
 
-class _Plan:
-    """Steps so far and the key that is current after them."""
-
-    def __init__(self, current: Path | None) -> None:
-        self.steps: list[Step] = []
-        self.current = None if current is None else current.steps
-
-    def _remembered(self) -> list[tuple[Source, Steps]]:
-        """What a path can start from, cheapest command first."""
-        if not self.current:
-            return [(Source.MASTER, ())]
-        return [(Source.CURRENT, self.current), (Source.PARENT, self.current[:-1]), (Source.MASTER, ())]
-
-    def _nearest(self, target: Steps) -> tuple[Source, Path]:
-        """The nearest remembered key above `target`, and the levels from there."""
-        above = [
-            (len(steps), source)
-            for source, steps in self._remembered()
-            if len(steps) < len(target) and target[: len(steps)] == steps
-        ]
-        depth, source = max(above, key=lambda found: (found[0], found[1] == Source.MASTER))
-        return source, Path(target[depth:])
-
-    def move(self, target: Steps) -> None:
-        """Makes a key current."""
-        if self.current == target:
-            return
-        source, suffix = self._nearest(target) if target else (Source.MASTER, _NOWHERE)
-        self.steps.append(Derive(suffix, source, Path(target)))
-        self.current = target
-
-    def run(self, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> None:
-        """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place:
-        uses that can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as
-        may be."""
-        stops = [self.current, *visits]
-        current = {steps: place for place, steps in enumerate(stops) if steps is not None}
-        remembered = {steps[:-1]: place for place, steps in enumerate(stops) if steps} | {(): len(stops) - 1}
-        for steps, place in current.items():
-            remembered[steps] = max(place, remembered.get(steps, 0))
-        due: list[list[_Use]] = [[] for _ in stops]
-        for target, wanted in uses.items():
-            if target in current:
-                due[current[target]] += wanted
-            elif target:
-                nearest = next(
-                    target[:depth] for depth in range(len(target) - 1, -1, -1) if target[:depth] in remembered
-                )
-                due[remembered[nearest]] += wanted
-        for place, stop in enumerate(stops):
-            if place and stop is not None:
-                self.move(stop)
-            for use in sorted(due[place], key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
-                here = self.current == use.path.steps
-                source, suffix = (Source.CURRENT, _NOWHERE) if here else self._nearest(use.path.steps)
-                self.steps.append(use.step(source, suffix))
+def _current(start: Steps | None, steps: Sequence[Step]) -> Steps | None:
+    """The key that is current after steps from `start`."""
+    return next((step.result.steps for step in reversed(steps) if isinstance(step, Derive)), start)
 
 
-def _choose(
-    current: Steps | None,
-    read: Collection[Path],
-    exported: frozenset[Steps],
-    wanted: Mapping[Path, Sequence[int]],
-    continued: bool,
-) -> tuple[list[Steps], list[Steps]]:
-    """The keys to make current while reading and while signing; `continued`: go on from the current key."""
-    reading = build_tree({path.steps: 1 for path in read}, exported)
-    signing = build_tree({path.steps: len(indexes) for path, indexes in wanted.items()})
-    start = current if continued else None
-    if not reading.children or not signing.children:
-        read_at = _search(reading, start, LEVELS).visits() if reading.children else []
-        return read_at, _search(signing, start).visits() if signing.children else []
-    if start:
-        visits = _search(reading, start, LEVELS).visits()
-        return visits, _search(signing, visits[-1] if visits else start).visits()
-    ends = _junctions(reading, signing)
-    for end in ends:
-        reading.add(end)
-        signing.add(end)
-    kept_reading: Answers = {}
-    kept_signing: Answers = {}
-    best = (Search(reading, kept_reading, levels=LEVELS), Search(signing, {}))
-    for end in ends:
-        pair = (Search(reading, kept_reading, end=end, levels=LEVELS), Search(signing, kept_signing, start=end))
-        if pair[0].cost + pair[1].cost < best[0].cost + best[1].cost:
-            best = pair
-    return best[0].visits(), best[1].visits()
+def _below(steps: Steps, base: Steps) -> bool:
+    return len(steps) > len(base) and steps[: len(base)] == base
 
 
-def _search(tree: Node, start: Steps | None, levels: int = MAX_DEPTH) -> Search:
-    """A search from a known position, where that is of use: its parent is on the way to a key of the tree. `levels`: of
-    a key used on the fly; a signature proves itself however deep its key is."""
-    if not start or tree.find(start[:-1]) is None:
-        return Search(tree, {}, levels=levels)
-    tree.add(start)
-    return Search(tree, {}, start=start, levels=levels)
+def _nearest(current: Steps | None, target: Steps) -> tuple[Source, Path]:
+    """The nearest key above `target` that is remembered where `current` is, and the levels from there."""
+    if current and _below(target, current):
+        return Source.CURRENT, Path(target[len(current) :])
+    if current and len(current) > 1 and _below(target, current[:-1]):
+        return Source.PARENT, Path(target[len(current) - 1 :])
+    return Source.MASTER, Path(target)
 
 
-def _junctions(reading: Node, signing: Node) -> list[Steps]:
-    """Keys that may with profit be current when the reading is over and the signing begins: what is remembered then,
-    the key or its parent, is above a key to read and above one to sign with. Leaves of equal standing count once."""
-    uses: dict[Steps, int] = {}
-    for node in reversed(list(signing.walk())):
-        uses[node.steps] = node.uses + sum(uses[child.steps] for child in node.children.values())
-    steps_of_all = dict.fromkeys(node.steps for tree in (reading, signing) for node in tree.walk())
-    nodes = {steps: (reading.find(steps), signing.find(steps)) for steps in steps_of_all}
-    found: dict[tuple[object, ...], Steps] = {}
-    for steps, (read, signed) in nodes.items():
-        if not steps or not all(nodes[steps[:-1]]):
+def _move(current: Steps | None, target: Steps) -> list[Step]:
+    """Makes a key current, where it is not."""
+    source, suffix = _nearest(current, target)
+    return [] if current == target else [Derive(suffix, source, Path(target))]
+
+
+def _run(start: Steps | None, visits: Sequence[Steps], uses: _Uses) -> list[Step]:
+    """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place: uses that
+    can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as may be."""
+    stops = [start, *visits]
+    current = {stop: place for place, stop in enumerate(stops) if stop is not None}
+    remembered = {stop[:-1]: place for place, stop in enumerate(stops) if stop} | {(): len(stops) - 1}
+    for stop, place in current.items():
+        remembered[stop] = max(place, remembered.get(stop, 0))
+    due: list[list[_Use]] = [[] for _ in stops]
+    for target, wanted in uses.items():
+        above = (target[:depth] for depth in range(len(target) - 1, -1, -1))
+        place = current[target] if target in current else next(remembered[base] for base in above if base in remembered)
+        due[place] += wanted
+    steps: list[Step] = []
+    now = start
+    for here, wanted in zip(stops, due, strict=True):
+        if here is not None:
+            steps += _move(now, here)
+            now = here
+        for use in sorted(wanted, key=lambda use: not use.extended):  # right after the Derive: see `_in_pieces`
+            source, suffix = (Source.CURRENT, _NOWHERE) if use.path.steps == now else _nearest(now, use.path.steps)
+            steps.append(use.step(source, suffix))
+    return steps
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A key of the tree: how often it is used, and whether it must be current for that (`pinned`)."""
+
+    steps: Steps
+    uses: int = 0
+    pinned: bool = False
+    children: dict[int, _Node] = field(default_factory=dict)
+    # From here on: what `weigh` finds.
+    count: int = 0
+    """Uses here and below."""
+    levels: int = 0
+    """Their depths together."""
+    deepest: int = 0
+    """Depth of the deepest of them."""
+    side: bool = False
+    """Served as a side, where the key above is on a spine and it is not; else on the fly."""
+    served: int = 0
+    """Cost of that."""
+    spine: int = 0
+    """Cost where it is on a spine."""
+    on: Collection[_Node] = ()
+    """Where the spines go on."""
+    ends: bool = False
+    """A spine ends here."""
+
+    def add(self, steps: Steps) -> _Node:
+        """The key at a path, made where there is none."""
+        node = self
+        for depth, step in enumerate(steps, 1):
+            if step not in node.children:
+                node.children[step] = _Node(steps[:depth])
+            node = node.children[step]
+        return node
+
+    def weigh(self, limit: int, held: Steps, end: Steps) -> None:
+        """Chooses, from the leaves up. `limit`: levels on the fly. `held`: the key that is current at the start; `end`:
+        the one to be current in the end, a side of a spine that ends above it."""
+        depth, children = len(self.steps), self.children.values()
+        for child in children:
+            child.weigh(limit, held, end)
+        below = max((child.deepest for child in children), default=0)
+        self.count = self.uses + sum(child.count for child in children)
+        self.levels = self.uses * depth + sum(child.levels for child in children)
+        self.deepest = _NEVER if self.pinned else max(below, depth)
+
+        make = 0 if self.steps == held else _DERIVATION + 1
+        side = make + (self.levels - self.count * depth) * _DERIVATION if below <= depth + limit else _NEVER
+        fly = (self.levels - self.count * (depth - 1)) * _DERIVATION if self.deepest < depth + limit else _NEVER
+        self.side, self.served = side < fly, _NEVER if _below(end, self.steps) else min(side, fly)
+
+        whole, last = depth * _DERIVATION, bool(end) and self.steps == end[:-1]
+        self.on = {child for child in children if child.spine < child.served}
+        if not self.on and not last and children:
+            cheapest = min(children, key=lambda child: child.spine - child.served)
+            if cheapest.spine - cheapest.served < whole:
+                self.on = {cheapest}
+        self.ends = last or not self.on
+        rest = [child for child in children if child not in self.on]
+        itself = self.uses > 0 or (bool(rest) and not any(child.side for child in rest))
+        self.spine = self.ends * whole + itself
+        self.spine += sum(child.spine for child in self.on) + sum(child.served for child in rest)
+
+    def runs(self, held: Steps, end: Steps, remembered: bool = True) -> list[list[Steps]]:
+        """The keys to make current, spine by spine: `held` first, `end` last. `remembered`: without being made
+        current, where the spines begin."""
+
+        def place(child: _Node) -> tuple[bool, bool]:
+            return child.steps == end[: len(child.steps)], child.steps != held
+
+        order = sorted(self.children.values(), key=place)
+        runs = [run for child in order if child in self.on for run in child.runs(held, end, remembered=False)]
+        last = bool(end) and self.steps == end[:-1]
+        if self.ends:
+            runs.append([end] if last else [])
+        rest = [child for child in order if child not in self.on]
+        visits = [child.steps for child in rest if child.side and child.steps != end]
+        parent = visits or any(run and run[0][:-1] == self.steps for run in runs)
+        if self.uses or (not remembered and not parent and any(child.count for child in rest)):
+            visits.insert(0, self.steps)
+        first = -1 if last else 0
+        runs[first] = visits + runs[first]
+        return runs
+
+
+def _visits(uses: _Uses, limit: int, base: Steps = (), held: Steps = (), end: Steps = ()) -> list[Steps]:
+    """The keys to make current for uses below `base`, which is remembered at first."""
+    if not uses and not end:
+        return []
+    root = _Node(())
+    for steps, wanted in uses.items():
+        node = root.add(steps)
+        node.uses, node.pinned = len(wanted), wanted[0].extended
+    root.add(end)
+    top = root.add(base)
+    top.weigh(limit, held, end)
+    return [steps for run in top.runs(held, end) for steps in run]
+
+
+def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> list[Step]:
+    """The cheapest of some plans: all from the master key; first what is below the key current at the start, or below
+    its parent; and what is below it, with as much else on the fly: the parent's other keys, or all."""
+    held = start or ()
+    left = {steps: wanted for steps, wanted in uses.items() if steps != held}
+    plans = []
+    for base, parent in dict.fromkeys([((), None), (held, None), (held[:-1], None), (held, held[:-1]), (held, ())]):
+        near = {steps: wanted for steps, wanted in left.items() if base and _below(steps, base)}
+        fly = {steps for steps in left if parent is not None and _below(steps, parent) and steps not in near}
+        far = {steps: wanted for steps, wanted in left.items() if steps not in near and steps not in fly}
+        if any(_nearest(start, steps)[1].depth > limit or uses[steps][0].extended for steps in fly):
             continue
-        inner = bool((read and read.children) or (signed and signed.children))
-        standing = tuple((node.uses, node.pinned) if node else (0, False) for node in (read, signed))
-        found.setdefault((steps,) if inner else (steps[:-1], *standing), steps)
-    return sorted(found.values(), key=lambda steps: -uses[steps[:-1]])[:_MOST_JUNCTIONS]
+        if base and _below(end, base):
+            visits = [*_visits(far, limit), *_visits(near, limit, base, held, end)]
+        else:
+            visits = [*_visits(near, limit, base, held), *_visits(far, limit, end=end)]
+        plans.append(_run(start, visits, uses))
+    return min(plans, key=plan_cost)
+
+
+def _end(start: Steps | None, reads: _Uses, signs: _Uses) -> Steps:
+    """The key to be current when the reading is over, so that the signing goes on from it; empty for whichever. It, or
+    its parent, is above keys to read and keys to sign with. Leaves of equal standing count once."""
+    if not reads or not signs:
+        return ()
+    reads, signs = _thinned(reads), _thinned(signs)
+    read, signed = ({steps[:depth] for steps in uses for depth in range(len(steps) + 1)} for uses in (reads, signs))
+    inner = {steps[:-1] for steps in read | signed if steps}
+    ends: dict[object, tuple[int, Steps]] = {}
+    for steps in sorted(read | signed):
+        if steps and steps[:-1] in read & signed:
+            standing = steps if steps in inner else (steps[:-1], steps in read, len(signs.get(steps, ())))
+            saving = len(steps) - (steps not in read) - (steps not in signed)
+            ends.setdefault(standing, (saving, steps))
+    phases = _phase(start, reads, LEVELS), _phase(None, signs, MAX_DEPTH)
+    alone = sum(plan_cost(phase).derivations for phase in phases)
+    best: tuple[PlanCost, Steps] | None = None
+    for saving, end in [(MAX_DEPTH, ()), *sorted(ends.values(), reverse=True)[:_MOST_ENDS]]:
+        if best and best[0].derivations < alone - saving:
+            break
+        reading = _phase(start, reads, LEVELS, end)
+        signing = _phase(_current(start, reading), signs, MAX_DEPTH)
+        cost = plan_cost(_in_pieces([*reading, *signing]))
+        best = min(best or (cost, end), (cost, end), key=lambda found: found[0])
+    return best[1] if best else ()
+
+
+def _thinned(uses: _Uses) -> _Uses:
+    """The same with at most 8 single uses below each key, which cost as much as the longest spine: more change no
+    choice."""
+    seen: Counter[Steps] = Counter()
+    kept = {}
+    for steps, wanted in uses.items():
+        single = len(wanted) == 1 and not wanted[0].extended
+        seen[steps[:-1]] += single
+        if not single or seen[steps[:-1]] <= MAX_DEPTH:
+            kept[steps] = wanted
+    return kept

@@ -1,4 +1,4 @@
-"""Which keys to make current, and in which order, so that the card derives least: the search behind `derivation`.
+"""Which keys to make current, and in which order, so that the card derives least: the search of `derivation_oracle`.
 
 The card remembers one node of the key tree, the current key, and the node above it. From one current key it can go,
 or work on the fly, below itself and below its parent; to anything else only from the master key. So a sequence of
