@@ -25,10 +25,10 @@ from pathlib import Path as File
 from typing import Any
 
 from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.card import Card
 from cryptnox_core.certificate import CardCertificate
 from cryptnox_core.derivation import lower_bound
-from cryptnox_core.remote import RemoteTransport
-from cryptnox_core.session import Card
+from cryptnox_core.transport.tcp import RemoteTransport
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, p2wsh
 from tests.psbt.factory import multisig as multisig_script
 from tests.support.emulator import PIN, EmulatorProcess

@@ -117,7 +117,7 @@ def our_tasks(kind: str, data: bytes) -> Tasks:
 
 def verify_all(signatures: list[tuple[SignRequest, bytes]]) -> None:
     """What `insert` spends on checking signatures."""
-    from cryptnox_core.secp256k1 import verify_ecdsa, verify_schnorr
+    from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
 
     for request, signature in signatures:
         if request.kind.value == "ECDSA":

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cryptnox_core.bip32 import ExtendedPublicKey as ExtendedPublicKey
     from cryptnox_core.bip32 import KeyOrigin as KeyOrigin
     from cryptnox_core.bip32 import Path as Path
+    from cryptnox_core.card import Card as Card
     from cryptnox_core.certificate import CardCertificate as CardCertificate
     from cryptnox_core.certificate import Genuineness as Genuineness
     from cryptnox_core.certificate import TrustAnchor as TrustAnchor
@@ -58,11 +59,10 @@ if TYPE_CHECKING:
     from cryptnox_core.models import SignatureCheck as SignatureCheck
     from cryptnox_core.models import UserKeyInfo as UserKeyInfo
     from cryptnox_core.pairing import PairingKeys as PairingKeys
-    from cryptnox_core.pcsc import PcscTransport as PcscTransport
-    from cryptnox_core.remote import ApduRelay as ApduRelay
-    from cryptnox_core.remote import RemoteTransport as RemoteTransport
-    from cryptnox_core.session import Card as Card
     from cryptnox_core.transport import Transport as Transport
+    from cryptnox_core.transport.pcsc import PcscTransport as PcscTransport
+    from cryptnox_core.transport.tcp import ApduRelay as ApduRelay
+    from cryptnox_core.transport.tcp import RemoteTransport as RemoteTransport
     from cryptnox_core.wire import COMMON_PAIRING_KEY as COMMON_PAIRING_KEY
     from cryptnox_core.wire import Curve as Curve
     from cryptnox_core.wire import KeySource as KeySource
@@ -85,9 +85,9 @@ _NAMES = {
     ),
     "models": "AppletInfo CardInfo HistoryEntry SignatureCheck UserKeyInfo",
     "pairing": "PairingKeys",
-    "pcsc": "PcscTransport",
-    "remote": "ApduRelay RemoteTransport",
-    "session": "Card",
+    "transport.pcsc": "PcscTransport",
+    "transport.tcp": "ApduRelay RemoteTransport",
+    "card": "Card",
     "transport": "Transport",
     "wire": "COMMON_PAIRING_KEY Curve KeySource SignatureKind Source UserKeySlot",
 }

@@ -9,8 +9,8 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.card_base import CardBase
 from cryptnox_core.card_keys import known_key
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
+from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.errors import NotFoundError, UsageError
-from cryptnox_core.hashes import sha256
 from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
 from cryptnox_core.wire import (
     COMMON_PAIRING_KEY,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cryptnox_core import arguments
+from cryptnox_core.crypto.hashes import base58check_decode, base58check_encode, hash160, ripemd160
+from cryptnox_core.crypto.secp256k1 import COMPRESSED_LENGTH, ORDER, is_public_key, parse_public_key
 from cryptnox_core.errors import MalformedResponseError, UsageError
-from cryptnox_core.hashes import base58check_decode, base58check_encode, hash160, ripemd160
-from cryptnox_core.secp256k1 import COMPRESSED_LENGTH, ORDER, is_public_key, parse_public_key
 from cryptnox_core.wire import XPUB_LENGTH, XPUB_VERSION
 
 if TYPE_CHECKING:

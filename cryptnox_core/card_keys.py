@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cryptnox_core import p256, secp256k1
 from cryptnox_core.arguments import member, octets
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.card_base import CardBase
@@ -15,6 +14,7 @@ from cryptnox_core.commands.keys import (
     GetPublicKey,
 )
 from cryptnox_core.commands.signing import Sign, SignPinless, verified_signature
+from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, UsageError
 from cryptnox_core.first_block import in_steps
 from cryptnox_core.wire import (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptnox_core.arguments import number, octets, seconds
+from cryptnox_core.card import Card
 from cryptnox_core.certificate import CardCertificate, TrustAnchors
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -19,7 +20,6 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.pairing import PairingKeys
-from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import PAIRING_KEY_LENGTH
 
@@ -162,16 +162,16 @@ def _places(reader: str | int | None) -> Sequence[str | int]:
         if not isinstance(reader, str):
             number(reader, "a reader without a name")
         return [reader]
-    from cryptnox_core.pcsc import list_readers
+    from cryptnox_core.transport.pcsc import list_readers
 
     return list_readers()
 
 
 def _connect(reader: str | int, wait: float) -> Transport:
     if isinstance(reader, str) and reader.startswith(TCP):
-        from cryptnox_core.remote import RemoteTransport, parse_address
+        from cryptnox_core.transport.tcp import RemoteTransport, parse_address
 
         return RemoteTransport.connect(*parse_address(reader.removeprefix(TCP)), wait=wait)
-    from cryptnox_core.pcsc import PcscTransport
+    from cryptnox_core.transport.pcsc import PcscTransport
 
     return PcscTransport.open(reader, wait)

@@ -14,12 +14,12 @@ from os import urandom
 from typing import ClassVar, TypeVar
 
 from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.card import Card
 from cryptnox_core.commands.base import Command, apdu
 from cryptnox_core.commands.keys import GetClearPublicKey
 from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, GetManufacturerCertificate
 from cryptnox_core.errors import CryptnoxError, StatusWordError, TransportError
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import (
     CERTIFICATE_NONCE_LENGTH,

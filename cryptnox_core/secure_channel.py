@@ -17,6 +17,8 @@ from cryptnox_core.apdu import CommandApdu, ResponseApdu
 from cryptnox_core.commands.auth import MutuallyAuthenticate
 from cryptnox_core.commands.base import Command
 from cryptnox_core.commands.setup import OpenSecureChannel
+from cryptnox_core.crypto.aes import decrypt_cbc, encrypt_cbc, encrypt_padded, unpad
+from cryptnox_core.crypto.p256 import EphemeralKey
 from cryptnox_core.errors import (
     BadMacError,
     ChannelAbortedError,
@@ -32,8 +34,6 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.flow import Flow
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.p256 import EphemeralKey
-from cryptnox_core.padding import decrypt_cbc, encrypt_cbc, encrypt_padded, unpad
 from cryptnox_core.wire import (
     BLOCK,
     CHALLENGE_LENGTH,

@@ -11,12 +11,12 @@ tests, CRYPTNOX_PIN.
 
 import sys
 
-from hwilib_cryptnox.access import Access
 from hwilib_cryptnox.export import KeySet, Network, account_paths, core_import
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.state import State
-from hwilib_cryptnox.unlock import Unlocker
-from hwilib_cryptnox.wallet import Wallet
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.signer.cards import Access
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
 
 if len(sys.argv) != 2:
     sys.exit(__doc__)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from hwilib_cryptnox.device import CryptnoxClient as CryptnoxClient
-    from hwilib_cryptnox.device import enumerate as enumerate  # noqa: A004 - the name HWI fixes
+    from hwilib_cryptnox.plugin.client import CryptnoxClient as CryptnoxClient
+    from hwilib_cryptnox.plugin.client import enumerate as enumerate  # noqa: A004 - the name HWI fixes
 
 __version__ = "0.1.0"
 DEVICE_TYPE = "cryptnox"
@@ -24,9 +24,9 @@ __all__ = ["DEVICE_TYPE", "CryptnoxClient", "__version__", "enumerate", "registe
 def __getattr__(name: str) -> object:
     """Load what is asked for (PEP 562)."""
     if name == "register":
-        return _module("register")
+        return _module("plugin.register")
     if name in ("CryptnoxClient", "enumerate"):
-        return getattr(_module("device"), name)
+        return getattr(_module("plugin.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
+from hwilib_cryptnox.ctl.app import COMMON_OPTIONS
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.frame import COMMON_OPTIONS
 from hwilib_cryptnox.ctl.main import COMMANDS, cli
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

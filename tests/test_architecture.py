@@ -107,16 +107,16 @@ def test_the_card_package_does_not_know_the_wallet_side() -> None:
 
 
 def test_pyscard_only_in_pcsc() -> None:
-    assert offences(all_but("cryptnox_core.pcsc"), "smartcard") == []
+    assert offences(all_but("cryptnox_core.transport.pcsc"), "smartcard") == []
 
 
 def test_hwilib_only_in_its_skin() -> None:
-    skin = ("hwilib_cryptnox.device", "hwilib_cryptnox.register", "hwilib_cryptnox.hwi")
+    skin = ("hwilib_cryptnox.plugin.client", "hwilib_cryptnox.register", "hwilib_cryptnox.hwi.program")
     assert offences(all_but(*skin), "hwilib") == []
 
 
 def test_specter_only_in_its_extension() -> None:
-    assert offences(all_but("hwilib_cryptnox.specter", "hwilib_cryptnox.specter_controller"), "cryptoadvance") == []
+    assert offences(all_but("hwilib_cryptnox.specter", "hwilib_cryptnox.specter.controller"), "cryptoadvance") == []
 
 
 def test_pure_modules_touch_no_system() -> None:
@@ -125,14 +125,14 @@ def test_pure_modules_touch_no_system() -> None:
         module
         for module in only("cryptnox_core")
         if not module.within(
-            "cryptnox_core.pcsc",
-            "cryptnox_core.remote",
-            "cryptnox_core.session",
+            "cryptnox_core.transport.pcsc",
+            "cryptnox_core.transport.tcp",
+            "cryptnox_core.card",
             "cryptnox_core.emulator.server",
             "cryptnox_core.emulator.vpcd",
         )
     )
-    wallet = only("hwilib_cryptnox.psbt", "hwilib_cryptnox.message", "hwilib_cryptnox.export")
+    wallet = only("hwilib_cryptnox.psbt", "hwilib_cryptnox.signer.messages", "hwilib_cryptnox.export")
     assert [*offences(core, *IMPURE, but=("os.urandom",)), *offences(wallet, *IMPURE, but=("os.urandom",))] == []
 
 
@@ -148,8 +148,8 @@ def test_only_the_command_that_starts_it_knows_the_emulator() -> None:
 def test_the_psbt_engine_stands_alone() -> None:
     allowed = (
         "cryptnox_core.bip32",
-        "cryptnox_core.secp256k1",
-        "cryptnox_core.hashes",
+        "cryptnox_core.crypto.secp256k1",
+        "cryptnox_core.crypto.hashes",
         "cryptnox_core.errors.UsageError",
         "hwilib_cryptnox.psbt",
     )
@@ -198,7 +198,7 @@ def test_print_only_where_people_read() -> None:
     """hwi-cryptnox prints one line of JSON; all other output is cryptnoxctl's."""
     found = [
         f"{module.name}:{node.lineno}"
-        for module in all_but("hwilib_cryptnox.ctl", "hwilib_cryptnox.hwi", "hwilib_cryptnox.dialogue")
+        for module in all_but("hwilib_cryptnox.ctl", "hwilib_cryptnox.hwi.program", "hwilib_cryptnox.hwi.setup")
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
@@ -227,15 +227,15 @@ def test_importing_the_card_package_is_cheap() -> None:
 
 def test_the_program_loads_no_foreign_driver_and_no_console_library() -> None:
     """What every `hwi-cryptnox` start pays for, where no PC/SC service runs."""
-    if "hwilib_cryptnox.hwi" not in modules():
-        pytest.fail("hwilib_cryptnox.hwi is missing")
+    if "hwilib_cryptnox.hwi.program" not in modules():
+        pytest.fail("hwilib_cryptnox.hwi.program is missing")
     run = (
-        "import contextlib, io; from hwilib_cryptnox import hwi\n"
+        "import contextlib, io; from hwilib_cryptnox.hwi import program as hwi\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "    sys.argv = ['hwi-cryptnox', 'enumerate']; hwi.main()\n"
     )
     loaded = _loaded_by(f"exec({run!r})")
-    assert "hwilib_cryptnox.hwi" in loaded
+    assert "hwilib_cryptnox.hwi.program" in loaded
     assert _tops(loaded) & {"click", "rich", "hid", "usb1", "serial", "libusb1", "bdkpython"} == set()
     drivers = {name for name in loaded if name.startswith("hwilib.devices.")}
     assert drivers <= {"hwilib.devices.cryptnox"}

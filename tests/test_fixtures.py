@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cryptnox_core.errors import ServiceUnavailableError
-from cryptnox_core.pcsc import list_readers
+from cryptnox_core.transport.pcsc import list_readers
 from tests.support import pcsc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ def test_no_pcsc_service_in_this_process() -> None:
 
 
 def test_no_pcsc_service_in_child_processes() -> None:
-    program = "from cryptnox_core.pcsc import list_readers; list_readers()"
+    program = "from cryptnox_core.transport.pcsc import list_readers; list_readers()"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert "ServiceUnavailableError" in run.stderr
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core import p256, secp256k1
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
 from cryptnox_core.commands.base import COUNT_UNKNOWN, Command, Meaning, StatusCommand, apdu, path_field, puk_field
+from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.errors import (
     CryptnoxError,
     InvalidDataError,

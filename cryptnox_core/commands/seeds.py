@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core import p256
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin
+from cryptnox_core.crypto import p256
 from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageError
 from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (

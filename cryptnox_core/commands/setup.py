@@ -12,6 +12,8 @@ from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import octets, switch, text
 from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
 from cryptnox_core.commands.base import POWER_CYCLE, Command, Meaning, StatusCommand, apdu, pin_field, puk_field
+from cryptnox_core.crypto.aes import encrypt_padded
+from cryptnox_core.crypto.p256 import EphemeralKey, is_point
 from cryptnox_core.errors import (
     CertificateError,
     InvalidDataError,
@@ -25,8 +27,6 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.flow import Flow
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.p256 import EphemeralKey, is_point
-from cryptnox_core.padding import encrypt_padded
 from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     AID,

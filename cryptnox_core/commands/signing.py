@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core import p256, secp256k1
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import octets
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin, path_field
+from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.errors import (
     BadSignatureError,
     InvalidDataError,

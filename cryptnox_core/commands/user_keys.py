@@ -9,6 +9,8 @@ from typing import ClassVar
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import octets, text
 from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu, puk_field
+from cryptnox_core.crypto.hashes import sha256
+from cryptnox_core.crypto.p256 import is_point
 from cryptnox_core.errors import (
     MalformedResponseError,
     NotAllowedError,
@@ -16,9 +18,7 @@ from cryptnox_core.errors import (
     NotFoundError,
     UsageError,
 )
-from cryptnox_core.hashes import sha256
 from cryptnox_core.models import UserKeyInfo
-from cryptnox_core.p256 import is_point
 from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CHALLENGE_LENGTH,

@@ -7,19 +7,19 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
-from cryptnox_core.remote import parse_address
-from cryptnox_core.session import Card
+from cryptnox_core.transport.tcp import parse_address
 from cryptnox_core.wire import PUK_LENGTH
-from hwilib_cryptnox import irreversible
-from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import WARN
-from hwilib_cryptnox.faults import NoPinError
-from hwilib_cryptnox.pin import automatic_sources
-from hwilib_cryptnox.unlock import Unlocker, tries_left
-from hwilib_cryptnox.wallet import Wallet
+from hwilib_cryptnox.errors import NoPinError
+from hwilib_cryptnox.pin.policy import Unlocker, tries_left
+from hwilib_cryptnox.pin.sources import automatic_sources
+from hwilib_cryptnox.signer import irreversible
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.wallet import Wallet
 
 LAST_TRY = "last try"
 """What is typed to spend the last PIN try."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cryptnox_core.card import Card
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.session import Card
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import access, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
-from hwilib_cryptnox.ctl.frame import App
-from hwilib_cryptnox.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
 
 
 def change(

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cryptnox_core.errors import CryptnoxError
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
-from hwilib_cryptnox.ctl.frame import App
-from hwilib_cryptnox.ctl.provision import Provision, telling
 from hwilib_cryptnox.ctl.screen import Report
-from hwilib_cryptnox.ctl.stages import EndedError, Stage
 from hwilib_cryptnox.ctl.steps import Owner, begin, provision, report
-from hwilib_cryptnox.faults import WalletError
-from hwilib_cryptnox.pin import automatic_sources
+from hwilib_cryptnox.errors import WalletError
+from hwilib_cryptnox.pin.sources import automatic_sources
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.provision import Provision, telling
+from hwilib_cryptnox.signer.stages import EndedError, Stage
 
 T = TypeVar("T")
 

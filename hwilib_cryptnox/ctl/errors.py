@@ -7,7 +7,7 @@ from enum import IntEnum
 from errno import EIO, ENOSPC
 
 from cryptnox_core import errors
-from hwilib_cryptnox.faults import (
+from hwilib_cryptnox.errors import (
     BUSY_TEXT,
     PIN_AUTH_OFF_TEXT,
     Code,
@@ -16,8 +16,8 @@ from hwilib_cryptnox.faults import (
     WalletError,
     wrong_pin_text,
 )
-from hwilib_cryptnox.pin import NO_PIN_TEXT
-from hwilib_cryptnox.state import StateError
+from hwilib_cryptnox.pin.sources import NO_PIN_TEXT
+from hwilib_cryptnox.storage.state import StateError
 
 
 class Exit(IntEnum):

@@ -11,8 +11,8 @@ import time
 from codecs import BOM_UTF8
 from pathlib import Path
 
+from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.frame import App
 
 MAX_INPUT = 100 * 1024 * 1024
 """Bytes."""

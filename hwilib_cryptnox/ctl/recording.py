@@ -11,12 +11,12 @@ from pathlib import Path
 from cryptnox_core.deviations import Deviation, deviations
 from cryptnox_core.errors import CryptnoxError, UsageError
 from cryptnox_core.recording import record
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import access, candidates, open_card, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
-from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.signer.cards import OpenCard
 
 _IDENTIFIES = (
     "The recording holds command headers, lengths, status words, times, the answer to SELECT and the card's "

@@ -17,7 +17,7 @@ from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen
 from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, address_of
 from hwilib_cryptnox.psbt.message import Message
 from hwilib_cryptnox.psbt.origins import Claim
-from hwilib_cryptnox.shown import (
+from hwilib_cryptnox.signer.shown import (
     bitcoin,
     chain_text,
     coins_shown,

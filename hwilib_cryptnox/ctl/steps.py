@@ -5,18 +5,18 @@ from __future__ import annotations
 import secrets as system
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.console.terminal import ATTEMPTS
+from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, puk, unlocker
-from hwilib_cryptnox.ctl.chains import script_of, text_of
+from hwilib_cryptnox.ctl.commands.info import judged
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
-from hwilib_cryptnox.ctl.frame import App
-from hwilib_cryptnox.ctl.look import judged
-from hwilib_cryptnox.ctl.mnemonic import Expected
-from hwilib_cryptnox.ctl.prompts import ATTEMPTS
-from hwilib_cryptnox.ctl.provision import Provision
+from hwilib_cryptnox.ctl.options import script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Report, Screen
-from hwilib_cryptnox.ctl.stages import Stage
 from hwilib_cryptnox.export import Network
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.provision import Provision
+from hwilib_cryptnox.signer.stages import Stage
+from hwilib_cryptnox.signer.words import Expected
 
 Owner = tuple[str | None, str | None]
 """Name and e-mail address as they were given; None: to be asked."""

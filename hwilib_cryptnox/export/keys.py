@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cryptnox_core.bip32 import HARDENED, TPUB, XPUB, ExtendedPublicKey, KeyOrigin, Path
+from cryptnox_core.crypto.hashes import base58check_decode
 from cryptnox_core.errors import UsageError
-from cryptnox_core.hashes import base58check_decode
 
 
 class Network(Enum):

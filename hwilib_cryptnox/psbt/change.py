@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, InvalidPathError, Path
-from cryptnox_core.hashes import hash160
-from cryptnox_core.secp256k1 import InvalidPublicKeyError, compress
+from cryptnox_core.crypto.hashes import hash160
+from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds, is_single
 from hwilib_cryptnox.psbt.codec import OutputMap, Psbt

@@ -13,8 +13,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from cryptnox_core.hashes import hash160
-from cryptnox_core.secp256k1 import InvalidPublicKeyError, is_public_key, taproot_output_key
+from cryptnox_core.crypto.hashes import hash160
+from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, is_public_key, taproot_output_key
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cryptnox_core.bip32 import Path
-from cryptnox_core.errors import UsageError
-from cryptnox_core.hashes import hash160
-from cryptnox_core.secp256k1 import (
+from cryptnox_core.crypto.hashes import hash160
+from cryptnox_core.crypto.secp256k1 import (
     InvalidPublicKeyError,
     InvalidSignatureError,
     is_low_s,
@@ -18,6 +17,7 @@ from cryptnox_core.secp256k1 import (
     verify_ecdsa,
     verify_schnorr,
 )
+from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import (
     Lock,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
-from cryptnox_core.hashes import hash160
-from cryptnox_core.secp256k1 import (
+from cryptnox_core.crypto.hashes import hash160
+from cryptnox_core.crypto.secp256k1 import (
     InvalidPublicKeyError,
     InvalidSignatureError,
     is_low_s,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cryptnox_core.crypto.secp256k1 import InvalidSignatureError, normalize, parse_public_key, verify_schnorr
 from cryptnox_core.errors import UsageError
-from cryptnox_core.secp256k1 import InvalidSignatureError, normalize, parse_public_key, verify_schnorr
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import Pair, Psbt
 from hwilib_cryptnox.psbt.collect import SignatureKind

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptnox_core.hashes import hash256, tagged_hash
+from cryptnox_core.crypto.hashes import hash256, tagged_hash
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput

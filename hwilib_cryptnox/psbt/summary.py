@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from cryptnox_core.bip32 import HARDENED, Path
-from cryptnox_core.hashes import base58check_encode
+from cryptnox_core.crypto.hashes import base58check_encode
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt

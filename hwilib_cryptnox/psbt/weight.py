@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from cryptnox_core.hashes import hash160
+from cryptnox_core.crypto.hashes import hash160
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Lock, Route, Spend
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt

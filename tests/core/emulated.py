@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from cryptnox_core.card import Card
 from cryptnox_core.certificate import TrustAnchors
 from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.card import Card as EmulatedCard
@@ -13,7 +14,6 @@ from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.server import Engine, Gone
 from cryptnox_core.errors import CardRemovedError
-from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource
 
 SERIAL = (1 << 56) + 12345

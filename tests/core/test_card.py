@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from embit import bip32 as oracle
 
-from cryptnox_core import p256, secp256k1
 from cryptnox_core.bip32 import MASTER, Path
+from cryptnox_core.card import Card
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.commands.user_keys import digest_to_sign, message_to_sign
+from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
@@ -41,7 +42,6 @@ from cryptnox_core.errors import (
     WrongPinError,
     WrongPukError,
 )
-from cryptnox_core.session import Card
 from cryptnox_core.wire import Curve, Ins, KeySource, SignatureKind, Source, UserKeySlot
 from tests.core.emulated import (
     PIN,

@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptnox_core import errors, p256, secp256k1
+from cryptnox_core import errors
 from cryptnox_core.apdu import ResponseApdu
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
 from cryptnox_core.commands.base import Command, StatusCommand
+from cryptnox_core.crypto import p256, secp256k1
+from cryptnox_core.crypto.p256 import EphemeralKey
 from cryptnox_core.models import AppletInfo, CardInfo
-from cryptnox_core.p256 import EphemeralKey
 from cryptnox_core.wire import Curve, ExportKind, KeySource, LoadKeyType, SignatureKind, Source, UserKeySlot
 
 PIN, PUK = "123456", "PUK000000001"

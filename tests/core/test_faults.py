@@ -12,7 +12,9 @@ import pytest
 from coincurve import PrivateKey
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.card import Card
 from cryptnox_core.commands.auth import PinTriesLeft
+from cryptnox_core.crypto.secp256k1 import ORDER, parse_der
 from cryptnox_core.emulator.faults import Fault, FaultKind, parse_fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
@@ -30,8 +32,6 @@ from cryptnox_core.errors import (
     StatusWordError,
     UsageError,
 )
-from cryptnox_core.secp256k1 import ORDER, parse_der
-from cryptnox_core.session import Card
 from cryptnox_core.wire import Ins, SignatureKind
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, apdus, fresh, seeded
 

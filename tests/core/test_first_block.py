@@ -13,16 +13,16 @@ from embit import bip32 as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptnox_core import secp256k1
 from cryptnox_core.bip32 import MASTER, Path
+from cryptnox_core.card import Card
 from cryptnox_core.certificate import TrustAnchors
 from cryptnox_core.commands import auth, data, keys, setup, user_keys
 from cryptnox_core.commands.keys import DeriveKey, GetPublicKey
+from cryptnox_core.crypto import secp256k1
+from cryptnox_core.crypto.aes import pad, unpad
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.errors import BadMacError, CryptnoxError, MalformedResponseError
 from cryptnox_core.first_block import LEVELS, in_steps
-from cryptnox_core.padding import pad, unpad
-from cryptnox_core.session import Card
 from cryptnox_core.wire import BLOCK, PIN_TRIES_TOTAL, ExportKind, Ins, Source, UserKeySlot
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, seeded
 from tests.support.shifter import Repeater, Shifter, Watcher

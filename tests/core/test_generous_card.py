@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from embit import bip32 as oracle
 
-from cryptnox_core import p256, secp256k1
 from cryptnox_core.bip32 import Path
+from cryptnox_core.card import Card
 from cryptnox_core.certificate import Genuineness, TrustAnchors
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.commands.user_keys import message_to_sign
+from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.discovery import is_other_card
 from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.readings import Reading
@@ -32,7 +33,6 @@ from cryptnox_core.errors import (
     WrongPinError,
     WrongPukError,
 )
-from cryptnox_core.session import Card
 from cryptnox_core.wire import Curve, SignatureKind, UserKeySlot
 from tests.core.emulated import PIN, PUK, SEED, SERIAL, EmulatedTransport, fresh, initialized, seeded
 from tests.core.generous import GenerousCard

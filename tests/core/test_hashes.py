@@ -9,7 +9,7 @@ from embit import base58 as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptnox_core import hashes, ripemd160
+from cryptnox_core.crypto import hashes, ripemd160
 from cryptnox_core.errors import UsageError
 
 RIPEMD160 = {

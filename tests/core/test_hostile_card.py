@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.bip32 import Path
+from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError, MalformedResponseError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.secure_channel import SecureChannel
-from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Curve, Ins, KeyUse, SignatureKind, UserKeySlot
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, EmulatedTransport, fresh, initialized, seeded
 from tests.core.test_secure_channel import CARD_KEY, CardSide

@@ -37,13 +37,12 @@ from cryptnox_core import (
     list_cards,
     message_to_sign,
     open_card,
-    p256,
-    secp256k1,
 )
 from cryptnox_core.bip32 import ExtendedPublicKey, KeyOrigin
+from cryptnox_core.crypto import p256, secp256k1
+from cryptnox_core.crypto.p256 import EphemeralKey
 from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.p256 import EphemeralKey
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, apdus, fresh, initialized, seeded
 from tests.support.emulator import MNEMONIC, EmulatorProcess

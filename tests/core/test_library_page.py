@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import cryptnox_core
-from cryptnox_core import Card, errors, secp256k1
+from cryptnox_core import Card, errors
+from cryptnox_core.crypto import secp256k1
 from tests.core.emulated import PIN, EmulatedReader, seeded
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 

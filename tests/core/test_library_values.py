@@ -28,7 +28,7 @@ from cryptnox_core import (
     open_card,
 )
 from cryptnox_core.bip32 import HARDENED
-from cryptnox_core.remote import parse_address
+from cryptnox_core.transport.tcp import parse_address
 from tests.core.emulated import PIN, PUK, EmulatedReader, apdus, seeded
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
@@ -144,7 +144,7 @@ def test_connections(emulator: EmulatorProcess, wrong: object) -> None:
 
 def test_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """As programs for the vendor's library tell it apart from a reader that is empty."""
-    monkeypatch.setattr("cryptnox_core.pcsc.list_readers", list)
+    monkeypatch.setattr("cryptnox_core.transport.pcsc.list_readers", list)
     for arguments in ({}, {"card": 5}):
         with pytest.raises(NoReaderError):
             open_card(**arguments)

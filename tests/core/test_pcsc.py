@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from cryptnox_core import pcsc as client
+from cryptnox_core.card import Card
 from cryptnox_core.discovery import list_cards, open_card
 from cryptnox_core.errors import (
     CardRemovedError,
@@ -19,8 +19,8 @@ from cryptnox_core.errors import (
     ServiceUnavailableError,
     TransportError,
 )
-from cryptnox_core.pcsc import PcscTransport, find_reader, list_readers
-from cryptnox_core.session import Card
+from cryptnox_core.transport import pcsc as client
+from cryptnox_core.transport.pcsc import PcscTransport, find_reader, list_readers
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC
 

@@ -16,7 +16,7 @@ from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.errors import CardRemovedError, UsageError
 from cryptnox_core.recording import record
-from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
 from tests.core.emulated import EmulatedReader, initialized, seeded
 from tests.support.emulator import PIN, EmulatorProcess

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cryptnox_core.card import Card
 from cryptnox_core.errors import (
     CardRemovedError,
     CryptnoxError,
@@ -19,8 +20,7 @@ from cryptnox_core.errors import (
     TransportError,
     UsageError,
 )
-from cryptnox_core.remote import MAX_MESSAGE, ApduRelay, RemoteTransport, is_loopback, listen, parse_address
-from cryptnox_core.session import Card
+from cryptnox_core.transport.tcp import MAX_MESSAGE, ApduRelay, RemoteTransport, is_loopback, listen, parse_address
 from tests.core.emulated import PIN, EmulatedReader, EmulatedTransport, seeded
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 

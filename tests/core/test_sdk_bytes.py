@@ -23,8 +23,8 @@ from cryptnox_core.apdu import CommandApdu, ResponseApdu  # noqa: E402
 from cryptnox_core.bip32 import Path  # noqa: E402
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys  # noqa: E402
 from cryptnox_core.commands.base import Command, StatusCommand  # noqa: E402
-from cryptnox_core.p256 import EphemeralKey  # noqa: E402
-from cryptnox_core.padding import decrypt_cbc, unpad  # noqa: E402
+from cryptnox_core.crypto.aes import decrypt_cbc, unpad  # noqa: E402
+from cryptnox_core.crypto.p256 import EphemeralKey  # noqa: E402
 from cryptnox_core.secure_channel import SecureChannel  # noqa: E402
 from cryptnox_core.wire import Curve, ExportKind, LoadKeyType, Source, UserKeySlot  # noqa: E402
 

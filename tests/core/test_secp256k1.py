@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptnox_core import secp256k1
+from cryptnox_core.crypto import secp256k1
+from cryptnox_core.crypto.secp256k1 import HALF_ORDER, ORDER, InvalidPublicKeyError, InvalidSignatureError
 from cryptnox_core.errors import UsageError
-from cryptnox_core.secp256k1 import HALF_ORDER, ORDER, InvalidPublicKeyError, InvalidSignatureError
 
 OWN = Path(__file__).parent / "vectors" / "bip340.csv"
 DIGEST = hashlib.sha256(b"digest").digest()

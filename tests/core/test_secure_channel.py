@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
 from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
 from cryptnox_core.commands.data import ReadUserData, WriteUserData
+from cryptnox_core.crypto.aes import pad, unpad
+from cryptnox_core.crypto.p256 import EphemeralKey
 from cryptnox_core.errors import (
     BadMacError,
     CardRemovedError,
@@ -23,8 +25,6 @@ from cryptnox_core.errors import (
     WrongPinError,
 )
 from cryptnox_core.flow import drive
-from cryptnox_core.p256 import EphemeralKey
-from cryptnox_core.padding import pad, unpad
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 

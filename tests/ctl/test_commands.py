@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from cryptnox_core.remote import RemoteTransport
-from cryptnox_core.session import Card
+from cryptnox_core.card import Card
+from cryptnox_core.transport.tcp import RemoteTransport
 from hwilib_cryptnox.ctl.main import COMMANDS, cli
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import PIN, PUK, SCHEMAS, SEED, answer, run, schemas
@@ -310,7 +310,7 @@ def test_legacy_message_against_hwilib(card: EmulatorProcess) -> None:
     import bdkpython  # noqa: F401 - the environment is the tests'
     from embit import ec as embit_ec
 
-    from hwilib_cryptnox.message import message_digest
+    from hwilib_cryptnox.signer.messages import message_digest
 
     made = answer(card, "message", "sign", "hello", "--path", "m/44h/0h/0h/0/0", schema="message sign")
     raw = base64.b64decode(made["signature"])

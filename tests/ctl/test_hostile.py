@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.assuan import fits
 from hwilib_cryptnox.ctl.review import Signer, review, summary_data
 from hwilib_cryptnox.ctl.screen import Screen
+from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.psbt import Psbt, PsbtError, address_of
-from hwilib_cryptnox.purpose import purpose_of, transaction_text
-from hwilib_cryptnox.shown import bitcoin, fee_text, grouped
+from hwilib_cryptnox.signer.prompts import purpose_of, transaction_text
+from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay
 from tests.ctl.test_terminal import make_psbt

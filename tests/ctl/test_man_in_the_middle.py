@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import CryptnoxError
-from cryptnox_core.remote import RemoteTransport
-from cryptnox_core.session import Card
+from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import PAIRING_INDEX_PUK, Ins
-from hwilib_cryptnox import unlock
 from hwilib_cryptnox.ctl.main import main
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.pin import policy as unlock
+from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import PIN, PUK, SEED, dialogue, ended, shown, terminal
 from tests.hwi.test_signing import check
 from tests.psbt.factory import draft, spend

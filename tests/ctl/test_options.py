@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from hwilib_cryptnox import ctl
-from hwilib_cryptnox.arguments import make_parser
 from hwilib_cryptnox.ctl.main import cli
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.hwi.arguments import make_parser
+from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import answer
 from tests.psbt.factory import draft, spend
 from tests.support.emulator import EmulatorProcess, trust

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from cryptnox_core import errors
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox import bip322
-from hwilib_cryptnox.audit import compare, noted_digests
-from hwilib_cryptnox.ctl.chains import script_of_address, text_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
+from hwilib_cryptnox.ctl.options import script_of_address, text_of
 from hwilib_cryptnox.ctl.review import WalletProver
 from hwilib_cryptnox.ctl.screen import Screen, printable, write_json
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
 from hwilib_cryptnox.psbt.message import message_hash
 from hwilib_cryptnox.psbt.signers import input_statuses
-from hwilib_cryptnox.shown import bitcoin
+from hwilib_cryptnox.signer import bip322
+from hwilib_cryptnox.signer.shown import bitcoin
+from hwilib_cryptnox.storage.audit import compare, noted_digests
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend
 from tests.psbt.signing import sign
 
@@ -176,7 +176,7 @@ def test_audit_compares_by_digest() -> None:
 def test_reference_names_every_command_and_option() -> None:
     import click
 
-    from hwilib_cryptnox.ctl.frame import COMMON_OPTIONS
+    from hwilib_cryptnox.ctl.app import COMMON_OPTIONS
     from hwilib_cryptnox.ctl.main import COMMANDS, cli
 
     docs = Path(__file__).parents[2] / "docs"

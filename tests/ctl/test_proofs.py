@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cryptnox_core.errors import NotAuthenticatedError, StatusWordError, UsageError
-from hwilib_cryptnox.access import Access
-from hwilib_cryptnox.ctl.proofs import is_puk
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.signer.cards import Access
+from hwilib_cryptnox.signer.proofs import is_puk
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cryptnox_core.pcsc import PcscTransport
+from cryptnox_core.transport.pcsc import PcscTransport
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import PIN, SEED, answer, dialogue, ended, run, shown, terminal
 from tests.ctl.test_answers import BEGUN, NEW_PIN, asked

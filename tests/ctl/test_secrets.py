@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import PIN, PUK, SEED, answer, dialogue, ended, run, shown, terminal
 from tests.ctl.test_changes import CASES, NEW_PIN, World, answered
 from tests.support.emulator import EmulatorProcess

@@ -17,8 +17,8 @@ import pexpect
 import pytest
 
 from cryptnox_core.wire import Ins
-from hwilib_cryptnox.mnemonic import seed
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.signer.mnemonic import seed
+from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import PIN, PUK, answer, dialogue, ended, run, shown, terminal
 from tests.support.derived import Derived
 from tests.support.emulator import MNEMONIC, EmulatorProcess

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryptnox_core.emulator.faults import parse_fault
-from hwilib_cryptnox.mnemonic import seed
+from hwilib_cryptnox.signer.mnemonic import seed
 from tests.support.emulator import MNEMONIC
 from tests.torture.forked import Ended, ForkedCard, check_state
 from tests.torture.programs import COMMANDS, PIN, PUK, Programs, check_secrets

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cryptnox_core.wire import KeySource
-from hwilib_cryptnox.ctl.sheet import keep_what
+from hwilib_cryptnox.ctl.commands.sheet import keep_what
 from tests.ctl.program import PIN, PUK, answer, run
 from tests.support.derived import TEMPLATES, Derived
 from tests.support.emulator import MNEMONIC, EmulatorProcess

@@ -15,10 +15,10 @@ from cryptnox_core import errors as core_errors
 from cryptnox_core.commands import auth, base, data, keys, seeds, setup, signing, user_keys
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import StatusFlag, Sw, UserKeyFlag
-from hwilib_cryptnox import unlock
 from hwilib_cryptnox.ctl.errors import CtlError, explain
-from hwilib_cryptnox.device import as_hwi_error
-from hwilib_cryptnox.faults import fault
+from hwilib_cryptnox.errors import fault
+from hwilib_cryptnox.pin import policy as unlock
+from hwilib_cryptnox.plugin.client import as_hwi_error
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cryptnox_core", "hwilib_cryptnox")
 NOT_OUTWARD = ("cryptnox_core.emulator",)
 """What is raised there is the emulated card's business; its command line is cryptnoxctl's."""
-NOT_IMPORTABLE = ("hwilib_cryptnox.specter", "hwilib_cryptnox.specter_controller")
+NOT_IMPORTABLE = ("hwilib_cryptnox.specter", "hwilib_cryptnox.specter.controller")
 """They need Specter; they raise nothing."""
 COMMAND_MODULES: tuple[ModuleType, ...] = (auth, data, keys, seeds, setup, signing, user_keys)
 Command = base.Command
@@ -97,8 +97,8 @@ def infos() -> dict[str, AppletInfo]:
 
 def no_pin_error(reasons: list[str]) -> BaseException:
     """What is raised where no source has a PIN."""
-    from hwilib_cryptnox.settings import Settings
-    from hwilib_cryptnox.state import State
+    from hwilib_cryptnox.storage.settings import Settings
+    from hwilib_cryptnox.storage.state import State
 
     return unlock.Unlocker(Settings(), State()).no_pin(reasons)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from hwilib_cryptnox import hwi as program
-from hwilib_cryptnox import unlock
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.hwi import program
+from hwilib_cryptnox.pin import policy as unlock
+from hwilib_cryptnox.storage.state import State
 from tests.support import quick
 from tests.support.emulator import MNEMONIC, PIN, SEED, EmulatorProcess
 

@@ -83,7 +83,7 @@ def test_a_channel_that_fails_after_its_handshake(hwi: Program, tmp_path: Path) 
 
 def test_either_key_is_tried_after_a_change_without_end(hwi: Program, tmp_path: Path) -> None:
     """The channel of applet 2.0 may be the one that is known: then the right pairing key of two opens it."""
-    from hwilib_cryptnox.state import State
+    from hwilib_cryptnox.storage.state import State
 
     memory = with_another_channel()
     memory.xpub_export = True
@@ -103,7 +103,7 @@ def test_a_disabled_reset(tmp_path: Path) -> None:
             assert done.returncode == 1 and DISABLED in done.stderr
         child = pexpect.spawn(
             sys.executable,
-            ["-m", "hwilib_cryptnox.hwi", "--device-path", card.path, "--device-type", "cryptnox", "wipe"],
+            ["-m", "hwilib_cryptnox.hwi.program", "--device-path", card.path, "--device-type", "cryptnox", "wipe"],
             env=ctl.environment(card),
             encoding="utf-8",
             timeout=60,

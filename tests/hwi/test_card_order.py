@@ -8,8 +8,8 @@ import pytest
 
 from cryptnox_core.discovery import open_card
 from cryptnox_core.errors import PinLockedError
-from hwilib_cryptnox.faults import NO_PIN_NOW_TEXT, SOFT_LOCKED_TEXT
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.errors import NO_PIN_NOW_TEXT, SOFT_LOCKED_TEXT
+from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import MNEMONIC, PIN, SEED, Program
 from tests.support.pcsc import VirtualReaders, soft_locked
 

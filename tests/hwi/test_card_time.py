@@ -186,12 +186,12 @@ def test_enumerate_imports_what_it_needs(card: EmulatorProcess, monkeypatch: pyt
     foreign = {"hwilib", "hid", "usb1", "libusb1", "serial", "click", "rich", "embit", "asyncio", "ssl", "requests"}
     alone = loaded_by("enumerate")
     assert {name.partition(".")[0] for name in alone} & (foreign | {"cryptography", "coincurve"}) == set()
-    assert {"cryptnox_core.session", "hwilib_cryptnox.wallet", "hwilib_cryptnox.psbt"} & alone == set()
+    assert {"cryptnox_core.card", "hwilib_cryptnox.signer.wallet", "hwilib_cryptnox.psbt"} & alone == set()
     monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{card.host}:{card.port}")
     listed = loaded_by("--emulators", "-p", PIN, "enumerate")
-    assert "cryptnox_core.session" in listed
+    assert "cryptnox_core.card" in listed
     assert {name.partition(".")[0] for name in listed} & foreign == set()
-    assert {"hwilib_cryptnox.psbt", "hwilib_cryptnox.signing"} & listed == set()
+    assert {"hwilib_cryptnox.psbt", "hwilib_cryptnox.signer.signing"} & listed == set()
 
 
 # docs/performance.md

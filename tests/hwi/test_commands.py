@@ -13,10 +13,10 @@ from hwilib.common import AddressType
 from hwilib.errors import BadArgumentError
 
 from cryptnox_core.bip32 import TPUB, XPUB
-from hwilib_cryptnox.device import CryptnoxClient
 from hwilib_cryptnox.export import add_checksum
-from hwilib_cryptnox.message import verify_message
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.plugin.client import CryptnoxClient
+from hwilib_cryptnox.signer.messages import verify_message
+from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.interop.paper import message_key
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess

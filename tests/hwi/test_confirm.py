@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.message import recover_public_key
 from hwilib_cryptnox.psbt import address_of
-from hwilib_cryptnox.shown import grouped
+from hwilib_cryptnox.signer.messages import recover_public_key
+from hwilib_cryptnox.signer.shown import grouped
 from tests.ctl.program import dialogue, ended, run, terminal
 from tests.hwi.conftest import SEED, Program
 from tests.hwi.dialogues import CHANGE, KEY, LEFT, Scripted, configure, gpg_agent, lines_of, payment
@@ -169,7 +169,7 @@ def test_through_hwilib(signer: EmulatorProcess, pinentry: Scripted) -> None:
     from hwilib.errors import ActionCanceledError
     from hwilib.psbt import PSBT
 
-    from hwilib_cryptnox.device import CryptnoxClient
+    from hwilib_cryptnox.plugin.client import CryptnoxClient
 
     configure(signer, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
     client = CryptnoxClient(signer.path, PIN)

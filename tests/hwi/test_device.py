@@ -14,9 +14,10 @@ from hwilib.psbt import PSBT
 
 import hwilib_cryptnox
 from cryptnox_core import errors as card_errors
-from hwilib_cryptnox import device, unlock
-from hwilib_cryptnox.device import CryptnoxClient, as_hwi_error, is_test, reads_version_2
-from hwilib_cryptnox.faults import Code, NoPinError, WalletError, fault
+from hwilib_cryptnox.errors import Code, NoPinError, WalletError, fault
+from hwilib_cryptnox.pin import policy as unlock
+from hwilib_cryptnox.plugin import client as device
+from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, is_test, reads_version_2
 from hwilib_cryptnox.psbt import BadPsbt, Psbt, RefusedInput
 from hwilib_cryptnox.psbt.finalize import extract
 from tests.psbt.factory import ME, draft, spend

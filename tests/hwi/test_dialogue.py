@@ -17,8 +17,8 @@ from embit import bip32, bip39
 
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import Ins
-from hwilib_cryptnox import mnemonic
-from hwilib_cryptnox.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
+from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
 from tests.hwi.conftest import Program, run_process
 from tests.support.derived import Derived
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess

@@ -16,18 +16,19 @@ from typing import Any
 
 import pytest
 
+from cryptnox_core.card import Card
 from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.refusal import Refusal
 from cryptnox_core.emulator.server import Engine, TcpServer
-from cryptnox_core.pcsc import PcscTransport
-from cryptnox_core.remote import RemoteTransport
-from cryptnox_core.session import Card
+from cryptnox_core.transport.pcsc import PcscTransport
+from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY, Ins
-from hwilib_cryptnox import listing, unlock
-from hwilib_cryptnox.access import EMULATOR_CA
-from hwilib_cryptnox.ctl.emulator import new_memory
-from hwilib_cryptnox.faults import EXPORT_OFF_TEXT
-from hwilib_cryptnox.state import NoteKind, State
+from hwilib_cryptnox.ctl.commands.emulator import new_memory
+from hwilib_cryptnox.errors import EXPORT_OFF_TEXT
+from hwilib_cryptnox.hwi import listing
+from hwilib_cryptnox.pin import policy as unlock
+from hwilib_cryptnox.signer.cards import EMULATOR_CA
+from hwilib_cryptnox.storage.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess, ca_of
@@ -480,7 +481,7 @@ class TestInAReader:
         command, and no command sends the PIN on after a refusal (stock hwi asks each card in a call of its own)."""
         stock = pytest.importorskip("hwilib._cli").process_commands
         monkeypatch.setattr(sys, "stdin", io.StringIO())
-        import_module("hwilib_cryptnox.register").register()
+        import_module("hwilib_cryptnox.plugin.register").register()
         other_pin = "7777"
         options = ("--mnemonic", MNEMONIC, "--pin", other_pin, "--xpub-export")
         before = reader_card.stats()["pin_tries"]

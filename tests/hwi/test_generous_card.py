@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryptnox_core.emulator.server import Engine, TcpServer
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.storage.state import State
 from tests.core.emulated import PIN, PUK, SERIAL, seeded
 from tests.core.generous import GenerousCard
 from tests.ctl import program as ctl

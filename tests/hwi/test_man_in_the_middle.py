@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from cryptnox_core.remote import RemoteTransport
-from cryptnox_core.session import Card
+from cryptnox_core.card import Card
+from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import Ins
-from hwilib_cryptnox.message import verify_message
+from hwilib_cryptnox.signer.messages import verify_message
 from tests.hwi.conftest import SEED, Program
 from tests.hwi.test_dialogue import OPENING, OWN_PIN, WORDS, Typist
 from tests.hwi.test_signing import check

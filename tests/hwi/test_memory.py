@@ -17,26 +17,26 @@ from typing import Any
 import pytest
 from embit.psbt import PSBT as EmbitPsbt
 
+from cryptnox_core.card import Card
+from cryptnox_core.crypto.secp256k1 import ORDER, encode_der, parse_der
 from cryptnox_core.emulator import curves
-from cryptnox_core.secp256k1 import ORDER, encode_der, parse_der
-from cryptnox_core.session import Card
-from hwilib_cryptnox.access import Access
-from hwilib_cryptnox.memory import (
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.psbt import NoticeKind, Plan, Policy, Psbt, SignatureKind, collect, plan
+from hwilib_cryptnox.psbt.finalize import extract
+from hwilib_cryptnox.psbt.tx import Transaction
+from hwilib_cryptnox.signer.cards import Access
+from hwilib_cryptnox.signer.memory import (
     BROUGHT_NONCE_TEXT,
     REPEATED_NONCE_TEXT,
     RepeatedNonceError,
     SignatureMemory,
     nonces_in,
 )
-from hwilib_cryptnox.psbt import NoticeKind, Plan, Policy, Psbt, SignatureKind, collect, plan
-from hwilib_cryptnox.psbt.finalize import extract
-from hwilib_cryptnox.psbt.tx import Transaction
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.signature_log import AUDIT, INDEX, NONCES
-from hwilib_cryptnox.signing import Signing
-from hwilib_cryptnox.state import State
-from hwilib_cryptnox.unlock import Unlocker
-from hwilib_cryptnox.wallet import Wallet
+from hwilib_cryptnox.signer.signing import Signing
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.signature_log import AUDIT, INDEX, NONCES
+from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import answer as ctl
 from tests.ctl.program import run as run_ctl
 from tests.hwi.conftest import SEED, Program

@@ -8,9 +8,9 @@ import hashlib
 import pytest
 from coincurve import PrivateKey, PublicKey
 
+from cryptnox_core.crypto.secp256k1 import InvalidSignatureError
 from cryptnox_core.errors import UsageError
-from cryptnox_core.secp256k1 import InvalidSignatureError
-from hwilib_cryptnox.message import encode_signature, message_digest, verify_message
+from hwilib_cryptnox.signer.messages import encode_signature, message_digest, verify_message
 
 KEY = PrivateKey(hashlib.sha256(b"message key").digest())
 PUBLIC = KEY.public_key.format()

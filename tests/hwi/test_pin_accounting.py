@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
+from cryptnox_core.card import Card
 from cryptnox_core.errors import WrongPinError
-from cryptnox_core.remote import RemoteTransport
-from cryptnox_core.session import Card
+from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
-from hwilib_cryptnox import device, unlock
-from hwilib_cryptnox.faults import SOFT_LOCKED_TEXT, Code, WalletError
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.state import NoteKind, State
+from hwilib_cryptnox.errors import SOFT_LOCKED_TEXT, Code, WalletError
+from hwilib_cryptnox.pin import policy as unlock
+from hwilib_cryptnox.plugin import client as device
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust

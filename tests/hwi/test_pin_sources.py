@@ -19,9 +19,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from hwilib_cryptnox.assuan import AssuanError, GpgAgent, ask_pinentry
-from hwilib_cryptnox.faults import Code, WalletError
-from hwilib_cryptnox.pin import (
+from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, ask_pinentry
+from hwilib_cryptnox.pin.sources import (
     AgentSource,
     CommandSource,
     EnvironmentSource,
@@ -33,7 +33,7 @@ from hwilib_cryptnox.pin import (
     automatic_sources,
     is_pin,
 )
-from hwilib_cryptnox.settings import Settings
+from hwilib_cryptnox.storage.settings import Settings
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME
 from tests.support.emulator import PIN, EmulatorProcess, trust
@@ -246,7 +246,7 @@ def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(f"#!/bin/sh\necho $$ >'{tmp_path}/new'; mv '{tmp_path}/new' '{tmp_path}/pid'\nsleep 300\n")
     script.chmod(0o755)
-    code = f"from hwilib_cryptnox.pin import *; CommandSource({str(script)!r}).get(PinRequest(7))"
+    code = f"from hwilib_cryptnox.pin.sources import *; CommandSource({str(script)!r}).get(PinRequest(7))"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         wait_until((tmp_path / "pid").exists)
         process.send_signal(signal.SIGINT)
@@ -260,7 +260,7 @@ def test_a_command_is_given_nothing(tmp_path: Path) -> None:
     script.write_text("#!/bin/sh\n[ -z \"$(cat)\" ] || exit 2\n(: </dev/tty) 2>/dev/null && exit 3\n"
                       "echo noise >&2\necho 1234\n")  # fmt: skip
     script.chmod(0o755)
-    code = f"from hwilib_cryptnox.pin import *; print(CommandSource({str(script)!r}).get(PinRequest(7)))"
+    code = f"from hwilib_cryptnox.pin.sources import *; print(CommandSource({str(script)!r}).get(PinRequest(7)))"
     main, side = pty.openpty()
     try:
         with subprocess.Popen(

@@ -15,9 +15,9 @@ import pexpect
 import pytest
 
 from cryptnox_core.bip32 import Path as KeyPath
-from hwilib_cryptnox.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES
+from hwilib_cryptnox.pin.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES
 from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.purpose import message_text, transaction_text
+from hwilib_cryptnox.signer.prompts import message_text, transaction_text
 from tests.hwi.conftest import SEED
 from tests.hwi.dialogues import KEY, NO_LIMITS, configure, gpg_agent, lines_of, payment
 from tests.psbt.factory import ME, OTHER, Draft, Out, draft, out_deriv, p2wpkh, spend

@@ -229,7 +229,7 @@ def test_stdin_lines_are_split_as_by_a_shell(signer: EmulatorProcess, hwi: Progr
         answer = hwi(*select, stdin=f"signmessage {written} m/0h\n")
         assert "signature" in answer, answer
         expected = hwi.on(signer, "signmessage", message, "m/0h")
-        from hwilib_cryptnox.message import verify_message
+        from hwilib_cryptnox.signer.messages import verify_message
 
         for signed in (answer, expected):
             assert verify_message(ME.key("m/0h"), message, signed["signature"]), written
@@ -271,7 +271,7 @@ def test_debug_goes_to_stderr_and_keeps_secrets(signer: EmulatorProcess) -> None
 
 
 def test_only_our_driver_is_loaded(signer: EmulatorProcess) -> None:
-    code = "import sys; from hwilib_cryptnox.hwi import run; run(sys.argv[1:]); print(sorted(sys.modules))"
+    code = "import sys; from hwilib_cryptnox.hwi.program import run; run(sys.argv[1:]); print(sorted(sys.modules))"
     select = ["-t", "cryptnox", "-d", signer.path, "-p", PIN]
     run = subprocess.run(
         [sys.executable, "-c", code, *select, "getdescriptors"], capture_output=True, text=True, timeout=60
@@ -391,7 +391,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(signer: EmulatorProcess) -> 
     program = str(Path(sys.executable).with_name("hwi-cryptnox"))
     select = ["-t", "cryptnox", "-d", signer.path, "getmasterxpub"]
     code = (
-        "import os, sys; from hwilib_cryptnox.streams import complete; complete(); "
+        "import os, sys; from hwilib_cryptnox.console.streams import complete; complete(); "
         "print([os.readlink(f'/proc/self/fd/{number}') for number in (0, 2)])"
     )
     run = subprocess.run(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.faults import Code
-from hwilib_cryptnox.settings import Settings, SettingsError, from_toml
+from hwilib_cryptnox.errors import Code
+from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
 
 
 def test_defaults(tmp_path: Path) -> None:

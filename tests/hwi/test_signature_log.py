@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox import signature_log as module
-from hwilib_cryptnox.signature_log import AUDIT, INDEX, INDEXED, LOGS, NONCES, Entry
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.storage import signature_log as module
+from hwilib_cryptnox.storage.signature_log import AUDIT, INDEX, INDEXED, LOGS, NONCES, Entry
+from hwilib_cryptnox.storage.state import State
 
 
 def line(number: int, *, coin: int | None = None, payees: int = 0, tx: int | None = None) -> Entry:

@@ -15,15 +15,15 @@ from embit.psbt import PSBT as EmbitPsbt
 from hwilib.psbt import PSBT as HwiPsbt
 
 from cryptnox_core.bip32 import Path as KeyPath
-from hwilib_cryptnox.access import Access
-from hwilib_cryptnox.device import CryptnoxClient
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.plugin.client import CryptnoxClient
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.signing import Signing
-from hwilib_cryptnox.state import State
-from hwilib_cryptnox.unlock import Unlocker
-from hwilib_cryptnox.wallet import Wallet
+from hwilib_cryptnox.signer.cards import Access
+from hwilib_cryptnox.signer.signing import Signing
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import (
     ME,

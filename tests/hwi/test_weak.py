@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwilib_cryptnox.weak import weakness_of_pin, weakness_of_puk
+from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
 
 WEAK = {
     "000000000": "easy mode",

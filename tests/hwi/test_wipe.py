@@ -14,7 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from hwilib_cryptnox.state import State
+from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, PUK, SEED, EmulatorProcess
 from tests.support.pcsc import VirtualReaders

@@ -19,7 +19,7 @@ from tests.support.emulator import MNEMONIC, PIN
 __all__ = ["MNEMONIC", "PIN"]
 
 ROOT = Path(__file__).resolve().parents[2]
-SIGNER = (sys.executable, "-m", "hwilib_cryptnox.hwi")
+SIGNER = (sys.executable, "-m", "hwilib_cryptnox.hwi.program")
 FINGERPRINT = "73c5da0a"
 OTHER_MNEMONIC = " ".join(["zoo"] * 11 + ["wrong"])
 TIME_LIMIT = 120

@@ -15,10 +15,10 @@ import pytest
 from embit import bip32, bip39
 
 from cryptnox_core.bip32 import Path as KeyPath
+from cryptnox_core.card import Card
 from cryptnox_core.discovery import list_cards
 from cryptnox_core.errors import NoCardError, NoReaderError, ReaderBusyError
-from cryptnox_core.pcsc import PcscTransport, list_readers
-from cryptnox_core.session import Card
+from cryptnox_core.transport.pcsc import PcscTransport, list_readers
 from cryptnox_core.wire import AID
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess

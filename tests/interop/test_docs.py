@@ -29,7 +29,7 @@ from cryptnox_core.emulator.faults import FaultKind
 from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.ctl.main import cli
 from hwilib_cryptnox.export import Network, ScriptType, account_path, key_line
-from hwilib_cryptnox.settings import from_toml
+from hwilib_cryptnox.storage.settings import from_toml
 from tests.export.conftest import make_keys
 from tests.interop.pages import GENERATED, PAGES, blocks, inline, other_commands, steps, unclear
 from tests.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN, ROOT, TIME_LIMIT, borrowed_environment
@@ -178,7 +178,7 @@ SCENES = {
     ),
     "hwi-cryptnox enumerate": Scene(says="["),
     "hwi enumerate": Scene(says="["),
-    "python -X importtime -m hwilib_cryptnox.hwi enumerate": Scene(says="import time:"),
+    "python -X importtime -m hwilib_cryptnox.hwi.program enumerate": Scene(says="import time:"),
     "command -v hwi-cryptnox": Scene(says="/bin/hwi-cryptnox"),
     "_CRYPTNOXCTL_COMPLETE=fish_source cryptnoxctl | source": Scene(says="complete", words=((" | source", ""),)),
     'eval "$(_CRYPTNOXCTL_COMPLETE=bash_source cryptnoxctl)"': Scene(),
@@ -287,7 +287,7 @@ def programs(folder: Path, python: str, hwi: str, ctl: str, **values: object) ->
     folder.mkdir()
     stock = f'{python} -c "import sys; from hwilib._cli import main; sys.exit(main())"'
     for name, text, program in (
-        ("hwi-cryptnox", hwi, f"{python} -m hwilib_cryptnox.hwi"),
+        ("hwi-cryptnox", hwi, f"{python} -m hwilib_cryptnox.hwi.program"),
         ("hwi", hwi, stock),
         ("cryptnoxctl", ctl, f"{python} -m hwilib_cryptnox.ctl.main"),
         ("python", PLAIN, python),
@@ -478,7 +478,8 @@ def test_options_and_variables_are_there() -> None:
     assert readings == set(
         re.findall(r"^\| `([a-z][a-z0-9-]+)` \|", (ROOT / "docs/emulator.md").read_text(), re.MULTILINE)
     ) - {kind.value for kind in FaultKind}
-    keys = re.findall(r'^        "(\w+)": \(', (ROOT / "hwilib_cryptnox" / "settings.py").read_text(), re.MULTILINE)
+    source = (ROOT / "hwilib_cryptnox" / "storage" / "settings.py").read_text()
+    keys = re.findall(r'^        "(\w+)": \(', source, re.MULTILINE)
     assert len(keys) > 5
     assert {key for key in keys if f"\n{key} = " not in everything} == set()
 

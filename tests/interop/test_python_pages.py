@@ -17,7 +17,8 @@ import bdkpython as bdk
 import pytest
 
 import cryptnox_core
-from cryptnox_core import AppletInfo, Card, secp256k1
+from cryptnox_core import AppletInfo, Card
+from cryptnox_core.crypto import secp256k1
 from cryptnox_core.transport import Transport
 from hwilib_cryptnox.psbt import Psbt
 from tests.core.emulated import EmulatedReader, seeded

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 import hwilib_cryptnox
-from cryptnox_core import remote
-from hwilib_cryptnox import hwi
+from cryptnox_core.transport import tcp as remote
 from hwilib_cryptnox.ctl import main as ctl
+from hwilib_cryptnox.hwi import program as hwi
 from tests.life import readers
 from tests.torture.forked import MOMENTS
 

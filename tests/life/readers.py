@@ -10,7 +10,7 @@ import json
 import socket
 from typing import Any
 
-from cryptnox_core import pcsc
+from cryptnox_core.transport import pcsc
 
 _FOUND, _BUSY = b"1", b"0"
 _CHUNK = 1 << 16

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from coincurve import PublicKey
 
-from cryptnox_core.secp256k1 import ORDER as CURVE_ORDER
-from cryptnox_core.secp256k1 import encode_der, parse_der
+from cryptnox_core.crypto.secp256k1 import ORDER as CURVE_ORDER
+from cryptnox_core.crypto.secp256k1 import encode_der, parse_der
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.cases import CATALOGUE, DRAFTS, OUTCOMES, SKIPS, case, swap

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from coincurve import PrivateKey
 
 from cryptnox_core.bip32 import Path
-from hwilib_cryptnox.needed_keys import derived_keys, wanted_keys
 from hwilib_cryptnox.psbt import (
     Plan,
     Policy,
@@ -29,6 +28,7 @@ from hwilib_cryptnox.psbt import (
 )
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
+from hwilib_cryptnox.signer.needed_keys import derived_keys, wanted_keys
 from tests.psbt.factory import (
     ME,
     ORDER,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.access import Access
-from hwilib_cryptnox.faults import WalletError
+from hwilib_cryptnox.errors import WalletError
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.psbt import Chain, NoticeKind, Psbt, PsbtError, Summary
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.signing import Signing
-from hwilib_cryptnox.state import State
-from hwilib_cryptnox.unlock import Unlocker
-from hwilib_cryptnox.wallet import Wallet
+from hwilib_cryptnox.signer.cards import Access
+from hwilib_cryptnox.signer.signing import Signing
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
 from tests.psbt.dishonest import CATALOGUE, OUTCOMES, SKIPS
 from tests.psbt.factory import OTHER, Draft, Out, p2wpkh
 from tests.psbt.runs import Truth, coin, run, without_derivations

@@ -8,7 +8,7 @@ import random
 import pytest
 from coincurve import PrivateKey
 
-from cryptnox_core.secp256k1 import taproot_output_key, verify_schnorr
+from cryptnox_core.crypto.secp256k1 import taproot_output_key, verify_schnorr
 from hwilib_cryptnox.psbt.script import kind_of, operations, remove_code_separators
 from hwilib_cryptnox.psbt.sighash import SignatureHasher, tap_branch_hash, tap_leaf_hash
 from hwilib_cryptnox.psbt.summary import address_of

@@ -286,7 +286,7 @@ def test_foreign_signature_beside_ours() -> None:
 
 def test_high_s_is_brought_down() -> None:
     """Bitcoin Core relays low S only; a signer that gives the high form is no reason to fail."""
-    from cryptnox_core.secp256k1 import ORDER, encode_der, is_low_s, parse_der
+    from cryptnox_core.crypto.secp256k1 import ORDER, encode_der, is_low_s, parse_der
 
     bent = draft(spend("p2wpkh"))
     psbt = Psbt.parse(bent.encode())

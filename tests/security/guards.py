@@ -22,18 +22,18 @@ class Guard:
 
 
 CHANNEL = "cryptnox_core/secure_channel.py"
-CARD = "cryptnox_core/session.py"
+CARD = "cryptnox_core/card.py"
 CERTIFICATE = "cryptnox_core/certificate.py"
-PCSC = "cryptnox_core/pcsc.py"
-UNLOCK = "hwilib_cryptnox/unlock.py"
+PCSC = "cryptnox_core/transport/pcsc.py"
+UNLOCK = "hwilib_cryptnox/pin/policy.py"
 PLAN = "hwilib_cryptnox/psbt/plan.py"
 AMOUNTS = "hwilib_cryptnox/psbt/amounts.py"
 CHANGE = "hwilib_cryptnox/psbt/change.py"
 CODEC = "hwilib_cryptnox/psbt/codec.py"
 SIGHASH = "hwilib_cryptnox/psbt/sighash.py"
 CHECKS = "hwilib_cryptnox/psbt/checks.py"
-FILES = "hwilib_cryptnox/private_files.py"
-PIN = "hwilib_cryptnox/pin.py"
+FILES = "hwilib_cryptnox/storage/files.py"
+PIN = "hwilib_cryptnox/pin/sources.py"
 PINS = "tests/hwi/test_pin_accounting.py"
 POLICY = "tests/psbt/test_policy.py"
 CHANGES = "tests/psbt/test_change.py"
@@ -41,12 +41,12 @@ LIES = "tests/psbt/test_dishonest.py::test_refused"
 SIGNING = "tests/psbt/test_signing.py"
 READER = "tests/interop/test_client_pcsc.py"
 STATE = "tests/security/test_state_folder.py"
-MEMORY = "hwilib_cryptnox/memory.py"
+MEMORY = "hwilib_cryptnox/signer/memory.py"
 MESSAGE = "hwilib_cryptnox/psbt/message.py"
-LOG = "hwilib_cryptnox/signature_log.py"
+LOG = "hwilib_cryptnox/storage/signature_log.py"
 REMEMBERED = "tests/hwi/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
-PROVISION = "hwilib_cryptnox/ctl/provision.py"
+PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
 
 GUARDS = (
@@ -109,14 +109,14 @@ GUARDS = (
     ),
     Guard(
         "emulators elsewhere only when asked for",
-        "hwilib_cryptnox/access.py",
+        "hwilib_cryptnox/signer/cards.py",
         "if not (self.emulators or path in _wanted or is_loopback(host)):",
         "if False:",
         "tests/security/test_network.py::test_an_emulated_card_elsewhere_is_opened_only_when_asked_for",
     ),
     Guard(
         "a key of the card that is no point is a malformed answer",
-        "cryptnox_core/secp256k1.py",
+        "cryptnox_core/crypto/secp256k1.py",
         '    except ValueError as error:\n        raise InvalidPublicKeyError("not a point of the curve") from error\n',
         "    except ZeroDivisionError:\n        raise\n",
         "tests/core/test_hostile_card.py::test_any_plaintext_from_a_card_that_holds_the_keys",
@@ -145,7 +145,7 @@ GUARDS = (
     # PIN tries
     Guard(
         "one refusal ends the search over all cards",
-        "hwilib_cryptnox/entries.py",
+        "hwilib_cryptnox/hwi/entries.py",
         "if known is None and self._spent:",
         "if False:",
         "tests/hwi/test_enumerate.py::TestInAReader::test_a_list_sends_a_refused_pin_to_one_card_only",
@@ -389,7 +389,7 @@ GUARDS = (
     ),
     Guard(
         "kept signatures are verified",
-        "hwilib_cryptnox/signing.py",
+        "hwilib_cryptnox/signer/signing.py",
         "if signature is not None and _verifies(candidate, signature):",
         "if signature is not None:",
         "tests/hwi/test_signing.py::test_kept_signatures_are_not_believed",
@@ -403,7 +403,7 @@ GUARDS = (
     ),
     Guard(
         "the same card after a fault",
-        "hwilib_cryptnox/wallet.py",
+        "hwilib_cryptnox/signer/wallet.py",
         "            if _identity(found.card) != (serial, key):\n",
         "            if False:\n",
         "tests/hwi/test_signing.py::test_another_card_in_its_place",
@@ -445,7 +445,7 @@ GUARDS = (
     ),
     Guard(
         "somebody agrees first",
-        "hwilib_cryptnox/ctl/sign.py",
+        "hwilib_cryptnox/ctl/commands/sign.py",
         "        if not agreed:\n",
         "        if False:\n",
         "tests/ctl/test_terminal.py::test_saying_no_signs_nothing",
@@ -474,7 +474,7 @@ GUARDS = (
     ),
     Guard(
         "a listing calls no emulated card that was not asked for",
-        "hwilib_cryptnox/listing.py",
+        "hwilib_cryptnox/hwi/listing.py",
         "return _entries(password, emulators) if _card_in_a_reader() or emulators else []",
         "return _entries(password, True)",
         "tests/security/test_network.py::test_only_the_card_that_was_named",
@@ -523,14 +523,14 @@ GUARDS = (
     ),
     Guard(
         "the PIN of a session is not shown",
-        "hwilib_cryptnox/session.py",
+        "hwilib_cryptnox/signer/session.py",
         "    pin: str = field(repr=False)\n",
         "    pin: str\n",
         "tests/security/test_objects.py::test_no_object_shows_a_secret",
     ),
     Guard(
         "typed secrets are not echoed",
-        "hwilib_cryptnox/ctl/prompts.py",
+        "hwilib_cryptnox/console/terminal.py",
         "    silent[3] &= ~termios.ECHO\n",
         "",
         "tests/security/test_secrets.py::test_dialogues",
@@ -538,14 +538,14 @@ GUARDS = (
     # What a person agrees to
     Guard(
         "a dialogue confirms what was proved",
-        "hwilib_cryptnox/signing.py",
+        "hwilib_cryptnox/signer/signing.py",
         "                confirm(self.wallet, made)\n",
         "                pass\n",
         "tests/hwi/test_confirm.py::test_leaving_the_confirmation_signs_nothing",
     ),
     Guard(
         "a dialogue confirms a message",
-        "hwilib_cryptnox/wallet.py",
+        "hwilib_cryptnox/signer/wallet.py",
         "        if self.unlocker.confirms:\n",
         "        if False:\n",
         "tests/hwi/test_confirm.py::test_leaving_the_confirmation_signs_nothing",
@@ -566,35 +566,35 @@ GUARDS = (
     ),
     Guard(
         "a dialogue's text fits it",
-        "hwilib_cryptnox/assuan.py",
+        "hwilib_cryptnox/pin/assuan.py",
         '    if len(_plus_quoted(text).encode("utf-8")) > DESCRIPTION_LIMIT:\n',
         "    if False:\n",
         "tests/hwi/test_shown.py::test_the_limits_are_those_of_the_protocol",
     ),
     Guard(
         "a message cannot draw in a dialogue",
-        "hwilib_cryptnox/shown.py",
+        "hwilib_cryptnox/signer/shown.py",
         '            category[0] == "C"\n',
         "            False\n",
         "tests/hwi/test_shown.py::test_a_message_is_shown_as_it_is",
     ),
     Guard(
         "what is typed ahead agrees to nothing",
-        "hwilib_cryptnox/ctl/sign.py",
+        "hwilib_cryptnox/ctl/commands/sign.py",
         "        terminal.fresh()\n",
         "",
         "tests/ctl/test_terminal.py::test_what_is_typed_before_the_review_does_not_agree_to_it",
     ),
     Guard(
         "a PSBT does not flood the review",
-        "hwilib_cryptnox/shown.py",
+        "hwilib_cryptnox/signer/shown.py",
         "    return (list(outputs), []) if len(outputs) <= most else largest(outputs, most)\n",
         "    return list(outputs), []\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
     ),
     Guard(
         "data of a PSBT do not steer the terminal",
-        "hwilib_cryptnox/shown.py",
+        "hwilib_cryptnox/signer/shown.py",
         '    if pushed and pushed.isascii() and pushed.decode("ascii").isprintable():\n',
         "    if pushed:\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
@@ -616,7 +616,7 @@ GUARDS = (
     ),
     Guard(
         "the extended key is that of its path",
-        "hwilib_cryptnox/runner.py",
+        "hwilib_cryptnox/signer/runner.py",
         "if key.depth != path.depth or key.child_number != path.steps[-1]:",
         "if False:",
         "tests/hwi/test_man_in_the_middle.py::test_reading_and_signing",
@@ -708,14 +708,14 @@ GUARDS = (
     ),
     Guard(
         "a kept signature is judged like a new one",
-        "hwilib_cryptnox/signing.py",
+        "hwilib_cryptnox/signer/signing.py",
         "                    self._admit(request, signature)\n",
         "                    self._made.append((request, signature))\n",
         f"{REMEMBERED}::test_kept_by_an_earlier_version",
     ),
     Guard(
         "what is thrown away is not kept",
-        "hwilib_cryptnox/signing.py",
+        "hwilib_cryptnox/signer/signing.py",
         "            self._keep_only_made()\n",
         "",
         f"{REMEMBERED}::test_kept_by_an_earlier_version",
@@ -743,7 +743,7 @@ GUARDS = (
     ),
     Guard(
         "each signature is kept as it is made",
-        "hwilib_cryptnox/signing.py",
+        "hwilib_cryptnox/signer/signing.py",
         "            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))\n",
         "            pass\n",
         f"{REMEMBERED}::test_killed_while_signing",
@@ -864,7 +864,7 @@ GUARDS = (
     ),
     Guard(
         "of pasted words none is dropped",
-        "hwilib_cryptnox/ctl/mnemonic.py",
+        "hwilib_cryptnox/signer/words.py",
         "        more = len(words) > count or hidden.more()",
         "        more, words = False, words[:count]",
         "tests/ctl/test_words.py::test_more_words_than_were_announced_are_never_dropped",
@@ -900,14 +900,14 @@ GUARDS = (
     ),
     Guard(
         "no card over TCP is called genuine",
-        "hwilib_cryptnox/ctl/look.py",
+        "hwilib_cryptnox/ctl/commands/info.py",
         "    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)\n",
         "    emulated = False\n",
         "tests/ctl/test_commands.py::test_an_emulated_card_is_never_called_genuine",
     ),
     Guard(
         "the emulated cards' CA is nobody's anchor",
-        "hwilib_cryptnox/access.py",
+        "hwilib_cryptnox/signer/cards.py",
         "            if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):\n",
         "            if False:\n",
         "tests/hwi/test_enumerate.py::TestInAReader::test_the_emulated_cards_ca_is_nobodys_anchor",
@@ -936,56 +936,56 @@ GUARDS = (
     # The life of a card
     Guard(
         "of several cards none is erased",
-        "hwilib_cryptnox/named.py",
+        "hwilib_cryptnox/hwi/named.py",
         "        if len(meant) + len(others) > 1:\n",
         "        if False:\n",
         "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
     ),
     Guard(
         "a fingerprint is read before a card is erased by it",
-        "hwilib_cryptnox/named.py",
+        "hwilib_cryptnox/hwi/named.py",
         "            _prove(wallet, unlocker)\n",
         "            pass\n",
         "tests/hwi/test_wipe.py::test_a_fingerprint_is_read_from_the_card",
     ),
     Guard(
         "no secret for another card of a known serial",
-        "hwilib_cryptnox/irreversible.py",
+        "hwilib_cryptnox/signer/irreversible.py",
         "    check_identity(card, access.state)\n",
         "",
         "tests/ctl/test_secrets.py::test_another_card_of_a_known_serial_gets_no_secret",
     ),
     Guard(
         "no secret for a card that is not admitted",
-        "hwilib_cryptnox/irreversible.py",
+        "hwilib_cryptnox/signer/irreversible.py",
         "    check_genuine(card, access.settings)\n",
         "",
         "tests/ctl/test_two_cards.py::test_what_the_configuration_does_not_admit",
     ),
     Guard(
         "the card is asked what became of a command",
-        "hwilib_cryptnox/irreversible.py",
+        "hwilib_cryptnox/signer/irreversible.py",
         "        return Ending(look(found), answered, lost)\n",
         "        return Ending(End.NOT_TAKEN, answered, lost)\n",
         "tests/ctl/test_changes.py::test_a_lost_answer_is_found_out",
     ),
     Guard(
         "a pairing key is proved by a channel",
-        "hwilib_cryptnox/ctl/pairing.py",
+        "hwilib_cryptnox/ctl/commands/pairing.py",
         "send, look, prove=True)",
         "send, look)",
         "tests/ctl/test_changes.py::test_what_is_changed_on_the_way_is_noticed",
     ),
     Guard(
         "what was done is told first",
-        "hwilib_cryptnox/ctl/frame.py",
+        "hwilib_cryptnox/ctl/app.py",
         "    if app.achieved:\n",
         "    if False:\n",
         "tests/ctl/test_changes.py::test_a_full_stdout_hides_no_change",
     ),
     Guard(
         "no PIN try is spent on finding out where few are left",
-        "hwilib_cryptnox/ctl/secrets.py",
+        "hwilib_cryptnox/ctl/commands/pin.py",
         "        if left < SPARE_TRIES or (again",
         "        if (again",
         "tests/ctl/test_secrets.py::test_no_try_is_spent_to_find_out_where_few_are_left",
@@ -993,7 +993,7 @@ GUARDS = (
     # Many of everything, and what is hidden
     Guard(
         "an input that is named and not shown is hidden",
-        "hwilib_cryptnox/memory.py",
+        "hwilib_cryptnox/signer/memory.py",
         "    ours = [outpoints[index] for index in plan.ours]\n",
         "    ours = [point for point, claims in zip(outpoints, collected.claims, strict=True) if claims]\n",
         "tests/hwi/test_memory.py::test_an_input_that_is_named_and_not_shown_is_hidden",
@@ -1028,7 +1028,7 @@ GUARDS = (
     ),
     Guard(
         "after a fault the key is compared, whatever the state says",
-        "hwilib_cryptnox/wallet.py",
+        "hwilib_cryptnox/signer/wallet.py",
         "            if _identity(found.card) != (serial, key):\n",
         "            if found.card.serial != serial:\n",
         "tests/hwi/test_signing.py::test_another_card_in_its_place",

@@ -21,10 +21,10 @@ SEED = bytes(range(64)).hex()
 PSBT = draft(spend("p2wpkh")).base64()
 NETWORK = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo")
 SOCKET_USERS = {
-    "cryptnox_core/remote.py",
+    "cryptnox_core/transport/tcp.py",
     "cryptnox_core/emulator/server.py",
     "cryptnox_core/emulator/vpcd.py",
-    "hwilib_cryptnox/assuan.py",
+    "hwilib_cryptnox/pin/assuan.py",
 }
 NETWORK_MODULES = {"socket", "ssl", "http", "urllib.request", "ftplib", "smtplib", "asyncio", "requests", "httpx"}
 

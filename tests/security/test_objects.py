@@ -12,17 +12,17 @@ from collections.abc import Iterator
 import pytest
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.card import Card
 from cryptnox_core.commands.seeds import LoadKey
 from cryptnox_core.derivation import Position
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.errors import CryptnoxError, WrongPinError, WrongPukError
-from cryptnox_core.session import Card
 from cryptnox_core.wire import LoadKeyType
-from hwilib_cryptnox.pin import EnvironmentSource
-from hwilib_cryptnox.session import Session
-from hwilib_cryptnox.settings import Settings
-from hwilib_cryptnox.state import State
-from hwilib_cryptnox.unlock import Unlocker
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.pin.sources import EnvironmentSource
+from hwilib_cryptnox.signer.session import Session
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
 from tests.core.emulated import EmulatedReader, fresh
 from tests.security.world import Secrets
 

@@ -144,7 +144,7 @@ def test_the_command_that_gives_the_pin(world: World, card: EmulatorProcess, tmp
     done = world.run(*device, "signtx", PSBT, CRYPTNOX_PIN_COMMAND=str(script))
     assert b'"signed": true' in done.stdout
     content = seen.read_bytes()
-    assert b"hwilib_cryptnox.hwi" in content and not SECRETS.found_in(content)
+    assert b"hwilib_cryptnox.hwi.program" in content and not SECRETS.found_in(content)
     assert [arguments for _, arguments in world.events("subprocess.Popen")] == [[str(script), [str(script)]]]
     check(world)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.signature_log import AUDIT, INDEX, NONCES
-from hwilib_cryptnox.state import State, StateError
+from hwilib_cryptnox.storage.signature_log import AUDIT, INDEX, NONCES
+from hwilib_cryptnox.storage.state import State, StateError
 
 
 def remember(state: State) -> None:
@@ -233,7 +233,7 @@ def test_what_a_killed_process_began_to_write_is_removed(
     # The process stops where its content is about to get its name.
     code = (
         "import sys, pathlib\n"
-        "from hwilib_cryptnox.private_files import PrivateFolder\n"
+        "from hwilib_cryptnox.storage.files import PrivateFolder\n"
         "pathlib.Path.replace = lambda self, target: (print('there', flush=True), sys.stdin.read())\n"
         "PrivateFolder(pathlib.Path(sys.argv[1])).replace(sys.argv[2], b'half')\n"
     )

@@ -17,7 +17,7 @@ from typing import Any
 import pexpect
 
 HOOK = Path(__file__).with_name("hook")
-HWI = (sys.executable, "-m", "hwilib_cryptnox.hwi")
+HWI = (sys.executable, "-m", "hwilib_cryptnox.hwi.program")
 CTL = (sys.executable, "-m", "hwilib_cryptnox.ctl.main")
 STOCK = (
     sys.executable,

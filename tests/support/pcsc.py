@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from cryptnox_core.card import Card
 from cryptnox_core.errors import PinLockedError, WrongPinError
-from cryptnox_core.session import Card
 from tests.support.emulator import EmulatorProcess
 
 LOCK_FILE = Path(tempfile.gettempdir()) / "hwi-cryptnox-virtual-readers.lock"

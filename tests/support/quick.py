@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-_MODULES = {"hwilib_cryptnox.ctl.main": "ctl", "hwilib_cryptnox.hwi": "hwi"}
+_MODULES = {"hwilib_cryptnox.ctl.main": "ctl", "hwilib_cryptnox.hwi.program": "hwi"}
 _SCRIPTS = {"cryptnoxctl": "ctl", "hwi-cryptnox": "hwi"}
 _PYTHONS_OWN = ("PYTHON", "LC_", "LANG", "MALLOC", "LD_")
 _SIZE = struct.Struct(">I")

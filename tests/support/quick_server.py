@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 import hwilib_cryptnox
-from hwilib_cryptnox import hwi
 from hwilib_cryptnox.ctl import main as ctl
+from hwilib_cryptnox.hwi import program as hwi
 
 _SIZE = struct.Struct(">I")
 _STATUS = struct.Struct(">i")
@@ -43,7 +43,13 @@ def load() -> None:
     for module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
         if "specter" not in module.name:  # they want Specter
             importlib.import_module(module.name)
-    for name in ("cryptnox_core.emulator.server", "cryptnox_core.pcsc", "cryptnox_core.remote", "coincurve", "embit"):
+    for name in (
+        "cryptnox_core.emulator.server",
+        "cryptnox_core.transport.pcsc",
+        "cryptnox_core.transport.tcp",
+        "coincurve",
+        "embit",
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 

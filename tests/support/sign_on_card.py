@@ -12,9 +12,9 @@ import sys
 import time
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError
-from cryptnox_core.pcsc import PcscTransport
-from cryptnox_core.session import Card
+from cryptnox_core.transport.pcsc import PcscTransport
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
 

@@ -30,10 +30,10 @@ from cryptnox_core.emulator.faults import Fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.server import Engine, Files, TcpServer
-from cryptnox_core.remote import RemoteTransport
+from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import AID, Ins
-from hwilib_cryptnox import hwi
 from hwilib_cryptnox.ctl import main as ctl
+from hwilib_cryptnox.hwi import program as hwi
 
 for _module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
     if "specter" not in _module.name:  # they want Specter

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 
+from cryptnox_core.card import Card
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.errors import CryptnoxError
-from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.psbt import PsbtError
 from tests.core.emulated import PIN, PUK, EmulatedReader, fresh, initialized, seeded

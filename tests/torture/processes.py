@@ -28,7 +28,7 @@ from tests.torture.forked import check_state
 from tests.torture.parts import NotHereError, Part
 
 ROOT = Path(__file__).resolve().parents[2]
-HWI = (sys.executable, "-m", "hwilib_cryptnox.hwi")
+HWI = (sys.executable, "-m", "hwilib_cryptnox.hwi.program")
 CTL = (sys.executable, "-m", "hwilib_cryptnox.ctl.main")
 SEED = bytes(range(64)).hex()
 PINS = ("000000", "135790")
@@ -195,7 +195,7 @@ class ReaderContention(Contention):
         except pcsc.UnavailableError as error:
             raise NotHereError(str(error)) from error
         with readers:
-            from cryptnox_core.pcsc import list_readers
+            from cryptnox_core.transport.pcsc import list_readers
 
             if set(list_readers()) - set(pcsc.SLOTS):
                 raise NotHereError("there is a real reader, whose card is left alone")

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory, UserKey
 from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource, UserKeySlot
-from hwilib_cryptnox.faults import Code
+from hwilib_cryptnox.errors import Code
+from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE
 from hwilib_cryptnox.psbt import Psbt, collect
-from hwilib_cryptnox.unlock import GIVE_IT_ONCE
 from tests.core.emulated import SEED, SERIAL
 from tests.core.test_faults import KINDS
 from tests.psbt.factory import ME, Draft, draft, spend

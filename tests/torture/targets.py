@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryptnox_core.apdu import ResponseApdu
-    from cryptnox_core.session import Card
+    from cryptnox_core.card import Card
 
 PIN = "123456"
 """Of `tests.core.emulated`."""
@@ -38,8 +38,8 @@ def answers() -> tuple[Callable[[bytes], None], list[bytes]]:
 
     An input is the command's number, the kind of card, then answers: length (2 bytes) and content with status word.
     """
+    from cryptnox_core.card import Card
     from cryptnox_core.errors import CryptnoxError
-    from cryptnox_core.session import Card
     from tests.core.emulated import PUK
     from tests.core.test_hostile_card import METHODS, OpenedCard, Scripted
 

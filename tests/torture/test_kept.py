@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from hwilib_cryptnox.arguments import make_parser
 from hwilib_cryptnox.ctl.main import cli
+from hwilib_cryptnox.hwi.arguments import make_parser
 from tests.torture.forked import ForkedCard, check_state, environment, run
 from tests.torture.guided import GuidedPsbts
 from tests.torture.moments import SCENES, Moments

@@ -1,0 +1,313 @@
+"""Questions to the person, asked and answered on the controlling terminal, so that stdin and stdout stay free.
+
+Secrets are typed hidden, in UTF-8. Without a terminal every question is a NoTerminalError; a question nobody answers
+(end of file) is a CanceledError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import string
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from cryptnox_core.wire import PUK_LENGTH
+from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
+from hwilib_cryptnox.pin.sources import is_pin
+
+ATTEMPTS = 3
+"""How often a badly formed answer is asked for again. Nothing of it reaches the card."""
+_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[H", "\x1b[?1049l"
+_USUAL_SIZE = (80, 24)
+"""Of a terminal that does not tell."""
+_LEFT_OVER_WAIT = 2
+"""Tenths of a second that the rest of what was pasted may take."""
+_MOST_LEFT_OVER = 65536
+
+
+class NoTerminalError(CtlError):
+    """There is nobody to ask."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            Exit.USAGE,
+            f"There is no terminal to ask on: {what}",
+            "run this command in a terminal, or see its --help",
+        )
+
+
+class Terminal:
+    """The controlling terminal, opened at the first question."""
+
+    def __init__(self) -> None:
+        self._streams: tuple[IO[str], IO[str]] | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether there is somebody to ask."""
+        if self._streams is None:
+            with contextlib.suppress(OSError):
+                self._streams = _open_terminal()
+        return self._streams is not None
+
+    @property
+    def stream(self) -> IO[str]:
+        """What is written to it is on the terminal, wherever stdout and stderr go. CtlError without one."""
+        return self._need("something is to be shown")[1]
+
+    def _need(self, what: str) -> tuple[IO[str], IO[str]]:
+        if not self.available or self._streams is None:
+            raise NoTerminalError(what)
+        return self._streams
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows; 80 and 24 where the terminal does not tell."""
+        _, out = self._need("its size is wanted")
+        with contextlib.suppress(OSError):
+            columns, rows = os.get_terminal_size(out.fileno())
+            if columns and rows:
+                return columns, rows
+        return _USUAL_SIZE
+
+    def say(self, text: str = "") -> None:
+        """One line to the person."""
+        self._write(text + "\n", text)
+
+    def _write(self, text: str, what: str) -> None:
+        _, out = self._need(what)
+        out.write(text)
+        out.flush()
+
+    def ask(self, question: str, default: str = "") -> str:
+        """A visible answer, without blanks around it; `default` for an empty one."""
+        suffix = f" [{default}]" if default else ""
+        return self._read(f"{question}{suffix}: ").strip() or default
+
+    def fresh(self) -> None:
+        """Forget what was typed before the next question is on the screen: a pasted line, or a second Enter, must not
+        answer a question that nobody has read."""
+        source, _ = self._need("a question")
+        if sys.platform != "win32":
+            import termios
+
+            with contextlib.suppress(termios.error):
+                termios.tcflush(source.fileno(), termios.TCIFLUSH)
+
+    def choose(self, question: str, choices: dict[str, str]) -> str:
+        """One of the keys of `choices`, which are shown with their explanations."""
+        self._need(question)
+        for key, text in choices.items():
+            self.say(f"  {key}  {text}")
+        for _ in range(ATTEMPTS):
+            answer = self.ask(f"{question} ({'/'.join(choices)})").lower()
+            if answer in choices:
+                return answer
+        raise CanceledError
+
+    def agrees(self, question: str) -> bool:
+        """Yes or no; no where only Enter is pressed."""
+        return self._read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+    def confirm(self, question: str) -> None:
+        """Yes, or CanceledError."""
+        if not self.agrees(question):
+            raise CanceledError
+
+    def typed(self, question: str, expected: str) -> None:
+        """The person types `expected`, or CanceledError."""
+        if self._read(f"{question}\nType {expected} to go on: ").strip() != expected:
+            raise CanceledError
+
+    def pause(self, text: str) -> None:
+        """Wait for Enter."""
+        self._read(f"{text} [Enter] ")
+
+    def hidden(self, question: str) -> str:
+        """A line that is not echoed. What was typed ahead is dropped: it was not meant for a secret."""
+        with self.hiding(question) as hidden:
+            return hidden.line(question)
+
+    @contextlib.contextmanager
+    def hiding(self, what: str) -> Iterator[HiddenLines]:
+        """Several lines that are not echoed: of what is pasted nothing is lost in between."""
+        source, out = self._need(what)
+        with _no_echo(source):
+            yield HiddenLines(source, out)
+
+    def _read(self, prompt: str) -> str:
+        source, _ = self._need(prompt.strip())
+        self._write(prompt, prompt)
+        line = source.readline()
+        if not line:
+            raise CanceledError
+        return line
+
+    # Secrets
+
+    def pin(self, question: str = "PIN") -> str:
+        """4 to 9 digits."""
+        return self._formed(question, is_pin, "a PIN has 4 to 9 digits")
+
+    def new_pin(self) -> str:
+        """A new PIN, typed twice."""
+        pin = self._twice("New PIN (4 to 9 digits)", is_pin, "a PIN has 4 to 9 digits")
+        self._name_weakness("PIN", weakness_of_pin(pin))
+        return pin
+
+    def puk(self, question: str = "PUK") -> str:
+        """12 ASCII characters."""
+        return self._formed(question, _is_puk, f"a PUK has {PUK_LENGTH} characters without accents")
+
+    def new_puk(self) -> str:
+        """A new PUK, typed twice."""
+        puk = self._twice(f"New PUK ({PUK_LENGTH} characters)", _is_puk, f"a PUK has {PUK_LENGTH} characters")
+        self._name_weakness("PUK", weakness_of_puk(puk))
+        return puk
+
+    def _name_weakness(self, what: str, weakness: str | None) -> None:
+        if weakness is not None:
+            self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
+
+    def _formed(self, question: str, good: Callable[[str], bool], rule: str) -> str:
+        for _ in range(ATTEMPTS):
+            text = self.hidden(question)
+            if good(text):
+                return text
+            self.say(f"{rule}; it was not sent to the card")
+        raise CanceledError
+
+    def _twice(self, question: str, good: Callable[[str], bool], rule: str) -> str:
+        for _ in range(ATTEMPTS):
+            text = self._formed(question, good, rule)
+            if self.hidden("The same again") == text:
+                return text
+            self.say("the two differ")
+        raise CanceledError
+
+    def show_secret(self, lines: list[str]) -> None:
+        """Lines that are gone from the window, and from its scrollback, after Enter. An Enter typed ahead is none.
+
+        They must fit: the caller asks for `size`, and leaves two rows.
+        """
+        what = "a secret is to be shown"
+        source, _ = self._need(what)
+        self._write("\n".join([_OTHER_SCREEN + lines[0], *lines[1:], "", ""]), what)
+        try:
+            _drop_typed(source)
+            self._read("Written down? [Enter] ")
+        finally:
+            self._write(_FIRST_SCREEN, what)
+
+    def drawn_puk(self) -> str:
+        """A PUK of 12 random digits, shown until it is typed back from paper. CanceledError where it is not."""
+        puk = "".join(secrets.choice(string.digits) for _ in range(PUK_LENGTH))
+        while True:
+            self.show_secret(
+                [
+                    "Your PUK. Write it down, apart from the card. It is shown only now.",
+                    "It unblocks a blocked PIN, resets the card and switches its settings.",
+                    "",
+                    f"    {puk}",
+                ]
+            )
+            if self.puk("Type it back") == puk:
+                return puk
+            self.say("That is not the PUK shown")
+            if not self.agrees("Show it again?"):
+                raise CanceledError
+
+
+class HiddenLines:
+    """Lines typed or pasted while the echo is off."""
+
+    def __init__(self, source: IO[str], out: IO[str]) -> None:
+        self._source = source
+        self._out = out
+
+    def line(self, question: str) -> str:
+        """The next line, without its end. One that is no UTF-8 is asked for again: guessed letters would make another
+        secret. CanceledError at the end of file."""
+        for _ in range(ATTEMPTS):
+            self._out.write(f"{question}: ")
+            self._out.flush()
+            line = self._source.readline()
+            self._out.write("\n")
+            if not line:
+                raise CanceledError
+            if _is_text(line):
+                return line.rstrip("\r\n")
+            self._out.write("This is no UTF-8 text: set the terminal to UTF-8, and type it again\n")
+        raise CanceledError
+
+    def more(self) -> bool:
+        """Whether more was typed or pasted than was read, with or without an Enter behind it; it is dropped. Blanks do
+        not count."""
+        return bool(_left_over(self._source).strip())
+
+
+def _is_puk(text: str) -> bool:
+    return len(text) == PUK_LENGTH and text.isascii() and text.isprintable()
+
+
+def _is_text(line: str) -> bool:
+    """Whether the bytes of a line were UTF-8."""
+    return not any("\udc80" <= char <= "\udcff" for char in line)
+
+
+def _open_terminal() -> tuple[IO[str], IO[str]]:
+    names = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
+    source = Path(names[0]).open(encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - as long as the process
+    return source, Path(names[1]).open("w", encoding="utf-8", errors="replace")
+
+
+def _drop_typed(file: IO[str]) -> None:
+    """Forget what was typed and not read yet."""
+    if sys.platform != "win32":
+        import termios
+
+        termios.tcflush(file.fileno(), termios.TCIFLUSH)
+
+
+def _left_over(file: IO[str]) -> bytes:
+    """What was typed and not read yet, also a line whose Enter is missing. Requires: the echo off."""
+    if sys.platform == "win32":
+        return b""
+    import termios
+
+    descriptor = file.fileno()
+    before = termios.tcgetattr(descriptor)
+    single = termios.tcgetattr(descriptor)
+    single[3] &= ~termios.ICANON
+    single[6][termios.VMIN], single[6][termios.VTIME] = 0, _LEFT_OVER_WAIT
+    found = b""
+    termios.tcsetattr(descriptor, termios.TCSANOW, single)
+    try:
+        while len(found) < _MOST_LEFT_OVER and (piece := os.read(descriptor, 4096)):
+            found += piece
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+    return found
+
+
+@contextlib.contextmanager
+def _no_echo(file: IO[str]) -> Iterator[None]:
+    """Echo off, and back whatever happens. What was typed ahead is dropped: it was not meant for a secret."""
+    if sys.platform == "win32":
+        raise CtlError(Exit.USAGE, "Hidden input is not available in this terminal", "give secrets by --stdinpass")
+    import termios
+
+    descriptor = file.fileno()
+    before = termios.tcgetattr(descriptor)
+    silent = termios.tcgetattr(descriptor)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSAFLUSH, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

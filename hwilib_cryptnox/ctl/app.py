@@ -1,0 +1,302 @@
+"""What all commands share: common options, the lazily loaded groups, one way out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import import_module
+from typing import IO, TypeVar
+
+import click
+
+from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, give_up_stderr, give_up_stdout, undisturbed
+from hwilib_cryptnox.console.terminal import Terminal
+from hwilib_cryptnox.console.warned import Warnings
+from hwilib_cryptnox.ctl.errors import NOTHING_CHANGED, CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Options:
+    """The options every command takes, given before or after its name."""
+
+    json: bool = False
+    quiet: bool = False
+    card: str | None = None
+    reader: str | None = None
+    stdin_pin: bool = False
+    stdin_puk: bool = False
+
+
+@dataclass
+class App:
+    """One run of the program. Made by the root command, handed to every command."""
+
+    options: Options = field(default_factory=Options)
+    terminal: Terminal = field(default_factory=Terminal)
+    achieved: list[str] = field(default_factory=list)
+    """What cannot be taken back and is true now, in whole sentences without a full stop. See `happened`."""
+    _lines: list[str] | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Environment and configuration file."""
+        return Settings.load()
+
+    @cached_property
+    def state(self) -> State:
+        """What this computer remembers."""
+        return State()
+
+    @cached_property
+    def out(self) -> Screen:
+        """Results."""
+        return Screen(sys.stdout)
+
+    @cached_property
+    def err(self) -> Screen:
+        """Reviews, progress, remarks, errors."""
+        return Screen(sys.stderr)
+
+    def happened(self, fact: str) -> None:
+        """Something irreversible is done, on a card or here: `fact` is told first, however the command ends. A report
+        says it by itself."""
+        self.achieved.append(fact)
+
+    def note(self, text: str, style: str = WARN) -> None:
+        """A line on stderr for whoever reads it; nothing with --quiet."""
+        if not self.options.quiet:
+            with contextlib.suppress(OSError):  # nobody does
+                self.err.line(text, style)
+
+    def remark(self, text: str, style: str = FAINT) -> None:
+        """A line for people; nothing with --quiet, nor where nobody looks."""
+        if not self.options.quiet and self.err.fancy:
+            self.err.line(text, style)
+
+    def read_secrets(self) -> list[str]:
+        """The lines of stdin that are secrets: with --stdinpass the PIN, with --stdinpuk the PUK after it."""
+        if self._lines is None:
+            if sys.stdin.isatty():
+                raise CtlError(Exit.USAGE, "--stdinpass and --stdinpuk read a pipe, not a terminal", "leave them out")
+            count = self.options.stdin_pin + self.options.stdin_puk
+            self._lines = [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n") for _ in range(count)]
+        return self._lines
+
+    def secret_line(self, which: str) -> str:
+        """The PIN or the PUK from stdin."""
+        line = self.read_secrets()[-1 if which == "PUK" else 0]
+        if not line:
+            raise CtlError(Exit.SECRET, f"stdin ended before the {which}")
+        return line
+
+    @property
+    def stdin_taken(self) -> bool:
+        """Whether secrets come by stdin, before anything else."""
+        return self.options.stdin_pin or self.options.stdin_puk
+
+
+@dataclass(frozen=True, slots=True)
+class CommonOption:
+    """An option of every command."""
+
+    name: str
+    """Field of `Options`."""
+    flags: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    """None for a switch."""
+
+
+COMMON_OPTIONS = (
+    CommonOption("json", ("--json",), "Print one JSON object on stdout."),
+    CommonOption("quiet", ("-q", "--quiet"), "No remarks and no progress bar."),
+    CommonOption("card", ("--card",), "The card with this serial number, or tcp:HOST:PORT.", "SERIAL"),
+    CommonOption("reader", ("--reader",), "The card in this reader: name, part of it, or number.", "NAME"),
+    CommonOption("stdin_pin", ("--stdinpass",), "The first line of stdin is the PIN."),
+    CommonOption("stdin_puk", ("--stdinpuk",), "The next line of stdin is the PUK."),
+)
+
+
+def _common_options() -> list[click.Parameter]:
+    def keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value and parameter.name is not None:
+            setattr(context.ensure_object(App).options, parameter.name, value)
+
+    return [
+        click.Option(
+            [*option.flags, option.name],
+            expose_value=False,
+            callback=keep,
+            is_flag=option.metavar is None,
+            metavar=option.metavar,
+            help=option.help,
+        )
+        for option in COMMON_OPTIONS
+    ]
+
+
+class CtlCommand(click.Command):
+    """A command whose function takes the `App` and returns a `Report`, which is printed here."""
+
+    def __init__(self, *args: object, **keywords: object) -> None:
+        super().__init__(*args, **keywords)  # type: ignore[arg-type]
+        self.params.extend(_common_options())
+
+    def invoke(self, context: click.Context) -> int:
+        """Run it, print its report, return the exit code."""
+        app = context.ensure_object(App)
+        callback = self.callback
+        if callback is None:
+            raise click.UsageError("this command does nothing", context)
+        with context:
+            report: Report = callback(app, **context.params)
+        try:
+            if not app.options.json:
+                report.show(app.out)
+            elif not report.told:
+                write_json(report.data)
+        except BrokenPipeError:
+            # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
+            give_up_stdout()
+            for fact in app.achieved:
+                app.note(fact)
+            return report.exit_code
+        if report.delivered is not None:
+            report.delivered()
+        return report.exit_code
+
+
+class _HelpInstead(click.UsageError):
+    """No command was named: the help, on stderr."""
+
+    def show(self, file: IO[str] | None = None) -> None:
+        """The help without the lines around an error."""
+        click.echo(self.format_message(), file=file, err=True)
+
+
+class CtlGroup(click.Group):
+    """A group of commands of one file."""
+
+    command_class = CtlCommand
+
+    def __init__(self, *args: object, **keywords: object) -> None:
+        super().__init__(*args, **keywords)  # type: ignore[arg-type]
+        self.params.extend(_common_options())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Nothing at all is a usage error (click before 8.2 prints the help on stdout and ends with 0)."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            raise _HelpInstead(ctx.get_help(), ctx)
+        return super().parse_args(ctx, args)
+
+
+class LazyGroup(CtlGroup):
+    """The root: knows every command's name, line of help and place, and imports only the one that runs."""
+
+    places: Mapping[str, tuple[str, str]] = {}
+    """Name -> (`module:attribute`, line of help)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the table."""
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in self.places:
+            return None
+        module, _, attribute = self.places[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table of `--help`, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.places.items()])
+
+
+def run(root: click.Command, arguments: list[str] | None = None) -> int:
+    """Run the program: the one place where errors end. Returns the exit code."""
+    open_stdout = complete()
+    app = App()
+    if not open_stdout:
+        code = _fail(app, Problem(Exit.USAGE, CLOSED_TEXT))
+        give_up_stderr()
+        return code
+    warnings: list[str] = []
+    with Warnings(warnings):
+        code = _run(root, arguments, app)
+    with undisturbed():
+        with contextlib.suppress(OSError):
+            for text in warnings:
+                app.err.line(f"Warning: {text}", WARN)
+        give_up_stderr()
+    return code
+
+
+def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C: the terminal's echo comes back, the card is reset and released.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        result = root.main(args=arguments, prog_name="cryptnoxctl", standalone_mode=False, obj=app)
+        return int(result or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        # A mistyped option ends the parsing before --json was seen.
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            app.options.json = True
+            return _fail(app, Problem(Exit.USAGE, error.format_message()))
+        with contextlib.suppress(OSError):
+            error.show()
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(app, explain(KeyboardInterrupt()))
+    except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
+        code = _fail(app, explain(error))
+        give_up_stdout()
+        return code
+
+
+def _fail(app: App, problem: Problem) -> int:
+    """Say what went wrong, after what was done all the same; on stderr also where stdout does not take the JSON."""
+    if app.achieved:
+        message = problem.message.partition(NOTHING_CHANGED)[0]
+        problem = replace(problem, message=". ".join([*app.achieved, message]))
+    with undisturbed():
+        _say(app, problem)
+    return problem.exit_code
+
+
+def _say(app: App, problem: Problem) -> None:
+    with contextlib.suppress(OSError):
+        if app.options.json:
+            write_json({"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)})
+            return
+    give_up_stdout()
+    with contextlib.suppress(OSError):
+        app.err.line(f"Error: {problem.message}", BAD)
+        if problem.hint:
+            app.err.line(f"What to do: {problem.hint}")
+
+
+def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:
+    """Make a command of a function `(app, ...) -> Report`."""
+    return click.command(name, cls=CtlCommand, **settings)
+
+
+def group(name: str, help_text: str) -> CtlGroup:
+    """A group to hang commands on."""
+    return CtlGroup(name, help=help_text)

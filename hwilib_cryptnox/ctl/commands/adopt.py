@@ -1,0 +1,148 @@
+"""`adopt`: use a card that already holds a wallet. Looks first; changes nothing unasked."""
+
+from __future__ import annotations
+
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.errors import PairingError
+from cryptnox_core.models import CardInfo
+from cryptnox_core.wire import KeySource
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
+from hwilib_cryptnox.ctl.commands.info import source_text, version_text
+from hwilib_cryptnox.ctl.commands.pairing import recover_by_puk
+from hwilib_cryptnox.ctl.commands.xpub import switch_export
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
+from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.vendor import EASY_PIN, EASY_PIN_CHANGED, EASY_SET, is_easy_mode
+from hwilib_cryptnox.export import Network
+from hwilib_cryptnox.pin.policy import tries_left
+from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer.provision import Shown, first_path
+from hwilib_cryptnox.signer.session import authenticate
+
+
+@command("adopt")
+@chain_option
+def adopt(app: App, chain: str) -> Report:
+    """Use a card that holds a wallet already: look at it, then do step by step what wallets need.
+
+    Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
+    """
+    try:
+        return _look(app, chain)
+    except PairingError as error:
+        if not (app.terminal.available and _recovered(app)):
+            raise CtlError(
+                Exit.REFUSED,
+                "The card is paired with another key than the common one; nothing was changed",
+                "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
+            ) from error
+    return _look(app, chain)
+
+
+def _recovered(app: App) -> bool:
+    """Whether the person had the common pairing key put back."""
+    app.terminal.say("The card is paired with a key this computer does not have: nothing more can be seen of it.")
+    app.terminal.say("With the exported key, say no and use: cryptnoxctl pairing recover --file FILE")
+    if not app.terminal.agrees("Give it the common pairing key again now? (Needs the PUK)"):
+        return False
+    with open_card(app, channel=False) as found:
+        recover_by_puk(app, found)
+    return True
+
+
+def _look(app: App, chain: str) -> Report:
+    """What the card holds and what is needed; what is agreed to is done."""
+    with open_card(app) as found:
+        card = found.card
+        info, serial = card.info, str(card.serial)
+        if not info.seeded:
+            raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
+        if info.is_nft:
+            raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
+        tries = tries_left(card)
+        app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
+        session = authenticate(found, unlocker(app))
+        page = card.info_page()
+        easy = _easy_mode(page, session.pin)
+        if easy and app.terminal.available:  # before an address is shown
+            app.terminal.say(f"Careful: {easy[0]}.")
+        path = first_path(Network.of_chain(chain).coin_type)
+        shown = Shown(session.fingerprint, path, card.public_key(path))
+        checked = _checked(app, page.key_source, shown)
+        needed = [*easy, *_needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)]
+        address = text_of(script_of(shown.key, "p2wpkh"), chain)
+        if not info.xpub_export and app.terminal.available:
+            app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
+            app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
+            if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
+                switch_export(app, found, puk(app, found), on=True)
+                needed.remove(_EXPORT)
+    data = {
+        "serial": serial,
+        "fingerprint": session.fingerprint.hex(),
+        "key_source": source_text(page),
+        "path": str(path),
+        "address": address,
+        "xpub_export": found.card.info.xpub_export,
+        "pin_tries_left": tries,
+        "backup_checked": checked,
+        "done": list(app.achieved),
+        "needed": needed,
+    }
+
+    def show(screen: Screen) -> None:
+        screen.fields(
+            [
+                ("Serial number", serial),
+                ("Fingerprint", session.fingerprint.hex()),
+                ("First address", f"{address} ({path})"),
+                ("Seed", source_text(page)),
+            ]
+        )
+        for line in app.achieved:
+            screen.line(line, GOOD)
+        for line in needed:
+            screen.line(f"To do: {line}", WARN)
+        if not needed:
+            screen.line("Wallets can use this card: cryptnoxctl export", GOOD)
+
+    return Report(data, show)
+
+
+def _easy_mode(page: CardInfo, pin: str) -> list[str]:
+    """What to do about a card of the vendor's easy mode; `pin` is the one it has just accepted."""
+    if not is_easy_mode(page):
+        return []
+    return [EASY_SET if pin == EASY_PIN else EASY_PIN_CHANGED]
+
+
+def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:
+    """Whether the words on paper were compared with the card; None where there are none, or nobody can be asked."""
+    if source != KeySource.LOADED or not app.terminal.available:
+        return None
+    return mnemonic.check_backup(
+        app.terminal, lambda typed: (typed.fingerprint, typed.public_key(shown.path)) == (shown.fingerprint, shown.key)
+    )
+
+
+_EXPORT = "switch xpub export on: cryptnoxctl xpub on (needs the PUK)"
+_WORDS = "compare the words on your paper with the card before money arrives: cryptnoxctl backup check"
+_TWIN = (
+    "two cards made this seed, and without the other one there is no backup: compare them before money arrives, "
+    "cryptnoxctl backup check --second-card. Where the other has no seed, or another: cryptnoxctl reset, then setup"
+)
+
+
+def _needed(genuine: Genuineness, source: KeySource | int, checked: bool | None, *, export: bool) -> list[str]:
+    steps = [] if export else [_EXPORT]
+    if genuine is Genuineness.NOT_GENUINE:
+        steps.append("do not put money on this card: its certificate is forged")
+    if source == KeySource.ON_CARD:
+        steps.append("keep little money on it: its seed was made on the card, and there is no backup")
+    if source == KeySource.DUAL:
+        steps.append(_TWIN)
+    if checked is False:
+        steps.append(_WORDS)
+    return steps

@@ -1,0 +1,79 @@
+"""`backup check`: is the backup the card's wallet? Asked before money arrives."""
+
+from __future__ import annotations
+
+import click
+
+from cryptnox_core.bip32 import Path
+from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
+from hwilib_cryptnox.export import Network
+from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.provision import Shown, first_path
+from hwilib_cryptnox.signer.session import authenticate
+
+backup = group("backup", "Check a backup before money arrives.")
+
+
+@backup.command("check")
+@click.option("--second-card", is_flag=True, help="The backup is a second card, not words.")
+@click.option("--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader.")
+@chain_option
+def backup_check(app: App, second_card: bool, second: str | None, chain: str) -> Report:
+    """Compare the card with its backup, by fingerprint and first address: typed words, or a second card."""
+    path = first_path(Network.of_chain(chain).coin_type)
+    with open_card(app) as found:
+        serial, place = found.card.serial, found.reader
+        card = _shown(found, unlocker(app), path)
+    if second_card or second is not None:
+        other = other_card(app, second, serial, place, channel=True)
+        try:
+            there = _shown(other, second_unlocker(app), path)
+            what = f"the card {other.card.serial}"
+        finally:
+            other.close()
+    else:
+        words = mnemonic.ask(app.terminal)
+        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
+        there = Shown(expected.fingerprint, path, expected.public_key(path))
+        what = "the words"
+    same = card == there
+    addresses = [text_of(script_of(shown.key, "p2wpkh"), chain) for shown in (card, there)]
+    data = {
+        "serial": str(serial),
+        "same": same,
+        "path": str(path),
+        "card": {"fingerprint": card.fingerprint.hex(), "address": addresses[0]},
+        "backup": {"fingerprint": there.fingerprint.hex(), "address": addresses[1]},
+    }
+
+    def show(screen: Screen) -> None:
+        screen.table(
+            ("", "Fingerprint", f"First address ({path})"),
+            [("Card", card.fingerprint.hex(), addresses[0]), ("Backup", there.fingerprint.hex(), addresses[1])],
+        )
+        if same:
+            screen.line(f"Good: the card {serial} and {what} hold the same wallet", GOOD)
+        else:
+            screen.line(f"The card {serial} and {what} are NOT the same wallet: no backup of this card", BAD)
+
+    return Report(data, show, Exit.DONE if same else Exit.INPUT)
+
+
+def require_wallet(found: OpenCard) -> None:
+    """CtlError for a card without a seed."""
+    if not found.card.info.seeded:
+        serial = found.card.serial
+        raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
+
+
+def _shown(found: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+    """Fingerprint, and the key of the first address; the PIN is verified."""
+    require_wallet(found)
+    session = authenticate(found, given)
+    return Shown(session.fingerprint, path, found.card.public_key(path))

@@ -1,0 +1,313 @@
+"""`doctor`: why a card is not seen, or cannot be used, each finding with its remedy. Sends no PIN, changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+
+import click
+
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.errors import (
+    CryptnoxError,
+    NoCardError,
+    NoReaderError,
+    PinLockedError,
+    ReaderBusyError,
+    ServiceUnavailableError,
+    StatusWordError,
+    TransportError,
+)
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import access, candidates, wanted_serial
+from hwilib_cryptnox.ctl.commands.info import card_state, see, version_text
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.vendor import EASY_FOUND, EASY_REMEDY, is_easy_mode
+from hwilib_cryptnox.errors import WalletError
+from hwilib_cryptnox.pin.sources import automatic_sources
+from hwilib_cryptnox.signer.cards import EMULATOR_PREFIX, ForeignCardError, OpenCard
+from hwilib_cryptnox.storage.state import config_folder, state_folder
+
+_PACKAGES = ("hwi-cryptnox", "hwi", "pyscard", "cryptography", "coincurve", "embit", "click", "rich")
+_NFC_MODULES = frozenset({"pn533", "pn533_usb", "nfc"})
+_SOCKETS = ("/run/pcscd/pcscd.comm", "/var/run/pcscd/pcscd.comm")
+
+
+class Verdict(Enum):
+    """How a check ended."""
+
+    GOOD = "good"
+    NOTE = "note"
+    """Worth knowing; nothing fails because of it."""
+    BAD = "bad"
+
+
+_MARKS = {Verdict.GOOD: ("ok", GOOD), Verdict.NOTE: ("note", WARN), Verdict.BAD: ("bad", BAD)}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check."""
+
+    check: str
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+    exit_code: Exit = Exit.DONE
+
+
+@command("doctor")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write what the card answers to FILE.")
+@click.option("--analyse", metavar="FILE", help="Say what a recording tells about its card; - for stdin.")
+@click.option("--yes", is_flag=True, help="Record without asking.")
+def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
+    """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN.
+
+    With --card or --reader it looks at that one alone. --record runs a checklist that changes nothing and needs no
+    PIN, and writes headers, lengths and status words, for a report about a card that behaves in another way than
+    documented; --analyse reads such a file.
+    """
+    if record is not None and analyse is not None:
+        raise click.UsageError("--record and --analyse exclude each other")
+    if record is not None:
+        from hwilib_cryptnox.ctl.recording import record_to
+
+        return record_to(app, record, yes=yes)
+    if analyse is not None:
+        from hwilib_cryptnox.ctl.recording import analysed
+
+        return analysed(app, analyse)
+    findings = [*_versions(), *_files(app)]
+    named = [app.options.card or "", app.options.reader or ""]
+    if any(place.startswith(EMULATOR_PREFIX) for place in named):
+        findings += _readers(app)
+    else:
+        findings += [*_service(), *_modules(), *_readers(app), *_programs()]
+    findings += _pin_source(app)
+
+    def show(screen: Screen) -> None:
+        screen.table(
+            ("", "Check", "Finding"), [(_MARKS[found.verdict], found.check, _with_remedy(found)) for found in findings]
+        )
+
+    data = {
+        "findings": [
+            {"check": f.check, "verdict": f.verdict.value, "finding": f.text, "remedy": f.remedy} for f in findings
+        ]
+    }
+    return Report(data, show, max(found.exit_code for found in findings))
+
+
+def _with_remedy(found: Finding) -> str:
+    return f"{found.text}. What to do: {found.remedy}" if found.remedy else found.text
+
+
+def _versions() -> Iterator[Finding]:
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
+    missing = [name for name in _PACKAGES if _version(name) is None]
+    text = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if name not in missing)
+    yield Finding("versions", Verdict.GOOD, f"{python}; {text}")
+    if missing:
+        remedy = "pip install --force-reinstall hwi-cryptnox"
+        yield Finding("versions", Verdict.BAD, f"missing: {', '.join(missing)}", remedy, Exit.REFUSED)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _files(app: App) -> Iterator[Finding]:
+    config = config_folder() / "config.toml"
+    settings = app.settings
+    text = f"{config}" if config.exists() else f"no file at {config}; all settings as they come"
+    yield Finding("configuration", Verdict.GOOD, text)
+    for name in settings.anchors:
+        if not Path(name).expanduser().is_file():
+            yield Finding(
+                "configuration", Verdict.BAD, f"anchors: {name} is not there", f"correct {config}", Exit.USAGE
+            )
+    folder = state_folder()
+    if not folder.exists():
+        yield Finding("memory", Verdict.GOOD, f"{folder}: not made yet")
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        remedy = f"make it yours: sudo chown -R $USER {folder}; until then no PIN is sent automatically"
+        yield Finding("memory", Verdict.BAD, f"{folder} cannot be written", remedy, Exit.REFUSED)
+    elif mode & 0o077 and sys.platform != "win32":
+        yield Finding("memory", Verdict.NOTE, f"{folder} can be read by others", f"chmod 700 {folder}")
+    else:
+        yield Finding("memory", Verdict.GOOD, f"{folder}: {len(app.state.records())} cards remembered")
+
+
+def _service() -> Iterator[Finding]:
+    from cryptnox_core.transport.pcsc import list_readers
+
+    try:
+        names = list_readers()
+    except NoReaderError:
+        names = []
+    except (ServiceUnavailableError, TransportError) as error:
+        yield Finding("PC/SC service", Verdict.BAD, str(error), _service_remedy(), Exit.NO_CARD)
+        return
+    yield Finding("PC/SC service", Verdict.GOOD, "it answers")
+    if names:
+        yield Finding("readers", Verdict.GOOD, ", ".join(names))
+    else:
+        remedy = (
+            "plug the reader in; if it is, look for it in lsusb, and install its driver "
+            "(Debian: apt install libccid, for ACS readers libacsccid1)"
+        )
+        yield Finding("readers", Verdict.BAD, "there is none", remedy, Exit.NO_CARD)
+
+
+def _service_remedy() -> str:
+    if sys.platform != "linux":
+        return "start the system's smart card service"
+    there = [name for name in _SOCKETS if Path(name).exists()]
+    if there and not os.access(there[0], os.W_OK):
+        return f"{there[0]} is closed to you: log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
+    if _running("pcscd"):
+        return "pcscd runs and does not answer this user: sudo systemctl restart pcscd; in a sandbox give access to it"
+    return "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
+
+
+def _processes() -> Iterator[Path]:
+    for entry in Path("/proc").iterdir() if sys.platform == "linux" else ():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            yield entry
+
+
+def _read(path: Path) -> str:
+    """What a file of /proc says; nothing where it is gone or not ours."""
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _running(name: str) -> bool:
+    return any(_read(entry / "comm").strip() == name for entry in _processes())
+
+
+def _modules() -> Iterator[Finding]:
+    if sys.platform != "linux":
+        return
+    loaded = sorted({line.split(" ")[0] for line in _read(Path("/proc/modules")).splitlines()} & _NFC_MODULES)
+    if loaded:
+        remedy = (
+            "where an NFC reader is not seen: sudo modprobe -r pn533_usb pn533 nfc, and for good: "
+            "printf 'blacklist %s\\n' pn533_usb pn533 nfc | sudo tee /etc/modprobe.d/nfc-off.conf"
+        )
+        yield Finding("NFC modules", Verdict.NOTE, f"the kernel's own: {', '.join(loaded)}", remedy)
+    else:
+        yield Finding("NFC modules", Verdict.GOOD, "none that would take a reader away")
+
+
+def _readers(app: App) -> Iterator[Finding]:
+    serial = wanted_serial(app)
+    if app.options.card is None and app.options.reader is None:
+        places = access(app).readers()
+    else:
+        try:
+            places = candidates(app)
+        except CtlError as error:
+            yield Finding("card", Verdict.BAD, str(error), error.hint, error.exit_code)
+            return
+    found = False
+    for name in places:
+        seen = None if serial is None else see(app, name)
+        if seen is None or seen.unread or seen.serial == serial:
+            yield from _reader(app, name)
+        found = found or (seen is not None and seen.serial == serial)
+    if serial is not None and not found:
+        remedy = "put it into a reader; cryptnoxctl doctor without --card looks at all of them"
+        yield Finding("card", Verdict.BAD, f"The card {serial} is in no reader", remedy, Exit.NO_CARD)
+
+
+def _reader(app: App, name: str) -> Iterator[Finding]:
+    what = f"card in {name}"
+    try:
+        found = access(app).connect(name, app.settings.enumerate_wait)
+    except ReaderBusyError as error:
+        remedy = "end the program that holds it (see the programs below); gpg: gpgconf --kill scdaemon"
+        yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
+        return
+    except NoCardError as error:
+        if name.startswith(EMULATOR_PREFIX) and name in (app.options.card, app.options.reader):
+            yield Finding(what, Verdict.BAD, str(error), "start it, or correct the address", Exit.NO_CARD)
+        else:
+            yield Finding(what, Verdict.NOTE, str(error), "put a card in")
+        return
+    except ForeignCardError:
+        yield Finding(what, Verdict.NOTE, "another card, not a Cryptnox wallet card")
+        return
+    except TransportError as error:
+        remedy = "take the card out and put it back; clean its contacts"
+        yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
+        return
+    try:
+        info = found.card.info
+        access(app).identify(found)
+        serial, genuine = found.card.serial, found.card.genuineness
+        text = f"Cryptnox {info.type_name} {serial}, applet {version_text(info)}, {card_state(info)}"
+        text += ", emulated: no place for money" if found.simulated else ""
+        yield Finding(what, Verdict.GOOD, text)
+        if genuine is not Genuineness.GENUINE:
+            remedy = "name the CA's certificate in the configuration (key anchors) if you trust it"
+            yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
+        if not info.seeded:
+            yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
+        elif not info.xpub_export and not info.is_nft:
+            yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
+        if _is_easy_mode(found):
+            yield Finding(what, Verdict.NOTE, EASY_FOUND, EASY_REMEDY)
+    except PinLockedError as error:
+        yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
+    except (CryptnoxError, WalletError) as error:
+        problem = explain(error)
+        yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
+    finally:
+        found.close()
+
+
+def _is_easy_mode(found: OpenCard) -> bool:
+    """As far as the card tells without a PIN. Raises ProtocolError for a channel that fails."""
+    if not found.card.channel_open:
+        return False
+    try:
+        return is_easy_mode(found.card.info_page())
+    except StatusWordError:
+        return False
+
+
+def _programs() -> Iterator[Finding]:
+    """Other programs that have the PC/SC library loaded: one of them may hold a reader."""
+    if sys.platform != "linux":
+        return
+    users = Counter(_read(entry / "comm").strip() for entry in _processes() if "libpcsclite" in _read(entry / "maps"))
+    users.pop("pcscd", None)
+    if users:
+        names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(users.items()))
+        remedy = "end them if the reader is busy; gpg: gpgconf --kill scdaemon"
+        yield Finding("other programs", Verdict.NOTE, f"with the smart card library loaded: {names}", remedy)
+    else:
+        yield Finding("other programs", Verdict.GOOD, "none of yours uses smart cards now")
+
+
+def _pin_source(app: App) -> Iterator[Finding]:
+    names = [type(source).__name__.removesuffix("Source").lower() for source in automatic_sources(app.settings)]
+    text = f"set up: {', '.join(names)}" if names else "none set up: programs must be given the PIN, this one asks"
+    yield Finding("PIN source", Verdict.GOOD, text)

@@ -1,0 +1,313 @@
+"""``cryptnoxctl emulator``: an emulated card on TCP or in the virtual reader, until SIGTERM (DESIGN.md 2)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import signal
+import threading
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+from click.core import ParameterSource
+
+from cryptnox_core.emulator import card, faults, memory, server, vpcd
+from cryptnox_core.emulator.readings import Reading
+from cryptnox_core.wire import (
+    CARD_TYPE_BASIC,
+    CARD_TYPE_NFT,
+    COMMON_PAIRING_KEY,
+    DEFAULT_EMULATOR_HOST,
+    DEFAULT_EMULATOR_PORT,
+    PIN_FIELD,
+    PIN_MAX,
+    PIN_MIN,
+    PUK_LENGTH,
+    SEED_MAX,
+    SEED_MIN,
+    KeySource,
+)
+from hwilib_cryptnox.storage.files import lock
+
+DEFAULT_PIN = "000000"
+DEFAULT_PUK = "000000000000"
+_SERIAL_MIN, _SERIAL_MAX = 1 << 56, (1 << 64) - 1
+_BIP39_ROUNDS = 2048
+_FIRST_CONNECT = 3.0
+"""Seconds the ready line waits for the virtual reader to take the card."""
+_NEVER_SHORT = 10.0
+"""Seconds between looks of an idle main thread; signals wake it anyway."""
+
+
+def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    """HOST:PORT of an option."""
+    if value is None:
+        return None
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 0xFFFF:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT", context, parameter)
+    return host.strip("[]"), int(port)
+
+
+def seed_of_mnemonic(words: str, passphrase: str) -> bytes:
+    """BIP39 seed of an English mnemonic, whose words and checksum are checked. Raises ``click.UsageError``."""
+    from embit import bip39
+
+    normal = " ".join(unicodedata.normalize("NFKD", words).split())
+    try:
+        valid = bip39.mnemonic_is_valid(normal)
+    except (ValueError, KeyError):
+        valid = False
+    if not valid:
+        raise click.UsageError("the mnemonic is none of BIP39's in English, or its checksum is wrong")
+    salt = unicodedata.normalize("NFKD", "mnemonic" + passphrase)
+    return hashlib.pbkdf2_hmac("sha512", normal.encode(), salt.encode(), _BIP39_ROUNDS)
+
+
+def serial_of_seed(seed: bytes) -> int:
+    """The default serial number: from SHA-256 of the seed, at least 2^56."""
+    serial = int.from_bytes(hashlib.sha256(seed).digest()[:8], "big")
+    return serial if serial >= _SERIAL_MIN else serial + _SERIAL_MIN
+
+
+def _checked_seed(text: str) -> bytes:
+    try:
+        seed = bytes.fromhex(text)
+    except ValueError as error:
+        raise click.UsageError("--seed is not hexadecimal") from error
+    if not SEED_MIN <= len(seed) <= SEED_MAX:
+        raise click.UsageError(f"--seed has {SEED_MIN} to {SEED_MAX} bytes")
+    return seed
+
+
+def _pin_field(digits: str) -> bytes:
+    if not (PIN_MIN <= len(digits) <= PIN_MAX and digits.isascii() and digits.isdigit()):
+        raise click.UsageError(f"--pin has {PIN_MIN} to {PIN_MAX} digits")
+    return digits.encode().ljust(PIN_FIELD, b"\0")
+
+
+def _puk_bytes(text: str) -> bytes:
+    if len(text) != PUK_LENGTH or not text.isascii():
+        raise click.UsageError(f"--puk has {PUK_LENGTH} ASCII characters")
+    return text.encode()
+
+
+def new_memory(
+    *, seed: bytes | None, pin: str | None, puk: str | None, xpub_export: bool, serial: int | None, card_type: int
+) -> memory.Memory:
+    """A card as the options describe it: from the factory, initialised, or with a seed."""
+    if serial is None:
+        serial = serial_of_seed(seed) if seed else _SERIAL_MIN + secrets.randbelow(_SERIAL_MAX - _SERIAL_MIN + 1)
+    fresh = memory.Memory(serial=serial, card_type=card_type)
+    if seed is None and pin is None:
+        if puk is not None:
+            raise click.UsageError("--puk needs --pin or a seed")
+    else:
+        fresh.initialized = True
+        fresh.pin = _pin_field(pin or DEFAULT_PIN)
+        fresh.puk = _puk_bytes(puk or DEFAULT_PUK)
+        fresh.pairing_key = COMMON_PAIRING_KEY
+    if seed is not None:
+        fresh.key_source, fresh.seed = KeySource.LOADED, seed
+        fresh.xpub_export = xpub_export
+    elif xpub_export:
+        raise click.UsageError("--xpub-export needs a seed")
+    return fresh
+
+
+def _contradiction(
+    kept: memory.Memory,
+    *,
+    seed: bytes | None,
+    pin: str | None,
+    puk: str | None,
+    xpub_export: bool,
+    serial: int | None,
+    card_type: int | None,
+) -> str | None:
+    """The first option that says something else than the state file."""
+    if seed is not None and (kept.seed != seed or kept.key_source in (KeySource.SINGLE, KeySource.EXTENDED)):
+        return "--seed or --mnemonic"
+    if pin is not None and kept.pin != _pin_field(pin):
+        return "--pin"
+    if puk is not None and kept.puk != _puk_bytes(puk):
+        return "--puk"
+    if xpub_export and not kept.xpub_export:
+        return "--xpub-export"
+    if serial is not None and kept.serial != serial:
+        return "--serial"
+    if card_type is not None and kept.card_type != card_type:
+        return "--type"
+    return None
+
+
+def _load(path: Path) -> memory.Memory:
+    try:
+        return memory.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--state {path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _held(state: Path) -> Iterator[None]:
+    """The state file is this program's alone: another one would write what it knows over what this one has spent.
+
+    The lock is on a file beside it, which stays: the state file itself is replaced at every change.
+    """
+    beside = state.with_name(f"{state.name}.lock")
+    try:
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise click.UsageError(f"--state: {beside}: {error.strerror}") from error
+    try:
+        try:
+            lock(descriptor)
+        except BlockingIOError as error:
+            raise click.UsageError(f"--state {state}: another emulator runs on this file") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _specs(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[faults.Fault, ...]:
+    try:
+        return tuple(faults.parse_fault(spec) for spec in value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+def _latency(context: click.Context, parameter: click.Parameter, value: str | None) -> faults.Latency:
+    try:
+        return faults.parse_latency(value) if value is not None else faults.NO_LATENCY
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--listen",
+    callback=_address,
+    metavar="HOST:PORT",
+    help="Where to listen; port 0 picks one. [127.0.0.1:9720 without --vpcd]",
+)
+@click.option(
+    "--vpcd", "reader", callback=_address, metavar="HOST:PORT", help="Go into the virtual reader that listens there."
+)
+@click.option("--state", type=_FILE, help="File that keeps the card between runs.")
+@click.option("--seed", envvar="CRYPTNOX_EMULATOR_SEED", metavar="HEX", help="Binary seed, 16 to 64 bytes.")
+@click.option("--mnemonic", metavar="WORDS", help="BIP39 mnemonic in English, in place of --seed.")
+@click.option("--passphrase", metavar="TEXT", help="BIP39 passphrase of --mnemonic.")
+@click.option("--pin", envvar="CRYPTNOX_EMULATOR_PIN", metavar="DIGITS", help=f"[with a seed: {DEFAULT_PIN}]")
+@click.option("--puk", envvar="CRYPTNOX_EMULATOR_PUK", metavar="TEXT", help=f"[{DEFAULT_PUK}]")
+@click.option("--xpub-export", is_flag=True, help="Extended public keys may be read.")
+@click.option("--serial", type=click.IntRange(_SERIAL_MIN, _SERIAL_MAX), help="Serial number, 2^56 to 2^64-1.")
+@click.option("--type", "kind", type=click.Choice(["B", "N"]), help="Basic or NFT. [B]")
+@click.option("--stats", type=_FILE, help="JSON file of counts, rewritten after every APDU.")
+@click.option("--trace", type=_FILE, help="Appends a line for every APDU: header, lengths, status words.")
+@click.option(
+    "--latency", callback=_latency, metavar="SPEC", help="apdu=20,byte=0.1,derive=300,sign=300 (ms) = default."
+)
+@click.option("--fault", multiple=True, callback=_specs, metavar="SPEC", help="KIND@N or KIND@INS:N, repeatable.")
+@click.option(
+    "--reading", multiple=True, type=click.Choice([r.value for r in Reading]), help="Another reading, repeatable."
+)
+def emulator(
+    *,
+    listen: tuple[str, int] | None,
+    reader: tuple[str, int] | None,
+    state: Path | None,
+    seed: str | None,
+    mnemonic: str | None,
+    passphrase: str | None,
+    pin: str | None,
+    puk: str | None,
+    xpub_export: bool,
+    serial: int | None,
+    kind: str | None,
+    stats: Path | None,
+    trace: Path | None,
+    latency: faults.Latency,
+    fault: tuple[faults.Fault, ...],
+    reading: tuple[str, ...],
+) -> None:
+    """Run an emulated card until SIGTERM. Its first line says where it is and its serial number.
+
+    Its secrets are for tests: they stand in the command line, the environment and the state file in the clear.
+    """
+    if mnemonic is not None and seed is not None:
+        if click.get_current_context().get_parameter_source("seed") is not ParameterSource.ENVIRONMENT:
+            raise click.UsageError("--seed and --mnemonic exclude each other")
+        seed = None  # what the command line says goes before the environment
+    if passphrase is not None and mnemonic is None:
+        raise click.UsageError("--passphrase needs --mnemonic")
+    binary = seed_of_mnemonic(mnemonic, passphrase or "") if mnemonic is not None else None
+    if seed is not None:
+        binary = _checked_seed(seed)
+    card_type = {"B": CARD_TYPE_BASIC, "N": CARD_TYPE_NFT, None: None}[kind]
+    if state is not None:
+        click.get_current_context().with_resource(_held(state))
+    if state is not None and state.exists():
+        kept = _load(state)
+        option = _contradiction(
+            kept, seed=binary, pin=pin, puk=puk, xpub_export=xpub_export, serial=serial, card_type=card_type
+        )
+        if option is not None:
+            raise click.UsageError(f"{option} contradicts the state file {state}")
+    else:
+        kept = new_memory(
+            seed=binary,
+            pin=pin,
+            puk=puk,
+            xpub_export=xpub_export,
+            serial=serial,
+            card_type=CARD_TYPE_BASIC if card_type is None else card_type,
+        )
+    try:
+        engine = server.Engine(
+            card.Card(kept, (Reading(name) for name in reading)),
+            files=server.Files(state, stats, trace),
+            faults=fault,
+            latency=latency,
+        )
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from error
+    if listen is None and reader is None:
+        listen = (DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT)
+    _run(engine, listen, reader)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise SystemExit(0)
+
+
+def _run(engine: server.Engine, listen: tuple[str, int] | None, reader: tuple[str, int] | None) -> None:
+    """Serve until a signal. Everything an answer has changed is on disk before the answer is given."""
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _terminate)
+    tcp = None
+    if listen is not None:
+        try:
+            tcp = server.TcpServer(engine, *listen)
+        except OSError as error:
+            raise click.UsageError(f"--listen: {error.strerror or error}") from error
+    if reader is not None:
+        slot = vpcd.VirtualReader(engine, *reader)
+        threading.Thread(target=slot.run, daemon=True).start()
+        slot.connected.wait(_FIRST_CONNECT)
+    where = "{}:{}".format(*tcp.address) if tcp else "-"
+    there = "{}:{}".format(*reader) if reader else "-"
+    print(f"ready listen={where} vpcd={there} serial={engine.serial}", flush=True)
+    if tcp is not None:
+        tcp.serve()
+    while True:
+        threading.Event().wait(_NEVER_SHORT)

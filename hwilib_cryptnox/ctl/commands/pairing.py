@@ -1,0 +1,190 @@
+"""`pairing`: the key that opens the secure channel.
+
+Both keys of a change are kept until a channel has shown which one the card has: whatever happens in between, the next
+command finds out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets as system
+from pathlib import Path
+
+import click
+
+from cryptnox_core.card import Card
+from cryptnox_core.commands.setup import pairing_key_from_puk
+from cryptnox_core.errors import PairingError, StatusWordError, UsageError
+from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH
+from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.cards import access, admit, open_card, puk
+from hwilib_cryptnox.ctl.changes import change
+from hwilib_cryptnox.ctl.commands.pin import require_initialised
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
+from hwilib_cryptnox.ctl.screen import Report, said
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.irreversible import End, Words, opens
+from hwilib_cryptnox.storage.state import StateError
+
+pairing = group("pairing", "The pairing key, which opens the secure channel.")
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@pairing.command("change")
+@click.option("--common", is_flag=True, help="Back to the key every card comes with.")
+@click.option("--file", "source", type=_FILE, help="A key exported.")
+def pairing_change(app: App, common: bool, source: Path | None) -> Report:
+    """Give the card a pairing key of its own, kept on this computer. Needs the PUK.
+
+    Whoever has not got the key cannot talk to the card at all; the PUK gets it back.
+    """
+    if common and source is not None:
+        raise click.UsageError("--common and --file exclude each other")
+    key = system.token_bytes(PAIRING_KEY_LENGTH) if source is None else read_key(source)
+    if common:
+        key = COMMON_PAIRING_KEY
+    with open_card(app) as found:
+        require_initialised(found)
+        change_pairing_key(app, found, key, puk(app, found))
+        serial = str(found.card.serial)
+    own = key != COMMON_PAIRING_KEY
+    lines = [*app.achieved, "Keep a copy: cryptnoxctl pairing export FILE"] if own else app.achieved
+    return said({"serial": serial, "own_pairing_key": own}, *lines)
+
+
+def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, known: bool = True) -> None:
+    """Change it on the card and in `pairing.json`, and show by a new channel that the card has it; `found` is in that
+    channel afterwards. `known`: this computer has the key that the card has now. StateError before anything is sent
+    where the keys cannot be kept."""
+    serial = found.card.serial
+    before = app.state.pairing_keys(serial)
+    others = before or (COMMON_PAIRING_KEY,)
+    app.state.keep_pairing_key(serial, key, *others)
+    answered = False
+
+    def send(card: Card) -> None:
+        nonlocal answered
+        card.change_pairing_key(key, puk=secret)
+        answered = True
+
+    def look(found: OpenCard) -> End:
+        if opens(found, key):
+            return End.TAKEN
+        if any(opens(found, other) for other in others):
+            return End.NOT_TAKEN
+        if known or answered:
+            return End.OTHER
+        # The old one is not known here; that the card is still there and opens with its PUK is as good.
+        there = opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
+        return End.NOT_TAKEN if there else End.UNKNOWN
+
+    common = key == COMMON_PAIRING_KEY
+    words = Words(
+        done=f"The card {serial} has {'the common pairing key again' if common else 'its own pairing key now'}",
+        kept="the card has its old pairing key",
+        either="the card may have the new pairing key or its old one",
+        keep="what this computer has of them it keeps, and the next command finds out; if none opens the card: "
+        "cryptnoxctl pairing recover (needs the PUK)",
+        remedy="in another reader: cryptnoxctl pairing recover (needs the PUK)",
+    )
+    try:
+        change(app, found, words, send, look, prove=True)
+    except (StatusWordError, UsageError):
+        _settle(app, serial, *before)
+        raise
+    _settle(app, serial, None if common else key)
+
+
+def _settle(app: App, serial: int, *keys: bytes | None) -> None:
+    """Keep these alone. Where that fails all are still there, and are tried."""
+    with contextlib.suppress(StateError):
+        app.state.keep_pairing_key(serial, *keys)
+
+
+def read_key(source: Path) -> bytes:
+    """A pairing key from a file: 64 hexadecimal characters."""
+    try:
+        key = bytes.fromhex(read_text(source).strip())
+    except ValueError as error:
+        raise CtlError(Exit.INPUT, f"{source}: not a pairing key (64 hexadecimal characters)") from error
+    if len(key) != PAIRING_KEY_LENGTH:
+        raise CtlError(Exit.INPUT, f"{source}: a pairing key has {PAIRING_KEY_LENGTH} bytes, not {len(key)}")
+    return key
+
+
+@pairing.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def pairing_export(app: App, file: Path) -> Report:
+    """Write the card's own pairing key to a new FILE (mode 0600), for another computer."""
+    check_free(file, None)
+    with open_card(app, channel=False) as found:
+        require_initialised(found)
+        admit(app, found)
+        serial = found.card.serial
+        key = next((key for key in app.state.pairing_keys(serial) if opens(found, key)), None)
+        if key is None:
+            access(app).open_channel(found.card)
+    if key in (None, COMMON_PAIRING_KEY):
+        raise CtlError(Exit.REFUSED, "The card has no pairing key of its own: it uses the common one")
+    write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
+    return said(
+        {"serial": str(serial), "file": str(file)},
+        f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}",
+    )
+
+
+@pairing.command("recover")
+@click.option("--file", "source", type=_FILE, help="A key exported.")
+def pairing_recover(app: App, source: Path | None) -> Report:
+    """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets the common key).
+
+    Where the card can be opened as it is, nothing is changed, and no PUK is asked for.
+    """
+    key = None if source is None else read_key(source)
+    with open_card(app, channel=False) as found:
+        require_initialised(found)
+        admit(app, found)
+        serial = found.card.serial
+        if key is not None:
+            return _take(app, found, key)
+        try:
+            access(app).open_channel(found.card)
+        except PairingError:
+            recover_by_puk(app, found)
+            return said(
+                {"serial": str(serial), "own_pairing_key": False},
+                *app.achieved,
+                "An own one: cryptnoxctl pairing change",
+            )
+        own = app.state.pairing_key(serial) is not None
+    what = "its own pairing key, which is kept here" if own else "the common pairing key"
+    return said(
+        {"serial": str(serial), "own_pairing_key": own},
+        f"There is nothing to recover: the card opens with {what}",
+    )
+
+
+def _take(app: App, found: OpenCard, key: bytes) -> Report:
+    """Keep a key that opens the card."""
+    serial = found.card.serial
+    if not opens(found, key):
+        raise CtlError(Exit.SECRET, "That pairing key does not open the channel to this card")
+    own = key != COMMON_PAIRING_KEY
+    try:
+        app.state.keep_pairing_key(serial, key if own else None)
+    except StateError as error:
+        raise CtlError(
+            Exit.REFUSED, f"The key is right, but it cannot be kept here: {error}", "keep the file, and try again"
+        ) from error
+    kept = "it is kept on this computer" if own else "it is the common one"
+    return said({"serial": str(serial), "own_pairing_key": own}, f"The key is right; {kept}")
+
+
+def recover_by_puk(app: App, found: OpenCard) -> None:
+    """Open a card whose pairing key is lost with its PUK, and give it the common key."""
+    secret = puk(app, found)
+    if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
+        raise CtlError(Exit.SECRET, "That PUK does not open the channel to this card; nothing was changed")
+    change_pairing_key(app, found, COMMON_PAIRING_KEY, secret, known=False)

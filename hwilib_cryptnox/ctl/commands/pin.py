@@ -1,0 +1,293 @@
+"""`pin` and `puk`: the secrets a card is opened with."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+
+import click
+
+from cryptnox_core.card import Card
+from cryptnox_core.commands.setup import pairing_key_from_puk
+from cryptnox_core.errors import CryptnoxError, NotAllowedError, StatusWordError, WrongPukError
+from cryptnox_core.wire import PAIRING_INDEX_PUK, PIN_TRIES_SESSION, Sw
+from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import change
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.screen import Report, said
+from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.pin.policy import tries_left
+from hwilib_cryptnox.pin.sources import outdated
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.irreversible import End, Words, opens
+from hwilib_cryptnox.signer.proofs import is_puk
+
+pin = group("pin", "Change, verify or unblock the PIN; ask for the tries left.")
+puk_group = group("puk", "Change or verify the PUK.")
+
+SPARE_TRIES = 3
+"""So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""
+
+
+def require_initialised(found: OpenCard) -> None:
+    """The card has a PIN and a PUK."""
+    if not found.card.info.initialized:
+        raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
+
+
+@pin.command("tries")
+def pin_tries(app: App) -> Report:
+    """Show how many PIN tries are left. Spends none."""
+    with open_card(app) as found:
+        require_initialised(found)
+        left = tries_left(found.card)
+        serial = str(found.card.serial)
+    if left:
+        text = f"At most {left} PIN tries are left"
+        if left <= PIN_TRIES_SESSION:
+            text += " (a card allows 3 until it is taken out and put back, 6 in all)"
+        return said({"serial": serial, "pin_tries_left": left}, text)
+    return said(
+        {"serial": serial, "pin_tries_left": 0},
+        "No PIN try is left now. Take the card out, put it back and ask again; if it is still none, the PIN is "
+        "blocked: cryptnoxctl pin unblock (needs the PUK)",
+    )
+
+
+@pin.command("verify")
+def pin_verify(app: App) -> Report:
+    """Check the PIN. A right one clears the note of a refusal, so that set-up PIN sources are used again."""
+    with open_card(app) as found:
+        require_initialised(found)
+        unlock(app, found, typed=True)
+        serial = str(found.card.serial)
+    return said({"serial": serial, "verified": True}, "The PIN is right")
+
+
+@pin.command("change")
+@click.option("--with-puk", is_flag=True, help="Set it with the PUK instead of the present PIN.")
+def pin_change(app: App, with_puk: bool) -> Report:
+    """Change the PIN: the present one first, then the new one twice."""
+    with open_card(app) as found:
+        require_initialised(found)
+        old = secret = None
+        if with_puk:
+            admit(app, found)
+            _check_not_blocked(found)
+            secret = puk(app, found)
+        else:
+            old = unlock(app, found, typed=True)
+        new, serial = app.terminal.new_pin(), found.card.serial
+        words = Words(
+            done=f"The PIN of the card {serial} is changed",
+            kept="the card has its old PIN",
+            either="the card may already have the new PIN, or still the old one",
+            keep="Keep both PINs. cryptnoxctl pin tries shows how many tries are left; with more than one, try the new "
+            "PIN: cryptnoxctl pin verify. With the PUK it can be set anew: cryptnoxctl pin change --with-puk",
+            other="The card refuses the new PIN: it has the old one still, or another",
+            remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
+        )
+        look = _PinLook(app, new, old)
+
+        def send(card: Card) -> None:
+            card.change_pin(new, puk=secret)
+            look.answered = True
+
+        try:
+            change(app, found, words, send, look, prove=True)
+        except WrongPukError as error:
+            raise _why_refused(app, found, secret, error) from error
+    return _has_new_pin(app, serial, new, {"changed": True})
+
+
+def _check_not_blocked(found: OpenCard) -> None:
+    """A blocked PIN is set by UNBLOCK PIN; the card answers CHANGE PIN with the status word of a wrong PUK."""
+    if found.card.info.pin_auth and not tries_left(found.card):
+        raise CtlError(
+            Exit.SECRET,
+            "No PIN try is left: the PIN is blocked, or locked until the card is taken out and put back. Nothing was "
+            "sent",
+            "take the card out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+        )
+
+
+def _why_refused(app: App, found: OpenCard, secret: str | None, error: WrongPukError) -> Exception:
+    """Of a status word that means a wrong PUK, and other things too."""
+    if error.sw == Sw.CONDITIONS and secret is not None:
+        with contextlib.suppress(CryptnoxError):  # then nothing better is known
+            if is_puk(access(app), found, secret):
+                return CtlError(
+                    Exit.REFUSED,
+                    "The PUK is right, but the card does not let the PIN be changed now",
+                    "take the card out and put it back, then: cryptnoxctl pin tries",
+                )
+    return error
+
+
+@dataclass(slots=True)
+class _PinLook:
+    """Whether the card has the new PIN: tried once, where tries can be spared. Where it is refused, and the card did
+    not say that it has taken one, the old PIN is verified, if it is known: it was right a moment ago, and brings the
+    count back."""
+
+    app: App
+    new: str = field(repr=False)
+    old: str | None = field(repr=False)
+    answered: bool = False
+    """The card said that it has taken a PIN."""
+    _tried_at: int | None = None
+    _refused: bool = False
+
+    def __call__(self, found: OpenCard) -> End:
+        card, new_session = found.card, not found.card.channel_open
+        if new_session:
+            access(self.app).open_channel(card)
+        if not card.info.pin_auth:
+            if self.answered:
+                self.app.note(
+                    "PIN authentication is off, so the new PIN could not be tried: the card says that it has it"
+                )
+            return End.TAKEN if self.answered else End.UNKNOWN
+        left = tries_left(card)
+        if not left and not new_session:
+            raise SoftLockedError  # some cards count the tries of a session: asked again after a power cycle
+        if not self._refused and not self._try_new(found, left):
+            return End.UNKNOWN
+        if not self._refused:
+            return End.TAKEN
+        if self.answered:
+            return End.OTHER
+        if self.old is not None and tries_left(card) > 1 and not self._accepted(found, self.old):
+            return End.OTHER
+        return End.NOT_TAKEN
+
+    def _try_new(self, found: OpenCard, left: int) -> bool:
+        """Whether the new PIN was tried, and its end is known. It is sent a second time only where the counter, one of
+        tries in all, proves that the first was not refused."""
+        again = self._tried_at is not None
+        if left < SPARE_TRIES or (again and (left <= PIN_TRIES_SESSION or left != self._tried_at)):
+            return False
+        self._tried_at = left
+        self._refused = not self._accepted(found, self.new)
+        return True
+
+    def _accepted(self, found: OpenCard, pin: str) -> bool:
+        try:
+            PersonUnlocker(self.app.settings, self.app.state, pin).unlock(found.card, found.reader)
+        except RefusedPinError as error:
+            if error.spent:
+                return False
+            raise
+        return True
+
+
+def _has_new_pin(app: App, serial: int, new: str, data: dict[str, object]) -> Report:
+    """The report, with what still gives the old PIN."""
+    sources = outdated(app.settings, serial, new)
+    lines = [*app.achieved]
+    if sources:
+        lines.append(
+            f"Change it there, too, before a wallet is used: {', '.join(sources)} may still give the old PIN, and a "
+            "wrong PIN costs a try"
+        )
+    return said({"serial": str(serial), **data, "sources": sources}, *lines)
+
+
+@pin.command("unblock")
+def pin_unblock(app: App) -> Report:
+    """Set a new PIN on a card whose PIN is blocked, with the PUK."""
+    with open_card(app) as found:
+        require_initialised(found)
+        if tries_left(found.card):
+            raise CtlError(
+                Exit.REFUSED,
+                "The PIN is not blocked; nothing was sent",
+                "forgotten PIN: cryptnoxctl pin change --with-puk",
+            )
+        secret = puk(app, found)
+        new, serial = app.terminal.new_pin(), found.card.serial
+        look = _PinLook(app, new, None)
+
+        def send(card: Card) -> None:
+            card.unblock_pin(puk=secret, new_pin=new)
+            look.answered = True
+
+        def unblocked(found: OpenCard) -> End:
+            if found.card.channel_open:
+                return look(found)
+            access(app).open_channel(found.card)
+            return look(found) if tries_left(found.card) else End.NOT_TAKEN
+
+        words = Words(
+            done=f"The card {serial} has a new PIN",
+            kept="the card has not taken the new PIN",
+            either="the card may already have the new PIN",
+            keep="Keep the new PIN and the PUK. cryptnoxctl pin tries: none left means that the PIN is still blocked "
+            "(cryptnoxctl pin unblock); more than one, that it can be tried (cryptnoxctl pin verify)",
+            other="The card refuses the new PIN: it has another",
+            remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
+        )
+        try:
+            change(app, found, words, send, unblocked, prove=True)
+        except NotAllowedError as error:
+            raise CtlError(
+                Exit.REFUSED,
+                "The card says that the PIN is not blocked, only locked",
+                "take the card out and put it back, then: cryptnoxctl pin tries",
+            ) from error
+    return _has_new_pin(app, serial, new, {"unblocked": True})
+
+
+@puk_group.command("verify")
+def puk_verify(app: App) -> Report:
+    """Check the PUK. Changes nothing."""
+    with open_card(app, channel=False) as found:
+        require_initialised(found)
+        secret = puk(app, found)
+        if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
+            raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}; nothing was changed")
+        serial = str(found.card.serial)
+    return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
+
+
+@puk_group.command("change")
+def puk_change(app: App) -> Report:
+    """Change the PUK: the present one first, then the new one twice."""
+    with open_card(app) as found:
+        require_initialised(found)
+        serial = found.card.serial
+        current = puk(app, found)
+        check_puk(app, found, current)
+        new = app.terminal.new_puk()
+        if new == current:
+            raise CtlError(Exit.USAGE, "That is the present PUK; nothing was changed")
+
+        def look(found: OpenCard) -> End:
+            if opens(found, pairing_key_from_puk(new), PAIRING_INDEX_PUK):
+                return End.TAKEN
+            unchanged = opens(found, pairing_key_from_puk(current), PAIRING_INDEX_PUK)
+            return End.NOT_TAKEN if unchanged else End.OTHER
+
+        words = Words(
+            done=f"The PUK of the card {serial} is changed",
+            kept="the card has its old PUK",
+            either="the card may already have the new PUK",
+            keep="keep both PUKs until `cryptnoxctl puk verify` says which it is",
+            other="Neither the old nor the new PUK opens the card",
+            remedy="try both in another reader: cryptnoxctl puk verify. If neither is right there, nobody knows the "
+            "PUK: the card signs as before; move the coins to another card while the PIN works",
+        )
+        change(app, found, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
+    return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
+
+
+def check_puk(app: App, found: OpenCard, secret: str) -> None:
+    """CtlError for another PUK than the card's, before anything depends on it. Costs no try. The PIN is not verified
+    afterwards; where the card does not know this proof, it is as it was."""
+    with contextlib.suppress(StatusWordError):
+        if is_puk(access(app), found, secret):
+            return
+        raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}; nothing was changed")
+    found.card.select()
+    access(app).open_channel(found.card)

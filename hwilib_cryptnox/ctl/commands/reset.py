@@ -1,0 +1,87 @@
+"""`reset` and `forget`: back to the beginning."""
+
+from __future__ import annotations
+
+import click
+
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import access, admit, open_card, puk
+from hwilib_cryptnox.ctl.changes import away, tell
+from hwilib_cryptnox.ctl.commands.pin import require_initialised
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.screen import Report, said
+from hwilib_cryptnox.errors import RESET_DISABLED_TEXT
+from hwilib_cryptnox.signer.irreversible import erase, erased_words, forget_erased
+
+
+@command("reset")
+@click.option("--serial", "typed", metavar="SERIAL", help="The card's serial number, instead of typing it when asked.")
+def reset(app: App, typed: str | None) -> Report:
+    """Erase the card: keys, PIN, PUK, data, history. Needs the PUK and the typed serial number.
+
+    Without a backup of the seed all money on it is lost.
+    """
+    with open_card(app) as found:
+        require_initialised(found)
+        admit(app, found)
+        serial = found.card.serial
+        if found.card.info.reset_disabled:
+            raise CtlError(Exit.REFUSED, RESET_DISABLED_TEXT)
+        if typed is None:
+            app.terminal.say("This erases everything on the card. Without a backup of its seed, its money is lost.")
+            app.terminal.typed("", str(serial))
+        elif typed != str(serial):
+            raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}; nothing was erased")
+        ending = erase(access(app), found, puk(app, found), lambda: away(app))
+        try:
+            tell(app, erased_words(serial), ending)
+        finally:  # what was done is known by now, whatever interrupts the rest
+            lost = forget_erased(app.state, serial, ending.end)
+        if lost is not None:
+            app.note(f"What this computer remembers of the card is still there: {lost}. cryptnoxctl forget {serial}")
+    return said({"serial": str(serial), "reset": True}, *app.achieved, "To use it again: cryptnoxctl setup")
+
+
+@command("forget")
+@click.argument("which", metavar="SERIAL|all")
+@click.option("--pairing-key", is_flag=True, help="Its own pairing key as well; then only the PUK opens the card.")
+@click.option("--yes", is_flag=True, help="Do not ask before a pairing key is deleted.")
+def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
+    """Clear what this computer remembers of a card, or of all: fingerprint, certificate, notes of refused PINs.
+
+    Its own pairing key stays, unless --pairing-key. The card is not touched.
+    """
+    serial = None if which == "all" else _number(which)
+    keys = [number for number in app.state.paired() if serial in (None, number)]
+    if pairing_key and keys and not yes:
+        app.terminal.say("Without its pairing key a card is opened only with the exported key, or with its PUK.")
+        app.terminal.confirm(f"Delete the pairing {_keys(keys)}?")
+    gone = [number for number in sorted(app.state.records()) if serial in (None, number)]
+    app.state.forget(serial)
+    lines = [f"Forgotten: {_listed(gone)}"] if gone else []
+    if pairing_key:
+        for number in keys:
+            app.state.keep_pairing_key(number, None)
+            app.happened(f"The pairing key of the card {number} is deleted")
+        lines += app.achieved
+    elif keys:
+        lines.append(f"Kept: the pairing {_keys(keys)}. --pairing-key deletes it, too")
+    if not lines:
+        lines.append("Nothing was remembered")
+    deleted = keys if pairing_key else []
+    return said({"forgotten": list(map(str, gone)), "pairing_keys_deleted": list(map(str, deleted))}, *lines)
+
+
+def _keys(serials: list[int]) -> str:
+    return f"key of the card {serials[0]}" if len(serials) == 1 else f"keys of the cards {_listed(serials)}"
+
+
+def _listed(serials: list[int]) -> str:
+    return ", ".join(map(str, serials))
+
+
+def _number(text: str) -> int:
+    number = text.removeprefix("cryptnox:")
+    if not (number.isascii() and number.isdecimal()):
+        raise CtlError(Exit.USAGE, f"{text!r} is neither a serial number nor `all`")
+    return int(number)

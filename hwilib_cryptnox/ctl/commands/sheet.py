@@ -1,0 +1,300 @@
+"""`sheet`: the page that belongs with the backup. Public keys and addresses only; never a secret."""
+
+from __future__ import annotations
+
+import html
+import sys
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path as FilePath
+
+import click
+
+from cryptnox_core.bip32 import Path
+from cryptnox_core.wire import KeySource
+from hwilib_cryptnox import __version__
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import open_card, wallet
+from hwilib_cryptnox.ctl.commands.info import source_text, version_text
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import check_free, write_new
+from hwilib_cryptnox.ctl.options import (
+    TYPES,
+    account_of,
+    account_option,
+    chain_option,
+    script_of,
+    text_of,
+    type_option,
+)
+from hwilib_cryptnox.ctl.screen import Report, Screen, printable
+from hwilib_cryptnox.export import KeySet, Network, ScriptType, account_path, key_line
+
+ADDRESSES = 5
+"""First addresses on the sheet, unless told otherwise."""
+_MOST_ADDRESSES = 50
+_WIDTH = 78
+_NAMES = {
+    "p2wpkh": "native segwit (p2wpkh, BIP84)",
+    "p2sh-p2wpkh": "nested segwit (p2sh-p2wpkh, BIP49)",
+    "p2pkh": "legacy (p2pkh, BIP44)",
+    "p2wsh": "cosigner key for multisig (p2wsh, BIP48)",
+}
+_BACKUPS = {
+    KeySource.ON_CARD: "There is no backup: the seed was made on the card. When the card is lost, the money is.",
+    KeySource.DUAL: "The backup is the other card that made the seed with this one. Keep the two apart.",
+    KeySource.SINGLE: "The backup is the private key that was loaded.",
+    KeySource.EXTENDED: "The backup is the extended private key that was loaded.",
+}
+_WORDS = "The backup is the recovery words (12 to 24), on paper or steel. Never in a computer or on a photo."
+PUBLIC = (
+    "Nothing on this page is secret, and nothing on it can spend. Whoever sees it sees all payments of the wallet, so "
+    "keep it where your papers are."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of the wallet."""
+
+    name: str
+    path: Path
+    key: str
+    """With its origin: `[73c5da0a/84h/0h/0h]xpub...`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What the page says."""
+
+    serial: int
+    applet: str
+    seed: str
+    """How the seed came onto the card."""
+    fingerprint: bytes
+    chain: str
+    account: int
+    kind: str
+    """Script type of the addresses."""
+    accounts: tuple[Account, ...]
+    addresses: tuple[tuple[Path, str], ...]
+    keep: tuple[tuple[str, str], ...]
+    """What to keep where."""
+    made: str
+    """The day."""
+
+    def data(self) -> dict[str, object]:
+        """As in `--json`."""
+        return {
+            "serial": str(self.serial),
+            "seed": self.seed,
+            "fingerprint": self.fingerprint.hex(),
+            "chain": self.chain,
+            "account": self.account,
+            "type": self.kind,
+            "accounts": [{"name": one.name, "path": str(one.path), "key": one.key} for one in self.accounts],
+            "addresses": [{"path": str(path), "address": address} for path, address in self.addresses],
+        }
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Names and values at the top of the page."""
+        return (
+            ("Master fingerprint", self.fingerprint.hex()),
+            ("Card", f"Cryptnox {self.serial}, applet {self.applet}"),
+            ("Seed", self.seed),
+            ("Network", self.chain),
+            ("Account", str(self.account)),
+            ("Addresses", _NAMES[self.kind]),
+            ("Made", f"{self.made}, hwi-cryptnox {__version__}"),
+        )
+
+
+RESTORE = (
+    "Into another card: cryptnoxctl setup --seed restore. It is the same wallet when the master fingerprint and the "
+    "first address are those of this page. Without such a card any wallet program that takes BIP39 words will do, with "
+    "the paths below."
+)
+
+
+def keep_what(source: KeySource | int, *, own_pairing_key: bool) -> tuple[tuple[str, str], ...]:
+    """What belongs to a wallet, and where to keep it."""
+    rows = [("Backup", _BACKUPS.get(KeySource(source), _WORDS) if source in set(KeySource) else _WORDS)]
+    if source in (KeySource.LOADED, KeySource.WRAPPED):
+        rows.append(("Passphrase", "If you gave one: apart from the words. Without it they are another wallet."))
+    rows += [
+        ("PIN", "In your head, or sealed, apart from the card. 6 wrong ones block it."),
+        ("PUK", "On paper, apart from card and PIN. It unblocks the PIN and erases the card."),
+    ]
+    if own_pairing_key:
+        text = "The card has its own. A copy of it (cryptnoxctl pairing export FILE), or the PUK, opens it elsewhere."
+        rows.append(("Pairing key", text))
+    rows.append(("This page", "With your papers, and a copy with the backup."))
+    return tuple(rows)
+
+
+def as_text(sheet: Sheet) -> str:
+    """The page as plain text, at most 78 columns but for keys."""
+    lines = ["BITCOIN WALLET ON A CRYPTNOX CARD", "", *textwrap.wrap(PUBLIC, _WIDTH), ""]
+    lines += [f"{name + ':':<20} {value}" for name, value in sheet.facts]
+    lines += ["", "First addresses"]
+    lines += [f"  {path!s:<20} {address}" for path, address in sheet.addresses]
+    lines += ["", "Account keys, with their origin"]
+    for one in sheet.accounts:
+        lines += [f"  {one.name}, {one.path}", f"    {one.key}"]
+    lines += ["", "What to keep where"]
+    for name, text in sheet.keep:
+        lines += textwrap.wrap(text, _WIDTH, initial_indent=f"  {name + ':':<13}", subsequent_indent=" " * 15)
+    lines += [
+        "",
+        "To get the wallet back",
+        *textwrap.wrap(RESTORE, _WIDTH, initial_indent="  ", subsequent_indent="  "),
+    ]
+    return "\n".join(printable(line) for line in lines) + "\n"
+
+
+_STYLE = """\
+@page { margin: 15mm; }
+body { font: 11pt/1.4 sans-serif; max-width: 180mm; margin: 0 auto; color: #000; background: #fff; }
+h1 { font-size: 16pt; } h2 { font-size: 12pt; margin: 1.2em 0 .3em; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .15em .8em .15em 0; border-bottom: 1px solid #ccc; }
+th { white-space: nowrap; font-weight: normal; color: #444; }
+code { font: 10pt/1.4 monospace; overflow-wrap: anywhere; }
+tr, p, h2 { break-inside: avoid; } h2 { break-after: avoid; }
+"""
+
+
+def as_html(sheet: Sheet) -> str:
+    """The page for a browser to print: one file, nothing is loaded from elsewhere, no script."""
+    facts = _rows((name, value, name in ("Master fingerprint", "Card")) for name, value in sheet.facts)
+    addresses = _rows((str(path), address, True) for path, address in sheet.addresses)
+    accounts = _rows((f"{one.name}, {one.path}", one.key, True) for one in sheet.accounts)
+    keep = _rows((name, text, False) for name, text in sheet.keep)
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Wallet {sheet.fingerprint.hex()}</title>
+<style>
+{_STYLE}</style>
+</head>
+<body>
+<h1>Bitcoin wallet on a Cryptnox card</h1>
+<p>{html.escape(PUBLIC)}</p>
+<table>
+{facts}</table>
+<h2>First addresses</h2>
+<table>
+{addresses}</table>
+<h2>Account keys, with their origin</h2>
+<table>
+{accounts}</table>
+<h2>What to keep where</h2>
+<table>
+{keep}</table>
+<h2>To get the wallet back</h2>
+<p>{html.escape(RESTORE)}</p>
+</body>
+</html>
+"""
+
+
+def _rows(cells: Iterable[tuple[str, str, bool]]) -> str:
+    """Table rows; the third member: the value is code."""
+    rows = []
+    for name, value, code in cells:
+        text = html.escape(printable(value))
+        rows.append(f"<tr><th>{html.escape(name)}</th><td>{f'<code>{text}</code>' if code else text}</td></tr>\n")
+    return "".join(rows)
+
+
+@command("sheet")
+@type_option()
+@account_option
+@chain_option
+@click.option(
+    "--addresses",
+    "count",
+    type=click.IntRange(1, _MOST_ADDRESSES),
+    default=ADDRESSES,
+    show_default=True,
+    help="How many of the first addresses.",
+)
+@click.option("--html", "as_page", is_flag=True, help="A page for a browser to print, instead of text.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=FilePath), help="Write this new file.")
+@click.option("--force", is_flag=True, help="Overwrite it.")
+def sheet(
+    app: App,
+    kind: str,
+    account: int,
+    chain: str,
+    count: int,
+    as_page: bool,
+    output: FilePath | None,
+    force: bool,
+) -> Report:
+    """Print what belongs with the backup: fingerprint, account keys, first addresses, what to keep where.
+
+    There is no secret on it. Its keys are compared with keys that the card derives itself.
+    """
+    if output is not None:
+        check_free(output, force)
+    made = _read(app, kind, account, chain, count)
+    content = as_html(made) if as_page else as_text(made)
+    if output is not None:
+        write_new(output, content.encode("utf-8"), force=force)
+    data = {**made.data(), "file": output and str(output), "html": content if as_page and output is None else None}
+
+    def show(screen: Screen) -> None:
+        if output is not None:
+            screen.line(f"Written: {output}. Print it, and keep it with your papers")
+        else:
+            sys.stdout.write(content)
+
+    return Report(data, show)
+
+
+def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
+    network = Network.of_chain(chain)
+    paths = {name: account_of(name, chain, account) for name in TYPES}
+    paths["p2wsh"] = account_path(ScriptType.P2WSH, network, account)
+    with open_card(app) as found:
+        used = wallet(app, found)
+        session = used.session()
+        page = session.card.info_page()
+        keys = KeySet(session.fingerprint, used.xpubs(list(paths.values())), network)
+        own = all(
+            keys.keys[path].child(0).child_public_key(0) == session.card.public_key(path.child(0).child(0))
+            for path in paths.values()
+        )
+        if not own:
+            raise CtlError(
+                Exit.REFUSED,
+                "An extended key that was read is not the card's; no sheet was made",
+                "something between this computer and the card changes what is said: use another reader",
+            )
+        serial, info = session.card.serial, session.card.info
+    receive = paths[kind].child(0)
+    branch = keys.keys[paths[kind]].child(0)
+    addresses = tuple(
+        (receive.child(number), text_of(script_of(branch.child_public_key(number), kind), chain))
+        for number in range(count)
+    )
+    return Sheet(
+        serial=serial,
+        applet=version_text(info),
+        seed=source_text(page),
+        fingerprint=session.fingerprint,
+        chain=chain,
+        account=account,
+        kind=kind,
+        accounts=tuple(Account(_NAMES[name], path, key_line(keys, path)) for name, path in paths.items()),
+        addresses=addresses,
+        keep=keep_what(page.key_source, own_pairing_key=app.state.pairing_key(serial) is not None),
+        made=datetime.now(timezone.utc).date().isoformat(),
+    )

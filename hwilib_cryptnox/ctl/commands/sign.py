@@ -1,0 +1,343 @@
+"""`sign`: read a transaction, show it, ask once, sign it, write it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from cryptnox_core.errors import ProtocolError, TransportError, UsageError
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
+from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
+from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
+from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
+from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
+from hwilib_cryptnox.psbt import Plan, Psbt
+from hwilib_cryptnox.psbt.finalize import NotFinal, extract
+from hwilib_cryptnox.psbt.summary import CHAINS
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.shown import counted
+from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, nothing_to_do
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.state import StateError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+STDIN = "-"
+
+
+class PatientWallet(Wallet):
+    """Tells the person when the card has to come back."""
+
+    def __init__(self, app: App, found: OpenCard, person: PersonUnlocker) -> None:
+        super().__init__(found.path, access(app), person, found=found)
+        self._app = app
+        self._told = False
+
+    def reopen(self) -> None:
+        """As `Wallet.reopen`."""
+        if not self._told:
+            self._told = True
+            wait = self._app.settings.reinsert_wait
+            self._app.remark(f"The card was lost; put it back within {wait:.0f} seconds to go on", WARN)
+        super().reopen()
+        self._told = False
+
+
+@command("sign")
+@click.argument("file", metavar="FILE")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write. [FILE-signed.EXT]")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--finalize", is_flag=True, help="Write the raw network transaction, in hexadecimal, as well.")
+@click.option("--wallet", "wallet_text", metavar="DESCRIPTOR|FILE", help="A multisig wallet, to prove its change.")
+@click.option("--yes", is_flag=True, help="Sign without asking. Nobody looks at the transaction then.")
+@click.option("--allow-sighash", is_flag=True, help="Sign with sighash types that leave parts of it open.")
+@click.option("--allow-unproved-amounts", is_flag=True, help="Sign segwit inputs without their previous transactions.")
+@chain_option
+def sign(
+    app: App,
+    file: str,
+    output: Path | None,
+    force: bool,
+    finalize: bool,
+    wallet_text: str | None,
+    yes: bool,
+    allow_sighash: bool,
+    allow_unproved_amounts: bool,
+    chain: str,
+) -> Report:
+    """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
+
+    The PIN comes first: only the card's keys prove what is change. Then the transaction is shown, every word of it
+    proved, and signed when you say yes. After a fault run the same command again: no signature is made twice.
+    """
+    if not yes and not app.terminal.available:
+        raise CtlError(
+            Exit.USAGE,
+            "There is no terminal to show the transaction on; nothing was signed",
+            "--yes signs without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
+        )
+    psbt = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8))
+    target, raw_target = _targets(file, output, finalize)
+    if target is not None and target == raw_target:
+        raise CtlError(Exit.USAGE, f"--output: {target} is the raw transaction's name", "another name")
+    for path in (target, raw_target):
+        if path is not None:
+            check_free(path, force)
+    app.settings = replace(
+        app.settings,
+        allow_sighash=app.settings.allow_sighash or allow_sighash,
+        allow_unproved_amounts=app.settings.allow_unproved_amounts or allow_unproved_amounts,
+    )
+    prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
+    shown = _Shown(app, yes)
+    if nothing_to_do(psbt, None):
+        if not all(fields.is_final for fields in psbt.inputs):
+            raise CtlError(
+                Exit.INPUT,
+                "The PSBT does not say where any of its keys comes from, so no card finds its own",
+                "have the wallet put the key origins (BIP32 derivations) in",
+            )
+        return _finish(file, psbt, None, None, target, raw_target, force=force)
+    with open_card(app) as found, _progress(app) as progress:
+        wallet = shown.wallet = PatientWallet(app, found, unlocker(app))
+        signing = Signing(
+            wallet,
+            psbt,
+            test=chain != "main",
+            chain=CHAINS[chain] if _named("chain") else None,
+            progress=progress.tell,
+            approve=shown.approve,
+            ask_fee=not yes,
+            descriptor=prover,
+        )
+        try:
+            done = signing.run()
+            progress.tell(progress.total, progress.total)
+            if shown.plan is None:
+                _check_ours(psbt, wallet.known_fingerprint())
+        except (TransportError, ProtocolError, KeyboardInterrupt) as error:
+            raise _interrupted(error, progress.made) from error
+        finally:
+            wallet.close()
+    # Until the result is where it belongs: a full disk must not cost signatures.
+    signing.keep()
+    report = _finish(file, done, shown.plan, shown.card, target, raw_target, force=force)
+    return replace(report, delivered=lambda: _forget(app, psbt))
+
+
+def _check_ours(psbt: Psbt, fingerprint: bytes | None) -> None:
+    """Nothing was signed: say so where that is because the transaction is another wallet's."""
+    if fingerprint is not None and not names_keys_of(psbt, fingerprint):
+        raise CtlError(
+            Exit.INPUT,
+            f"No input of the PSBT names a key of this card (fingerprint {fingerprint.hex()}); nothing was signed",
+            "cryptnoxctl verify FILE shows whose keys it names: another card, seed or passphrase",
+        )
+
+
+def _forget(app: App, psbt: Psbt) -> None:
+    with contextlib.suppress(StateError):  # it expires
+        app.state.drop_partial(psbt.unsigned_tx())
+
+
+def _targets(file: str, output: Path | None, finalize: bool) -> tuple[Path | None, Path | None]:
+    """Where the signed PSBT and the raw transaction go; None for stdout, or for nowhere."""
+    if file == STDIN:
+        return output, output.with_name(f"{output.stem}-final.hex") if finalize and output is not None else None
+    source = Path(file)
+    target = output or source.with_name(f"{source.stem}-signed{source.suffix or '.psbt'}")
+    return target, target.with_name(f"{source.stem}-final.hex") if finalize else None
+
+
+def _wallet_text(text: str) -> str:
+    path = Path(text) if "(" not in text else None
+    if path is None:
+        return text
+    if not path.is_file():
+        raise CtlError(Exit.USAGE, f"--wallet: {text} is neither a descriptor nor a file")
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _named(option: str) -> bool:
+    """Whether an option was given, not its default taken."""
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+class _Shown:
+    """The review, and the person's answer to it."""
+
+    def __init__(self, app: App, yes: bool) -> None:
+        self._app, self._yes = app, yes
+        self.wallet: Wallet | None = None
+        self.plan: Plan | None = None
+        self.card: Signer | None = None
+
+    def approve(self, plan: Plan) -> None:
+        """Before the first signature: show what is proved, and ask. CanceledError for a no."""
+        self.plan = plan
+        if self.wallet is None:
+            raise UsageError("there is no card")
+        session = self.wallet.session()
+        self.card = Signer(session.card.serial, session.fingerprint, session.found.simulated)
+        if not plan.requests:
+            return
+        if self._yes:
+            if not self._app.options.quiet:
+                review(self._app.err, plan, self.card)
+            confirm(self.wallet, plan)
+            return
+        screen = self._app.err if self._app.err.fancy else Screen(self._app.terminal.stream)
+        review(screen, plan, self.card)
+        self._ask(plan)
+
+    def _ask(self, plan: Plan) -> None:
+        """Once: yes, or, where the fee is above a default limit, the fee itself."""
+        terminal, signatures = self._app.terminal, counted(len(plan.requests), "signature")
+        terminal.fresh()
+        if plan.high_fee is None:
+            agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")
+        else:
+            typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
+            agreed = typed.replace(",", "") == str(plan.summary.fee)
+        if not agreed:
+            raise CanceledError("Canceled; nothing was signed")
+
+
+class _Progress:
+    """How far the card is. Does nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.total = 0
+
+    def tell(self, made: int, total: int) -> None:
+        """`made` of `total` signatures are there."""
+        self.made, self.total = made, total
+
+
+class _Bar(_Progress):
+    """A bar with the time left."""
+
+    def __init__(self, screen: Screen) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__()
+        self._bar = Progress(
+            TextColumn("The card signs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("time left"),
+            TimeRemainingColumn(),
+            console=screen.console,
+        )
+        self._task: TaskID | None = None
+
+    def tell(self, made: int, total: int) -> None:
+        """As `_Progress.tell`."""
+        super().tell(made, total)
+        if not total:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("sign", total=total, completed=made)
+            self._bar.start()
+        self._bar.update(self._task, completed=made)
+
+    def finish(self) -> None:
+        """Leave the last state on the screen."""
+        if self._task is not None:
+            self._bar.stop()
+
+
+@contextlib.contextmanager
+def _progress(app: App) -> Iterator[_Progress]:
+    if app.options.quiet or not app.err.fancy:
+        yield _Progress()
+        return
+    bar = _Bar(app.err)
+    try:
+        yield bar
+    finally:
+        bar.finish()
+
+
+def _interrupted(error: BaseException, made: int) -> CtlError:
+    problem = explain(error)
+    if not made:
+        return CtlError(problem.exit_code, problem.message, problem.hint)
+    return CtlError(
+        problem.exit_code,
+        f"{problem.message}; {made} signatures were made",
+        "they are kept: run the same command again, and the card makes only those that are missing",
+    )
+
+
+def _finish(
+    file: str,
+    done: Psbt,
+    plan: Plan | None,
+    card: Signer | None,
+    target: Path | None,
+    raw_target: Path | None,
+    *,
+    force: bool,
+) -> Report:
+    encoded = done.encode()
+    content = encoded.encode("ascii") if isinstance(encoded, str) else encoded
+    try:
+        transaction: bytes | None = extract(done)
+        missing = ""
+    except NotFinal as error:
+        transaction, missing = None, str(error)
+    if target is not None:
+        write_new(target, content, force=force)
+    if raw_target is not None and transaction is not None:
+        write_new(raw_target, transaction.hex().encode("ascii") + b"\n", force=force)
+    made = 0 if plan is None else len(plan.requests)
+    data: dict[str, object] = {
+        "file": file,
+        "output": target and str(target),
+        "psbt": done.to_base64(),
+        "signatures": made,
+        "complete": transaction is not None,
+        "missing": missing or None,
+        "transaction": transaction.hex() if transaction is not None and raw_target is not None else None,
+        "transaction_file": str(raw_target) if transaction is not None and raw_target is not None else None,
+        "review": None if plan is None or card is None else summary_data(plan, card),
+    }
+
+    def show(screen: Screen) -> None:
+        if target is None:
+            _to_stdout(content)
+            return
+        if not made:
+            screen.line("Nothing was left to sign")
+        screen.line(
+            f"{made} signatures; the transaction is {'complete' if transaction is not None else 'not complete'}"
+        )
+        if missing:
+            screen.line(f"Missing: {missing}")
+        screen.line(f"Written: {target}")
+        if raw_target is not None:
+            text = f"Raw transaction: {raw_target}" if transaction is not None else "No raw transaction was written"
+            screen.line(text)
+
+    failed = raw_target is not None and transaction is None
+    return Report(data, show, Exit.INPUT if failed else Exit.DONE)
+
+
+def _to_stdout(content: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()

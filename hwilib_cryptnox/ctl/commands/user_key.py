@@ -1,0 +1,234 @@
+"""`user-key`: keys held elsewhere that authenticate to the card instead of the PIN."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryptnox_core.commands.user_keys import digest_to_sign
+from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWordError
+from cryptnox_core.models import UserKeyInfo
+from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
+from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
+from hwilib_cryptnox.ctl.commands.pin import require_initialised
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.files import read_file
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.irreversible import End, Words
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+user_key = group("user-key", "Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+
+_SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
+_slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@user_key.command("list")
+def user_key_list(app: App) -> Report:
+    """Show the user keys on the card."""
+    keys: list[UserKeyInfo] = []
+    with open_card(app) as found:
+        require_initialised(found)
+        serial = str(found.card.serial)
+        info = found.card.info
+        for slot in info.user_key_slots:
+            if info.tells_user_keys and not info.has_user_key(slot):
+                continue
+            key = _read(app, found, slot)
+            if key is not None:
+                keys.append(key)
+    data = {
+        "serial": serial,
+        "user_keys": [
+            {
+                "slot": key.slot.name.lower(),
+                "text": key.text,
+                "public_key": key.public_key.hex(),
+                "credential_id": key.credential_id.hex() or None,
+            }
+            for key in keys
+        ],
+    }
+
+    def show(screen: Screen) -> None:
+        rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
+        if rows:
+            screen.table(("Slot", "Text", "Key"), rows)
+        else:
+            screen.line("There is no user key on the card")
+
+    return Report(data, show)
+
+
+def _read(app: App, found: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
+    try:
+        try:
+            key = found.card.user_key(slot)
+        except NotAuthenticatedError:
+            unlock(app, found)
+            key = found.card.user_key(slot)
+    except NotFoundError:
+        return None
+    if slot is UserKeySlot.FIDO and not key.credential_id:
+        with contextlib.suppress(StatusWordError):  # not every applet tells it
+            key = replace(key, credential_id=found.card.fido_credential_id())
+    return key
+
+
+@user_key.command("add")
+@_slot
+@click.argument("key_file", metavar="KEY", type=_FILE)
+@click.option("--text", default="", help="What it is, up to 64 bytes.")
+@click.option("--credential-id", metavar="HEX", help="FIDO: the credential's id.")
+def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: str | None) -> Report:
+    """Store the public key in the PEM file KEY on the card. Needs the PIN and the PUK."""
+    chosen = _SLOTS[slot]
+    if (credential_id is not None) != (chosen is UserKeySlot.FIDO):
+        raise CtlError(Exit.USAGE, "--credential-id goes with the slot fido, and is needed there")
+    try:
+        credential = bytes.fromhex(credential_id or "")
+    except ValueError as error:
+        raise CtlError(Exit.USAGE, "--credential-id is hexadecimal") from error
+    public = _public_key(key_file, chosen)
+    with open_card(app) as found:
+        require_initialised(found)
+        _require_slot(found, chosen)
+        pin, serial = unlock(app, found), str(found.card.serial)
+        secret = puk(app, found)
+
+        def look(found: OpenCard) -> End:
+            accepted_again(app, found, pin)
+            try:
+                key = found.card.user_key(chosen)
+            except NotFoundError:
+                return End.NOT_TAKEN
+            return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
+
+        words = Words(
+            done=f"The {slot} user key is on the card",
+            kept=f"the {slot} user key is not on the card: nothing was changed",
+            either=f"the {slot} user key may be on the card already, or not",
+            keep="cryptnoxctl user-key list says which",
+            remedy="cryptnoxctl user-key list shows what the card has now; delete what is not yours, and use another "
+            "reader",
+        )
+        change(
+            app,
+            found,
+            words,
+            lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
+            look,
+            prove=True,
+        )
+    return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
+
+
+def _require_slot(found: OpenCard, slot: UserKeySlot) -> None:
+    """The applet has this slot."""
+    if slot not in found.card.info.user_key_slots:
+        raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}: it is there from applet 2.0 on")
+
+
+def _public_key(path: Path, slot: UserKeySlot) -> bytes:
+    """The key of a PEM file as the card takes it."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    try:
+        key = load_pem_public_key(read_file(path))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
+    if slot is UserKeySlot.RSA:
+        if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
+            raise CtlError(Exit.INPUT, f"{path}: no RSA key of 2048 bits")
+        numbers = key.public_numbers()
+        if numbers.e != RSA_EXPONENT:
+            raise CtlError(Exit.INPUT, f"{path}: the card takes the exponent {RSA_EXPONENT} only")
+        return numbers.n.to_bytes(RSA_MODULUS, "big")
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+@user_key.command("delete")
+@_slot
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def user_key_delete(app: App, slot: str, yes: bool) -> Report:
+    """Remove a user key. Needs the PUK."""
+    with open_card(app) as found:
+        require_initialised(found)
+        _require_slot(found, _SLOTS[slot])
+        if not found.card.info.pin_auth and not yes:
+            app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
+        serial, secret = str(found.card.serial), puk(app, found)
+        words = Words(
+            done=f"The {slot} user key is gone from the card",
+            kept=f"the {slot} user key is still on the card: nothing was changed",
+            either=f"the {slot} user key may be gone from the card already, or not",
+            keep="cryptnoxctl info says which",
+        )
+        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
+        change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
+    return said({"serial": serial, "slot": slot}, *app.achieved)
+
+
+@user_key.command("test")
+@click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
+@click.argument("key_file", metavar="PRIVATE-KEY", type=_FILE)
+def user_key_test(app: App, slot: str, key_file: Path) -> Report:
+    """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
+
+    FIDO keys sign in their own device and cannot be tested here.
+    """
+    private = _private_key(key_file)
+    with open_card(app) as found:
+        require_initialised(found)
+        admit(app, found)
+        _require_slot(found, _SLOTS[slot])
+        digest = digest_to_sign(found.card.user_key_challenge())
+        accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
+        serial = str(found.card.serial)
+    data = {"serial": serial, "slot": slot, "accepted": accepted}
+
+    def show(screen: Screen) -> None:
+        if accepted:
+            screen.line("The card accepts this key", GOOD)
+        else:
+            screen.line("The card refuses this key", BAD)
+
+    return Report(data, show, Exit.DONE if accepted else Exit.REFUSED)
+
+
+def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(read_file(path), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CtlError(Exit.INPUT, f"{path}: no private key in PEM form without a password") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise CtlError(Exit.INPUT, f"{path}: neither a P-256 nor an RSA key")
+    return key
+
+
+def _sign(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, digest: bytes) -> bytes:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
+
+    prehashed = utils.Prehashed(hashes.SHA256())
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(digest, ec.ECDSA(prehashed))
+    return key.sign(digest, padding.PKCS1v15(), prehashed)

@@ -1,0 +1,139 @@
+"""`verify`: who has signed a transaction and what is missing. Needs no card."""
+
+from __future__ import annotations
+
+from codecs import BOM_UTF8
+from collections.abc import Sequence
+
+import click
+
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.errors import Exit
+from hwilib_cryptnox.ctl.files import read_input
+from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.review import MOST_SHOWN
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.psbt import Psbt, describe
+from hwilib_cryptnox.psbt.checks import spent_outputs
+from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
+from hwilib_cryptnox.psbt.summary import CHAINS
+from hwilib_cryptnox.signer.shown import bitcoin, counted, cut, destination, listed, place, total
+
+_MOST_KEYS = 20
+"""Keys of an input that are listed."""
+_MOST_NAME = 120
+"""Characters of a key's origin."""
+
+
+@command("verify")
+@click.argument("file", metavar="FILE")
+@chain_option
+def verify(app: App, file: str, chain: str) -> Report:
+    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified."""
+    psbt, network = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8)), CHAINS[chain]
+    statuses = input_statuses(psbt)
+    proved = [spend.proved for spend in spent_outputs(psbt)]
+    summary = describe(psbt, network)
+    bad = any(signer.bad for status in statuses for signer in status.signers)
+    fee = summary.fee
+    complete = all(status.complete for status in statuses)
+    data = {
+        "file": file,
+        "version": psbt.version,
+        "complete": complete,
+        "bad_signatures": bad,
+        "fee": fee,
+        "inputs": [_data(status, known) for status, known in zip(statuses, proved, strict=True)],
+        "outputs": [
+            {"index": output.index, "amount": output.amount, "address": output.address(network)}
+            for output in summary.outputs
+        ],
+    }
+
+    def show(screen: Screen) -> None:
+        _show_inputs(screen, statuses, proved)
+        shown, rest = listed(summary.outputs, MOST_SHOWN)
+        where = place if screen.fancy else destination
+        rows = [(str(output.index), bitcoin(output.amount), where(output, network)) for output in shown]
+        if rest:
+            rows.append(("-", total(rest), counted(len(rest), "other output")))
+        screen.table(("#", "BTC", "To"), rows, title="Outputs", right=(0, 1))
+        screen.line(f"Fee: {bitcoin(fee)} BTC" if fee is not None else "Fee: unknown, some amounts are not proved")
+        if bad:
+            screen.line("There are signatures that do not verify", BAD)
+        if complete:
+            screen.line("Complete: cryptnoxctl or any wallet can finalise and send it", GOOD)
+        else:
+            count = sum(not status.complete for status in statuses)
+            screen.line(f"Not complete: {count} of {len(statuses)} inputs want signatures", WARN)
+
+    return Report(data, show, Exit.INPUT if bad else Exit.DONE)
+
+
+def _show_inputs(screen: Screen, statuses: Sequence[InputStatus], proved: Sequence[bool]) -> None:
+    """Those with bad signatures first, then those that want some, where there are more than fit a screen."""
+    chosen = list(zip(statuses, proved, strict=True))
+    if len(chosen) > MOST_SHOWN:
+        chosen.sort(key=lambda item: (not any(signer.bad for signer in item[0].signers), item[0].complete))
+    rows = [_row(status, known) for status, known in chosen[:MOST_SHOWN]]
+    screen.table(("#", "BTC", "Kind", "Signed by", "Missing", "State"), rows, title="Inputs")
+    rest = [status for status, _ in chosen[MOST_SHOWN:]]
+    if rest:
+        complete = sum(status.complete for status in rest)
+        screen.line(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
+    if not all(proved):
+        screen.line("said: no previous transaction proves the amount", WARN)
+
+
+def _name(signer: Signer) -> str:
+    return str(signer.origin) if signer.origin is not None else signer.public_key.hex()[:16]
+
+
+def _missing(status: InputStatus) -> list[Signer]:
+    return [] if status.complete else [signer for signer in status.signers if not signer.signed]
+
+
+def _data(status: InputStatus, proved: bool) -> dict[str, object]:
+    return {
+        "index": status.index,
+        "kind": status.kind,
+        "amount": status.amount,
+        "amount_proved": proved,
+        "final": status.final,
+        "complete": status.complete,
+        "needed": status.needed,
+        "signed": [_signer(signer) for signer in status.signers if signer.signed],
+        "missing": [_signer(signer) for signer in _missing(status)],
+        "bad": [_signer(signer) for signer in status.signers if signer.bad],
+        "problem": status.problem or None,
+    }
+
+
+def _signer(signer: Signer) -> dict[str, object]:
+    origin = signer.origin
+    return {
+        "public_key": signer.public_key.hex(),
+        "fingerprint": None if origin is None else origin.fingerprint.hex(),
+        "path": None if origin is None else str(origin.path),
+    }
+
+
+def _names(names: list[str]) -> str:
+    """One a line; a script may name any number."""
+    more = [f"and {len(names) - _MOST_KEYS:,} more"] if len(names) > _MOST_KEYS else []
+    return "\n".join(cut(name, _MOST_NAME) for name in names[:_MOST_KEYS] + more)
+
+
+def _row(status: InputStatus, proved: bool) -> list[str | tuple[str, str]]:
+    signed = [_name(signer) for signer in status.signers if signer.signed]
+    missing = [f"{_name(signer)}{' (BAD signature)' if signer.bad else ''}" for signer in _missing(status)]
+    need = f"{len(signed)} of {status.needed}" if status.needed is not None else f"{len(signed)}"
+    state = ("final", GOOD) if status.final else ("complete", GOOD) if status.complete else (need, WARN)
+    return [
+        str(status.index),
+        "-" if status.amount is None else f"{'' if proved else 'said: '}{bitcoin(status.amount)}",
+        status.kind,
+        ("not told any more", FAINT) if status.final else _names(signed) or "nobody",
+        _names(missing) or "-",
+        state,
+    ]

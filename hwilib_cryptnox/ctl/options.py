@@ -1,0 +1,131 @@
+"""Networks, script types and accounts as options, and the keys and addresses they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import click
+
+from cryptnox_core.bip32 import Path
+from cryptnox_core.crypto.hashes import base58check_decode
+from cryptnox_core.errors import UsageError
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.export import Network, ScriptType, account_path
+from hwilib_cryptnox.psbt.change import single_key_scripts
+from hwilib_cryptnox.psbt.summary import CHAINS, address_of
+from hwilib_cryptnox.signer.wallet import Wallet
+
+F = TypeVar("F", bound=Callable[..., object])
+
+TYPES = {
+    "p2pkh": ScriptType.P2PKH,
+    "p2sh-p2wpkh": ScriptType.P2SH_P2WPKH,
+    "p2wpkh": ScriptType.P2WPKH,
+}
+_SCRIPT_AT = {"p2wpkh": 0, "p2pkh": 1, "p2sh-p2wpkh": 2, "rawtr": 3}
+"""Position in `single_key_scripts`."""
+READ_ONE_BY_ONE = 100
+"""So many keys are read singly where the card gives no extended key."""
+_RAWTR_PURPOSE = 86
+
+
+def chain_option(function: F) -> F:
+    """`--chain`, as HWI names them."""
+    return click.option(
+        "--chain", type=click.Choice(list(CHAINS)), default="main", show_default=True, help="The network."
+    )(function)
+
+
+def account_option(function: F) -> F:
+    """`--account`."""
+    return click.option(
+        "--account", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Account number."
+    )(function)
+
+
+def type_option(*more: str, default: str = "p2wpkh") -> Callable[[F], F]:
+    """`--type`; `more` are choices beside the single-sig types."""
+
+    def decorate(function: F) -> F:
+        choices = [*TYPES, *more]
+        return click.option(
+            "--type", "kind", type=click.Choice(choices), default=default, show_default=True, help="Kind of script."
+        )(function)
+
+    return decorate
+
+
+def account_of(kind: str, chain: str, account: int) -> Path:
+    """The path of an account; untweaked taproot keys live under BIP86's purpose."""
+    network = Network.of_chain(chain)
+    if kind == "rawtr":
+        return Path.parse(f"m/{_RAWTR_PURPOSE}h/{network.coin_type}h/{account}h")
+    return account_path(TYPES[kind], network, account)
+
+
+def script_of(key: bytes, kind: str) -> bytes:
+    """The output script of a compressed key."""
+    return single_key_scripts(key)[_SCRIPT_AT[kind]]
+
+
+def text_of(script: bytes, chain: str) -> str:
+    """The address of a script that has one."""
+    return address_of(script, CHAINS[chain]) or script.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One key and its address."""
+
+    path: Path
+    key: bytes
+    """33 bytes."""
+    address: str
+
+    def data(self) -> dict[str, object]:
+        """As in `--json`."""
+        return {"path": str(self.path), "address": self.address, "public_key": self.key.hex()}
+
+
+def read_keys(wallet: Wallet, parent: Path, numbers: Iterable[int]) -> dict[int, bytes]:
+    """Unhardened children of `parent`, two levels below an account at least: from the account's extended key, or singly
+    where the card does not give it."""
+    wanted = list(numbers)
+    if len(wanted) > READ_ONE_BY_ONE and not wallet.session().card.info.xpub_export:
+        raise CtlError(
+            Exit.REFUSED,
+            f"xpub export is off, so keys are read one by one, at most {READ_ONE_BY_ONE} at once",
+            "cryptnoxctl xpub on (needs the PUK)",
+        )
+    keys = wallet.public_keys(parent.child(number) for number in wanted)
+    return {number: keys[parent.child(number)] for number in wanted}
+
+
+def addresses(wallet: Wallet, parent: Path, numbers: Iterable[int], kind: str, chain: str) -> list[Found]:
+    """Addresses of a chain of an account."""
+    keys = read_keys(wallet, parent, numbers)
+    return [Found(parent.child(number), key, text_of(script_of(key, kind), chain)) for number, key in keys.items()]
+
+
+def script_of_address(text: str, chain: str) -> bytes:
+    """The output script of an address of a network; CtlError INPUT where it is none."""
+    prefix, p2pkh_version, p2sh_version = CHAINS[chain].value
+    other = CtlError(Exit.INPUT, f"{text!r} is no address of the chain {chain}", "another network: --chain")
+    if text.lower().startswith(f"{prefix}1"):
+        from embit import bech32
+
+        version, program = bech32.decode(prefix, text)
+        if version is None or program is None:
+            raise other
+        return bytes((0x50 + version if version else 0, len(program), *program))
+    try:
+        raw = base58check_decode(text)
+    except UsageError as error:
+        raise other from error
+    if len(raw) != 21 or raw[0] not in (p2pkh_version, p2sh_version):
+        raise other
+    if raw[0] == p2pkh_version:
+        return b"\x76\xa9\x14" + raw[1:] + b"\x88\xac"
+    return b"\xa9\x14" + raw[1:] + b"\x87"

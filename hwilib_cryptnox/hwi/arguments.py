@@ -1,0 +1,179 @@
+"""HWI's command line, the same with every version of hwilib, and the options of ours."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from typing import IO, Any, NoReturn
+
+from hwilib_cryptnox.errors import Code
+
+CHAINS = ("main", "test", "regtest", "signet", "testnet4")
+ADDRESS_TYPES = ("legacy", "wit", "sh_wit", "tap")
+PROGRAM = "hwi-cryptnox"
+OUR_OPTIONS = ("--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts")
+DESCRIPTION = "HWI's commands for Cryptnox smart cards. Responses are in JSON format."
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults shown, line breaks kept."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Help and errors as HWI gives them: text on stderr, one JSON object on stdout."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("formatter_class", _Formatter)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        """What an abbreviated option may stand for: HWI's own only, so that what HWI takes is no more ambiguous here
+        (`getkeypool --all` would be)."""
+        found: list[Any] = super()._get_option_tuples(option_string)
+        return [match for match in found if match[1] not in OUR_OPTIONS]
+
+    def print_usage(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
+        """To stderr. One that takes no more changes nothing (argparse of some Pythons raises)."""
+        with contextlib.suppress(OSError):
+            super().print_usage(sys.stderr if file is None else file)
+
+    def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
+        """To stderr, with the JSON answer on stdout."""
+        with contextlib.suppress(OSError):
+            super().print_help(sys.stderr if file is None else file)
+        sys.stdout.write(json.dumps({"error": "Help text requested", "code": int(Code.HELP)}) + "\n")
+
+    def error(self, message: str) -> NoReturn:
+        """Usage to stderr, JSON to stdout, exit status 2."""
+        self.print_usage()
+        answer = {"error": f"{self.prog}: error: {message}", "code": int(Code.MISSING_ARGUMENTS)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        self.exit(2)
+
+
+def _lower(text: str) -> str:
+    return text.lower()
+
+
+def make_parser(version: Callable[[], str], *, register_descriptor: bool = False) -> Parser:
+    """The parser. `version` is called only for `--version`; `register_descriptor`: hwilib has that command."""
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION)
+    add = parser.add_argument
+    add("--device-path", "-d", help="The device to connect to: cryptnox:SERIAL, or tcp:HOST:PORT")
+    add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
+    add("--password", "-p", help="The PIN. Other users of this machine may see it: prefer --stdinpass")
+    add("--stdinpass", help="Read the PIN from the terminal, or from the first line of stdin", action="store_true")
+    add("--chain", help="Select chain to work with", type=_lower, choices=CHAINS)
+    add("--debug", help="Print debug statements", action="store_true")
+    add("--fingerprint", "-f", help="The device to connect to, by the fingerprint of its master key (8 hex digits)")
+    add("--version", action=_Version, version_text=version, help="Show the version and exit")
+    add("--stdin", help="Enter commands and arguments via stdin", action="store_true")
+    add("--interactive", "-i", help="Dialogues on the terminal; needed by setup and restore", action="store_true")
+    add("--expert", help="More detailed information from some commands", action="store_true")
+    add("--emulators", help="List and open emulated cards too", action="store_true", dest="allow_emulators")
+    add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
+    add("--rawtr", help="Give descriptors of untweaked taproot outputs too", action="store_true")
+    add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
+    add(
+        "--allow-unproved-amounts",
+        help="Sign segwit inputs whose amounts no previous transaction proves",
+        action="store_true",
+    )
+    _add_commands(parser, register_descriptor=register_descriptor)
+    return parser
+
+
+class _Version(argparse.Action):
+    """`--version`, with the text made when it is asked for."""
+
+    def __init__(
+        self,
+        option_strings: list[str],
+        dest: str,
+        version_text: Callable[[], str],
+        help: str | None = None,  # noqa: A002
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+        self._text = version_text
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and exit."""
+        sys.stdout.write(self._text() + "\n")
+        parser.exit()
+
+
+def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
+    commands = parser.add_subparsers(description="Commands", dest="command", required=True)
+
+    def command(name: str, help_text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help_text, description=help_text)
+
+    command("enumerate", "List all cards")
+
+    master = command("getmasterxpub", "Get the extended public key of an account (BIP44, 49, 84, 86)")
+    _add_type(master)
+    master.add_argument("--account", help="The account number", type=int, default=0)
+
+    command("signtx", "Sign a PSBT").add_argument("psbt", help="The Partially Signed Bitcoin Transaction, base64")
+    command("getxpub", "Get an extended public key").add_argument("path", help="BIP32 path of 3 to 8 levels")
+
+    message = command("signmessage", "Sign a message")
+    message.add_argument("message", help="The message")
+    message.add_argument("path", help="BIP32 path of the key")
+
+    _add_keypool(command("getkeypool", "Get keys for Bitcoin Core's importdescriptors"))
+
+    descriptors = command("getdescriptors", "Get receive and change descriptors for each address type")
+    descriptors.add_argument("--account", help="BIP44 account", type=int, default=0)
+
+    display = command("displayaddress", "Not available: the card has no screen")
+    what = display.add_mutually_exclusive_group(required=True)
+    what.add_argument("--desc", help="Output descriptor")
+    what.add_argument("--path", help="BIP32 path")
+    what.add_argument("--registration", help="What registerdescriptor gave (later versions of HWI)")
+    _add_type(display)
+    display.add_argument("--index", help="Index of the address, with --registration", type=int)
+    branch = display.add_mutually_exclusive_group()
+    branch.add_argument("--multipath-index", help="Branch of the address, with --registration", type=int)
+    branch.add_argument("--change", help="The change branch", action="store_const", const=1, dest="multipath_index")
+
+    setup = command("setup", "Set up a new card, in a dialogue. Requires interactive mode")
+    setup.add_argument("--label", "-l", help="The owner's name on the card", default="")
+    setup.add_argument("--backup_passphrase", "-b", help="Not used by the card", default="")
+    command("wipe", "Back to the factory state. Asks for the PUK and the serial number on the terminal")
+    restore = command("restore", "Set up a new card with recovery words. Requires interactive mode")
+    restore.add_argument("--word_count", "-w", help="Number of recovery words", type=int, default=24)
+    restore.add_argument("--label", "-l", help="The owner's name on the card", default="")
+    backup = command("backup", "Not available: the card gives no seed out")
+    backup.add_argument("--label", "-l", default="")
+    backup.add_argument("--backup_passphrase", "-b", default="")
+    command("promptpin", "Not available: the PIN goes with the command")
+    command("togglepassphrase", "Not available")
+    command("sendpin", "Not available: the PIN goes with the command").add_argument("pin", help="Not used")
+    if register_descriptor:
+        registration = command("registerdescriptor", "Not available: the card keeps no descriptors")
+        registration.add_argument("rest", nargs=argparse.REMAINDER)
+    if sys.platform.startswith("linux"):
+        rules = command("installudevrules", "Nothing to install: card readers are the PC/SC service's")
+        rules.add_argument("--location", default="/etc/udev/rules.d/")
+
+
+def _add_type(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--addr-type", help="The address type", type=_lower, choices=ADDRESS_TYPES, default="wit")
+
+
+def _add_keypool(parser: argparse.ArgumentParser) -> None:
+    pool = parser.add_mutually_exclusive_group()
+    pool.add_argument("--keypool", action="store_true", dest="keypool", help="For the keypool", default=True)
+    pool.add_argument("--nokeypool", action="store_false", dest="keypool", help="Not for the keypool", default=False)
+    parser.add_argument("--internal", action="store_true", help="Change keys")
+    kind = parser.add_mutually_exclusive_group()
+    _add_type(kind)
+    kind.add_argument("--all", action="store_true", help="All standard address types", dest="addr_all")
+    parser.add_argument("--account", help="BIP44 account", type=int, default=0)
+    parser.add_argument("--path", help="Derivation path, like m/84h/0h/0h/1/*")
+    parser.add_argument("start", type=int, help="First index")
+    parser.add_argument("end", type=int, help="Last index")

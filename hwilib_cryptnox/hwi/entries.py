@@ -1,0 +1,204 @@
+"""The entries of `enumerate`, one a card. An entry without `error` means that the next command can succeed without more
+input."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+
+from cryptnox_core.errors import (
+    CertificateError,
+    CryptnoxError,
+    PinLockedError,
+    ProtocolError,
+    ReaderBusyError,
+    StatusWordError,
+    TransportError,
+)
+from hwilib_cryptnox import DEVICE_TYPE
+from hwilib_cryptnox.errors import (
+    BUSY_TEXT,
+    NO_SEED_TEXT,
+    NOT_INITIALIZED_TEXT,
+    PIN_AUTH_OFF_TEXT,
+    SOFT_LOCKED_TEXT,
+    Code,
+    NoPinError,
+    RefusedPinError,
+    WalletError,
+    fault,
+)
+from hwilib_cryptnox.pin.policy import Unlocker, check_genuine, check_identity
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.session import authenticate
+from hwilib_cryptnox.storage.state import CardRecord, StateError
+
+MODEL = "cryptnox_basic"
+SIMULATOR_MODEL = f"{MODEL}_simulator"
+PREFIX = "Could not open client or get fingerprint information:"
+"""What HWI's drivers put before the errors of this command."""
+
+Entry = dict[str, object]
+
+OTHER_REFUSED_TEXT = "another card refused the PIN just now, so it was not sent to this one: try again"
+
+_log = logging.getLogger(__name__)
+
+
+def base_entry(path: str) -> Entry:
+    """What every entry has."""
+    return {
+        "type": DEVICE_TYPE,
+        "model": SIMULATOR_MODEL if path.startswith(EMULATOR_PREFIX) else MODEL,
+        "label": None,
+        "path": path,
+        "needs_pin_sent": False,
+        "needs_passphrase_sent": False,
+    }
+
+
+def _failed(entry: Entry, code: Code, text: str, *, passphrase: bool = False) -> Entry:
+    return {**entry, "needs_passphrase_sent": passphrase, "error": text, "code": int(code)}
+
+
+class Lister:
+    """One run over the readers."""
+
+    def __init__(self, access: Access, unlocker: Unlocker, *, unusable: WalletError | None = None) -> None:
+        """`unusable`: why no card can be used; it becomes the error of each, and no PIN is sent."""
+        self._access = access
+        self._unlocker = unlocker
+        self._unusable = unusable
+        self._state = access.state
+        self._spent = False
+        """A card refused the PIN in this run: it is not tried on further ones."""
+
+    def entries(self) -> list[Entry]:
+        """Cards whose fingerprint is known first: HWI's search by fingerprint opens the others on its way, and gives
+        them a PIN that is not theirs."""
+        found = []
+        for reader in self._access.readers():
+            try:
+                entry = self._reader(reader)
+            except CryptnoxError as error:
+                _log.debug("%s: %s", reader, error)
+                continue
+            except Exception as error:  # noqa: BLE001 - one card must not hide the others
+                _log.warning("enumerate: %s: %s", reader, str(error) or type(error).__name__)
+                continue
+            if entry is not None:
+                found.append(entry)
+        return sorted(found, key=lambda entry: "fingerprint" not in entry)
+
+    def _reader(self, reader: str) -> Entry | None:
+        """The entry of a reader; None where it is empty or holds nothing of ours."""
+        try:
+            found = self._access.connect(reader, self._access.settings.enumerate_wait)
+        except ReaderBusyError:
+            return self._remembered(reader, Code.BUSY, BUSY_TEXT)
+        except PinLockedError:
+            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
+        except (TransportError, ForeignCardError):
+            return None
+        try:
+            return self._card(found)
+        except PinLockedError:
+            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
+        finally:
+            found.close()
+
+    def _remembered(self, reader: str, code: Code, text: str) -> Entry | None:
+        """The entry of a card that cannot be asked for its serial; None where nobody knows it."""
+        if reader.startswith(EMULATOR_PREFIX):
+            return _failed(base_entry(reader), code, text)
+        try:
+            serial = self._state.holder(reader)
+            record = CardRecord() if serial is None else self._state.record(serial)
+        except StateError:
+            return None
+        if serial is None:
+            return None
+        return _failed(_with_fingerprint(base_entry(f"{CARD_PREFIX}{serial}"), record.fingerprint), code, text)
+
+    def _card(self, found: OpenCard) -> Entry | None:
+        card = found.card
+        if card.info.is_nft:
+            return None
+        card.read_certificate()
+        check_identity(card, self._state)
+        check_genuine(card, self._access.settings)
+        unlocker = self._unlocker.at(found.reader)
+        entry = base_entry(found.path)
+        if self._unusable is not None:
+            return _failed(entry, *_pair(self._unusable))
+        if not card.info.initialized:
+            self._forget_fingerprint(card.serial)
+            return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
+        if not card.info.seeded:
+            self._forget_fingerprint(card.serial)
+            return _failed(entry, Code.NOT_INITIALIZED, NO_SEED_TEXT)
+        try:
+            record: CardRecord | None = self._state.record(card.serial)
+        except StateError:
+            record = None
+        known = None if record is None or found.simulated else record.fingerprint
+        entry = _with_fingerprint(entry, known)
+        if not card.info.pin_auth:
+            return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+        if not unlocker.has_source or (known is None and not unlocker.has_silent_source):
+            return self._no_pin(entry, unlocker.no_pin())
+        if known is not None and not self._must_ask(card.serial, record):
+            return entry
+        return self._ask(found, entry, known)
+
+    def _must_ask(self, serial: int, record: CardRecord | None) -> bool:
+        """Whether a card with known fingerprint has to be asked all the same: its PIN may not be sent as it is."""
+        if self._unlocker.explicit is not None:
+            return self._unlocker.was_refused(serial)
+        return record is not None and record.note is not None
+
+    def _ask(self, found: OpenCard, entry: Entry, known: bytes | None) -> Entry:
+        """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""
+        if known is None and self._spent:
+            return self._no_pin(entry, NoPinError(OTHER_REFUSED_TEXT))
+        try:
+            self._access.open_channel(found.card)
+            found.hold()
+            if known is None:
+                session = authenticate(found, self._unlocker, polling=True)
+                return _with_fingerprint(entry, session.fingerprint)
+            self._unlocker.check(found.card)
+        except NoPinError as error:
+            return self._no_pin(entry, error)
+        except RefusedPinError as error:
+            self._spent = self._spent or error.spent
+            return _failed(entry, *_pair(error), passphrase=True)
+        except WalletError as error:
+            self._spent = self._spent or error.spent
+            if error.code is Code.CONNECTION:
+                raise
+            return _failed(entry, *_pair(error))
+        except (CertificateError, PinLockedError):
+            raise
+        except (StatusWordError, ProtocolError) as error:  # the card is there, and what it says has no place here
+            return _failed(entry, *_pair(error))
+        return entry
+
+    @staticmethod
+    def _no_pin(entry: Entry, error: NoPinError) -> Entry:
+        return _failed(entry, Code.NOT_READY, f"{PREFIX} {error}", passphrase=True)
+
+    def _forget_fingerprint(self, serial: int) -> None:
+        with contextlib.suppress(StateError):  # compared when the card has a seed again
+            if self._state.record(serial).fingerprint is not None:
+                self._state.update(serial, lambda now: replace(now, fingerprint=None))
+
+
+def _pair(error: CryptnoxError | WalletError) -> tuple[Code, str]:
+    told = fault(error)
+    return told.code, told.message
+
+
+def _with_fingerprint(entry: Entry, fingerprint: bytes | None) -> Entry:
+    return entry if fingerprint is None else {**entry, "fingerprint": fingerprint.hex()}

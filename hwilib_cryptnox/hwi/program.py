@@ -1,0 +1,378 @@
+"""The program `hwi-cryptnox`: HWI's command line and JSON for Cryptnox cards alone.
+
+The first line on stdout is the JSON answer and there is nothing else on stdout. Errors are answers too, with exit
+status 0; 2 stands for a wrong command line, 1 for what `--signer-mode` says, and for a stdout that is closed or full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from hwilib_cryptnox import DEVICE_TYPE, __version__
+from hwilib_cryptnox.errors import NO_SCREEN_TEXT, Code, NoPinError, WalletError, fault
+from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from hwilib_cryptnox.pin.policy import Unlocker
+    from hwilib_cryptnox.psbt import Psbt
+    from hwilib_cryptnox.signer.cards import Access
+    from hwilib_cryptnox.signer.signing import Progress
+    from hwilib_cryptnox.signer.wallet import Wallet
+
+Answer = dict[str, object] | list[dict[str, object]]
+
+NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
+NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
+_WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
+_UNAVAILABLE = {
+    "displayaddress": NO_SCREEN_TEXT,
+    "backup": "The card gives no backup out: keep the recovery words",
+    "promptpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
+    "sendpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
+    "togglepassphrase": "The card has no switch for a passphrase: it is part of the seed that was loaded",
+    "registerdescriptor": "The card keeps no descriptors; none has to be registered",
+    "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
+}
+_SIGNER_COMMANDS = ("getdescriptors", "signtx")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up_stderr, undisturbed
+
+    code = 1
+    if complete():
+        try:
+            code = run(sys.argv[1:])
+        except SystemExit as end:  # argparse's, which wrote its answer itself
+            code = int(end.code or 0)
+    else:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{CLOSED_TEXT}\n")
+    with undisturbed():
+        code = 1 if deliver("") else code
+        give_up_stderr()
+        sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the exit status."""
+    from hwilib_cryptnox.console.streams import undisturbed
+
+    signer, command = False, ""
+    warnings: list[str] = []
+    done: list[str] = []
+    try:
+        options = _parse(arguments)
+        command = options.command
+        answer, signer = _answer(options, warnings, done)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
+        told = fault(error)
+        answer = {"error": ". ".join([*done, told.message]), "code": int(told.code)}
+        signer = _signer_mode_in(arguments)
+    with undisturbed():
+        return _tell(answer, done, warnings, signer=signer and command in _SIGNER_COMMANDS)
+
+
+def _tell(answer: Answer, done: list[str], warnings: list[str], *, signer: bool) -> int:
+    """Write the answer and what is to be said besides; the exit status."""
+    from hwilib_cryptnox.console.streams import deliver
+
+    lost = deliver(json.dumps(answer) + "\n")
+    refused = signer and isinstance(answer, dict) and "error" in answer
+    # Bitcoin Core takes the first line for the error.
+    lines = [str(answer["error"])] if refused and isinstance(answer, dict) else []
+    if lost is not None:
+        lines += done  # what cannot be taken back
+        if not isinstance(lost, BrokenPipeError):  # where nobody listens any more, nobody is told
+            lines.append(f"the answer cannot be written: {lost.strerror}")
+    with contextlib.suppress(OSError):
+        sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *warnings])
+    return 1 if lines else 0
+
+
+def _signer_mode_in(arguments: list[str]) -> bool:
+    return "--signer-mode" in arguments or os.environ.get("CRYPTNOX_SIGNER_MODE", "").strip().lower() in (
+        "1",
+        "true",
+        "yes",
+        "on",
+    )
+
+
+def _version() -> str:
+    import hwilib
+
+    return f"hwi {hwilib.__version__} ({PROGRAM} {__version__})"
+
+
+# The command line and stdin
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    password = _password_from_stdin() if any(word.startswith("--stdinp") for word in arguments) else None
+    if "--stdin" in arguments:
+        arguments = [*arguments, *_words_from_stdin()]
+    parser = make_parser(_version, register_descriptor=_has_register_descriptor(arguments))
+    options = parser.parse_args(arguments)
+    options.named_chain, options.chain = options.chain, options.chain or "main"
+    if options.stdinpass:
+        options.password = _password_from_stdin() if password is None else password
+    return options
+
+
+def _has_register_descriptor(arguments: list[str]) -> bool:
+    """Whether the command is given and this hwilib has it."""
+    if "registerdescriptor" not in arguments:
+        return False
+    from hwilib.hwwclient import HardwareWalletClient
+
+    return hasattr(HardwareWalletClient, "register_descriptor")
+
+
+def _password_from_stdin() -> str:
+    """Typed on the terminal; where stdin is none, its first line."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        import getpass
+
+        with contextlib.suppress(EOFError):
+            return getpass.getpass("Enter your device password: ")
+    line = "" if sys.stdin is None else sys.stdin.readline()
+    if not line:
+        raise NoPinError("no PIN on stdin: it ended before the first line")
+    return line.rstrip("\r\n")
+
+
+def _words_from_stdin() -> list[str]:
+    """Arguments from the lines of stdin up to an empty one."""
+    words: list[str] = []
+    for line in sys.stdin:
+        if not line.rstrip("\r\n"):
+            break
+        words += _split(line)
+    return words
+
+
+def _split(line: str) -> list[str]:
+    """As `shlex.split`, which takes seconds for a PSBT of megabytes; it is asked where quotes or escapes are mixed."""
+    words, at, end = [], 0, len(line.rstrip())
+    while at < end:
+        match = _WORD.match(line, at)
+        if match is None:
+            import shlex
+
+            return shlex.split(line)
+        words.append(match[match.lastindex or 1])
+        at = match.end()
+    return words
+
+
+# Commands
+
+
+def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -> tuple[Answer, bool]:
+    """The answer, and whether signer mode is on. `warnings` gets what is to be said besides, `done` what cannot be
+    taken back: an error says it first."""
+    if options.debug:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG)
+    if options.command == "enumerate":
+        from hwilib_cryptnox.hwi.listing import list_entries
+
+        return list_entries(options.password, emulators=options.allow_emulators), False
+    from dataclasses import replace
+
+    from hwilib_cryptnox.storage.settings import Settings
+
+    settings = Settings.load()
+    settings = replace(
+        settings,
+        signer_mode=settings.signer_mode or options.signer_mode,
+        rawtr=settings.rawtr or options.rawtr,
+        allow_sighash=settings.allow_sighash or options.allow_sighash,
+        allow_unproved_amounts=settings.allow_unproved_amounts or options.allow_unproved_amounts,
+    )
+    from hwilib_cryptnox.pin.policy import Unlocker
+    from hwilib_cryptnox.signer.cards import Access
+    from hwilib_cryptnox.storage.state import State
+
+    state = State()
+    access = Access(settings, state, options.allow_emulators)
+    from hwilib_cryptnox.console.warned import Warnings
+
+    command = _Command(options, access, Unlocker.load(settings, state, options.password), done)
+    with Warnings(warnings):
+        try:
+            return command.run(), settings.signer_mode
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
+            told = fault(error)
+            return {"error": ". ".join([*done, told.message]), "code": int(told.code)}, settings.signer_mode
+        finally:
+            command.close()
+
+
+class _Command:
+    """One command on one card."""
+
+    def __init__(self, options: argparse.Namespace, access: Access, unlocker: Unlocker, done: list[str]) -> None:
+        self.options = options
+        self.done = done
+        self.access = access
+        self.unlocker = unlocker
+        self._wallet: Wallet | None = None
+
+    def close(self) -> None:
+        """Let go of the card."""
+        if self._wallet is not None:
+            self._wallet.close()
+
+    def run(self) -> Answer:
+        """The answer; raises for errors."""
+        from hwilib_cryptnox.hwi.commands import (
+            Network,
+            getdescriptors,
+            getkeypool,
+            getmasterxpub,
+            getxpub,
+            signmessage,
+        )
+
+        options = self.options
+        if options.command == "installudevrules":
+            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE["installudevrules"])
+        fingerprint = self._check_device()
+        if options.command == "displayaddress":
+            self._check_address(fingerprint)
+        if options.command in _UNAVAILABLE:
+            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
+        network, rawtr = Network(options.chain), self.access.settings.rawtr
+        if options.command == "signtx":
+            return self._signtx(fingerprint)
+        if options.command in ("setup", "restore", "wipe"):
+            return self._dialogue(fingerprint)
+        wallet = self._open(fingerprint, self._purpose())
+        commands: dict[str, Callable[[], Answer]] = {
+            "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
+            "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
+            "getdescriptors": lambda: getdescriptors(wallet, network, options.account, rawtr=rawtr),
+            "getkeypool": lambda: getkeypool(wallet, network, vars(options), rawtr=rawtr),
+            "signmessage": lambda: signmessage(wallet, options.message, options.path),
+        }
+        return commands[options.command]()
+
+    def _check_address(self, fingerprint: bytes | None) -> None:
+        """What is no path or descriptor, or another device's, is said to be so, as HWI's other drivers do."""
+        options = self.options
+        if options.path is not None:
+            from cryptnox_core.bip32 import Path
+
+            Path.parse(options.path)
+        elif options.desc is not None:
+            from hwilib_cryptnox.hwi.commands import check_descriptor
+            from hwilib_cryptnox.signer.wallet import Wallet
+
+            known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
+            check_descriptor(options.desc, known.known_fingerprint())
+
+    def _purpose(self) -> str:
+        """What a dialogue says where it asks for the PIN."""
+        if self.options.command != "signmessage" or not self.unlocker.asks_person:
+            return ""
+        from cryptnox_core.bip32 import Path
+        from hwilib_cryptnox.signer.prompts import purpose_of_message
+
+        return purpose_of_message(Path.parse(self.options.path))
+
+    def _check_device(self) -> bytes | None:
+        """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
+        options = self.options
+        if not options.fingerprint and not options.device_type:
+            raise WalletError(Code.NO_DEVICE_TYPE, NO_DEVICE_TEXT)
+        from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT
+
+        if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
+            if options.device_path and not options.fingerprint:
+                raise WalletError(Code.UNKNOWN_DEVICE_TYPE, "Unknown device type specified")
+            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+        if not options.fingerprint:
+            return None
+        if re.fullmatch("[0-9a-fA-F]{8}", options.fingerprint, re.ASCII) is None:
+            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+        return bytes.fromhex(options.fingerprint)
+
+    def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
+        from hwilib_cryptnox.signer.wallet import Wallet, find
+
+        path = self.options.device_path
+        if path:
+            self._wallet = Wallet(path, self.access, self.unlocker, expected=fingerprint)
+        else:
+            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose)
+        return self._wallet
+
+    def _signtx(self, fingerprint: bytes | None) -> Answer:
+        from hwilib_cryptnox.psbt import Form, Psbt
+        from hwilib_cryptnox.psbt.summary import CHAINS
+        from hwilib_cryptnox.signer.prompts import purpose_of
+        from hwilib_cryptnox.signer.signing import Signing, nothing_to_do
+
+        text = self.options.psbt
+        psbt = Psbt.parse(text)
+        test = self.options.chain != "main"
+        if nothing_to_do(psbt, fingerprint):
+            signed: Psbt = psbt
+        else:
+            purpose = purpose_of(psbt, fingerprint) if self.unlocker.asks_person else ""
+            wallet = self._open(fingerprint, purpose)
+            chain = CHAINS.get(self.options.named_chain)
+            signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()
+        changed = signed is not psbt
+        return {
+            "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),
+            "signed": changed,
+        }
+
+    def _dialogue(self, fingerprint: bytes | None) -> Answer:
+        options = self.options
+        if options.command != "wipe" and fingerprint is not None:
+            raise WalletError(Code.BAD_ARGUMENT, NO_FINGERPRINT_TEXT)
+        if options.command != "wipe" and not options.interactive:
+            raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
+        from hwilib_cryptnox.hwi.named import named_card
+
+        empty = options.command != "wipe"
+        self._wallet = wallet = named_card(self.access, self.unlocker, options.device_path, fingerprint, empty=empty)
+        if options.command == "wipe":
+            from hwilib_cryptnox.hwi.wipe import wipe
+
+            return {"success": wipe(wallet, self.done)}
+        from hwilib_cryptnox.hwi import setup as dialogue
+
+        if options.command == "setup":
+            return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
+        return {"success": dialogue.restore(wallet, options.label, options.word_count)}
+
+
+def _progress() -> Progress | None:
+    """A line on stderr while the card signs, where somebody can see it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        sys.stderr.write(f"\rsigning {done + 1} of {total} " + ("\n" if done + 1 == total else ""))
+        sys.stderr.flush()
+
+    return show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where a PIN comes from, and when it may be sent."""

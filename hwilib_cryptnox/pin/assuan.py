@@ -1,0 +1,334 @@
+"""Dialogues of GnuPG's family: pinentry (a window or terminal form) and gpg-agent (which keeps what was typed).
+
+Both speak the Assuan protocol in lines; the text typed never reaches a log, an argument or the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import IO
+from urllib.parse import unquote_to_bytes
+
+from hwilib_cryptnox.errors import Code, WalletError
+
+DIALOGUE_LIMIT = 300.0
+"""Seconds a dialogue may stay open."""
+DESCRIPTION_LIMIT = 980
+"""Bytes that a dialogue's text has at most, escapes included: an Assuan line has 1,000, and GET_CONFIRMATION before
+it."""
+DESCRIPTION_LINES, DESCRIPTION_COLUMNS = 18, 76
+"""What of it is seen whole: pinentry-curses shows 20 lines of 76 columns on a terminal of 24 by 80, and nothing of a
+longer text."""
+_CANCELED = (62, 99, 114, 198)
+"""GPG_ERR_TIMEOUT, CANCELED, NOT_CONFIRMED and FULLY_CANCELED: the low 16 bits of an error number."""
+_NO_DATA, _LOCALE, _TOO_SMALL = 58, 166, 301
+_MAX_LINE = 4096
+_START_LIMIT = 15.0
+
+
+class AssuanError(Exception):
+    """The other side answered ERR, or ended. `number` is the error's low 16 bits, 0 where there was none."""
+
+    def __init__(self, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class Assuan:
+    """An Assuan conversation over a pair of byte streams. A context manager. The other side greets first."""
+
+    def __init__(self, name: str, source: IO[bytes], sink: IO[bytes], end: Callable[[], None]) -> None:
+        self._name = name
+        self._source = source
+        self._sink = sink
+        self._end = end
+
+    @classmethod
+    def program(cls, name: str, limit: float) -> Assuan:
+        """A conversation with a child process, which is ended after `limit` seconds."""
+        program = shutil.which(name)
+        if program is None:
+            raise AssuanError(f"{name} is not installed")
+        try:
+            process = subprocess.Popen(
+                [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise AssuanError(f"{name} cannot be started") from error
+        if process.stdin is None or process.stdout is None:
+            raise AssuanError(f"{name} takes no commands")
+        timer = threading.Timer(limit, process.kill)
+        timer.daemon = True
+        timer.start()
+
+        def end() -> None:
+            timer.cancel()
+            process.terminate()
+            try:
+                process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+        return cls(name, process.stdout, process.stdin, end)
+
+    @classmethod
+    def socket(cls, name: str, path: str, limit: float) -> Assuan:
+        """A conversation over a Unix socket; each answer has `limit` seconds."""
+        if sys.platform == "win32":
+            raise AssuanError(f"{name} cannot be reached on this platform")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(limit)
+        try:
+            connection.connect(path)
+        except OSError as error:
+            connection.close()
+            raise AssuanError(f"{name} does not answer") from error
+        return cls(name, connection.makefile("rb"), connection.makefile("wb"), connection.close)
+
+    def __enter__(self) -> Assuan:
+        try:
+            self._answer()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the conversation."""
+        for stream in (self._sink, self._source):
+            with contextlib.suppress(OSError):
+                stream.close()
+        self._end()
+
+    def command(self, line: str) -> bytes:
+        """Send one command and return its data; AssuanError where it fails."""
+        try:
+            self._sink.write(line.encode("utf-8") + b"\n")
+            self._sink.flush()
+        except OSError as error:
+            raise AssuanError(f"{self._name} ended early") from error
+        return self._answer()
+
+    def _answer(self) -> bytes:
+        data = b""
+        while True:
+            try:
+                line = self._source.readline(_MAX_LINE).rstrip(b"\r\n")
+            except OSError as error:
+                raise AssuanError(f"{self._name} did not answer in time") from error
+            word, _, rest = line.partition(b" ")
+            if word == b"OK":
+                return data
+            if word == b"D":
+                data += unquote_to_bytes(rest)
+            elif word == b"ERR":
+                number, _, text = rest.partition(b" ")
+                code = int(number) & 0xFFFF if number.isdigit() else 0
+                raise AssuanError(f"{self._name}: {text.decode('utf-8', 'replace')}", code)
+            elif not line:
+                raise AssuanError(f"{self._name} ended without an answer, or did not get one in time")
+
+
+def _terminal_name() -> str:
+    name = os.environ.get("GPG_TTY", "")
+    if not name and sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            name = os.ttyname(2)
+    return name
+
+
+def _drop_typed_ahead() -> None:
+    """Forget what was typed before a question is on the screen: a second Enter behind a PIN must not agree to it."""
+    name = _terminal_name()
+    if not name or sys.platform == "win32":
+        return
+    import termios
+
+    with contextlib.suppress(OSError, termios.error):  # no terminal, or somebody else's
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            termios.tcflush(descriptor, termios.TCIFLUSH)
+        finally:
+            os.close(descriptor)
+
+
+def _terminal() -> list[str]:
+    """Where the dialogue may appear: options both pinentry and gpg-agent understand."""
+    options = []
+    name = _terminal_name()
+    for option, value in (
+        ("ttyname", name),
+        ("ttytype", os.environ.get("TERM", "") if name else ""),
+        ("display", os.environ.get("DISPLAY", "")),
+        ("lc-ctype", os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG", "")),
+    ):
+        if value and value.isprintable() and " " not in value:
+            options.append(f"OPTION {option}={value}")
+    return options
+
+
+def _quoted(text: str) -> str:
+    """Percent-escaped for a pinentry command."""
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" else c for c in text)
+
+
+def _plus_quoted(text: str) -> str:
+    """One argument of GET_PASSPHRASE: percent-escaped, blanks as plus signs, X where there is nothing."""
+    escaped = "".join(f"%{ord(c):02X}" if c in "%+\r\n" else "+" if c == " " else c for c in text)
+    return escaped or "X"
+
+
+def fits(text: str) -> bool:
+    """Whether a dialogue shows all of a text."""
+    if len(_plus_quoted(text).encode("utf-8")) > DESCRIPTION_LIMIT:
+        return False
+    import textwrap
+
+    lines = [len(textwrap.wrap(line, DESCRIPTION_COLUMNS)) or 1 for line in text.split("\n")]
+    return sum(lines) <= DESCRIPTION_LINES
+
+
+def _canceled(error: AssuanError) -> bool:
+    return error.number in _CANCELED
+
+
+@contextlib.contextmanager
+def _pinentry(program: str, title: str, limit: float) -> Iterator[Assuan]:
+    """A pinentry that knows where to appear."""
+    with Assuan.program(program, limit) as pinentry:
+        for option in _terminal():
+            with contextlib.suppress(AssuanError):  # an option this pinentry does not know changes nothing
+                pinentry.command(option)
+        pinentry.command(f"SETTITLE {_quoted(title)}")
+        yield pinentry
+
+
+def ask_pinentry(program: str, title: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
+    """What the person typed. WalletError CANCELED when the dialogue was left, AssuanError when there can be none."""
+    with _pinentry(program, title, limit) as pinentry:
+        pinentry.command("SETPROMPT PIN:")
+        pinentry.command(f"SETDESC {_quoted(description)}")
+        try:
+            return pinentry.command("GETPIN").decode("utf-8", "replace")
+        except AssuanError as error:
+            if _canceled(error):
+                raise WalletError(Code.CANCELED, "Canceled in the PIN dialogue") from error
+            raise
+
+
+def confirm_pinentry(program: str, title: str, text: str, plain: str, *, limit: float = DIALOGUE_LIMIT) -> None:
+    """Show `text` (or `plain`, its form in ASCII, where the terminal cannot) and return when the person agreed.
+
+    Both have to fit (`fits`). WalletError CANCELED when the person did not agree, AssuanError when there can be no
+    dialogue.
+    """
+    with _pinentry(program, title, limit) as pinentry:
+        pinentry.command("SETOK Sign")
+        pinentry.command("SETCANCEL Cancel")
+
+        def show(description: str) -> None:
+            pinentry.command(f"SETDESC {_quoted(description)}")
+            _drop_typed_ahead()
+            pinentry.command("CONFIRM")
+
+        _agreed(show, text, plain)
+
+
+def _agreed(show: Callable[[str], None], text: str, plain: str) -> None:
+    try:
+        try:
+            show(text)
+        except AssuanError as error:
+            if error.number != _LOCALE or plain == text:
+                raise
+            show(plain)
+    except AssuanError as error:
+        if _canceled(error):
+            raise WalletError(Code.CANCELED, "Canceled in the dialogue; nothing was signed") from error
+        if error.number == _TOO_SMALL:
+            raise AssuanError(f"{error}: make the terminal 80 columns by 24 lines, or larger", error.number) from error
+        raise
+
+
+class GpgAgent:
+    """PINs kept by gpg-agent, for as long as its own settings say."""
+
+    def __init__(self, limit: float = DIALOGUE_LIMIT) -> None:
+        self._limit = limit
+
+    def _connect(self) -> Assuan:
+        """Starts the agent where it does not run."""
+        _run("gpg-connect-agent", "/bye")
+        return Assuan.socket("gpg-agent", _run("gpgconf", "--list-dirs", "agent-socket"), self._limit)
+
+    def get(self, key: str, description: str, *, ask: bool) -> str | None:
+        """The PIN kept under `key`; with `ask` the agent's own dialogue may appear. None when it has none.
+
+        WalletError CANCELED when the dialogue was left, AssuanError when there is no agent.
+        """
+        with self._connect() as agent:
+            for option in _terminal() if ask else ():
+                with contextlib.suppress(AssuanError):
+                    agent.command(option)
+            words = ["GET_PASSPHRASE", "--data", *([] if ask else ["--no-ask"]), key, "X", "PIN:"]
+            try:
+                return agent.command(" ".join([*words, _plus_quoted(description)])).decode("utf-8", "replace")
+            except AssuanError as error:
+                if not ask and error.number == _NO_DATA:
+                    return None
+                if _canceled(error):
+                    raise WalletError(Code.CANCELED, "Canceled in the PIN dialogue") from error
+                raise
+
+    def confirm(self, text: str, plain: str) -> None:
+        """As `confirm_pinentry`, in the agent's own dialogue."""
+        with self._connect() as agent:
+            for option in _terminal():
+                with contextlib.suppress(AssuanError):
+                    agent.command(option)
+
+            def show(description: str) -> None:
+                _drop_typed_ahead()
+                agent.command(f"GET_CONFIRMATION {_plus_quoted(description)}")
+
+            _agreed(show, text, plain)
+
+    def forget(self, key: str) -> None:
+        """Drop what is kept under `key`."""
+        with self._connect() as agent:
+            agent.command(f"CLEAR_PASSPHRASE --mode=normal {key}")
+
+
+def _run(name: str, *arguments: str) -> str:
+    """What one of GnuPG's programs prints."""
+    program = shutil.which(name)
+    if program is None:
+        raise AssuanError(f"{name} is not installed")
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_START_LIMIT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AssuanError(f"{name} does not work") from error
+    if done.returncode:
+        raise AssuanError(f"{name} ended with status {done.returncode}")
+    return done.stdout.decode("utf-8", "replace").strip()

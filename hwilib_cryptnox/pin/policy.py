@@ -1,0 +1,414 @@
+"""When a PIN may be sent to a card. A PIN has six tries, then the PUK is wanted: every rule here saves money.
+
+1. No command sends more than one PIN that may be wrong.
+2. The card's counter is asked first. With one try left nothing is sent unless the user says so.
+3. A PIN this process saw refused by a card is not sent to it again.
+4. Automatic sources (all but the password given for this command) are used only for a card whose static key is known or
+   which is genuine, only while the counter shows what it showed after the last success, and only when no note of a PIN
+   with an unknown or bad end stands. The note is on disk before the PIN is sent: the card forgets the refusals of a
+   session when it loses power, a killed process forgets everything.
+5. Where no success is on record, only a counter of six is known to be full: three may be all that a card shows, or half
+   of six. After each success the counter is asked once more, unless what it shows when full is known.
+6. Over TCP whoever listens can be an emulated card, for its CA's private key is public. Only the password given for the
+   command and CRYPTNOX_PIN, which is for tests, go there, unless the configuration names the address.
+7. `enumerate`, which pollers call all the time, sends nothing else than a first PIN to a card with a full counter.
+
+Nothing derived from a PIN is ever stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from cryptnox_core.card import Card
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.errors import (
+    ChannelAbortedError,
+    NotAllowedError,
+    PinLockedError,
+    ProtocolError,
+    TransportError,
+    WrongPinError,
+)
+from cryptnox_core.wire import PIN_TRIES_SESSION, PIN_TRIES_TOTAL, Sw
+from hwilib_cryptnox.errors import (
+    LOCKED_TEXT,
+    NO_PIN_NOW_TEXT,
+    PIN_AUTH_OFF_TEXT,
+    SOFT_LOCKED_TEXT,
+    Code,
+    NoPinError,
+    RefusedPinError,
+    SoftLockedError,
+    WalletError,
+    wrong_pin_text,
+)
+from hwilib_cryptnox.pin.sources import (
+    FOREIGN_TEXT,
+    NO_PIN_TEXT,
+    AgentSource,
+    Dialogue,
+    EnvironmentSource,
+    PinRequest,
+    PinSource,
+    PinSourceError,
+    automatic_sources,
+    dialogue_of,
+    is_pin,
+)
+from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings
+from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError
+
+U = TypeVar("U", bound="Unlocker")
+
+_refused: dict[int, set[str]] = {}
+"""PINs this process saw refused, by serial. Memory only."""
+_noted: set[int] = set()
+"""Cards whose standing note this process made."""
+
+EMULATED_TEXT = "an emulated card gets no PIN of a command, file or dialogue, unless trust_emulated names its address"
+GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
+
+
+def static_key_hash(card: Card) -> bytes:
+    """What is remembered of a card's static key: SHA-256 of the point. The certificate must have been read."""
+    return hashlib.sha256(card.read_certificate().public_key).digest()
+
+
+def check_identity(card: Card, state: State) -> None:
+    """Refuse a card with a known serial and another static key than before. The certificate must have been read."""
+    try:
+        known = state.record(card.serial).static_key
+    except StateError:
+        return
+    if known is not None and known != static_key_hash(card):
+        raise WalletError(
+            Code.CONNECTION,
+            f"another card with the serial {card.serial} was used before: this one is refused "
+            f"(cryptnoxctl forget {card.serial} if it is yours)",
+        )
+
+
+def check_genuine(card: Card, settings: Settings) -> None:
+    """WalletError CONNECTION for a card that the configuration does not admit. The certificate must have been read."""
+    if not settings.require_genuine:
+        return
+    if is_emulated(card):
+        verdict = "an emulated card is not genuine"
+    elif card.genuineness is Genuineness.NOT_GENUINE:
+        verdict = "the card is not genuine"
+    elif card.genuineness is Genuineness.UNKNOWN:
+        verdict = "whether the card is genuine cannot be told"
+    else:
+        return
+    raise WalletError(Code.CONNECTION, f"{verdict}, and the configuration requires a genuine one")
+
+
+def is_emulated(card: Card) -> bool:
+    """Whether a card is reached over TCP."""
+    return card.transport.name.startswith(EMULATOR_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocker:
+    """Sends PINs for one command. `password` is what the caller gave for it, of whatever kind."""
+
+    settings: Settings
+    state: State
+    password: str | None = None
+    sources: tuple[PinSource, ...] = ()
+    accepted: list[PinSource] = field(default_factory=list, compare=False)
+    """The sources whose PIN a card accepted, the last one last."""
+    withheld: bool = False
+    """Sources that are set up are left out: see `at`."""
+
+    @classmethod
+    def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
+        """With the automatic sources of the environment and the configuration."""
+        return cls(settings, state, password or None, automatic_sources(settings))
+
+    def __repr__(self) -> str:
+        return "Unlocker()"
+
+    def at(self: U, place: str) -> U:
+        """This one for a card in a reader, or at `tcp:HOST:PORT`: there without the sources that are not used."""
+        if not place.startswith(EMULATOR_PREFIX) or self.settings.trusts(place):
+            return self
+        used = tuple(source for source in self.sources if isinstance(source, EnvironmentSource))
+        return self if len(used) == len(self.sources) else replace(self, sources=used, withheld=True)
+
+    @property
+    def explicit(self) -> str | None:
+        """The password, where it is a PIN."""
+        return self.password if is_pin(self.password) else None
+
+    @property
+    def has_source(self) -> bool:
+        """Whether a PIN can be had, perhaps by asking a person."""
+        return self.explicit is not None or bool(self.sources)
+
+    @property
+    def has_silent_source(self) -> bool:
+        """Whether a PIN may be had without asking a person."""
+        return self.explicit is not None or any(
+            not source.interactive or isinstance(source, AgentSource) for source in self.sources
+        )
+
+    def no_pin(self, reasons: list[str] | None = None) -> NoPinError:
+        """The error for a card nobody has a PIN for."""
+        given = [FOREIGN_TEXT] if self.password and self.explicit is None else []
+        given += [EMULATED_TEXT] if self.withheld else []
+        return NoPinError("; ".join([*given, *(reasons or []), NO_PIN_TEXT]))
+
+    def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
+        """Verify a PIN in the open channel and return it.
+
+        `reader` is where the card is; `polling` is for `enumerate`; `purpose` is shown by dialogues.
+
+        Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
+        the card's commands raise. Spends at most one try.
+        """
+        return self.at(card.transport.name)._unlock(card, reader, polling, purpose)
+
+    def _unlock(self, card: Card, reader: str, polling: bool, purpose: str) -> str:
+        if not self.has_source:
+            raise self.no_pin()
+        left, record = self._look(card)
+        if self.explicit is not None:
+            self._check_explicit(card, record, left, polling)
+            return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
+        self._check_automatic(card, record, left)
+        request = PinRequest(card.serial, purpose, ask=not polling)
+        pin, source = self._fetch(request)
+        if pin in _refused.get(card.serial, set()):
+            raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)
+        return self._send(card, pin, record, left, source, request, reader)
+
+    def resume(self, card: Card, reader: str, pin: str) -> None:
+        """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one.
+        Where a fault met that very command, it is sent once more only if the counter shows that it was not refused."""
+        left, record = self._look(card)
+        self._check_last_try(left)
+        self._check_note(record, left)
+        self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
+
+    def check(self, card: Card) -> None:
+        """Raise what `unlock` would raise before a PIN of this unlocker's is fetched and sent; sends none."""
+        left, record = self._look(card)
+        if self.explicit is not None:
+            self._check_explicit(card, record, left, polling=False)
+        else:
+            self._check_automatic(card, record, left)
+
+    def was_refused(self, serial: int) -> bool:
+        """Whether this process saw the password refused by the card."""
+        return self.explicit in _refused.get(serial, set())
+
+    @property
+    def asks_person(self) -> bool:
+        """Whether a person may see a dialogue."""
+        return self.explicit is None and any(source.interactive for source in self.sources)
+
+    @property
+    def confirms(self) -> bool:
+        """Whether a dialogue shows what is to be signed: as the configuration says, or since it asked for the PIN."""
+        return self._dialogue is not None
+
+    def confirm(self, text: str, plain: str = "") -> None:
+        """Show what is to be signed (`plain`: in ASCII), and return when the person agreed or nobody is to be asked.
+
+        WalletError CANCELED where the person did not agree, NOT_READY where it cannot be shown.
+        """
+        dialogue = self._dialogue
+        if dialogue is not None:
+            dialogue.confirm(text, plain or text)
+
+    @property
+    def _dialogue(self) -> Dialogue | None:
+        return dialogue_of(self.settings, self.accepted[-1] if self.accepted else None)
+
+    def _look(self, card: Card) -> tuple[int, CardRecord | None]:
+        """The tries left, and the card's record. WalletError for a card that is given no PIN by anybody."""
+        if not card.info.pin_auth:
+            raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+        check_genuine(card, self.settings)
+        left = _counter(card)
+        record = self._settle(card.serial, left)
+        if left == 0:
+            raise WalletError(Code.NOT_READY, _locked_text(record, left))
+        return left, record
+
+    def _settle(self, serial: int, left: int) -> CardRecord | None:
+        """The card's record; None where the state is unusable. A pending note goes when the counter proves that nothing
+        was refused: a counter of tries left in all (over 3) still shows what it showed after the last success."""
+        try:
+            record = self.state.record(serial)
+            if record.note is NoteKind.PENDING and (record.full or 0) > PIN_TRIES_SESSION and left == record.full:
+                record = self.state.update(serial, lambda now: replace(now, note=None))
+        except StateError:
+            return None
+        return record
+
+    def _check_last_try(self, left: int) -> None:
+        if left == 1 and not self.settings.last_try:
+            raise WalletError(
+                Code.NOT_READY,
+                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards",
+            )
+
+    def _check_explicit(self, card: Card, record: CardRecord | None, left: int, polling: bool) -> None:
+        if self.explicit in _refused.get(card.serial, set()):
+            raise RefusedPinError(f"this PIN was refused before: {wrong_pin_text(left)}", left)
+        if not polling:
+            self._check_last_try(left)
+            return
+        noted = record is not None and record.note is not None
+        if noted and (card.serial not in _noted or left < 2):
+            raise RefusedPinError(f"{wrong_pin_text(left)}; {GIVE_IT_ONCE}", left)
+        if not noted and not _is_full(record, left):
+            raise RefusedPinError(f"a PIN was refused before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+
+    def _check_automatic(self, card: Card, record: CardRecord | None, left: int) -> None:
+        self._check_last_try(left)
+        if record is None:
+            raise self.no_pin([f"{self.state.folder} cannot be used, so no PIN is sent automatically"])
+        if record.static_key != static_key_hash(card) and card.genuineness is not Genuineness.GENUINE:
+            raise self.no_pin(
+                [f"the card was not used before and is not known to be genuine ({card.genuineness.value})"]
+            )
+        self._check_note(record, left)
+        if record.full is None and left == PIN_TRIES_SESSION:
+            raise self.no_pin([f"three tries are left, of three or of six, and no right PIN was seen; {GIVE_IT_ONCE}"])
+        if not _is_full(record, left):
+            raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left; {GIVE_IT_ONCE}", left)
+
+    @staticmethod
+    def _check_note(record: CardRecord | None, left: int) -> None:
+        if record is not None and record.note is not None:
+            what = "was refused" if record.note is NoteKind.REFUSED else "was sent without a known end"
+            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+
+    def _fetch(self, request: PinRequest) -> tuple[str, PinSource]:
+        reasons = []
+        for source in self.sources:
+            try:
+                pin = source.get(request)
+            except PinSourceError as error:
+                reasons.append(str(error))
+                continue
+            if pin is not None:
+                return pin, source
+        raise self.no_pin(reasons)
+
+    def _send(
+        self,
+        card: Card,
+        pin: str,
+        record: CardRecord | None,
+        left: int,
+        source: PinSource | None,
+        request: PinRequest,
+        reader: str,
+    ) -> str:
+        serial = card.serial
+        if record is not None and record.note is None:
+            try:
+                self.state.update(serial, lambda now: replace(now, note=now.note or NoteKind.PENDING))
+                _noted.add(serial)
+            except StateError as error:
+                if source is not None:
+                    raise self.no_pin([f"{error}, so no PIN is sent automatically"]) from error
+        try:
+            card.verify_pin(pin)
+        except PinLockedError as error:
+            text = SOFT_LOCKED_TEXT if error.sw == Sw.CONDITIONS else _locked_text(record, left)
+            # Where the counter shows tries of this session, the last refusal already says "locked".
+            seen = text != SOFT_LOCKED_TEXT
+            if seen:
+                self._note_refusal(serial, pin, source, request)
+            raise WalletError(Code.NOT_READY, text, spent=seen) from error
+        except WrongPinError as error:
+            self._note_refusal(serial, pin, source, request)
+            raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
+        self._succeeded(card, record, left, reader)
+        if source is not None:
+            self.accepted.append(source)
+        return pin
+
+    def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:
+        """In memory, on disk, and where the PIN came from."""
+        _refused.setdefault(serial, set()).add(pin)
+        with contextlib.suppress(StateError):  # the pending note stands as it is
+            self.state.update(serial, lambda now: replace(now, note=NoteKind.REFUSED))
+        if source is not None:
+            source.refused(request)
+
+    def _succeeded(self, card: Card, record: CardRecord | None, left: int, reader: str) -> None:
+        """Forget refusals, remember the card and what its counter shows when full."""
+        serial = card.serial
+        _refused.pop(serial, None)
+        _noted.discard(serial)
+        known = None if record is None else record.full
+        full = left if left in (known, PIN_TRIES_TOTAL) else _counter_after(card, known)
+        key = static_key_hash(card)
+        with contextlib.suppress(StateError):  # a pending note that cannot be removed only keeps automatic sources away
+            self.state.update(serial, lambda now: replace(now, note=None, full=full, static_key=key, reader=reader))
+            self.state.keep_certificate(serial, card.read_certificate().der)
+
+
+def _is_full(record: CardRecord | None, left: int) -> bool:
+    """Whether the counter shows that no PIN was refused since the last success."""
+    if record is None or record.full is None:
+        return left in (PIN_TRIES_SESSION, PIN_TRIES_TOTAL)
+    return left == record.full
+
+
+def tries_left(card: Card) -> int:
+    """At most this many PIN tries are left; 0: blocked, or until a power cycle. Spends none. WalletError where there is
+    no PIN, or the card gives up the channel for want of a power cycle."""
+    try:
+        return _counter(card)
+    except SoftLockedError:
+        if not card.channel_open:
+            raise
+        return 0
+
+
+def _counter(card: Card) -> int:
+    """As `tries_left`; SoftLockedError also where the channel is still good."""
+    try:
+        return card.pin_tries_left()
+    except PinLockedError as error:
+        if error.sw == Sw.CONDITIONS:
+            raise SoftLockedError from error
+        return 0
+    except ChannelAbortedError as error:
+        # It was opened a moment ago, so the card did not lose it: it answers nothing else any more.
+        if error.sw == Sw.CONDITIONS:
+            raise SoftLockedError from error
+        raise
+    except NotAllowedError as error:
+        if error.sw == Sw.NOT_ALLOWED:
+            raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT) from error
+        raise
+
+
+def _counter_after(card: Card, known: int | None) -> int | None:
+    """The counter of a card that has just accepted a PIN; what was known of it where a fault meets the question, for
+    the PIN's end is known all the same."""
+    try:
+        return card.pin_tries_left()
+    except (TransportError, ProtocolError):
+        return known
+
+
+def _locked_text(record: CardRecord | None, left: int) -> str:
+    """What helps a card that accepts no PIN and showed `left` tries before: certain where its counter is known to be
+    that of tries left in all, which a power cycle does not change."""
+    in_all = left > PIN_TRIES_SESSION or (record is not None and (record.full or 0) > PIN_TRIES_SESSION)
+    if not in_all:
+        return NO_PIN_NOW_TEXT
+    return LOCKED_TEXT if left <= 1 else SOFT_LOCKED_TEXT

@@ -1,0 +1,1 @@
+"""The driver inside hwilib: the only importers of it."""

@@ -1,0 +1,238 @@
+"""The driver for hwilib: `CryptnoxClient` and `enumerate`. A thin skin: what happens on the card is in `wallet`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hwilib import errors as hwi_errors
+from hwilib.common import AddressType, Chain
+from hwilib.hwwclient import HardwareWalletClient
+from hwilib.key import ExtendedKey
+from hwilib.psbt import PSBT
+
+from hwilib_cryptnox.errors import NO_SCREEN_TEXT, Code, WalletError, fault
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PIN_HINT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
+NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
+NO_TOGGLE_TEXT = "The card has no switch for a passphrase: it is part of the seed that was loaded"
+_VERSION_2 = bytes.fromhex("70736274ff01fb040200000001020402000000010401000105010000")
+"""A PSBT of version 2 without inputs and outputs, transaction version 2."""
+
+_CLASSES: dict[Code, Callable[[str], hwi_errors.HWWError]] = {
+    Code.CONNECTION: hwi_errors.DeviceConnectionError,
+    Code.INVALID_TX: hwi_errors.PSBTSerializationError,
+    Code.NO_PASSWORD: hwi_errors.NoPasswordError,
+    Code.BAD_ARGUMENT: hwi_errors.BadArgumentError,
+    Code.NOT_IMPLEMENTED: hwi_errors.NotImplementedError,
+    Code.UNAVAILABLE: hwi_errors.UnavailableActionError,
+    Code.ALREADY_INITIALIZED: hwi_errors.DeviceAlreadyInitError,
+    Code.NOT_READY: hwi_errors.DeviceNotReadyError,
+    Code.FAILURE: hwi_errors.DeviceFailureError,
+    Code.CANCELED: hwi_errors.ActionCanceledError,
+    Code.BUSY: hwi_errors.DeviceBusyError,
+}
+
+
+def as_hwi_error(error: BaseException) -> hwi_errors.HWWError:
+    """hwilib's exception for any error, with its code."""
+    if isinstance(error, hwi_errors.HWWError):
+        return error
+    told = fault(error)
+    make = _CLASSES.get(told.code)
+    return hwi_errors.HWWError(told.message, int(told.code)) if make is None else make(told.message)
+
+
+def mapped(function: F) -> F:
+    """Every exception leaves as one of hwilib's; none is swallowed."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (Exception, KeyboardInterrupt) as error:
+            raise as_hwi_error(error) from error
+
+    return wrapper  # type: ignore[return-value]
+
+
+def is_test(chain: object) -> bool:
+    """Whether a chain writes tpub and coin type 1: hwilib's enumeration, or the text some callers assign instead. What
+    is not said is the main chain."""
+    name = str(getattr(chain, "name", chain) or "main").lower()
+    return name not in ("main", "mainnet", "none")
+
+
+@functools.lru_cache(maxsize=1)
+def reads_version_2() -> bool:
+    """Whether this hwilib keeps what a PSBT of version 2 says; 3.2.0 and earlier replace its transaction version and
+    lock time before a driver sees them."""
+    import base64
+
+    probe = PSBT()
+    try:
+        probe.deserialize(base64.b64encode(_VERSION_2).decode("ascii"))
+    except Exception:  # noqa: BLE001 - whatever it stumbles over, it does not read it
+        return False
+    return getattr(probe, "version", None) == 2 and getattr(probe, "tx_version", None) == 2
+
+
+class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
+    """A Cryptnox card for hwilib. The card is opened by the first method that needs it; `close` lets go of it.
+
+    `path`: `cryptnox:SERIAL` or `tcp:HOST:PORT`. `password`: the card's PIN; None, empty or another device's password
+    is none.
+    """
+
+    def __init__(self, path: str, password: str | None = None, expert: bool = False, chain: Chain = Chain.MAIN) -> None:
+        super().__init__(path, password, expert, chain)
+        self._wallet: Any = None
+
+    def _open(self) -> Any:
+        """The wallet. Loaded late: hwilib constructs clients it never uses."""
+        if self._wallet is None:
+            from hwilib_cryptnox.pin.policy import Unlocker
+            from hwilib_cryptnox.signer.cards import Access
+            from hwilib_cryptnox.signer.wallet import Wallet
+            from hwilib_cryptnox.storage.settings import Settings
+            from hwilib_cryptnox.storage.state import State
+
+            settings, state = Settings.load(), State()
+            unlocker = Unlocker.load(settings, state, self.password)
+            self._wallet = Wallet(self.path, Access(settings, state), unlocker)
+        return self._wallet
+
+    @mapped
+    def get_master_fingerprint(self) -> bytes:
+        """The fingerprint of the master key, 4 bytes."""
+        fingerprint: bytes = self._open().fingerprint()
+        return fingerprint
+
+    @mapped
+    def get_pubkey_at_path(self, bip32_path: str) -> ExtendedKey:
+        """The extended public key at a path of 3 to 8 levels."""
+        from cryptnox_core.bip32 import TPUB, XPUB, Path
+
+        key = self._open().xpub(Path.parse(bip32_path))
+        return ExtendedKey.deserialize(key.to_string(TPUB if is_test(self.chain) else XPUB))
+
+    @mapped
+    def get_master_xpub(self, addrtype: AddressType = AddressType.WIT, account: int = 0) -> ExtendedKey:
+        """The extended public key of an account (BIP44, 49, 84, 86)."""
+        purpose = {"LEGACY": 44, "SH_WIT": 49, "WIT": 84, "TAP": 86}[addrtype.name]
+        return self.get_pubkey_at_path(f"m/{purpose}h/{int(is_test(self.chain))}h/{account}h")
+
+    @mapped
+    def sign_tx(self, psbt: PSBT) -> PSBT:
+        """Sign what is ours; the same object where nothing is left to sign."""
+        from hwilib_cryptnox.psbt import Psbt
+        from hwilib_cryptnox.signer.signing import Signing
+
+        if getattr(psbt, "version", 0) == 2 and not reads_version_2():
+            raise WalletError(
+                Code.BAD_ARGUMENT,
+                "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0",
+            )
+        given = Psbt.parse(psbt.serialize())
+        signed = Signing(self._open(), given, test=is_test(self.chain)).run()
+        if signed is given:
+            return psbt
+        result = PSBT()
+        result.deserialize(signed.to_base64())
+        return result
+
+    @mapped
+    def sign_message(self, message: str | bytes, bip32_path: str) -> str:
+        """A signature in Bitcoin Core's legacy format, base64."""
+        from cryptnox_core.bip32 import Path
+
+        signature: str = self._open().sign_message(message, Path.parse(bip32_path))
+        return signature
+
+    def can_sign_taproot(self) -> bool:
+        """False: the card cannot tweak keys, so BIP86 outputs are out of its reach."""
+        return False
+
+    def close(self) -> None:
+        """Reset and release the card. Harmless when called again."""
+        if self._wallet is not None:
+            self._wallet.close()
+
+    @mapped
+    def setup_device(self, label: str = "", passphrase: str = "") -> bool:
+        """Initialise the card and make or load a seed, in a dialogue on the terminal."""
+        from hwilib_cryptnox.hwi.setup import setup
+
+        return setup(self._open(), label, passphrase)
+
+    @mapped
+    def restore_device(self, label: str = "", word_count: int = 24) -> bool:
+        """Initialise the card with the seed of recovery words, typed on the terminal."""
+        from hwilib_cryptnox.hwi.setup import restore
+
+        return restore(self._open(), label, word_count)
+
+    @mapped
+    def wipe_device(self) -> bool:
+        """Back to the factory state, with the PUK and the serial number typed on the terminal."""
+        from hwilib_cryptnox.hwi.wipe import wipe
+
+        return wipe(self._open())
+
+    @mapped
+    def display_singlesig_address(self, bip32_path: str, addr_type: AddressType) -> str:  # noqa: ARG002
+        """Not available: there is no screen. BadArgumentError for what is no path."""
+        from cryptnox_core.bip32 import Path
+
+        Path.parse(bip32_path)
+        raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
+
+    @mapped
+    def display_multisig_address(self, addr_type: AddressType, multisig: object) -> str:  # noqa: ARG002
+        """Not available: there is no screen."""
+        raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
+
+    @mapped
+    def display_bip388_policy_address(self, *args: object, **kwargs: object) -> str:  # noqa: ARG002
+        """Not available: there is no screen. (Later versions of hwilib.)"""
+        raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
+
+    @mapped
+    def register_descriptor(self, *args: object, **kwargs: object) -> object:  # noqa: ARG002
+        """Not available: the card knows no descriptors. (Later versions of hwilib.)"""
+        raise WalletError(Code.UNAVAILABLE, "The card keeps no descriptors; none has to be registered")
+
+    @mapped
+    def backup_device(self, label: str = "", passphrase: str = "") -> bool:  # noqa: ARG002
+        """Not available."""
+        raise WalletError(Code.UNAVAILABLE, NO_BACKUP_TEXT)
+
+    @mapped
+    def prompt_pin(self) -> bool:
+        """Not available: PINs are not typed on a matrix."""
+        raise WalletError(Code.UNAVAILABLE, PIN_HINT)
+
+    @mapped
+    def send_pin(self, pin: str) -> bool:  # noqa: ARG002
+        """Not available: PINs are not typed on a matrix."""
+        raise WalletError(Code.UNAVAILABLE, PIN_HINT)
+
+    @mapped
+    def toggle_passphrase(self) -> bool:
+        """Not available."""
+        raise WalletError(Code.UNAVAILABLE, NO_TOGGLE_TEXT)
+
+
+def enumerate(  # noqa: A001 - the name HWI fixes
+    password: str | None = None,
+    expert: bool = False,  # noqa: ARG001 - HWI's signature
+    chain: object = None,  # noqa: ARG001 - HWI's signature
+    allow_emulators: bool = False,
+) -> list[dict[str, object]]:
+    """All Cryptnox cards, as HWI lists devices. Never raises or asks, and prints nothing on stdout."""
+    from hwilib_cryptnox.hwi.listing import list_entries
+
+    return list_entries(password, emulators=bool(allow_emulators))

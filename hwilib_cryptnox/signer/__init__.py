@@ -1,0 +1,1 @@
+"""The card as a signer; knows neither hwilib nor click."""

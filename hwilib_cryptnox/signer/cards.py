@@ -1,0 +1,325 @@
+"""Finding and opening cards: by serial over all PC/SC readers, or the emulated card at its address.
+
+Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptnox_core.card import Card
+from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
+from cryptnox_core.discovery import is_other_card
+from cryptnox_core.errors import (
+    CardRemovedError,
+    CertificateError,
+    CryptnoxError,
+    NoReaderError,
+    PairingError,
+    PinLockedError,
+    ReaderBusyError,
+    ServiceUnavailableError,
+    SupportMissingError,
+    TransportError,
+    UnknownChannelError,
+    UsageError,
+)
+from cryptnox_core.transport import Transport
+from cryptnox_core.wire import COMMON_PAIRING_KEY
+from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.pin.policy import check_genuine, check_identity
+from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
+from hwilib_cryptnox.storage.settings import Settings, SettingsError
+from hwilib_cryptnox.storage.state import State, StateError
+
+CARD_PREFIX = "cryptnox:"
+_SERIAL_DIGITS = 49
+"""Digits of 20 bytes, the most a certificate's serial number has."""
+ANSWER_LIMIT = 60.0
+"""Seconds the emulated card may take for one answer."""
+EMULATOR_CA = TrustAnchor(
+    "Cryptnox emulator CA",
+    bytes.fromhex(
+        "04"
+        "9e7a5b6e85fff156dc76801c7403e5bccc857655df396a0f75a51a44e7cb6900"
+        "70230a18509377c9e57944a23468db1eea5d58b3c3a210aee687b661ba5e4acc"
+    ),
+)
+"""The CA of emulated cards. Anybody can sign with it: over TCP it tells an emulated card, in a reader it is nobody's
+anchor, and nowhere does it make a card genuine to a person."""
+
+_wanted: set[str] = set()
+"""Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
+not be loopback."""
+
+
+def serial_of(path: str) -> int | None:
+    """The serial number in a path `cryptnox:SERIAL`; None for any other text."""
+    digits = path.removeprefix(CARD_PREFIX)
+    known = digits.isascii() and digits.isdecimal() and len(digits) <= _SERIAL_DIGITS
+    if not path.startswith(CARD_PREFIX) or not known:
+        return None
+    return int(digits)
+
+
+class ForeignCardError(WalletError):
+    """What is in the reader is not a card of ours."""
+
+    def __init__(self, reader: str) -> None:
+        super().__init__(Code.CONNECTION, f"{reader}: no Cryptnox card")
+
+
+@dataclass(slots=True)
+class OpenCard:
+    """A selected card, this process's until `close`."""
+
+    card: Card
+    reader: str
+    """The reader's name, or `tcp:HOST:PORT`."""
+    state: State
+    _held: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        """An emulated card over TCP."""
+        return self.reader.startswith(EMULATOR_PREFIX)
+
+    @property
+    def path(self) -> str:
+        """The path HWI is told. The certificate must have been read."""
+        return self.reader if self.simulated else f"{CARD_PREFIX}{self.card.serial}"
+
+    def hold(self) -> None:
+        """Let pollers know whose reader this is."""
+        with contextlib.suppress(StateError):  # a poller then leaves the card out while it is busy
+            self.state.hold(self.reader, self.card.serial)
+            self._held = True
+
+    def close(self) -> None:
+        """Reset and release the card. Harmless when called again."""
+        self.card.close()
+        if self._held:
+            self._held = False
+            with contextlib.suppress(StateError):
+                self.state.release(self.reader)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Opens cards for one command. `emulators` is HWI's `--emulators`; `answer_limit` the seconds a card over TCP may
+    take for one answer."""
+
+    settings: Settings
+    state: State
+    emulators: bool = False
+    answer_limit: float = ANSWER_LIMIT
+
+    def readers(self) -> list[str]:
+        """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service;
+        SupportMissingError where that is this installation's fault and no emulated card is wanted."""
+        try:
+            names = [name for name in _pcsc_readers() if name]
+        except SupportMissingError:
+            if not self.emulators:
+                raise
+            names = []
+        return [*names, self._emulator_path()] if self.emulators else names
+
+    def _emulator_path(self) -> str:
+        host, port = self.settings.emulator
+        path = f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"
+        _wanted.add(path)
+        return path
+
+    def connect(self, reader: str, wait: float) -> OpenCard:
+        """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError,
+        PinLockedError where it wants a power cycle, SettingsError."""
+        if reader.startswith(EMULATOR_PREFIX):
+            from cryptnox_core.transport.tcp import RemoteTransport, parse_address
+
+            host, port = parse_address(reader.removeprefix(EMULATOR_PREFIX))
+            anchors = self.anchors(simulated=True)
+            transport = RemoteTransport.connect(host, port, self.answer_limit, wait=wait)
+            _wanted.add(reader)
+            return self._select(transport, reader, anchors)
+        from cryptnox_core.transport.pcsc import PcscTransport
+
+        anchors = self.anchors(simulated=False)
+        return self._select(PcscTransport.open(reader, wait), reader, anchors)
+
+    def _select(self, transport: Transport, reader: str, anchors: TrustAnchors) -> OpenCard:
+        card = Card(transport, anchors=anchors)
+        try:
+            card.select()
+        except CryptnoxError as error:
+            card.close()
+            if is_other_card(error):
+                raise ForeignCardError(reader) from error
+            raise
+        except BaseException:
+            card.close()
+            raise
+        return OpenCard(card, reader, self.state)
+
+    def anchors(self, *, simulated: bool) -> TrustAnchors:
+        """The emulator's own CA counts only over TCP: its private key is public. SettingsError, also where the
+        configuration names it."""
+        anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
+        for name in self.settings.anchors:
+            try:
+                more = TrustAnchors.from_pem(Path(name).expanduser().read_bytes())
+            except (OSError, UsageError) as error:
+                raise SettingsError(f"anchors: {name}: {error}") from error
+            if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):
+                raise SettingsError(f"anchors: {name}: the CA of emulated cards vouches for nobody; its key is public")
+            anchors = anchors + more
+        return anchors
+
+    def open(self, path: str) -> OpenCard:
+        """The card of a path, identified. WalletError where there is none, and what `identify` raises."""
+        if path.startswith(EMULATOR_PREFIX):
+            self._check_host(path)
+            found = self.connect(path, self.settings.wait)
+            with _closing_on_error(found):
+                self.identify(found)
+            return found
+        serial = serial_of(path)
+        if serial is None:
+            raise WalletError(Code.BAD_ARGUMENT, f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
+        return self._open_serial(serial)
+
+    def _check_host(self, path: str) -> None:
+        from cryptnox_core.transport.tcp import is_loopback, parse_address
+
+        host, _ = parse_address(path.removeprefix(EMULATOR_PREFIX))
+        if not (self.emulators or path in _wanted or is_loopback(host)):
+            raise WalletError(Code.BAD_ARGUMENT, f"{path}: a card at another host is opened only with --emulators")
+
+    def _open_serial(self, serial: int) -> OpenCard:
+        seen: list[CryptnoxError | WalletError] = []
+        for reader in self._likely_first(serial):
+            try:
+                found = self.connect(reader, self.settings.wait)
+            except (ReaderBusyError, PinLockedError) as error:
+                seen.insert(0, error)
+                continue
+            except (TransportError, ForeignCardError) as error:
+                seen.append(error)
+                continue
+            with _closing_on_error(found):
+                try:
+                    self.identify(found, serial)
+                except (CryptnoxError, WalletError) as error:  # another card's troubles are none of this one's
+                    certificate = found.card.certificate
+                    if certificate is not None and certificate.serial == serial:
+                        raise
+                    seen.append(error)
+                else:
+                    if found.card.serial == serial:
+                        return found
+            found.close()
+        for reason in seen:
+            if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
+                raise reason
+        raise WalletError(Code.CONNECTION, f"the card {serial} is in no reader")
+
+    def _likely_first(self, serial: int) -> list[str]:
+        names = _pcsc_readers(required=True)
+        with contextlib.suppress(StateError):
+            last = self.state.record(serial).reader
+            names.sort(key=lambda name: name != last)
+        return names
+
+    def identify(self, found: OpenCard, serial: int | None = None) -> None:
+        """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
+        proves who it is without its certificate being read), and refuse an impostor.
+
+        `serial` is the one expected. Raises CertificateError, PairingError, UnknownChannelError, TransportError, and
+        WalletError, also for a card that the configuration does not admit.
+        """
+        card = found.card
+        if card.info.initialized:
+            self.open_channel(card, known=self._known(serial))
+        else:
+            card.read_certificate()
+        check_identity(card, self.state)
+        check_genuine(card, self.settings)
+        found.hold()
+
+    def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
+        """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
+
+        Of a change whose end is not known, either key is tried (that costs nothing); the common one is tried in the
+        end, since a card may be back on it. The right one is kept.
+        """
+        own = self._pairing_keys(card)
+        keys = tuple(dict.fromkeys((*own, COMMON_PAIRING_KEY)))
+        for key in keys[:-1]:
+            try:
+                card.open_channel(key, known=known)
+            except (PairingError, UnknownChannelError):
+                card.select()
+            else:
+                if own != (key,):
+                    self._settle_pairing(card, key)
+                return
+        card.open_channel(keys[-1], known=known)
+        if own:
+            self._settle_pairing(card, keys[-1])
+
+    def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
+        """The card's own. The certificate is read first where there are any, for they go by serial."""
+        with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
+            if self.state.has_pairing_keys():
+                return self.state.pairing_keys(card.read_certificate().serial)
+        return ()
+
+    def _settle_pairing(self, card: Card, key: bytes) -> None:
+        check_identity(card, self.state)  # another card of the same serial must not have the other key dropped
+        with contextlib.suppress(StateError):  # both are tried again the next time
+            self.state.keep_pairing_key(card.serial, None if key == COMMON_PAIRING_KEY else key)
+
+    def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
+        """Certificates that a card may turn out to have; none where the expected card's is not among them, since
+        trying them in vain costs two commands."""
+        try:
+            stored = self.state.certificates()
+        except StateError:
+            return ()
+        certificates = []
+        for der in stored:
+            with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
+                certificates.append(CardCertificate.parse(der))
+        if serial is not None and all(certificate.serial != serial for certificate in certificates):
+            return ()
+        return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
+
+
+def _pcsc_readers(*, required: bool = False) -> list[str]:
+    """Reader names; with `required` an error where there is no service or no reader, else an empty list.
+
+    SupportMissingError in any case where PC/SC support cannot be loaded.
+    """
+    from cryptnox_core.transport.pcsc import list_readers
+
+    try:
+        names = list(list_readers())
+    except (ServiceUnavailableError, NoReaderError) as error:
+        if required or isinstance(error, SupportMissingError):
+            raise
+        return []
+    if required and not names:
+        raise NoReaderError("there is no card reader")
+    return names
+
+
+@contextlib.contextmanager
+def _closing_on_error(found: OpenCard) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        found.close()
+        raise

@@ -1,0 +1,228 @@
+"""Commands that cannot be taken back: sent once. Where the answer is lost the card is asked what became of them.
+
+A status word of the card's own comes through the secure channel, so it is true. Everything else (a card that was pulled
+out, a MAC that is wrong, a status word in the clear or one that no document knows, Ctrl-C) leaves open whether the
+command was carried out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from cryptnox_core.card import Card
+from cryptnox_core.commands.setup import Reset
+from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
+from cryptnox_core.wire import PAIRING_INDEX
+from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.pin.policy import check_genuine, check_identity
+from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.storage.state import State, StateError
+
+_RETRY = 0.3
+"""Seconds between two looks for a card that has left."""
+
+
+class End(Enum):
+    """What became of a command."""
+
+    TAKEN = "taken"
+    NOT_TAKEN = "not taken"
+    HALF = "half"
+    """It was cut short: some of it was carried out."""
+    OTHER = "other"
+    """The card took something else than was sent."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a command ended."""
+
+    end: End
+    answered: bool = False
+    """The card said that it carried the command out."""
+    lost: BaseException | None = None
+    """Why its answer, or the proof of what it did, did not arrive at first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What is said of one command, by how it ended. `done` is a sentence without a full stop; `kept`, `half` and
+    `either` go on with one; `again`, `keep` and `remedy` say what to do."""
+
+    done: str
+    """It was carried out."""
+    kept: str
+    """It was not."""
+    either: str
+    """Nobody knows."""
+    keep: str
+    """What to keep then, and what tells."""
+    half: str = ""
+    """It was cut short."""
+    again: str = "run the same command again"
+    """Where it was not carried out, or half."""
+    other: str = "The card has taken something else than was sent"
+    """It took something else: a sentence."""
+    remedy: str = "use another reader, and another cable or hub"
+    """Then."""
+
+
+AWAY_TEXT = (
+    "The answer of the card was lost. Put it back within {:.0f} seconds, so that it can be asked what it has now"
+)
+SOMEBODY_TEXT = "Somebody, or a fault, between this computer and the card changes what passes"
+
+
+def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
+    """Of a command that was not carried out as it was sent: what is true of the card, and what to do. `cause`: a
+    sentence on why the answer is missing."""
+    if ending.answered and ending.end is End.NOT_TAKEN:
+        return f"The card answered that it was done, and {words.kept}. {SOMEBODY_TEXT}", words.remedy
+    if ending.end is End.OTHER or (ending.answered and ending.end is End.HALF):
+        return f"{words.other}. {SOMEBODY_TEXT}", words.remedy
+    if ending.end is End.UNKNOWN and ending.answered:
+        return (
+            f"{cause}; the card answered that it was done, but could not be asked what it has: {words.either}",
+            words.keep,
+        )
+    if ending.end is End.UNKNOWN:
+        return f"{cause}; {words.either}", words.keep
+    return f"{cause}; {words.half if ending.end is End.HALF else words.kept}", words.again
+
+
+def admit(access: Access, card: Card) -> None:
+    """Before a secret is asked for or sent: WalletError CONNECTION for a card with a known serial and another static
+    key than before, and for one that the configuration does not admit. The certificate must have been read; that the
+    card holds its key is proved when the channel is opened."""
+    check_identity(card, access.state)
+    check_genuine(card, access.settings)
+
+
+def carry_out(
+    access: Access,
+    found: OpenCard,
+    send: Callable[[Card], object],
+    look: Callable[[OpenCard], End],
+    *,
+    prove: bool = False,
+    away: Callable[[], None] | None = None,
+) -> Ending:
+    """Send one command and find out what became of it.
+
+    `look` says what the card has now: in a session of its own, on a card that is selected and the same as before. It is
+    asked where the answer was lost, and with `prove` also after the card's success. `away` is called once where the
+    card has to be put back for that. `found` is the reopened card afterwards.
+
+    Raises StatusWordError where the card refused, UsageError before anything is sent. Whatever else goes wrong is in
+    the result; so is a KeyboardInterrupt, for the person has to be told first.
+    """
+    answered = False
+    try:
+        send(found.card)
+        answered = True
+        return Ending(look(found) if prove else End.TAKEN, answered)
+    except (StatusWordError, UsageError) as error:
+        documented = type(error) is not StatusWordError
+        if documented and not answered:
+            raise
+        lost: BaseException = error
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the card may have taken it
+        lost = error
+    try:
+        come_back(access, found, away)
+        return Ending(look(found), answered, lost)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
+        return Ending(End.UNKNOWN, answered, lost)
+
+
+def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None = None) -> None:
+    """Open the same card anew in its reader, in place, waiting for it to be put back; selected, without a channel.
+
+    Raises TransportError where it does not come within the re-insert time, and what SELECT and the session's signature
+    raise: it is the card it was, by its key.
+    """
+    certificate, serial = found.card.read_certificate(), found.card.serial
+    with contextlib.suppress(TransportError):  # it is gone as it is
+        found.card.close()
+    end = time.monotonic() + access.settings.reinsert_wait
+    while True:
+        try:
+            card = access.connect(found.reader, access.settings.wait).card
+        except (TransportError, ForeignCardError):
+            if time.monotonic() >= end:
+                raise
+            if away is not None:
+                away()
+                away = None
+            time.sleep(_RETRY)
+            continue
+        found.card = card
+        card.session_key((certificate,))
+        if card.serial != serial:
+            raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
+        card.select()
+        return
+
+
+def opens(found: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:
+    """Whether a pairing key (32 bytes) opens a new channel; it stands then. With index FF `pairing_key_from_puk`.
+
+    A channel that opens is a proof. One that does not is tried twice: the refusal comes in the clear, and a disturbed
+    answer must not make a right key a wrong one. Raises what SELECT and the handshake raise.
+    """
+    for _ in range(2):
+        found.card.select()
+        try:
+            found.card.open_channel(key, index=index)
+        except PairingError:
+            continue
+        return True
+    return False
+
+
+def erased_words(serial: int) -> Words:
+    """What is said of RESET."""
+    return Words(
+        done=f"The card {serial} is as from the factory",
+        kept=f"the card {serial} still holds what it held: nothing was erased",
+        half=f"the reset of the card {serial} was cut short: its keys are erased, its PIN and PUK are not",
+        either=f"the card {serial} may be erased, or not",
+        keep="keep PIN, PUK and recovery words. cryptnoxctl info says what the card holds: not initialised means that "
+        "it is erased",
+    )
+
+
+def erase(access: Access, found: OpenCard, puk: str, away: Callable[[], None] | None = None) -> Ending:
+    """RESET: the card as from the factory, or HALF: a reset that was cut short leaves PIN and PUK and takes the keys.
+
+    Raises what `carry_out` raises. What is remembered of the card is for the caller to forget.
+    """
+    seeded = found.card.info.seeded
+
+    def look(found: OpenCard) -> End:
+        info = found.card.select()
+        if not info.initialized:
+            return End.TAKEN
+        # What SELECT says comes in the clear; a card that was erased opens no channel.
+        access.open_channel(found.card)
+        return End.HALF if seeded and not info.seeded else End.NOT_TAKEN
+
+    return carry_out(access, found, lambda card: card.run(Reset(puk)), look, prove=True, away=away)
+
+
+def forget_erased(state: State, serial: int, end: End) -> StateError | None:
+    """Forget what was erased; the error where that cannot be written. A pairing key of its own goes when a channel has
+    been opened without it."""
+    try:
+        if end is End.TAKEN:
+            state.forget(serial)
+        elif end is not End.NOT_TAKEN and state.record(serial).fingerprint is not None:
+            state.update(serial, lambda now: replace(now, fingerprint=None))
+    except StateError as error:
+        return error
+    return None

@@ -1,0 +1,361 @@
+"""Signing a PSBT on a card: fetch keys, prove, sign, and go on after a fault with what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from cryptnox_core.bip32 import Path
+from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
+from cryptnox_core.derivation import (
+    Sign,
+    plan_session,
+)
+from cryptnox_core.errors import (
+    CertificateError,
+    ProtocolError,
+    TransportError,
+    UsageError,
+)
+from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.psbt import (
+    Candidate,
+    Chain,
+    Collected,
+    Limit,
+    Notice,
+    NoticeKind,
+    Plan,
+    Policy,
+    Psbt,
+    SignRequest,
+    WalletScripts,
+    collect,
+    insert,
+    plan,
+)
+from hwilib_cryptnox.psbt import SignatureKind as Kind
+from hwilib_cryptnox.signer.memory import RepeatedNonceError, SignatureMemory, Spending, spending_of, warnings_before
+from hwilib_cryptnox.signer.needed_keys import derived_keys, names_keys, originless, standard_accounts, wanted_keys
+from hwilib_cryptnox.signer.prompts import purpose_of, review_text
+from hwilib_cryptnox.signer.runner import Runner
+from hwilib_cryptnox.signer.session import Session, deriving
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import FeeLimit, Settings
+from hwilib_cryptnox.storage.state import StateError
+
+Progress = Callable[[int, int], None]
+"""Told how many signatures are made, of how many."""
+
+FRUITLESS = 3
+"""Times in a row a card is opened anew without a further signature before the signing is given up."""
+_RETRY = 0.2
+
+
+class Signing:
+    """One PSBT; `run` returns it signed, the very same where nothing is left to sign.
+
+    `test`: the network, for accounts of wallets that do not tell where their keys come from; `chain`: the network that
+    the user named, where keys of another are refused. `approve` is told the plan before the first signature and raises
+    to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also decides about a fee above the
+    default limits. `descriptor`: the wallet with several keys that all inputs and change are of.
+    """
+
+    def __init__(
+        self,
+        wallet: Wallet,
+        psbt: Psbt,
+        *,
+        test: bool = False,
+        chain: Chain | None = None,
+        progress: Progress | None = None,
+        approve: Callable[[Plan], None] | None = None,
+        ask_fee: bool = False,
+        descriptor: WalletScripts | None = None,
+    ) -> None:
+        self.wallet = wallet
+        self.psbt = psbt
+        self.settings = wallet.access.settings
+        self.state = wallet.access.state
+        self._test = test
+        self._progress = progress
+        self._approve = approve
+        self._policy = policy_of(self.settings, chain=chain, ask_fee=ask_fee)
+        self._descriptor = descriptor
+        self._extended = wallet.keys
+        self._public: dict[Path, bytes] = {}
+        self._kept: list[tuple[Candidate, bytes]] = []
+        self._made: list[tuple[SignRequest, bytes]] = []
+        self._requests: dict[tuple[object, ...], SignRequest] = {}
+        self._memory = SignatureMemory(self.settings, self.state)
+        self._spending: Spending | None = None
+        self.plan: Plan | None = None
+
+    def run(self) -> Psbt:
+        """The PSBT with our signatures. PsbtError, WalletError or CryptnoxError where it cannot be signed; signatures
+        made until then are kept for the next attempt."""
+        fingerprint = self.wallet.known_fingerprint()
+        if nothing_to_do(self.psbt, fingerprint):
+            return self.psbt
+        purpose = ""
+        if self.wallet.unlocker.asks_person:
+            purpose = purpose_of(self.psbt, fingerprint)
+        session = self._start(purpose)
+        collected = self._collect(session)
+        if collected.nothing_to_do:
+            return self.psbt
+        reason = collected.why_nothing()
+        if reason is not None:
+            raise WalletError(Code.BAD_ARGUMENT, reason)
+        self._memory.begin(session.card.serial, self.psbt)
+        self._load_partial(collected)
+        self._work(session, collected)
+        if self.plan is None:
+            raise UsageError("nothing was planned")
+        reason = self.plan.why_nothing()
+        if reason is not None:
+            raise WalletError(Code.BAD_ARGUMENT, reason)
+        self._memory.settle()
+        done = insert(self.psbt, self._made)
+        with contextlib.suppress(StateError):  # it expires
+            self.state.drop_partial(self.psbt.unsigned_tx())
+        return done
+
+    def _start(self, purpose: str) -> Session:
+        """The card with its PIN verified. A fault after the card accepted the PIN is gone on from; one before, or while
+        the PIN is on its way, is not: whether it cost a try is not known then."""
+        for _ in range(FRUITLESS):
+            try:
+                return self.wallet.session(purpose)
+            except (TransportError, ProtocolError) as error:
+                if isinstance(error, CertificateError) or not self.wallet.pin_accepted:
+                    raise
+                self._reopen(error)
+        return self.wallet.session(purpose)
+
+    def _collect(self, session: Session) -> Collected:
+        collected = collect(self.psbt, session.fingerprint)
+        if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
+            return collected
+        accounts = standard_accounts(test=self._test)
+        keys = self.wallet.xpubs(accounts)
+        return collect(self.psbt, session.fingerprint, {keys[path].fingerprint: path for path in accounts})
+
+    # Keys, then signatures, as often as the card comes back
+
+    def _work(self, session: Session, collected: Collected) -> None:
+        fruitless = 0
+        while True:
+            made = len(self._made)
+            try:
+                self._attempt(session, collected)
+            except (TransportError, ProtocolError) as error:
+                if isinstance(error, CertificateError):
+                    raise
+                fruitless = 0 if len(self._made) > made else fruitless + 1
+                if fruitless > FRUITLESS:
+                    raise
+                self._reopen(error)
+                session = self.wallet.session()
+            else:
+                return
+
+    def _reopen(self, cause: Exception) -> None:
+        """The same card again, waiting for it to come back. The cause is raised where it does not."""
+        end = time.monotonic() + self.settings.reinsert_wait
+        while True:
+            try:
+                self.wallet.reopen()
+            except TransportError:
+                self.wallet.forget_card()
+            except WalletError as error:
+                self.wallet.forget_card()
+                if error.code is not Code.CONNECTION:
+                    raise
+            else:
+                return
+            if time.monotonic() >= end:
+                raise cause
+            time.sleep(_RETRY)
+
+    def _attempt(self, session: Session, collected: Collected) -> None:
+        done = {_place(candidate) for candidate, _ in self._kept}
+        done |= {_place_of_request(request) for request, _ in self._made}
+        left = [candidate for candidate in collected.candidates if _place(candidate) not in done]
+        export = session.card.info.xpub_export
+        xpubs, singles = wanted_keys(collected, export=export)
+        steps = plan_session(
+            xpubs=[path for path in xpubs if path not in self._extended],
+            public_keys=[path for path in singles if path not in self._public],
+            signatures=[candidate.claim.path for candidate in left],
+            known=tuple(self._extended),
+            at=session.position,
+        )
+        runner = Runner(session, self.state, self._extended, self._public)
+        for step in steps:
+            if isinstance(step, Sign):
+                self._sign(runner, step, left[step.index], collected)
+            else:
+                with deriving(session.found):
+                    runner.step(step)
+        self._prove(collected)
+
+    def _prove(self, collected: Collected) -> None:
+        """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
+        if self.plan is None:
+            keys = derived_keys(collected.all_paths, self._extended, self._public)
+            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
+            self._spending = spending_of(self.psbt, collected, made)
+            made = self._with_warnings(made, self._spending)
+            if self._approve is not None:
+                self._approve(made)
+            elif made.requests:
+                confirm(self.wallet, made)
+            self.plan = made
+            self._requests = {_place_of_request(request): request for request in self.plan.requests}
+            for candidate, signature in self._kept:
+                request = self._requests.get(_place(candidate))
+                if request is not None:
+                    self._admit(request, signature)
+            self._kept = []
+            self._ask(made.requests, self._spending.txid)
+
+    def _with_warnings(self, made: Plan, spending: Spending) -> Plan:
+        """The plan, with what this computer remembers of its coins among the warnings."""
+        told = warnings_before(self.state, spending, [request.input_index for request in made.requests])
+        notices = [Notice(NoticeKind.SIGNED_BEFORE, text) for text in told]
+        if not notices:
+            return made
+        return replace(made, summary=replace(made.summary, warnings=(*made.summary.warnings, *notices)))
+
+    def _sign(self, runner: Runner, step: Sign, candidate: Candidate, collected: Collected) -> None:
+        self._prove(collected)
+        request = self._requests.get(_place(candidate))
+        if request is None:
+            return
+        if self._progress is not None and self.plan is not None:
+            self._progress(len(self._made), len(self.plan.requests))
+        signature = runner.sign(step, request)
+        self._admit(request, signature)
+        with contextlib.suppress(StateError):  # it is made anew then
+            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))
+
+    # What this computer remembers
+
+    def _ask(self, requests: tuple[SignRequest, ...], txid: str) -> None:
+        """All in one line, before the first signature: one wait for the disk, however many inputs there are."""
+        made = {_place_of_request(request) for request, _ in self._made}
+        self._memory.ask([request.digest for request in requests if _place_of_request(request) not in made], txid)
+
+    def _admit(self, request: SignRequest, signature: bytes) -> None:
+        """Take a signature, unless its nonce was used before: then it is kept nowhere."""
+        try:
+            self._memory.admit(
+                request.digest, request.public_key, signature, request.kind, self._spending, request.input_index
+            )
+        except RepeatedNonceError:
+            self._keep_only_made()
+            raise
+        self._made.append((request, signature))
+
+    def _keep_only_made(self) -> None:
+        """A signature that was kept by an earlier version of this program may be the one to be thrown away."""
+        if self._made:
+            self.keep()
+        else:
+            with contextlib.suppress(StateError):
+                self.state.drop_partial(self.psbt.unsigned_tx())
+
+    # Signatures of an interrupted signing
+
+    def _load_partial(self, collected: Collected) -> None:
+        """Signatures kept earlier, each verified against what it is for; the rest is left aside."""
+        try:
+            stored = self.state.partial(self.psbt.unsigned_tx())
+        except StateError:
+            return
+        found = {}
+        for entry in stored:
+            if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values()):
+                with contextlib.suppress(ValueError, KeyError):  # not hex, or something is missing
+                    found[bytes.fromhex(entry["digest"]), bytes.fromhex(entry["key"])] = bytes.fromhex(
+                        entry["signature"]
+                    )
+        for candidate in collected.candidates:
+            signature = found.get((candidate.digest, candidate.claim.public_key))
+            if signature is not None and _verifies(candidate, signature):
+                self._kept.append((candidate, signature))
+
+    def keep(self) -> None:
+        """Keep the signatures made for the next attempt: also after `run`, until its result is safe somewhere."""
+        if not self._made:
+            return
+        entries = [_kept_entry(request, signature) for request, signature in self._made]
+        with contextlib.suppress(StateError):  # they are made anew then
+            self.state.keep_partial(self.psbt.unsigned_tx(), entries)
+
+
+def _kept_entry(request: SignRequest, signature: bytes) -> dict[str, str]:
+    """A signature as it is kept in partial/."""
+    key = request.public_key if request.kind is Kind.ECDSA else request.public_key[1:]
+    return {"digest": request.digest.hex(), "key": key.hex(), "signature": signature.hex()}
+
+
+def confirm(wallet: Wallet, made: Plan) -> None:
+    """Show a plan in the dialogue that gave the PIN, or that the configuration names; WalletError where the person does
+    not agree. Does nothing where there is neither."""
+    if wallet.unlocker.confirms:
+        session = wallet.session()
+        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint))
+
+
+def _place(candidate: Candidate) -> tuple[object, ...]:
+    return candidate.index, candidate.claim.path, candidate.kind, candidate.leaf_hash, candidate.digest
+
+
+def _place_of_request(request: SignRequest) -> tuple[object, ...]:
+    return request.input_index, request.path, request.kind, request.leaf_hash, request.digest
+
+
+def _verifies(candidate: Candidate, signature: bytes) -> bool:
+    try:
+        if candidate.kind is Kind.ECDSA:
+            return verify_ecdsa(candidate.claim.public_key, candidate.digest, signature)
+        return verify_schnorr(candidate.claim.public_key, candidate.digest, signature)
+    except UsageError:
+        return False
+
+
+def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool = False) -> Policy:
+    """What the user allows."""
+    return Policy(
+        allow_sighash=settings.allow_sighash,
+        allow_unproved_amounts=settings.allow_unproved_amounts,
+        max_fee_rate=_limit(settings.max_fee_rate),
+        max_fee=_limit(settings.max_fee),
+        max_fee_percent=_limit(settings.max_fee_percent),
+        ask_fee=ask_fee,
+        chain=chain,
+    )
+
+
+def _limit(chosen: FeeLimit) -> float | Limit | None:
+    if chosen is None:
+        return Limit.DEFAULT
+    return None if chosen == "off" else chosen
+
+
+def nothing_to_do(psbt: Psbt, fingerprint: bytes | None) -> bool:
+    """Whether nothing is left to sign for a master key, told without card and PIN. False also where only the card can
+    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything."""
+    if fingerprint is None:
+        return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
+    collected = collect(psbt, fingerprint)
+    return collected.nothing_to_do and (any(collected.claims) or not originless(psbt))
+
+
+def names_keys_of(psbt: Psbt, fingerprint: bytes) -> bool:
+    """Whether an input names a key of a master key, signed or not. True also where only the card can tell."""
+    return originless(psbt) or any(collect(psbt, fingerprint).claims)

@@ -1,0 +1,118 @@
+"""One card that is opened anew by itself after a fault. Knows no click."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from cryptnox_core.errors import NoCardError, ProtocolError, StatusWordError, TransportError
+from cryptnox_core.models import AppletInfo
+from cryptnox_core.wire import Ins
+from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.pin.policy import static_key_hash
+from hwilib_cryptnox.signer.cards import Access, OpenCard
+
+T = TypeVar("T")
+
+FAULTS = 3
+"""How often in one step a card is opened anew after a fault before it is given up."""
+_IN_THE_CLEAR = (
+    Ins.SELECT,
+    Ins.GET_MANUFACTURER_CERTIFICATE,
+    Ins.GET_CARD_CERTIFICATE,
+    Ins.OPEN_SECURE_CHANNEL,
+    Ins.INIT,
+)
+"""Commands whose status words anybody on the way can have said: they prove nothing, and are faults like others."""
+_RETRY = 0.2
+
+
+class SteadyCard:
+    """The card in hand. It stays the same one: by its serial number and its static key."""
+
+    def __init__(
+        self, way: Access, found: OpenCard, say: Callable[[str], None], opened_anew: Callable[[], None]
+    ) -> None:
+        """`found`: selected, its certificate readable. `opened_anew` is called each time the card is open again."""
+        self.found = found
+        self.serial = found.card.read_certificate().serial
+        self._way = way
+        self._say = say
+        self._opened_anew = opened_anew
+        self._static_key = static_key_hash(found.card)
+        self._place = found.path
+        self._lost = False
+
+    def close(self) -> None:
+        """Reset and release the card."""
+        self.found.close()
+
+    def leave(self) -> None:
+        """Let the card be taken out; `run` and `reopen` go on with it."""
+        self.found.close()
+        self._lost = True
+
+    def run(self, action: Callable[[], T]) -> T:
+        """Run it; after a fault open the card anew, waiting for it to come back, and run it again. It must look first
+        whether it is done already.
+
+        Raises what it raises that is no fault, and the last fault where the card does not come back, or after three.
+        """
+        cause: Exception = NoCardError(f"the card {self.serial} is not there")
+        for left in reversed(range(FAULTS + 1)):
+            try:
+                if not self._lost or self._comes_back():
+                    return action()
+            except (TransportError, ProtocolError, StatusWordError) as error:
+                if isinstance(error, StatusWordError) and error.ins not in _IN_THE_CLEAR:
+                    raise
+                self._lost, cause = True, error
+                if not left:
+                    raise
+            else:
+                break
+        raise cause
+
+    def _comes_back(self) -> bool:
+        wait = self._way.settings.reinsert_wait
+        end, told = time.monotonic() + wait, False
+        while True:
+            try:
+                self.reopen()
+            except (TransportError, WalletError) as error:
+                if isinstance(error, WalletError) and error.code not in (Code.CONNECTION, Code.BUSY):
+                    raise
+            else:
+                return True
+            if time.monotonic() >= end:
+                return False
+            if not told:
+                self._say(f"The card does not answer; put it back within {wait:.0f} seconds to go on.")
+                told = True
+            time.sleep(_RETRY)
+
+    def reopen(self) -> None:
+        """Open it anew, identified. Raises what `Access.open` does; WalletError CONNECTION where another is there."""
+        self.found.close()
+        self._lost = True
+        found = self._way.open(self._place)
+        try:
+            self._check(found)
+        except BaseException:
+            found.close()
+            raise
+        self.found, self._lost = found, False
+        self._opened_anew()
+
+    def look(self) -> AppletInfo:
+        """What SELECT says of it in the reader where it was, asked once. Raises what `Access.connect` does, WalletError
+        CONNECTION where another is there."""
+        self.leave()
+        self.found = self._way.connect(self.found.reader, self._way.settings.wait)
+        self._check(self.found)
+        return self.found.card.info
+
+    def _check(self, found: OpenCard) -> None:
+        if found.card.read_certificate().serial != self.serial or static_key_hash(found.card) != self._static_key:
+            raise WalletError(Code.CONNECTION, f"another card is there, not the card {self.serial}")

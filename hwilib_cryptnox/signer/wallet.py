@@ -1,0 +1,379 @@
+"""What wallets ask of a card: fingerprint, extended keys, signed messages and PSBTs. Knows no hwilib."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+
+from cryptnox_core.bip32 import ExtendedPublicKey, Path
+from cryptnox_core.card import Card
+from cryptnox_core.derivation import Position, Sign, plan_session
+from cryptnox_core.errors import (
+    CryptnoxError,
+    PinLockedError,
+    ReaderBusyError,
+    TransportError,
+    UsageError,
+)
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
+from hwilib_cryptnox.errors import (
+    EXPORT_OFF_TEXT,
+    Code,
+    WalletError,
+)
+from hwilib_cryptnox.pin.policy import Unlocker, static_key_hash
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.derived import account_prefix, derived_keys
+from hwilib_cryptnox.signer.runner import Runner
+from hwilib_cryptnox.signer.session import Session, authenticate, begin, check_usable, deriving
+from hwilib_cryptnox.storage.state import StateError
+
+NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
+
+
+class Wallet:
+    """One card, opened when it is first needed. `close` when done; it can be used again afterwards.
+
+    `path` is HWI's. `found`, `session`: the card where it is open already. `expected`: the fingerprint asked for.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        access: Access,
+        unlocker: Unlocker,
+        *,
+        found: OpenCard | None = None,
+        session: Session | None = None,
+        expected: bytes | None = None,
+    ) -> None:
+        self.path = path
+        self.access = access
+        self.unlocker = unlocker
+        self._found = found if session is None else session.found
+        self._expected = expected
+        self._session = session
+        self._accepted = None if session is None else (*_identity(session.card), session.pin)
+        self._fingerprint = None if session is None else session.fingerprint
+        self.keys: dict[Path, ExtendedPublicKey] = {}
+
+    def close(self) -> None:
+        """Reset and release the card."""
+        if self._found is not None:
+            self._found.close()
+        self._found = self._session = self._accepted = None
+
+    def holds(self, found: OpenCard) -> bool:
+        """Whether it is this wallet's to close."""
+        return self._found is found
+
+    def open(self) -> OpenCard:
+        """The card, identified. One that is opened anew has no PIN verified."""
+        if self._found is None:
+            self._session = self._accepted = None
+            self._found = self.access.open(self.path)
+        return self._found
+
+    def session(self, purpose: str = "") -> Session:
+        """The card with its PIN verified. `purpose` is shown where a person is asked for the PIN."""
+        found = self.open()
+        if self._session is None:
+            if self._accepted is None:
+                check_usable(found.card.info)
+                try:
+                    pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                except WalletError as error:
+                    if self._expected is None or error.code is Code.CANCELED or not _others(self.access, found):
+                        raise
+                    raise _of_card(error, found.card.serial) from error
+                self._accepted = *_identity(found.card), pin
+            session = begin(found, self._accepted[-1])
+            if self._expected not in (None, session.fingerprint):
+                self.close()
+                raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+            if session.fingerprint != self._fingerprint:
+                self.keys.clear()
+                self._fingerprint = session.fingerprint
+            self._session = session
+        return self._session
+
+    @property
+    def pin_accepted(self) -> bool:
+        """Whether the card has accepted a PIN since it was opened first: then `reopen` may follow a fault."""
+        return self._accepted is not None
+
+    def forget_card(self) -> None:
+        """Close the card and keep what is known of it, for `reopen`."""
+        if self._found is not None:
+            self._found.close()
+            self._found = None
+
+    def reopen(self) -> None:
+        """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there."""
+        if self._accepted is None:
+            raise WalletError(Code.CONNECTION, "the card was not open")
+        serial, key, pin = self._accepted
+        self.forget_card()
+        found = self.access.open(self.path)
+        try:
+            # The state tells too where it knows the card; it may not be usable.
+            if _identity(found.card) != (serial, key):
+                raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
+            check_usable(found.card.info)
+            self.unlocker.resume(found.card, found.reader, pin)
+        except BaseException:
+            found.close()
+            raise
+        self._found = found
+        if self._session is not None:
+            self._session = Session(found, pin, self._session.fingerprint, Position())
+
+    def known_fingerprint(self) -> bytes | None:
+        """The fingerprint as far as it is known without asking the card."""
+        if self._session is not None:
+            return self._session.fingerprint
+        if self._expected is not None:
+            return self._expected
+        serial = serial_of(self.path)
+        if serial is not None:
+            with contextlib.suppress(StateError):  # then the card is asked
+                return self.access.state.record(serial).fingerprint
+        return None
+
+    def fingerprint(self) -> bytes:
+        """The 4-byte fingerprint of the master key, read from the card."""
+        return self.session().fingerprint
+
+    def xpub(self, path: Path) -> ExtendedPublicKey:
+        """The extended public key at a path of 3 to 8 levels."""
+        return self.xpubs([path])[path]
+
+    def xpubs(self, paths: Sequence[Path]) -> dict[Path, ExtendedPublicKey]:
+        """Several, with as few derivations as can be. Each is read once in the wallet's life; what lies below another
+        without a hardened level is derived on the host.
+
+        A wrong depth, and export switched off, are said after the fingerprint was read: some programs ask for `m/44h`
+        only to learn it.
+        """
+        missing = [path for path in dict.fromkeys(paths) if path not in self.keys]
+        if missing:
+            session = self.session()
+            above = {path: account_prefix(path) for path in missing}
+            for path, base in above.items():
+                if base is None or path.depth > MAX_DEPTH:
+                    raise WalletError(
+                        Code.BAD_ARGUMENT,
+                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
+                    )
+            self.check_export(session)
+            self._read(session, above.values(), (), {})
+            for path, base in above.items():
+                if base is not None and path not in self.keys:
+                    self.keys[path] = self.keys[base].derive(path.below(base))
+        return {path: self.keys[path] for path in paths}
+
+    def public_keys(self, paths: Iterable[Path]) -> dict[Path, bytes]:
+        """The compressed public keys at paths of up to 8 levels: derived on the host where the card gives an extended
+        key above them, else read from the card one by one."""
+        wanted = list(dict.fromkeys(paths))
+        _check_depths(wanted)
+        session = self.session()
+        bases, singles = self._split(session, wanted)
+        public: dict[Path, bytes] = {}
+        self._read(session, bases, singles, public)
+        found = derived_keys(wanted, self.keys, public)
+        return {path: found[path] for path in wanted}
+
+    def _read(
+        self, session: Session, xpubs: Iterable[Path | None], singles: Sequence[Path], public: dict[Path, bytes]
+    ) -> None:
+        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`."""
+        missing = [path for path in dict.fromkeys(xpubs) if path is not None and path not in self.keys]
+        steps = plan_session(xpubs=missing, public_keys=singles, known=tuple(self.keys), at=session.position)
+        with deriving(session.found):
+            Runner(session, self.access.state, self.keys, public).run(steps)
+
+    @staticmethod
+    def _split(session: Session, paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+        """Extended keys to read for keys at paths, and the paths that have to be read singly."""
+        above = {path: account_prefix(path) if session.card.info.xpub_export else None for path in paths}
+        bases = [base for base in dict.fromkeys(above.values()) if base is not None]
+        return bases, [path for path, base in above.items() if base is None]
+
+    @staticmethod
+    def check_export(session: Session) -> None:
+        """WalletError where the card does not give extended keys."""
+        if not session.card.info.xpub_export:
+            raise WalletError(Code.NOT_READY, EXPORT_OFF_TEXT)
+
+    def sign_message(self, message: str | bytes, path: Path) -> str:
+        """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
+        from hwilib_cryptnox.signer.messages import encode_signature, message_digest
+
+        data = message.encode("utf-8") if isinstance(message, str) else message
+        digest = message_digest(data)
+        public_key, signature = self.sign_digest(data, path, lambda _: digest)
+        return encode_signature(public_key, digest, signature)
+
+    def sign_digest(self, message: bytes, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
+        """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
+        `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked."""
+        from hwilib_cryptnox.signer.memory import SignatureMemory
+
+        _check_depths([path])
+        session = self._confirmed(message, path)
+        bases, singles = self._split(session, [path])
+        public: dict[Path, bytes] = {}
+        *reading, sign = plan_session(
+            xpubs=[base for base in bases if base not in self.keys],
+            public_keys=singles,
+            signatures=[path],
+            known=tuple(self.keys),
+            at=session.position,
+        )
+        if not isinstance(sign, Sign):
+            raise UsageError("nothing was planned")
+        with deriving(session.found):
+            Runner(session, self.access.state, self.keys, public).run(reading)
+        public_key = derived_keys([path], self.keys, public)[path]
+        digest = digest_of(public_key)
+        suffix = sign.suffix if sign.suffix.depth else None
+        signature = SignatureMemory(self.access.settings, self.access.state).signed(
+            session.card.serial,
+            digest,
+            public_key,
+            lambda: session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source),
+        )
+        return public_key, signature
+
+    def _confirmed(self, message: bytes, path: Path) -> Session:
+        """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
+        from hwilib_cryptnox.signer.prompts import message_text, purpose_of_message
+
+        session = self.session(purpose_of_message(path))
+        if self.unlocker.confirms:
+            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
+        return session
+
+
+def _identity(card: Card) -> tuple[int, bytes]:
+    """Serial number and hash of the static key."""
+    return card.serial, static_key_hash(card)
+
+
+def _check_depths(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.depth > MAX_DEPTH:
+            raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
+
+
+def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
+    """The card with a fingerprint. Where None is given: the first that holds a seed, or else the first.
+
+    Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before
+    others; what keeps its PIN from being verified names it, and says how another one is chosen.
+
+    A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
+    search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
+    note come last, so that the next command reaches the others. Raises WalletError CONNECTION, with
+    HWI's own text, where there is no such card, and the reason a card could not be asked.
+    """
+    opened: list[OpenCard] = []
+    problems: list[Exception] = []
+    wallet: Wallet | None = None
+    other: OpenCard | None = None
+    noted: OpenCard | None = None
+    try:
+        for reader in access.readers():
+            found = _identified(access, reader, opened, problems)
+            if found is None:
+                continue
+            if fingerprint is None:
+                fits = found.card.info.seeded
+                other = other or found
+            else:
+                fits = remembered(found) == fingerprint
+            if fits and (fingerprint is None or not _noted(found)):
+                wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
+                return wallet
+            if fits:
+                noted = noted or found
+        other = other or noted
+        if other is not None:
+            wallet = Wallet(other.path, access, unlocker, found=other, expected=fingerprint)
+            return wallet
+        for found in sorted(opened, key=_noted):
+            if found.card.info.seeded and found.card.channel_open and remembered(found) is None:
+                try:
+                    session = authenticate(found, unlocker, purpose=purpose)
+                except (CryptnoxError, WalletError) as error:
+                    if isinstance(error, WalletError) and error.code is Code.CANCELED:
+                        raise
+                    if isinstance(error, WalletError) and error.spent and len(opened) > 1:
+                        raise _of_card(error, found.card.serial) from error
+                    problems.append(error)
+                    continue
+                if session.fingerprint == fingerprint:
+                    wallet = Wallet(found.path, access, unlocker, session=session, expected=fingerprint)
+                    return wallet
+    finally:
+        for found in opened:
+            if wallet is None or not wallet.holds(found):
+                found.close()
+    for problem in problems:
+        raise problem
+    raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+
+
+def _identified(access: Access, reader: str, opened: list[OpenCard], problems: list[Exception]) -> OpenCard | None:
+    """The card in a reader, identified; None where there is none of ours, or it does not hold a tree of keys."""
+    try:
+        found = access.connect(reader, access.settings.wait)
+    except (ReaderBusyError, PinLockedError) as error:
+        problems.append(error)
+        return None
+    except (TransportError, ForeignCardError):
+        return None
+    opened.append(found)
+    if found.card.info.is_nft:
+        return None
+    try:
+        access.identify(found)
+    except (CryptnoxError, WalletError) as error:
+        problems.append(error)
+        return None
+    return found
+
+
+def remembered(found: OpenCard) -> bytes | None:
+    """The fingerprint that is remembered of an identified card; never of an emulated one."""
+    if found.simulated:
+        return None
+    with contextlib.suppress(StateError):  # then it is asked
+        return found.state.record(found.card.serial).fingerprint
+    return None
+
+
+def _others(access: Access, found: OpenCard) -> bool:
+    """Whether there is a card in another reader, which may be the one that is meant."""
+    from cryptnox_core.transport.pcsc import card_present
+
+    for reader in access.readers():
+        with contextlib.suppress(TransportError):  # it was unplugged a moment ago
+            if reader != found.reader and not reader.startswith(EMULATOR_PREFIX) and card_present(reader):
+                return True
+    return False
+
+
+def _of_card(error: WalletError, serial: int) -> WalletError:
+    """The same, told which of several cards refused."""
+    again = ", or try again" if error.spent else ""
+    text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL{again}"
+    return WalletError(error.code, text, spent=error.spent)
+
+
+def _noted(found: OpenCard) -> bool:
+    """Whether a note of a refused PIN stands."""
+    with contextlib.suppress(StateError):  # then nothing is known of it
+        return found.card.channel_open and found.state.record(found.card.serial).note is not None
+    return False

@@ -1,0 +1,219 @@
+"""Settings of one process: environment, then the configuration file `config.toml` (keys in `Settings`)."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cryptnox_core.errors import UsageError
+from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
+from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.storage.state import config_folder
+
+EMULATOR_PREFIX = "tcp:"
+"""How the path of a card over TCP begins: `tcp:HOST:PORT`. Whoever listens there is taken for an emulated card."""
+PIN_SOURCES = ("pinentry", "gpg-agent")
+CONFIRMATIONS = ("pinentry",)
+ENUMERATE_WAIT = 1.0
+"""Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
+FeeLimit = float | Literal["off"] | None
+_FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+class SettingsError(WalletError):
+    """A setting has no meaning. Names the variable or key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.BAD_ARGUMENT, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user chose."""
+
+    emulator: tuple[str, int] = (DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT)
+    """CRYPTNOX_EMULATOR=HOST:PORT."""
+    wait: float = 5.0
+    """CRYPTNOX_WAIT: seconds a busy card is waited for."""
+    enumerate_wait: float = ENUMERATE_WAIT
+    reinsert_wait: float = 30.0
+    """CRYPTNOX_REINSERT_WAIT: seconds a card that left during a signing may take to come back."""
+    last_try: bool = False
+    """CRYPTNOX_LAST_TRY: a PIN may be sent when one try is left."""
+    signer_mode: bool = False
+    """CRYPTNOX_SIGNER_MODE."""
+    rawtr: bool = False
+    """CRYPTNOX_RAWTR: descriptors of untweaked taproot outputs."""
+    allow_sighash: bool = False
+    """CRYPTNOX_ALLOW_SIGHASH: sighash types other than ALL and DEFAULT are signed."""
+    allow_unproved_amounts: bool = False
+    """CRYPTNOX_ALLOW_UNPROVED_AMOUNTS: segwit v0 inputs without their previous transaction are signed."""
+    pin_source: str = ""
+    """CRYPTNOX_PIN_SOURCE, or key `pin_source`: `pinentry`, `gpg-agent`, or empty for neither."""
+    pinentry: str = "pinentry"
+    """Key `pinentry`: the program."""
+    confirm: str = ""
+    """Key `confirm`: `pinentry` shows what is to be signed in a dialogue, wherever the PIN comes from; empty: only the
+    dialogue that asked for the PIN does."""
+    require_genuine: bool = False
+    """Key `require_genuine`: no card is used that no trust anchor vouches for, and none over TCP."""
+    anchors: tuple[str, ...] = ()
+    """Key `anchors`: PEM files of further trust anchors."""
+    max_fee_rate: FeeLimit = None
+    """CRYPTNOX_MAX_FEE_RATE, or key `max_fee_rate`: satoshi a virtual byte above which a transaction is refused. None:
+    the default limit; "off": no limit."""
+    max_fee: FeeLimit = None
+    """CRYPTNOX_MAX_FEE, or key `max_fee`: satoshi."""
+    max_fee_percent: FeeLimit = None
+    """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
+    trust_emulated: tuple[tuple[str, int], ...] = ()
+    """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
+    audit: bool = True
+    """Key `audit`: remember hash and transaction of each signature."""
+
+    def trusts(self, path: str) -> bool:
+        """Whether the configuration names the emulated card at a path `tcp:HOST:PORT`."""
+        if not self.trust_emulated:
+            return False
+        from cryptnox_core.transport.tcp import parse_address
+
+        return parse_address(path.removeprefix(EMULATOR_PREFIX)) in self.trust_emulated
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
+        """From the environment and the configuration file; SettingsError names what is wrong."""
+        env = os.environ if environment is None else environment
+        settings = _from_file(config_folder() / "config.toml" if file is None else file)
+        return replace(
+            settings,
+            emulator=_address(text, "CRYPTNOX_EMULATOR")
+            if (text := env.get("CRYPTNOX_EMULATOR", ""))
+            else settings.emulator,
+            wait=_seconds(env, "CRYPTNOX_WAIT", settings.wait),
+            enumerate_wait=_seconds(env, "CRYPTNOX_WAIT", settings.enumerate_wait),
+            reinsert_wait=_seconds(env, "CRYPTNOX_REINSERT_WAIT", settings.reinsert_wait),
+            last_try=_switch(env, "CRYPTNOX_LAST_TRY"),
+            signer_mode=_switch(env, "CRYPTNOX_SIGNER_MODE"),
+            rawtr=_switch(env, "CRYPTNOX_RAWTR"),
+            allow_sighash=_switch(env, "CRYPTNOX_ALLOW_SIGHASH"),
+            allow_unproved_amounts=_switch(env, "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS"),
+            max_fee=_fee_limit(env, "max_fee", settings.max_fee),
+            max_fee_rate=_fee_limit(env, "max_fee_rate", settings.max_fee_rate),
+            max_fee_percent=_fee_limit(env, "max_fee_percent", settings.max_fee_percent),
+            pin_source=_pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE"),
+        )
+
+
+def _address(text: str, where: str) -> tuple[str, int]:
+    from cryptnox_core.transport.tcp import parse_address
+
+    try:
+        return parse_address(text.strip())
+    except UsageError as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise SettingsError(f"{name}: seconds between 0 and 3600 are wanted")
+    return seconds
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "").strip().lower()
+    if text not in _TRUE + _FALSE:
+        raise SettingsError(f"{name}: 1 or 0 is wanted")
+    return text in _TRUE
+
+
+def _fee_limit(env: Mapping[str, str], name: str, default: FeeLimit) -> FeeLimit:
+    variable = f"CRYPTNOX_{name.upper()}"
+    text = env.get(variable, "").strip().lower()
+    if not text:
+        return default
+    if text == "off":
+        return "off"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < math.inf:  # no fee would exceed nan or inf
+        raise SettingsError(f"{variable}: a number of 0 or more is wanted, or off")
+    return limit
+
+
+def _pin_source(name: str, where: str) -> str:
+    if name and name not in PIN_SOURCES:
+        raise SettingsError(f"{where}: {' or '.join(PIN_SOURCES)} is wanted")
+    return name
+
+
+def _from_file(path: Path) -> Settings:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read") from error
+    return from_toml(text, str(path))
+
+
+def _is_fee_limit(value: object) -> bool:
+    """A number that a fee can exceed, so neither nan nor inf, or the word for none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value == "off"
+    return 0 <= value < math.inf
+
+
+def from_toml(text: str, where: str) -> Settings:
+    """The settings a configuration file may hold; unknown keys are refused: a mistyped limit must not be no limit."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    kinds: dict[str, tuple[type, ...]] = {
+        "pin_source": (str,),
+        "pinentry": (str,),
+        "confirm": (str,),
+        "require_genuine": (bool,),
+        "anchors": (list,),
+        **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
+        "trust_emulated": (list,),
+        "audit": (bool,),
+    }
+    for key, value in table.items():
+        wanted = kinds.get(key)
+        if wanted is None:
+            raise SettingsError(f"{where}: {key} is no setting")
+        if key in _FEE_LIMITS and not _is_fee_limit(value):
+            raise SettingsError(f'{where}: {key}: a number of 0 or more is wanted, or "off"')
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            raise SettingsError(f"{where}: {key} has the wrong type")
+    anchors, trusted = table.pop("anchors", []), table.pop("trust_emulated", [])
+    if not all(isinstance(name, str) for name in anchors):
+        raise SettingsError(f"{where}: anchors is a list of file names")
+    if not all(isinstance(address, str) for address in trusted):
+        raise SettingsError(f"{where}: trust_emulated is a list of HOST:PORT")
+    addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
+    settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
+    _pin_source(settings.pin_source, f"{where}: pin_source")
+    if settings.confirm not in ("", *CONFIRMATIONS):
+        raise SettingsError(f"{where}: confirm: {' or '.join(CONFIRMATIONS)} is wanted")
+    return settings
