@@ -1,5 +1,6 @@
 """`python -m hwilib_cryptnox.hwi`."""
 
-from hwilib_cryptnox.hwi import main
+from hwilib_cryptnox.hwi.program import main
 
-main()
+if __name__ == "__main__":
+    main()

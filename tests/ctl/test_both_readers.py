@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.ctl.program import answer, ended, terminal
-from tests.ctl.test_answers import BEGUN, NEW_PIN, NEW_PUK, asked
-from tests.hwi.test_dialogue import Typist
+from tests.ctl.test_errors import BEGUN, NEW_PIN, NEW_PUK, asked
+from tests.hwi.test_setup import Typist
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC
 

@@ -17,8 +17,8 @@ from hwilib_cryptnox.ctl import files
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_file, write_new
 from hwilib_cryptnox.ctl.main import main
+from tests.console.test_terminal import make_psbt
 from tests.ctl.program import COMMAND, PIN, answer, environment, run
-from tests.ctl.test_terminal import make_psbt
 from tests.support.emulator import EmulatorProcess
 
 

@@ -22,9 +22,9 @@ from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.psbt import Psbt, PsbtError, address_of
 from hwilib_cryptnox.signer.prompts import purpose_of, transaction_text
 from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
+from tests.console.test_terminal import make_psbt
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_commands import _multisig_pay
-from tests.ctl.test_terminal import make_psbt
 from tests.psbt.factory import ME, OTHER, In, Out, draft, out_deriv, p2wpkh, spend, tap_deriv
 from tests.psbt.signing import make_plan
 from tests.psbt.test_message import TEXT, challenge, request

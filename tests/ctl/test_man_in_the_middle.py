@@ -22,8 +22,8 @@ from hwilib_cryptnox.ctl.main import main
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import PIN, PUK, SEED, dialogue, ended, shown, terminal
-from tests.hwi.test_signing import check
 from tests.psbt.factory import draft, spend
+from tests.signer.test_signing import check
 from tests.support.emulator import EmulatorProcess
 from tests.support.middle import Middle
 from tests.support.shifter import Between, Shifter, Watcher

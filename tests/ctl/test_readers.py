@@ -10,9 +10,9 @@ import pytest
 
 from cryptnox_core.transport.pcsc import PcscTransport
 from hwilib_cryptnox.psbt import Psbt
+from tests.console.test_terminal import make_psbt
 from tests.ctl.program import PIN, SEED, answer, dialogue, ended, run, shown, terminal
-from tests.ctl.test_answers import BEGUN, NEW_PIN, asked
-from tests.ctl.test_terminal import make_psbt
+from tests.ctl.test_errors import BEGUN, NEW_PIN, asked
 from tests.psbt.factory import ME
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC, EmulatorProcess

@@ -9,8 +9,8 @@ import pytest
 from cryptnox_core.emulator.faults import parse_fault
 from hwilib_cryptnox.signer.mnemonic import seed
 from tests.support.emulator import MNEMONIC
-from tests.torture.forked import Ended, ForkedCard, check_state
-from tests.torture.programs import COMMANDS, PIN, PUK, Programs, check_secrets
+from tests.system.torture.forked import Ended, ForkedCard, check_state
+from tests.system.torture.programs import COMMANDS, PIN, PUK, Programs, check_secrets
 
 SETUPS = ("ctl setup, words", "ctl setup, card", "ctl setup, initialised", "hwi restore", "hwi setup")
 KINDS = ("remove", "badmac", "garbage", "reset", "sw:6F00")

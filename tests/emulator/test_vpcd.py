@@ -1,4 +1,4 @@
-"""The emulated card in the virtual reader, whose end is played here; the real one has its tests in tests/interop."""
+"""The emulated card in the virtual reader, whose end is played here; the real one: tests/system/interop."""
 
 from __future__ import annotations
 

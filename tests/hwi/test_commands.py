@@ -18,8 +18,8 @@ from hwilib_cryptnox.plugin.client import CryptnoxClient
 from hwilib_cryptnox.signer.messages import verify_message
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
-from tests.interop.paper import message_key
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
+from tests.system.interop.paper import message_key
 
 FINGERPRINT = "73c5da0a"
 CHAINS = ("main", "test", "testnet4", "signet", "regtest")

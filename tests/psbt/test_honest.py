@@ -12,7 +12,6 @@ import pytest
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import Chain, Psbt, PsbtError, insert
-from tests.interop.paper import PaperWallet
 from tests.psbt.dishonest_wallets import COSIGNER, MULTI, US, places, shared_coin, shared_out, xpub
 from tests.psbt.factory import (
     ME,
@@ -36,6 +35,7 @@ from tests.psbt.factory import (
 )
 from tests.psbt.runs import Run, run
 from tests.psbt.signing import check_on_kernel
+from tests.system.interop.paper import PaperWallet
 
 VERSIONS = pytest.mark.parametrize("version", [0, 2])
 EXPORTS = pytest.mark.parametrize("export", [True, False], ids=["export", "no-export"])

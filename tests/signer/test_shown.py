@@ -1,0 +1,156 @@
+"""The texts of dialogues: whole, short enough, and without anything that draws."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cryptnox_core.bip32 import Path as KeyPath
+from hwilib_cryptnox.pin.assuan import _plus_quoted, fits
+from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.signer.prompts import message_text, purpose_of, transaction_text
+from hwilib_cryptnox.signer.shown import bitcoin, escaped, fee_text, grouped
+from tests.psbt.factory import ME, OTHER, Out, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
+from tests.psbt.signing import make_plan
+from tests.support.dialogues import KEY, NO_LIMITS, payment
+
+
+@given(st.one_of(st.text(max_size=1500), st.binary(max_size=1500), st.text("\n\\\u202e \u0301é漢+%", max_size=400)))
+def test_a_message_is_shown_as_it_is(message: str | bytes) -> None:
+    """Whole, or its beginning with its length; never anything that draws, and nothing that could be taken for another
+    message."""
+    data = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else message
+    for shown in message_text(data, KeyPath.parse(KEY), 2**64 - 1, ME.fingerprint):
+        assert fits(shown)
+        lines = shown.split("\n")
+        assert lines[2] == f"Message, {len(data):,} byte{'' if len(data) == 1 else 's'}:"
+        whole = len(lines) == 4
+        quoted = lines[3].removesuffix("" if whole else "...")
+        assert quoted[0] == quoted[-1] == '"' and not {unicodedata.category(char)[0] for char in quoted} & {"C"}
+        told = unescaped(quoted[1:-1])
+        assert told == data if whole else data.startswith(told)
+        assert whole or (f"only the first {len(told.decode('utf-8', 'surrogateescape')):,} " in lines[4])
+        assert whole or len(told) > 50
+    assert shown.isascii()
+
+
+def unescaped(text: str) -> bytes:
+    """What a quoted message stands for."""
+    plain = {"\\": b"\\", '"': b'"', "n": b"\n", "r": b"\r", "t": b"\t"}
+    found, at = b"", 0
+    while at < len(text):
+        char = text[at]
+        if char != "\\":
+            found, at = found + char.encode(), at + 1
+        elif text[at + 1] in plain:
+            found, at = found + plain[text[at + 1]], at + 2
+        else:
+            size = {"x": 2, "u": 4, "U": 8}[text[at + 1]]
+            number = int(text[at + 2 : at + 2 + size], 16)
+            found += bytes((number,)) if size == 2 else chr(number).encode()
+            at += 2 + size
+    return found
+
+
+outputs = st.lists(
+    st.tuples(
+        st.sampled_from(["p2wpkh", "p2tr", "p2wsh", "data", "text", "script", "change", "far"]),
+        st.integers(0, 2_000_000_000_000),
+        st.integers(0, 2**31 - 1),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(outputs, st.integers(1, 4), st.integers(0, 3))
+def test_every_transaction_fits_the_dialogue(chosen: list[tuple[str, int, int]], ins: int, locked: int) -> None:
+    """With its fee, what leaves the wallet, the grave warnings, and the sum of what is not listed."""
+    outs = [_output(*choice) for choice in chosen]
+    amount = sum(out.amount for out in outs) // ins + 1 + 1_000 * locked
+    spends = [spend("p2wpkh", number, amount, sequence=locked) for number in range(ins)]
+    plan = make_plan(Psbt.parse(draft(*spends, outs=outs, lock_time=locked).encode()), **NO_LIMITS)
+    summary = plan.summary
+    text = transaction_text(plan, 2**64 - 1, ME.fingerprint)
+    assert fits(text) and text.isascii()
+    assert f"Fee: {fee_text(summary)}" in text and f"Leaves the wallet: {bitcoin(summary.net or 0)} BTC" in text
+    payments = [out for out in summary.outputs if not out.change and (out.amount or out.address())]
+    if payments:
+        biggest = max(payments, key=lambda out: (out.amount, -out.index))
+        assert f"{bitcoin(biggest.amount)} BTC " in text
+        if biggest.address():
+            assert f"{bitcoin(biggest.amount)} BTC to {grouped(str(biggest.address()))}" in text
+    listed = sum(
+        int(amount.replace(".", "")) for amount in re.findall(r"^([0-9]+\.[0-9]{8}) BTC (?:to|DES)", text, re.M)
+    )
+    rest = sum(int(amount.replace(".", "")) for amount in re.findall(r"payments?: ([0-9]+\.[0-9]{8}) BTC tog", text))
+    assert listed + rest == summary.sent
+    kinds = {notice.kind for notice in summary.warnings if notice.grave}
+    warned = [line for line in text.splitlines() if line.startswith("WARNING")]
+    assert bool(kinds) == bool(warned) and text.splitlines()[len(text.splitlines()) - len(warned) :] == warned
+
+
+def _output(kind: str, amount: int, number: int) -> Out:
+    key = OTHER.key(f"m/{number % 50}")
+    change = f"m/84h/0h/0h/1/{number % 20 if kind == 'change' else 5_000 + number % 40}"
+    if kind in ("change", "far"):
+        return Out(p2wpkh(ME.key(change)), amount, [out_deriv(change)])
+    script = {
+        "p2wpkh": p2wpkh(key),
+        "p2tr": b"\x51\x20" + key[1:],
+        "p2wsh": p2wsh(multisig(1, [key])),
+        "data": b"\x6a\x4d\xe8\x03" + bytes(1_000),
+        "text": b"\x6a\x0c" + b"0.1 BTC back",
+        "script": b"\x51" * (1 + number % 500),
+    }[kind]
+    return Out(script, amount)
+
+
+def test_the_limits_are_those_of_the_protocol() -> None:
+    """An Assuan line has 1,000 bytes, command and escapes included; pinentry-curses shows 20 lines of 76 columns."""
+    for text in ("x" * 979, "%" * 326, "+" * 326, "ü" * 489):
+        assert fits(text) and not fits(text + "%%") and len(f"GET_CONFIRMATION {text}".encode()) < 1_000
+    assert fits("\n".join("x" * 18)) and not fits("\n".join("x" * 19))
+    assert fits("x" * 76 + "\n" * 17) and not fits("x" * 77 + "\n" * 17)
+    for message in (b"%" * 2_000, b"+ " * 900, "ü".encode() * 700, b"\x00" * 500):
+        for text in message_text(message, KeyPath.parse(KEY), 2**64 - 1, ME.fingerprint):
+            assert len(_plus_quoted(text).encode()) + len("GET_CONFIRMATION ") <= 1_000
+
+
+def test_escaping_is_told_apart() -> None:
+    """The same text by two messages would be a lie about one of them."""
+    texts = [
+        "\\n",
+        "\n",
+        "\\\n",
+        "\\\\n",
+        " ",
+        "  ",
+        "\\x20",
+        "\x80",
+        b"\x80",
+        "é",
+        "e\u0301",
+        "\\u00e9",
+        '"',
+        '\\"',
+        "\u3164",
+        "\x7f",
+        "\u2028",
+    ]
+    for ascii_only in (False, True):
+        assert len({escaped(text, ascii_only=ascii_only) for text in texts}) == len(texts)
+    assert escaped("a\u0301\u0301\u0301b") == "a\u0301\u0301\\u0301b"
+
+
+def test_the_most_that_can_leave_is_told_for_a_card_that_is_not_known() -> None:
+    """Whichever signer it is; nothing is said where that is not certain."""
+    ours = Psbt.parse(payment().encode())
+    assert "at most 0.00200000 BTC" in purpose_of(ours, ME.fingerprint) == purpose_of(ours, None)
+    assert "at most" not in purpose_of(
+        Psbt.parse(draft(spend("p2wpkh", previous=False), spend("p2wpkh", 1)).encode()), None
+    )
+    assert "at most" not in purpose_of(ours, OTHER.fingerprint) or "0.00000000" in purpose_of(ours, OTHER.fingerprint)

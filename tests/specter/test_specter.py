@@ -1,0 +1,230 @@
+"""Specter Desktop, headless in an environment of its own, with the extension: JSON-RPC against the emulated card."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embit import bip32, bip39
+from embit.script import p2wpkh
+
+from hwilib_cryptnox.export import Network, ScriptType, account_path
+from tests.support.emulator import EmulatorProcess
+from tests.system.interop.paper import PaperWallet, message_key
+from tests.system.interop.programs import FINGERPRINT, MNEMONIC, PIN, environment
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(1200)]
+
+SPECTER = "cryptoadvance.specter==2.1.11"
+START_LIMIT = 60
+CALL_LIMIT = 60
+WRONG_PIN = "111111"
+
+
+class Specter:
+    """A running Specter server."""
+
+    def __init__(
+        self, python: Path, folder: Path, card: EmulatorProcess, *options: str, environ: Mapping[str, str]
+    ) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.base = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.card = card
+        self.path = f"cryptnox:{card.serial}" if card.port == 0 else card.path
+        command = [str(python), "-m", "cryptoadvance.specter", "server", "--port", self.base.rpartition(":")[2]]
+        command += ["--specter-data-folder", str(folder / "specter"), "--no-filelog", *options]
+        names = {
+            "SPECTER_CONFIG": "hwilib_cryptnox.specter.SpecterConfig",
+            "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            **environ,
+        }
+        self.log = folder / "specter.log"
+        self._log = self.log.open("w")
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **names}, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT
+        )
+
+    def wait(self) -> None:
+        """Until the server answers."""
+        end = time.monotonic() + START_LIMIT
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                self.page("hwi/settings/")
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.2)
+            else:
+                return
+        raise AssertionError(f"Specter did not start:\n{self.log.read_text()[-3000:]}")
+
+    def page(self, path: str) -> tuple[str, str]:
+        """Final address and body of a page; raises HTTPError unless it is there."""
+        with urllib.request.urlopen(f"{self.base}/{path}", timeout=CALL_LIMIT) as answer:
+            return str(answer.url), answer.read().decode()
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        """A JSON-RPC call to /hwi/api/: the whole answer."""
+        if method != "enumerate":
+            parameters = {"device_type": "cryptnox", "path": self.path, "chain": "regtest", **parameters}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters, "forwarded_request": True}
+        request = urllib.request.Request(
+            f"{self.base}/hwi/api/", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=CALL_LIMIT) as answer:
+            parsed: dict[str, Any] = json.load(answer)
+        return parsed
+
+    def result(self, method: str, **parameters: object) -> Any:
+        """The result of a call that must succeed."""
+        answer = self.call(method, **parameters)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(START_LIMIT)
+        self._log.close()
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return environment("specter", SPECTER)
+
+
+@pytest.fixture(scope="module", params=["normal", "hwibridge"])
+def specter(
+    request: pytest.FixtureRequest, python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Specter]:
+    folder = tmp_path_factory.mktemp(request.param)
+    options = ["--hwibridge"] if request.param == "hwibridge" else []
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
+        environ = {
+            "CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"),
+            "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd"),
+        }
+        server = Specter(python, folder, card, *options, environ=environ)
+        try:
+            server.wait()
+            server.result("enumerate")
+            yield server
+        finally:
+            server.stop()
+
+
+def cards(specter: Specter, **parameters: object) -> list[dict[str, Any]]:
+    return [entry for entry in specter.result("enumerate", **parameters) if entry["type"] == "cryptnox"]
+
+
+def test_enumerate_asks_for_the_pin(specter: Specter) -> None:
+    (entry,) = cards(specter)
+    assert entry["path"] == specter.path
+    assert entry["model"] == "cryptnox_basic_simulator"
+    assert entry["needs_passphrase_sent"] is True
+    assert entry["code"] == -12
+    assert specter.card.stats()["pin_tries"] == 0
+
+
+def test_enumerate_with_the_pin(specter: Specter) -> None:
+    (entry,) = cards(specter, passphrase=PIN)
+    assert entry["fingerprint"] == FINGERPRINT
+    assert entry["needs_passphrase_sent"] is False
+    assert "error" not in entry
+
+
+def test_extract_xpubs(specter: Specter) -> None:
+    """The 8 keys that "Get via USB" reads, in SLIP-132's forms."""
+    lines = specter.result("extract_xpubs", passphrase=PIN).split()
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    wanted = []
+    for network in Network:
+        for script in (ScriptType.P2SH_P2WPKH, ScriptType.P2WPKH, ScriptType.P2SH_P2WSH, ScriptType.P2WSH):
+            path = str(account_path(script, network)).replace("h", "'")
+            key = root.derive(path).to_public().to_base58(version=script.slip132(network))
+            wanted.append(f"[{FINGERPRINT}{path[1:]}]{key}")
+    assert lines == wanted
+
+
+def test_extract_xpub(specter: Specter) -> None:
+    line = specter.result("extract_xpub", derivation="m/84h/1h/3h", passphrase=PIN)
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    key = root.derive("m/84h/1h/3h").to_public().to_base58(version=ScriptType.P2WPKH.slip132(Network.TEST))
+    assert line == f"[{FINGERPRINT}/84h/1h/3h]{key}\n"
+
+
+@pytest.mark.parametrize("script", ["wpkh({})", "sh(wpkh({}))"])
+def test_sign_tx(specter: Specter, script: str) -> None:
+    purpose = 84 if script.startswith("wpkh") else 49
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    account = root.derive(f"m/{purpose}h/1h/0h").to_public().to_base58(version=bytes.fromhex("043587cf"))
+    wallet = PaperWallet(script.format(f"[{FINGERPRINT}/{purpose}h/1h/0h]{account}/<0;1>/*"))
+    wallet.receive(40_000)
+    wallet.receive(50_000)
+    psbt = wallet.pay(p2wpkh(root.derive("m/84h/1h/9h/0/0").key).data, 70_000)
+    wallet.finish(specter.result("sign_tx", psbt=psbt, passphrase=PIN))
+
+
+def test_sign_message(specter: Specter) -> None:
+    path, message = "m/84h/1h/0h/0/7", "Signed through Specter"
+    signature = specter.result("sign_message", message=message, derivation_path=path, passphrase=PIN)
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    assert message_key(signature, message) == root.derive(path).to_public().key.sec()
+
+
+def test_no_screen(specter: Specter) -> None:
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    key = root.derive("m/84h/1h/0h/0/0").to_public().key.sec().hex()
+    answer = specter.call("display_address", descriptor=f"wpkh([{FINGERPRINT}/84h/1h/0h/0/0]{key})", passphrase=PIN)
+    assert "screen" in answer["error"]["message"].lower()
+
+
+def test_wrong_pin_costs_one_try_and_says_so(specter: Specter) -> None:
+    before = specter.card.stats()["pin_tries"]
+    for _ in range(3):
+        answer = specter.call("extract_xpubs", passphrase=WRONG_PIN)
+        assert answer["error"]["message"].startswith("Internal error: ")
+        assert "PIN" in answer["error"]["message"]
+        assert WRONG_PIN not in answer["error"]["message"]
+    assert specter.card.stats()["pin_tries"] == before + 1
+    # The server lives on: the right PIN is taken, and nothing of the refusal stays behind.
+    (entry,) = cards(specter, passphrase=PIN)
+    assert entry["fingerprint"] == FINGERPRINT
+    assert len(specter.result("extract_xpubs", passphrase=PIN).split()) == 8
+
+
+def test_no_pin(specter: Specter) -> None:
+    message = specter.call("extract_xpubs", passphrase="")["error"]["message"]
+    assert "PIN" in message
+    # Another device's passphrase is no PIN and never reaches the card.
+    before = specter.card.stats()["pin_tries"]
+    assert "PIN" in specter.call("extract_xpubs", passphrase="correct horse battery")["error"]["message"]
+    assert specter.card.stats()["pin_tries"] == before
+
+
+def test_the_card_is_free_between_calls(specter: Specter) -> None:
+    specter.result("extract_xpub", derivation="m/84h/1h/0h", passphrase=PIN)
+    with socket.create_connection((specter.card.host, specter.card.port), timeout=5) as other:
+        other.settimeout(0.5)
+        # A connection that finds the card taken is closed at once.
+        with pytest.raises(TimeoutError):
+            other.recv(1)
+
+
+def test_pages(specter: Specter) -> None:
+    if "hwibridge" in str(specter.log):
+        assert "hwi" in specter.page("")[0]
+    else:
+        assert "/svc/cryptnox/static/img/cryptnox.svg" in specter.page("devices/new_device_type/")[1]
+        assert specter.page("svc/cryptnox/")[0].endswith("/devices/new_device_keys/cryptnox/")
+        assert "Cryptnox smart card" in specter.page("services/choose")[1]
+    assert "<svg" in specter.page("svc/cryptnox/static/img/cryptnox.svg")[1]

@@ -1,0 +1,7 @@
+"""`python -m tests.system.torture`."""
+
+import sys
+
+from tests.system.torture.run import main
+
+sys.exit(main())

@@ -1,7 +1,0 @@
-"""`python -m tests.torture`."""
-
-import sys
-
-from tests.torture.run import main
-
-sys.exit(main())
