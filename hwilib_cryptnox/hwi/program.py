@@ -238,13 +238,13 @@ class _Command:
     def run(self) -> Answer:
         """The answer; raises for errors."""
         from hwilib_cryptnox.hwi.commands import (
-            Network,
             getdescriptors,
             getkeypool,
             getmasterxpub,
             getxpub,
             signmessage,
         )
+        from hwilib_cryptnox.networks import Network
 
         options = self.options
         if options.command == "installudevrules":
@@ -254,7 +254,7 @@ class _Command:
             self._check_address(fingerprint)
         if options.command in _UNAVAILABLE:
             raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
-        network, rawtr = Network(options.chain), self.access.settings.rawtr
+        network, rawtr = Network.of_chain(options.chain), self.access.settings.rawtr
         if options.command == "signtx":
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
@@ -320,14 +320,14 @@ class _Command:
         return self._wallet
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
+        from hwilib_cryptnox.networks import CHAINS, Network
         from hwilib_cryptnox.psbt import Form, Psbt
-        from hwilib_cryptnox.psbt.summary import CHAINS
         from hwilib_cryptnox.signer.prompts import purpose_of
         from hwilib_cryptnox.signer.signing import Signing, nothing_to_do
 
         text = self.options.psbt
         psbt = Psbt.parse(text)
-        test = self.options.chain != "main"
+        test = Network.of_chain(self.options.chain) is Network.TEST
         if nothing_to_do(psbt, fingerprint):
             signed: Psbt = psbt
         else:

@@ -16,6 +16,7 @@ from typing import Protocol
 from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, InvalidPathError, Path
 from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress
+from hwilib_cryptnox.networks import AccountType, ScriptType, TaprootType
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds, is_single
 from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
@@ -52,11 +53,16 @@ def is_key(claim: Claim, key: bytes) -> bool:
         return False
 
 
-def single_key_scripts(key: bytes) -> tuple[bytes, ...]:
-    """The scripts that a compressed key alone can spend with this card: P2WPKH, P2PKH, P2SH-P2WPKH, rawtr."""
+def single_key_scripts(key: bytes) -> dict[AccountType, bytes]:
+    """The scripts that a compressed key alone can spend with this card."""
     hashed = hash160(key)
     witness = p2wpkh(hashed)
-    return witness, p2pkh(hashed), p2sh(hash160(witness)), b"\x51\x20" + key[1:]
+    return {
+        ScriptType.P2WPKH: witness,
+        ScriptType.P2PKH: p2pkh(hashed),
+        ScriptType.P2SH_P2WPKH: p2sh(hash160(witness)),
+        TaprootType.RAWTR: b"\x51\x20" + key[1:],
+    }
 
 
 def our_inputs(
@@ -211,7 +217,7 @@ class _Prover:
             )
         if self._single:
             for claim in claims:
-                if script in single_key_scripts(keys[claim.path]):
+                if script in single_key_scripts(keys[claim.path]).values():
                     return claim.path
         return self._path_by_template(index, claims)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cryptnox_core.bip32 import HARDENED, Path
+from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.psbt import Collected, Psbt
 from hwilib_cryptnox.psbt import fields as psbt_fields
 from hwilib_cryptnox.psbt.codec import InputMap
 from hwilib_cryptnox.signer.derived import account_prefix, derived_keys
 
-__all__ = ["account_prefix", "derived_keys", "names_keys", "originless", "standard_accounts", "wanted_keys"]
+__all__ = ["account_prefix", "derived_keys", "names_keys", "originless", "wanted_keys"]
 
 _MOST_CLAIMED = 16
 """Keys of each kind that are read for nothing but to compare what a PSBT claims: it may claim anything."""
@@ -44,13 +44,6 @@ def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list
                 extra += 1
                 want(path)
     return list(xpubs), [path for path in singles if path.depth <= MAX_DEPTH]
-
-
-def standard_accounts(*, test: bool) -> list[Path]:
-    """The first account of each standard type: what an origin-less wallet may have been made from."""
-    coin = int(test) | HARDENED
-    accounts = [Path((purpose | HARDENED, coin, HARDENED)) for purpose in (44, 49, 84)]
-    return accounts + [Path((48 | HARDENED, coin, HARDENED, script | HARDENED)) for script in (1, 2)]
 
 
 def names_keys(fields: InputMap) -> bool:

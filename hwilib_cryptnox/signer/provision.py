@@ -28,6 +28,7 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
 from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.irreversible import admit
@@ -39,7 +40,6 @@ from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
-_PURPOSE = 84
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Shown:
 
 def first_path(coin_type: int) -> Path:
     """Of the first segwit address, m/84h/COINh/0h/0/0."""
-    return Path((*(level | HARDENED for level in (_PURPOSE, coin_type, 0)), 0, 0))
+    return Path((*(level | HARDENED for level in (ScriptType.P2WPKH.purpose, coin_type, 0)), 0, 0))
 
 
 class Provision:

@@ -20,6 +20,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.psbt import (
     Candidate,
     Chain,
@@ -38,7 +39,7 @@ from hwilib_cryptnox.psbt import (
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.signer.memory import RepeatedNonceError, SignatureMemory, Spending, spending_of, warnings_before
-from hwilib_cryptnox.signer.needed_keys import derived_keys, names_keys, originless, standard_accounts, wanted_keys
+from hwilib_cryptnox.signer.needed_keys import derived_keys, names_keys, originless, wanted_keys
 from hwilib_cryptnox.signer.prompts import purpose_of, review_text
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.session import Session, deriving
@@ -139,7 +140,7 @@ class Signing:
         collected = collect(self.psbt, session.fingerprint)
         if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
             return collected
-        accounts = standard_accounts(test=self._test)
+        accounts = account_paths(Network.TEST if self._test else Network.MAIN)
         keys = self.wallet.xpubs(accounts)
         return collect(self.psbt, session.fingerprint, {keys[path].fingerprint: path for path in accounts})
 

@@ -21,9 +21,9 @@ from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_n
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
+from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.psbt.summary import CHAINS
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.shown import counted
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, nothing_to_do
@@ -114,7 +114,7 @@ def sign(
         signing = Signing(
             wallet,
             psbt,
-            test=chain != "main",
+            test=Network.of_chain(chain) is Network.TEST,
             chain=CHAINS[chain] if _named("chain") else None,
             progress=progress.tell,
             approve=shown.approve,

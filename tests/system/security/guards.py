@@ -277,8 +277,8 @@ GUARDS = (
     Guard(
         "change is made of the key at the path of its own claim",
         CHANGE,
-        "if script in single_key_scripts(keys[claim.path]):",
-        "if any(script in single_key_scripts(key) for key in keys.values()):",
+        "if script in single_key_scripts(keys[claim.path]).values():",
+        "if any(script in single_key_scripts(key).values() for key in keys.values()):",
         f"{CHANGES}::test_a_second_claim_lends_no_path",
     ),
     Guard(
