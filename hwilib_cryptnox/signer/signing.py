@@ -38,8 +38,9 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
+from hwilib_cryptnox.psbt.origins import names_keys, originless
+from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from hwilib_cryptnox.signer.memory import RepeatedNonceError, SignatureMemory, Spending, spending_of, warnings_before
-from hwilib_cryptnox.signer.needed_keys import derived_keys, names_keys, originless, wanted_keys
 from hwilib_cryptnox.signer.prompts import purpose_of, review_text
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.session import Session, deriving
