@@ -1,13 +1,18 @@
 """Bitcoin's networks, script types and accounts, each told once: chains by name, coin types, prefixes of addresses and
-of extended keys, purposes, account paths. Pure."""
+of extended keys, purposes, account paths. Pure.
+
+Every start of `hwi-cryptnox` reads this module, for its options: what paths need is imported late.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
-from cryptnox_core.bip32 import HARDENED, TPUB, XPUB, Path
 from cryptnox_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from cryptnox_core.bip32 import Path
 
 
 class Network(Enum):
@@ -32,6 +37,8 @@ class Network(Enum):
     @property
     def version(self) -> bytes:
         """BIP32's version bytes of an extended public key, 4 bytes."""
+        from cryptnox_core.bip32 import TPUB, XPUB
+
         return XPUB if self is Network.MAIN else TPUB
 
 
@@ -61,8 +68,7 @@ CHAIN_CHOICES = ("main", "test", "regtest", "signet", "testnet4")
 """The same names in the order of HWI's own help."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(NamedTuple):
     """Where the accounts of a script type are, and how its descriptors begin and end (BIP381, 382, 386)."""
 
     purpose: int
@@ -113,7 +119,7 @@ class ScriptType(AccountType):
 
     def slip132(self, network: Network) -> bytes:
         """SLIP-132's version bytes: xpub, ypub, zpub, Ypub, Zpub and their test forms."""
-        return _SLIP132[self][network is Network.TEST]
+        return network.version if self is ScriptType.P2PKH else _SLIP132[self][network is Network.TEST]
 
 
 class TaprootType(AccountType):
@@ -123,17 +129,11 @@ class TaprootType(AccountType):
 
 
 _SLIP132 = {
-    ScriptType.P2PKH: (XPUB, TPUB),
     ScriptType.P2SH_P2WPKH: (bytes.fromhex("049d7cb2"), bytes.fromhex("044a5262")),
     ScriptType.P2WPKH: (bytes.fromhex("04b24746"), bytes.fromhex("045f1cf6")),
     ScriptType.P2SH_P2WSH: (bytes.fromhex("0295b43f"), bytes.fromhex("024289ef")),
     ScriptType.P2WSH: (bytes.fromhex("02aa7ed3"), bytes.fromhex("02575483")),
 }
-NETWORK_OF_VERSION = {
-    pair[index]: network for pair in _SLIP132.values() for index, network in enumerate((Network.MAIN, Network.TEST))
-}
-"""By the version bytes of an extended public key in any of SLIP-132's forms."""
-
 SINGLE_KEY: dict[str, AccountType] = {
     kind.value: kind for kind in (ScriptType.P2PKH, ScriptType.P2SH_P2WPKH, ScriptType.P2WPKH, TaprootType.RAWTR)
 }
@@ -147,8 +147,15 @@ ADDRESS_TYPES: dict[str, AccountType] = {
 """The same by HWI's names, in HWI's order."""
 
 
+def network_of_version(version: bytes) -> Network | None:
+    """By the version bytes of an extended public key in any of SLIP-132's forms; None for others."""
+    return next((one for one in Network for script in ScriptType if script.slip132(one) == version), None)
+
+
 def account_path(kind: AccountType, network: Network, account: int = 0) -> Path:
     """The account of a script type: BIP44, 49, 84, 86, or BIP48 for cosigning. `account` is below 2^31 (UsageError)."""
+    from cryptnox_core.bip32 import HARDENED, Path
+
     if not 0 <= account < HARDENED:
         raise UsageError("an account number is between 0 and 2^31-1")
     script = _ACCOUNTS[kind.value].script
@@ -168,6 +175,8 @@ _ACCOUNT_LEVELS = {44: 3, 48: 4, 49: 3, 84: 3, 86: 3, 87: 3}
 
 def account_of(path: Path) -> Path:
     """The account that a key belongs to: by its purpose where that is a known one, else all but the last two levels."""
+    from cryptnox_core.bip32 import HARDENED, Path
+
     steps = path.steps
     levels = _ACCOUNT_LEVELS.get(steps[0] & ~HARDENED) if steps and steps[0] >= HARDENED else None
     if levels is None or len(steps) < levels:
@@ -177,6 +186,8 @@ def account_of(path: Path) -> Path:
 
 def coin_of(path: Path) -> int | None:
     """The coin type of BIP44 and its kin (0 main, 1 test networks); None under other purposes, and of other coins."""
+    from cryptnox_core.bip32 import HARDENED
+
     steps = path.steps
     if len(steps) < 2 or steps[0] < HARDENED or steps[0] & ~HARDENED not in _ACCOUNT_LEVELS:
         return None

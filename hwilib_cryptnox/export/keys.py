@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cryptnox_core.bip32 import ExtendedPublicKey, KeyOrigin, Path
 from cryptnox_core.crypto.hashes import base58check_decode
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.networks import NETWORK_OF_VERSION, Network, ScriptType, account_path
+from hwilib_cryptnox.networks import Network, ScriptType, account_path, network_of_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def parse_key_line(text: str) -> tuple[Cosigner, Network]:
     origin = KeyOrigin.parse(head + bracket)
     version = base58check_decode(tail)[:4]
     key = ExtendedPublicKey.from_string(tail)
-    network = NETWORK_OF_VERSION.get(version)
+    network = network_of_version(version)
     if network is None:
         raise UsageError("the cosigner's key has an unknown version: neither xpub nor tpub nor a SLIP-132 form")
     return Cosigner(origin, key), network
