@@ -132,7 +132,7 @@ def plan(
         check_amounts(collected, candidates)
     if candidates and not psbt.tx.outputs:
         raise PsbtError("the transaction has no outputs: all of it would be a fee")
-    if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:
+    if candidates and weight(psbt, collected.spendings) > MAX_WEIGHT:
         raise too_large()
     ours = our_inputs(collected, candidates, keys)
     change = prove_change(psbt, collected, ours, keys, wallet)

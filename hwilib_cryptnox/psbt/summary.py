@@ -209,7 +209,7 @@ def summarize(
         sent=amount_out - change_amount,
         change_amount=change_amount,
         fee=None if amount_in is None else amount_in - amount_out,
-        vsize=virtual_size(psbt, collected.locks, spends, signed_leaves),
+        vsize=virtual_size(psbt, collected.spendings, spends, signed_leaves),
         outputs=outputs,
         accounts=tuple(dict.fromkeys([account_of(path) for path in paths])),
         chain=chain,
@@ -228,8 +228,12 @@ def summarize(
 def _own(collected: Collected, ours: Mapping[int, Sequence[Claim]]) -> Mapping[int, Sequence[Claim]]:
     """Our inputs that our key alone spends, or all where there is none: a coin whose script holds a key of ours may be
     an attacker's, who brings it to have it counted."""
-    locks = collected.locks
-    own = {index: claims for index, claims in ours.items() if (lock := locks[index]) is not None and is_single(lock)}
+    spendings = collected.spendings
+    own = {
+        index: claims
+        for index, claims in ours.items()
+        if (spending := spendings[index]) is not None and is_single(spending)
+    }
     return own or ours
 
 

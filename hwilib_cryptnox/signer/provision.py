@@ -230,7 +230,7 @@ class Provision:
         told from a refusal."""
         left = self.card.pin_tries_left()
         with contextlib.suppress(StateError):
-            self.way.state.update(self.serial, lambda now: replace(now, full=left, note=None))
+            self.way.state.update(self.serial, lambda now: replace(now, full_counter=left, note=None))
 
     def _unlock(self) -> None:
         """VERIFY PIN: the first time as a PIN that may be wrong, later as one whose end is known or can be found."""
@@ -407,7 +407,7 @@ class Provision:
 
 def _without_notes(record: CardRecord) -> CardRecord:
     """What is remembered of a card that gets a new PIN and a new seed."""
-    return replace(record, fingerprint=None, full=None, note=None)
+    return replace(record, fingerprint=None, full_counter=None, note=None)
 
 
 @contextlib.contextmanager

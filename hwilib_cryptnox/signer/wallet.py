@@ -248,9 +248,9 @@ class Wallet:
 
     def _confirmed(self, message: bytes, path: Path) -> Session:
         """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
-        from hwilib_cryptnox.signer.prompts import message_text, purpose_of_message
+        from hwilib_cryptnox.signer.prompts import message_prompt_text, message_text
 
-        session = self.session(purpose_of_message(path))
+        session = self.session(message_prompt_text(path))
         if self.unlocker.confirms:
             self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
         return session
@@ -267,7 +267,7 @@ def _check_depths(paths: Iterable[Path]) -> None:
             raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
 
 
-def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
+def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
     """The card with a fingerprint. Where None is given: the first that holds a seed, or else the first.
 
     Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before

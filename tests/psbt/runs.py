@@ -167,7 +167,7 @@ def run(
     try:
         psbt = Psbt.parse(data.encode() if isinstance(data, Draft) else data)
         collected = collect(psbt, wallet.fingerprint, accounts)
-        if collected.nothing_to_do or collected.why_nothing() is not None:
+        if collected.stays_unchanged or collected.why_nothing() is not None:
             return Run(psbt, allowed)
         if export is None:
             keys = wallet.keys(collected.all_paths)

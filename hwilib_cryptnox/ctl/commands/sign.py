@@ -26,7 +26,7 @@ from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.shown import counted
-from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, nothing_to_do
+from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
@@ -101,7 +101,7 @@ def sign(
     )
     prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
     shown = _Shown(app, yes)
-    if nothing_to_do(psbt, None):
+    if stays_unchanged(psbt, None):
         if not all(fields.is_final for fields in psbt.inputs):
             raise CtlError(
                 Exit.INPUT,
