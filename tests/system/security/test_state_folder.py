@@ -30,7 +30,7 @@ def look_up(state: State) -> None:
 
 
 EVERYTHING: dict[str, Callable[[State], object]] = {
-    "cards.json": lambda state: state.update(5, lambda now: replace(now, full=6)),
+    "cards.json": lambda state: state.update(5, lambda now: replace(now, full_counter=6)),
     "cards.json (read)": lambda state: state.records(),
     "pairing.json": lambda state: state.keep_pairing_key(5, b"k" * 32),
     "pairing.json (read)": lambda state: state.pairing_key(5),
@@ -104,7 +104,7 @@ def test_a_linked_folder_below_is_refused(state: State, tmp_path: Path, below: s
     elsewhere = State(tmp_path / "elsewhere")
     fill(elsewhere)
     before = contents(elsewhere.folder)
-    state.update(5, lambda now: replace(now, full=6))
+    state.update(5, lambda now: replace(now, full_counter=6))
     (state.folder / below).symlink_to(elsewhere.folder / below)
     for name, work in EVERYTHING.items():
         if name.startswith(below) or (name == "forget" and below == "certs"):
@@ -166,7 +166,7 @@ def test_what_is_no_file_hangs_nobody(state: State, name: str) -> None:
         state.pairing_key(5)
         state.audited()
         remember(state)
-        state.update(5, lambda now: replace(now, full=6))
+        state.update(5, lambda now: replace(now, full_counter=6))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -188,7 +188,7 @@ def test_a_failed_write_leaves_the_old_file(state: State, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StateError, match="No space left"):
-        state.update(5, lambda now: replace(now, full=3))
+        state.update(5, lambda now: replace(now, full_counter=3))
     assert contents(state.folder) == before and json.loads(before["cards.json"])["5"]["full"] == 6
 
 
@@ -207,7 +207,7 @@ def test_a_write_is_on_disk_when_it_returns(state: State, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(Path, "replace", note_rename)
-    state.update(5, lambda now: replace(now, full=6))
+    state.update(5, lambda now: replace(now, full_counter=6))
     assert order == ["file", "name", "folder"]
 
 
@@ -259,7 +259,7 @@ def test_a_file_said_to_be_begun_is_no_way_out_of_the_folder(state: State, tmp_p
     target.write_bytes(b"x")
     (state.folder / ".new-link").symlink_to(target)
     os.mkfifo(state.folder / ".new-pipe")
-    state.update(6, lambda now: replace(now, full=6))
+    state.update(6, lambda now: replace(now, full_counter=6))
     assert target.read_bytes() == b"x" and len(begun(state.folder)) == 2
 
 
