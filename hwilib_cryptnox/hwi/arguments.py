@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any, NoReturn
 
-from hwilib_cryptnox.errors import Code
+from hwilib_cryptnox.hwi.errors import Code
 
 CHAINS = ("main", "test", "regtest", "signet", "testnet4")
 ADDRESS_TYPES = ("legacy", "wit", "sh_wit", "tap")

@@ -6,8 +6,18 @@ from dataclasses import replace
 
 from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
 from hwilib_cryptnox.console.terminal import Terminal
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
-from hwilib_cryptnox.errors import Code, NoPinError, WalletError
+from hwilib_cryptnox.errors import (
+    BadRequestError,
+    CanceledError,
+    CardNotFoundError,
+    LeftError,
+    NoPinError,
+    NotReadyError,
+    RetoldError,
+    TerminalError,
+    UnavailableError,
+    WalletError,
+)
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.signer.irreversible import admit
@@ -27,7 +37,7 @@ def named_card(
     """The card at `path`, or the only one in all readers; with `fingerprint` the one that has it, which is read from
     the card: the PIN is asked for where no source has it. `empty`: cards without a seed go before others.
 
-    Raises WalletError: BAD_ARGUMENT where several cards may be meant, CONNECTION where none is, or where the one at
+    Raises BadRequestError where several cards may be meant, CardNotFoundError where none is, or where the one at
     `path` has another fingerprint; and what keeps the PIN from being verified.
     """
     wallet = Wallet(path, access, unlocker, expected=fingerprint) if path else None
@@ -60,9 +70,9 @@ def _only(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empt
             meant = meant or [found for found in opened if found.card.info.seeded and remembered(found) is None]
         if len(meant) + len(others) > 1:
             names = [*(str(found.card.serial) for found in meant), *others]
-            raise WalletError(Code.BAD_ARGUMENT, f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
+            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
         if not meant:
-            raise problems[0] if problems else WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+            raise problems[0] if problems else CardNotFoundError(NOT_FOUND_TEXT)
         chosen = meant[0]
         return Wallet(chosen.path, access, unlocker, found=chosen, expected=fingerprint)
     finally:
@@ -100,20 +110,14 @@ def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
     found = wallet.open()
     admit(wallet.access, found.card)
     if not found.card.info.seeded:
-        raise WalletError(
-            Code.CONNECTION, f"the card {found.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}"
-        )
+        raise CardNotFoundError(f"the card {found.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
     try:
         if not unlocker.has_source:
             wallet.unlocker = replace(unlocker, password=_typed_pin(found))
         wallet.session()
-    except WalletError as error:
-        if isinstance(error, NoPinError) or error.code in (Code.NOT_READY, Code.UNAVAILABLE):
-            text = (
-                f"the fingerprint of the card {found.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
-            )
-            raise WalletError(error.code, text, spent=error.spent) from error
-        raise
+    except (NoPinError, NotReadyError, UnavailableError) as error:
+        text = f"the fingerprint of the card {found.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
+        raise RetoldError(error, text) from error
 
 
 def _typed_pin(found: OpenCard) -> str:
@@ -121,7 +125,7 @@ def _typed_pin(found: OpenCard) -> str:
     terminal = Terminal()
     try:
         return terminal.pin(f"PIN of card {found.card.serial} (at most {left} tries left), to compare its fingerprint")
-    except CanceledError as error:
-        raise WalletError(Code.CANCELED, str(error)) from error
-    except CtlError as error:
+    except LeftError as error:
+        raise CanceledError(str(error)) from error
+    except TerminalError as error:
         raise NoPinError(str(error)) from error

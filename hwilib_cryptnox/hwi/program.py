@@ -14,8 +14,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from hwilib_cryptnox import DEVICE_TYPE, __version__
-from hwilib_cryptnox.errors import NO_SCREEN_TEXT, Code, NoPinError, WalletError, fault
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, NoPinError, UnavailableError
 from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
+from hwilib_cryptnox.hwi.errors import UNAVAILABLE, NoDeviceTypeError, UnknownDeviceTypeError, to_hwi_error
 
 if TYPE_CHECKING:
     import argparse
@@ -32,15 +33,6 @@ Answer = dict[str, object] | list[dict[str, object]]
 NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
 NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
-_UNAVAILABLE = {
-    "displayaddress": NO_SCREEN_TEXT,
-    "backup": "The card gives no backup out: keep the recovery words",
-    "promptpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
-    "sendpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
-    "togglepassphrase": "The card has no switch for a passphrase: it is part of the seed that was loaded",
-    "registerdescriptor": "The card keeps no descriptors; none has to be registered",
-    "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
-}
 _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 
@@ -75,7 +67,7 @@ def run(arguments: list[str]) -> int:
         command = options.command
         answer, signer = _answer(options, warnings, done)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-        told = fault(error)
+        told = to_hwi_error(error)
         answer = {"error": ". ".join([*done, told.message]), "code": int(told.code)}
         signer = _signer_mode_in(arguments)
     with undisturbed():
@@ -214,7 +206,7 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         try:
             return command.run(), settings.signer_mode
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-            told = fault(error)
+            told = to_hwi_error(error)
             return {"error": ". ".join([*done, told.message]), "code": int(told.code)}, settings.signer_mode
         finally:
             command.close()
@@ -248,12 +240,12 @@ class _Command:
 
         options = self.options
         if options.command == "installudevrules":
-            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE["installudevrules"])
+            raise UnavailableError(UNAVAILABLE["installudevrules"])
         fingerprint = self._check_device()
         if options.command == "displayaddress":
             self._check_address(fingerprint)
-        if options.command in _UNAVAILABLE:
-            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
+        if options.command in UNAVAILABLE:
+            raise UnavailableError(UNAVAILABLE[options.command])
         network, rawtr = Network(options.chain), self.access.settings.rawtr
         if options.command == "signtx":
             return self._signtx(fingerprint)
@@ -296,17 +288,17 @@ class _Command:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
         options = self.options
         if not options.fingerprint and not options.device_type:
-            raise WalletError(Code.NO_DEVICE_TYPE, NO_DEVICE_TEXT)
+            raise NoDeviceTypeError(NO_DEVICE_TEXT)
         from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT
 
         if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
             if options.device_path and not options.fingerprint:
-                raise WalletError(Code.UNKNOWN_DEVICE_TYPE, "Unknown device type specified")
-            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+                raise UnknownDeviceTypeError("Unknown device type specified")
+            raise CardNotFoundError(NOT_FOUND_TEXT)
         if not options.fingerprint:
             return None
         if re.fullmatch("[0-9a-fA-F]{8}", options.fingerprint, re.ASCII) is None:
-            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+            raise CardNotFoundError(NOT_FOUND_TEXT)
         return bytes.fromhex(options.fingerprint)
 
     def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
@@ -344,9 +336,9 @@ class _Command:
     def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options
         if options.command != "wipe" and fingerprint is not None:
-            raise WalletError(Code.BAD_ARGUMENT, NO_FINGERPRINT_TEXT)
+            raise BadRequestError(NO_FINGERPRINT_TEXT)
         if options.command != "wipe" and not options.interactive:
-            raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
+            raise UnavailableError(f"{options.command} requires interactive mode")
         from hwilib_cryptnox.hwi.named import named_card
 
         empty = options.command != "wipe"

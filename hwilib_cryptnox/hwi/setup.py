@@ -12,9 +12,17 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
-from hwilib_cryptnox.console.terminal import ATTEMPTS, NoTerminalError, Terminal
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
+from hwilib_cryptnox.errors import (
+    AlreadyInitializedError,
+    BadRequestError,
+    EndedError,
+    LastTryError,
+    LeftError,
+    NoTerminalError,
+    RetoldError,
+    UnavailableError,
+)
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer import words as mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -25,38 +33,20 @@ from hwilib_cryptnox.signer.wallet import Wallet
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CODES = {
-    Exit.NO_CARD: Code.CONNECTION,
-    Exit.SECRET: Code.BAD_ARGUMENT,
-    Exit.INPUT: Code.BAD_ARGUMENT,
-    Exit.USAGE: Code.BAD_ARGUMENT,
-}
-"""HWI's codes for the ends of a dialogue; the others are FAILURE."""
-
 
 def _answered(function: Callable[P, T]) -> Callable[P, T]:
-    """What goes wrong on the terminal, as HWI's errors: left is CANCELED, no terminal is UNAVAILABLE."""
+    """What goes wrong on the terminal, as HWI's callers are told it: there is no place for a hint beside the text."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except NoTerminalError as error:
-            raise WalletError(Code.UNAVAILABLE, f"{error}: this command needs a terminal") from error
-        except CtlError as error:
-            raise WalletError(_code(error), f"{error}. {error.hint}" if error.hint else str(error)) from error
+            raise UnavailableError(f"{error}: this command needs a terminal") from error
+        except EndedError as error:
+            raise RetoldError(error, f"{error}. {error.hint}" if error.hint else str(error)) from error
 
     return wrapper
-
-
-def _code(error: CtlError) -> Code:
-    """What ended a set-up is the cause of the error that tells of it."""
-    cause = error.__cause__ or error
-    if isinstance(cause, CanceledError | KeyboardInterrupt):
-        return Code.CANCELED
-    if isinstance(cause, WalletError):
-        return cause.code
-    return _CODES.get(error.exit_code, Code.FAILURE)
 
 
 @_answered
@@ -67,7 +57,7 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
     when the person leaves; its text says what is true of the card then.
     """
     if passphrase:
-        raise WalletError(Code.BAD_ARGUMENT, "--backup_passphrase: the card has no backup a passphrase could be for")
+        raise BadRequestError("--backup_passphrase: the card has no backup a passphrase could be for")
     with _begun(wallet, label) as work:
         terminal = work.terminal
         choice = terminal.choose(
@@ -108,11 +98,11 @@ def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     """The card, which must have no seed and be one that may be given secrets, and somebody at the terminal."""
     found, terminal = wallet.open(), Terminal()
     if found.card.info.seeded:
-        raise WalletError(Code.ALREADY_INITIALIZED, "Device is already initialized. Use wipe first and try again")
+        raise AlreadyInitializedError("Device is already initialized. Use wipe first and try again")
     if found.card.info.is_nft:
-        raise WalletError(Code.UNAVAILABLE, "an NFT card is set up with cryptnoxctl")
+        raise UnavailableError("an NFT card is set up with cryptnoxctl")
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
-        raise WalletError(Code.BAD_ARGUMENT, f"--label: at most {NAME_MAX} bytes of text that can be shown")
+        raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
     if not terminal.available:
         raise NoTerminalError(f"setting up the card {found.card.serial}")
     with telling(Provision(wallet.access, found, terminal)) as work:
@@ -133,7 +123,7 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
 
     def unlock(found: OpenCard) -> str:
         if tries_left(found.card) <= 1:
-            raise WalletError(Code.NOT_READY, "at most one PIN try is left: unblock with the PUK first")
+            raise LastTryError("at most one PIN try is left: unblock with the PUK first")
         own = given or terminal.pin()
         return replace(wallet.unlocker, password=own).unlock(found.card, found.reader)
 
@@ -152,7 +142,7 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
         if terminal.pin("The same PIN again") == given:
             return given
         terminal.say("That is another PIN than the one given")
-    raise CanceledError
+    raise LeftError
 
 
 def _new_puk(terminal: Terminal) -> str:

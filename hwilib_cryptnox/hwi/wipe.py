@@ -7,8 +7,17 @@ import logging
 
 from cryptnox_core.errors import TransportError
 from hwilib_cryptnox.console.terminal import Terminal
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError
-from hwilib_cryptnox.errors import NOT_INITIALIZED_TEXT, RESET_DISABLED_TEXT, Code, WalletError, fault
+from hwilib_cryptnox.errors import (
+    NOT_INITIALIZED_TEXT,
+    RESET_DISABLED_TEXT,
+    CanceledError,
+    LeftError,
+    NoWalletError,
+    RetoldError,
+    TerminalError,
+    UnavailableError,
+)
+from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -20,15 +29,16 @@ _log = logging.getLogger(__name__)
 def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     """Back to the factory state: the person types the serial number, then the PUK. True: the card is erased.
 
-    `done` gets the sentence that says so as soon as it is true. Raises WalletError: CANCELED where the person leaves,
-    UNAVAILABLE without a terminal, otherwise with what is true of the card; StatusWordError where it refuses the PUK.
+    `done` gets the sentence that says so as soon as it is true. Raises CanceledError where the person leaves,
+    UnavailableError without a terminal, otherwise one with what is true of the card; StatusWordError where it refuses
+    the PUK.
     """
     found = wallet.open()
     serial = found.card.serial
     if not found.card.info.initialized:
-        raise WalletError(Code.NOT_INITIALIZED, f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
+        raise NoWalletError(f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
     if found.card.info.reset_disabled:
-        raise WalletError(Code.UNAVAILABLE, RESET_DISABLED_TEXT)
+        raise UnavailableError(RESET_DISABLED_TEXT)
     admit(wallet.access, found.card)
     terminal = Terminal()
     puk = _asked(found, terminal)
@@ -39,9 +49,9 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
         done.append(words.done)  # before anything else can be interrupted
     lost = forget_erased(wallet.access.state, serial, ending.end)
     if ending.end is not End.TAKEN:
-        told = fault(ending.lost or TransportError("the answer was lost"))
-        message, hint = failure(words, ending, told.message)
-        raise WalletError(told.code, f"{message}. {hint[:1].upper()}{hint[1:]}")
+        cause = ending.lost or TransportError("the answer was lost")
+        message, hint = failure(words, ending, to_hwi_error(cause).message)
+        raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
     if lost is not None:
         _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
     return True
@@ -59,7 +69,7 @@ def _asked(found: OpenCard, terminal: Terminal) -> str:
         terminal.say("Without its recovery words the money on it is lost.")
         terminal.typed("", str(serial))
         return terminal.puk()
-    except CanceledError as error:
-        raise WalletError(Code.CANCELED, str(error)) from error
-    except CtlError as error:
-        raise WalletError(Code.UNAVAILABLE, f"{error}: this command needs a terminal") from error
+    except LeftError as error:
+        raise CanceledError(str(error)) from error
+    except TerminalError as error:
+        raise UnavailableError(f"{error}: this command needs a terminal") from error
