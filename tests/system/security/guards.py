@@ -553,7 +553,7 @@ GUARDS = (
     Guard(
         "what cannot be shown is not signed",
         PIN,
-        '        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error\n',
+        '        raise NotShownError(f"what cannot be shown is not signed: {error}") from error\n',
         "        pass\n",
         "tests/signer/test_prompts.py::test_what_cannot_be_shown_is_not_signed",
     ),
