@@ -32,6 +32,7 @@ Answer = dict[str, object] | list[dict[str, object]]
 
 NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
 NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
+_LIKE_HWI = "3.2.0"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
 _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
@@ -101,9 +102,17 @@ def _signer_mode_in(arguments: list[str]) -> bool:
 
 
 def _version() -> str:
-    import hwilib
+    return f"hwi {_version_of_hwi()} ({PROGRAM} {__version__})"
 
-    return f"hwi {hwilib.__version__} ({PROGRAM} {__version__})"
+
+def _version_of_hwi() -> str:
+    """Of the HWI that is installed; where there is none, of the one whose command line this is. Callers look at it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hwi")
+    except PackageNotFoundError:
+        return _LIKE_HWI
 
 
 # The command line and stdin
@@ -122,12 +131,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _has_register_descriptor(arguments: list[str]) -> bool:
-    """Whether the command is given and this hwilib has it."""
+    """Whether the command is given and this HWI has it: those after `_LIKE_HWI` do."""
     if "registerdescriptor" not in arguments:
         return False
-    from hwilib.hwwclient import HardwareWalletClient
+    return _numbers(_version_of_hwi()) > _numbers(_LIKE_HWI)
 
-    return hasattr(HardwareWalletClient, "register_descriptor")
+
+def _numbers(version: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", version)][:3]
 
 
 def _password_from_stdin() -> str:
@@ -339,16 +350,14 @@ class _Command:
             raise BadRequestError(NO_FINGERPRINT_TEXT)
         if options.command != "wipe" and not options.interactive:
             raise UnavailableError(f"{options.command} requires interactive mode")
-        from hwilib_cryptnox.hwi.named import named_card
-
-        empty = options.command != "wipe"
-        self._wallet = wallet = named_card(self.access, self.unlocker, options.device_path, fingerprint, empty=empty)
-        if options.command == "wipe":
-            from hwilib_cryptnox.hwi.wipe import wipe
-
-            return {"success": wipe(wallet, self.done)}
         from hwilib_cryptnox.hwi import setup as dialogue
 
+        empty = options.command != "wipe"
+        self._wallet = wallet = dialogue.named_card(
+            self.access, self.unlocker, options.device_path, fingerprint, empty=empty
+        )
+        if options.command == "wipe":
+            return {"success": dialogue.wipe(wallet, self.done)}
         if options.command == "setup":
             return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
         return {"success": dialogue.restore(wallet, options.label, options.word_count)}

@@ -1,37 +1,167 @@
 """`setup`, `restore` and `wipe` of HWI's command line: dialogues on the terminal, which leave stdin and stdout alone.
 
-Nothing is changed before the person has confirmed it. `cryptnoxctl setup` offers more.
+Each is for the one card that was named, and no other. Nothing is changed before the person has confirmed it.
+`cryptnoxctl setup` offers more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
+from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
 from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
 from hwilib_cryptnox.errors import (
+    NOT_INITIALIZED_TEXT,
+    RESET_DISABLED_TEXT,
     AlreadyInitializedError,
     BadRequestError,
+    CanceledError,
+    CardNotFoundError,
     EndedError,
     LastTryError,
     LeftError,
+    NoPinError,
     NoTerminalError,
+    NotReadyError,
+    NoWalletError,
     RetoldError,
+    TerminalError,
     UnavailableError,
+    WalletError,
 )
-from hwilib_cryptnox.pin.policy import tries_left
+from hwilib_cryptnox.hwi.errors import to_hwi_error
+from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer import words as mnemonic
-from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet, remembered
+from hwilib_cryptnox.storage.state import StateError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"
+
+_log = logging.getLogger(__name__)
+
+
+# Which card
+
+
+def named_card(
+    access: Access,
+    unlocker: Unlocker,
+    path: str | None,
+    fingerprint: bytes | None,
+    *,
+    empty: bool = False,
+) -> Wallet:
+    """The card at `path`, or the only one in all readers; with `fingerprint` the one that has it, which is read from
+    the card: the PIN is asked for where no source has it. `empty`: cards without a seed go before others.
+
+    Raises BadRequestError where several cards may be meant, CardNotFoundError where none is, or where the one at
+    `path` has another fingerprint; and what keeps the PIN from being verified.
+    """
+    wallet = Wallet(path, access, unlocker, expected=fingerprint) if path else None
+    if wallet is None:
+        wallet = _only(access, unlocker, fingerprint, empty=empty)
+    if fingerprint is not None:
+        try:
+            _prove(wallet, unlocker)
+        except BaseException:
+            wallet.close()
+            raise
+    return wallet
+
+
+def _only(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empty: bool) -> Wallet:
+    opened: list[OpenCard] = []
+    unusable: list[str] = []
+    problems: list[Exception] = []
+    others: list[str] = []
+    chosen: OpenCard | None = None
+    try:
+        for reader in access.readers():
+            _identify(access, reader, opened, unusable, problems)
+        if fingerprint is None:
+            meant = [found for found in opened if empty and not found.card.info.seeded]
+            if not meant:
+                meant, others = opened, unusable
+        else:
+            meant = [found for found in opened if remembered(found) == fingerprint]
+            meant = meant or [found for found in opened if found.card.info.seeded and remembered(found) is None]
+        if len(meant) + len(others) > 1:
+            names = [*(str(found.card.serial) for found in meant), *others]
+            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
+        if not meant:
+            raise problems[0] if problems else CardNotFoundError(NOT_FOUND_TEXT)
+        chosen = meant[0]
+        return Wallet(chosen.path, access, unlocker, found=chosen, expected=fingerprint)
+    finally:
+        for found in opened:
+            if found is not chosen:
+                found.close()
+
+
+def _identify(
+    access: Access, reader: str, opened: list[OpenCard], unusable: list[str], problems: list[Exception]
+) -> None:
+    """The card in a reader: in `opened` where it is one of ours and can be used, in `unusable` where it cannot."""
+    try:
+        found = access.connect(reader, access.settings.wait)
+    except (ReaderBusyError, PinLockedError) as error:
+        problems.append(error)
+        return
+    except (TransportError, ForeignCardError):
+        return
+    try:
+        access.identify(found)
+    except (CryptnoxError, WalletError) as error:
+        problems.append(error)
+        unusable.append(f"one in {reader}")
+        found.close()
+    except BaseException:
+        found.close()
+        raise
+    else:
+        opened.append(found)
+
+
+def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
+    """Read the fingerprint from the card and compare it."""
+    found = wallet.open()
+    admit(wallet.access, found.card)
+    if not found.card.info.seeded:
+        raise CardNotFoundError(f"the card {found.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
+    try:
+        if not unlocker.has_source:
+            wallet.unlocker = replace(unlocker, password=_typed_pin(found))
+        wallet.session()
+    except (NoPinError, NotReadyError, UnavailableError) as error:
+        text = f"the fingerprint of the card {found.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
+        raise RetoldError(error, text) from error
+
+
+def _typed_pin(found: OpenCard) -> str:
+    left = tries_left(found.card)
+    terminal = Terminal()
+    try:
+        return terminal.pin(f"PIN of card {found.card.serial} (at most {left} tries left), to compare its fingerprint")
+    except LeftError as error:
+        raise CanceledError(str(error)) from error
+    except TerminalError as error:
+        raise NoPinError(str(error)) from error
+
+
+# A new card
 
 
 def _answered(function: Callable[P, T]) -> Callable[P, T]:
@@ -93,7 +223,7 @@ def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
         return _load(work, expected)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     """The card, which must have no seed and be one that may be given secrets, and somebody at the terminal."""
     found, terminal = wallet.open(), Terminal()
@@ -165,3 +295,55 @@ def _finish(work: Provision, expected: mnemonic.Expected | None) -> bool:
     if work.check:
         work.terminal.say(f"Before money arrives, compare the words on your paper with the card: {work.check}")
     return True
+
+
+# The factory state
+
+
+def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
+    """Back to the factory state: the person types the serial number, then the PUK. True: the card is erased.
+
+    `done` gets the sentence that says so as soon as it is true. Raises CanceledError where the person leaves,
+    UnavailableError without a terminal, otherwise one with what is true of the card; StatusWordError where it refuses
+    the PUK.
+    """
+    found = wallet.open()
+    serial = found.card.serial
+    if not found.card.info.initialized:
+        raise NoWalletError(f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
+    if found.card.info.reset_disabled:
+        raise UnavailableError(RESET_DISABLED_TEXT)
+    admit(wallet.access, found.card)
+    terminal = Terminal()
+    puk = _asked(found, terminal)
+    wait = wallet.access.settings.reinsert_wait
+    ending = erase(wallet.access, found, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
+    words = erased_words(serial)
+    if done is not None and ending.end is End.TAKEN:
+        done.append(words.done)  # before anything else can be interrupted
+    lost = forget_erased(wallet.access.state, serial, ending.end)
+    if ending.end is not End.TAKEN:
+        cause = ending.lost or TransportError("the answer was lost")
+        message, hint = failure(words, ending, to_hwi_error(cause).message)
+        raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
+    if lost is not None:
+        _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
+    return True
+
+
+def _asked(found: OpenCard, terminal: Terminal) -> str:
+    """The PUK, after the person has named the card."""
+    serial = found.card.serial
+    known = b""
+    with contextlib.suppress(StateError):  # then it is not said
+        known = found.state.record(serial).fingerprint or b""
+    wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not found.simulated else ""
+    try:
+        terminal.say(f"This erases the card {serial} in {found.reader}{wallet}.")
+        terminal.say("Without its recovery words the money on it is lost.")
+        terminal.typed("", str(serial))
+        return terminal.puk()
+    except LeftError as error:
+        raise CanceledError(str(error)) from error
+    except TerminalError as error:
+        raise UnavailableError(f"{error}: this command needs a terminal") from error

@@ -182,7 +182,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     @mapped
     def wipe_device(self) -> bool:
         """Back to the factory state, with the PUK and the serial number typed on the terminal."""
-        from hwilib_cryptnox.hwi.wipe import wipe
+        from hwilib_cryptnox.hwi.setup import wipe
 
         return wipe(self._open())
 

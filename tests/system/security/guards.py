@@ -936,14 +936,14 @@ GUARDS = (
     # The life of a card
     Guard(
         "of several cards none is erased",
-        "hwilib_cryptnox/hwi/named.py",
+        "hwilib_cryptnox/hwi/setup.py",
         "        if len(meant) + len(others) > 1:\n",
         "        if False:\n",
         "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
     ),
     Guard(
         "a fingerprint is read before a card is erased by it",
-        "hwilib_cryptnox/hwi/named.py",
+        "hwilib_cryptnox/hwi/setup.py",
         "            _prove(wallet, unlocker)\n",
         "            pass\n",
         "tests/hwi/test_wipe.py::test_a_fingerprint_is_read_from_the_card",
