@@ -12,23 +12,17 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.hashes import base58check_decode
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.export import Network, ScriptType, account_path
+from hwilib_cryptnox.networks import CHAINS, SINGLE_KEY, Network, ScriptType, account_path
 from hwilib_cryptnox.psbt.change import single_key_scripts
-from hwilib_cryptnox.psbt.summary import CHAINS, address_of
+from hwilib_cryptnox.psbt.script import p2pkh, p2sh
+from hwilib_cryptnox.psbt.summary import address_of
 from hwilib_cryptnox.signer.wallet import Wallet
 
 F = TypeVar("F", bound=Callable[..., object])
 
-TYPES = {
-    "p2pkh": ScriptType.P2PKH,
-    "p2sh-p2wpkh": ScriptType.P2SH_P2WPKH,
-    "p2wpkh": ScriptType.P2WPKH,
-}
-_SCRIPT_AT = {"p2wpkh": 0, "p2pkh": 1, "p2sh-p2wpkh": 2, "rawtr": 3}
-"""Position in `single_key_scripts`."""
+TYPES = {script.value: script for script in ScriptType if not script.is_multisig}
 READ_ONE_BY_ONE = 100
 """So many keys are read singly where the card gives no extended key."""
-_RAWTR_PURPOSE = 86
 
 
 def chain_option(function: F) -> F:
@@ -59,15 +53,12 @@ def type_option(*more: str, default: str = "p2wpkh") -> Callable[[F], F]:
 
 def account_of(kind: str, chain: str, account: int) -> Path:
     """The path of an account; untweaked taproot keys live under BIP86's purpose."""
-    network = Network.of_chain(chain)
-    if kind == "rawtr":
-        return Path.parse(f"m/{_RAWTR_PURPOSE}h/{network.coin_type}h/{account}h")
-    return account_path(TYPES[kind], network, account)
+    return account_path(SINGLE_KEY[kind], Network.of_chain(chain), account)
 
 
 def script_of(key: bytes, kind: str) -> bytes:
     """The output script of a compressed key."""
-    return single_key_scripts(key)[_SCRIPT_AT[kind]]
+    return single_key_scripts(key)[SINGLE_KEY[kind]]
 
 
 def text_of(script: bytes, chain: str) -> str:
@@ -127,5 +118,5 @@ def script_of_address(text: str, chain: str) -> bytes:
     if len(raw) != 21 or raw[0] not in (p2pkh_version, p2sh_version):
         raise other
     if raw[0] == p2pkh_version:
-        return b"\x76\xa9\x14" + raw[1:] + b"\x88\xac"
-    return b"\xa9\x14" + raw[1:] + b"\x87"
+        return p2pkh(raw[1:])
+    return p2sh(raw[1:])

@@ -13,7 +13,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Report, Screen
 from hwilib_cryptnox.errors import LeftError
-from hwilib_cryptnox.export import Network
+from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Provision
 from hwilib_cryptnox.signer.stages import Stage

@@ -27,13 +27,10 @@ from hwilib_cryptnox.export.files import (
 from hwilib_cryptnox.export.keys import (
     Cosigner,
     KeySet,
-    Network,
-    ScriptType,
-    account_path,
-    account_paths,
     key_line,
     parse_key_line,
 )
+from hwilib_cryptnox.networks import Network, ScriptType, account_path, account_paths
 
 __all__ = [
     "CHANGE",

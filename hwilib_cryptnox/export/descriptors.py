@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.export.keys import Cosigner, KeySet, Network, ScriptType
+from hwilib_cryptnox.export.keys import Cosigner, KeySet
+from hwilib_cryptnox.networks import Network, ScriptType
 
 RECEIVE = "0"
 CHANGE = "1"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.export.descriptors import CHANGE, RECEIVE, check_multisig, descriptor, multisig_descriptor
-from hwilib_cryptnox.export.keys import Cosigner, KeySet, Network, ScriptType, account_path
+from hwilib_cryptnox.export.keys import Cosigner, KeySet
+from hwilib_cryptnox.networks import Network, ScriptType, account_path
 
 _COLDCARD_SINGLE = {"bip44": ScriptType.P2PKH, "bip49": ScriptType.P2SH_P2WPKH, "bip84": ScriptType.P2WPKH}
 _COLDCARD_MULTI = {"p2wsh": ScriptType.P2WSH, "p2sh_p2wsh": ScriptType.P2SH_P2WSH}

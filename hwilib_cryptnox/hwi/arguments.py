@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import IO, Any, NoReturn
 
 from hwilib_cryptnox.hwi.errors import Code
+from hwilib_cryptnox.networks import ADDRESS_TYPES, CHAIN_CHOICES
 
-CHAINS = ("main", "test", "regtest", "signet", "testnet4")
-ADDRESS_TYPES = ("legacy", "wit", "sh_wit", "tap")
 PROGRAM = "hwi-cryptnox"
 OUR_OPTIONS = ("--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts")
 DESCRIPTION = "HWI's commands for Cryptnox smart cards. Responses are in JSON format."
@@ -66,7 +65,7 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
     add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
     add("--password", "-p", help="The PIN. Other users of this machine may see it: prefer --stdinpass")
     add("--stdinpass", help="Read the PIN from the terminal, or from the first line of stdin", action="store_true")
-    add("--chain", help="Select chain to work with", type=_lower, choices=CHAINS)
+    add("--chain", help="Select chain to work with", type=_lower, choices=CHAIN_CHOICES)
     add("--debug", help="Print debug statements", action="store_true")
     add("--fingerprint", "-f", help="The device to connect to, by the fingerprint of its master key (8 hex digits)")
     add("--version", action=_Version, version_text=version, help="Show the version and exit")
@@ -162,7 +161,9 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
 
 
 def _add_type(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--addr-type", help="The address type", type=_lower, choices=ADDRESS_TYPES, default="wit")
+    parser.add_argument(
+        "--addr-type", help="The address type", type=_lower, choices=tuple(ADDRESS_TYPES), default="wit"
+    )
 
 
 def _add_keypool(parser: argparse.ArgumentParser) -> None:

@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from cryptnox_core.bip32 import HARDENED, TPUB, XPUB, ExtendedPublicKey, KeyOrigin, Path
+from cryptnox_core.bip32 import HARDENED, KeyOrigin, Path
 from hwilib_cryptnox.errors import BadRequestError, UnavailableError, WalletError
 from hwilib_cryptnox.export import CHANGE, RECEIVE, add_checksum, descriptor_checksum
+from hwilib_cryptnox.networks import ADDRESS_TYPES, Network, account_path
 from hwilib_cryptnox.signer.wallet import Wallet
 
 Result = dict[str, object]
 
-_PURPOSES = {"legacy": 44, "wit": 84, "sh_wit": 49, "tap": 86}
-_WRAPPERS = {"legacy": ("pkh(", ")"), "wit": ("wpkh(", ")"), "sh_wit": ("sh(wpkh(", "))"), "tap": ("rawtr(", ")")}
 NO_TAPROOT_TEXT = (
     "Device does not support Taproot: the card cannot tweak keys. --rawtr gives descriptors of untweaked outputs"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The chain the command is for."""
-
-    chain: str
-
-    @property
-    def test(self) -> bool:
-        """Any chain but the main one."""
-        return self.chain != "main"
-
-    def text(self, key: ExtendedPublicKey) -> str:
-        """xpub or tpub."""
-        return key.to_string(TPUB if self.test else XPUB)
-
-    def account(self, address_type: str, account: int) -> Path:
-        """The account of an address type; BadRequestError for a number that is none."""
-        if not 0 <= account < HARDENED:
-            raise BadRequestError("an account number is between 0 and 2^31-1")
-        levels = (_PURPOSES[address_type], int(self.test), account)
-        return Path(tuple(level | HARDENED for level in levels))
-
-
 def getmasterxpub(wallet: Wallet, network: Network, address_type: str, account: int) -> Result:
     """The extended public key of an account."""
-    return {"xpub": network.text(wallet.xpub(network.account(address_type, account)))}
+    key = wallet.xpub(account_path(ADDRESS_TYPES[address_type], network, account))
+    return {"xpub": key.to_string(network.version)}
 
 
 def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool) -> Result:
     """The extended public key at a path; with `expert` taken apart."""
     key = wallet.xpub(Path.parse(path))
-    result: Result = {"xpub": network.text(key)}
+    result: Result = {"xpub": key.to_string(network.version)}
     if expert:
         result |= {
-            "testnet": network.test,
+            "testnet": network is Network.TEST,
             "private": False,
             "depth": key.depth,
             "parent_fingerprint": key.parent_fingerprint.hex(),
@@ -66,17 +42,17 @@ def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool) -> Res
 
 def address_types(*, rawtr: bool) -> list[str]:
     """What descriptors are given for, in HWI's order."""
-    return ["legacy", "wit", "sh_wit", *(["tap"] if rawtr else [])]
+    return [name for name in ADDRESS_TYPES if rawtr or name != "tap"]
 
 
 def getdescriptors(wallet: Wallet, network: Network, account: int, *, rawtr: bool) -> Result:
     """Receive and change descriptors of each address type."""
-    accounts = {kind: network.account(kind, account) for kind in address_types(rawtr=rawtr)}
+    accounts = {kind: account_path(ADDRESS_TYPES[kind], network, account) for kind in address_types(rawtr=rawtr)}
     keys = wallet.xpubs(list(accounts.values()))
     fingerprint = wallet.fingerprint()
     return {
         name: [
-            _descriptor(kind, KeyOrigin(fingerprint, path), network.text(keys[path]), f"{branch}/*")
+            _descriptor(kind, KeyOrigin(fingerprint, path), keys[path].to_string(network.version), f"{branch}/*")
             for kind, path in accounts.items()
         ]
         for name, branch in (("receive", RECEIVE), ("internal", CHANGE))
@@ -84,8 +60,7 @@ def getdescriptors(wallet: Wallet, network: Network, account: int, *, rawtr: boo
 
 
 def _descriptor(address_type: str, origin: KeyOrigin, key: str, suffix: str) -> str:
-    head, tail = _WRAPPERS[address_type]
-    return add_checksum(f"{head}{origin}{key}/{suffix}{tail}")
+    return add_checksum(ADDRESS_TYPES[address_type].wrap(f"{origin}{key}/{suffix}"))
 
 
 def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], *, rawtr: bool) -> list[Result]:
@@ -99,7 +74,12 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
         wanted = [(name, *_split(str(path)), internal) for name in kinds]
     else:
         wanted = [
-            (name, network.account(name, int(str(options["account"]))), f"{int(change)}/*", change)
+            (
+                name,
+                account_path(ADDRESS_TYPES[name], network, int(str(options["account"]))),
+                f"{int(change)}/*",
+                change,
+            )
             for name in kinds
             for change in ((True,) if internal else (False, True))
         ]
@@ -107,7 +87,7 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
     fingerprint = wallet.fingerprint()
     return [
         {
-            "desc": _descriptor(name, KeyOrigin(fingerprint, base), network.text(keys[base]), suffix),
+            "desc": _descriptor(name, KeyOrigin(fingerprint, base), keys[base].to_string(network.version), suffix),
             "range": [options["start"], options["end"]],
             "timestamp": "now",
             "internal": change,

@@ -241,13 +241,13 @@ class _Command:
     def run(self) -> Answer:
         """The answer; raises for errors."""
         from hwilib_cryptnox.hwi.commands import (
-            Network,
             getdescriptors,
             getkeypool,
             getmasterxpub,
             getxpub,
             signmessage,
         )
+        from hwilib_cryptnox.networks import Network
 
         options = self.options
         if options.command == "installudevrules":
@@ -257,7 +257,7 @@ class _Command:
             self._check_address(fingerprint)
         if options.command in UNAVAILABLE:
             raise UnavailableError(UNAVAILABLE[options.command])
-        network, rawtr = Network(options.chain), self.access.settings.rawtr
+        network, rawtr = Network.of_chain(options.chain), self.access.settings.rawtr
         if options.command == "signtx":
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
@@ -291,9 +291,9 @@ class _Command:
         if self.options.command != "signmessage" or not self.unlocker.asks_person:
             return ""
         from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.signer.prompts import purpose_of_message
+        from hwilib_cryptnox.signer.prompts import message_prompt_text
 
-        return purpose_of_message(Path.parse(self.options.path))
+        return message_prompt_text(Path.parse(self.options.path))
 
     def _check_device(self) -> bytes | None:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
@@ -313,28 +313,28 @@ class _Command:
         return bytes.fromhex(options.fingerprint)
 
     def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
-        from hwilib_cryptnox.signer.wallet import Wallet, find
+        from hwilib_cryptnox.signer.wallet import Wallet, find_wallet
 
         path = self.options.device_path
         if path:
             self._wallet = Wallet(path, self.access, self.unlocker, expected=fingerprint)
         else:
-            self._wallet = find(self.access, self.unlocker, fingerprint, purpose=purpose)
+            self._wallet = find_wallet(self.access, self.unlocker, fingerprint, purpose=purpose)
         return self._wallet
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
+        from hwilib_cryptnox.networks import CHAINS, Network
         from hwilib_cryptnox.psbt import Form, Psbt
-        from hwilib_cryptnox.psbt.summary import CHAINS
-        from hwilib_cryptnox.signer.prompts import purpose_of
-        from hwilib_cryptnox.signer.signing import Signing, nothing_to_do
+        from hwilib_cryptnox.signer.prompts import prompt_text
+        from hwilib_cryptnox.signer.signing import Signing, stays_unchanged
 
         text = self.options.psbt
         psbt = Psbt.parse(text)
-        test = self.options.chain != "main"
-        if nothing_to_do(psbt, fingerprint):
+        test = Network.of_chain(self.options.chain) is Network.TEST
+        if stays_unchanged(psbt, fingerprint):
             signed: Psbt = psbt
         else:
-            purpose = purpose_of(psbt, fingerprint) if self.unlocker.asks_person else ""
+            purpose = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, purpose)
             chain = CHAINS.get(self.options.named_chain)
             signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()

@@ -239,7 +239,7 @@ class Unlocker:
         left = _counter(card)
         record = self._settle(card.serial, left)
         if left == 0:
-            raise LockedPinError(_locked_text(record, left))
+            raise LockedPinError(_remedy_of_locked_pin(record, left))
         return left, record
 
     def _settle(self, serial: int, left: int) -> CardRecord | None:
@@ -247,7 +247,11 @@ class Unlocker:
         was refused: a counter of tries left in all (over 3) still shows what it showed after the last success."""
         try:
             record = self.state.record(serial)
-            if record.note is NoteKind.PENDING and (record.full or 0) > PIN_TRIES_SESSION and left == record.full:
+            if (
+                record.note is NoteKind.PENDING
+                and (record.full_counter or 0) > PIN_TRIES_SESSION
+                and left == record.full_counter
+            ):
                 record = self.state.update(serial, lambda now: replace(now, note=None))
         except StateError:
             return None
@@ -280,7 +284,7 @@ class Unlocker:
                 [f"the card was not used before and is not known to be genuine ({card.genuineness.value})"]
             )
         self._check_note(record, left)
-        if record.full is None and left == PIN_TRIES_SESSION:
+        if record.full_counter is None and left == PIN_TRIES_SESSION:
             raise self.no_pin([f"three tries are left, of three or of six, and no right PIN was seen; {GIVE_IT_ONCE}"])
         if not _is_full(record, left):
             raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left; {GIVE_IT_ONCE}", left)
@@ -328,7 +332,7 @@ class Unlocker:
             # Where the counter shows tries of this session, the last refusal already says "locked".
             if not soft:
                 self._note_refusal(serial, pin, source, request)
-            text = SOFT_LOCKED_TEXT if soft else _locked_text(record, left)
+            text = SOFT_LOCKED_TEXT if soft else _remedy_of_locked_pin(record, left)
             raise LockedPinError(text, spent=not soft) from error
         except WrongPinError as error:
             self._note_refusal(serial, pin, source, request)
@@ -351,19 +355,21 @@ class Unlocker:
         serial = card.serial
         _refused.pop(serial, None)
         _noted.discard(serial)
-        known = None if record is None else record.full
+        known = None if record is None else record.full_counter
         full = left if left in (known, PIN_TRIES_TOTAL) else _counter_after(card, known)
         key = static_key_hash(card)
         with contextlib.suppress(StateError):  # a pending note that cannot be removed only keeps automatic sources away
-            self.state.update(serial, lambda now: replace(now, note=None, full=full, static_key=key, reader=reader))
+            self.state.update(
+                serial, lambda now: replace(now, note=None, full_counter=full, static_key=key, reader=reader)
+            )
             self.state.keep_certificate(serial, card.read_certificate().der)
 
 
 def _is_full(record: CardRecord | None, left: int) -> bool:
     """Whether the counter shows that no PIN was refused since the last success."""
-    if record is None or record.full is None:
+    if record is None or record.full_counter is None:
         return left in (PIN_TRIES_SESSION, PIN_TRIES_TOTAL)
-    return left == record.full
+    return left == record.full_counter
 
 
 def tries_left(card: Card) -> int:
@@ -405,7 +411,7 @@ def _counter_after(card: Card, known: int | None) -> int | None:
         return known
 
 
-def _locked_text(record: CardRecord | None, left: int) -> str:
+def _remedy_of_locked_pin(record: CardRecord | None, left: int) -> str:
     """What helps a card that accepts no PIN and showed `left` tries before: certain where its counter is known to be
     that of tries left in all, which a power cycle does not change."""
     if _is_soft_lock(record, left):
@@ -420,4 +426,4 @@ def _is_soft_lock(record: CardRecord | None, left: int) -> bool:
 
 def _counts_all(record: CardRecord | None, left: int) -> bool:
     """Whether the counter is known to be that of the tries left in all."""
-    return left > PIN_TRIES_SESSION or (record is not None and (record.full or 0) > PIN_TRIES_SESSION)
+    return left > PIN_TRIES_SESSION or (record is not None and (record.full_counter or 0) > PIN_TRIES_SESSION)

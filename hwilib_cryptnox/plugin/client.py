@@ -119,15 +119,19 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     @mapped
     def get_pubkey_at_path(self, bip32_path: str) -> ExtendedKey:
         """The extended public key at a path of 3 to 8 levels."""
-        from cryptnox_core.bip32 import TPUB, XPUB, Path
+        from cryptnox_core.bip32 import Path
+        from hwilib_cryptnox.networks import Network
 
         key = self._open().xpub(Path.parse(bip32_path))
-        return ExtendedKey.deserialize(key.to_string(TPUB if is_test(self.chain) else XPUB))
+        network = Network.TEST if is_test(self.chain) else Network.MAIN
+        return ExtendedKey.deserialize(key.to_string(network.version))
 
     @mapped
     def get_master_xpub(self, addrtype: AddressType = AddressType.WIT, account: int = 0) -> ExtendedKey:
         """The extended public key of an account (BIP44, 49, 84, 86)."""
-        purpose = {"LEGACY": 44, "SH_WIT": 49, "WIT": 84, "TAP": 86}[addrtype.name]
+        from hwilib_cryptnox.networks import ADDRESS_TYPES
+
+        purpose = ADDRESS_TYPES[addrtype.name.lower()].purpose
         return self.get_pubkey_at_path(f"m/{purpose}h/{int(is_test(self.chain))}h/{account}h")
 
     @mapped

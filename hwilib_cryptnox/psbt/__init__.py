@@ -6,6 +6,7 @@ requests) -> sign -> `insert`. Nothing here holds a private key, draws randomnes
 
 from __future__ import annotations
 
+from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt.amounts import most_leaving
 from hwilib_cryptnox.psbt.change import WalletScripts
 from hwilib_cryptnox.psbt.codec import Form, Psbt
@@ -15,7 +16,7 @@ from hwilib_cryptnox.psbt.insert import InvalidSignature, insert
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.plan import Limit, Plan, Policy, SignRequest, plan
 from hwilib_cryptnox.psbt.sighash import Sighash
-from hwilib_cryptnox.psbt.summary import Chain, Notice, NoticeKind, OutputSummary, Summary, address_of, describe
+from hwilib_cryptnox.psbt.summary import Notice, NoticeKind, OutputSummary, Summary, address_of, describe
 
 __all__ = [
     "BadPsbt",

@@ -33,9 +33,9 @@ def unsettled(collected: Collected, candidates: Sequence[Candidate]) -> list[int
     exempt = None
     if len(own_only) == 1:
         (index,) = own_only
-        lock = collected.locks[index]
+        spending = collected.spendings[index]
         # Segwit v0 (BIP143) and taproot with ANYONECANPAY commit to the amount of their own input; legacy to none.
-        if lock is not None and lock.route is not Route.LEGACY:
+        if spending is not None and spending.route is not Route.LEGACY:
             exempt = index
     return [index for index, spend in enumerate(collected.spends) if not spend.proved and index != exempt]
 

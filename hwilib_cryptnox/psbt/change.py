@@ -16,8 +16,9 @@ from typing import Protocol
 from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, InvalidPathError, Path
 from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress
+from hwilib_cryptnox.networks import AccountType, ScriptType, TaprootType
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Lock, Route, contains_key, holds, is_single
+from hwilib_cryptnox.psbt.checks import Route, Spending, contains_key, holds, is_single
 from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
@@ -52,11 +53,16 @@ def is_key(claim: Claim, key: bytes) -> bool:
         return False
 
 
-def single_key_scripts(key: bytes) -> tuple[bytes, ...]:
-    """The scripts that a compressed key alone can spend with this card: P2WPKH, P2PKH, P2SH-P2WPKH, rawtr."""
+def single_key_scripts(key: bytes) -> dict[AccountType, bytes]:
+    """The scripts that a compressed key alone can spend with this card."""
     hashed = hash160(key)
     witness = p2wpkh(hashed)
-    return witness, p2pkh(hashed), p2sh(hash160(witness)), b"\x51\x20" + key[1:]
+    return {
+        ScriptType.P2WPKH: witness,
+        ScriptType.P2PKH: p2pkh(hashed),
+        ScriptType.P2SH_P2WPKH: p2sh(hash160(witness)),
+        TaprootType.RAWTR: b"\x51\x20" + key[1:],
+    }
 
 
 def our_inputs(
@@ -77,17 +83,17 @@ def our_inputs(
             if claim.by_account:
                 continue
             raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
-        lock = collected.locks[index]
-        if lock is not None and _belongs(lock, claim):
+        spending = collected.spendings[index]
+        if spending is not None and _belongs(spending, claim):
             ours.setdefault(index, []).append(claim)
     return ours
 
 
-def _belongs(lock: Lock, claim: Claim) -> bool:
-    if lock.route is not Route.TAPROOT:
-        return contains_key(lock, claim.public_key)
-    leaves = (lock.leaves.get(leaf) for leaf in claim.leaf_hashes)
-    return claim.public_key == lock.script or any(
+def _belongs(spending: Spending, claim: Claim) -> bool:
+    if spending.route is not Route.TAPROOT:
+        return contains_key(spending, claim.public_key)
+    leaves = (spending.leaves.get(leaf) for leaf in claim.leaf_hashes)
+    return claim.public_key == spending.script or any(
         leaf is not None and leaf.facts is not None and holds(leaf.facts, claim.public_key) for leaf in leaves
     )
 
@@ -189,9 +195,9 @@ class _Prover:
         wallet: WalletScripts | None,
     ) -> None:
         self._psbt, self._collected, self._ours, self._wallet = psbt, collected, ours, wallet
-        locks = [collected.locks[index] for index in ours]
+        spendings = [collected.spendings[index] for index in ours]
         # One key's change of coins that several keys hold leaves the wallet: it is a payment.
-        self._single = any(lock is not None and is_single(lock) for lock in locks)
+        self._single = any(spending is not None and is_single(spending) for spending in spendings)
         self._template: Template | None = None
         self._templates: Templates | None = None
         if wallet is not None:
@@ -211,7 +217,7 @@ class _Prover:
             )
         if self._single:
             for claim in claims:
-                if script in single_key_scripts(keys[claim.path]):
+                if script in single_key_scripts(keys[claim.path]).values():
                     return claim.path
         return self._path_by_template(index, claims)
 
@@ -234,10 +240,10 @@ class _Prover:
         """The one that all our inputs have."""
         found = []
         for index, claims in self._ours.items():
-            lock = self._collected.locks[index]
-            if lock is None or lock.facts is None or lock.route is Route.TAPROOT:
+            spending = self._collected.spendings[index]
+            if spending is None or spending.facts is None or spending.route is Route.TAPROOT:
                 return None
-            form = lock.kind, lock.nested, lock.script
+            form = spending.kind, spending.nested, spending.script
             read = templates.read(*form, self._psbt.inputs[index].keyed(f.IN_BIP32_DERIVATION))
             if read is None or not any(claim.public_key in read.keys for claim in claims):
                 return None

@@ -104,8 +104,8 @@ class Leaf:
 _NO_LEAVES: Mapping[bytes, Leaf] = MappingProxyType({})
 
 
-class Lock(NamedTuple):
-    """How an input can be unlocked."""
+class Spending(NamedTuple):
+    """How an input can be spent: what its output is locked with."""
 
     kind: Kind
     nested: Kind | None = None
@@ -120,8 +120,8 @@ class Lock(NamedTuple):
     problem: str | None = None
 
 
-def lock_of(index: int, fields: InputMap, script: bytes) -> Lock:
-    """How an input with this scriptPubKey is unlocked: the true script decides, not the fields that are there."""
+def spending_of(index: int, fields: InputMap, script: bytes) -> Spending:
+    """How an input with this scriptPubKey is spent: the true script decides, not the fields that are there."""
     kind = kind_of(script)
     redeem, witness_script = fields.pairs.get(b"\x04"), fields.pairs.get(b"\x05")
     nested = None
@@ -146,18 +146,18 @@ def lock_of(index: int, fields: InputMap, script: bytes) -> Lock:
         raise RefusedInput(index, "it has taproot fields, but its output is not taproot")
     if program_kind is Kind.P2WPKH:
         hashed = program[2:]
-        return Lock(kind, nested, Route.SEGWIT_V0, p2pkh(hashed), key_hash=hashed)
+        return Spending(kind, nested, Route.SEGWIT_V0, p2pkh(hashed), key_hash=hashed)
     if kind is Kind.P2PKH:
-        return Lock(kind, None, Route.LEGACY, script, key_hash=script[3:23])
+        return Spending(kind, None, Route.LEGACY, script, key_hash=script[3:23])
     if kind is Kind.P2TR:
-        return Lock(kind, None, Route.TAPROOT, script[2:], leaves=leaves)
+        return Spending(kind, None, Route.TAPROOT, script[2:], leaves=leaves)
     if program_kind is Kind.P2WSH:
-        return _scripted(Lock(kind, nested, Route.SEGWIT_V0), witness_script, "witness script", MAX_SCRIPT)
+        return _scripted(Spending(kind, nested, Route.SEGWIT_V0), witness_script, "witness script", MAX_SCRIPT)
     if kind is Kind.WITNESS_UNKNOWN or nested is not None:
-        return Lock(kind, nested, problem="its output has a future witness version")
+        return Spending(kind, nested, problem="its output has a future witness version")
     if kind is Kind.P2SH:
-        return _scripted(Lock(kind), redeem, "redeem script", MAX_REDEEM_SCRIPT)
-    return _scripted(Lock(kind), script, "script", MAX_SCRIPT)
+        return _scripted(Spending(kind), redeem, "redeem script", MAX_REDEEM_SCRIPT)
+    return _scripted(Spending(kind), script, "script", MAX_SCRIPT)
 
 
 _TAP_FIELDS = (
@@ -170,8 +170,8 @@ _TAP_FIELDS = (
 )
 
 
-def _scripted(lock: Lock, script: bytes | None, name: str, limit: int) -> Lock:
-    """The lock of an output that a script of any form unlocks."""
+def _scripted(spending: Spending, script: bytes | None, name: str, limit: int) -> Spending:
+    """The same of an output that a script of any form unlocks."""
     facts, problem = None, None
     if script is None:
         problem = f"its {name} is missing"
@@ -179,7 +179,7 @@ def _scripted(lock: Lock, script: bytes | None, name: str, limit: int) -> Lock:
         problem = f"its {name} is longer than {limit} bytes and cannot be spent"
     else:
         facts, problem = _examined(script, name)
-    return Lock(lock.kind, lock.nested, lock.route, script or b"", facts, problem=problem)
+    return Spending(spending.kind, spending.nested, spending.route, script or b"", facts, problem=problem)
 
 
 def _examined(script: bytes, name: str) -> tuple[ScriptFacts | None, str | None]:
@@ -233,17 +233,21 @@ def _check_commitment(index: int, what: str, internal: bytes, root: bytes, outpu
     return parity
 
 
-def is_single(lock: Lock) -> bool:
+def is_single(spending: Spending) -> bool:
     """Whether one key alone spends it: P2PKH, P2WPKH (nested too), P2PK, and a taproot output that is the key."""
-    return lock.key_hash is not None or lock.kind is Kind.P2PK or (lock.kind is Kind.P2TR and not lock.leaves)
+    return (
+        spending.key_hash is not None
+        or spending.kind is Kind.P2PK
+        or (spending.kind is Kind.P2TR and not spending.leaves)
+    )
 
 
-def contains_key(lock: Lock, key: bytes) -> bool:
+def contains_key(spending: Spending, key: bytes) -> bool:
     """Whether the script that is signed holds a key, or its HASH160. `key` in the form in which the script would hold
     it."""
-    if lock.key_hash is not None:
-        return hash160(key) == lock.key_hash
-    return lock.facts is not None and holds(lock.facts, key)
+    if spending.key_hash is not None:
+        return hash160(key) == spending.key_hash
+    return spending.facts is not None and holds(spending.facts, key)
 
 
 def holds(facts: ScriptFacts, key: bytes) -> bool:

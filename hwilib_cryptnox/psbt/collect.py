@@ -20,13 +20,13 @@ from cryptnox_core.crypto.secp256k1 import (
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import (
-    Lock,
     Route,
     Spend,
+    Spending,
     check_foreign_keys,
     contains_key,
     holds,
-    lock_of,
+    spending_of,
     spent_outputs,
 )
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
@@ -94,17 +94,17 @@ class Collected:
     signed_claims: tuple[tuple[int, Claim], ...] = ()
     """Input and key of what is final or signed by us already: ours only where the key is proved."""
     spends: tuple[Spend, ...] = ()
-    locks: tuple[Lock | None, ...] = ()
+    spendings: tuple[Spending | None, ...] = ()
 
     @property
-    def nothing_to_do(self) -> bool:
+    def stays_unchanged(self) -> bool:
         """Nothing of ours is left to sign: give back the same PSBT, with neither card nor PIN touched."""
         return not self.candidates and (bool(self.done) or not self.skipped)
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Whose keys `plan` needs, each once: those that sign first. None is deeper than the card derives."""
-        if self.nothing_to_do:
+        if self.stays_unchanged:
             return ()
         return tuple(dict.fromkeys([*self.signing_paths, *(claim.path for _, claim in self.unsigned_claims)]))
 
@@ -132,7 +132,7 @@ class Collected:
     def why_nothing(self) -> str | None:
         """Why nothing can be signed though something is ours; None where there is something to sign or nothing to
         do."""
-        return None if self.candidates or self.nothing_to_do else why_nothing(self.skipped)
+        return None if self.candidates or self.stays_unchanged else why_nothing(self.skipped)
 
 
 def why_nothing(skipped: Sequence[Skipped]) -> str:
@@ -198,15 +198,15 @@ class _Collector:
 
     def run(self) -> Collected:
         check_size(self.psbt)
-        locks = []
+        spendings = []
         for index, (fields, spend, mine) in enumerate(zip(self.psbt.inputs, self.spends, self.claims, strict=True)):
-            lock = None if spend.output is None else lock_of(index, fields, spend.output[1])
-            locks.append(lock)
+            spending = None if spend.output is None else spending_of(index, fields, spend.output[1])
+            spendings.append(spending)
             self._check_points(index, fields, mine)
             if mine and fields.is_final:
                 self.signed += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
             elif mine:
-                self._input(index, fields, lock, mine)
+                self._input(index, fields, spending, mine)
             if len(self.candidates) > MAX_SIGNATURES_IN_ALL:
                 raise PsbtError(f"it asks for more than {MAX_SIGNATURES_IN_ALL:,} signatures: split the transaction")
         return Collected(
@@ -219,7 +219,7 @@ class _Collector:
             unsigned_claims=tuple(self.unsigned),
             signed_claims=tuple(self.signed),
             spends=self.spends,
-            locks=tuple(locks),
+            spendings=tuple(spendings),
         )
 
     def _check_points(self, index: int, fields: InputMap, mine: tuple[Claim, ...]) -> None:
@@ -229,17 +229,17 @@ class _Collector:
         if len(keys) != len(own) or not own.issuperset(keys):
             check_foreign_keys(index, [key for key in keys if key not in own], self.known_points)
 
-    def _input(self, index: int, fields: InputMap, lock: Lock | None, mine: tuple[Claim, ...]) -> None:
-        if lock is None:
+    def _input(self, index: int, fields: InputMap, spending: Spending | None, mine: tuple[Claim, ...]) -> None:
+        if spending is None:
             self.unsigned += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
             self.skipped.append(Skipped(index, "the PSBT does not say what it spends (no UTXO)"))
             return
-        sighash = self._sighash(index, fields, lock)
+        sighash = self._sighash(index, fields, spending)
         start = len(self.candidates)
         for claim in mine:
             before = len(self.candidates)
             try:
-                problem, left = self._claim(index, fields, lock, claim, sighash)
+                problem, left = self._claim(index, fields, spending, claim, sighash)
             except RefusedInput as refusal:
                 if not claim.by_account:
                     raise
@@ -258,9 +258,9 @@ class _Collector:
                     "the wallet name only the leaves that it wants to use",
                 )
 
-    def _sighash(self, index: int, fields: InputMap, lock: Lock) -> int:
+    def _sighash(self, index: int, fields: InputMap, spending: Spending) -> int:
         """The sighash type asked for; refuses what can never be signed."""
-        taproot = lock.route is Route.TAPROOT
+        taproot = spending.route is Route.TAPROOT
         value = fields.pairs.get(b"\x03")
         if value is None:
             return Sighash.DEFAULT if taproot else Sighash.ALL
@@ -271,58 +271,60 @@ class _Collector:
             raise RefusedInput(index, "sighash type SINGLE, but there is no output of that number")
         return sighash
 
-    def _claim(self, index: int, fields: InputMap, lock: Lock, claim: Claim, sighash: int) -> tuple[str | None, bool]:
+    def _claim(
+        self, index: int, fields: InputMap, spending: Spending, claim: Claim, sighash: int
+    ) -> tuple[str | None, bool]:
         """Adds what can be signed with a key. Returns the reason where something cannot, and whether something was
         added."""
         if len(claim.path) > MAX_CARD_DEPTH:
             return f"{shown(claim.path)} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
         if claim.is_taproot:
-            return self._taproot_claim(index, fields, lock, claim, sighash)
-        if lock.route is Route.TAPROOT:
+            return self._taproot_claim(index, fields, spending, claim, sighash)
+        if spending.route is Route.TAPROOT:
             return "a taproot output with a derivation for ECDSA", False
-        known = lock.key_hash is not None or lock.facts is not None
-        if known and not contains_key(lock, claim.public_key):
+        known = spending.key_hash is not None or spending.facts is not None
+        if known and not contains_key(spending, claim.public_key):
             raise RefusedInput(
                 index, f"its script does not contain the key that is said to be ours at {shown(claim.path)}"
             )
-        if lock.problem is not None:
-            return lock.problem, False
+        if spending.problem is not None:
+            return spending.problem, False
         if len(claim.public_key) != 33:
             return "its key is not compressed; the card's keys are", False
-        if lock.route is Route.LEGACY and not self.spends[index].proved:
+        if spending.route is Route.LEGACY and not self.spends[index].proved:
             return "it is not segwit and its previous transaction (non_witness_utxo) is missing", False
-        digest = self._ecdsa_digest(index, lock, sighash)
+        digest = self._ecdsa_digest(index, spending, sighash)
         field_key = b"\x02" + claim.public_key
         candidate = Candidate(index, claim, digest, SignatureKind.ECDSA, sighash, None, field_key)
-        return None, self._add(candidate, fields, lock)
+        return None, self._add(candidate, fields, spending)
 
-    def _ecdsa_digest(self, index: int, lock: Lock, sighash: int) -> bytes:
+    def _ecdsa_digest(self, index: int, spending: Spending, sighash: int) -> bytes:
         """The same for all keys of an input, and made once: a legacy one hashes the whole transaction."""
         digest = self.ecdsa_digests.get((index, sighash))
         if digest is None:
-            if lock.route is Route.LEGACY:
-                digest = self.hasher.legacy(index, lock.script, sighash)
+            if spending.route is Route.LEGACY:
+                digest = self.hasher.legacy(index, spending.script, sighash)
             else:
                 output = self.spends[index].output
-                digest = self.hasher.segwit_v0(index, lock.script, output[0] if output else 0, sighash)
+                digest = self.hasher.segwit_v0(index, spending.script, output[0] if output else 0, sighash)
             self.ecdsa_digests[index, sighash] = digest
         return digest
 
-    def _in_a_leaf(self, index: int, lock: Lock, key: bytes) -> bool:
+    def _in_a_leaf(self, index: int, spending: Spending, key: bytes) -> bool:
         """Whether any leaf script of an input holds a key or its HASH160."""
         if self.leaf_pushes[0] != index:
-            found = [leaf.facts.pushes for leaf in lock.leaves.values() if leaf.facts is not None]
+            found = [leaf.facts.pushes for leaf in spending.leaves.values() if leaf.facts is not None]
             self.leaf_pushes = index, frozenset().union(*found)
         pushes = self.leaf_pushes[1]
         return key in pushes or hash160(key) in pushes
 
     def _taproot_claim(
-        self, index: int, fields: InputMap, lock: Lock, claim: Claim, sighash: int
+        self, index: int, fields: InputMap, spending: Spending, claim: Claim, sighash: int
     ) -> tuple[str | None, bool]:
         targets: list[bytes | None] = []
         problem = None
         for leaf_hash in sorted(claim.leaf_hashes):
-            leaf = lock.leaves.get(leaf_hash)
+            leaf = spending.leaves.get(leaf_hash)
             if leaf is None:
                 problem = "a leaf script of its key is missing"
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
@@ -333,10 +335,10 @@ class _Collector:
                 problem = leaf.problem
             else:
                 targets.append(leaf_hash)
-        if claim.public_key == lock.script:
+        if claim.public_key == spending.script:
             targets.insert(0, None)
         if not targets:
-            return problem or self._untweakable(index, fields, lock, claim), False
+            return problem or self._untweakable(index, fields, spending, claim), False
         if not self.all_known:
             return "a taproot signature commits to all inputs, and the PSBT does not say what each spends", False
         left = False
@@ -344,14 +346,14 @@ class _Collector:
             digest = self.hasher.taproot(index, sighash, leaf_hash=target)
             field_key = b"\x13" if target is None else b"\x14" + claim.public_key + target
             candidate = Candidate(index, claim, digest, SignatureKind.SCHNORR, sighash, target, field_key)
-            left = self._add(candidate, fields, lock) or left
+            left = self._add(candidate, fields, spending) or left
         return problem, left
 
-    def _untweakable(self, index: int, fields: InputMap, lock: Lock, claim: Claim) -> str:
+    def _untweakable(self, index: int, fields: InputMap, spending: Spending, claim: Claim) -> str:
         """Why a taproot key that is neither the output key nor in a leaf of its derivation cannot sign; a key that
         the output cannot contain is refused."""
         key = claim.public_key
-        if self._in_a_leaf(index, lock, key):
+        if self._in_a_leaf(index, spending, key):
             return "the leaf with our key does not stand in the key's derivation"
         if fields.types & 1 << f.IN_MUSIG2_PARTICIPANTS:
             return "its key is part of a MuSig2 key, which the card cannot sign for"
@@ -363,7 +365,7 @@ class _Collector:
                 index, f"its output does not contain the key that is said to be ours at {shown(claim.path)}"
             )
         try:
-            if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == lock.script:
+            if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == spending.script:
                 return BIP86_REASON
         except InvalidPublicKeyError as error:
             raise RefusedInput(index, "the key that is said to be ours is no point") from error
@@ -377,17 +379,17 @@ class _Collector:
             self.internal_keys = index, frozenset(controls if internal is None else (internal, *controls))
         return self.internal_keys[1]
 
-    def _add(self, candidate: Candidate, fields: InputMap, lock: Lock) -> bool:
+    def _add(self, candidate: Candidate, fields: InputMap, spending: Spending) -> bool:
         """Notes what is to be signed, unless our valid signature is there already."""
         existing = fields.pairs.get(candidate.field_key)
         if existing is None:
             self.candidates.append(candidate)
             return True
-        self._check_existing(candidate, existing, fields, lock)
+        self._check_existing(candidate, existing, fields, spending)
         self.done.add(candidate.index)
         return False
 
-    def _check_existing(self, candidate: Candidate, existing: bytes, fields: InputMap, lock: Lock) -> None:
+    def _check_existing(self, candidate: Candidate, existing: bytes, fields: InputMap, spending: Spending) -> None:
         """Refuses a signature of ours that is not valid: left there it would spoil the input, and it is not ours to
         delete."""
         index, digest = candidate.index, candidate.digest
@@ -403,7 +405,7 @@ class _Collector:
             raise RefusedInput(index, "its signature of ours has type SINGLE, but there is no output of that number")
         if candidate.kind is SignatureKind.ECDSA:
             if sighash != candidate.sighash:
-                digest = self._ecdsa_digest(index, lock, sighash)
+                digest = self._ecdsa_digest(index, spending, sighash)
             try:
                 valid = is_low_s(signature) and verify_ecdsa(candidate.claim.public_key, digest, signature)
             except (InvalidSignatureError, InvalidPublicKeyError):

@@ -18,7 +18,7 @@ from cryptnox_core.crypto.secp256k1 import (
     verify_schnorr,
 )
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Lock, Route, lock_of, spent_outputs
+from hwilib_cryptnox.psbt.checks import Route, Spending, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import (
@@ -64,8 +64,8 @@ def extract(psbt: Psbt) -> bytes:
         elif spend.output is None:
             raise NotFinal(index, "the PSBT does not say what it spends")
         else:
-            lock = lock_of(index, fields, spend.output[1])
-            script_sig, witness = unlock(index, fields, lock, spend.output[0], hasher)
+            spending = spending_of(index, fields, spend.output[1])
+            script_sig, witness = unlock(index, fields, spending, spend.output[0], hasher)
         script_sigs.append(script_sig)
         witnesses.append(witness)
     return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
@@ -76,26 +76,26 @@ def _final_fields(fields: InputMap) -> Unlocking:
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
-def unlock(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> Unlocking:
+def unlock(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
     """What spends one input that is not final yet. Raises NotFinal where something is missing."""
-    if lock.problem is not None:
-        raise NotFinal(index, lock.problem)
-    if lock.route is Route.TAPROOT:
-        return b"", _taproot(index, fields, lock, hasher)
+    if spending.problem is not None:
+        raise NotFinal(index, spending.problem)
+    if spending.route is Route.TAPROOT:
+        return b"", _taproot(index, fields, spending, hasher)
 
     @cache
     def digest(sighash: int) -> bytes:
-        if lock.route is Route.LEGACY:
-            return hasher.legacy(index, lock.script, sighash)
-        return hasher.segwit_v0(index, lock.script, amount, sighash)
+        if spending.route is Route.LEGACY:
+            return hasher.legacy(index, spending.script, sighash)
+        return hasher.segwit_v0(index, spending.script, amount, sighash)
 
-    stack = _ecdsa_stack(index, lock.script, _ecdsa_signatures(fields, digest))
+    stack = _ecdsa_stack(index, spending.script, _ecdsa_signatures(fields, digest))
     redeem = fields.get(f.IN_REDEEM_SCRIPT)
-    if lock.route is Route.LEGACY:
-        items = [*stack, redeem] if lock.kind is Kind.P2SH and redeem is not None else stack
+    if spending.route is Route.LEGACY:
+        items = [*stack, redeem] if spending.kind is Kind.P2SH and redeem is not None else stack
         return b"".join(map(push, items)), ()
     nested = push(redeem) if redeem is not None else b""
-    return nested, tuple(stack) if lock.key_hash is not None else (*stack, lock.script)
+    return nested, tuple(stack) if spending.key_hash is not None else (*stack, spending.script)
 
 
 def _ecdsa_signatures(fields: InputMap, digest: Callable[[int], bytes]) -> dict[bytes, bytes]:
@@ -133,16 +133,16 @@ def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> l
     raise NotFinal(index, "no signature that its script could use, or a script that is not finalised here")
 
 
-def _taproot(index: int, fields: InputMap, lock: Lock, hasher: SignatureHasher) -> Stack:
+def _taproot(index: int, fields: InputMap, spending: Spending, hasher: SignatureHasher) -> Stack:
     value = fields.get(f.IN_TAP_KEY_SIG)
-    if value is not None and schnorr_valid(lock.script, value, index, None, hasher):
+    if value is not None and schnorr_valid(spending.script, value, index, None, hasher):
         return (value,)
     signatures: dict[tuple[bytes, bytes], bytes] = {}
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
-        if key[32:] in lock.leaves and schnorr_valid(key[:32], value, index, key[32:], hasher):
+        if key[32:] in spending.leaves and schnorr_valid(key[:32], value, index, key[32:], hasher):
             signatures[key[:32], key[32:]] = value
     controls = {value[:-1]: control for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT)}
-    for leaf_hash, leaf in lock.leaves.items():
+    for leaf_hash, leaf in spending.leaves.items():
         mine = {key: value for (key, signed_leaf), value in signatures.items() if signed_leaf == leaf_hash}
         stack = _leaf_stack(leaf.script, mine)
         if stack is not None and leaf.problem is None:

@@ -70,6 +70,12 @@ def to_spend(message: bytes, script: bytes) -> bytes:
     )
 
 
+def to_sign(message: bytes, script: bytes) -> Transaction:
+    """BIP322's virtual transaction that spends `to_spend`, as it is for a bare signature: no coins, no time lock."""
+    outpoint = hash256(to_spend(message, script)) + bytes(4)
+    return Transaction(_VERSION_0, (outpoint,), (_SEQUENCE_0,), (_OUTPUT,), _LOCK_TIME_0)
+
+
 def disguised_message(psbt: Psbt) -> Message | None:
     """The message that a PSBT signs, or None for a payment.
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cryptnox_core.bip32 import Path
-from hwilib_cryptnox.psbt.codec import Pair
-from hwilib_cryptnox.psbt.fields import split_tap_derivation
+from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.psbt.codec import InputMap, Pair, Psbt
 
 MAX_CARD_DEPTH = 8
 """Levels that the card derives."""
 _MAX_SUFFIX = 3
+"""Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
+_DERIVATIONS = (f.IN_BIP32_DERIVATION, f.IN_TAP_BIP32_DERIVATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Matcher:
 
     def tap_claim(self, key: bytes, value: bytes) -> Claim | None:
         """The same of a taproot derivation field."""
-        leaf_hashes, origin = split_tap_derivation(value)
+        leaf_hashes, origin = f.split_tap_derivation(value)
         ours = self._origin(origin)
         return None if ours is None else Claim(key, ours[0], leaf_hashes, ours[1])
 
@@ -85,3 +87,18 @@ class Matcher:
             return None
         suffix = Path.from_bytes(value[4:], "little")
         return (account.extend(suffix), True) if suffix.is_unhardened and 0 < len(suffix) <= _MAX_SUFFIX else None
+
+
+def names_keys(fields: InputMap) -> bool:
+    """Whether an input says where any of its keys comes from; without that nobody's key is found."""
+    return any(key[0] in _DERIVATIONS for key in fields.pairs)
+
+
+def originless(psbt: Psbt) -> bool:
+    """Whether an input has a key whose origin may be an account instead of a master key."""
+    return any(_is_short(value) for fields in psbt.inputs for _, value in fields.keyed(f.IN_BIP32_DERIVATION))
+
+
+def _is_short(value: bytes) -> bool:
+    levels = [value[at : at + 4] for at in range(4, len(value), 4)]
+    return 0 < len(levels) <= _MAX_SUFFIX and all(level[3] < 0x80 for level in levels if len(level) == 4)

@@ -9,6 +9,7 @@ from typing import Final
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
+from hwilib_cryptnox.networks import Chain, coin_of
 from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
@@ -18,12 +19,10 @@ from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
 from hwilib_cryptnox.psbt.summary import (
-    Chain,
     Notice,
     NoticeKind,
     Summary,
     chain_of,
-    coin_of,
     summarize,
 )
 from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
@@ -133,7 +132,7 @@ def plan(
         check_amounts(collected, candidates)
     if candidates and not psbt.tx.outputs:
         raise PsbtError("the transaction has no outputs: all of it would be a fee")
-    if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:
+    if candidates and weight(psbt, collected.spendings) > MAX_WEIGHT:
         raise too_large()
     ours = our_inputs(collected, candidates, keys)
     change = prove_change(psbt, collected, ours, keys, wallet)
@@ -211,7 +210,7 @@ def _check_chain(candidates: Sequence[Candidate], policy: Policy) -> None:
     """The network that the user named and the keys that sign have to agree."""
     if policy.chain is None:
         return
-    wanted = int(policy.chain is not Chain.MAIN)
+    wanted = policy.chain.network.coin_type
     for candidate in candidates:
         coin = coin_of(candidate.claim.path)
         if coin is not None and coin != wanted:

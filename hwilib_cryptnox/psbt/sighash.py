@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NO_CODE_SEPARATOR = 0xFFFFFFFF
 _OUTPUTS_MASK = 0x1F
+"""The bits of a type that say which outputs it commits to."""
 _ZEROS = bytes(32)
 _LEGACY_SINGLE_BUG = b"\x01" + bytes(31)
 _BLANK_OUTPUT = b"\xff" * 8 + b"\x00"
@@ -200,7 +201,7 @@ class SignatureHasher:
         output must be known; the type must be defined and SINGLE must have its output, else ValueError."""
         if sighash not in DEFINED_TYPES:
             raise ValueError(f"sighash type 0x{sighash:02x} is not defined for taproot")
-        tx, mode = self._tx, sighash & 3
+        tx, mode = self._tx, sighash & _OUTPUTS_MASK
         if mode == Sighash.SINGLE and index >= len(tx.outputs):
             raise ValueError("SIGHASH_SINGLE without its output")
         spend = (2 if leaf_hash is not None else 0) | (annex is not None)
@@ -229,7 +230,7 @@ class SignatureHasher:
             if not sighash & ANYONECANPAY:
                 parts += (self._shared("prevouts"), self._shared("amounts"), self._shared("scripts"))
                 parts.append(self._shared("sequences"))
-            if sighash & 3 not in (Sighash.NONE, Sighash.SINGLE):
+            if sighash & _OUTPUTS_MASK not in (Sighash.NONE, Sighash.SINGLE):
                 parts.append(self._shared("outputs sha"))
             head = self._cache[~sighash] = b"".join(parts)
         return head

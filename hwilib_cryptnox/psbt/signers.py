@@ -8,7 +8,7 @@ from functools import cache
 
 from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Lock, Route, lock_of, spent_outputs
+from hwilib_cryptnox.psbt.checks import Route, Spending, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
@@ -62,40 +62,40 @@ def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
             found.append(InputStatus(index, "unknown", None, final, final, None, (), problem))
             continue
         amount, script = spend.output
-        lock = lock_of(index, fields, script)
-        found.append(_status(index, fields, lock, amount, hasher))
+        spending = spending_of(index, fields, script)
+        found.append(_status(index, fields, spending, amount, hasher))
     return tuple(found)
 
 
-def _status(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> InputStatus:
-    kind = f"{lock.kind.value}-{lock.nested.value}" if lock.nested is not None else lock.kind.value
+def _status(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> InputStatus:
+    kind = f"{spending.kind.value}-{spending.nested.value}" if spending.nested is not None else spending.kind.value
     if fields.is_final:
         return InputStatus(index, kind, amount, True, True, None, ())
     signers = (
-        _taproot(index, fields, lock, hasher)
-        if lock.route is Route.TAPROOT
-        else _ecdsa(index, fields, lock, amount, hasher)
+        _taproot(index, fields, spending, hasher)
+        if spending.route is Route.TAPROOT
+        else _ecdsa(index, fields, spending, amount, hasher)
     )
     problem = ""
     try:
-        unlock(index, fields, lock, amount, hasher)
+        unlock(index, fields, spending, amount, hasher)
     except NotFinal as error:
         problem = str(error).partition(": ")[2]
-    multisig = parse_multisig(lock.script) if lock.route is not Route.TAPROOT else None
-    needed = multisig[0] if multisig is not None else 1 if lock.key_hash is not None else None
+    multisig = parse_multisig(spending.script) if spending.route is not Route.TAPROOT else None
+    needed = multisig[0] if multisig is not None else 1 if spending.key_hash is not None else None
     return InputStatus(index, kind, amount, False, not problem, needed, tuple(signers), problem)
 
 
-def _ecdsa(index: int, fields: InputMap, lock: Lock, amount: int, hasher: SignatureHasher) -> list[Signer]:
+def _ecdsa(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> list[Signer]:
     @cache
     def digest(sighash: int) -> bytes:
-        if lock.route is Route.LEGACY:
-            return hasher.legacy(index, lock.script, sighash)
-        return hasher.segwit_v0(index, lock.script, amount, sighash)
+        if spending.route is Route.LEGACY:
+            return hasher.legacy(index, spending.script, sighash)
+        return hasher.segwit_v0(index, spending.script, amount, sighash)
 
     origins = {key: _origin(value) for key, value in fields.keyed(f.IN_BIP32_DERIVATION)}
     signatures = dict(fields.keyed(f.IN_PARTIAL_SIG))
-    multisig = parse_multisig(lock.script)
+    multisig = parse_multisig(spending.script)
     keys = dict.fromkeys([*(multisig[1] if multisig else ()), *origins, *signatures])
     return [_judged(key, origins.get(key), signatures.get(key), digest) for key in keys]
 
@@ -107,17 +107,17 @@ def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, diges
     return Signer(key, origin, signed=good, bad=not good)
 
 
-def _taproot(index: int, fields: InputMap, lock: Lock, hasher: SignatureHasher) -> list[Signer]:
+def _taproot(index: int, fields: InputMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
     """The output key where it has signed, then the others. A key may have signed several leaves: one that verifies
     makes it a signer, one that does not makes it a bad one."""
     origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}
     verdicts: dict[bytes, list[bool]] = {}
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None:
-        verdicts[lock.script] = [schnorr_valid(lock.script, value, index, None, hasher)]
+        verdicts[spending.script] = [schnorr_valid(spending.script, value, index, None, hasher)]
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
         leaf = key[32:]
-        good = leaf in lock.leaves and schnorr_valid(key[:32], value, index, leaf, hasher)
+        good = leaf in spending.leaves and schnorr_valid(key[:32], value, index, leaf, hasher)
         verdicts.setdefault(key[:32], []).append(good)
     found = []
     for key in dict.fromkeys([*verdicts, *origins]):

@@ -9,6 +9,7 @@ from enum import Enum
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.crypto.hashes import base58check_encode
+from hwilib_cryptnox.networks import Chain, account_of, coin_of
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
@@ -26,29 +27,8 @@ FAR_INDEX = 1_000
 _MOST_INDEX = 1_000_000
 """Beyond it nobody finds change, whatever the inputs' indexes are: anybody can pay to a far address of a wallet."""
 _SEQUENCE_LOCK_DISABLED, _SEQUENCE_LOCK_TIME, _SEQUENCE_LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
-_ACCOUNT_LEVELS = {44: 3, 48: 4, 49: 3, 84: 3, 86: 3, 87: 3}
-"""Levels of an account by its purpose (BIP44 and its kin): purpose, coin, account, and the script type of BIP48."""
 _CHAINS = (0, 1)
 """Receive and change."""
-
-
-class Chain(Enum):
-    """A network's address prefixes: bech32, P2PKH and P2SH."""
-
-    MAIN = ("bc", 0x00, 0x05)
-    TEST = ("tb", 0x6F, 0xC4)
-    """Testnet 3 and 4, signet."""
-    REGTEST = ("bcrt", 0x6F, 0xC4)
-
-
-CHAINS = {
-    "main": Chain.MAIN,
-    "test": Chain.TEST,
-    "testnet4": Chain.TEST,
-    "signet": Chain.TEST,
-    "regtest": Chain.REGTEST,
-}
-"""By HWI's names."""
 
 
 class NoticeKind(Enum):
@@ -187,24 +167,6 @@ def describe(psbt: Psbt, chain: Chain = Chain.MAIN) -> Summary:
     )
 
 
-def account_of(path: Path) -> Path:
-    """The account that a key belongs to: by its purpose where that is a known one, else all but the last two levels."""
-    steps = path.steps
-    levels = _ACCOUNT_LEVELS.get(steps[0] & ~HARDENED) if steps and steps[0] >= HARDENED else None
-    if levels is None or len(steps) < levels:
-        return Path(steps[:-2])
-    return Path(steps[: levels - 1 if levels == 4 and steps[3] < HARDENED else levels])
-
-
-def coin_of(path: Path) -> int | None:
-    """The coin type of BIP44 and its kin (0 main, 1 test networks); None under other purposes, and of other coins."""
-    steps = path.steps
-    if len(steps) < 2 or steps[0] < HARDENED or steps[0] & ~HARDENED not in _ACCOUNT_LEVELS:
-        return None
-    coin = steps[1] ^ HARDENED
-    return coin if coin in (0, 1) else None
-
-
 def chain_of(paths: Sequence[Path], given: Chain | None) -> Chain:
     """How addresses are shown: as the caller says, else as the keys say that sign."""
     if given is not None:
@@ -247,7 +209,7 @@ def summarize(
         sent=amount_out - change_amount,
         change_amount=change_amount,
         fee=None if amount_in is None else amount_in - amount_out,
-        vsize=virtual_size(psbt, collected.locks, spends, signed_leaves),
+        vsize=virtual_size(psbt, collected.spendings, spends, signed_leaves),
         outputs=outputs,
         accounts=tuple(dict.fromkeys([account_of(path) for path in paths])),
         chain=chain,
@@ -266,8 +228,12 @@ def summarize(
 def _own(collected: Collected, ours: Mapping[int, Sequence[Claim]]) -> Mapping[int, Sequence[Claim]]:
     """Our inputs that our key alone spends, or all where there is none: a coin whose script holds a key of ours may be
     an attacker's, who brings it to have it counted."""
-    locks = collected.locks
-    own = {index: claims for index, claims in ours.items() if (lock := locks[index]) is not None and is_single(lock)}
+    spendings = collected.spendings
+    own = {
+        index: claims
+        for index, claims in ours.items()
+        if (spending := spendings[index]) is not None and is_single(spending)
+    }
     return own or ours
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from cryptnox_core.crypto.hashes import hash160
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Lock, Route, Spend
+from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Route, Spend, Spending
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, operations, parse_multisig
@@ -45,7 +45,7 @@ def check_block(psbt: Psbt) -> None:
 
 def virtual_size(
     psbt: Psbt,
-    locks: tuple[Lock | None, ...],
+    spendings: tuple[Spending | None, ...],
     spends: tuple[Spend, ...] = (),
     signed_leaves: Mapping[int, bytes | None] | None = None,
 ) -> int:
@@ -55,17 +55,17 @@ def virtual_size(
 
     `signed_leaves`: the inputs that this run signs, with the leaf hash of a tapscript.
     """
-    return (_weight(psbt, locks, spends, signed_leaves or {}, bounded=True) + 3) // 4
+    return (_weight(psbt, spendings, spends, signed_leaves or {}, bounded=True) + 3) // 4
 
 
-def weight(psbt: Psbt, locks: tuple[Lock | None, ...]) -> int:
+def weight(psbt: Psbt, spendings: tuple[Spending | None, ...]) -> int:
     """Weight units of the transaction once signed, final inputs as they are."""
-    return _weight(psbt, locks, (), {}, bounded=False)
+    return _weight(psbt, spendings, (), {}, bounded=False)
 
 
 def _weight(
     psbt: Psbt,
-    locks: tuple[Lock | None, ...],
+    spendings: tuple[Spending | None, ...],
     spends: tuple[Spend, ...],
     signed_leaves: Mapping[int, bytes | None],
     *,
@@ -76,29 +76,29 @@ def _weight(
     base += sum([len(encode_output(output)) for output in tx.outputs])
     witness = 0
     for index, fields in enumerate(psbt.inputs):
-        lock = locks[index] if locks else None
+        spending = spendings[index] if spendings else None
         if fields.is_final:
             script_sig, stack = _final_sizes(fields)
             if bounded:
                 output = spends[index].output if spends else None
-                most = (0, 0) if lock is None or output is None else _most_needed(fields, lock, output[1])
+                most = (0, 0) if spending is None or output is None else _most_needed(fields, spending, output[1])
                 script_sig, stack = min(script_sig, most[0]), min(stack, most[1])
-        elif lock is None:
+        elif spending is None:
             script_sig, stack = 0, 0
-        elif lock.kind is Kind.P2TR:
-            script_sig, stack = 0, 1 + _SCHNORR + _leaf_size(fields, lock, signed_leaves.get(index))
+        elif spending.kind is Kind.P2TR:
+            script_sig, stack = 0, 1 + _SCHNORR + _leaf_size(fields, spending, signed_leaves.get(index))
         else:
-            script_sig, stack = _input_sizes(lock)
+            script_sig, stack = _input_sizes(spending)
         base += 40 + len(encode_compact(script_sig)) + script_sig
         witness += stack
     if witness:
-        witness += 2 + sum([1 for lock in locks if lock is None or lock.route is Route.LEGACY])
+        witness += 2 + sum([1 for spending in spendings if spending is None or spending.route is Route.LEGACY])
     return 4 * base + witness
 
 
-def _leaf_size(fields: InputMap, lock: Lock, leaf_hash: bytes | None) -> int:
+def _leaf_size(fields: InputMap, spending: Spending, leaf_hash: bytes | None) -> int:
     """Bytes of script and control block of the leaf that is signed; none for the key path, which costs least."""
-    leaf = lock.leaves.get(leaf_hash) if leaf_hash is not None else None
+    leaf = spending.leaves.get(leaf_hash) if leaf_hash is not None else None
     if leaf is None:
         return 0
     script = leaf.script + bytes((TAPSCRIPT,))
@@ -112,24 +112,24 @@ def _final_sizes(fields: InputMap) -> tuple[int, int]:
     return len(script_sig or b""), len(witness or b"")
 
 
-def _most_needed(fields: InputMap, lock: Lock, script: bytes) -> tuple[int, int]:
+def _most_needed(fields: InputMap, spending: Spending, script: bytes) -> tuple[int, int]:
     """Bytes of scriptSig and witness that a final input is counted with at most: what keys need, and the script itself
     where it has to be shown. What else a script takes counts nothing."""
     key_witness = 1 + _FINAL_SIGNATURE + _KEY
-    if lock.kind is Kind.P2WPKH:
+    if spending.kind is Kind.P2WPKH:
         return 0, key_witness
-    if lock.kind is Kind.P2PKH:
+    if spending.kind is Kind.P2PKH:
         return _FINAL_SIGNATURE + _KEY, 0
-    if lock.kind is Kind.P2PK:
+    if spending.kind is Kind.P2PK:
         return _FINAL_SIGNATURE, 0
-    if lock.kind is Kind.P2TR:
+    if spending.kind is Kind.P2TR:
         return 0, 1 + _SCHNORR + 1
     witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
     items = read_witness(witness, 0)[0] if witness else ()
     last = items[-1] if items else b""
-    if lock.kind is Kind.P2WSH:
+    if spending.kind is Kind.P2WSH:
         return 0, _most_for_script(last, hashlib.sha256(last).digest() == script[2:])
-    if lock.kind is Kind.P2SH:
+    if spending.kind is Kind.P2SH:
         redeem = _last_push(fields.get(f.IN_FINAL_SCRIPTSIG) or b"")
         right = hash160(redeem) == script[2:22]
         if not right or not is_witness_program(redeem):
@@ -156,18 +156,18 @@ def _most_for_script(script: bytes, right: bool) -> int:
     return 3 + (multisig[0] if multisig else 0) * (_FINAL_SIGNATURE + 1) + len(with_length(script))
 
 
-def _input_sizes(lock: Lock) -> tuple[int, int]:
+def _input_sizes(spending: Spending) -> tuple[int, int]:
     """Bytes of scriptSig and witness that signing adds, but for taproot."""
-    if lock.kind is Kind.P2PK:
+    if spending.kind is Kind.P2PK:
         unlocking = _SIGNATURE + 1
-    elif lock.key_hash is not None:
+    elif spending.key_hash is not None:
         unlocking = _SIGNATURE + _KEY + 1
     else:
-        multisig = parse_multisig(lock.script)
+        multisig = parse_multisig(spending.script)
         unlocking = 1 + (multisig[0] if multisig else 1) * (_SIGNATURE + 1)
-        if lock.kind in (Kind.P2SH, Kind.P2WSH):
-            unlocking += len(with_length(lock.script))
-    if lock.route is Route.LEGACY:
+        if spending.kind in (Kind.P2SH, Kind.P2WSH):
+            unlocking += len(with_length(spending.script))
+    if spending.route is Route.LEGACY:
         return unlocking, 0
-    nested = {Kind.P2WPKH: 23, Kind.P2WSH: 35}.get(lock.nested, 0) if lock.nested is not None else 0
+    nested = {Kind.P2WPKH: 23, Kind.P2WSH: 35}.get(spending.nested, 0) if spending.nested is not None else 0
     return nested, 1 + unlocking

@@ -242,7 +242,7 @@ class Access:
         """
         card = found.card
         if card.info.initialized:
-            self.open_channel(card, known=self._known(serial))
+            self.open_channel(card, known=self._remembered_certificates(serial))
         else:
             card.read_certificate()
         check_identity(card, self.state)
@@ -282,7 +282,7 @@ class Access:
         with contextlib.suppress(StateError):  # both are tried again the next time
             self.state.keep_pairing_key(card.serial, None if key == COMMON_PAIRING_KEY else key)
 
-    def _known(self, serial: int | None) -> tuple[CardCertificate, ...]:
+    def _remembered_certificates(self, serial: int | None) -> tuple[CardCertificate, ...]:
         """Certificates that a card may turn out to have; none where the expected card's is not among them, since
         trying them in vain costs two commands."""
         try:

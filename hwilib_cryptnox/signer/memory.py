@@ -57,7 +57,7 @@ class RepeatedNonceError(FailedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
+class Remembered:
     """What a transaction does with the owner's coins, in the form in which it is remembered."""
 
     txid: str
@@ -73,12 +73,12 @@ class Spending:
     shown (skipped, or deeper than the card derives) is hidden all the same."""
 
 
-def spending_of(psbt: Psbt, collected: Collected, plan: Plan) -> Spending:
+def remembered_of(psbt: Psbt, collected: Collected, plan: Plan) -> Remembered:
     """A planned PSBT's `Spending`."""
     outpoints = tuple(f"{point[31::-1].hex()}:{int.from_bytes(point[32:], 'little')}" for point in psbt.tx.outpoints)
     payments = [encode_output((output.amount, output.script)) for output in plan.summary.outputs if not output.change]
     ours = [outpoints[index] for index in plan.ours]
-    return Spending(
+    return Remembered(
         hash256(psbt.unsigned_tx())[::-1].hex(),
         outpoints,
         collected.fingerprint.hex(),
@@ -87,7 +87,7 @@ def spending_of(psbt: Psbt, collected: Collected, plan: Plan) -> Spending:
     )
 
 
-def warnings_before(state: State, spending: Spending, inputs: Iterable[int]) -> tuple[str, ...]:
+def warnings_before(state: State, remembered: Remembered, inputs: Iterable[int]) -> tuple[str, ...]:
     """What a person should know before `inputs` (by index) of a transaction are signed, as far as this computer
     remembers. Only signatures that were made count. Told also where the audit is switched off by now."""
     told: list[str] = []
@@ -95,23 +95,23 @@ def warnings_before(state: State, spending: Spending, inputs: Iterable[int]) -> 
         if not state.has_signatures():
             return ()
         with state.signatures() as log:
-            if any(_hides(entry, spending) for entry in log.find("txid", spending.txid)):
+            if any(_hides(entry, remembered) for entry in log.find("txid", remembered.txid)):
                 told.append(
                     "this very transaction was signed before, with other inputs called yours: somebody may be hiding "
                     "what you spend and pay. Do not sign it unless you know why"
                 )
             for index in dict.fromkeys(inputs):
-                found = log.find("outpoint", spending.outpoints[index])
-                others = [entry for entry in found if entry.get("payees") != spending.payees]
+                found = log.find("outpoint", remembered.outpoints[index])
+                others = [entry for entry in found if entry.get("payees") != remembered.payees]
                 if others:
                     told.append(_signed_before(index, others))
     return tuple(told)
 
 
-def _hides(entry: Entry, spending: Spending) -> bool:
+def _hides(entry: Entry, remembered: Remembered) -> bool:
     """Whether a signature of the same transaction by the same seed goes with other inputs of ours. Another card has
     others."""
-    return entry.get("fingerprint") == spending.fingerprint and entry.get("ours") != spending.ours
+    return entry.get("fingerprint") == remembered.fingerprint and entry.get("ours") != remembered.ours
 
 
 def _signed_before(index: int, others: Sequence[Entry]) -> str:
@@ -159,7 +159,7 @@ class SignatureMemory:
         public_key: bytes,
         signature: bytes,
         kind: SignatureKind = SignatureKind.ECDSA,
-        spending: Spending | None = None,
+        remembered: Remembered | None = None,
         index: int = 0,
     ) -> None:
         """Judge a verified signature (DER or 64 bytes), and remember it. `spending`, `index`: what it spends.
@@ -168,18 +168,18 @@ class SignatureMemory:
         come again: the signature of then was lost.
         """
         nonce, purpose = nonce_of(kind, signature), _purpose(kind, public_key, digest)
-        txid = None if spending is None else spending.txid
+        txid = None if remembered is None else remembered.txid
         if self._nonces.setdefault(nonce, purpose) != purpose:
             self._withhold(digest, txid)
         entry: Entry = {"r": f"{nonce:064x}", "of": purpose}
         if self._settings.audit:
             entry = {**self._head(MADE, txid), "digest": digest.hex(), **entry}
-            if spending is not None:
+            if remembered is not None:
                 entry |= {
-                    "outpoint": spending.outpoints[index],
-                    "fingerprint": spending.fingerprint,
-                    "payees": spending.payees,
-                    "ours": spending.ours,
+                    "outpoint": remembered.outpoints[index],
+                    "fingerprint": remembered.fingerprint,
+                    "payees": remembered.payees,
+                    "ours": remembered.ours,
                 }
         repeated, brought = False, nonce in self._brought
         with self._noting(), self._state.signatures() as log:

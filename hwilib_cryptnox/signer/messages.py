@@ -1,34 +1,49 @@
-"""Signed messages in Bitcoin Core's legacy format (`signmessage`, `verifymessage`). Pure."""
+"""Signed messages: Bitcoin Core's legacy format (`signmessage`, `verifymessage`), and BIP322's "simple" form for P2WPKH
+addresses. Pure."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 
-from cryptnox_core.crypto.hashes import hash256
-from cryptnox_core.crypto.secp256k1 import from_compact, recovery_id, to_compact, verify_ecdsa
+from cryptnox_core.crypto.hashes import hash160, hash256
+from cryptnox_core.crypto.secp256k1 import (
+    InvalidSignatureError,
+    from_compact,
+    is_low_s,
+    is_public_key,
+    recovery_id,
+    to_compact,
+    verify_ecdsa,
+)
 from cryptnox_core.errors import UsageError
+from hwilib_cryptnox.psbt import BadPsbt, Sighash
+from hwilib_cryptnox.psbt.message import to_sign
+from hwilib_cryptnox.psbt.script import Kind, kind_of, p2pkh, p2wpkh
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.tx import read_witness, with_length
 
 MAGIC = b"\x18Bitcoin Signed Message:\n"
 _FIRST_HEADER = 27
 _COMPRESSED = 4
+_RECOVERY = 3
+"""The bits of a header, above the first, that are the recovery id."""
 _LENGTH = 65
 
 
-def _compact_size(number: int) -> bytes:
-    """Bitcoin's variable-length integer."""
-    if number < 0xFD:
-        return bytes((number,))
-    for mark, width in ((0xFD, 2), (0xFE, 4), (0xFF, 8)):
-        if number < 1 << 8 * width:
-            return bytes((mark,)) + number.to_bytes(width, "little")
-    raise UsageError("the message is too long")
+def _decoded(signature: str) -> bytes:
+    try:
+        return base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UsageError("the signature is not base64") from error
+
+
+# Bitcoin Core's format
 
 
 def message_digest(message: str | bytes) -> bytes:
     """The 32 bytes that are signed: double SHA-256 of the magic, the length and the message (text as UTF-8)."""
-    data = message.encode("utf-8") if isinstance(message, str) else message
-    return hash256(MAGIC + _compact_size(len(data)) + data)
+    return hash256(MAGIC + with_length(message.encode("utf-8") if isinstance(message, str) else message))
 
 
 def encode_signature(public_key: bytes, digest: bytes, signature: bytes) -> str:
@@ -40,21 +55,22 @@ def encode_signature(public_key: bytes, digest: bytes, signature: bytes) -> str:
     return base64.b64encode(bytes((header,)) + to_compact(signature)).decode("ascii")
 
 
+def _split(signature: str) -> tuple[int, bytes]:
+    """What the header says, from 0, and r and s. UsageError for what is no such signature."""
+    raw = _decoded(signature)
+    if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + 2 * _COMPRESSED:
+        raise UsageError("not a message signature of 65 bytes")
+    return raw[0] - _FIRST_HEADER, raw[1:]
+
+
 def verify_message(public_key: bytes, message: str | bytes, signature: str) -> bool:
     """Whether a base64 signature of this format over `message` is `public_key`'s.
 
     Raises UsageError for what is no such signature. The recovery id must lead to the key, as Bitcoin Core demands.
     """
-    try:
-        raw = base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UsageError("the signature is not base64") from error
-    if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + 2 * _COMPRESSED:
-        raise UsageError("not a message signature of 65 bytes")
-    digest, der = message_digest(message), from_compact(raw[1:])
-    return (
-        verify_ecdsa(public_key, digest, der) and recovery_id(public_key, digest, der) == (raw[0] - _FIRST_HEADER) & 3
-    )
+    number, compact = _split(signature)
+    digest, der = message_digest(message), from_compact(compact)
+    return verify_ecdsa(public_key, digest, der) and recovery_id(public_key, digest, der) == number & _RECOVERY
 
 
 def recover_public_key(message: str | bytes, signature: str) -> tuple[bytes, bool]:
@@ -64,15 +80,53 @@ def recover_public_key(message: str | bytes, signature: str) -> tuple[bytes, boo
     """
     from coincurve import PublicKey
 
+    number, compact = _split(signature)
+    recoverable = compact + bytes((number & _RECOVERY,))
     try:
-        raw = base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UsageError("the signature is not base64") from error
-    if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + 2 * _COMPRESSED:
-        raise UsageError("not a message signature of 65 bytes")
-    number = raw[0] - _FIRST_HEADER
-    try:
-        key = PublicKey.from_signature_and_message(raw[1:] + bytes((number & 3,)), message_digest(message), hasher=None)
+        key = PublicKey.from_signature_and_message(recoverable, message_digest(message), hasher=None)
     except ValueError as error:
         raise UsageError("no key can have made this signature") from error
     return key.format(compressed=True), bool(number & _COMPRESSED)
+
+
+# BIP322's simple form
+
+
+def simple_digest(message: bytes, public_key: bytes) -> bytes:
+    """What the key of a P2WPKH address signs: BIP143's hash of BIP322's virtual transaction, SIGHASH_ALL."""
+    key_hash = hash160(public_key)
+    hasher = SignatureHasher(to_sign(message, p2wpkh(key_hash)))
+    return hasher.segwit_v0(0, p2pkh(key_hash), 0, Sighash.ALL)
+
+
+def encode_simple(public_key: bytes, signature: bytes) -> str:
+    """Base64 of the witness: the DER signature with its sighash byte, and the key (33 bytes)."""
+    witness = b"\x02" + with_length(signature + bytes((Sighash.ALL,))) + with_length(public_key)
+    return base64.b64encode(witness).decode("ascii")
+
+
+def verify_simple(script: bytes, message: bytes, signature: str) -> bool:
+    """Whether a signature in the simple form is good for a P2WPKH script (22 bytes).
+
+    Raises UsageError for another script, or for what is no such signature.
+    """
+    if kind_of(script) is not Kind.P2WPKH:
+        raise UsageError("BIP322's simple form is verified here for P2WPKH addresses only")
+    made, key = _witness(_decoded(signature))
+    if made[-1] != Sighash.ALL or not is_public_key(key) or hash160(key) != script[2:]:
+        return False
+    try:
+        return is_low_s(made[:-1]) and verify_ecdsa(key, simple_digest(message, key), made[:-1])
+    except InvalidSignatureError:
+        return False
+
+
+def _witness(raw: bytes) -> tuple[bytes, bytes]:
+    """The two items of the witness: a signature with its sighash byte, and a compressed key."""
+    try:
+        items, end = read_witness(raw, 0)
+    except BadPsbt:
+        items, end = (), 0
+    if end != len(raw) or len(items) != 2 or not items[0] or len(items[1]) != 33:
+        raise UsageError("not a BIP322 signature in the simple form of a P2WPKH address")
+    return items[0], items[1]

@@ -41,7 +41,7 @@ _WARNINGS = 360
 """Characters of all grave warnings; the rest is counted."""
 
 
-def purpose_of(psbt: Psbt, fingerprint: bytes | None) -> str:
+def prompt_text(psbt: Psbt, fingerprint: bytes | None) -> str:
     """How much can leave at most, for the dialogue that asks for the PIN: nothing is proved yet. Raises PsbtError where
     a PSBT of the card contradicts itself.
 
@@ -71,7 +71,7 @@ def _most_of_anybody(psbt: Psbt) -> int | None:
     return None if None in most else max((amount for amount in most if amount is not None), default=None)
 
 
-def purpose_of_message(path: Path) -> str:
+def message_prompt_text(path: Path) -> str:
     """The same for a message."""
     return f"Sign a message with the key {path}. It is shown before it is signed."
 

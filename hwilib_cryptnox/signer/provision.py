@@ -35,6 +35,7 @@ from hwilib_cryptnox.errors import (
     SoftLockedError,
     UnknownPukError,
 )
+from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.irreversible import admit
@@ -46,7 +47,6 @@ from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
-_PURPOSE = 84
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Shown:
 
 def first_path(coin_type: int) -> Path:
     """Of the first segwit address, m/84h/COINh/0h/0/0."""
-    return Path((*(level | HARDENED for level in (_PURPOSE, coin_type, 0)), 0, 0))
+    return Path((*(level | HARDENED for level in (ScriptType.P2WPKH.purpose, coin_type, 0)), 0, 0))
 
 
 class Provision:
@@ -232,7 +232,7 @@ class Provision:
         told from a refusal."""
         left = self.card.pin_tries_left()
         with contextlib.suppress(StateError):
-            self.way.state.update(self.serial, lambda now: replace(now, full=left, note=None))
+            self.way.state.update(self.serial, lambda now: replace(now, full_counter=left, note=None))
 
     def _unlock(self) -> None:
         """VERIFY PIN: the first time as a PIN that may be wrong, later as one whose end is known or can be found."""
@@ -407,7 +407,7 @@ class Provision:
 
 def _without_notes(record: CardRecord) -> CardRecord:
     """What is remembered of a card that gets a new PIN and a new seed."""
-    return replace(record, fingerprint=None, full=None, note=None)
+    return replace(record, fingerprint=None, full_counter=None, note=None)
 
 
 def said_of(error: BaseException) -> str:

@@ -43,7 +43,9 @@ class Runner:
         with contextlib.suppress(StateError):  # then it is found out
             records = state.records()
             alike = [record for record in records.values() if record.version and record.version == self._version]
-            self._ends = any(record.pin_ends for record in (records.get(session.card.serial, CardRecord()), *alike))
+            self._ends = any(
+                record.pin_expires_on_sign for record in (records.get(session.card.serial, CardRecord()), *alike)
+            )
 
     def run(self, steps: Iterable[Step]) -> None:
         """Run steps that do not sign."""
@@ -107,7 +109,7 @@ class Runner:
         if not self._ends:
             self._ends = True
             with contextlib.suppress(StateError):  # found out again then
-                self._state.update(self.session.card.serial, self._with_pin_ends)
+                self._state.update(self.session.card.serial, self._with_pin_expiry)
 
-    def _with_pin_ends(self, now: CardRecord) -> CardRecord:
-        return replace(now, pin_ends=True, version=self._version)
+    def _with_pin_expiry(self, now: CardRecord) -> CardRecord:
+        return replace(now, pin_expires_on_sign=True, version=self._version)

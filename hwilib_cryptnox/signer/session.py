@@ -71,13 +71,13 @@ def begin(found: OpenCard, pin: str, *, polling: bool = False) -> Session:
     with deriving(found):
         fingerprint = found.card.master_fingerprint()
     if polling:
-        check_tree(found)
+        refuse_single_key(found)
     if not found.simulated:
         _remember(found, fingerprint)
     return Session(found, pin, fingerprint, Position(MASTER))
 
 
-def check_tree(found: OpenCard) -> None:
+def refuse_single_key(found: OpenCard) -> None:
     """WalletError for a card with a single key, from which nothing can be derived. It is asked where a fingerprint is
     read for a list, and where a derivation failed: other commands need not spend a command on it. A card that does not
     tell is taken for one with a tree."""
@@ -99,7 +99,7 @@ def deriving(found: OpenCard) -> Iterator[None]:
         yield
     except StatusWordError:
         if found.card.channel_open:
-            check_tree(found)
+            refuse_single_key(found)
         raise
 
 

@@ -20,6 +20,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, WalletError
+from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.psbt import (
     Candidate,
     Chain,
@@ -37,9 +38,16 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
-from hwilib_cryptnox.signer.memory import RepeatedNonceError, SignatureMemory, Spending, spending_of, warnings_before
-from hwilib_cryptnox.signer.needed_keys import derived_keys, names_keys, originless, standard_accounts, wanted_keys
-from hwilib_cryptnox.signer.prompts import purpose_of, review_text
+from hwilib_cryptnox.psbt.origins import names_keys, originless
+from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
+from hwilib_cryptnox.signer.memory import (
+    Remembered,
+    RepeatedNonceError,
+    SignatureMemory,
+    remembered_of,
+    warnings_before,
+)
+from hwilib_cryptnox.signer.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.session import Session, deriving
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -90,21 +98,21 @@ class Signing:
         self._made: list[tuple[SignRequest, bytes]] = []
         self._requests: dict[tuple[object, ...], SignRequest] = {}
         self._memory = SignatureMemory(self.settings, self.state)
-        self._spending: Spending | None = None
+        self._remembered: Remembered | None = None
         self.plan: Plan | None = None
 
     def run(self) -> Psbt:
         """The PSBT with our signatures. PsbtError, WalletError or CryptnoxError where it cannot be signed; signatures
         made until then are kept for the next attempt."""
         fingerprint = self.wallet.known_fingerprint()
-        if nothing_to_do(self.psbt, fingerprint):
+        if stays_unchanged(self.psbt, fingerprint):
             return self.psbt
         purpose = ""
         if self.wallet.unlocker.asks_person:
-            purpose = purpose_of(self.psbt, fingerprint)
+            purpose = prompt_text(self.psbt, fingerprint)
         session = self._start(purpose)
         collected = self._collect(session)
-        if collected.nothing_to_do:
+        if collected.stays_unchanged:
             return self.psbt
         reason = collected.why_nothing()
         if reason is not None:
@@ -139,7 +147,7 @@ class Signing:
         collected = collect(self.psbt, session.fingerprint)
         if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
             return collected
-        accounts = standard_accounts(test=self._test)
+        accounts = account_paths(Network.TEST if self._test else Network.MAIN)
         keys = self.wallet.xpubs(accounts)
         return collect(self.psbt, session.fingerprint, {keys[path].fingerprint: path for path in accounts})
 
@@ -206,8 +214,8 @@ class Signing:
         if self.plan is None:
             keys = derived_keys(collected.all_paths, self._extended, self._public)
             made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
-            self._spending = spending_of(self.psbt, collected, made)
-            made = self._with_warnings(made, self._spending)
+            self._remembered = remembered_of(self.psbt, collected, made)
+            made = self._with_warnings(made, self._remembered)
             if self._approve is not None:
                 self._approve(made)
             elif made.requests:
@@ -219,11 +227,11 @@ class Signing:
                 if request is not None:
                     self._admit(request, signature)
             self._kept = []
-            self._ask(made.requests, self._spending.txid)
+            self._ask(made.requests, self._remembered.txid)
 
-    def _with_warnings(self, made: Plan, spending: Spending) -> Plan:
+    def _with_warnings(self, made: Plan, remembered: Remembered) -> Plan:
         """The plan, with what this computer remembers of its coins among the warnings."""
-        told = warnings_before(self.state, spending, [request.input_index for request in made.requests])
+        told = warnings_before(self.state, remembered, [request.input_index for request in made.requests])
         notices = [Notice(NoticeKind.SIGNED_BEFORE, text) for text in told]
         if not notices:
             return made
@@ -252,7 +260,7 @@ class Signing:
         """Take a signature, unless its nonce was used before: then it is kept nowhere."""
         try:
             self._memory.admit(
-                request.digest, request.public_key, signature, request.kind, self._spending, request.input_index
+                request.digest, request.public_key, signature, request.kind, self._remembered, request.input_index
             )
         except RepeatedNonceError:
             self._keep_only_made()
@@ -346,13 +354,13 @@ def _limit(chosen: FeeLimit) -> float | Limit | None:
     return None if chosen == "off" else chosen
 
 
-def nothing_to_do(psbt: Psbt, fingerprint: bytes | None) -> bool:
+def stays_unchanged(psbt: Psbt, fingerprint: bytes | None) -> bool:
     """Whether nothing is left to sign for a master key, told without card and PIN. False also where only the card can
     tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything."""
     if fingerprint is None:
         return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
     collected = collect(psbt, fingerprint)
-    return collected.nothing_to_do and (any(collected.claims) or not originless(psbt))
+    return collected.stays_unchanged and (any(collected.claims) or not originless(psbt))
 
 
 def names_keys_of(psbt: Psbt, fingerprint: bytes) -> bool:

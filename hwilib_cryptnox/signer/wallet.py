@@ -26,7 +26,7 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.pin.policy import Unlocker, static_key_hash
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
-from hwilib_cryptnox.signer.derived import account_prefix, derived_keys
+from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.session import Session, authenticate, begin, check_usable, deriving
 from hwilib_cryptnox.storage.state import StateError
@@ -250,9 +250,9 @@ class Wallet:
 
     def _confirmed(self, message: bytes, path: Path) -> Session:
         """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
-        from hwilib_cryptnox.signer.prompts import message_text, purpose_of_message
+        from hwilib_cryptnox.signer.prompts import message_prompt_text, message_text
 
-        session = self.session(purpose_of_message(path))
+        session = self.session(message_prompt_text(path))
         if self.unlocker.confirms:
             self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
         return session
@@ -269,7 +269,7 @@ def _check_depths(paths: Iterable[Path]) -> None:
             raise BadRequestError(f"{path}: the card derives at most {MAX_DEPTH} levels")
 
 
-def find(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
+def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
     """The card with a fingerprint. Where None is given: the first that holds a seed, or else the first.
 
     Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before

@@ -53,13 +53,13 @@ class CardRecord:
     """SHA-256 of the card's static P-256 point (65 bytes)."""
     reader: str | None = None
     """Where it was last seen."""
-    full: int | None = None
+    full_counter: int | None = None
     """What the PIN counter showed right after the last success; None also where that is ambiguous."""
     note: NoteKind | None = None
-    pin_ends: bool = False
+    pin_expires_on_sign: bool = False
     """Each signature ends the PIN's validity on this card."""
     version: str | None = None
-    """Applet version ("1.6.2") of a card with `pin_ends`, not of an emulated one."""
+    """Applet version ("1.6.2") of a card with `pin_expires_on_sign`, not of an emulated one."""
 
 
 def state_folder() -> Path:
@@ -333,9 +333,9 @@ def _record(entry: dict[str, object]) -> CardRecord:
         fingerprint=None if fingerprint is None else bytes.fromhex(str(fingerprint)),
         static_key=None if key is None else bytes.fromhex(str(key)),
         reader=None if reader is None else str(reader),
-        full=None if full is None else int(str(full)),
+        full_counter=None if full is None else int(str(full)),
         note=None if note is None else NoteKind(note),
-        pin_ends=entry.get("pin_ends") is True,
+        pin_expires_on_sign=entry.get("pin_ends") is True,
         version=None if version is None else str(version),
     )
     if record.fingerprint is not None and len(record.fingerprint) != 4:
@@ -348,9 +348,9 @@ def _entry(record: CardRecord) -> dict[str, object]:
         "fingerprint": record.fingerprint and record.fingerprint.hex(),
         "static_key": record.static_key and record.static_key.hex(),
         "reader": record.reader,
-        "full": record.full,
+        "full": record.full_counter,
         "note": record.note and record.note.value,
-        "pin_ends": record.pin_ends or None,
+        "pin_ends": record.pin_expires_on_sign or None,
         "version": record.version,
     }
     return {name: value for name, value in entry.items() if value is not None}

@@ -20,7 +20,7 @@ from hwilib_cryptnox.ctl.review import Signer, review, summary_data
 from hwilib_cryptnox.ctl.screen import Screen
 from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.psbt import Psbt, PsbtError, address_of
-from hwilib_cryptnox.signer.prompts import purpose_of, transaction_text
+from hwilib_cryptnox.signer.prompts import prompt_text, transaction_text
 from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
 from tests.console.test_terminal import make_psbt
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
@@ -431,8 +431,8 @@ def test_no_file_breaks_the_review(tmp_path: Path) -> None:
             data[damage.randrange(5, len(data))] = damage.randrange(256)
         try:
             psbt = Psbt.parse(bytes(data))
-            purpose_of(psbt, None)
-            purpose_of(psbt, ME.fingerprint)
+            prompt_text(psbt, None)
+            prompt_text(psbt, ME.fingerprint)
             made = make_plan(psbt, allow_unproved_amounts=damage.random() < 0.5)
         except PsbtError:
             ends["refused"] += 1

@@ -21,7 +21,7 @@ from hwilib_cryptnox.ctl.screen import Screen, printable, write_json
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
 from hwilib_cryptnox.psbt.message import message_hash
 from hwilib_cryptnox.psbt.signers import input_statuses
-from hwilib_cryptnox.signer import bip322
+from hwilib_cryptnox.signer import messages
 from hwilib_cryptnox.signer.shown import bitcoin
 from hwilib_cryptnox.storage.audit import compare, noted_digests
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend
@@ -48,15 +48,15 @@ def test_bip322_vectors(message: bytes) -> None:
     script = script_of_address(ADDRESS, "main")
     hashed, signature = SIGNED[message]
     assert message_hash(message).hex() == hashed
-    assert bip322.verify(script, message, signature)
-    assert not bip322.verify(script, message + b"!", signature)
-    assert not bip322.verify(b"\x00\x14" + bytes(20), message, signature)
+    assert messages.verify_simple(script, message, signature)
+    assert not messages.verify_simple(script, message + b"!", signature)
+    assert not messages.verify_simple(b"\x00\x14" + bytes(20), message, signature)
 
 
 @pytest.mark.parametrize("signature", ["", "AA==", "not base64!", "AgEwIQ==", "A" * 88])
 def test_what_is_no_bip322_signature(signature: str) -> None:
     with pytest.raises(UsageError):
-        bip322.verify(script_of_address(ADDRESS, "main"), b"", signature)
+        messages.verify_simple(script_of_address(ADDRESS, "main"), b"", signature)
 
 
 @pytest.mark.parametrize(

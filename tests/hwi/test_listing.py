@@ -92,7 +92,7 @@ def test_an_emulated_card_is_always_asked(hwi: Program, state: State) -> None:
     with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
         assert listed(hwi, card, PIN)[0]["fingerprint"] == FPR
         assert "fingerprint" not in listed(hwi, card)[0]
-        assert state.record(card.serial).fingerprint is None and state.record(card.serial).full == 6
+        assert state.record(card.serial).fingerprint is None and state.record(card.serial).full_counter == 6
 
 
 def test_wrong_pin(hwi: Program) -> None:

@@ -294,7 +294,7 @@ def test_a_card_locked_for_this_session_wants_a_power_cycle(reading: list[str], 
         with Card(RemoteTransport.connect(process.host, process.port)) as card:
             card.open_channel()
             unlocker = unlock.Unlocker(Settings(), state, PIN)
-            assert unlocker.unlock(card, process.path) == PIN and state.record(card.serial).full == 6
+            assert unlocker.unlock(card, process.path) == PIN and state.record(card.serial).full_counter == 6
             for _ in range(3):
                 with pytest.raises(WrongPinError):
                     card.verify_pin(WRONG)
@@ -534,7 +534,7 @@ def test_what_the_counter_shows_when_full_is_learned_by_the_first_success(hwi: P
             if wasted or reading:
                 assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code in (-6, -7)
             spent.heal()
-            assert state.record(card.serial).full == full
+            assert state.record(card.serial).full_counter == full
             before = card.stats()["by_ins"]["20"]
             assert spent("getmasterxpub", env={"CRYPTNOX_PIN": PIN}) == 0 and spent.code is None
             assert card.stats()["by_ins"]["20"] == before + 2

@@ -8,7 +8,7 @@ from dataclasses import replace
 from coincurve import PublicKey
 
 from hwilib_cryptnox.psbt import Chain
-from hwilib_cryptnox.signer.bip322 import to_spend
+from hwilib_cryptnox.psbt.message import to_spend
 from tests.psbt.cases import case, outcome, swap
 from tests.psbt.factory import (
     ME,

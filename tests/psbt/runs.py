@@ -28,7 +28,7 @@ from hwilib_cryptnox.psbt import (
 )
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
-from hwilib_cryptnox.signer.needed_keys import derived_keys, wanted_keys
+from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from tests.psbt.factory import (
     ME,
     ORDER,
@@ -167,7 +167,7 @@ def run(
     try:
         psbt = Psbt.parse(data.encode() if isinstance(data, Draft) else data)
         collected = collect(psbt, wallet.fingerprint, accounts)
-        if collected.nothing_to_do or collected.why_nothing() is not None:
+        if collected.stays_unchanged or collected.why_nothing() is not None:
             return Run(psbt, allowed)
         if export is None:
             keys = wallet.keys(collected.all_paths)

@@ -37,7 +37,7 @@ def test_valid_vectors_come_back(text: str) -> None:
     maps = [psbt.globals, *[fields.pairs for fields in psbt.inputs], *[fields.pairs for fields in psbt.outputs]]
     assert MAGIC + b"".join(map(encode_map, maps)) == base64.b64decode(text)
     assert psbt.encode() == psbt.to_base64() == text
-    assert collect(psbt, b"none").nothing_to_do
+    assert collect(psbt, b"none").stays_unchanged
 
 
 @pytest.mark.parametrize("text", VECTORS["invalid"], ids=range(len(VECTORS["invalid"])))

@@ -40,7 +40,7 @@ def test_skipped_with_a_reason(name: str) -> None:
     """Nothing to refuse, nothing to sign: the caller can tell why, before and after it asked the card."""
     psbt = Psbt.parse(CATALOGUE[name]())
     collected = collect(psbt, ME.fingerprint)
-    assert not collected.nothing_to_do
+    assert not collected.stays_unchanged
     assert collected.why_nothing()
     assert all(len(path) <= 8 for path in collected.paths)
     made = plan(psbt, collected, ME.keys(collected.paths))

@@ -107,7 +107,7 @@ def test_embit_signs_the_same_digest(kind: str) -> None:
     theirs = PSBT.parse(bent.encode())
     assert theirs.sign_with(HDKey.from_seed(bytes(range(64)))) == 2
     collected = collect(Psbt.parse(theirs.serialize()), ME.fingerprint)
-    assert collected.nothing_to_do
+    assert collected.stays_unchanged
     assert collected.done == {0, 1}
 
 

@@ -50,7 +50,7 @@ def parsed(*items: In, **options: object) -> Psbt:
 def test_foreign_psbt_is_left_alone() -> None:
     psbt = Psbt.parse(draft(spend("p2wpkh"), spend("p2pkh", 1)).base64())
     collected = collect(psbt, OTHER.fingerprint)
-    assert collected.nothing_to_do
+    assert collected.stays_unchanged
     assert collected.paths == ()
     assert collected.why_nothing() is None
 
@@ -58,14 +58,14 @@ def test_foreign_psbt_is_left_alone() -> None:
 def test_foreign_psbt_is_left_alone_even_when_it_lies() -> None:
     """Not ours to judge, and nothing of it is signed."""
     bent = draft(spend("p2wpkh"), outs=[Out(p2wpkh(OTHER.key("m/0")), 100_001)])
-    assert collect(Psbt.parse(bent.encode()), OTHER.fingerprint).nothing_to_do
+    assert collect(Psbt.parse(bent.encode()), OTHER.fingerprint).stays_unchanged
 
 
 @pytest.mark.parametrize("kind", ["p2pkh", "p2wpkh", "p2wsh", "rawtr", "tapscript"])
 def test_signed_inputs_are_done(kind: str) -> None:
     signed = sign(draft(spend(kind), spend(kind, 1)).base64())
     collected = collect(Psbt.parse(signed.encode()), ME.fingerprint)
-    assert collected.nothing_to_do
+    assert collected.stays_unchanged
     assert collected.done == {0, 1}
     assert collected.paths == ()
 
@@ -75,7 +75,7 @@ def test_final_inputs_are_done() -> None:
     bent.inputs[0].append((b"\x08", b"\x00"))
     bent.inputs[1].append((b"\x07", b""))
     collected = collect(Psbt.parse(bent.encode()), ME.fingerprint)
-    assert collected.nothing_to_do
+    assert collected.stays_unchanged
     assert collected.done == {0, 1}
 
 
@@ -97,7 +97,7 @@ def test_done_beside_unsignable_is_left_alone() -> None:
     key = ME.key("m/86h/0h/0h/0/9")[1:]
     bent = draft(spend("p2wpkh"), In(bip86(key), fields=[tap_deriv("m/86h/0h/0h/0/9"), (b"\x17", key)]))
     signed = sign(bent.encode())
-    assert collect(signed, ME.fingerprint).nothing_to_do
+    assert collect(signed, ME.fingerprint).stays_unchanged
     first = make_plan(Psbt.parse(bent.encode()))
     assert [item.index for item in first.skipped] == [1]
     assert first.why_nothing() is None
@@ -113,7 +113,7 @@ def test_our_signature_of_another_allowed_type_counts() -> None:
     for pairs in maps:
         del pairs[b"\x03"]
     bent.inputs = [list(pairs.items()) for pairs in maps]
-    assert collect(Psbt.parse(bent.encode()), ME.fingerprint).nothing_to_do
+    assert collect(Psbt.parse(bent.encode()), ME.fingerprint).stays_unchanged
     maps[0][b"\x03"] = le(1)
     bent.inputs = [list(pairs.items()) for pairs in maps]
     with pytest.raises(RefusedInput, match="input 0: its signature of ours has sighash type 0x82"):
@@ -343,7 +343,7 @@ def test_electrum_origins() -> None:
     )
     bent = draft(In(p2wpkh(key), fields=[electrum(mark, (0, 3), key)]), outs=[change])
     psbt = Psbt.parse(bent.encode())
-    assert collect(psbt, ME.fingerprint).nothing_to_do
+    assert collect(psbt, ME.fingerprint).stays_unchanged
     collected = collect(psbt, ME.fingerprint, ACCOUNTS)
     assert collected.paths == (Path.parse("m/84h/0h/0h/0/3"),)
     made = plan(psbt, collected, ME.keys(collected.all_paths))
@@ -379,7 +379,7 @@ def test_electrum_key_outside_its_script_is_skipped() -> None:
 def test_electrum_paths_are_short_and_not_hardened(steps: tuple[int, ...]) -> None:
     mark, key = ME.account(ACCOUNT).fingerprint, ME.key("m/84h/0h/0h/0/3")
     psbt = parsed(In(p2wpkh(key), fields=[electrum(mark, steps, key)]))
-    assert collect(psbt, ME.fingerprint, ACCOUNTS).nothing_to_do
+    assert collect(psbt, ME.fingerprint, ACCOUNTS).stays_unchanged
 
 
 def test_bip86_is_explained() -> None:

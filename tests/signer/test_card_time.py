@@ -173,7 +173,12 @@ def test_getdescriptors_through_stock_hwilib(card: EmulatorProcess) -> None:
 
 def loaded_by(*arguments: str) -> set[str]:
     """The modules a run of the program imports."""
-    program = ("from hwilib_cryptnox import hwi", "import sys", "hwi.run(sys.argv[1:])", "print(*sys.modules)")
+    program = (
+        "from hwilib_cryptnox.hwi import program",
+        "import sys",
+        "program.run(sys.argv[1:])",
+        "print(*sys.modules)",
+    )
     command = [sys.executable, "-c", "\n".join(program), *arguments]
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     answer, modules = run.stdout.splitlines()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.pin.assuan import _plus_quoted, fits
 from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.signer.prompts import message_text, purpose_of, transaction_text
+from hwilib_cryptnox.signer.prompts import message_text, prompt_text, transaction_text
 from hwilib_cryptnox.signer.shown import bitcoin, escaped, fee_text, grouped
 from tests.psbt.factory import ME, OTHER, Out, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import make_plan
@@ -149,8 +149,8 @@ def test_escaping_is_told_apart() -> None:
 def test_the_most_that_can_leave_is_told_for_a_card_that_is_not_known() -> None:
     """Whichever signer it is; nothing is said where that is not certain."""
     ours = Psbt.parse(payment().encode())
-    assert "at most 0.00200000 BTC" in purpose_of(ours, ME.fingerprint) == purpose_of(ours, None)
-    assert "at most" not in purpose_of(
+    assert "at most 0.00200000 BTC" in prompt_text(ours, ME.fingerprint) == prompt_text(ours, None)
+    assert "at most" not in prompt_text(
         Psbt.parse(draft(spend("p2wpkh", previous=False), spend("p2wpkh", 1)).encode()), None
     )
-    assert "at most" not in purpose_of(ours, OTHER.fingerprint) or "0.00000000" in purpose_of(ours, OTHER.fingerprint)
+    assert "at most" not in prompt_text(ours, OTHER.fingerprint) or "0.00000000" in prompt_text(ours, OTHER.fingerprint)

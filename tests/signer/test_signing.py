@@ -321,7 +321,7 @@ def test_a_fault_right_behind_the_pin_is_survived(hwi: Program, state: State) ->
         check(hwi.on(card, "signtx", given.base64()), given)
         assert card.stats()["by_ins"]["20"] == 9 and card.stats()["pin_tries"] == 1
         record = state.record(card.serial)
-        assert (record.note, record.full) == (None, 6)
+        assert (record.note, record.full_counter) == (None, 6)
 
 
 def test_given_up_and_resumed(hwi: Program) -> None:

@@ -40,8 +40,8 @@ def test_reading_makes_nothing(state: State) -> None:
 
 def test_a_record_comes_back(state: State) -> None:
     state.update(5, lambda _: RECORD)
-    state.update(2**63 + 9, lambda now: replace(now, full=3))
-    assert state.records() == {5: RECORD, 2**63 + 9: CardRecord(full=3)}
+    state.update(2**63 + 9, lambda now: replace(now, full_counter=3))
+    assert state.records() == {5: RECORD, 2**63 + 9: CardRecord(full_counter=3)}
     assert State().record(5) == RECORD
     stored = json.loads((state.folder / "cards.json").read_text())
     assert set(stored) == {"5", str(2**63 + 9)} and stored["5"]["fingerprint"] == "73c5da0a"
@@ -94,7 +94,7 @@ def test_many_writers(state: State) -> None:
 
     def work(number: int) -> None:
         for _ in range(5):
-            State().update(1, lambda now: replace(now, full=(now.full or 0) + 1))
+            State().update(1, lambda now: replace(now, full_counter=(now.full_counter or 0) + 1))
         State().update(100 + number, lambda _: RECORD)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
@@ -102,7 +102,7 @@ def test_many_writers(state: State) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert state.record(1).full == 30 and len(state.records()) == 7
+    assert state.record(1).full_counter == 30 and len(state.records()) == 7
 
 
 def test_a_held_lock_ends_in_an_error(state: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
-from hwilib_cryptnox.export import Network
+from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer import words as mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path

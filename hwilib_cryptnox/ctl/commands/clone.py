@@ -17,7 +17,7 @@ from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.options import TYPES, account_of, chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
-from hwilib_cryptnox.export import Network
+from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import Wallet

@@ -16,8 +16,7 @@ from hwilib_cryptnox.ctl.files import decoded, read_input
 from hwilib_cryptnox.ctl.options import account_of, chain_option, script_of, script_of_address, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
 from hwilib_cryptnox.psbt.script import Kind, kind_of
-from hwilib_cryptnox.signer import bip322
-from hwilib_cryptnox.signer import messages as legacy
+from hwilib_cryptnox.signer.messages import encode_simple, recover_public_key, simple_digest, verify_simple
 
 message = group("message", "Sign and verify messages.")
 
@@ -52,11 +51,11 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
         used = wallet(app, found)
         if simple:
             encoded = content.encode("utf-8")
-            public_key, made = used.sign_digest(encoded, path, lambda key: bip322.digest(encoded, key))
-            signature = bip322.encode_signature(public_key, made)
+            public_key, made = used.sign_digest(encoded, path, lambda key: simple_digest(encoded, key))
+            signature = encode_simple(public_key, made)
         else:
             signature = used.sign_message(content, path)
-            public_key, _ = legacy.recover_public_key(content, signature)
+            public_key, _ = recover_public_key(content, signature)
     address = text_of(script_of(public_key, kind), chain)
     data = {
         "address": address,
@@ -100,11 +99,10 @@ _LEGACY_LENGTH = 88
 def _verify(script: bytes, content: str, signature: str) -> tuple[bool, str]:
     kind = kind_of(script)
     if kind is Kind.P2WPKH and len(signature) != _LEGACY_LENGTH:
-        return bip322.verify(script, content.encode("utf-8"), signature), "bip322-simple"
+        return verify_simple(script, content.encode("utf-8"), signature), "bip322-simple"
     if kind not in (Kind.P2PKH, Kind.P2WPKH, Kind.P2SH):
         raise UsageError("only addresses of a single key can be checked")
-    header = signature
-    key, compressed = legacy.recover_public_key(content, header)
+    key, compressed = recover_public_key(content, signature)
     if kind is Kind.P2PKH and not compressed:
         return hash160(decompress(key)) == script[3:23], "legacy"
     name = {Kind.P2PKH: "p2pkh", Kind.P2WPKH: "p2wpkh", Kind.P2SH: "p2sh-p2wpkh"}[kind]

@@ -30,7 +30,8 @@ from hwilib_cryptnox.ctl.options import (
     type_option,
 )
 from hwilib_cryptnox.ctl.screen import Report, Screen, printable
-from hwilib_cryptnox.export import KeySet, Network, ScriptType, account_path, key_line
+from hwilib_cryptnox.export import KeySet, key_line
+from hwilib_cryptnox.networks import Network, ScriptType, account_path
 
 ADDRESSES = 5
 """First addresses on the sheet, unless told otherwise."""

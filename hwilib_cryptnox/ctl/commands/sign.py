@@ -22,12 +22,12 @@ from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
 from hwilib_cryptnox.errors import LeftError
+from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.psbt.summary import CHAINS
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.shown import counted
-from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, nothing_to_do
+from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
@@ -102,7 +102,7 @@ def sign(
     )
     prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
     shown = _Shown(app, yes)
-    if nothing_to_do(psbt, None):
+    if stays_unchanged(psbt, None):
         if not all(fields.is_final for fields in psbt.inputs):
             raise CtlError(
                 Exit.INPUT,
@@ -115,7 +115,7 @@ def sign(
         signing = Signing(
             wallet,
             psbt,
-            test=chain != "main",
+            test=Network.of_chain(chain) is Network.TEST,
             chain=CHAINS[chain] if _named("chain") else None,
             progress=progress.tell,
             approve=shown.approve,

@@ -13,10 +13,10 @@ from hwilib_cryptnox.ctl.files import read_input
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import MOST_SHOWN
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.networks import CHAINS
 from hwilib_cryptnox.psbt import Psbt, describe
 from hwilib_cryptnox.psbt.checks import spent_outputs
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
-from hwilib_cryptnox.psbt.summary import CHAINS
 from hwilib_cryptnox.signer.shown import bitcoin, counted, cut, destination, listed, place, total
 
 _MOST_KEYS = 20

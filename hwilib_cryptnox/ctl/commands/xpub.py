@@ -29,7 +29,8 @@ from hwilib_cryptnox.ctl.options import (
     type_option,
 )
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
-from hwilib_cryptnox.export import KeySet, Network, ScriptType
+from hwilib_cryptnox.export import KeySet
+from hwilib_cryptnox.networks import Network, ScriptType
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import Words
 

@@ -77,7 +77,7 @@ def check_round_trip(built: Draft) -> None:
     for before, after in zip(psbt.inputs, again.inputs, strict=True):
         assert list(after.pairs.items())[: len(before.pairs)] == list(before.pairs.items())
         assert len(after.pairs) == len(before.pairs) + 1
-    assert collect(again, ME.fingerprint).nothing_to_do
+    assert collect(again, ME.fingerprint).stays_unchanged
 
 
 @given(drafts())
@@ -144,7 +144,7 @@ def whole_engine(data: bytes | str) -> bool:
     psbt = Psbt.parse(data)
     collected = collect(psbt, ME.fingerprint, {ME.account("m/84h/0h/0h").fingerprint: Path.parse("m/84h/0h/0h")})
     describe(psbt)
-    if collected.nothing_to_do or collected.why_nothing():
+    if collected.stays_unchanged or collected.why_nothing():
         return False
     paths = collected.all_paths
     assert all(len(path) <= 8 for path in paths)

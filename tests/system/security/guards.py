@@ -277,8 +277,8 @@ GUARDS = (
     Guard(
         "change is made of the key at the path of its own claim",
         CHANGE,
-        "if script in single_key_scripts(keys[claim.path]):",
-        "if any(script in single_key_scripts(key) for key in keys.values()):",
+        "if script in single_key_scripts(keys[claim.path]).values():",
+        "if any(script in single_key_scripts(key).values() for key in keys.values()):",
         f"{CHANGES}::test_a_second_claim_lends_no_path",
     ),
     Guard(
@@ -369,7 +369,7 @@ GUARDS = (
     Guard(
         "no transaction that no node relays",
         PLAN,
-        "if candidates and weight(psbt, collected.locks) > MAX_WEIGHT:",
+        "if candidates and weight(psbt, collected.spendings) > MAX_WEIGHT:",
         "if False:",
         f"{POLICY}::test_what_no_node_relays_is_not_signed",
     ),
@@ -751,14 +751,14 @@ GUARDS = (
     Guard(
         "a coin signed for others is told",
         MEMORY,
-        'others = [entry for entry in found if entry.get("payees") != spending.payees]',
+        'others = [entry for entry in found if entry.get("payees") != remembered.payees]',
         "others: list[Entry] = []",
         f"{REMEMBERED}::test_a_coin_that_was_signed_for_others",
     ),
     Guard(
         "a transaction with other inputs called ours is told",
         MEMORY,
-        'entry.get("ours") != spending.ours',
+        'entry.get("ours") != remembered.ours',
         "False",
         f"{REMEMBERED}::test_the_same_transaction_with_other_inputs_called_ours",
     ),
@@ -915,7 +915,7 @@ GUARDS = (
     Guard(
         "three tries may be half of six",
         UNLOCK,
-        "        if record.full is None and left == PIN_TRIES_SESSION:\n",
+        "        if record.full_counter is None and left == PIN_TRIES_SESSION:\n",
         "        if False:\n",
         f"{PINS}::test_a_wrong_pin_file_and_a_lost_state",
     ),

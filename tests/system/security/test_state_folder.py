@@ -218,7 +218,10 @@ def begun(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "name,again",
     [
-        ("cards.json", lambda state: state.update(6, lambda now: replace(now, full=(now.full or 0) + 1))),
+        (
+            "cards.json",
+            lambda state: state.update(6, lambda now: replace(now, full_counter=(now.full_counter or 0) + 1)),
+        ),
         ("partial/tx.json", lambda state: state.partial(b"tx")),
         ("locks/reader", lambda state: state.hold("Reader", 5)),
     ],

@@ -94,7 +94,7 @@ class Signing(Scene):
     def complete(self, content: bytes | str) -> None:
         """All signatures, and each is right."""
         psbt = Psbt.parse(content.strip())
-        if not collect(psbt, ME.fingerprint).nothing_to_do:
+        if not collect(psbt, ME.fingerprint).stays_unchanged:
             raise AssertionError("not all signatures are there")
         check_on_kernel(psbt, self.draft)
 

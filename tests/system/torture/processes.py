@@ -154,7 +154,7 @@ class Contention(Part):
         known = self._answers.get(command)
         if known is None:
             psbt = Psbt.parse(answer["psbt"])
-            if not collect(psbt, ME.fingerprint).nothing_to_do:
+            if not collect(psbt, ME.fingerprint).stays_unchanged:
                 raise AssertionError("not all signatures are there")
             check_on_kernel(psbt, DRAFT)
         elif answer != known:
@@ -311,7 +311,7 @@ class Kills(Part):
     @staticmethod
     def _complete(target: Path, made: Draft) -> None:
         psbt = Psbt.parse(target.read_bytes().strip())
-        if not collect(psbt, ME.fingerprint).nothing_to_do:
+        if not collect(psbt, ME.fingerprint).stays_unchanged:
             raise AssertionError("not all signatures are in the signed file")
         check_on_kernel(psbt, made)
 

@@ -293,7 +293,7 @@ def check_signed(made: Draft, command: Command, ended: Ended, folder: Path) -> N
     """All of our signatures are there, and Bitcoin Core's verifier takes them."""
     content = (folder / "signed").read_bytes() if command.program == "ctl" else json.loads(ended.out)["psbt"]
     psbt = Psbt.parse(content.strip())
-    if not collect(psbt, ME.fingerprint).nothing_to_do:
+    if not collect(psbt, ME.fingerprint).stays_unchanged:
         raise AssertionError("not all signatures are there")
     check_on_kernel(psbt, made)
 

@@ -1,11 +1,19 @@
-"""Keys that the host derives from extended ones: cheaper than on the card, and with nobody in between."""
+"""Which keys a PSBT needs from the card, and those that the host derives from them: cheaper than on the card, and with
+nobody in between."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
+
+if TYPE_CHECKING:
+    from hwilib_cryptnox.psbt import Collected
+
+_MOST_CLAIMED = 16
+"""Keys of each kind that are read for nothing but to compare what a PSBT claims: it may claim anything."""
 
 
 def account_prefix(path: Path) -> Path | None:
@@ -36,3 +44,28 @@ def derived_keys(
             branches[parent] = extended[prefix].derive(parent.below(prefix))
         keys[path] = branches[parent].child_public_key(path.steps[-1])
     return keys
+
+
+def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list[Path]]:
+    """Which extended and which single public keys to read: those that sign all; of other claims, of inputs and outputs,
+    those that cost nothing more, and a few others. `plan` refuses what it cannot compare."""
+    xpubs: dict[Path, None] = {}
+    singles: dict[Path, None] = {}
+
+    def want(path: Path) -> None:
+        prefix = account_prefix(path) if export else None
+        if prefix is not None:
+            xpubs[prefix] = None
+        else:
+            singles[path] = None
+
+    for path in collected.signing_paths:
+        want(path)
+    for paths in (collected.paths, collected.output_paths, collected.signed_paths):
+        extra = 0
+        for path in paths:
+            prefix = account_prefix(path) if export else None
+            if prefix not in xpubs and path not in singles and extra < _MOST_CLAIMED:
+                extra += 1
+                want(path)
+    return list(xpubs), [path for path in singles if path.depth <= MAX_DEPTH]
