@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from cryptnox_core.errors import UsageError
+from cryptnox_core.wire import PIN_MAX, PIN_MIN
 
 E = TypeVar("E", bound=IntEnum)
 _MOST_BITS = 256
@@ -69,3 +70,8 @@ def member(kind: type[E], value: object, what: str) -> E:
     if given not in set(kind):
         raise UsageError(f"{what} is one of {', '.join(f'{item.name} ({item.value})' for item in kind)}, not {given}")
     return kind(given)
+
+
+def is_pin(value: str | None) -> bool:
+    """Whether a text is what the card calls a PIN: 4 to 9 digits."""
+    return value is not None and PIN_MIN <= len(value) <= PIN_MAX and value.isascii() and value.isdigit()

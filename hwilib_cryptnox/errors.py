@@ -1,66 +1,170 @@
-"""From any error to the pair HWI speaks of: a code and one line for the user. Knows no hwilib, sends nothing."""
+"""What the wallet side refuses, as kinds: a class an error, and no numbers. Each face maps classes to what it answers
+with (`hwi/errors.py` to HWI's codes, `ctl/errors.py` to exit codes); nobody compares texts."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import NamedTuple
-
-from cryptnox_core import errors
-from cryptnox_core.wire import Sw
-
-
-class Code(IntEnum):
-    """HWI's error codes (hwilib/errors.py)."""
-
-    NO_DEVICE_TYPE = -1
-    MISSING_ARGUMENTS = -2
-    CONNECTION = -3
-    UNKNOWN_DEVICE_TYPE = -4
-    INVALID_TX = -5
-    NO_PASSWORD = -6
-    BAD_ARGUMENT = -7
-    NOT_IMPLEMENTED = -8
-    UNAVAILABLE = -9
-    ALREADY_INITIALIZED = -10
-    NOT_READY = -12
-    FAILURE = -13
-    CANCELED = -14
-    BUSY = -15
-    HELP = -17
-    NOT_INITIALIZED = -18
-
 
 class WalletError(Exception):
-    """A refusal of the wallet side: HWI's code and a sentence that says what to do. `spent`: it cost a PIN try."""
+    """A refusal of the wallet side: a sentence that says what is so, and often what to do.
 
-    def __init__(self, code: Code, message: str, *, spent: bool = False) -> None:
-        super().__init__(message)
-        self.code = code
+    `hint`: what to do, where the text does not say it. `spent`: it cost a PIN try. `unchanged`: the end of the text,
+    which says that nothing was changed: it is left out where something was, before.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", spent: bool = False, unchanged: str = "") -> None:
+        super().__init__(message + unchanged)
+        self.hint = hint
         self.spent = spent
+        self.unchanged = unchanged
+
+    @property
+    def said(self) -> str:
+        """The text without `unchanged`."""
+        text = str(self)
+        return text[: len(text) - len(self.unchanged)]
+
+
+class CardNotFoundError(WalletError):
+    """The card that is meant is not there: no card, another one, or one that is not admitted."""
+
+
+class RefusedCardError(CardNotFoundError):
+    """There is a card, and nothing is to be asked of it: an impostor, or one that the configuration does not admit."""
+
+
+class NotReadyError(WalletError):
+    """The card, or what belongs to it, has to be brought into another state first."""
+
+
+class LockedPinError(NotReadyError):
+    """The card accepts no PIN: blocked, or until it is powered anew."""
+
+
+class SoftLockedError(NotReadyError):
+    """The card answers nothing until it is powered anew. `spent` is False: this was seen before a PIN was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(SOFT_LOCKED_TEXT)
+
+
+class LastTryError(NotReadyError):
+    """So few PIN tries are left that none is spent without being told to."""
+
+
+class PinAuthOffError(NotReadyError):
+    """The card takes no PIN at all."""
+
+    def __init__(self) -> None:
+        super().__init__(PIN_AUTH_OFF_TEXT)
+
+
+class ExportOffError(NotReadyError):
+    """The card gives no extended keys."""
+
+    def __init__(self) -> None:
+        super().__init__(EXPORT_OFF_TEXT)
+
+
+class NotShownError(NotReadyError):
+    """What has to be shown before it is signed cannot be shown."""
+
+
+class NoWalletError(WalletError):
+    """The card holds no wallet: not initialized, without a seed, or with a single key."""
+
+
+class AlreadyInitializedError(WalletError):
+    """The card holds a wallet already."""
+
+
+class BadRequestError(WalletError):
+    """What was asked for, or what it was asked with, has no meaning or is not allowed."""
+
+
+class UnavailableError(WalletError):
+    """Neither this card nor any other of its kind does that; or not here."""
+
+
+class FailedError(WalletError):
+    """The card, or somebody on the way, did what must not be."""
+
+
+class NoPinError(WalletError):
+    """No source has a PIN for this card. `reason`: the message without a word on how one is given."""
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
 
 
 class RefusedPinError(WalletError):
     """A PIN was refused, now or before; nothing more is sent. `spent`: just now, and a try with it."""
 
     def __init__(self, message: str, left: int | None = None, *, spent: bool = False) -> None:
-        super().__init__(Code.BAD_ARGUMENT, message, spent=spent)
+        super().__init__(message, spent=spent)
         self.left = left
 
 
-class NoPinError(WalletError):
-    """No source has a PIN for this card."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(Code.NO_PASSWORD, message)
+class CanceledError(WalletError):
+    """The person did not agree, or left."""
 
 
-class SoftLockedError(WalletError):
-    """The card answers nothing until it is powered anew. `spent` is False: this was seen before a PIN was sent."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.NOT_READY, SOFT_LOCKED_TEXT)
+# On the terminal
 
 
+class TerminalError(WalletError):
+    """What a person at a terminal is told as it stands: a whole sentence, and a hint of its own."""
+
+
+class LeftError(TerminalError, CanceledError):
+    """The person said no at the terminal, or left it."""
+
+    def __init__(self, message: str = "") -> None:
+        """Without a message: nothing was changed."""
+        super().__init__(message or "Canceled", unchanged="" if message else NOTHING_CHANGED)
+
+
+class NoTerminalError(TerminalError):
+    """There is nobody to ask."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"There is no terminal to ask on: {what}", hint="run this command in a terminal, or see its --help"
+        )
+
+
+class NoHiddenInputError(TerminalError):
+    """Secrets cannot be typed unseen on this terminal."""
+
+
+class BadWordsError(TerminalError):
+    """What was typed are no recovery words, or not those of the card."""
+
+
+class UnknownPukError(TerminalError):
+    """What was typed is not the card's PUK."""
+
+
+class SetUpError(TerminalError):
+    """The card must not be set up, or is not what it should be then."""
+
+
+# Told anew
+
+
+class RetoldError(WalletError):
+    """Another error in other words: it is of the kind of its `cause`."""
+
+    def __init__(self, cause: BaseException, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, spent=getattr(cause, "spent", False))
+        self.cause = cause
+
+
+class EndedError(RetoldError):
+    """The end of a set-up, told with what is true of the card."""
+
+
+NOTHING_CHANGED = "; nothing was changed"
 BUSY_TEXT = "Card is in use by another program"
 LOCKED_TEXT = "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)"
 SOFT_LOCKED_TEXT = "PIN locked for this session: remove and re-insert the card"
@@ -81,59 +185,3 @@ NO_SCREEN_TEXT = "The Cryptnox card has no screen"
 def wrong_pin_text(left: int) -> str:
     """What a refused PIN is answered with."""
     return f"Wrong PIN, {left} {'try' if left == 1 else 'tries'} left at most"
-
-
-class Fault(NamedTuple):
-    """What the caller of HWI is told."""
-
-    code: Code
-    message: str
-
-
-_CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
-    (errors.WrongPinError, Code.BAD_ARGUMENT, ""),
-    (errors.PinLockedError, Code.NOT_READY, NO_PIN_NOW_TEXT),
-    (errors.WrongPukError, Code.BAD_ARGUMENT, ""),
-    (errors.NotInitializedError, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT),
-    (errors.NoSeedError, Code.NOT_INITIALIZED, NO_SEED_TEXT),
-    (errors.NotSupportedError, Code.UNAVAILABLE, ""),
-    (errors.StatusWordError, Code.FAILURE, ""),
-    (errors.ReaderBusyError, Code.BUSY, BUSY_TEXT),
-    (errors.PairingError, Code.NOT_READY, PAIRING_TEXT),
-    (errors.UnknownChannelError, Code.NOT_READY, ""),
-    (errors.TransportError, Code.CONNECTION, ""),
-    (errors.CertificateError, Code.CONNECTION, ""),
-    (errors.ChannelError, Code.CONNECTION, ""),
-    (errors.ProtocolError, Code.FAILURE, ""),
-    (errors.UsageError, Code.BAD_ARGUMENT, ""),
-    (NotImplementedError, Code.NOT_IMPLEMENTED, ""),
-    (KeyboardInterrupt, Code.CANCELED, "Canceled"),
-)
-
-
-def fault(error: BaseException) -> Fault:
-    """The code and text of any error. Total: what is not known is FAILURE, never silence."""
-    if isinstance(error, WalletError):
-        return Fault(error.code, str(error))
-    if isinstance(error, errors.WrongPinError):
-        return Fault(Code.BAD_ARGUMENT, wrong_pin_text(error.left))
-    if isinstance(error, errors.PinLockedError) and error.sw == Sw.CONDITIONS:
-        return Fault(Code.NOT_READY, SOFT_LOCKED_TEXT)
-    psbt_code = _psbt_code(error)
-    if psbt_code is not None:
-        return Fault(psbt_code, str(error))
-    for kind, code, text in _CODES:
-        if isinstance(error, kind):
-            return Fault(code, text or str(error))
-    return Fault(Code.FAILURE, str(error) or type(error).__name__)
-
-
-def _psbt_code(error: BaseException) -> Code | None:
-    """Errors of the PSBT engine. Imported late: most commands never load it."""
-    if not isinstance(error, ValueError) or isinstance(error, errors.CryptnoxError):
-        return None
-    from hwilib_cryptnox.psbt import BadPsbt, PsbtError
-
-    if isinstance(error, BadPsbt):
-        return Code.INVALID_TX
-    return Code.BAD_ARGUMENT if isinstance(error, PsbtError) else None

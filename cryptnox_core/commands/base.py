@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar, Generic, TypeVar
 
 from cryptnox_core.apdu import CommandApdu, ResponseApdu
-from cryptnox_core.arguments import text
+from cryptnox_core.arguments import is_pin, text
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -153,7 +153,7 @@ def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: 
 def pin_field(pin: str) -> bytes:
     """The 9 bytes of a PIN; UsageError unless it is text of 4 to 9 digits."""
     text(pin, "a PIN")
-    if not (PIN_MIN <= len(pin) <= PIN_MAX and pin.isascii() and pin.isdigit()):
+    if not is_pin(pin):
         raise UsageError(f"a PIN has {PIN_MIN} to {PIN_MAX} digits")
     return pin.encode("ascii").ljust(PIN_FIELD, b"\0")
 

@@ -1,7 +1,7 @@
 """Questions to the person, asked and answered on the controlling terminal, so that stdin and stdout stay free.
 
 Secrets are typed hidden, in UTF-8. Without a terminal every question is a NoTerminalError; a question nobody answers
-(end of file) is a CanceledError.
+(end of file) is a LeftError.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from cryptnox_core.arguments import is_pin
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
-from hwilib_cryptnox.pin.sources import is_pin
+from hwilib_cryptnox.errors import LeftError, NoHiddenInputError, NoTerminalError
 
 ATTEMPTS = 3
 """How often a badly formed answer is asked for again. Nothing of it reaches the card."""
@@ -28,17 +28,6 @@ _USUAL_SIZE = (80, 24)
 _LEFT_OVER_WAIT = 2
 """Tenths of a second that the rest of what was pasted may take."""
 _MOST_LEFT_OVER = 65536
-
-
-class NoTerminalError(CtlError):
-    """There is nobody to ask."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            Exit.USAGE,
-            f"There is no terminal to ask on: {what}",
-            "run this command in a terminal, or see its --help",
-        )
 
 
 class Terminal:
@@ -57,7 +46,7 @@ class Terminal:
 
     @property
     def stream(self) -> IO[str]:
-        """What is written to it is on the terminal, wherever stdout and stderr go. CtlError without one."""
+        """What is written to it is on the terminal, wherever stdout and stderr go. NoTerminalError without one."""
         return self._need("something is to be shown")[1]
 
     def _need(self, what: str) -> tuple[IO[str], IO[str]]:
@@ -108,21 +97,21 @@ class Terminal:
             answer = self.ask(f"{question} ({'/'.join(choices)})").lower()
             if answer in choices:
                 return answer
-        raise CanceledError
+        raise LeftError
 
     def agrees(self, question: str) -> bool:
         """Yes or no; no where only Enter is pressed."""
         return self._read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
     def confirm(self, question: str) -> None:
-        """Yes, or CanceledError."""
+        """Yes, or LeftError."""
         if not self.agrees(question):
-            raise CanceledError
+            raise LeftError
 
     def typed(self, question: str, expected: str) -> None:
-        """The person types `expected`, or CanceledError."""
+        """The person types `expected`, or LeftError."""
         if self._read(f"{question}\nType {expected} to go on: ").strip() != expected:
-            raise CanceledError
+            raise LeftError
 
     def pause(self, text: str) -> None:
         """Wait for Enter."""
@@ -145,7 +134,7 @@ class Terminal:
         self._write(prompt, prompt)
         line = source.readline()
         if not line:
-            raise CanceledError
+            raise LeftError
         return line
 
     # Secrets
@@ -180,7 +169,7 @@ class Terminal:
             if good(text):
                 return text
             self.say(f"{rule}; it was not sent to the card")
-        raise CanceledError
+        raise LeftError
 
     def _twice(self, question: str, good: Callable[[str], bool], rule: str) -> str:
         for _ in range(ATTEMPTS):
@@ -188,7 +177,7 @@ class Terminal:
             if self.hidden("The same again") == text:
                 return text
             self.say("the two differ")
-        raise CanceledError
+        raise LeftError
 
     def show_secret(self, lines: list[str]) -> None:
         """Lines that are gone from the window, and from its scrollback, after Enter. An Enter typed ahead is none.
@@ -205,7 +194,7 @@ class Terminal:
             self._write(_FIRST_SCREEN, what)
 
     def drawn_puk(self) -> str:
-        """A PUK of 12 random digits, shown until it is typed back from paper. CanceledError where it is not."""
+        """A PUK of 12 random digits, shown until it is typed back from paper. LeftError where it is not."""
         puk = "".join(secrets.choice(string.digits) for _ in range(PUK_LENGTH))
         while True:
             self.show_secret(
@@ -220,7 +209,7 @@ class Terminal:
                 return puk
             self.say("That is not the PUK shown")
             if not self.agrees("Show it again?"):
-                raise CanceledError
+                raise LeftError
 
 
 class HiddenLines:
@@ -232,18 +221,18 @@ class HiddenLines:
 
     def line(self, question: str) -> str:
         """The next line, without its end. One that is no UTF-8 is asked for again: guessed letters would make another
-        secret. CanceledError at the end of file."""
+        secret. LeftError at the end of file."""
         for _ in range(ATTEMPTS):
             self._out.write(f"{question}: ")
             self._out.flush()
             line = self._source.readline()
             self._out.write("\n")
             if not line:
-                raise CanceledError
+                raise LeftError
             if _is_text(line):
                 return line.rstrip("\r\n")
             self._out.write("This is no UTF-8 text: set the terminal to UTF-8, and type it again\n")
-        raise CanceledError
+        raise LeftError
 
     def more(self) -> bool:
         """Whether more was typed or pasted than was read, with or without an Enter behind it; it is dropped. Blanks do
@@ -299,7 +288,7 @@ def _left_over(file: IO[str]) -> bytes:
 def _no_echo(file: IO[str]) -> Iterator[None]:
     """Echo off, and back whatever happens. What was typed ahead is dropped: it was not meant for a secret."""
     if sys.platform == "win32":
-        raise CtlError(Exit.USAGE, "Hidden input is not available in this terminal", "give secrets by --stdinpass")
+        raise NoHiddenInputError("Hidden input is not available in this terminal", hint="give secrets by --stdinpass")
     import termios
 
     descriptor = file.fileno()

@@ -17,7 +17,7 @@ import click
 from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, give_up_stderr, give_up_stdout, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.console.warned import Warnings
-from hwilib_cryptnox.ctl.errors import NOTHING_CHANGED, CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
@@ -273,8 +273,8 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
 def _fail(app: App, problem: Problem) -> int:
     """Say what went wrong, after what was done all the same; on stderr also where stdout does not take the JSON."""
     if app.achieved:
-        message = problem.message.partition(NOTHING_CHANGED)[0]
-        problem = replace(problem, message=". ".join([*app.achieved, message]))
+        said = problem.message[: len(problem.message) - len(problem.unchanged)]
+        problem = replace(problem, message=". ".join([*app.achieved, said]))
     with undisturbed():
         _say(app, problem)
     return problem.exit_code

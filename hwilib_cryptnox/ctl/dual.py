@@ -8,14 +8,14 @@ from typing import TypeVar
 from cryptnox_core.errors import CryptnoxError
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import Report
 from hwilib_cryptnox.ctl.steps import Owner, begin, provision, report
-from hwilib_cryptnox.errors import WalletError
+from hwilib_cryptnox.errors import EndedError, LeftError, WalletError
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.stages import EndedError, Stage
+from hwilib_cryptnox.signer.provision import Provision, said_of, telling
+from hwilib_cryptnox.signer.stages import Stage
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
             theirs = other.dual_start()
         except (Exception, KeyboardInterrupt) as error:
             ended = other.ended(error)
-            raise EndedError(ended.exit_code, f"{ended}; {first.truth()[0]}", ended.hint) from error
+            raise EndedError(error, f"{ended}; {first.truth()[0]}", hint=ended.hint) from error
         try:
             other.dual_finish(own)
             shown = other.compare(None)
@@ -62,45 +62,45 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
     return report(app, first, backup, chain, checked=True)
 
 
-def _half(error: BaseException, first: Provision, other: Provision) -> CtlError:
+def _half(error: BaseException, first: Provision, other: Provision) -> EndedError:
     """What to say where one card may have its part of the secret, and the other has not."""
     first.find_out()
     other.find_out()
-    problem = explain(error)
-    said = str(error).partition(";")[0] if isinstance(error, CanceledError) else problem.message
+    said = said_of(error)
     one, two = first.serial, other.serial
     with_seed = (Stage.SEEDED, Stage.PROVED, Stage.OTHER_SEED)
     if other.stage is Stage.INITIALISED:
         return EndedError(
-            problem.exit_code,
+            error,
             f"{said}; the cards {one} and {two} are initialised, and both have no seed",
-            f"begin the two anew: cryptnoxctl setup --seed dual --card {one}",
+            hint=f"begin the two anew: cryptnoxctl setup --seed dual --card {one}",
         )
     holds = "holds the secret" if other.stage in with_seed else "may hold the secret"
     compare = f"cryptnoxctl backup check --second-card --card {two} compares them"
     if first.stage is Stage.INITIALISED:
         return EndedError(
-            problem.exit_code,
+            error,
             f"{said}. The card {two} {holds} and the card {one} does not, nor can it get it any more: put no money on "
             "either. No backup of it can ever be made",
-            f"cryptnoxctl reset --card {two}, then cryptnoxctl setup --seed dual once more",
+            hint=f"cryptnoxctl reset --card {two}, then cryptnoxctl setup --seed dual once more",
         )
     if first.stage is Stage.OTHER_SEED:
         return EndedError(
-            problem.exit_code,
+            error,
             f"The cards {one} and {two} did not make the same secret: put no money on either",
-            f"cryptnoxctl reset --card {one}, the same with --card {two}, then setup once more",
+            hint=f"cryptnoxctl reset --card {one}, the same with --card {two}, then setup once more",
         )
     if first.stage is Stage.PROVED:
         return EndedError(
-            problem.exit_code,
+            error,
             f"{said}. The cards {one} and {two} hold the same secret, and that was compared",
-            f"cryptnoxctl adopt does what is left, for each of them (--card {one}, --card {two})",
+            hint=f"cryptnoxctl adopt does what is left, for each of them (--card {one}, --card {two})",
         )
     return EndedError(
-        problem.exit_code,
+        error,
         f"{said}. The card {two} {holds}; whether the card {one} does is not known: put no money on either",
-        f"{compare}; if they differ, or one has no seed: cryptnoxctl reset the card that has one, then setup once more",
+        hint=f"{compare}; if they differ, or one has no seed: cryptnoxctl reset the card that has one, then setup once "
+        "more",
     )
 
 
@@ -131,15 +131,15 @@ def second_unlocker(app: App) -> PersonUnlocker:
 
 
 def _asked_for(app: App, text: str, look: Callable[[], T]) -> T:
-    """What `look` finds when the person has put a card in. An Enter too early costs nothing; CanceledError after
+    """What `look` finds when the person has put a card in. An Enter too early costs nothing; LeftError after
     ten of them."""
     for _ in range(SWAPS):
         app.terminal.pause(f"\n{text}")
         try:
             return look()
-        except CanceledError:
+        except LeftError:
             raise
-        except (CtlError, WalletError, CryptnoxError) as error:
+        except (WalletError, CryptnoxError) as error:
             problem = explain(error)
             app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
-    raise CanceledError("Canceled: the card was not put in")
+    raise LeftError("Canceled: the card was not put in")

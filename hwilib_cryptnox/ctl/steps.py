@@ -9,9 +9,10 @@ from hwilib_cryptnox.console.terminal import ATTEMPTS
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, puk, unlocker
 from hwilib_cryptnox.ctl.commands.info import judged
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Report, Screen
+from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Provision
@@ -95,7 +96,7 @@ def _asked(app: App, what: str, most: int) -> str:
         if not problem:
             return text
         app.terminal.say(problem)
-    raise CanceledError
+    raise LeftError
 
 
 def _choose_puk(app: App) -> str:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any, NoReturn
 
-from hwilib_cryptnox.errors import Code
+from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.networks import ADDRESS_TYPES, CHAIN_CHOICES
 
 PROGRAM = "hwi-cryptnox"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cryptnox_core.bip32 import HARDENED, KeyOrigin, Path
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import BadRequestError, UnavailableError, WalletError
 from hwilib_cryptnox.export import CHANGE, RECEIVE, add_checksum, descriptor_checksum
 from hwilib_cryptnox.networks import ADDRESS_TYPES, Network, account_path
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -67,7 +67,7 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
     """Descriptors as Bitcoin Core's `importdescriptors` takes them."""
     kind = str(options["addr_type"])
     if kind == "tap" and not rawtr and not options["addr_all"]:
-        raise WalletError(Code.UNAVAILABLE, NO_TAPROOT_TEXT)
+        raise UnavailableError(NO_TAPROOT_TEXT)
     kinds = address_types(rawtr=rawtr) if options["addr_all"] else [kind]
     path, internal = options["path"], bool(options["internal"])
     if path is not None:
@@ -102,9 +102,9 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
 def _split(text: str) -> tuple[Path, str]:
     """A path like `m/84h/0h/0h/1/*`: the key to ask the card for, and what follows it."""
     if not text.startswith("m"):
-        raise WalletError(Code.BAD_ARGUMENT, "Path must start with m/")
+        raise BadRequestError("Path must start with m/")
     if not text.endswith("/*"):
-        raise WalletError(Code.BAD_ARGUMENT, "Path must end with /*")
+        raise BadRequestError("Path must end with /*")
     path = Path.parse(text.removesuffix("/*"))
     hardened = max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
     below = [str(step) for step in path.steps[hardened:]]
@@ -112,26 +112,26 @@ def _split(text: str) -> tuple[Path, str]:
 
 
 def check_descriptor(text: str, fingerprint: bytes | None) -> None:
-    """What is wrong with the descriptor of an address to be shown: WalletError BAD_ARGUMENT where it is none, or one of
+    """What is wrong with the descriptor of an address to be shown: BadRequestError where it is none, or one of
     another device; nobody else's answer would be true of it. `fingerprint`: the device's, 4 bytes, None: not known."""
     from embit.descriptor import Descriptor
 
     body, mark, checksum = text.partition("#")
     try:
         if mark and checksum != descriptor_checksum(body):
-            raise WalletError(Code.BAD_ARGUMENT, f"The checksum of the descriptor is wrong: {text}")
+            raise BadRequestError(f"The checksum of the descriptor is wrong: {text}")
         descriptor = Descriptor.from_string(body)
     except WalletError:
         raise
     except Exception as error:  # embit's parser has many ways to stumble over what is no descriptor
-        raise WalletError(Code.BAD_ARGUMENT, f"This is no descriptor that devices show addresses of: {text}") from error
+        raise BadRequestError(f"This is no descriptor that devices show addresses of: {text}") from error
     if descriptor.key is None:  # several keys, which need not be this device's
         return
     origin = descriptor.key.origin
     if origin is None:
-        raise WalletError(Code.BAD_ARGUMENT, f"Descriptor missing origin info: {text}")
+        raise BadRequestError(f"Descriptor missing origin info: {text}")
     if fingerprint not in (None, bytes(origin.fingerprint)):
-        raise WalletError(Code.BAD_ARGUMENT, f"Descriptor fingerprint does not match device: {text}")
+        raise BadRequestError(f"Descriptor fingerprint does not match device: {text}")
 
 
 def signmessage(wallet: Wallet, message: str, path: str) -> Result:

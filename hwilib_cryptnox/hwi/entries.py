@@ -23,12 +23,12 @@ from hwilib_cryptnox.errors import (
     NOT_INITIALIZED_TEXT,
     PIN_AUTH_OFF_TEXT,
     SOFT_LOCKED_TEXT,
-    Code,
+    CardNotFoundError,
     NoPinError,
     RefusedPinError,
     WalletError,
-    fault,
 )
+from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, check_genuine, check_identity
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.signer.session import authenticate
@@ -131,7 +131,7 @@ class Lister:
         unlocker = self._unlocker.at(found.reader)
         entry = base_entry(found.path)
         if self._unusable is not None:
-            return _failed(entry, *_pair(self._unusable))
+            return _failed(entry, *to_hwi_error(self._unusable))
         if not card.info.initialized:
             self._forget_fingerprint(card.serial)
             return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
@@ -173,16 +173,14 @@ class Lister:
             return self._no_pin(entry, error)
         except RefusedPinError as error:
             self._spent = self._spent or error.spent
-            return _failed(entry, *_pair(error), passphrase=True)
+            return _failed(entry, *to_hwi_error(error), passphrase=True)
+        except (CardNotFoundError, CertificateError, PinLockedError):
+            raise
         except WalletError as error:
             self._spent = self._spent or error.spent
-            if error.code is Code.CONNECTION:
-                raise
-            return _failed(entry, *_pair(error))
-        except (CertificateError, PinLockedError):
-            raise
+            return _failed(entry, *to_hwi_error(error))
         except (StatusWordError, ProtocolError) as error:  # the card is there, and what it says has no place here
-            return _failed(entry, *_pair(error))
+            return _failed(entry, *to_hwi_error(error))
         return entry
 
     @staticmethod
@@ -193,11 +191,6 @@ class Lister:
         with contextlib.suppress(StateError):  # compared when the card has a seed again
             if self._state.record(serial).fingerprint is not None:
                 self._state.update(serial, lambda now: replace(now, fingerprint=None))
-
-
-def _pair(error: CryptnoxError | WalletError) -> tuple[Code, str]:
-    told = fault(error)
-    return told.code, told.message
 
 
 def _with_fingerprint(entry: Entry, fingerprint: bytes | None) -> Entry:

@@ -14,8 +14,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from hwilib_cryptnox import DEVICE_TYPE, __version__
-from hwilib_cryptnox.errors import NO_SCREEN_TEXT, Code, NoPinError, WalletError, fault
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, NoPinError, UnavailableError
 from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
+from hwilib_cryptnox.hwi.errors import UNAVAILABLE, NoDeviceTypeError, UnknownDeviceTypeError, to_hwi_error
 
 if TYPE_CHECKING:
     import argparse
@@ -31,16 +32,8 @@ Answer = dict[str, object] | list[dict[str, object]]
 
 NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands except enumerate"
 NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
+_LIKE_HWI = "3.2.0"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
-_UNAVAILABLE = {
-    "displayaddress": NO_SCREEN_TEXT,
-    "backup": "The card gives no backup out: keep the recovery words",
-    "promptpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
-    "sendpin": "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND",
-    "togglepassphrase": "The card has no switch for a passphrase: it is part of the seed that was loaded",
-    "registerdescriptor": "The card keeps no descriptors; none has to be registered",
-    "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
-}
 _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 
@@ -75,7 +68,7 @@ def run(arguments: list[str]) -> int:
         command = options.command
         answer, signer = _answer(options, warnings, done)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-        told = fault(error)
+        told = to_hwi_error(error)
         answer = {"error": ". ".join([*done, told.message]), "code": int(told.code)}
         signer = _signer_mode_in(arguments)
     with undisturbed():
@@ -109,9 +102,17 @@ def _signer_mode_in(arguments: list[str]) -> bool:
 
 
 def _version() -> str:
-    import hwilib
+    return f"hwi {_version_of_hwi()} ({PROGRAM} {__version__})"
 
-    return f"hwi {hwilib.__version__} ({PROGRAM} {__version__})"
+
+def _version_of_hwi() -> str:
+    """Of the HWI that is installed; where there is none, of the one whose command line this is. Callers look at it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hwi")
+    except PackageNotFoundError:
+        return _LIKE_HWI
 
 
 # The command line and stdin
@@ -130,12 +131,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _has_register_descriptor(arguments: list[str]) -> bool:
-    """Whether the command is given and this hwilib has it."""
+    """Whether the command is given and this HWI has it: those after `_LIKE_HWI` do."""
     if "registerdescriptor" not in arguments:
         return False
-    from hwilib.hwwclient import HardwareWalletClient
+    return _numbers(_version_of_hwi()) > _numbers(_LIKE_HWI)
 
-    return hasattr(HardwareWalletClient, "register_descriptor")
+
+def _numbers(version: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", version)][:3]
 
 
 def _password_from_stdin() -> str:
@@ -214,7 +217,7 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         try:
             return command.run(), settings.signer_mode
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-            told = fault(error)
+            told = to_hwi_error(error)
             return {"error": ". ".join([*done, told.message]), "code": int(told.code)}, settings.signer_mode
         finally:
             command.close()
@@ -248,12 +251,12 @@ class _Command:
 
         options = self.options
         if options.command == "installudevrules":
-            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE["installudevrules"])
+            raise UnavailableError(UNAVAILABLE["installudevrules"])
         fingerprint = self._check_device()
         if options.command == "displayaddress":
             self._check_address(fingerprint)
-        if options.command in _UNAVAILABLE:
-            raise WalletError(Code.UNAVAILABLE, _UNAVAILABLE[options.command])
+        if options.command in UNAVAILABLE:
+            raise UnavailableError(UNAVAILABLE[options.command])
         network, rawtr = Network.of_chain(options.chain), self.access.settings.rawtr
         if options.command == "signtx":
             return self._signtx(fingerprint)
@@ -296,17 +299,17 @@ class _Command:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
         options = self.options
         if not options.fingerprint and not options.device_type:
-            raise WalletError(Code.NO_DEVICE_TYPE, NO_DEVICE_TEXT)
+            raise NoDeviceTypeError(NO_DEVICE_TEXT)
         from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT
 
         if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
             if options.device_path and not options.fingerprint:
-                raise WalletError(Code.UNKNOWN_DEVICE_TYPE, "Unknown device type specified")
-            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+                raise UnknownDeviceTypeError("Unknown device type specified")
+            raise CardNotFoundError(NOT_FOUND_TEXT)
         if not options.fingerprint:
             return None
         if re.fullmatch("[0-9a-fA-F]{8}", options.fingerprint, re.ASCII) is None:
-            raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+            raise CardNotFoundError(NOT_FOUND_TEXT)
         return bytes.fromhex(options.fingerprint)
 
     def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
@@ -344,19 +347,17 @@ class _Command:
     def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options
         if options.command != "wipe" and fingerprint is not None:
-            raise WalletError(Code.BAD_ARGUMENT, NO_FINGERPRINT_TEXT)
+            raise BadRequestError(NO_FINGERPRINT_TEXT)
         if options.command != "wipe" and not options.interactive:
-            raise WalletError(Code.UNAVAILABLE, f"{options.command} requires interactive mode")
-        from hwilib_cryptnox.hwi.named import named_card
-
-        empty = options.command != "wipe"
-        self._wallet = wallet = named_card(self.access, self.unlocker, options.device_path, fingerprint, empty=empty)
-        if options.command == "wipe":
-            from hwilib_cryptnox.hwi.wipe import wipe
-
-            return {"success": wipe(wallet, self.done)}
+            raise UnavailableError(f"{options.command} requires interactive mode")
         from hwilib_cryptnox.hwi import setup as dialogue
 
+        empty = options.command != "wipe"
+        self._wallet = wallet = dialogue.named_card(
+            self.access, self.unlocker, options.device_path, fingerprint, empty=empty
+        )
+        if options.command == "wipe":
+            return {"success": dialogue.wipe(wallet, self.done)}
         if options.command == "setup":
             return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
         return {"success": dialogue.restore(wallet, options.label, options.word_count)}

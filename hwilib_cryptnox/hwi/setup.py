@@ -1,62 +1,182 @@
 """`setup`, `restore` and `wipe` of HWI's command line: dialogues on the terminal, which leave stdin and stdout alone.
 
-Nothing is changed before the person has confirmed it. `cryptnoxctl setup` offers more.
+Each is for the one card that was named, and no other. Nothing is changed before the person has confirmed it.
+`cryptnoxctl setup` offers more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
+from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
-from hwilib_cryptnox.console.terminal import ATTEMPTS, NoTerminalError, Terminal
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
-from hwilib_cryptnox.errors import Code, WalletError
-from hwilib_cryptnox.pin.policy import tries_left
+from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
+from hwilib_cryptnox.errors import (
+    NOT_INITIALIZED_TEXT,
+    RESET_DISABLED_TEXT,
+    AlreadyInitializedError,
+    BadRequestError,
+    CanceledError,
+    CardNotFoundError,
+    EndedError,
+    LastTryError,
+    LeftError,
+    NoPinError,
+    NoTerminalError,
+    NotReadyError,
+    NoWalletError,
+    RetoldError,
+    TerminalError,
+    UnavailableError,
+    WalletError,
+)
+from hwilib_cryptnox.hwi.errors import to_hwi_error
+from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer import words as mnemonic
-from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet, remembered
+from hwilib_cryptnox.storage.state import StateError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CODES = {
-    Exit.NO_CARD: Code.CONNECTION,
-    Exit.SECRET: Code.BAD_ARGUMENT,
-    Exit.INPUT: Code.BAD_ARGUMENT,
-    Exit.USAGE: Code.BAD_ARGUMENT,
-}
-"""HWI's codes for the ends of a dialogue; the others are FAILURE."""
+BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"
+
+_log = logging.getLogger(__name__)
+
+
+# Which card
+
+
+def named_card(
+    access: Access,
+    unlocker: Unlocker,
+    path: str | None,
+    fingerprint: bytes | None,
+    *,
+    empty: bool = False,
+) -> Wallet:
+    """The card at `path`, or the only one in all readers; with `fingerprint` the one that has it, which is read from
+    the card: the PIN is asked for where no source has it. `empty`: cards without a seed go before others.
+
+    Raises BadRequestError where several cards may be meant, CardNotFoundError where none is, or where the one at
+    `path` has another fingerprint; and what keeps the PIN from being verified.
+    """
+    wallet = Wallet(path, access, unlocker, expected=fingerprint) if path else None
+    if wallet is None:
+        wallet = _only(access, unlocker, fingerprint, empty=empty)
+    if fingerprint is not None:
+        try:
+            _prove(wallet, unlocker)
+        except BaseException:
+            wallet.close()
+            raise
+    return wallet
+
+
+def _only(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empty: bool) -> Wallet:
+    opened: list[OpenCard] = []
+    unusable: list[str] = []
+    problems: list[Exception] = []
+    others: list[str] = []
+    chosen: OpenCard | None = None
+    try:
+        for reader in access.readers():
+            _identify(access, reader, opened, unusable, problems)
+        if fingerprint is None:
+            meant = [found for found in opened if empty and not found.card.info.seeded]
+            if not meant:
+                meant, others = opened, unusable
+        else:
+            meant = [found for found in opened if remembered(found) == fingerprint]
+            meant = meant or [found for found in opened if found.card.info.seeded and remembered(found) is None]
+        if len(meant) + len(others) > 1:
+            names = [*(str(found.card.serial) for found in meant), *others]
+            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
+        if not meant:
+            raise problems[0] if problems else CardNotFoundError(NOT_FOUND_TEXT)
+        chosen = meant[0]
+        return Wallet(chosen.path, access, unlocker, found=chosen, expected=fingerprint)
+    finally:
+        for found in opened:
+            if found is not chosen:
+                found.close()
+
+
+def _identify(
+    access: Access, reader: str, opened: list[OpenCard], unusable: list[str], problems: list[Exception]
+) -> None:
+    """The card in a reader: in `opened` where it is one of ours and can be used, in `unusable` where it cannot."""
+    try:
+        found = access.connect(reader, access.settings.wait)
+    except (ReaderBusyError, PinLockedError) as error:
+        problems.append(error)
+        return
+    except (TransportError, ForeignCardError):
+        return
+    try:
+        access.identify(found)
+    except (CryptnoxError, WalletError) as error:
+        problems.append(error)
+        unusable.append(f"one in {reader}")
+        found.close()
+    except BaseException:
+        found.close()
+        raise
+    else:
+        opened.append(found)
+
+
+def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
+    """Read the fingerprint from the card and compare it."""
+    found = wallet.open()
+    admit(wallet.access, found.card)
+    if not found.card.info.seeded:
+        raise CardNotFoundError(f"the card {found.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
+    try:
+        if not unlocker.has_source:
+            wallet.unlocker = replace(unlocker, password=_typed_pin(found))
+        wallet.session()
+    except (NoPinError, NotReadyError, UnavailableError) as error:
+        text = f"the fingerprint of the card {found.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
+        raise RetoldError(error, text) from error
+
+
+def _typed_pin(found: OpenCard) -> str:
+    left = tries_left(found.card)
+    terminal = Terminal()
+    try:
+        return terminal.pin(f"PIN of card {found.card.serial} (at most {left} tries left), to compare its fingerprint")
+    except LeftError as error:
+        raise CanceledError(str(error)) from error
+    except TerminalError as error:
+        raise NoPinError(str(error)) from error
+
+
+# A new card
 
 
 def _answered(function: Callable[P, T]) -> Callable[P, T]:
-    """What goes wrong on the terminal, as HWI's errors: left is CANCELED, no terminal is UNAVAILABLE."""
+    """What goes wrong on the terminal, as HWI's callers are told it: there is no place for a hint beside the text."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except NoTerminalError as error:
-            raise WalletError(Code.UNAVAILABLE, f"{error}: this command needs a terminal") from error
-        except CtlError as error:
-            raise WalletError(_code(error), f"{error}. {error.hint}" if error.hint else str(error)) from error
+            raise UnavailableError(f"{error}: this command needs a terminal") from error
+        except EndedError as error:
+            raise RetoldError(error, f"{error}. {error.hint}" if error.hint else str(error)) from error
 
     return wrapper
-
-
-def _code(error: CtlError) -> Code:
-    """What ended a set-up is the cause of the error that tells of it."""
-    cause = error.__cause__ or error
-    if isinstance(cause, CanceledError | KeyboardInterrupt):
-        return Code.CANCELED
-    if isinstance(cause, WalletError):
-        return cause.code
-    return _CODES.get(error.exit_code, Code.FAILURE)
 
 
 @_answered
@@ -67,7 +187,7 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
     when the person leaves; its text says what is true of the card then.
     """
     if passphrase:
-        raise WalletError(Code.BAD_ARGUMENT, "--backup_passphrase: the card has no backup a passphrase could be for")
+        raise BadRequestError("--backup_passphrase: the card has no backup a passphrase could be for")
     with _begun(wallet, label) as work:
         terminal = work.terminal
         choice = terminal.choose(
@@ -103,16 +223,16 @@ def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
         return _load(work, expected)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     """The card, which must have no seed and be one that may be given secrets, and somebody at the terminal."""
     found, terminal = wallet.open(), Terminal()
     if found.card.info.seeded:
-        raise WalletError(Code.ALREADY_INITIALIZED, "Device is already initialized. Use wipe first and try again")
+        raise AlreadyInitializedError("Device is already initialized. Use wipe first and try again")
     if found.card.info.is_nft:
-        raise WalletError(Code.UNAVAILABLE, "an NFT card is set up with cryptnoxctl")
+        raise UnavailableError("an NFT card is set up with cryptnoxctl")
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
-        raise WalletError(Code.BAD_ARGUMENT, f"--label: at most {NAME_MAX} bytes of text that can be shown")
+        raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
     if not terminal.available:
         raise NoTerminalError(f"setting up the card {found.card.serial}")
     with telling(Provision(wallet.access, found, terminal)) as work:
@@ -133,7 +253,7 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
 
     def unlock(found: OpenCard) -> str:
         if tries_left(found.card) <= 1:
-            raise WalletError(Code.NOT_READY, "at most one PIN try is left: unblock with the PUK first")
+            raise LastTryError("at most one PIN try is left: unblock with the PUK first")
         own = given or terminal.pin()
         return replace(wallet.unlocker, password=own).unlock(found.card, found.reader)
 
@@ -152,7 +272,7 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
         if terminal.pin("The same PIN again") == given:
             return given
         terminal.say("That is another PIN than the one given")
-    raise CanceledError
+    raise LeftError
 
 
 def _new_puk(terminal: Terminal) -> str:
@@ -175,3 +295,55 @@ def _finish(work: Provision, expected: mnemonic.Expected | None) -> bool:
     if work.check:
         work.terminal.say(f"Before money arrives, compare the words on your paper with the card: {work.check}")
     return True
+
+
+# The factory state
+
+
+def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
+    """Back to the factory state: the person types the serial number, then the PUK. True: the card is erased.
+
+    `done` gets the sentence that says so as soon as it is true. Raises CanceledError where the person leaves,
+    UnavailableError without a terminal, otherwise one with what is true of the card; StatusWordError where it refuses
+    the PUK.
+    """
+    found = wallet.open()
+    serial = found.card.serial
+    if not found.card.info.initialized:
+        raise NoWalletError(f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
+    if found.card.info.reset_disabled:
+        raise UnavailableError(RESET_DISABLED_TEXT)
+    admit(wallet.access, found.card)
+    terminal = Terminal()
+    puk = _asked(found, terminal)
+    wait = wallet.access.settings.reinsert_wait
+    ending = erase(wallet.access, found, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
+    words = erased_words(serial)
+    if done is not None and ending.end is End.TAKEN:
+        done.append(words.done)  # before anything else can be interrupted
+    lost = forget_erased(wallet.access.state, serial, ending.end)
+    if ending.end is not End.TAKEN:
+        cause = ending.lost or TransportError("the answer was lost")
+        message, hint = failure(words, ending, to_hwi_error(cause).message)
+        raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
+    if lost is not None:
+        _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
+    return True
+
+
+def _asked(found: OpenCard, terminal: Terminal) -> str:
+    """The PUK, after the person has named the card."""
+    serial = found.card.serial
+    known = b""
+    with contextlib.suppress(StateError):  # then it is not said
+        known = found.state.record(serial).fingerprint or b""
+    wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not found.simulated else ""
+    try:
+        terminal.say(f"This erases the card {serial} in {found.reader}{wallet}.")
+        terminal.say("Without its recovery words the money on it is lost.")
+        terminal.typed("", str(serial))
+        return terminal.puk()
+    except LeftError as error:
+        raise CanceledError(str(error)) from error
+    except TerminalError as error:
+        raise UnavailableError(f"{error}: this command needs a terminal") from error

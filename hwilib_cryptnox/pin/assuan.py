@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import CanceledError
 
 DIALOGUE_LIMIT = 300.0
 """Seconds a dialogue may stay open."""
@@ -218,7 +218,7 @@ def _pinentry(program: str, title: str, limit: float) -> Iterator[Assuan]:
 
 
 def ask_pinentry(program: str, title: str, description: str, *, limit: float = DIALOGUE_LIMIT) -> str:
-    """What the person typed. WalletError CANCELED when the dialogue was left, AssuanError when there can be none."""
+    """What the person typed. CanceledError when the dialogue was left, AssuanError when there can be none."""
     with _pinentry(program, title, limit) as pinentry:
         pinentry.command("SETPROMPT PIN:")
         pinentry.command(f"SETDESC {_quoted(description)}")
@@ -226,14 +226,14 @@ def ask_pinentry(program: str, title: str, description: str, *, limit: float = D
             return pinentry.command("GETPIN").decode("utf-8", "replace")
         except AssuanError as error:
             if _canceled(error):
-                raise WalletError(Code.CANCELED, "Canceled in the PIN dialogue") from error
+                raise CanceledError("Canceled in the PIN dialogue") from error
             raise
 
 
 def confirm_pinentry(program: str, title: str, text: str, plain: str, *, limit: float = DIALOGUE_LIMIT) -> None:
     """Show `text` (or `plain`, its form in ASCII, where the terminal cannot) and return when the person agreed.
 
-    Both have to fit (`fits`). WalletError CANCELED when the person did not agree, AssuanError when there can be no
+    Both have to fit (`fits`). CanceledError when the person did not agree, AssuanError when there can be no
     dialogue.
     """
     with _pinentry(program, title, limit) as pinentry:
@@ -258,7 +258,7 @@ def _agreed(show: Callable[[str], None], text: str, plain: str) -> None:
             show(plain)
     except AssuanError as error:
         if _canceled(error):
-            raise WalletError(Code.CANCELED, "Canceled in the dialogue; nothing was signed") from error
+            raise CanceledError("Canceled in the dialogue; nothing was signed") from error
         if error.number == _TOO_SMALL:
             raise AssuanError(f"{error}: make the terminal 80 columns by 24 lines, or larger", error.number) from error
         raise
@@ -278,7 +278,7 @@ class GpgAgent:
     def get(self, key: str, description: str, *, ask: bool) -> str | None:
         """The PIN kept under `key`; with `ask` the agent's own dialogue may appear. None when it has none.
 
-        WalletError CANCELED when the dialogue was left, AssuanError when there is no agent.
+        CanceledError when the dialogue was left, AssuanError when there is no agent.
         """
         with self._connect() as agent:
             for option in _terminal() if ask else ():
@@ -291,7 +291,7 @@ class GpgAgent:
                 if not ask and error.number == _NO_DATA:
                     return None
                 if _canceled(error):
-                    raise WalletError(Code.CANCELED, "Canceled in the PIN dialogue") from error
+                    raise CanceledError("Canceled in the PIN dialogue") from error
                 raise
 
     def confirm(self, text: str, plain: str) -> None:

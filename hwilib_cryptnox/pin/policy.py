@@ -23,6 +23,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from cryptnox_core.arguments import is_pin
 from cryptnox_core.card import Card
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
@@ -37,13 +38,14 @@ from cryptnox_core.wire import PIN_TRIES_SESSION, PIN_TRIES_TOTAL, Sw
 from hwilib_cryptnox.errors import (
     LOCKED_TEXT,
     NO_PIN_NOW_TEXT,
-    PIN_AUTH_OFF_TEXT,
     SOFT_LOCKED_TEXT,
-    Code,
+    LastTryError,
+    LockedPinError,
     NoPinError,
+    PinAuthOffError,
+    RefusedCardError,
     RefusedPinError,
     SoftLockedError,
-    WalletError,
     wrong_pin_text,
 )
 from hwilib_cryptnox.pin.sources import (
@@ -57,7 +59,6 @@ from hwilib_cryptnox.pin.sources import (
     PinSourceError,
     automatic_sources,
     dialogue_of,
-    is_pin,
 )
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings
 from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError
@@ -85,15 +86,14 @@ def check_identity(card: Card, state: State) -> None:
     except StateError:
         return
     if known is not None and known != static_key_hash(card):
-        raise WalletError(
-            Code.CONNECTION,
+        raise RefusedCardError(
             f"another card with the serial {card.serial} was used before: this one is refused "
             f"(cryptnoxctl forget {card.serial} if it is yours)",
         )
 
 
 def check_genuine(card: Card, settings: Settings) -> None:
-    """WalletError CONNECTION for a card that the configuration does not admit. The certificate must have been read."""
+    """RefusedCardError for a card that the configuration does not admit. The certificate must have been read."""
     if not settings.require_genuine:
         return
     if is_emulated(card):
@@ -104,7 +104,7 @@ def check_genuine(card: Card, settings: Settings) -> None:
         verdict = "whether the card is genuine cannot be told"
     else:
         return
-    raise WalletError(Code.CONNECTION, f"{verdict}, and the configuration requires a genuine one")
+    raise RefusedCardError(f"{verdict}, and the configuration requires a genuine one")
 
 
 def is_emulated(card: Card) -> bool:
@@ -161,7 +161,8 @@ class Unlocker:
         """The error for a card nobody has a PIN for."""
         given = [FOREIGN_TEXT] if self.password and self.explicit is None else []
         given += [EMULATED_TEXT] if self.withheld else []
-        return NoPinError("; ".join([*given, *(reasons or []), NO_PIN_TEXT]))
+        given += reasons or []
+        return NoPinError("; ".join([*given, NO_PIN_TEXT]), "; ".join(given))
 
     def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
         """Verify a PIN in the open channel and return it.
@@ -220,7 +221,7 @@ class Unlocker:
     def confirm(self, text: str, plain: str = "") -> None:
         """Show what is to be signed (`plain`: in ASCII), and return when the person agreed or nobody is to be asked.
 
-        WalletError CANCELED where the person did not agree, NOT_READY where it cannot be shown.
+        CanceledError where the person did not agree, NotShownError where it cannot be shown.
         """
         dialogue = self._dialogue
         if dialogue is not None:
@@ -233,12 +234,12 @@ class Unlocker:
     def _look(self, card: Card) -> tuple[int, CardRecord | None]:
         """The tries left, and the card's record. WalletError for a card that is given no PIN by anybody."""
         if not card.info.pin_auth:
-            raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+            raise PinAuthOffError
         check_genuine(card, self.settings)
         left = _counter(card)
         record = self._settle(card.serial, left)
         if left == 0:
-            raise WalletError(Code.NOT_READY, _remedy_of_locked_pin(record, left))
+            raise LockedPinError(_remedy_of_locked_pin(record, left))
         return left, record
 
     def _settle(self, serial: int, left: int) -> CardRecord | None:
@@ -258,8 +259,7 @@ class Unlocker:
 
     def _check_last_try(self, left: int) -> None:
         if left == 1 and not self.settings.last_try:
-            raise WalletError(
-                Code.NOT_READY,
+            raise LastTryError(
                 "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards",
             )
 
@@ -328,12 +328,12 @@ class Unlocker:
         try:
             card.verify_pin(pin)
         except PinLockedError as error:
-            text = SOFT_LOCKED_TEXT if error.sw == Sw.CONDITIONS else _remedy_of_locked_pin(record, left)
+            soft = error.sw == Sw.CONDITIONS or _is_soft_lock(record, left)
             # Where the counter shows tries of this session, the last refusal already says "locked".
-            seen = text != SOFT_LOCKED_TEXT
-            if seen:
+            if not soft:
                 self._note_refusal(serial, pin, source, request)
-            raise WalletError(Code.NOT_READY, text, spent=seen) from error
+            text = SOFT_LOCKED_TEXT if soft else _remedy_of_locked_pin(record, left)
+            raise LockedPinError(text, spent=not soft) from error
         except WrongPinError as error:
             self._note_refusal(serial, pin, source, request)
             raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
@@ -398,7 +398,7 @@ def _counter(card: Card) -> int:
         raise
     except NotAllowedError as error:
         if error.sw == Sw.NOT_ALLOWED:
-            raise WalletError(Code.NOT_READY, PIN_AUTH_OFF_TEXT) from error
+            raise PinAuthOffError from error
         raise
 
 
@@ -414,7 +414,16 @@ def _counter_after(card: Card, known: int | None) -> int | None:
 def _remedy_of_locked_pin(record: CardRecord | None, left: int) -> str:
     """What helps a card that accepts no PIN and showed `left` tries before: certain where its counter is known to be
     that of tries left in all, which a power cycle does not change."""
-    in_all = left > PIN_TRIES_SESSION or (record is not None and (record.full_counter or 0) > PIN_TRIES_SESSION)
-    if not in_all:
-        return NO_PIN_NOW_TEXT
-    return LOCKED_TEXT if left <= 1 else SOFT_LOCKED_TEXT
+    if _is_soft_lock(record, left):
+        return SOFT_LOCKED_TEXT
+    return LOCKED_TEXT if _counts_all(record, left) else NO_PIN_NOW_TEXT
+
+
+def _is_soft_lock(record: CardRecord | None, left: int) -> bool:
+    """Whether a power cycle is certain to help."""
+    return left > 1 and _counts_all(record, left)
+
+
+def _counts_all(record: CardRecord | None, left: int) -> bool:
+    """Whether the counter is known to be that of the tries left in all."""
+    return left > PIN_TRIES_SESSION or (record is not None and (record.full_counter or 0) > PIN_TRIES_SESSION)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import shlex
 import signal
@@ -17,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from cryptnox_core.wire import PIN_MAX, PIN_MIN
-from hwilib_cryptnox.errors import Code, WalletError
+from cryptnox_core.arguments import is_pin
+from hwilib_cryptnox.errors import NotShownError
 from hwilib_cryptnox.storage.settings import Settings
 
 SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
@@ -28,7 +27,6 @@ COMMAND_LIMIT = 60.0
 _POLL = 0.05
 _TITLE = "Cryptnox card"
 _MAX_OUTPUT = 4096
-_PIN = re.compile(rf"[0-9]{{{PIN_MIN},{PIN_MAX}}}", re.ASCII)
 
 NO_PIN_TEXT = "PIN needed: use --password/--stdinpass or CRYPTNOX_PIN_COMMAND"
 FOREIGN_TEXT = "given password is not a card PIN"
@@ -36,11 +34,6 @@ FOREIGN_TEXT = "given password is not a card PIN"
 
 class PinSourceError(Exception):
     """A source that was set up gives no PIN. The text names the source and the reason, never what it held."""
-
-
-def is_pin(text: str | None) -> bool:
-    """4 to 9 digits: what the card calls a PIN. Anything else is another device's password."""
-    return text is not None and _PIN.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class PinSource(Protocol):
         ...
 
     def get(self, request: PinRequest) -> str | None:
-        """A PIN, or None for none. Raises PinSourceError, or WalletError CANCELED."""
+        """A PIN, or None for none. Raises PinSourceError, or CanceledError."""
         ...
 
     def refused(self, request: PinRequest) -> None:
@@ -80,8 +73,8 @@ class Dialogue(Protocol):
     """Shows a person what is about to be signed, when it is proved."""
 
     def confirm(self, text: str, plain: str) -> None:
-        """Return when the person agreed to `text` (`plain`: the same in ASCII). WalletError CANCELED where not, and
-        NOT_READY where it cannot be shown."""
+        """Return when the person agreed to `text` (`plain`: the same in ASCII). CanceledError where not,
+        NotShownError where it cannot be shown."""
         ...
 
 
@@ -323,7 +316,7 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except AssuanError as error:
-        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error
+        raise NotShownError(f"what cannot be shown is not signed: {error}") from error
 
 
 def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:

@@ -12,13 +12,18 @@ from hwilib.hwwclient import HardwareWalletClient
 from hwilib.key import ExtendedKey
 from hwilib.psbt import PSBT
 
-from hwilib_cryptnox.errors import NO_SCREEN_TEXT, Code, WalletError, fault
+from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
+from hwilib_cryptnox.hwi.errors import (
+    NO_BACKUP_TEXT,
+    NO_DESCRIPTORS_TEXT,
+    NO_TOGGLE_TEXT,
+    PIN_TEXT,
+    Code,
+    to_hwi_error,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PIN_HINT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
-NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
-NO_TOGGLE_TEXT = "The card has no switch for a passphrase: it is part of the seed that was loaded"
 _VERSION_2 = bytes.fromhex("70736274ff01fb040200000001020402000000010401000105010000")
 """A PSBT of version 2 without inputs and outputs, transaction version 2."""
 
@@ -41,7 +46,7 @@ def as_hwi_error(error: BaseException) -> hwi_errors.HWWError:
     """hwilib's exception for any error, with its code."""
     if isinstance(error, hwi_errors.HWWError):
         return error
-    told = fault(error)
+    told = to_hwi_error(error)
     make = _CLASSES.get(told.code)
     return hwi_errors.HWWError(told.message, int(told.code)) if make is None else make(told.message)
 
@@ -136,8 +141,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         from hwilib_cryptnox.signer.signing import Signing
 
         if getattr(psbt, "version", 0) == 2 and not reads_version_2():
-            raise WalletError(
-                Code.BAD_ARGUMENT,
+            raise BadRequestError(
                 "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0",
             )
         given = Psbt.parse(psbt.serialize())
@@ -182,7 +186,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     @mapped
     def wipe_device(self) -> bool:
         """Back to the factory state, with the PUK and the serial number typed on the terminal."""
-        from hwilib_cryptnox.hwi.wipe import wipe
+        from hwilib_cryptnox.hwi.setup import wipe
 
         return wipe(self._open())
 
@@ -192,42 +196,42 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         from cryptnox_core.bip32 import Path
 
         Path.parse(bip32_path)
-        raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
+        raise UnavailableError(NO_SCREEN_TEXT)
 
     @mapped
     def display_multisig_address(self, addr_type: AddressType, multisig: object) -> str:  # noqa: ARG002
         """Not available: there is no screen."""
-        raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
+        raise UnavailableError(NO_SCREEN_TEXT)
 
     @mapped
     def display_bip388_policy_address(self, *args: object, **kwargs: object) -> str:  # noqa: ARG002
         """Not available: there is no screen. (Later versions of hwilib.)"""
-        raise WalletError(Code.UNAVAILABLE, NO_SCREEN_TEXT)
+        raise UnavailableError(NO_SCREEN_TEXT)
 
     @mapped
     def register_descriptor(self, *args: object, **kwargs: object) -> object:  # noqa: ARG002
         """Not available: the card knows no descriptors. (Later versions of hwilib.)"""
-        raise WalletError(Code.UNAVAILABLE, "The card keeps no descriptors; none has to be registered")
+        raise UnavailableError(NO_DESCRIPTORS_TEXT)
 
     @mapped
     def backup_device(self, label: str = "", passphrase: str = "") -> bool:  # noqa: ARG002
         """Not available."""
-        raise WalletError(Code.UNAVAILABLE, NO_BACKUP_TEXT)
+        raise UnavailableError(NO_BACKUP_TEXT)
 
     @mapped
     def prompt_pin(self) -> bool:
         """Not available: PINs are not typed on a matrix."""
-        raise WalletError(Code.UNAVAILABLE, PIN_HINT)
+        raise UnavailableError(PIN_TEXT)
 
     @mapped
     def send_pin(self, pin: str) -> bool:  # noqa: ARG002
         """Not available: PINs are not typed on a matrix."""
-        raise WalletError(Code.UNAVAILABLE, PIN_HINT)
+        raise UnavailableError(PIN_TEXT)
 
     @mapped
     def toggle_passphrase(self) -> bool:
         """Not available."""
-        raise WalletError(Code.UNAVAILABLE, NO_TOGGLE_TEXT)
+        raise UnavailableError(NO_TOGGLE_TEXT)
 
 
 def enumerate(  # noqa: A001 - the name HWI fixes

@@ -29,7 +29,7 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, WalletError
 from hwilib_cryptnox.pin.policy import check_genuine, check_identity
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError
@@ -65,11 +65,11 @@ def serial_of(path: str) -> int | None:
     return int(digits)
 
 
-class ForeignCardError(WalletError):
+class ForeignCardError(CardNotFoundError):
     """What is in the reader is not a card of ours."""
 
     def __init__(self, reader: str) -> None:
-        super().__init__(Code.CONNECTION, f"{reader}: no Cryptnox card")
+        super().__init__(f"{reader}: no Cryptnox card")
 
 
 @dataclass(slots=True)
@@ -188,7 +188,7 @@ class Access:
             return found
         serial = serial_of(path)
         if serial is None:
-            raise WalletError(Code.BAD_ARGUMENT, f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
+            raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
         return self._open_serial(serial)
 
     def _check_host(self, path: str) -> None:
@@ -196,7 +196,7 @@ class Access:
 
         host, _ = parse_address(path.removeprefix(EMULATOR_PREFIX))
         if not (self.emulators or path in _wanted or is_loopback(host)):
-            raise WalletError(Code.BAD_ARGUMENT, f"{path}: a card at another host is opened only with --emulators")
+            raise BadRequestError(f"{path}: a card at another host is opened only with --emulators")
 
     def _open_serial(self, serial: int) -> OpenCard:
         seen: list[CryptnoxError | WalletError] = []
@@ -224,7 +224,7 @@ class Access:
         for reason in seen:
             if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
                 raise reason
-        raise WalletError(Code.CONNECTION, f"the card {serial} is in no reader")
+        raise CardNotFoundError(f"the card {serial} is in no reader")
 
     def _likely_first(self, serial: int) -> list[str]:
         names = _pcsc_readers(required=True)

@@ -17,7 +17,7 @@ from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import Reset
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import CardNotFoundError
 from hwilib_cryptnox.pin.policy import check_genuine, check_identity
 from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.storage.state import State, StateError
@@ -96,7 +96,7 @@ def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
 
 
 def admit(access: Access, card: Card) -> None:
-    """Before a secret is asked for or sent: WalletError CONNECTION for a card with a known serial and another static
+    """Before a secret is asked for or sent: RefusedCardError for a card with a known serial and another static
     key than before, and for one that the configuration does not admit. The certificate must have been read; that the
     card holds its key is proved when the channel is opened."""
     check_identity(card, access.state)
@@ -164,7 +164,7 @@ def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None =
         found.card = card
         card.session_key((certificate,))
         if card.serial != serial:
-            raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
+            raise CardNotFoundError(f"another card is in its place: the card {serial} was in use")
         card.select()
         return
 

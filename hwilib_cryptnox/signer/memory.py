@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from cryptnox_core.crypto.hashes import hash256
 from cryptnox_core.crypto.secp256k1 import ORDER, InvalidSignatureError, parse_der
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import FailedError
 from hwilib_cryptnox.psbt import Collected, Plan, Psbt, SignatureKind
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.script import operations
@@ -49,11 +49,11 @@ BROUGHT_NONCE_TEXT = (
 )
 
 
-class RepeatedNonceError(WalletError):
+class RepeatedNonceError(FailedError):
     """A card's signature has an r that was seen with another digest, key or kind. It must not leave the program."""
 
     def __init__(self, message: str = REPEATED_NONCE_TEXT) -> None:
-        super().__init__(Code.FAILURE, message)
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)

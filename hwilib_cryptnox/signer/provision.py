@@ -26,14 +26,21 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.console.terminal import Terminal
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
-from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.console.told import told
+from hwilib_cryptnox.errors import (
+    EndedError,
+    LeftError,
+    RefusedPinError,
+    SetUpError,
+    SoftLockedError,
+    UnknownPukError,
+)
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.irreversible import admit
 from hwilib_cryptnox.signer.proofs import is_puk
-from hwilib_cryptnox.signer.stages import EndedError, Secrets, Stage, truth
+from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
 from hwilib_cryptnox.signer.steady import SteadyCard
 from hwilib_cryptnox.signer.words import Expected, make
 from hwilib_cryptnox.storage.state import CardRecord, StateError
@@ -105,10 +112,9 @@ class Provision:
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
         admit(self.way, self.card)
         if self.card.info.seeded:
-            raise CtlError(
-                Exit.REFUSED,
+            raise SetUpError(
                 f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
-                "to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
+                hint="to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
         self.way.state.hold(self.found.reader, self.serial)
         self.way.state.pairing_keys(self.serial)
@@ -140,17 +146,16 @@ class Provision:
             self.line.run(attempt)
         except StatusWordError as refusal:
             text = f"The card does not let itself be initialised (status word {refusal.sw:04X})"
-            raise CtlError(Exit.REFUSED, text) from refusal
+            raise SetUpError(text) from refusal
         self._fresh = True
         self.line.run(self._open_channel)
         self.stage = Stage.INITIALISED
         self._check_pairing_key(key)
         if not self._prove_puk():
-            raise CtlError(
-                Exit.REFUSED,
+            raise SetUpError(
                 f"The card {self.serial} has another PUK than the one you chose: another program gave it one just now, "
                 "or something changed it on the way",
-                "do not use this card, nor this reader: without its PUK the card cannot be reset",
+                hint="do not use this card, nor this reader: without its PUK the card cannot be reset",
             )
         self.line.run(self._note_full_counter)
         try:
@@ -158,10 +163,9 @@ class Provision:
         except RefusedPinError as error:
             if not error.spent:
                 raise
-            raise CtlError(
-                Exit.REFUSED,
+            raise SetUpError(
                 f"The card {self.serial} has another PIN than the one you chose: something changed it on the way",
-                f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
+                hint=f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
             ) from error
         self._pin_proved = True
         both = "your PIN and your PUK" if self._puk_proved else "your PIN"
@@ -181,10 +185,9 @@ class Provision:
             if left:
                 self.terminal.say("That is not the PUK of this card. (It cost no try.)")
         else:
-            raise CtlError(
-                Exit.SECRET,
+            raise UnknownPukError(
                 f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
-                "without its PUK a card can never be reset: use another card",
+                hint="without its PUK a card can never be reset: use another card",
             )
         if not self.card.info.pin_auth:
             self.line.run(self.line.reopen)  # one SELECT may be noise
@@ -203,15 +206,14 @@ class Provision:
         with contextlib.suppress(StateError):  # then both stand, and the next command tells them apart
             kept = self.way.state.pairing_keys(self.serial) or (COMMON_PAIRING_KEY,)
         if kept[0] != key:
-            raise CtlError(
-                Exit.REFUSED,
+            raise SetUpError(
                 f"The card {self.serial} has another pairing key than the one chosen: something changed it on the way",
-                "do not use this card, nor this reader",
+                hint="do not use this card, nor this reader",
             )
 
     def _prove_puk(self) -> bool:
         """Whether the PUK is the card's, or may be where the card lets none be proved and the person goes on in words;
-        CanceledError where not."""
+        LeftError where not."""
         given = self._puk or ""
         try:
             self._puk_proved = self.line.run(lambda: is_puk(self.way, self.found, given))
@@ -299,7 +301,7 @@ class Provision:
 
     def compare(self, expected: Expected | Shown | None) -> Shown:
         """Fingerprint and first key, read from the card, which have to be the expected ones; None: there are none.
-        CtlError where they are not."""
+        SetUpError where they are not."""
         try:
             shown = self.line.run(self._read)
         except (NoSeedError, NotAuthenticatedError):
@@ -313,11 +315,10 @@ class Provision:
             wanted = expected
         if shown != wanted:
             self.stage = Stage.OTHER_SEED
-            raise CtlError(
-                Exit.REFUSED,
+            raise SetUpError(
                 f"The card's fingerprint or first address is another than it should be ({shown.fingerprint.hex()}, not "
                 f"{wanted.fingerprint.hex()}): something changed its seed on the way",
-                f"erase it, and use another reader: cryptnoxctl reset --card {self.serial}",
+                hint=f"erase it, and use another reader: cryptnoxctl reset --card {self.serial}",
             )
         self.stage = Stage.PROVED
         if not self.found.simulated:
@@ -340,10 +341,9 @@ class Provision:
             if expected is not None:
                 fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
             if not fits:
-                raise CtlError(
-                    Exit.REFUSED,
+                raise SetUpError(
                     f"The card gives an extended key for {account} that is not its own",
-                    "do not use this card, nor this reader",
+                    hint="do not use this card, nor this reader",
                 )
 
         self.line.run(attempt)
@@ -361,7 +361,7 @@ class Provision:
                 if not on:
                     break
         text = f"The card gives no extended key, though it took the command that switches export on ({refusal})"
-        raise CtlError(Exit.REFUSED, text, f"cryptnoxctl xpub on --card {self.serial}") from refusal
+        raise SetUpError(text, hint=f"cryptnoxctl xpub on --card {self.serial}") from refusal
 
     def single_key(self) -> bytes:
         """The public key of a card that holds one key, 33 bytes."""
@@ -384,17 +384,17 @@ class Provision:
             else:
                 self.stage = Stage.UNTOUCHED
 
-    def ended(self, error: BaseException) -> CtlError:
+    def ended(self, error: BaseException) -> EndedError:
         """How the set-up ended, with what is true of the card."""
         self.find_out()
-        problem = explain(error)
-        said = str(error).partition(";")[0] if isinstance(error, CanceledError) else problem.message
-        stopped = isinstance(error, CanceledError | KeyboardInterrupt)
+        problem = told(error)
+        stopped = isinstance(error, LeftError | KeyboardInterrupt)
         lost = isinstance(error, TransportError | ProtocolError)
         if self.stage is Stage.UNTOUCHED and not self._init_sent and not stopped:
-            return EndedError(problem.exit_code, problem.message, problem.hint)
+            return EndedError(error, problem.message, hint=problem.hint)
         truth, hint = self.truth()
-        return EndedError(problem.exit_code, f"{said}; {truth}", hint if stopped or lost else problem.hint or hint)
+        hint = hint if stopped or lost else problem.hint or hint
+        return EndedError(error, f"{said_of(error)}; {truth}", hint=hint)
 
     def truth(self) -> tuple[str, str]:
         """What is true of the card, and what to do."""
@@ -408,6 +408,11 @@ class Provision:
 def _without_notes(record: CardRecord) -> CardRecord:
     """What is remembered of a card that gets a new PIN and a new seed."""
     return replace(record, fingerprint=None, full_counter=None, note=None)
+
+
+def said_of(error: BaseException) -> str:
+    """What ended a set-up, in a sentence to go on from: without a word on what was changed where the person left."""
+    return error.said if isinstance(error, LeftError) else told(error).message
 
 
 @contextlib.contextmanager

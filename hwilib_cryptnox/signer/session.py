@@ -16,8 +16,9 @@ from hwilib_cryptnox.errors import (
     NO_SEED_TEXT,
     NOT_INITIALIZED_TEXT,
     SINGLE_KEY_TEXT,
-    Code,
-    WalletError,
+    FailedError,
+    NoWalletError,
+    UnavailableError,
 )
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -44,11 +45,11 @@ class Session:
 def check_usable(info: AppletInfo) -> None:
     """WalletError unless the card holds a wallet, as far as SELECT tells."""
     if info.is_nft:
-        raise WalletError(Code.UNAVAILABLE, "an NFT card holds one key, not a wallet")
+        raise UnavailableError("an NFT card holds one key, not a wallet")
     if not info.initialized:
-        raise WalletError(Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
+        raise NoWalletError(NOT_INITIALIZED_TEXT)
     if not info.seeded:
-        raise WalletError(Code.NOT_INITIALIZED, NO_SEED_TEXT)
+        raise NoWalletError(NO_SEED_TEXT)
 
 
 def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, purpose: str = "") -> Session:
@@ -88,7 +89,7 @@ def refuse_single_key(found: OpenCard) -> None:
         return
     with contextlib.suppress(StateError):  # then it shows up in lists
         found.state.update(found.card.serial, lambda now: replace(now, fingerprint=None))
-    raise WalletError(Code.NOT_INITIALIZED, SINGLE_KEY_TEXT)
+    raise NoWalletError(SINGLE_KEY_TEXT)
 
 
 @contextlib.contextmanager
@@ -108,7 +109,6 @@ def _remember(found: OpenCard, fingerprint: bytes) -> None:
         before = found.state.record(serial).fingerprint
         found.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
     if before is not None and before != fingerprint:
-        raise WalletError(
-            Code.FAILURE,
+        raise FailedError(
             f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",
         )

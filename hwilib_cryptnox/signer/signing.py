@@ -19,7 +19,7 @@ from cryptnox_core.errors import (
     TransportError,
     UsageError,
 )
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, WalletError
 from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.psbt import (
     Candidate,
@@ -116,7 +116,7 @@ class Signing:
             return self.psbt
         reason = collected.why_nothing()
         if reason is not None:
-            raise WalletError(Code.BAD_ARGUMENT, reason)
+            raise BadRequestError(reason)
         self._memory.begin(session.card.serial, self.psbt)
         self._load_partial(collected)
         self._work(session, collected)
@@ -124,7 +124,7 @@ class Signing:
             raise UsageError("nothing was planned")
         reason = self.plan.why_nothing()
         if reason is not None:
-            raise WalletError(Code.BAD_ARGUMENT, reason)
+            raise BadRequestError(reason)
         self._memory.settle()
         done = insert(self.psbt, self._made)
         with contextlib.suppress(StateError):  # it expires
@@ -176,12 +176,11 @@ class Signing:
         while True:
             try:
                 self.wallet.reopen()
-            except TransportError:
+            except (TransportError, CardNotFoundError):
                 self.wallet.forget_card()
-            except WalletError as error:
+            except WalletError:
                 self.wallet.forget_card()
-                if error.code is not Code.CONNECTION:
-                    raise
+                raise
             else:
                 return
             if time.monotonic() >= end:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from hwilib_cryptnox.ctl.errors import CtlError
-
 
 class Stage(Enum):
     """What has happened to the card."""
@@ -25,10 +23,6 @@ class Secrets(Enum):
     AS_BEFORE = "its PIN and PUK are as they were"
     CHOSEN = "keep the PIN and the PUK you chose, which were not proved yet"
     PROVED = "its PIN and PUK are those you chose"
-
-
-class EndedError(CtlError):
-    """The end of a set-up, told with what is true of the card."""
 
 
 def truth(stage: Stage, serial: int, secrets: Secrets, check: str, fingerprint: bytes | None = None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from cryptnox_core.errors import NoCardError, ProtocolError, StatusWordError, TransportError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import Ins
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import CardNotFoundError
 from hwilib_cryptnox.pin.policy import static_key_hash
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 
@@ -80,9 +80,8 @@ class SteadyCard:
         while True:
             try:
                 self.reopen()
-            except (TransportError, WalletError) as error:
-                if isinstance(error, WalletError) and error.code not in (Code.CONNECTION, Code.BUSY):
-                    raise
+            except (TransportError, CardNotFoundError):
+                pass
             else:
                 return True
             if time.monotonic() >= end:
@@ -93,7 +92,7 @@ class SteadyCard:
             time.sleep(_RETRY)
 
     def reopen(self) -> None:
-        """Open it anew, identified. Raises what `Access.open` does; WalletError CONNECTION where another is there."""
+        """Open it anew, identified. Raises what `Access.open` does; CardNotFoundError where another is there."""
         self.found.close()
         self._lost = True
         found = self._way.open(self._place)
@@ -106,8 +105,8 @@ class SteadyCard:
         self._opened_anew()
 
     def look(self) -> AppletInfo:
-        """What SELECT says of it in the reader where it was, asked once. Raises what `Access.connect` does, WalletError
-        CONNECTION where another is there."""
+        """What SELECT says of it in the reader where it was, asked once. Raises what `Access.connect` does,
+        CardNotFoundError where another is there."""
         self.leave()
         self.found = self._way.connect(self.found.reader, self._way.settings.wait)
         self._check(self.found)
@@ -115,4 +114,4 @@ class SteadyCard:
 
     def _check(self, found: OpenCard) -> None:
         if found.card.read_certificate().serial != self.serial or static_key_hash(found.card) != self._static_key:
-            raise WalletError(Code.CONNECTION, f"another card is there, not the card {self.serial}")
+            raise CardNotFoundError(f"another card is there, not the card {self.serial}")

@@ -17,8 +17,11 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 from hwilib_cryptnox.errors import (
-    EXPORT_OFF_TEXT,
-    Code,
+    BadRequestError,
+    CanceledError,
+    CardNotFoundError,
+    ExportOffError,
+    RetoldError,
     WalletError,
 )
 from hwilib_cryptnox.pin.policy import Unlocker, static_key_hash
@@ -83,14 +86,14 @@ class Wallet:
                 try:
                     pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
                 except WalletError as error:
-                    if self._expected is None or error.code is Code.CANCELED or not _others(self.access, found):
+                    if self._expected is None or isinstance(error, CanceledError) or not _others(self.access, found):
                         raise
                     raise _of_card(error, found.card.serial) from error
                 self._accepted = *_identity(found.card), pin
             session = begin(found, self._accepted[-1])
             if self._expected not in (None, session.fingerprint):
                 self.close()
-                raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+                raise CardNotFoundError(NOT_FOUND_TEXT)
             if session.fingerprint != self._fingerprint:
                 self.keys.clear()
                 self._fingerprint = session.fingerprint
@@ -111,14 +114,14 @@ class Wallet:
     def reopen(self) -> None:
         """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there."""
         if self._accepted is None:
-            raise WalletError(Code.CONNECTION, "the card was not open")
+            raise CardNotFoundError("the card was not open")
         serial, key, pin = self._accepted
         self.forget_card()
         found = self.access.open(self.path)
         try:
             # The state tells too where it knows the card; it may not be usable.
             if _identity(found.card) != (serial, key):
-                raise WalletError(Code.CONNECTION, f"another card is in its place: the card {serial} was in use")
+                raise CardNotFoundError(f"another card is in its place: the card {serial} was in use")
             check_usable(found.card.info)
             self.unlocker.resume(found.card, found.reader, pin)
         except BaseException:
@@ -161,8 +164,7 @@ class Wallet:
             above = {path: account_prefix(path) for path in missing}
             for path, base in above.items():
                 if base is None or path.depth > MAX_DEPTH:
-                    raise WalletError(
-                        Code.BAD_ARGUMENT,
+                    raise BadRequestError(
                         f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
                     )
             self.check_export(session)
@@ -204,7 +206,7 @@ class Wallet:
     def check_export(session: Session) -> None:
         """WalletError where the card does not give extended keys."""
         if not session.card.info.xpub_export:
-            raise WalletError(Code.NOT_READY, EXPORT_OFF_TEXT)
+            raise ExportOffError
 
     def sign_message(self, message: str | bytes, path: Path) -> str:
         """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
@@ -264,7 +266,7 @@ def _identity(card: Card) -> tuple[int, bytes]:
 def _check_depths(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.depth > MAX_DEPTH:
-            raise WalletError(Code.BAD_ARGUMENT, f"{path}: the card derives at most {MAX_DEPTH} levels")
+            raise BadRequestError(f"{path}: the card derives at most {MAX_DEPTH} levels")
 
 
 def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
@@ -275,7 +277,7 @@ def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
 
     A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
     search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
-    note come last, so that the next command reaches the others. Raises WalletError CONNECTION, with
+    note come last, so that the next command reaches the others. Raises CardNotFoundError, with
     HWI's own text, where there is no such card, and the reason a card could not be asked.
     """
     opened: list[OpenCard] = []
@@ -306,9 +308,9 @@ def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
             if found.card.info.seeded and found.card.channel_open and remembered(found) is None:
                 try:
                     session = authenticate(found, unlocker, purpose=purpose)
+                except CanceledError:
+                    raise
                 except (CryptnoxError, WalletError) as error:
-                    if isinstance(error, WalletError) and error.code is Code.CANCELED:
-                        raise
                     if isinstance(error, WalletError) and error.spent and len(opened) > 1:
                         raise _of_card(error, found.card.serial) from error
                     problems.append(error)
@@ -322,7 +324,7 @@ def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
                 found.close()
     for problem in problems:
         raise problem
-    raise WalletError(Code.CONNECTION, NOT_FOUND_TEXT)
+    raise CardNotFoundError(NOT_FOUND_TEXT)
 
 
 def _identified(access: Access, reader: str, opened: list[OpenCard], problems: list[Exception]) -> OpenCard | None:
@@ -365,11 +367,11 @@ def _others(access: Access, found: OpenCard) -> bool:
     return False
 
 
-def _of_card(error: WalletError, serial: int) -> WalletError:
+def _of_card(error: WalletError, serial: int) -> RetoldError:
     """The same, told which of several cards refused."""
     again = ", or try again" if error.spent else ""
     text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL{again}"
-    return WalletError(error.code, text, spent=error.spent)
+    return RetoldError(error, text)
 
 
 def _noted(found: OpenCard) -> bool:

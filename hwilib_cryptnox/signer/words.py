@@ -13,7 +13,7 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.card import Card
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit
+from hwilib_cryptnox.errors import BadWordsError, LeftError
 from hwilib_cryptnox.signer.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
 
 UNIQUE = 4
@@ -91,7 +91,7 @@ def show(terminal: Terminal, words: list[str]) -> None:
 
 
 def type_back(terminal: Terminal, words: list[str]) -> None:
-    """The person types every word, hidden; the first four letters are enough. CanceledError where it does not come
+    """The person types every word, hidden; the first four letters are enough. LeftError where it does not come
     right."""
     terminal.say("Type all words back, from your paper; the first four letters of each are enough. They are not shown.")
     number = 0
@@ -103,7 +103,7 @@ def type_back(terminal: Terminal, words: list[str]) -> None:
             terminal.say(f"That is not word {number + 1}")
         else:
             if not terminal.agrees("Show the words again?"):
-                raise CanceledError("Canceled: the words were not typed back, so no seed was loaded")
+                raise LeftError("Canceled: the words were not typed back, so no seed was loaded")
             show(terminal, words)
             number = -1
         number += 1
@@ -115,14 +115,14 @@ def ask_count(terminal: Terminal) -> int:
         answer = terminal.ask(f"How many words ({'/'.join(map(str, WORD_COUNTS))})")
         if answer in map(str, WORD_COUNTS):
             return int(answer)
-    raise CanceledError
+    raise LeftError
 
 
 def ask(terminal: Terminal, count: int | None = None) -> list[str]:
     """An existing mnemonic of `count` words (None: it is asked), typed hidden, in one line or in several; checked by
     the list and its checksum. Nothing that was typed is left out: more words than that are refused.
 
-    CtlError INPUT after three attempts that were none; its text repeats no word.
+    BadWordsError after three attempts that were none; its text repeats no word.
     """
     number = ask_count(terminal) if count is None else count
     for _ in range(ATTEMPTS):
@@ -134,7 +134,7 @@ def ask(terminal: Terminal, count: int | None = None) -> list[str]:
             return checked(" ".join(words), number).split()
         except UsageError:
             terminal.say("These words are no mnemonic: a word is wrong or in the wrong place. Begin anew.")
-    raise CtlError(Exit.INPUT, "These words are no mnemonic: the checksum is wrong", "compare them with your paper")
+    raise BadWordsError("These words are no mnemonic: the checksum is wrong", hint="compare them with your paper")
 
 
 def _typed(terminal: Terminal, count: int) -> list[str]:
@@ -171,14 +171,14 @@ def ask_passphrase(terminal: Terminal) -> str:
         if not text or terminal.hidden("The same again") == text:
             return text
         terminal.say("the two differ")
-    raise CanceledError
+    raise LeftError
 
 
 def check_backup(terminal: Terminal, same: Callable[[Expected], bool]) -> bool:
     """Offer to compare the words on paper with the card, before money arrives. Whether that was done; declined in words
     otherwise.
 
-    `same`: whether the card holds the wallet of these words. CtlError INPUT where it does not, three times.
+    `same`: whether the card holds the wallet of these words. BadWordsError where it does not, three times.
     """
     terminal.say("\nBefore money arrives: are the words on your paper this wallet? Type them once more, in full.")
     for _ in range(ATTEMPTS):
@@ -192,8 +192,7 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool]) -> bool:
             terminal.say("Good: the words on your paper are this wallet.")
             return True
         terminal.say("These words (with this passphrase) are another wallet, not the card's.")
-    raise CtlError(
-        Exit.INPUT,
+    raise BadWordsError(
         "The backup was not shown to be this card's wallet: put no money on it",
-        "find the right words, then: cryptnoxctl backup check; or begin anew: cryptnoxctl reset, then setup",
+        hint="find the right words, then: cryptnoxctl backup check; or begin anew: cryptnoxctl reset, then setup",
     )

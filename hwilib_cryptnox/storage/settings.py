@@ -12,7 +12,7 @@ from typing import Literal
 
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
-from hwilib_cryptnox.errors import Code, WalletError
+from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.storage.state import config_folder
 
 EMULATOR_PREFIX = "tcp:"
@@ -26,11 +26,8 @@ _FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
-class SettingsError(WalletError):
+class SettingsError(BadRequestError):
     """A setting has no meaning. Names the variable or key."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(Code.BAD_ARGUMENT, message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from cryptnox_core.card import Card
 from cryptnox_core.errors import WrongPinError
 from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
-from hwilib_cryptnox.errors import SOFT_LOCKED_TEXT, Code, WalletError
+from hwilib_cryptnox.errors import SOFT_LOCKED_TEXT, WalletError
+from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.plugin import client as device
 from hwilib_cryptnox.storage.settings import Settings
@@ -299,7 +300,7 @@ def test_a_card_locked_for_this_session_wants_a_power_cycle(reading: list[str], 
                     card.verify_pin(WRONG)
             with pytest.raises(WalletError) as caught:
                 unlocker.unlock(card, process.path)
-            assert (caught.value.code, str(caught.value)) == (Code.NOT_READY, SOFT_LOCKED_TEXT)
+            assert to_hwi_error(caught.value) == (Code.NOT_READY, SOFT_LOCKED_TEXT)
             assert not caught.value.spent and unlock.tries_left(card) == (0 if reading else 3)
         assert process.stats()["pin_tries"] == 3
         with Card(RemoteTransport.connect(process.host, process.port)) as card:

@@ -19,7 +19,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from hwilib_cryptnox.errors import Code, WalletError
+from cryptnox_core.arguments import is_pin
+from hwilib_cryptnox.errors import WalletError
+from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, ask_pinentry
 from hwilib_cryptnox.pin.sources import (
     AgentSource,
@@ -31,7 +33,6 @@ from hwilib_cryptnox.pin.sources import (
     PinSourceError,
     _end,
     automatic_sources,
-    is_pin,
 )
 from hwilib_cryptnox.storage.settings import Settings
 from tests.hwi.conftest import SEED, Program
@@ -355,7 +356,7 @@ def test_pinentry_left(pinentry: Pinentry) -> None:
     pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
     with pytest.raises(WalletError) as caught:
         PinentrySource(str(pinentry.program)).get(REQUEST)
-    assert caught.value.code is Code.CANCELED
+    assert to_hwi_error(caught.value).code is Code.CANCELED
 
 
 def test_pinentry_failures(pinentry: Pinentry) -> None:
@@ -403,7 +404,7 @@ def test_gpg_agent(agent: None, pinentry: Pinentry) -> None:
     pinentry.answer("ERR 83886179 Operation cancelled <Pinentry>")
     with pytest.raises(WalletError) as caught:
         source.get(PinRequest(7))
-    assert caught.value.code is Code.CANCELED
+    assert to_hwi_error(caught.value).code is Code.CANCELED
 
 
 def test_gpg_agent_with_a_card(agent: None, hwi: Program, pinentry: Pinentry) -> None:

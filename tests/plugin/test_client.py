@@ -14,7 +14,8 @@ from hwilib.psbt import PSBT
 
 import hwilib_cryptnox
 from cryptnox_core import errors as card_errors
-from hwilib_cryptnox.errors import Code, NoPinError, WalletError, fault
+from hwilib_cryptnox.errors import AlreadyInitializedError, CanceledError, NoPinError
+from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.plugin import client as device
 from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, is_test, reads_version_2
@@ -214,8 +215,8 @@ ARGUMENTS = ("the card said no", 0x6985, 0xC0)
         (BadPsbt("x"), -5),
         (RefusedInput(1, "x"), -7),
         (NoPinError("x"), -6),
-        (WalletError(Code.CANCELED, "x"), -14),
-        (WalletError(Code.ALREADY_INITIALIZED, "x"), -10),
+        (CanceledError("x"), -14),
+        (AlreadyInitializedError("x"), -10),
         (NotImplementedError("x"), -8),
         (KeyboardInterrupt(), -14),
         (ImportError("no module"), -13),
@@ -225,7 +226,7 @@ ARGUMENTS = ("the card said no", 0x6985, 0xC0)
 )
 def test_every_error_has_a_code(error: BaseException, code: int) -> None:
     told = as_hwi_error(error)
-    assert told.get_code() == code == fault(error).code and told.get_msg()
+    assert told.get_code() == code == to_hwi_error(error).code and told.get_msg()
     if isinstance(error, card_errors.StatusWordError) and code == -13:
         assert "6985" in told.get_msg()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.errors import Code
+from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
 
 
@@ -50,7 +50,7 @@ def test_environment(tmp_path: Path) -> None:
 def test_what_has_no_meaning_is_refused(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as caught:
         Settings.load({name: value}, tmp_path / "none.toml")
-    assert caught.value.code is Code.BAD_ARGUMENT
+    assert to_hwi_error(caught.value).code is Code.BAD_ARGUMENT
 
 
 def test_emulated_cards_that_are_trusted() -> None:

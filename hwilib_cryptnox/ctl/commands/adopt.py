@@ -15,6 +15,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
 from hwilib_cryptnox.ctl.vendor import EASY_PIN, EASY_PIN_CHANGED, EASY_SET, is_easy_mode
+from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer import words as mnemonic
@@ -35,8 +36,9 @@ def adopt(app: App, chain: str) -> Report:
         if not (app.terminal.available and _recovered(app)):
             raise CtlError(
                 Exit.REFUSED,
-                "The card is paired with another key than the common one; nothing was changed",
+                "The card is paired with another key than the common one",
                 "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
+                unchanged=NOTHING_CHANGED,
             ) from error
     return _look(app, chain)
 

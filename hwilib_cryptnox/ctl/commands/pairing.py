@@ -23,6 +23,7 @@ from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
 from hwilib_cryptnox.ctl.screen import Report, said
+from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
@@ -186,5 +187,5 @@ def recover_by_puk(app: App, found: OpenCard) -> None:
     """Open a card whose pairing key is lost with its PUK, and give it the common key."""
     secret = puk(app, found)
     if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
-        raise CtlError(Exit.SECRET, "That PUK does not open the channel to this card; nothing was changed")
+        raise CtlError(Exit.SECRET, "That PUK does not open the channel to this card", unchanged=NOTHING_CHANGED)
     change_pairing_key(app, found, COMMON_PAIRING_KEY, secret, known=False)

@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, admit, open_card, 
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
-from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.errors import NOTHING_CHANGED, RefusedPinError, SoftLockedError
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -246,7 +246,9 @@ def puk_verify(app: App) -> Report:
         require_initialised(found)
         secret = puk(app, found)
         if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
-            raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}; nothing was changed")
+            raise CtlError(
+                Exit.SECRET, f"That is not the PUK of the card {found.card.serial}", unchanged=NOTHING_CHANGED
+            )
         serial = str(found.card.serial)
     return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
 
@@ -261,7 +263,7 @@ def puk_change(app: App) -> Report:
         check_puk(app, found, current)
         new = app.terminal.new_puk()
         if new == current:
-            raise CtlError(Exit.USAGE, "That is the present PUK; nothing was changed")
+            raise CtlError(Exit.USAGE, "That is the present PUK", unchanged=NOTHING_CHANGED)
 
         def look(found: OpenCard) -> End:
             if opens(found, pairing_key_from_puk(new), PAIRING_INDEX_PUK):
@@ -288,6 +290,6 @@ def check_puk(app: App, found: OpenCard, secret: str) -> None:
     with contextlib.suppress(StatusWordError):
         if is_puk(access(app), found, secret):
             return
-        raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}; nothing was changed")
+        raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}", unchanged=NOTHING_CHANGED)
     found.card.select()
     access(app).open_channel(found.card)

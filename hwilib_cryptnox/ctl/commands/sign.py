@@ -16,11 +16,12 @@ from click.core import ParameterSource
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
-from hwilib_cryptnox.ctl.errors import CanceledError, CtlError, Exit, explain
+from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
+from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
@@ -185,7 +186,7 @@ class _Shown:
         self.card: Signer | None = None
 
     def approve(self, plan: Plan) -> None:
-        """Before the first signature: show what is proved, and ask. CanceledError for a no."""
+        """Before the first signature: show what is proved, and ask. LeftError for a no."""
         self.plan = plan
         if self.wallet is None:
             raise UsageError("there is no card")
@@ -212,7 +213,7 @@ class _Shown:
             typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
             agreed = typed.replace(",", "") == str(plan.summary.fee)
         if not agreed:
-            raise CanceledError("Canceled; nothing was signed")
+            raise LeftError("Canceled; nothing was signed")
 
 
 class _Progress:

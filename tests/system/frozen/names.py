@@ -15,8 +15,9 @@ from cryptnox_core import errors as core_errors
 from cryptnox_core.commands import auth, base, data, keys, seeds, setup, signing, user_keys
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import StatusFlag, Sw, UserKeyFlag
-from hwilib_cryptnox.ctl.errors import CtlError, explain
-from hwilib_cryptnox.errors import fault
+from hwilib_cryptnox.ctl.errors import explain
+from hwilib_cryptnox.errors import EndedError, RetoldError, TerminalError
+from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.plugin.client import as_hwi_error
 
@@ -69,11 +70,9 @@ def program(name: str) -> Callable[..., Any]:
 def hwi_answer(error: BaseException) -> tuple[int, str, str] | None:
     """HWI's code and message, as `hwi-cryptnox` prints them, and the name of hwilib's exception. None for an error that
     only cryptnoxctl tells, and for one that has the code of another."""
-    if isinstance(error, CtlError | click.ClickException):
+    if isinstance(error, TerminalError | RetoldError | click.ClickException):
         return None
-    answer = fault(error)
-    if not isinstance(answer.code, int):
-        return None
+    answer = to_hwi_error(error)
     mapped = as_hwi_error(error)
     if (mapped.get_code(), mapped.get_msg()) != (int(answer.code), answer.message):
         raise AssertionError(f"hwilib is told another error than the program tells: {mapped!r}")
@@ -85,6 +84,8 @@ def told(error: BaseException) -> tuple[int | None, str, str]:
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message(), ""
     problem = explain(error)
+    if isinstance(error, EndedError):
+        return None, problem.message, problem.hint
     return (int(problem.exit_code) if isinstance(problem.exit_code, int) else None), problem.message, problem.hint
 
 

@@ -553,7 +553,7 @@ GUARDS = (
     Guard(
         "what cannot be shown is not signed",
         PIN,
-        '        raise WalletError(Code.NOT_READY, f"what cannot be shown is not signed: {error}") from error\n',
+        '        raise NotShownError(f"what cannot be shown is not signed: {error}") from error\n',
         "        pass\n",
         "tests/signer/test_prompts.py::test_what_cannot_be_shown_is_not_signed",
     ),
@@ -936,14 +936,14 @@ GUARDS = (
     # The life of a card
     Guard(
         "of several cards none is erased",
-        "hwilib_cryptnox/hwi/named.py",
+        "hwilib_cryptnox/hwi/setup.py",
         "        if len(meant) + len(others) > 1:\n",
         "        if False:\n",
         "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
     ),
     Guard(
         "a fingerprint is read before a card is erased by it",
-        "hwilib_cryptnox/hwi/named.py",
+        "hwilib_cryptnox/hwi/setup.py",
         "            _prove(wallet, unlocker)\n",
         "            pass\n",
         "tests/hwi/test_wipe.py::test_a_fingerprint_is_read_from_the_card",

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory, UserKey
 from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource, UserKeySlot
-from hwilib_cryptnox.errors import Code
+from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE
 from hwilib_cryptnox.psbt import Psbt, collect
 from tests.core.emulated import SEED, SERIAL
