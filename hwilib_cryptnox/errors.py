@@ -28,6 +28,11 @@ class CardNotFoundError(WalletError):
     """The card that is meant is not there: no card, another one, or one that is not admitted."""
 
 
+def another_card(serial: int) -> CardNotFoundError:
+    """The refusal of what is in the reader instead of the card that was worked with."""
+    return CardNotFoundError(f"another card is in its place: the card {serial} was in use")
+
+
 class RefusedCardError(CardNotFoundError):
     """There is a card, and nothing is to be asked of it: an impostor, or one that the configuration does not admit."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-_PUBLIC_PIN, _PUBLIC_PUK = "000000000", "000000000000"
+EASY_PIN, EASY_PUK = "000000000", "000000000000"
 """Of cards in the vendor's "easy mode": printed in its documentation."""
 _YEARS = range(1900, 2100)
 _MONTHS, _DAYS = range(1, 13), range(1, 32)
@@ -12,14 +12,14 @@ _MONTHS, _DAYS = range(1, 13), range(1, 32)
 
 def weakness_of_pin(pin: str) -> str | None:
     """Why a PIN (4 to 9 digits) is a weak one; None where nothing speaks against it."""
-    if pin == _PUBLIC_PIN:
+    if pin == EASY_PIN:
         return "it is the public PIN of the vendor's easy mode"
     return _pattern(pin) or ("it looks like a date" if _is_date(pin) else None)
 
 
 def weakness_of_puk(puk: str) -> str | None:
     """Why a PUK (12 characters) is a weak one. Its tries have no end, so that it is found by trying."""
-    if puk == _PUBLIC_PUK:
+    if puk == EASY_PUK:
         return "it is the public PUK of the vendor's easy mode"
     return _pattern(puk)
 

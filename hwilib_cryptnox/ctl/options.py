@@ -51,7 +51,7 @@ def type_option(*more: str, default: str = "p2wpkh") -> Callable[[F], F]:
     return decorate
 
 
-def account_of(kind: str, chain: str, account: int) -> Path:
+def account_at(kind: str, chain: str, account: int) -> Path:
     """The path of an account; untweaked taproot keys live under BIP86's purpose."""
     return account_path(SINGLE_KEY[kind], Network.of_chain(chain), account)
 

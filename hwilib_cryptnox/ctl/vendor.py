@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cryptnox_core.models import CardInfo
+from hwilib_cryptnox.console.weak import EASY_PIN, EASY_PUK
 
 EASY_MODE = "EASY MODE"
 """Name and e-mail of such a card."""
-EASY_PIN = "000000000"
-EASY_PUK = "000000000000"
 
 _CHANGE = "cryptnoxctl pin change, then cryptnoxctl puk change"
 EASY_FOUND = f'it was set up in "easy mode": unless they were changed, PIN {EASY_PIN} and PUK {EASY_PUK} are public'

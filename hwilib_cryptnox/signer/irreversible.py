@@ -17,7 +17,7 @@ from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import Reset
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX
-from hwilib_cryptnox.errors import CardNotFoundError
+from hwilib_cryptnox.errors import another_card
 from hwilib_cryptnox.pin.policy import check_genuine, check_identity
 from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.storage.state import State, StateError
@@ -164,7 +164,7 @@ def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None =
         found.card = card
         card.session_key((certificate,))
         if card.serial != serial:
-            raise CardNotFoundError(f"another card is in its place: the card {serial} was in use")
+            raise another_card(serial)
         card.select()
         return
 

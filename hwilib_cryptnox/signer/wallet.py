@@ -23,6 +23,7 @@ from hwilib_cryptnox.errors import (
     ExportOffError,
     RetoldError,
     WalletError,
+    another_card,
 )
 from hwilib_cryptnox.pin.policy import Unlocker, static_key_hash
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
@@ -121,7 +122,7 @@ class Wallet:
         try:
             # The state tells too where it knows the card; it may not be usable.
             if _identity(found.card) != (serial, key):
-                raise CardNotFoundError(f"another card is in its place: the card {serial} was in use")
+                raise another_card(serial)
             check_usable(found.card.info)
             self.unlocker.resume(found.card, found.reader, pin)
         except BaseException:

@@ -6,6 +6,7 @@ from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import PairingError
 from cryptnox_core.models import CardInfo
 from cryptnox_core.wire import KeySource
+from hwilib_cryptnox.console.weak import EASY_PIN
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
 from hwilib_cryptnox.ctl.commands.info import source_text, version_text
@@ -14,7 +15,7 @@ from hwilib_cryptnox.ctl.commands.xpub import switch_export
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
-from hwilib_cryptnox.ctl.vendor import EASY_PIN, EASY_PIN_CHANGED, EASY_SET, is_easy_mode
+from hwilib_cryptnox.ctl.vendor import EASY_PIN_CHANGED, EASY_SET, is_easy_mode
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left

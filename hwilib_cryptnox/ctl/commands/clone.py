@@ -15,7 +15,7 @@ from hwilib_cryptnox.ctl.commands.backup import require_wallet
 from hwilib_cryptnox.ctl.commands.info import judged, source_text, version_text
 from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.options import TYPES, account_of, chain_option, script_of, text_of
+from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -121,7 +121,7 @@ def _held(app: App, found: OpenCard, given: PersonUnlocker, chain: str) -> Held:
     page = card.info_page()
     path = first_path(Network.of_chain(chain).coin_type)
     shown = Shown(session.fingerprint, path, card.public_key(path))
-    paths = [account_of(kind, chain, 0) for kind in TYPES]
+    paths = [account_at(kind, chain, 0) for kind in TYPES]
     return Held(
         serial=card.serial,
         applet=version_text(card.info),

@@ -13,7 +13,7 @@ from hwilib_cryptnox.ctl.app import App, group
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import decoded, read_input
-from hwilib_cryptnox.ctl.options import account_of, chain_option, script_of, script_of_address, text_of
+from hwilib_cryptnox.ctl.options import account_at, chain_option, script_of, script_of_address, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.signer.messages import encode_simple, recover_public_key, simple_digest, verify_simple
@@ -43,7 +43,7 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     Bitcoin Core's legacy format, by a P2PKH address, which every wallet can verify; --bip322 for a segwit address.
     """
     kind = "p2wpkh" if simple else "p2pkh"
-    path = account_of(kind, chain, 0).child(0).child(0) if path_text is None else Path.parse(path_text)
+    path = account_at(kind, chain, 0).child(0).child(0) if path_text is None else Path.parse(path_text)
     if not 1 <= path.depth <= MAX_DEPTH:
         raise CtlError(Exit.USAGE, f"{path}: a path of 1 to {MAX_DEPTH} levels is wanted")
     content = _content(app, text)

@@ -246,9 +246,7 @@ def puk_verify(app: App) -> Report:
         require_initialised(found)
         secret = puk(app, found)
         if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
-            raise CtlError(
-                Exit.SECRET, f"That is not the PUK of the card {found.card.serial}", unchanged=NOTHING_CHANGED
-            )
+            raise _another_puk(found)
         serial = str(found.card.serial)
     return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
 
@@ -284,12 +282,16 @@ def puk_change(app: App) -> Report:
     return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
 
 
+def _another_puk(found: OpenCard) -> CtlError:
+    return CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}", unchanged=NOTHING_CHANGED)
+
+
 def check_puk(app: App, found: OpenCard, secret: str) -> None:
     """CtlError for another PUK than the card's, before anything depends on it. Costs no try. The PIN is not verified
     afterwards; where the card does not know this proof, it is as it was."""
     with contextlib.suppress(StatusWordError):
         if is_puk(access(app), found, secret):
             return
-        raise CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}", unchanged=NOTHING_CHANGED)
+        raise _another_puk(found)
     found.card.select()
     access(app).open_channel(found.card)

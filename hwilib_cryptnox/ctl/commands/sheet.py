@@ -22,7 +22,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, write_new
 from hwilib_cryptnox.ctl.options import (
     TYPES,
-    account_of,
+    account_at,
     account_option,
     chain_option,
     script_of,
@@ -262,7 +262,7 @@ def sheet(
 
 def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
     network = Network.of_chain(chain)
-    paths = {name: account_of(name, chain, account) for name in TYPES}
+    paths = {name: account_at(name, chain, account) for name in TYPES}
     paths["p2wsh"] = account_path(ScriptType.P2WSH, network, account)
     with open_card(app) as found:
         used = wallet(app, found)

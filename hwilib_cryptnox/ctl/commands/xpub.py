@@ -19,7 +19,7 @@ from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
 from hwilib_cryptnox.ctl.options import (
     TYPES,
     Found,
-    account_of,
+    account_at,
     account_option,
     addresses,
     chain_option,
@@ -159,7 +159,7 @@ def address(
 
         shown = [Found(path, key, text_of(script_of(key, kind), chain))]
     else:
-        parent = account_of(kind, chain, account).child(_CHANGE if change else _RECEIVE)
+        parent = account_at(kind, chain, account).child(_CHANGE if change else _RECEIVE)
         wanted = _range(numbers)
         with open_card(app) as found:
             shown = addresses(wallet(app, found), parent, wanted, kind, chain)
@@ -176,7 +176,7 @@ def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
         reach = gap if export_on else min(gap, 20)
         for kind in (*TYPES, "rawtr"):
             for branch in (_RECEIVE, _CHANGE):
-                parent = account_of(kind, chain, account).child(branch)
+                parent = account_at(kind, chain, account).child(branch)
                 keys = read_keys(used, parent, range(reach))
                 hit = next((number for number, key in keys.items() if script_of(key, kind) == wanted), None)
                 if hit is not None and path is None:
@@ -201,7 +201,7 @@ def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
 def descriptors(app: App, kind: str | None, account: int, chain: str) -> Report:
     """Show an account's output descriptors, receive and change."""
     kinds = [kind] if kind else list(TYPES)
-    keys = _key_set(app, [account_of(name, chain, account) for name in kinds], chain)
+    keys = _key_set(app, [account_at(name, chain, account) for name in kinds], chain)
     entries = [
         {
             "type": name,
