@@ -29,10 +29,11 @@ from hwilib_cryptnox.errors import (
     WalletError,
 )
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
-from hwilib_cryptnox.pin.policy import Unlocker, check_genuine, check_identity
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.signer.session import authenticate
-from hwilib_cryptnox.storage.state import CardRecord, StateError
+from hwilib_cryptnox.storage.settings import check_genuine
+from hwilib_cryptnox.storage.state import CardRecord, StateError, check_identity
 
 MODEL = "cryptnox_basic"
 SIMULATOR_MODEL = f"{MODEL}_simulator"

@@ -19,7 +19,6 @@ Nothing derived from a PIN is ever stored.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -43,7 +42,6 @@ from hwilib_cryptnox.errors import (
     LockedPinError,
     NoPinError,
     PinAuthOffError,
-    RefusedCardError,
     RefusedPinError,
     SoftLockedError,
     wrong_pin_text,
@@ -60,8 +58,8 @@ from hwilib_cryptnox.pin.sources import (
     automatic_sources,
     dialogue_of,
 )
-from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings
-from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError
+from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings, check_genuine
+from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError, static_key_hash
 
 U = TypeVar("U", bound="Unlocker")
 
@@ -72,44 +70,6 @@ _noted: set[int] = set()
 
 EMULATED_TEXT = "an emulated card gets no PIN of a command, file or dialogue, unless trust_emulated names its address"
 GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
-
-
-def static_key_hash(card: Card) -> bytes:
-    """What is remembered of a card's static key: SHA-256 of the point. The certificate must have been read."""
-    return hashlib.sha256(card.read_certificate().public_key).digest()
-
-
-def check_identity(card: Card, state: State) -> None:
-    """Refuse a card with a known serial and another static key than before. The certificate must have been read."""
-    try:
-        known = state.record(card.serial).static_key
-    except StateError:
-        return
-    if known is not None and known != static_key_hash(card):
-        raise RefusedCardError(
-            f"another card with the serial {card.serial} was used before: this one is refused "
-            f"(cryptnoxctl forget {card.serial} if it is yours)",
-        )
-
-
-def check_genuine(card: Card, settings: Settings) -> None:
-    """RefusedCardError for a card that the configuration does not admit. The certificate must have been read."""
-    if not settings.require_genuine:
-        return
-    if is_emulated(card):
-        verdict = "an emulated card is not genuine"
-    elif card.genuineness is Genuineness.NOT_GENUINE:
-        verdict = "the card is not genuine"
-    elif card.genuineness is Genuineness.UNKNOWN:
-        verdict = "whether the card is genuine cannot be told"
-    else:
-        return
-    raise RefusedCardError(f"{verdict}, and the configuration requires a genuine one")
-
-
-def is_emulated(card: Card) -> bool:
-    """Whether a card is reached over TCP."""
-    return card.transport.name.startswith(EMULATOR_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,3 +27,11 @@ class RefusedOutput(PsbtError):  # noqa: N818 - named as RefusedInput
         super().__init__(f"output {index}: {reason}")
         self.index = index
         self.reason = reason
+
+
+class HighFee(PsbtError):  # noqa: N818 - named as its siblings
+    """The fee is above a limit. `said`: by how much, without what changes the limit."""
+
+    def __init__(self, said: str, remedy: str) -> None:
+        super().__init__(said + remedy)
+        self.said = said

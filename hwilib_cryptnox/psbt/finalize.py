@@ -47,6 +47,7 @@ class NotFinal(PsbtError):  # noqa: N818 - named as its siblings
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(f"input {index}: {reason}")
         self.index = index
+        self.reason = reason
 
 
 def extract(psbt: Psbt) -> bytes:

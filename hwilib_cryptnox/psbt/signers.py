@@ -80,7 +80,7 @@ def _status(index: int, fields: InputMap, spending: Spending, amount: int, hashe
     try:
         unlock(index, fields, spending, amount, hasher)
     except NotFinal as error:
-        problem = str(error).partition(": ")[2]
+        problem = error.reason
     multisig = parse_multisig(spending.script) if spending.route is not Route.TAPROOT else None
     needed = multisig[0] if multisig is not None else 1 if spending.key_hash is not None else None
     return InputStatus(index, kind, amount, False, not problem, needed, tuple(signers), problem)

@@ -30,10 +30,9 @@ from cryptnox_core.errors import (
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, WalletError
-from hwilib_cryptnox.pin.policy import check_genuine, check_identity
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
-from hwilib_cryptnox.storage.settings import Settings, SettingsError
-from hwilib_cryptnox.storage.state import State, StateError
+from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
+from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49

@@ -18,9 +18,9 @@ from cryptnox_core.commands.setup import Reset
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX
 from hwilib_cryptnox.errors import another_card
-from hwilib_cryptnox.pin.policy import check_genuine, check_identity
 from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
-from hwilib_cryptnox.storage.state import State, StateError
+from hwilib_cryptnox.storage.settings import check_genuine
+from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
 _RETRY = 0.3
 """Seconds between two looks for a card that has left."""

@@ -22,14 +22,13 @@ from hwilib_cryptnox.psbt import Collected, Plan, Psbt, SignatureKind
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.script import operations
 from hwilib_cryptnox.psbt.tx import encode_output, read_witness
+from hwilib_cryptnox.storage.audit import ASKED, MADE, WITHHELD
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.signature_log import AUDIT, NONCES, Entry
 from hwilib_cryptnox.storage.state import State, StateError
 
 _log = logging.getLogger(__name__)
 
-ASKED, MADE, WITHHELD = "asked", "made", "withheld"
-"""Kinds of lines (`event`); lines of earlier versions have none and were written after the card was asked."""
 _SHORT = 32
 """Hexadecimal digits of the hashes that are compared only."""
 _SCHNORR = 64

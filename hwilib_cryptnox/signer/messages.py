@@ -29,6 +29,8 @@ _COMPRESSED = 4
 _RECOVERY = 3
 """The bits of a header, above the first, that are the recovery id."""
 _LENGTH = 65
+_LENGTH_BITS = 64
+"""Of the greatest CompactSize."""
 
 
 def _decoded(signature: str) -> bytes:
@@ -43,7 +45,10 @@ def _decoded(signature: str) -> bytes:
 
 def message_digest(message: str | bytes) -> bytes:
     """The 32 bytes that are signed: double SHA-256 of the magic, the length and the message (text as UTF-8)."""
-    return hash256(MAGIC + with_length(message.encode("utf-8") if isinstance(message, str) else message))
+    data = message.encode("utf-8") if isinstance(message, str) else message
+    if len(data) >> _LENGTH_BITS:
+        raise UsageError("the message is too long")
+    return hash256(MAGIC + with_length(data))
 
 
 def encode_signature(public_key: bytes, digest: bytes, signature: bytes) -> str:

@@ -25,12 +25,12 @@ from hwilib_cryptnox.errors import (
     WalletError,
     another_card,
 )
-from hwilib_cryptnox.pin.policy import Unlocker, static_key_hash
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.session import Session, authenticate, begin, check_usable, deriving
-from hwilib_cryptnox.storage.state import StateError
+from hwilib_cryptnox.storage.state import StateError, static_key_hash
 
 NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
 

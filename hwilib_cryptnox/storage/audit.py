@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptnox_core.models import HistoryEntry
-from hwilib_cryptnox.signer.memory import ASKED, MADE, WITHHELD
+
+ASKED, MADE, WITHHELD = "asked", "made", "withheld"
+"""Kinds of lines (`event`); lines of earlier versions have none and were written after the card was asked."""
 
 
 @dataclass(frozen=True, slots=True)

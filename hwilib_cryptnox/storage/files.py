@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+APPLICATION = "hwi-cryptnox"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _MOST = 64 * 1024 * 1024
@@ -27,6 +28,27 @@ _BEGUN = ".new-"
 """How names of files begin whose content is not complete."""
 _WRITING_TIME = 60.0
 """Seconds after which nobody is writing a file any more, where a lock cannot tell."""
+
+
+def state_folder() -> Path:
+    """Where the state is kept on this platform."""
+    return _folder("XDG_STATE_HOME", ".local/state", "LOCALAPPDATA")
+
+
+def config_folder() -> Path:
+    """Where the configuration file is on this platform."""
+    return _folder("XDG_CONFIG_HOME", ".config", "APPDATA")
+
+
+def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
+    given = os.environ.get(variable, "")
+    if given and Path(given).is_absolute():
+        return Path(given) / APPLICATION
+    if sys.platform == "win32":
+        return Path(os.environ.get(windows_variable) or Path.home()) / APPLICATION
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / APPLICATION
+    return Path.home() / below_home / APPLICATION
 
 
 @dataclass(frozen=True, slots=True)

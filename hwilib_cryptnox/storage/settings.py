@@ -8,12 +8,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
-from hwilib_cryptnox.errors import BadRequestError
-from hwilib_cryptnox.storage.state import config_folder
+from hwilib_cryptnox.errors import BadRequestError, RefusedCardError
+from hwilib_cryptnox.storage.files import config_folder
+
+if TYPE_CHECKING:
+    from cryptnox_core.card import Card
 
 EMULATOR_PREFIX = "tcp:"
 """How the path of a card over TCP begins: `tcp:HOST:PORT`. Whoever listens there is taken for an emulated card."""
@@ -105,6 +109,26 @@ class Settings:
             max_fee_percent=_fee_limit(env, "max_fee_percent", settings.max_fee_percent),
             pin_source=_pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE"),
         )
+
+
+def check_genuine(card: Card, settings: Settings) -> None:
+    """RefusedCardError for a card that the configuration does not admit. The certificate must have been read."""
+    if not settings.require_genuine:
+        return
+    if is_emulated(card):
+        verdict = "an emulated card is not genuine"
+    elif card.genuineness is Genuineness.NOT_GENUINE:
+        verdict = "the card is not genuine"
+    elif card.genuineness is Genuineness.UNKNOWN:
+        verdict = "whether the card is genuine cannot be told"
+    else:
+        return
+    raise RefusedCardError(f"{verdict}, and the configuration requires a genuine one")
+
+
+def is_emulated(card: Card) -> bool:
+    """Whether a card is reached over TCP."""
+    return card.transport.name.startswith(EMULATOR_PREFIX)
 
 
 def _address(text: str, where: str) -> tuple[str, int]:

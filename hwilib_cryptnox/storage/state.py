@@ -13,17 +13,20 @@ import hashlib
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hwilib_cryptnox.storage.files import PrivateFolder, lock, parsed_json
+from hwilib_cryptnox.errors import RefusedCardError
+from hwilib_cryptnox.storage.files import PrivateFolder, lock, parsed_json, state_folder
 from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog
 
-APPLICATION = "hwi-cryptnox"
+if TYPE_CHECKING:
+    from cryptnox_core.card import Card
+
 LOCK_WAIT = 5.0
 """Seconds another process may hold the lock before the state counts as unusable."""
 PARTIAL_LIFETIME = 7 * 24 * 3600
@@ -60,27 +63,6 @@ class CardRecord:
     """Each signature ends the PIN's validity on this card."""
     version: str | None = None
     """Applet version ("1.6.2") of a card with `pin_expires_on_sign`, not of an emulated one."""
-
-
-def state_folder() -> Path:
-    """Where the state is kept on this platform."""
-    return _folder("XDG_STATE_HOME", ".local/state", "LOCALAPPDATA")
-
-
-def config_folder() -> Path:
-    """Where the configuration file is on this platform."""
-    return _folder("XDG_CONFIG_HOME", ".config", "APPDATA")
-
-
-def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
-    given = os.environ.get(variable, "")
-    if given and Path(given).is_absolute():
-        return Path(given) / APPLICATION
-    if sys.platform == "win32":
-        return Path(os.environ.get(windows_variable) or Path.home()) / APPLICATION
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / APPLICATION
-    return Path.home() / below_home / APPLICATION
 
 
 class State:
@@ -356,4 +338,19 @@ def _entry(record: CardRecord) -> dict[str, object]:
     return {name: value for name, value in entry.items() if value is not None}
 
 
-__all__ = ["CardRecord", "NoteKind", "State", "StateError", "config_folder", "replace", "state_folder"]
+def static_key_hash(card: Card) -> bytes:
+    """What is remembered of a card's static key: SHA-256 of the point. The certificate must have been read."""
+    return hashlib.sha256(card.read_certificate().public_key).digest()
+
+
+def check_identity(card: Card, state: State) -> None:
+    """Refuse a card with a known serial and another static key than before. The certificate must have been read."""
+    try:
+        known = state.record(card.serial).static_key
+    except StateError:
+        return
+    if known is not None and known != static_key_hash(card):
+        raise RefusedCardError(
+            f"another card with the serial {card.serial} was used before: this one is refused "
+            f"(cryptnoxctl forget {card.serial} if it is yours)",
+        )

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from hwilib_cryptnox.storage import state as module
+from hwilib_cryptnox.storage.files import state_folder
 from hwilib_cryptnox.storage.signature_log import AUDIT, NONCES
-from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError, state_folder
+from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError
 
 RECORD = CardRecord(bytes.fromhex("73c5da0a"), b"k" * 32, "Reader 00 00", 6, NoteKind.PENDING, True, "1.6.2")
 

@@ -14,8 +14,7 @@ from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.commands.data import require_seed
 from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
-from hwilib_cryptnox.signer.memory import ASKED, WITHHELD
-from hwilib_cryptnox.storage.audit import Comparison, Noted, compare, noted_digests
+from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, Noted, compare, noted_digests
 
 
 def _look(app: App, limit: int) -> tuple[int, Comparison]:

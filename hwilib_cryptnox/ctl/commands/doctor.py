@@ -35,7 +35,7 @@ from hwilib_cryptnox.ctl.vendor import EASY_FOUND, EASY_REMEDY, is_easy_mode
 from hwilib_cryptnox.errors import WalletError
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import EMULATOR_PREFIX, ForeignCardError, OpenCard
-from hwilib_cryptnox.storage.state import config_folder, state_folder
+from hwilib_cryptnox.storage.files import config_folder, state_folder
 
 _PACKAGES = ("hwi-cryptnox", "hwi", "pyscard", "cryptography", "coincurve", "embit", "click", "rich")
 _NFC_MODULES = frozenset({"pn533", "pn533_usb", "nfc"})

@@ -102,7 +102,7 @@ GUARDS = (
     ),
     Guard(
         "a known serial keeps its key",
-        UNLOCK,
+        "hwilib_cryptnox/storage/state.py",
         "if known is not None and known != static_key_hash(card):",
         "if False:",
         f"{PINS}::test_a_known_serial_with_another_key_gets_nothing",
@@ -208,7 +208,7 @@ GUARDS = (
     ),
     Guard(
         "genuine cards only, where the user wants that",
-        UNLOCK,
+        "hwilib_cryptnox/storage/settings.py",
         "if not settings.require_genuine:",
         "if True:",
         f"{PINS}::test_require_genuine",
@@ -893,7 +893,7 @@ GUARDS = (
     ),
     Guard(
         "no card over TCP is genuine",
-        UNLOCK,
+        "hwilib_cryptnox/storage/settings.py",
         "    if is_emulated(card):\n",
         "    if False:\n",
         f"{PINS}::test_require_genuine",
