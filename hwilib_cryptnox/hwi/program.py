@@ -291,7 +291,7 @@ class _Command:
         if self.options.command != "signmessage" or not self.unlocker.asks_person:
             return ""
         from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.signer.prompts import message_prompt_text
+        from hwilib_cryptnox.signer.shown import message_prompt_text
 
         return message_prompt_text(Path.parse(self.options.path))
 
@@ -325,7 +325,7 @@ class _Command:
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.networks import CHAINS, Network
         from hwilib_cryptnox.psbt import Form, Psbt
-        from hwilib_cryptnox.signer.prompts import prompt_text
+        from hwilib_cryptnox.signer.shown import prompt_text
         from hwilib_cryptnox.signer.signing import Signing, stays_unchanged
 
         text = self.options.psbt

@@ -29,10 +29,9 @@ from hwilib_cryptnox.psbt.script import (
     p2pkh,
 )
 from hwilib_cryptnox.psbt.sighash import tap_branch_hash, tap_leaf_hash
-from hwilib_cryptnox.psbt.tx import MAX_MONEY, Output
+from hwilib_cryptnox.psbt.tx import MAX_MONEY, NULL_OUTPOINT, Output
 
 TAPSCRIPT = 0xC0
-_COINBASE = bytes(32) + b"\xff\xff\xff\xff"
 
 
 class Route(Enum):
@@ -60,7 +59,7 @@ def spent_outputs(psbt: Psbt) -> tuple[Spend, ...]:
     for index, (fields, outpoint) in enumerate(zip(psbt.inputs, psbt.tx.outpoints, strict=True)):
         if outpoint in seen:
             raise RefusedInput(index, "it spends the same output as another input")
-        if outpoint == _COINBASE:
+        if outpoint == NULL_OUTPOINT:
             raise RefusedInput(index, "it is a coinbase input")
         seen.add(outpoint)
         spend = _spend(index, fields, outpoint)

@@ -15,11 +15,10 @@ from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.script import OP_RETURN
 from hwilib_cryptnox.psbt.sighash import Sighash
-from hwilib_cryptnox.psbt.tx import Output, Transaction, with_length
+from hwilib_cryptnox.psbt.tx import NULL_OUTPOINT, Output, Transaction, with_length
 
 _TAG = "BIP0322-signed-message"
 _VERSION_0, _SEQUENCE_0, _LOCK_TIME_0 = bytes(4), bytes(4), bytes(4)
-_NULL_OUTPOINT = bytes(32) + b"\xff\xff\xff\xff"
 _PUSH_HASH = b"\x00\x20"
 """OP_0 and a push of 32 bytes. No coinbase begins so: its first push is the height of its block (BIP34)."""
 _OUTPUT: Output = (0, bytes((OP_RETURN,)))
@@ -63,7 +62,7 @@ def to_spend(message: bytes, script: bytes) -> bytes:
     return b"".join(
         (
             _VERSION_0,
-            b"\x01" + _NULL_OUTPOINT + with_length(script_sig) + _SEQUENCE_0,
+            b"\x01" + NULL_OUTPOINT + with_length(script_sig) + _SEQUENCE_0,
             b"\x01" + bytes(8) + with_length(script),
             _LOCK_TIME_0,
         )
@@ -132,10 +131,10 @@ def _challenge(psbt: Psbt, content: bytes) -> bytes:
 def _previous_is_virtual(fields: InputMap) -> bool:
     """Whether the previous transaction is one that only BIP322 makes, well-formed or not."""
     content = fields.pairs.get(bytes((f.IN_NON_WITNESS_UTXO,)))
-    if content is None or _NULL_OUTPOINT not in content[4:48]:
+    if content is None or NULL_OUTPOINT not in content[4:48]:
         return False
     previous = Transaction.parse(content)
-    return previous.outpoints == (_NULL_OUTPOINT,) and previous.script_sigs[0][:2] == _PUSH_HASH
+    return previous.outpoints == (NULL_OUTPOINT,) and previous.script_sigs[0][:2] == _PUSH_HASH
 
 
 def _check_no_hidden_message(psbt: Psbt) -> None:

@@ -29,6 +29,8 @@ _MOST_INDEX = 1_000_000
 _SEQUENCE_LOCK_DISABLED, _SEQUENCE_LOCK_TIME, _SEQUENCE_LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
 _CHAINS = (0, 1)
 """Receive and change."""
+_NOBODY = bytes(4)
+"""Fingerprint of no master key."""
 
 
 class NoticeKind(Enum):
@@ -163,7 +165,7 @@ def describe(psbt: Psbt, chain: Chain = Chain.MAIN) -> Summary:
     transactions prove them. Raises RefusedInput where they contradict each other."""
     spends = spent_outputs(psbt)
     return summarize(
-        psbt, Collected(bytes(4), (), (), spends=spends), settled=all(spend.proved for spend in spends), chain=chain
+        psbt, Collected(_NOBODY, (), (), spends=spends), settled=all(spend.proved for spend in spends), chain=chain
     )
 
 

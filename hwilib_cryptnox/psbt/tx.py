@@ -15,6 +15,8 @@ from hwilib_cryptnox.psbt.errors import BadPsbt
 MAX_MONEY = 21_000_000 * 100_000_000
 """Satoshi; no amount and no sum of amounts is above it."""
 SEQUENCE_FINAL = b"\xff\xff\xff\xff"
+NULL_OUTPOINT = bytes(32) + b"\xff\xff\xff\xff"
+"""What a coinbase spends, and BIP322's `to_spend`: nothing."""
 SIGNED_AMOUNT = struct.Struct("<q")
 _MIN_INPUT, _MIN_OUTPUT = 41, 9
 _OUTPOINT = 36

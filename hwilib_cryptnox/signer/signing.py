@@ -47,9 +47,9 @@ from hwilib_cryptnox.signer.memory import (
     remembered_of,
     warnings_before,
 )
-from hwilib_cryptnox.signer.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.session import Session, deriving
+from hwilib_cryptnox.signer.shown import prompt_text, review_text
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError

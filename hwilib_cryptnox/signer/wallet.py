@@ -251,7 +251,7 @@ class Wallet:
 
     def _confirmed(self, message: bytes, path: Path) -> Session:
         """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
-        from hwilib_cryptnox.signer.prompts import message_prompt_text, message_text
+        from hwilib_cryptnox.signer.shown import message_prompt_text, message_text
 
         session = self.session(message_prompt_text(path))
         if self.unlocker.confirms:
