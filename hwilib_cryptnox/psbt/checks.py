@@ -28,7 +28,7 @@ from hwilib_cryptnox.psbt.script import (
     kind_of,
     p2pkh,
 )
-from hwilib_cryptnox.psbt.sighash import tap_branch_hash, tap_leaf_hash
+from hwilib_cryptnox.psbt.sighash import SignatureHasher, tap_branch_hash, tap_leaf_hash
 from hwilib_cryptnox.psbt.tx import MAX_MONEY, NULL_OUTPOINT, Output
 
 TAPSCRIPT = 0xC0
@@ -230,6 +230,13 @@ def _check_commitment(index: int, what: str, internal: bytes, root: bytes, outpu
     if key != output_key:
         raise RefusedInput(index, f"{what}: it does not lead to the output")
     return parity
+
+
+def ecdsa_digest(hasher: SignatureHasher, index: int, spending: Spending, amount: int, sighash: int) -> bytes:
+    """The 32 bytes that a key of a legacy or segwit v0 input signs. `amount` in satoshi; only segwit commits to it."""
+    if spending.route is Route.LEGACY:
+        return hasher.legacy(index, spending.script, sighash)
+    return hasher.segwit_v0(index, spending.script, amount, sighash)
 
 
 def is_single(spending: Spending) -> bool:

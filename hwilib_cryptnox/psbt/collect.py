@@ -25,6 +25,7 @@ from hwilib_cryptnox.psbt.checks import (
     Spending,
     check_foreign_keys,
     contains_key,
+    ecdsa_digest,
     holds,
     spending_of,
     spent_outputs,
@@ -32,14 +33,13 @@ from hwilib_cryptnox.psbt.checks import (
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
-from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, Sighash, SignatureHasher, type_name
+from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, OUTPUTS_MASK, Sighash, SignatureHasher, type_name
 from hwilib_cryptnox.psbt.weight import check_size
 
 BIP86_REASON = (
     "its key path (BIP86, tr()) needs a tweaked key, and the card signs with untweaked keys only: "
     "use wpkh(), rawtr() or a script leaf"
 )
-_SINGLE_MASK = 0x1F
 MAX_SIGNATURES, MAX_SIGNATURES_IN_ALL = 100, 3_000
 """Of one input, and of all: more than a transaction has inputs that is relayed. A PSBT may name any number of leaves,
 and the card would sign for hours."""
@@ -267,7 +267,7 @@ class _Collector:
         sighash = int.from_bytes(value, "little")
         if sighash not in DEFINED_TYPES or (sighash == Sighash.DEFAULT and not taproot):
             raise RefusedInput(index, f"sighash type 0x{sighash:02x} is not defined")
-        if sighash & _SINGLE_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
+        if sighash & OUTPUTS_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
             raise RefusedInput(index, "sighash type SINGLE, but there is no output of that number")
         return sighash
 
@@ -302,11 +302,9 @@ class _Collector:
         """The same for all keys of an input, and made once: a legacy one hashes the whole transaction."""
         digest = self.ecdsa_digests.get((index, sighash))
         if digest is None:
-            if spending.route is Route.LEGACY:
-                digest = self.hasher.legacy(index, spending.script, sighash)
-            else:
-                output = self.spends[index].output
-                digest = self.hasher.segwit_v0(index, spending.script, output[0] if output else 0, sighash)
+            output = self.spends[index].output
+            amount = output[0] if output else 0
+            digest = ecdsa_digest(self.hasher, index, spending, amount, sighash)
             self.ecdsa_digests[index, sighash] = digest
         return digest
 
@@ -401,7 +399,7 @@ class _Collector:
             defined = sighash in DEFINED_TYPES and (len(existing) == 64 or sighash != Sighash.DEFAULT)
         if not defined or (fields.pairs.get(b"\x03") is not None and sighash != candidate.sighash):
             raise RefusedInput(index, f"its signature of ours has sighash type 0x{sighash:02x}")
-        if sighash & _SINGLE_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
+        if sighash & OUTPUTS_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
             raise RefusedInput(index, "its signature of ours has type SINGLE, but there is no output of that number")
         if candidate.kind is SignatureKind.ECDSA:
             if sighash != candidate.sighash:

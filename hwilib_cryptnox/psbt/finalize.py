@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import (
@@ -18,7 +18,7 @@ from cryptnox_core.crypto.secp256k1 import (
     verify_schnorr,
 )
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Route, Spending, spending_of, spent_outputs
+from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import (
@@ -84,12 +84,7 @@ def unlock(index: int, fields: InputMap, spending: Spending, amount: int, hasher
     if spending.route is Route.TAPROOT:
         return b"", _taproot(index, fields, spending, hasher)
 
-    @cache
-    def digest(sighash: int) -> bytes:
-        if spending.route is Route.LEGACY:
-            return hasher.legacy(index, spending.script, sighash)
-        return hasher.segwit_v0(index, spending.script, amount, sighash)
-
+    digest = cache(partial(ecdsa_digest, hasher, index, spending, amount))
     stack = _ecdsa_stack(index, spending.script, _ecdsa_signatures(fields, digest))
     redeem = fields.get(f.IN_REDEEM_SCRIPT)
     if spending.route is Route.LEGACY:

@@ -11,10 +11,9 @@ from hwilib_cryptnox.psbt.codec import Pair, Psbt
 from hwilib_cryptnox.psbt.collect import SignatureKind
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.plan import SignRequest
-from hwilib_cryptnox.psbt.sighash import ANYONECANPAY, Sighash
+from hwilib_cryptnox.psbt.sighash import ANYONECANPAY, OUTPUTS_MASK, Sighash
 
 _INPUTS_MODIFIABLE, _OUTPUTS_MODIFIABLE, _HAS_SINGLE = 1, 2, 4
-_OUTPUTS_MASK = 0x1F
 
 
 class InvalidSignature(PsbtError):  # noqa: N818 - named as its siblings
@@ -76,7 +75,7 @@ def _flags_after(flags: int, sighash: int) -> int:
     """BIP370, Signer: what a signature fixes is no longer modifiable."""
     if not sighash & ANYONECANPAY:
         flags &= ~_INPUTS_MODIFIABLE
-    mode = sighash & _OUTPUTS_MASK
+    mode = sighash & OUTPUTS_MASK
     if mode != Sighash.NONE:
         flags &= ~_OUTPUTS_MODIFIABLE
     return flags | _HAS_SINGLE if mode == Sighash.SINGLE else flags

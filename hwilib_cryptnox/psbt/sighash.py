@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 NO_CODE_SEPARATOR = 0xFFFFFFFF
-_OUTPUTS_MASK = 0x1F
+OUTPUTS_MASK = 0x1F
 """The bits of a type that say which outputs it commits to."""
 _ZEROS = bytes(32)
 _LEGACY_SINGLE_BUG = b"\x01" + bytes(31)
@@ -93,7 +93,7 @@ class SignatureHasher:
 
     def legacy(self, index: int, script: bytes, sighash: int) -> bytes:
         """The digest of a legacy input. `script` is the script that is executed; `sighash` may be any 32-bit number."""
-        tx, mode = self._tx, sighash & _OUTPUTS_MASK
+        tx, mode = self._tx, sighash & OUTPUTS_MASK
         if mode == Sighash.SINGLE and index >= len(tx.outputs):
             return _LEGACY_SINGLE_BUG
         script = with_length(remove_code_separators(script))
@@ -163,12 +163,12 @@ class SignatureHasher:
         executed OP_CODESEPARATOR. `amount` in satoshi."""
         tx, head = self._tx, self._cache.get(sighash)
         if head is None:
-            anyone, mode = sighash & ANYONECANPAY, sighash & _OUTPUTS_MASK
+            anyone, mode = sighash & ANYONECANPAY, sighash & OUTPUTS_MASK
             prevouts = _ZEROS if anyone else hashlib.sha256(self._shared("prevouts")).digest()
             plain = not anyone and mode not in (Sighash.NONE, Sighash.SINGLE)
             sequences = hashlib.sha256(self._shared("sequences")).digest() if plain else _ZEROS
             head = self._cache[sighash] = tx.version + prevouts + sequences
-        mode = sighash & _OUTPUTS_MASK
+        mode = sighash & OUTPUTS_MASK
         if mode == Sighash.SINGLE:
             outputs = _ZEROS
             if index < len(tx.outputs):
@@ -201,7 +201,7 @@ class SignatureHasher:
         output must be known; the type must be defined and SINGLE must have its output, else ValueError."""
         if sighash not in DEFINED_TYPES:
             raise ValueError(f"sighash type 0x{sighash:02x} is not defined for taproot")
-        tx, mode = self._tx, sighash & _OUTPUTS_MASK
+        tx, mode = self._tx, sighash & OUTPUTS_MASK
         if mode == Sighash.SINGLE and index >= len(tx.outputs):
             raise ValueError("SIGHASH_SINGLE without its output")
         spend = (2 if leaf_hash is not None else 0) | (annex is not None)
@@ -230,7 +230,7 @@ class SignatureHasher:
             if not sighash & ANYONECANPAY:
                 parts += (self._shared("prevouts"), self._shared("amounts"), self._shared("scripts"))
                 parts.append(self._shared("sequences"))
-            if sighash & _OUTPUTS_MASK not in (Sighash.NONE, Sighash.SINGLE):
+            if sighash & OUTPUTS_MASK not in (Sighash.NONE, Sighash.SINGLE):
                 parts.append(self._shared("outputs sha"))
             head = self._cache[~sighash] = b"".join(parts)
         return head

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Route, Spending, spending_of, spent_outputs
+from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import InputMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
@@ -87,12 +87,7 @@ def _status(index: int, fields: InputMap, spending: Spending, amount: int, hashe
 
 
 def _ecdsa(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> list[Signer]:
-    @cache
-    def digest(sighash: int) -> bytes:
-        if spending.route is Route.LEGACY:
-            return hasher.legacy(index, spending.script, sighash)
-        return hasher.segwit_v0(index, spending.script, amount, sighash)
-
+    digest = cache(partial(ecdsa_digest, hasher, index, spending, amount))
     origins = {key: _origin(value) for key, value in fields.keyed(f.IN_BIP32_DERIVATION)}
     signatures = dict(fields.keyed(f.IN_PARTIAL_SIG))
     multisig = parse_multisig(spending.script)
