@@ -169,27 +169,5 @@ def account_paths(network: Network, account: int = 0) -> tuple[Path, ...]:
     return tuple(account_path(script, network, account) for script in ScriptType)
 
 
-_ACCOUNT_LEVELS = {44: 3, 48: 4, 49: 3, 84: 3, 86: 3, 87: 3}
+ACCOUNT_LEVELS = {44: 3, 48: 4, 49: 3, 84: 3, 86: 3, 87: 3}
 """Levels of an account by its purpose (BIP44 and its kin): purpose, coin, account, and the script type of BIP48."""
-
-
-def account_of(path: Path) -> Path:
-    """The account that a key belongs to: by its purpose where that is a known one, else all but the last two levels."""
-    from cryptnox_core.bip32 import HARDENED, Path
-
-    steps = path.steps
-    levels = _ACCOUNT_LEVELS.get(steps[0] & ~HARDENED) if steps and steps[0] >= HARDENED else None
-    if levels is None or len(steps) < levels:
-        return Path(steps[:-2])
-    return Path(steps[: levels - 1 if levels == 4 and steps[3] < HARDENED else levels])
-
-
-def coin_of(path: Path) -> int | None:
-    """The coin type of BIP44 and its kin (0 main, 1 test networks); None under other purposes, and of other coins."""
-    from cryptnox_core.bip32 import HARDENED
-
-    steps = path.steps
-    if len(steps) < 2 or steps[0] < HARDENED or steps[0] & ~HARDENED not in _ACCOUNT_LEVELS:
-        return None
-    coin = steps[1] ^ HARDENED
-    return coin if coin in (0, 1) else None

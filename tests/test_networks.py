@@ -7,7 +7,7 @@ from embit import bip32, script
 from embit.descriptor import Descriptor
 from embit.networks import NETWORKS
 
-from cryptnox_core.bip32 import ExtendedPublicKey, Path
+from cryptnox_core.bip32 import ExtendedPublicKey
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.networks import (
     ADDRESS_TYPES,
@@ -18,10 +18,8 @@ from hwilib_cryptnox.networks import (
     Network,
     ScriptType,
     TaprootType,
-    account_of,
     account_path,
     account_paths,
-    coin_of,
     network_of_version,
 )
 from hwilib_cryptnox.psbt.change import single_key_scripts
@@ -100,27 +98,6 @@ def test_accounts_of_a_full_export() -> None:
 def test_what_is_no_account_number(account: int) -> None:
     with pytest.raises(UsageError, match="between 0 and 2"):
         account_path(TaprootType.RAWTR, Network.MAIN, account)
-
-
-@pytest.mark.parametrize(
-    ("path", "account", "coin"),
-    [
-        ("m/84h/0h/3h/1/9", "m/84h/0h/3h", 0),
-        ("m/44h/1h/0h", "m/44h/1h/0h", 1),
-        ("m/48h/1h/0h/2h/0/0", "m/48h/1h/0h/2h", 1),
-        ("m/48h/0h/0h/0/0", "m/48h/0h/0h", 0),  # Electrum before BIP48, without the script type
-        ("m/87h/0h/1h/0/0", "m/87h/0h/1h", 0),
-        ("m/86h/2h/0h/0/0", "m/86h/2h/0h", None),  # another coin
-        ("m/84h/1/0h/0/0", "m/84h/1/0h", None),  # the coin type is not hardened
-        ("m/84/0h/0h/0/0", "m/84/0h/0h", None),  # no purpose
-        ("m/45h/0/0/5", "m/45h/0", None),
-        ("m/84h/0h", "m", 0),
-        ("m/7/8", "m", None),
-        ("m", "m", None),
-    ],
-)
-def test_account_and_coin_of_a_key(path: str, account: str, coin: int | None) -> None:
-    assert (str(account_of(Path.parse(path))), coin_of(Path.parse(path))) == (account, coin)
 
 
 def test_test_chains_share_keys() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.networks import Chain, coin_of
+from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
@@ -23,6 +23,7 @@ from hwilib_cryptnox.psbt.summary import (
     NoticeKind,
     Summary,
     chain_of,
+    coin_of,
     summarize,
 )
 from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight

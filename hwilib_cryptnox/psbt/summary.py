@@ -9,7 +9,7 @@ from enum import Enum
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.crypto.hashes import base58check_encode
-from hwilib_cryptnox.networks import Chain, account_of, coin_of
+from hwilib_cryptnox.networks import ACCOUNT_LEVELS, Chain
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
@@ -167,6 +167,24 @@ def describe(psbt: Psbt, chain: Chain = Chain.MAIN) -> Summary:
     return summarize(
         psbt, Collected(_NOBODY, (), (), spends=spends), settled=all(spend.proved for spend in spends), chain=chain
     )
+
+
+def account_of(path: Path) -> Path:
+    """The account that a key belongs to: by its purpose where that is a known one, else all but the last two levels."""
+    steps = path.steps
+    levels = ACCOUNT_LEVELS.get(steps[0] & ~HARDENED) if steps and steps[0] >= HARDENED else None
+    if levels is None or len(steps) < levels:
+        return Path(steps[:-2])
+    return Path(steps[: levels - 1 if levels == 4 and steps[3] < HARDENED else levels])
+
+
+def coin_of(path: Path) -> int | None:
+    """The coin type of BIP44 and its kin (0 main, 1 test networks); None under other purposes, and of other coins."""
+    steps = path.steps
+    if len(steps) < 2 or steps[0] < HARDENED or steps[0] & ~HARDENED not in ACCOUNT_LEVELS:
+        return None
+    coin = steps[1] ^ HARDENED
+    return coin if coin in (0, 1) else None
 
 
 def chain_of(paths: Sequence[Path], given: Chain | None) -> Chain:

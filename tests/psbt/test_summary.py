@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import (
     Chain,
     NoticeKind,
@@ -18,6 +19,7 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt.finalize import extract
+from hwilib_cryptnox.psbt.summary import account_of, coin_of
 from tests.psbt.factory import (
     ME,
     OTHER,
@@ -238,3 +240,24 @@ def test_describing_a_psbt() -> None:
     summary = describe(quiet(spend("p2wpkh")))
     assert (summary.our_inputs, summary.fee, summary.amount_out) == (0, 500, 99_500)
     assert describe(quiet(spend("p2wpkh", previous=False))).fee is None
+
+
+@pytest.mark.parametrize(
+    ("path", "account", "coin"),
+    [
+        ("m/84h/0h/3h/1/9", "m/84h/0h/3h", 0),
+        ("m/44h/1h/0h", "m/44h/1h/0h", 1),
+        ("m/48h/1h/0h/2h/0/0", "m/48h/1h/0h/2h", 1),
+        ("m/48h/0h/0h/0/0", "m/48h/0h/0h", 0),  # Electrum before BIP48, without the script type
+        ("m/87h/0h/1h/0/0", "m/87h/0h/1h", 0),
+        ("m/86h/2h/0h/0/0", "m/86h/2h/0h", None),  # another coin
+        ("m/84h/1/0h/0/0", "m/84h/1/0h", None),  # the coin type is not hardened
+        ("m/84/0h/0h/0/0", "m/84/0h/0h", None),  # no purpose
+        ("m/45h/0/0/5", "m/45h/0", None),
+        ("m/84h/0h", "m", 0),
+        ("m/7/8", "m", None),
+        ("m", "m", None),
+    ],
+)
+def test_account_and_coin_of_a_key(path: str, account: str, coin: int | None) -> None:
+    assert (str(account_of(Path.parse(path))), coin_of(Path.parse(path))) == (account, coin)
