@@ -384,6 +384,16 @@ COVERED_BY: dict[str, str] = {
     f"{CORE}.emulator": "emulator",
     f"{CORE}.commands": "core/test_commands.py",
     f"{WALLET}.specter": "specter",
+    f"{WALLET}.psbt.amounts": "psbt/test_policy.py",
+    f"{WALLET}.psbt.checks": "psbt/test_dishonest.py",
+    f"{WALLET}.psbt.collect": "psbt/test_policy.py",
+    f"{WALLET}.psbt.errors": "psbt/test_dishonest.py",
+    f"{WALLET}.psbt.fields": "psbt/test_codec.py",
+    f"{WALLET}.psbt.insert": "psbt/test_policy.py",
+    f"{WALLET}.psbt.origins": "psbt/test_policy.py",
+    f"{WALLET}.psbt.plan": "psbt/test_policy.py",
+    f"{WALLET}.psbt.tx": "psbt/test_codec.py",
+    f"{WALLET}.psbt.weight": "psbt/test_policy.py",
 }
 
 
