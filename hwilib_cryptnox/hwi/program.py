@@ -291,7 +291,7 @@ class _Command:
         if self.options.command != "signmessage" or not self.unlocker.asks_person:
             return ""
         from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.signer.prompts import message_prompt_text
+        from hwilib_cryptnox.signer.message_prompts import message_prompt_text
 
         return message_prompt_text(Path.parse(self.options.path))
 
@@ -313,7 +313,8 @@ class _Command:
         return bytes.fromhex(options.fingerprint)
 
     def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
-        from hwilib_cryptnox.signer.wallet import Wallet, find_wallet
+        from hwilib_cryptnox.signer.finding import find_wallet
+        from hwilib_cryptnox.signer.wallet import Wallet
 
         path = self.options.device_path
         if path:

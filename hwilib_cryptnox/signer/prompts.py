@@ -6,21 +6,16 @@ grave warnings, is last and always there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from cryptnox_core.bip32 import Path
-from hwilib_cryptnox.pin.assuan import DESCRIPTION_LIMIT, fits
+from hwilib_cryptnox.console.wording import counted, cut
 from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Psbt, PsbtError, Summary, collect, most_leaving
 from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.signer.message_prompts import both, most_that_fits
 from hwilib_cryptnox.signer.shown import (
     bitcoin,
     chain_text,
     coins_shown,
-    counted,
-    cut,
     destination,
     destroys,
-    escaped,
     fee_text,
     grouped_notices,
     largest,
@@ -71,11 +66,6 @@ def _most_of_anybody(psbt: Psbt) -> int | None:
     return None if None in most else max((amount for amount in most if amount is not None), default=None)
 
 
-def message_prompt_text(path: Path) -> str:
-    """The same for a message."""
-    return f"Sign a message with the key {path}. It is shown before it is signed."
-
-
 def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
     """What a plan does, and the same in ASCII."""
     if plan.message is None:
@@ -84,7 +74,7 @@ def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
     coins = coins_shown(plan)
     notes, warnings = _warnings(plan)
     about = [f"Address: {signing_address(plan, plan.message)}", *([f"It shows {coins}"] if coins else []), *notes[:1]]
-    return _both(plan.message.text.encode("utf-8"), about, serial, fingerprint, warnings)
+    return both(plan.message.text.encode("utf-8"), about, serial, fingerprint, warnings)
 
 
 def transaction_text(plan: Plan, serial: int, fingerprint: bytes) -> str:
@@ -105,8 +95,8 @@ def transaction_text(plan: Plan, serial: int, fingerprint: bytes) -> str:
         lines = [*head, *_payments(payments, paid, summary.chain), *tail, *notes[:noted], *left, *warnings]
         return "\n".join(lines)
 
-    paid = _most(lambda number: text(number, 0), min(len(payments), _MOST_PAYMENTS))
-    return text(paid, _most(lambda number: text(paid, number), len(notes)))
+    paid = most_that_fits(lambda number: text(number, 0), min(len(payments), _MOST_PAYMENTS))
+    return text(paid, most_that_fits(lambda number: text(paid, number), len(notes)))
 
 
 def _payments(payments: list[OutputSummary], number: int, chain: Chain) -> list[str]:
@@ -155,43 +145,3 @@ def _warnings(plan: Plan) -> tuple[list[str], list[str]]:
     if found:
         warnings.append(f"WARNING: {counted(len(found), 'more grave warning')}; cryptnoxctl sign shows all")
     return notes, warnings
-
-
-def message_text(message: bytes, path: Path, serial: int, fingerprint: bytes) -> tuple[str, str]:
-    """A message in quotation marks, with its length, and cut where it is too long; and the same in ASCII."""
-    return _both(message, [f"Key: {path}"], serial, fingerprint)
-
-
-def _both(
-    message: bytes, about: list[str], serial: int, fingerprint: bytes, warnings: Sequence[str] = ()
-) -> tuple[str, str]:
-    head = [f"Sign a message with the Cryptnox card {serial} ({fingerprint.hex()})?", *about]
-    head.append(f"Message, {counted(len(message), 'byte')}:")
-    return _message(head, message, warnings, ascii_only=False), _message(head, message, warnings, ascii_only=True)
-
-
-def _message(head: list[str], message: bytes, warnings: Sequence[str], *, ascii_only: bool) -> str:
-    text = message.decode("utf-8", "surrogateescape")
-
-    def beginning(size: int) -> str:
-        quoted = f'"{escaped(text[:size], ascii_only=ascii_only)}"'
-        if size == len(text):
-            return "\n".join([*head, quoted, *warnings])
-        few = f"WARNING: only the first {counted(size, 'character')} are shown"
-        return "\n".join([*head, f"{quoted}...", few, *warnings])
-
-    if len(text) <= DESCRIPTION_LIMIT and fits(beginning(len(text))):
-        return beginning(len(text))
-    return beginning(_most(beginning, min(len(text) - 1, DESCRIPTION_LIMIT)))
-
-
-def _most(make: Callable[[int], str], most: int) -> int:
-    """The greatest number whose text fits a dialogue; greater numbers make longer texts."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(make(middle)):
-            low = middle
-        else:
-            high = middle - 1
-    return low

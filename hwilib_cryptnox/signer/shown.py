@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
+from hwilib_cryptnox.console.wording import counted, cut, escaped
 from hwilib_cryptnox.psbt import Chain, Notice, NoticeKind, OutputSummary, Plan, Skipped, Summary, address_of
 from hwilib_cryptnox.psbt.message import Message
 from hwilib_cryptnox.psbt.script import Kind, operations
@@ -12,14 +12,8 @@ from hwilib_cryptnox.psbt.script import Kind, operations
 SATOSHI = 10**8
 MOST_DATA = 80
 """Bytes of a data output or a script that are shown."""
-_MOST_TEXT = 300
-"""Characters of a warning or a reason."""
 _MOST_NUMBERS = 8
 """Inputs that are named one by one."""
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and signs that are drawn as nothing."""
-_MARKS = 2
-"""Combining marks on one letter; more would be drawn over the lines above and below."""
 _OF_MONEY = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.REUSED_KEY, NoticeKind.UNKNOWN_SCRIPT})
 _CHAINS = {Chain.MAIN: "Bitcoin", Chain.TEST: "a test network", Chain.REGTEST: "regtest"}
 
@@ -33,51 +27,6 @@ def bitcoin(satoshi: int) -> str:
 def grouped(address: str) -> str:
     """An address in groups of four, as people compare them."""
     return " ".join(address[at : at + 4] for at in range(0, len(address), 4))
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def cut(text: str, most: int = _MOST_TEXT) -> str:
-    """The beginning of a text that is too long, with its length told."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
-
-
-def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
-    """A stranger's text for quotation marks, on one line in which nothing is hidden and nothing draws: control, format
-    and bidirectional characters, line breaks, blanks in a row, what is drawn as nothing and what is no UTF-8 are
-    spelled out, and a backslash stands before quotation marks and backslashes.
-
-    `ascii_only`: for terminals that show nothing else.
-    """
-    text = data.decode("utf-8", "surrogateescape") if isinstance(data, bytes) else data
-    parts: list[str] = []
-    before, marks = "", 0
-    for char in text:
-        category = unicodedata.category(char)
-        marks = marks + 1 if category[0] == "M" else 0
-        if char in '\\"':
-            parts.append(f"\\{char}")
-        elif char in "\n\r\t":
-            parts.append({"\n": "\\n", "\r": "\\r", "\t": "\\t"}[char])
-        elif "\udc80" <= char <= "\udcff":
-            parts.append(f"\\x{ord(char) - 0xDC00:02x}")
-        elif char == " " and before in ("", " "):
-            parts.append("\\x20")
-        elif (
-            category[0] == "C"
-            or (category[0] == "Z" and char != " ")
-            or char in _BLANKS
-            or marks > _MARKS
-            or (ascii_only and not char.isascii())
-        ):
-            parts.append(f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}")
-        else:
-            parts.append(char)
-        before = char
-    return "".join(parts)
 
 
 def chain_text(chain: Chain) -> str:

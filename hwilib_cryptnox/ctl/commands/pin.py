@@ -20,8 +20,7 @@ from hwilib_cryptnox.errors import NOTHING_CHANGED, RefusedPinError, SoftLockedE
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import End, Words, opens
-from hwilib_cryptnox.signer.proofs import is_puk
+from hwilib_cryptnox.signer.irreversible import End, Words, is_puk, opens
 
 pin = group("pin", "Change, verify or unblock the PIN; ask for the tries left.")
 puk_group = group("puk", "Change or verify the PUK.")

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
@@ -26,7 +27,6 @@ from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.shown import counted
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
