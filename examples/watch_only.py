@@ -12,16 +12,11 @@ tests, CRYPTNOX_PIN.
 import sys
 
 from hwilib_cryptnox.export import KeySet, Network, account_paths, core_import
-from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.cards import Access
-from hwilib_cryptnox.signer.wallet import Wallet
-from hwilib_cryptnox.storage.settings import Settings
-from hwilib_cryptnox.storage.state import State
+from hwilib_cryptnox.signer.host import Host
 
 if len(sys.argv) != 2:
     sys.exit(__doc__)
-settings, state = Settings.load(), State()
-wallet = Wallet(sys.argv[1], Access(settings, state), Unlocker.load(settings, state, None))
+wallet = Host().wallet(sys.argv[1])
 try:
     keys = KeySet(wallet.fingerprint(), wallet.xpubs(account_paths(Network.TEST)), Network.TEST)
 finally:

@@ -124,9 +124,12 @@ class TerminalError(WalletError):
 class LeftError(TerminalError, CanceledError):
     """The person said no at the terminal, or left it."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str | None = None) -> None:
         """Without a message: nothing was changed."""
-        super().__init__(message or "Canceled", unchanged="" if message else NOTHING_CHANGED)
+        if message is None:
+            super().__init__("Canceled", unchanged=NOTHING_CHANGED)
+        else:
+            super().__init__(message)
 
 
 class NoTerminalError(TerminalError):

@@ -68,12 +68,14 @@ FAMILIES = {
     ),
     "Wallet commands": (
         "What HWI's commands answer. The remedy stands in the message, where there is one.",
-        "WalletError ForeignCardError",
+        "WalletError CardNotFoundError ForeignCardError RefusedCardError NotReadyError LockedPinError LastTryError "
+        "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
+        "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError",
     ),
     "Transactions that are refused": (
         "Nothing was signed. Why each of these is refused: [What is signed](psbt-policy.md). Inputs and outputs "
         "are counted from 0.",
-        "RefusedInput RefusedOutput PsbtError",
+        "RefusedInput RefusedOutput HighFee PsbtError",
     ),
     "Inputs that are skipped": (
         "The other inputs are signed. When all inputs of the card are skipped, the reason is the answer.",
@@ -96,7 +98,8 @@ FAMILIES = {
     ),
     "cryptnoxctl": (
         "Of the tool for people. Exit codes are in [its reference](cryptnoxctl.md#exit-codes).",
-        "CtlError CanceledError NoTerminalError EndedError click.UsageError click.BadParameter",
+        "CtlError LeftError NoTerminalError NoHiddenInputError BadWordsError UnknownPukError SetUpError EndedError "
+        "click.UsageError click.BadParameter",
     ),
     "Arguments": (
         "Something given to a command or to the library cannot be: a path, an address, a key, a length. Nothing "
@@ -114,6 +117,12 @@ INTERNAL = {"ValueError", "TypeError", "AttributeError", "BadStateError", "BadMe
 _ENDINGS = {"kept": "again", "half": "again", "either": "keep", "other": "remedy"}
 """Of a command that cannot be taken back: what is said of it, and what helps."""
 _NOTHING = ast.Constant(None)
+_AFTER_ANOTHER = ("CtlError", "RetoldError", "EndedError")
+"""Their message is the second of what they are given, and a hint may be the third."""
+_HINTS = "told.py"
+"""Holds a table of what helps, by class."""
+_IN_PARTS = ("HighFee",)
+"""Their message is all that they are given, in a row."""
 _PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py")
 """Where skipped inputs get their reasons, in variables named `problem` and results."""
 
@@ -175,10 +184,7 @@ class Code:
             name = _name(node.func)
             values = [*node.args, *(keyword.value for keyword in node.keywords)]
             if name in self.classes or name in ("click.UsageError", "click.BadParameter"):
-                if name == "CtlError":  # exit code, message, hint
-                    texts, hints = (self.texts(module, scope, value) or [""] for value in [*values, _NOTHING][1:3])
-                else:
-                    texts, hints = [text for value in values for text in self.texts(module, scope, value)], [""]
+                texts, hints = self._said(module, scope, node)
                 for text, hint in itertools.product(texts, hints):
                     if text or hint:
                         yield name, Message(text or HOLE, hint)
@@ -209,11 +215,12 @@ class Code:
                 for text in self.texts(module, node, default):
                     yield node.name, Message(text)
             for call in (inner for inner in ast.walk(node) if isinstance(inner, ast.Call)):
-                for text in [text for value in call.args for text in self.texts(module, node, value)]:
+                texts, hints = self._said(module, node, call)
+                for text in filter(None, [*texts, *hints]):
                     yield node.name, Message(text)
         elif isinstance(node, ast.Tuple) and _name(node.elts[0] if node.elts else node) in self.classes:
-            # Tables: an exception, HWI's code perhaps, and its message; those with exit codes hold hints.
-            if any("Exit" in ast.dump(part) for part in node.elts):
+            # Tables: an exception, HWI's code perhaps, and its message; others hold exit codes or hints.
+            if module.path.name == _HINTS or any("Exit" in ast.dump(part) for part in node.elts):
                 return
             for text in self.texts(module, scope, node.elts[-1]):
                 yield _name(node.elts[0]), Message(text)
@@ -226,9 +233,27 @@ class Code:
                 for text in self.texts(module, scope, value):
                     yield "Skipped", Message(text)
 
+    def _said(self, module: Module, scope: ast.AST, call: ast.Call) -> tuple[list[str], list[str]]:
+        """The messages and the hints that the call of an exception's class gives it."""
+        name, given = _name(call.func), {keyword.arg: keyword.value for keyword in call.keywords}
+        hint, unchanged = given.pop("hint", _NOTHING), given.pop("unchanged", _NOTHING)
+        values = [*call.args, *given.values()]
+        if name in _AFTER_ANOTHER:
+            values, hint = values[1:2], values[2] if len(values) > 2 else hint
+        if name in _IN_PARTS:
+            parts = [self._texts(module, scope, value, 0) for value in values]
+            texts = ["".join(choice) for choice in itertools.product(*parts)]
+        else:
+            texts = [text for value in values for text in self._texts(module, scope, value, 0)]
+        ends = self._texts(module, scope, unchanged, 0) or [""]
+        said = [text + end for text, end in itertools.product(texts, ends) if _is_text(text + end)]
+        if name in _AFTER_ANOTHER:
+            said = said or [""]
+        return said, self.texts(module, scope, hint) or [""]
+
     def texts(self, module: Module, scope: ast.AST, node: ast.expr, depth: int = 0) -> list[str]:
         """What an expression can say; HOLE where that is not known. Texts without two words of their own are none."""
-        return [text for text in self._texts(module, scope, node, depth) if len(re.findall(r"[A-Za-z]{2,}", text)) > 1]
+        return [text for text in self._texts(module, scope, node, depth) if _is_text(text)]
 
     def _texts(self, module: Module, scope: ast.AST, node: ast.expr, depth: int) -> list[str]:
         if depth > 9:
@@ -300,6 +325,10 @@ def _given(scope: ast.AST, name: str) -> list[ast.expr]:
     """What is assigned to a variable in a function."""
     assigned = (node for node in ast.walk(scope) if isinstance(node, ast.Assign))
     return [node.value for node in assigned if name in [_name(target) for target in node.targets]]
+
+
+def _is_text(text: str) -> bool:
+    return len(re.findall(r"[A-Za-z]{2,}", text)) > 1
 
 
 def _is_error(base: ast.expr) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
 
@@ -19,8 +20,11 @@ from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.console.warned import Warnings
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
-from hwilib_cryptnox.storage.settings import Settings
-from hwilib_cryptnox.storage.state import State
+
+if TYPE_CHECKING:
+    from hwilib_cryptnox.signer.host import Host
+    from hwilib_cryptnox.storage.settings import Settings
+    from hwilib_cryptnox.storage.state import State
 
 T = TypeVar("T")
 
@@ -48,14 +52,21 @@ class App:
     _lines: list[str] | None = None
 
     @cached_property
-    def settings(self) -> Settings:
-        """Environment and configuration file."""
-        return Settings.load()
+    def host(self) -> Host:
+        """This computer; the emulated card is among its cards where CRYPTNOX_EMULATOR or an option names it."""
+        from hwilib_cryptnox.signer.host import Host
 
-    @cached_property
+        return Host(emulators="CRYPTNOX_EMULATOR" in os.environ)
+
+    @property
+    def settings(self) -> Settings:
+        """Environment, configuration file, and options of the command."""
+        return self.host.settings
+
+    @property
     def state(self) -> State:
         """What this computer remembers."""
-        return State()
+        return self.host.state
 
     @cached_property
     def out(self) -> Screen:

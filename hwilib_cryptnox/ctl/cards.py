@@ -25,11 +25,6 @@ LAST_TRY = "last try"
 """What is typed to spend the last PIN try."""
 
 
-def access(app: App) -> Access:
-    """The way to all cards; the emulated one is among them where CRYPTNOX_EMULATOR or an option names it."""
-    return Access(app.settings, app.state, emulators="CRYPTNOX_EMULATOR" in os.environ)
-
-
 def wanted_serial(app: App) -> int | None:
     """The serial of `--card`, in decimal, `cryptnox:` in front or not."""
     text = app.options.card
@@ -54,7 +49,7 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
     if not place and app.options.card is None and "CRYPTNOX_EMULATOR" in os.environ:
         host, port = app.settings.emulator
         return [f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"]
-    names = access(app).readers()
+    names = app.host.access.readers()
     if not place:
         return names
     if place in map(str, range(len(names))):
@@ -80,7 +75,7 @@ def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
     """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
-    way = access(app)
+    way = app.host.access
     chosen: OpenCard | None = None
     others: list[str] = []
     unread: CryptnoxError | None = None
@@ -147,7 +142,7 @@ def identify(way: Access, found: OpenCard, *, channel: bool = True) -> None:
 
 def admit(app: App, found: OpenCard) -> None:
     """Before a secret is asked for: see `irreversible.admit`. `puk` and `unlock` do it themselves."""
-    irreversible.admit(access(app), found.card)
+    irreversible.admit(app.host.access, found.card)
 
 
 def puk(app: App, found: OpenCard) -> str:
@@ -232,4 +227,4 @@ def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False)
 
 def wallet(app: App, found: OpenCard) -> Wallet:
     """The wallet on an open card; it reopens the card by itself after a fault."""
-    return Wallet(found.path, access(app), unlocker(app), found=found)
+    return Wallet(found.path, app.host.access, unlocker(app), found=found)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cryptnox_core.card import Card
 from cryptnox_core.models import AppletInfo
 from hwilib_cryptnox.ctl.app import App
-from hwilib_cryptnox.ctl.cards import access, unlocker
+from hwilib_cryptnox.ctl.cards import unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
@@ -29,7 +29,7 @@ def change(
     the person wants to leave.
     """
 
-    tell(app, words, carry_out(access(app), found, send, look, prove=prove, away=lambda: away(app)))
+    tell(app, words, carry_out(app.host.access, found, send, look, prove=prove, away=lambda: away(app)))
 
 
 def away(app: App) -> None:
@@ -60,5 +60,5 @@ def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
 def accepted_again(app: App, found: OpenCard, pin: str) -> None:
     """Of a card that was opened anew: its channel, and the PIN it accepted a moment ago."""
     if not found.card.channel_open:
-        access(app).open_channel(found.card)
+        app.host.access.open_channel(found.card)
         unlocker(app).resume(found.card, found.reader, pin)

@@ -12,7 +12,7 @@ from cryptnox_core.deviations import Deviation, deviations
 from cryptnox_core.errors import CryptnoxError, UsageError
 from cryptnox_core.recording import record
 from hwilib_cryptnox.ctl.app import App
-from hwilib_cryptnox.ctl.cards import access, candidates, open_card, wanted_serial
+from hwilib_cryptnox.ctl.cards import candidates, open_card, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
@@ -33,7 +33,7 @@ def record_to(app: App, file: Path, *, yes: bool) -> Report:
     if not yes and not app.terminal.available:
         raise CtlError(Exit.USAGE, f"{_IDENTIFIES} Nothing was written", "--yes writes it without asking")
     with _selected(app) as found:
-        serial, way = _serial(found), access(app)
+        serial, way = _serial(found), app.host.access
         if serial is not None:
             found.hold()
         if not yes:
@@ -53,7 +53,7 @@ def _selected(app: App) -> Iterator[OpenCard]:
         with open_card(app, channel=False) as found:
             yield found
         return
-    found = access(app).connect(places[0], app.settings.wait)
+    found = app.host.access.connect(places[0], app.settings.wait)
     try:
         yield found
     finally:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.errors import UsageError
+from hwilib_cryptnox.console.wording import counted, escaped
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen
 from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, address_of
@@ -21,10 +22,8 @@ from hwilib_cryptnox.signer.shown import (
     bitcoin,
     chain_text,
     coins_shown,
-    counted,
     destination,
     destroys,
-    escaped,
     fee_text,
     grouped_notices,
     grouped_skipped,

@@ -7,7 +7,7 @@ import secrets as system
 from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
 from hwilib_cryptnox.console.terminal import ATTEMPTS
 from hwilib_cryptnox.ctl.app import App
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, puk, unlocker
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, puk, unlocker
 from hwilib_cryptnox.ctl.commands.info import judged
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import script_of, text_of
@@ -26,7 +26,7 @@ Owner = tuple[str | None, str | None]
 def provision(app: App, found: OpenCard, chain: str) -> Provision:
     """A card that was found, to be set up. Closes it where its certificate cannot be read."""
     try:
-        return Provision(access(app), found, app.terminal, Network.of_chain(chain).coin_type)
+        return Provision(app.host.access, found, app.terminal, Network.of_chain(chain).coin_type)
     except BaseException:
         found.close()
         raise

@@ -31,7 +31,7 @@ from hwilib_cryptnox.errors import (
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
-from hwilib_cryptnox.signer.session import authenticate
+from hwilib_cryptnox.signer.wallet import authenticate
 from hwilib_cryptnox.storage.settings import check_genuine
 from hwilib_cryptnox.storage.state import CardRecord, StateError, check_identity
 

@@ -52,18 +52,15 @@ def _card_in_a_reader() -> bool:
 
 def _entries(password: str | None, emulators: bool) -> list[Entry]:
     from hwilib_cryptnox.hwi.entries import Lister
-    from hwilib_cryptnox.pin.policy import Unlocker
-    from hwilib_cryptnox.signer.cards import Access
+    from hwilib_cryptnox.signer.host import Host
     from hwilib_cryptnox.storage.settings import Settings, SettingsError
-    from hwilib_cryptnox.storage.state import State
 
-    state = State()
+    host = Host(emulators=emulators, answer_limit=ANSWER_LIMIT)
     try:
-        settings = Settings.load()
-        access = Access(settings, state, emulators, ANSWER_LIMIT)
-        access.anchors(simulated=False)
+        host.access.anchors(simulated=False)
     except SettingsError as error:
         # Every other command ends with this error; so do the entries of the cards that can be named without settings.
         _tell(error)
-        return Lister(Access(Settings(), state), Unlocker(Settings(), state), unusable=error).entries()
-    return Lister(access, Unlocker.load(settings, state, password)).entries()
+        bare = Host(Settings())
+        return Lister(bare.access, bare.unlocker(), unusable=error).entries()
+    return Lister(host.access, host.unlocker(password)).entries()

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from hwilib_cryptnox.pin.policy import Unlocker
     from hwilib_cryptnox.psbt import Psbt
-    from hwilib_cryptnox.signer.cards import Access
+    from hwilib_cryptnox.signer.host import Host
     from hwilib_cryptnox.signer.signing import Progress
     from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -194,9 +193,11 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         return list_entries(options.password, emulators=options.allow_emulators), False
     from dataclasses import replace
 
-    from hwilib_cryptnox.storage.settings import Settings
+    from hwilib_cryptnox.console.warned import Warnings
+    from hwilib_cryptnox.signer.host import Host
 
-    settings = Settings.load()
+    host = Host(emulators=options.allow_emulators)
+    settings = host.settings
     settings = replace(
         settings,
         signer_mode=settings.signer_mode or options.signer_mode,
@@ -204,15 +205,7 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         allow_sighash=settings.allow_sighash or options.allow_sighash,
         allow_unproved_amounts=settings.allow_unproved_amounts or options.allow_unproved_amounts,
     )
-    from hwilib_cryptnox.pin.policy import Unlocker
-    from hwilib_cryptnox.signer.cards import Access
-    from hwilib_cryptnox.storage.state import State
-
-    state = State()
-    access = Access(settings, state, options.allow_emulators)
-    from hwilib_cryptnox.console.warned import Warnings
-
-    command = _Command(options, access, Unlocker.load(settings, state, options.password), done)
+    command = _Command(options, host.changed(settings), done)
     with Warnings(warnings):
         try:
             return command.run(), settings.signer_mode
@@ -226,11 +219,11 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
 class _Command:
     """One command on one card."""
 
-    def __init__(self, options: argparse.Namespace, access: Access, unlocker: Unlocker, done: list[str]) -> None:
+    def __init__(self, options: argparse.Namespace, host: Host, done: list[str]) -> None:
         self.options = options
         self.done = done
-        self.access = access
-        self.unlocker = unlocker
+        self.access = host.access
+        self.unlocker = host.unlocker(options.password)
         self._wallet: Wallet | None = None
 
     def close(self) -> None:
@@ -291,7 +284,7 @@ class _Command:
         if self.options.command != "signmessage" or not self.unlocker.asks_person:
             return ""
         from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.signer.shown import message_prompt_text
+        from hwilib_cryptnox.signer.message_prompts import message_prompt_text
 
         return message_prompt_text(Path.parse(self.options.path))
 
@@ -313,7 +306,8 @@ class _Command:
         return bytes.fromhex(options.fingerprint)
 
     def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
-        from hwilib_cryptnox.signer.wallet import Wallet, find_wallet
+        from hwilib_cryptnox.signer.finding import find_wallet
+        from hwilib_cryptnox.signer.wallet import Wallet
 
         path = self.options.device_path
         if path:
@@ -325,7 +319,7 @@ class _Command:
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.networks import CHAINS, Network
         from hwilib_cryptnox.psbt import Form, Psbt
-        from hwilib_cryptnox.signer.shown import prompt_text
+        from hwilib_cryptnox.signer.prompts import prompt_text
         from hwilib_cryptnox.signer.signing import Signing, stays_unchanged
 
         text = self.options.psbt

@@ -38,11 +38,11 @@ from hwilib_cryptnox.errors import (
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer import words as mnemonic
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard, remembered
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet, remembered
+from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet
 from hwilib_cryptnox.storage.state import StateError
 
 P = ParamSpec("P")

@@ -99,15 +99,9 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     def _open(self) -> Any:
         """The wallet. Loaded late: hwilib constructs clients it never uses."""
         if self._wallet is None:
-            from hwilib_cryptnox.pin.policy import Unlocker
-            from hwilib_cryptnox.signer.cards import Access
-            from hwilib_cryptnox.signer.wallet import Wallet
-            from hwilib_cryptnox.storage.settings import Settings
-            from hwilib_cryptnox.storage.state import State
+            from hwilib_cryptnox.signer.host import Host
 
-            settings, state = Settings.load(), State()
-            unlocker = Unlocker.load(settings, state, self.password)
-            self._wallet = Wallet(self.path, Access(settings, state), unlocker)
+            self._wallet = Host().wallet(self.path, self.password)
         return self._wallet
 
     @mapped

@@ -1,4 +1,5 @@
-"""Finding and opening cards: by serial over all PC/SC readers, or the emulated card at its address.
+"""Finding and opening cards: by serial over all PC/SC readers, or the emulated card at its address; and what holds of
+one whose PIN is verified.
 
 Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
 """
@@ -7,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cryptnox_core.bip32 import MASTER
 from cryptnox_core.card import Card
 from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
+from cryptnox_core.derivation import Position
 from cryptnox_core.discovery import is_other_card
 from cryptnox_core.errors import (
     CardRemovedError,
@@ -20,16 +23,29 @@ from cryptnox_core.errors import (
     NoReaderError,
     PairingError,
     PinLockedError,
+    ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
+    StatusWordError,
     SupportMissingError,
     TransportError,
     UnknownChannelError,
     UsageError,
 )
+from cryptnox_core.models import AppletInfo
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import COMMON_PAIRING_KEY
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, WalletError
+from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource
+from hwilib_cryptnox.errors import (
+    NO_SEED_TEXT,
+    NOT_INITIALIZED_TEXT,
+    SINGLE_KEY_TEXT,
+    BadRequestError,
+    CardNotFoundError,
+    FailedError,
+    NoWalletError,
+    UnavailableError,
+    WalletError,
+)
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
@@ -322,3 +338,91 @@ def _closing_on_error(found: OpenCard) -> Iterator[None]:
     except BaseException:
         found.close()
         raise
+
+
+@dataclass(slots=True)
+class Session:
+    """An open card whose PIN is verified."""
+
+    found: OpenCard
+    pin: str = field(repr=False)
+    fingerprint: bytes
+    """4 bytes, of the master key."""
+    position: Position
+    """The current key, as far as this session knows."""
+
+    @property
+    def card(self) -> Card:
+        """The card."""
+        return self.found.card
+
+
+def check_usable(info: AppletInfo) -> None:
+    """WalletError unless the card holds a wallet, as far as SELECT tells."""
+    if info.is_nft:
+        raise UnavailableError("an NFT card holds one key, not a wallet")
+    if not info.initialized:
+        raise NoWalletError(NOT_INITIALIZED_TEXT)
+    if not info.seeded:
+        raise NoWalletError(NO_SEED_TEXT)
+
+
+def begin(found: OpenCard, pin: str, *, polling: bool = False) -> Session:
+    """The session of a card that has just accepted a PIN: its fingerprint is read.
+
+    Raises what the card's commands raise, and WalletError for a card whose seed was replaced: once, for what is
+    remembered is mended.
+    """
+    with deriving(found):
+        fingerprint = found.card.master_fingerprint()
+    if polling:
+        refuse_single_key(found)
+    if not found.simulated:
+        _remember(found, fingerprint)
+    return Session(found, pin, fingerprint, Position(MASTER))
+
+
+def refuse_single_key(found: OpenCard) -> None:
+    """WalletError for a card with a single key, from which nothing can be derived. It is asked where a fingerprint is
+    read for a list, and where a derivation failed: other commands need not spend a command on it. A card that does not
+    tell is taken for one with a tree."""
+    try:
+        source = found.card.info_page().key_source
+    except (StatusWordError, ProtocolError):
+        return
+    if source != KeySource.SINGLE:
+        return
+    with contextlib.suppress(StateError):  # then it shows up in lists
+        found.state.update(found.card.serial, lambda now: replace(now, fingerprint=None))
+    raise NoWalletError(SINGLE_KEY_TEXT)
+
+
+@contextlib.contextmanager
+def deriving(found: OpenCard) -> Iterator[None]:
+    """Around derivations: says why they fail on a card with a single key."""
+    try:
+        yield
+    except StatusWordError:
+        if found.card.channel_open:
+            refuse_single_key(found)
+        raise
+
+
+def remembered(found: OpenCard) -> bytes | None:
+    """The fingerprint that is remembered of an identified card; never of an emulated one."""
+    if found.simulated:
+        return None
+    with contextlib.suppress(StateError):  # then it is asked
+        return found.state.record(found.card.serial).fingerprint
+    return None
+
+
+def _remember(found: OpenCard, fingerprint: bytes) -> None:
+    serial, before = found.card.serial, None
+    with contextlib.suppress(StateError):  # without state nothing is compared
+        before = found.state.record(serial).fingerprint
+        found.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
+    if before is not None and before != fingerprint:
+        raise FailedError(
+            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",
+        )

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from cryptnox_core.card import Card
-from cryptnox_core.commands.setup import Reset
+from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
-from cryptnox_core.wire import PAIRING_INDEX
+from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
 from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
 from hwilib_cryptnox.storage.settings import check_genuine
@@ -183,6 +183,20 @@ def opens(found: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:
             continue
         return True
     return False
+
+
+def is_puk(way: Access, found: OpenCard, puk: str) -> bool:
+    """Whether `puk` (12 ASCII characters) is the card's: whether it opens a secure channel at index FF.
+
+    Costs no try of PIN or PUK, and changes nothing. Requires: the card is initialised and identified. Afterwards the
+    channel is a new one under the pairing key, so the PIN has to be verified again. Raises UsageError for what is no
+    PUK, TransportError and ProtocolError where the conversation broke, StatusWordError where the card does not know
+    index FF: then nothing is proved. Sources: PROTOCOL 2 and 3.
+    """
+    right = opens(found, pairing_key_from_puk(puk), PAIRING_INDEX_PUK)
+    found.card.select()
+    way.open_channel(found.card)
+    return right
 
 
 def erased_words(serial: int) -> Words:

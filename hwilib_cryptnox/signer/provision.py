@@ -38,8 +38,7 @@ from hwilib_cryptnox.errors import (
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.irreversible import admit
-from hwilib_cryptnox.signer.proofs import is_puk
+from hwilib_cryptnox.signer.irreversible import admit, is_puk
 from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
 from hwilib_cryptnox.signer.steady import SteadyCard
 from hwilib_cryptnox.signer.words import Expected, make

@@ -39,6 +39,7 @@ from hwilib_cryptnox.psbt import (
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.origins import names_keys, originless
+from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from hwilib_cryptnox.signer.memory import (
     Remembered,
@@ -47,10 +48,8 @@ from hwilib_cryptnox.signer.memory import (
     remembered_of,
     warnings_before,
 )
-from hwilib_cryptnox.signer.runner import Runner
-from hwilib_cryptnox.signer.session import Session, deriving
-from hwilib_cryptnox.signer.shown import prompt_text, review_text
-from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.signer.prompts import prompt_text, review_text
+from hwilib_cryptnox.signer.wallet import Runner, Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.card import Card
-from cryptnox_core.derivation import Position, Sign, plan_session
+from cryptnox_core.commands.keys import DeriveKey
+from cryptnox_core.derivation import (
+    Derive,
+    Position,
+    ReadExtended,
+    ReadOnTheFly,
+    ReadPublicKey,
+    Sign,
+    Step,
+    plan_session,
+)
 from cryptnox_core.errors import (
-    CryptnoxError,
-    PinLockedError,
-    ReaderBusyError,
+    MalformedResponseError,
+    NotAuthenticatedError,
     TransportError,
     UsageError,
 )
-from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
 from hwilib_cryptnox.errors import (
     BadRequestError,
     CanceledError,
@@ -26,13 +37,129 @@ from hwilib_cryptnox.errors import (
     another_card,
 )
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import (
+    CARD_PREFIX,
+    EMULATOR_PREFIX,
+    Access,
+    OpenCard,
+    Session,
+    begin,
+    check_usable,
+    deriving,
+    serial_of,
+)
 from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
-from hwilib_cryptnox.signer.runner import Runner
-from hwilib_cryptnox.signer.session import Session, authenticate, begin, check_usable, deriving
-from hwilib_cryptnox.storage.state import StateError, static_key_hash
+from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_key_hash
+
+if TYPE_CHECKING:
+    from hwilib_cryptnox.psbt import SignRequest
 
 NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
+_KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
+"""By the engine's name of the kind."""
+
+
+class Runner:
+    """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted."""
+
+    def __init__(
+        self,
+        session: Session,
+        state: State,
+        extended: dict[Path, ExtendedPublicKey],
+        public: dict[Path, bytes],
+    ) -> None:
+        self.session = session
+        self.extended = extended
+        self.public = public
+        self._state = state
+        self._ends = False
+        self._ended = False
+        # Emulated cards tell nothing of cards with the same applet.
+        self._version = None if session.found.simulated else ".".join(map(str, session.card.info.version))
+        with contextlib.suppress(StateError):  # then it is found out
+            records = state.records()
+            alike = [record for record in records.values() if record.version and record.version == self._version]
+            self._ends = any(
+                record.pin_expires_on_sign for record in (records.get(session.card.serial, CardRecord()), *alike)
+            )
+
+    def run(self, steps: Iterable[Step]) -> None:
+        """Run steps that do not sign."""
+        for step in steps:
+            self.step(step)
+
+    def step(self, step: Step) -> None:
+        """One step that does not sign."""
+        if self._ended and self._ends:
+            self._verify_again()
+        try:
+            self._do(step)
+        except NotAuthenticatedError:
+            if not self._ended:
+                raise
+            self._verify_again()
+            self._do(step)
+            self._learn()
+
+    def _do(self, step: Step) -> None:
+        card = self.session.card
+        match step:
+            case Derive(suffix, source, result):
+                self.session.position = Position()
+                card.run(DeriveKey(suffix, source))
+                self.session.position = Position(result)
+            case ReadPublicKey(path):
+                self.public[path] = card.public_key()
+            case ReadOnTheFly(path, source, suffix):
+                self.public[path] = card.public_key(suffix, source=source)
+            case ReadExtended(path):
+                # Also what proves a Derive of four levels: see `first_block`.
+                key = card.read_extended_public_key()
+                if key.depth != path.depth or key.child_number != path.steps[-1]:
+                    raise MalformedResponseError(f"GET PUBKEY: the extended key is not that of {path}")
+                self.extended[path] = key
+            case Sign():
+                raise UsageError("a signature is not a reading step")
+
+    def sign(self, step: Sign, request: SignRequest) -> bytes:
+        """One signature, verified."""
+        signature = self.session.card.sign(
+            request.digest,
+            self.session.pin,
+            public_key=request.public_key,
+            path=step.suffix if step.suffix.depth else None,
+            source=step.source,
+            kind=_KINDS[request.kind.value],
+        )
+        self._ended = True
+        return signature
+
+    def _verify_again(self) -> None:
+        """With the PIN the card has just accepted in a signature: no new attempt. A refusal ends the session."""
+        self.session.card.verify_pin(self.session.pin)
+        self._ended = False
+
+    def _learn(self) -> None:
+        """Remember that this card ends the PIN with each signature: next time no command is spent on finding out, nor
+        with another card of the same applet version."""
+        if not self._ends:
+            self._ends = True
+            with contextlib.suppress(StateError):  # found out again then
+                self._state.update(self.session.card.serial, self._with_pin_expiry)
+
+    def _with_pin_expiry(self, now: CardRecord) -> CardRecord:
+        return replace(now, pin_expires_on_sign=True, version=self._version)
+
+
+def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, purpose: str = "") -> Session:
+    """Verify the PIN and read the fingerprint, which is remembered and compared with what was.
+
+    The secure channel must be open. Raises what `Unlocker.unlock` raises, and what `begin` does.
+    """
+    check_usable(found.card.info)
+    pin = unlocker.unlock(found.card, found.reader, polling=polling, purpose=purpose)
+    return begin(found, pin, polling=polling)
 
 
 class Wallet:
@@ -89,7 +216,7 @@ class Wallet:
                 except WalletError as error:
                     if self._expected is None or isinstance(error, CanceledError) or not _others(self.access, found):
                         raise
-                    raise _of_card(error, found.card.serial) from error
+                    raise of_card(error, found.card.serial) from error
                 self._accepted = *_identity(found.card), pin
             session = begin(found, self._accepted[-1])
             if self._expected not in (None, session.fingerprint):
@@ -251,7 +378,7 @@ class Wallet:
 
     def _confirmed(self, message: bytes, path: Path) -> Session:
         """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
-        from hwilib_cryptnox.signer.shown import message_prompt_text, message_text
+        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
 
         session = self.session(message_prompt_text(path))
         if self.unlocker.confirms:
@@ -270,93 +397,6 @@ def _check_depths(paths: Iterable[Path]) -> None:
             raise BadRequestError(f"{path}: the card derives at most {MAX_DEPTH} levels")
 
 
-def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, purpose: str = "") -> Wallet:
-    """The card with a fingerprint. Where None is given: the first that holds a seed, or else the first.
-
-    Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before
-    others; what keeps its PIN from being verified names it, and says how another one is chosen.
-
-    A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
-    search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
-    note come last, so that the next command reaches the others. Raises CardNotFoundError, with
-    HWI's own text, where there is no such card, and the reason a card could not be asked.
-    """
-    opened: list[OpenCard] = []
-    problems: list[Exception] = []
-    wallet: Wallet | None = None
-    other: OpenCard | None = None
-    noted: OpenCard | None = None
-    try:
-        for reader in access.readers():
-            found = _identified(access, reader, opened, problems)
-            if found is None:
-                continue
-            if fingerprint is None:
-                fits = found.card.info.seeded
-                other = other or found
-            else:
-                fits = remembered(found) == fingerprint
-            if fits and (fingerprint is None or not _noted(found)):
-                wallet = Wallet(found.path, access, unlocker, found=found, expected=fingerprint)
-                return wallet
-            if fits:
-                noted = noted or found
-        other = other or noted
-        if other is not None:
-            wallet = Wallet(other.path, access, unlocker, found=other, expected=fingerprint)
-            return wallet
-        for found in sorted(opened, key=_noted):
-            if found.card.info.seeded and found.card.channel_open and remembered(found) is None:
-                try:
-                    session = authenticate(found, unlocker, purpose=purpose)
-                except CanceledError:
-                    raise
-                except (CryptnoxError, WalletError) as error:
-                    if isinstance(error, WalletError) and error.spent and len(opened) > 1:
-                        raise _of_card(error, found.card.serial) from error
-                    problems.append(error)
-                    continue
-                if session.fingerprint == fingerprint:
-                    wallet = Wallet(found.path, access, unlocker, session=session, expected=fingerprint)
-                    return wallet
-    finally:
-        for found in opened:
-            if wallet is None or not wallet.holds(found):
-                found.close()
-    for problem in problems:
-        raise problem
-    raise CardNotFoundError(NOT_FOUND_TEXT)
-
-
-def _identified(access: Access, reader: str, opened: list[OpenCard], problems: list[Exception]) -> OpenCard | None:
-    """The card in a reader, identified; None where there is none of ours, or it does not hold a tree of keys."""
-    try:
-        found = access.connect(reader, access.settings.wait)
-    except (ReaderBusyError, PinLockedError) as error:
-        problems.append(error)
-        return None
-    except (TransportError, ForeignCardError):
-        return None
-    opened.append(found)
-    if found.card.info.is_nft:
-        return None
-    try:
-        access.identify(found)
-    except (CryptnoxError, WalletError) as error:
-        problems.append(error)
-        return None
-    return found
-
-
-def remembered(found: OpenCard) -> bytes | None:
-    """The fingerprint that is remembered of an identified card; never of an emulated one."""
-    if found.simulated:
-        return None
-    with contextlib.suppress(StateError):  # then it is asked
-        return found.state.record(found.card.serial).fingerprint
-    return None
-
-
 def _others(access: Access, found: OpenCard) -> bool:
     """Whether there is a card in another reader, which may be the one that is meant."""
     from cryptnox_core.transport.pcsc import card_present
@@ -368,15 +408,8 @@ def _others(access: Access, found: OpenCard) -> bool:
     return False
 
 
-def _of_card(error: WalletError, serial: int) -> RetoldError:
+def of_card(error: WalletError, serial: int) -> RetoldError:
     """The same, told which of several cards refused."""
     again = ", or try again" if error.spent else ""
     text = f"{error} on the card {serial}; name yours with --device-path {CARD_PREFIX}SERIAL{again}"
     return RetoldError(error, text)
-
-
-def _noted(found: OpenCard) -> bool:
-    """Whether a note of a refused PIN stands."""
-    with contextlib.suppress(StateError):  # then nothing is known of it
-        return found.card.channel_open and found.state.record(found.card.serial).note is not None
-    return False

@@ -9,17 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import Path as KeyPath
+from hwilib_cryptnox.console.wording import escaped
 from hwilib_cryptnox.pin.assuan import _plus_quoted, fits
 from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.signer.shown import (
-    bitcoin,
-    escaped,
-    fee_text,
-    grouped,
-    message_text,
-    prompt_text,
-    transaction_text,
-)
+from hwilib_cryptnox.signer.message_prompts import message_text
+from hwilib_cryptnox.signer.prompts import prompt_text, transaction_text
+from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
 from tests.psbt.factory import ME, OTHER, Out, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import make_plan
 from tests.support.dialogues import KEY, NO_LIMITS, payment

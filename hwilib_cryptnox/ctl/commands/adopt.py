@@ -21,7 +21,7 @@ from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer import words as mnemonic
 from hwilib_cryptnox.signer.provision import Shown, first_path
-from hwilib_cryptnox.signer.session import authenticate
+from hwilib_cryptnox.signer.wallet import authenticate
 
 
 @command("adopt")

@@ -15,7 +15,7 @@ from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer import words as mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
-from hwilib_cryptnox.signer.session import authenticate
+from hwilib_cryptnox.signer.wallet import authenticate
 
 backup = group("backup", "Check a backup before money arrives.")
 

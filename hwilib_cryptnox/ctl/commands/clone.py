@@ -10,7 +10,7 @@ import click
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.certificate import Genuineness
 from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
 from hwilib_cryptnox.ctl.commands.backup import require_wallet
 from hwilib_cryptnox.ctl.commands.info import judged, source_text, version_text
 from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
@@ -115,7 +115,7 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
 
 def _held(app: App, found: OpenCard, given: PersonUnlocker, chain: str) -> Held:
     require_wallet(found)
-    used = Wallet(found.path, access(app), given, found=found)
+    used = Wallet(found.path, app.host.access, given, found=found)
     session = used.session()
     card = session.card
     page = card.info_page()

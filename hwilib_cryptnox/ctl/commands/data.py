@@ -14,7 +14,7 @@ from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
 from hwilib_cryptnox.ctl.app import App, command, group
-from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -86,7 +86,7 @@ def _read(app: App, found: OpenCard, pin: str) -> bytes:
     except ChannelAbortedError as error:
         if error.sw != Sw.SECURITY_STATUS:
             raise
-        access(app).open_channel(found.card)
+        app.host.access.open_channel(found.card)
         found.card.verify_pin(pin)
         return found.card.read_user_data()
 

@@ -27,7 +27,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import access, candidates, wanted_serial
+from hwilib_cryptnox.ctl.cards import candidates, wanted_serial
 from hwilib_cryptnox.ctl.commands.info import card_state, see, version_text
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
@@ -219,7 +219,7 @@ def _modules() -> Iterator[Finding]:
 def _readers(app: App) -> Iterator[Finding]:
     serial = wanted_serial(app)
     if app.options.card is None and app.options.reader is None:
-        places = access(app).readers()
+        places = app.host.access.readers()
     else:
         try:
             places = candidates(app)
@@ -240,7 +240,7 @@ def _readers(app: App) -> Iterator[Finding]:
 def _reader(app: App, name: str) -> Iterator[Finding]:
     what = f"card in {name}"
     try:
-        found = access(app).connect(name, app.settings.enumerate_wait)
+        found = app.host.access.connect(name, app.settings.enumerate_wait)
     except ReaderBusyError as error:
         remedy = "end the program that holds it (see the programs below); gpg: gpgconf --kill scdaemon"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
@@ -260,7 +260,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         return
     try:
         info = found.card.info
-        access(app).identify(found)
+        app.host.access.identify(found)
         serial, genuine = found.card.serial, found.card.genuineness
         text = f"Cryptnox {info.type_name} {serial}, applet {version_text(info)}, {card_state(info)}"
         text += ", emulated: no place for money" if found.simulated else ""

@@ -19,7 +19,7 @@ from cryptnox_core.errors import (
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.wire import KeySource, UserKeySlot
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import access, candidates, open_card, wanted_serial
+from hwilib_cryptnox.ctl.cards import candidates, open_card, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen, listed
 from hwilib_cryptnox.errors import WalletError
@@ -100,7 +100,7 @@ def card_state(info: AppletInfo) -> str:
 def list_cards(app: App) -> Report:
     """Show the readers and the cards in them, one line each. Sends no PIN."""
     if app.options.card is None and app.options.reader is None:
-        seen = [see(app, name) for name in access(app).readers()]
+        seen = [see(app, name) for name in app.host.access.readers()]
     else:
         seen = _named(app)
 
@@ -146,7 +146,7 @@ def _named(app: App) -> list[Seen]:
 def see(app: App, reader: str) -> Seen:
     """What is in a reader."""
     try:
-        found = access(app).connect(reader, app.settings.enumerate_wait)
+        found = app.host.access.connect(reader, app.settings.enumerate_wait)
     except NoCardError:
         return Seen(reader, _EMPTY)
     except ForeignCardError:
@@ -237,7 +237,7 @@ def _facts(app: App, found: OpenCard) -> _Facts:
         record, problem = CardRecord(), str(error)
     if info.initialized:
         try:
-            access(app).identify(found, certificate.serial)
+            app.host.access.identify(found, certificate.serial)
             tries = tries_left(card) if info.pin_auth else None
             page = _page(found)
         except (StatusWordError, CryptnoxError, WalletError) as error:

@@ -17,7 +17,7 @@ from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, UsageError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH
 from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import access, admit, open_card, puk
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -126,7 +126,7 @@ def pairing_export(app: App, file: Path) -> Report:
         serial = found.card.serial
         key = next((key for key in app.state.pairing_keys(serial) if opens(found, key)), None)
         if key is None:
-            access(app).open_channel(found.card)
+            app.host.access.open_channel(found.card)
     if key in (None, COMMON_PAIRING_KEY):
         raise CtlError(Exit.REFUSED, "The card has no pairing key of its own: it uses the common one")
     write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
@@ -151,7 +151,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
         if key is not None:
             return _take(app, found, key)
         try:
-            access(app).open_channel(found.card)
+            app.host.access.open_channel(found.card)
         except PairingError:
             recover_by_puk(app, found)
             return said(

@@ -12,7 +12,7 @@ from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import CryptnoxError, NotAllowedError, StatusWordError, WrongPukError
 from cryptnox_core.wire import PAIRING_INDEX_PUK, PIN_TRIES_SESSION, Sw
 from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, admit, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
@@ -20,8 +20,7 @@ from hwilib_cryptnox.errors import NOTHING_CHANGED, RefusedPinError, SoftLockedE
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import End, Words, opens
-from hwilib_cryptnox.signer.proofs import is_puk
+from hwilib_cryptnox.signer.irreversible import End, Words, is_puk, opens
 
 pin = group("pin", "Change, verify or unblock the PIN; ask for the tries left.")
 puk_group = group("puk", "Change or verify the PUK.")
@@ -116,7 +115,7 @@ def _why_refused(app: App, found: OpenCard, secret: str | None, error: WrongPukE
     """Of a status word that means a wrong PUK, and other things too."""
     if error.sw == Sw.CONDITIONS and secret is not None:
         with contextlib.suppress(CryptnoxError):  # then nothing better is known
-            if is_puk(access(app), found, secret):
+            if is_puk(app.host.access, found, secret):
                 return CtlError(
                     Exit.REFUSED,
                     "The PUK is right, but the card does not let the PIN be changed now",
@@ -142,7 +141,7 @@ class _PinLook:
     def __call__(self, found: OpenCard) -> End:
         card, new_session = found.card, not found.card.channel_open
         if new_session:
-            access(self.app).open_channel(card)
+            self.app.host.access.open_channel(card)
         if not card.info.pin_auth:
             if self.answered:
                 self.app.note(
@@ -216,7 +215,7 @@ def pin_unblock(app: App) -> Report:
         def unblocked(found: OpenCard) -> End:
             if found.card.channel_open:
                 return look(found)
-            access(app).open_channel(found.card)
+            app.host.access.open_channel(found.card)
             return look(found) if tries_left(found.card) else End.NOT_TAKEN
 
         words = Words(
@@ -290,8 +289,8 @@ def check_puk(app: App, found: OpenCard, secret: str) -> None:
     """CtlError for another PUK than the card's, before anything depends on it. Costs no try. The PIN is not verified
     afterwards; where the card does not know this proof, it is as it was."""
     with contextlib.suppress(StatusWordError):
-        if is_puk(access(app), found, secret):
+        if is_puk(app.host.access, found, secret):
             return
         raise _another_puk(found)
     found.card.select()
-    access(app).open_channel(found.card)
+    app.host.access.open_channel(found.card)

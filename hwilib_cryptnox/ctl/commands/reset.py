@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import access, admit, open_card, puk
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import away, tell
 from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -32,7 +32,7 @@ def reset(app: App, typed: str | None) -> Report:
             app.terminal.typed("", str(serial))
         elif typed != str(serial):
             raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}; nothing was erased")
-        ending = erase(access(app), found, puk(app, found), lambda: away(app))
+        ending = erase(app.host.access, found, puk(app, found), lambda: away(app))
         try:
             tell(app, erased_words(serial), ending)
         finally:  # what was done is known by now, whatever interrupts the rest

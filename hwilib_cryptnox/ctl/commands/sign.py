@@ -14,8 +14,9 @@ import click
 from click.core import ParameterSource
 
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, access, open_card, unlocker
+from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.options import chain_option
@@ -26,7 +27,6 @@ from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.shown import counted
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
@@ -41,7 +41,7 @@ class PatientWallet(Wallet):
     """Tells the person when the card has to come back."""
 
     def __init__(self, app: App, found: OpenCard, person: PersonUnlocker) -> None:
-        super().__init__(found.path, access(app), person, found=found)
+        super().__init__(found.path, app.host.access, person, found=found)
         self._app = app
         self._told = False
 
@@ -95,11 +95,12 @@ def sign(
     for path in (target, raw_target):
         if path is not None:
             check_free(path, force)
-    app.settings = replace(
+    settings = replace(
         app.settings,
         allow_sighash=app.settings.allow_sighash or allow_sighash,
         allow_unproved_amounts=app.settings.allow_unproved_amounts or allow_unproved_amounts,
     )
+    app.host = app.host.changed(settings)
     prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
     shown = _Shown(app, yes)
     if stays_unchanged(psbt, None):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from hwilib_cryptnox.console.wording import counted, cut
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.files import read_input
@@ -17,7 +18,7 @@ from hwilib_cryptnox.networks import CHAINS
 from hwilib_cryptnox.psbt import Psbt, describe
 from hwilib_cryptnox.psbt.checks import spent_outputs
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
-from hwilib_cryptnox.signer.shown import bitcoin, counted, cut, destination, listed, place, total
+from hwilib_cryptnox.signer.shown import bitcoin, destination, listed, place, total
 
 _MOST_KEYS = 20
 """Keys of an input that are listed."""

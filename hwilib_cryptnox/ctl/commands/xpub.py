@@ -11,7 +11,7 @@ import click
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox import export as files
 from hwilib_cryptnox.ctl.app import App, CtlGroup, command
-from hwilib_cryptnox.ctl.cards import access, open_card, puk, wallet
+from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.changes import change, flags
 from hwilib_cryptnox.ctl.commands.data import require_seed
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -94,7 +94,7 @@ def _switch(app: App, *, on: bool) -> Report:
             # SELECT comes in the clear: it is asked once more before it is believed.
             if found.card.select().xpub_export is on:
                 return said({"serial": serial, "xpub_export": on}, f"xpub export is {word} already")
-            access(app).open_channel(found.card)
+            app.host.access.open_channel(found.card)
         switch_export(app, found, puk(app, found), on=on)
     return said({"serial": serial, "xpub_export": on}, *app.achieved)
 

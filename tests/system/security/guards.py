@@ -523,7 +523,7 @@ GUARDS = (
     ),
     Guard(
         "the PIN of a session is not shown",
-        "hwilib_cryptnox/signer/session.py",
+        "hwilib_cryptnox/signer/cards.py",
         "    pin: str = field(repr=False)\n",
         "    pin: str\n",
         "tests/system/security/test_objects.py::test_no_object_shows_a_secret",
@@ -573,7 +573,7 @@ GUARDS = (
     ),
     Guard(
         "a message cannot draw in a dialogue",
-        "hwilib_cryptnox/signer/shown.py",
+        "hwilib_cryptnox/console/wording.py",
         '            category[0] == "C"\n',
         "            False\n",
         "tests/signer/test_shown.py::test_a_message_is_shown_as_it_is",
@@ -616,7 +616,7 @@ GUARDS = (
     ),
     Guard(
         "the extended key is that of its path",
-        "hwilib_cryptnox/signer/runner.py",
+        "hwilib_cryptnox/signer/wallet.py",
         "if key.depth != path.depth or key.child_number != path.steps[-1]:",
         "if False:",
         "tests/signer/test_man_in_the_middle.py::test_reading_and_signing",

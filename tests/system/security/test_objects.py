@@ -20,7 +20,7 @@ from cryptnox_core.errors import CryptnoxError, WrongPinError, WrongPukError
 from cryptnox_core.wire import LoadKeyType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.pin.sources import EnvironmentSource
-from hwilib_cryptnox.signer.session import Session
+from hwilib_cryptnox.signer.cards import Session
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 from tests.core.emulated import EmulatedReader, fresh

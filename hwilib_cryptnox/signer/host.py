@@ -1,0 +1,51 @@
+"""This computer as a command finds it: settings, what is remembered, the way to its readers, where PINs come from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.signer.cards import ANSWER_LIMIT, Access
+from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
+
+
+class Host:
+    """For one command. Each part is made when it is first asked for."""
+
+    def __init__(
+        self, settings: Settings | None = None, *, emulators: bool = False, answer_limit: float = ANSWER_LIMIT
+    ) -> None:
+        """`settings`: None for those of environment and configuration file; then what needs them raises SettingsError.
+        `emulators`, `answer_limit`: see `Access`."""
+        self._given = settings
+        self._emulators = emulators
+        self._answer_limit = answer_limit
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the user chose."""
+        return Settings.load() if self._given is None else self._given
+
+    @cached_property
+    def state(self) -> State:
+        """What this computer remembers."""
+        return State()
+
+    @cached_property
+    def access(self) -> Access:
+        """The way to the cards."""
+        return Access(self.settings, self.state, self._emulators, self._answer_limit)
+
+    def changed(self, settings: Settings) -> Host:
+        """The same with other settings."""
+        return Host(settings, emulators=self._emulators, answer_limit=self._answer_limit)
+
+    def unlocker(self, password: str | None = None) -> Unlocker:
+        """Sends the PIN that was given for the command, or that of the sources that are set up."""
+        return Unlocker.load(self.settings, self.state, password)
+
+    def wallet(self, path: str, password: str | None = None) -> Wallet:
+        """The card at a path, which is opened when it is first needed."""
+        return Wallet(path, self.access, self.unlocker(password))
