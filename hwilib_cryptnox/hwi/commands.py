@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cryptnox_core.bip32 import HARDENED, KeyOrigin, Path
+from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.errors import BadRequestError, UnavailableError, WalletError
-from hwilib_cryptnox.export import CHANGE, RECEIVE, add_checksum, descriptor_checksum
-from hwilib_cryptnox.networks import ADDRESS_TYPES, Network, account_path
+from hwilib_cryptnox.export import CHANGE, RECEIVE, Cosigner, add_checksum, descriptor_checksum
+from hwilib_cryptnox.networks import ADDRESS_TYPES, AccountType, Network, TaprootType, account_path
+from hwilib_cryptnox.signer.keys import hardened_levels
 from hwilib_cryptnox.signer.wallet import Wallet
 
 Result = dict[str, object]
@@ -40,54 +41,50 @@ def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool) -> Res
     return result
 
 
-def address_types(*, rawtr: bool) -> list[str]:
+def address_types(*, rawtr: bool) -> list[AccountType]:
     """What descriptors are given for, in HWI's order."""
-    return [name for name in ADDRESS_TYPES if rawtr or name != "tap"]
+    return [kind for kind in ADDRESS_TYPES.values() if rawtr or kind is not TaprootType.RAWTR]
 
 
 def getdescriptors(wallet: Wallet, network: Network, account: int, *, rawtr: bool) -> Result:
     """Receive and change descriptors of each address type."""
-    accounts = {kind: account_path(ADDRESS_TYPES[kind], network, account) for kind in address_types(rawtr=rawtr)}
+    accounts = {kind: account_path(kind, network, account) for kind in address_types(rawtr=rawtr)}
     keys = wallet.xpubs(list(accounts.values()))
     fingerprint = wallet.fingerprint()
     return {
         name: [
-            _descriptor(kind, KeyOrigin(fingerprint, path), keys[path].to_string(network.version), f"{branch}/*")
+            _descriptor(kind, Cosigner(KeyOrigin(fingerprint, path), keys[path]), network, f"{branch}/*")
             for kind, path in accounts.items()
         ]
         for name, branch in (("receive", RECEIVE), ("internal", CHANGE))
     }
 
 
-def _descriptor(address_type: str, origin: KeyOrigin, key: str, suffix: str) -> str:
-    return add_checksum(ADDRESS_TYPES[address_type].wrap(f"{origin}{key}/{suffix}"))
+def _descriptor(kind: AccountType, key: Cosigner, network: Network, suffix: str) -> str:
+    return add_checksum(kind.wrap(f"{key.expression(network)}/{suffix}"))
 
 
 def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], *, rawtr: bool) -> list[Result]:
     """Descriptors as Bitcoin Core's `importdescriptors` takes them."""
-    kind = str(options["addr_type"])
-    if kind == "tap" and not rawtr and not options["addr_all"]:
+    kind = ADDRESS_TYPES[str(options["addr_type"])]
+    if kind is TaprootType.RAWTR and not rawtr and not options["addr_all"]:
         raise UnavailableError(NO_TAPROOT_TEXT)
     kinds = address_types(rawtr=rawtr) if options["addr_all"] else [kind]
     path, internal = options["path"], bool(options["internal"])
     if path is not None:
-        wanted = [(name, *_split(str(path)), internal) for name in kinds]
+        wanted = [(one, *_split(str(path)), internal) for one in kinds]
     else:
+        account = int(str(options["account"]))
         wanted = [
-            (
-                name,
-                account_path(ADDRESS_TYPES[name], network, int(str(options["account"]))),
-                f"{int(change)}/*",
-                change,
-            )
-            for name in kinds
+            (one, account_path(one, network, account), f"{int(change)}/*", change)
+            for one in kinds
             for change in ((True,) if internal else (False, True))
         ]
     keys = wallet.xpubs([base for _, base, _, _ in wanted])
     fingerprint = wallet.fingerprint()
     return [
         {
-            "desc": _descriptor(name, KeyOrigin(fingerprint, base), keys[base].to_string(network.version), suffix),
+            "desc": _descriptor(one, Cosigner(KeyOrigin(fingerprint, base), keys[base]), network, suffix),
             "range": [options["start"], options["end"]],
             "timestamp": "now",
             "internal": change,
@@ -95,7 +92,7 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
             "active": options["keypool"],
             "watchonly": True,
         }
-        for name, base, suffix, change in wanted
+        for one, base, suffix, change in wanted
     ]
 
 
@@ -106,7 +103,7 @@ def _split(text: str) -> tuple[Path, str]:
     if not text.endswith("/*"):
         raise BadRequestError("Path must end with /*")
     path = Path.parse(text.removesuffix("/*"))
-    hardened = max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
+    hardened = hardened_levels(path)
     below = [str(step) for step in path.steps[hardened:]]
     return Path(path.steps[:hardened]), "/".join([*below, "*"])
 

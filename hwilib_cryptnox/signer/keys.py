@@ -16,11 +16,15 @@ _MOST_CLAIMED = 16
 """Keys of each kind that are read for nothing but to compare what a PSBT claims: it may claim anything."""
 
 
+def hardened_levels(path: Path) -> int:
+    """The depth of the last hardened level: what is below it follows from the key there, without the card."""
+    return max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
+
+
 def account_prefix(path: Path) -> Path | None:
     """The key from which a path's key can be derived without the card: the shortest of 3 levels or more below which
     nothing is hardened. None where there is none."""
-    hardened = max((depth for depth, step in enumerate(path.steps, 1) if step >= HARDENED), default=0)
-    depth = max(hardened, XPUB_MIN_DEPTH)
+    depth = max(hardened_levels(path), XPUB_MIN_DEPTH)
     return Path(path.steps[:depth]) if depth <= min(path.depth, MAX_DEPTH) else None
 
 

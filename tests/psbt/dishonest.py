@@ -187,7 +187,7 @@ def _() -> Draft:
     return bent
 
 
-def _committing() -> Draft:
+def _signed_by_another() -> Draft:
     """Two unproved inputs of ours and a taproot input of another, said to be ours and signed by the other: it can be
     signed again with the true amounts, so it proves nothing."""
     key = OTHER.key("m/1")
@@ -202,7 +202,7 @@ def _committing() -> Draft:
 
 @case("unproved amounts beside another's taproot signature that is said to be ours")
 def _() -> Draft:
-    return _committing()
+    return _signed_by_another()
 
 
 # --- keys and origins -----------------------------------------------------------------------------------------------
