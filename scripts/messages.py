@@ -75,7 +75,7 @@ FAMILIES = {
     "Transactions that are refused": (
         "Nothing was signed. Why each of these is refused: [What is signed](psbt-policy.md). Inputs and outputs "
         "are counted from 0.",
-        "RefusedInput RefusedOutput HighFee PsbtError",
+        "RefusedInput RefusedOutput PsbtError",
     ),
     "Inputs that are skipped": (
         "The other inputs are signed. When all inputs of the card are skipped, the reason is the answer.",
@@ -121,8 +121,8 @@ _AFTER_ANOTHER = ("CtlError", "RetoldError", "EndedError")
 """Their message is the second of what they are given, and a hint may be the third."""
 _HINTS = "told.py"
 """Holds a table of what helps, by class."""
-_IN_PARTS = ("HighFee",)
-"""Their message is all that they are given, in a row."""
+_IN_PARTS = ("PsbtError",)
+"""Their message is all that they are given, behind semicolons."""
 _PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py")
 """Where skipped inputs get their reasons, in variables named `problem` and results."""
 
@@ -242,7 +242,7 @@ class Code:
             values, hint = values[1:2], values[2] if len(values) > 2 else hint
         if name in _IN_PARTS:
             parts = [self._texts(module, scope, value, 0) for value in values]
-            texts = ["".join(choice) for choice in itertools.product(*parts)]
+            texts = ["; ".join(choice) for choice in itertools.product(*parts)]
         else:
             texts = [text for value in values for text in self._texts(module, scope, value, 0)]
         ends = self._texts(module, scope, unchanged, 0) or [""]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 class PsbtError(ValueError):
-    """The PSBT cannot be signed; nothing of it was signed."""
+    """The PSBT cannot be signed; nothing of it was signed. `reason`: why, without the remedy."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
 
 
 class BadPsbt(PsbtError):  # noqa: N818 - the name is part of the published interface
@@ -27,11 +31,3 @@ class RefusedOutput(PsbtError):  # noqa: N818 - named as RefusedInput
         super().__init__(f"output {index}: {reason}")
         self.index = index
         self.reason = reason
-
-
-class HighFee(PsbtError):  # noqa: N818 - named as its siblings
-    """The fee is above a limit. `said`: by how much, without what changes the limit."""
-
-    def __init__(self, said: str, remedy: str) -> None:
-        super().__init__(said + remedy)
-        self.said = said

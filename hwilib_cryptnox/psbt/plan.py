@@ -14,7 +14,7 @@ from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
-from hwilib_cryptnox.psbt.errors import HighFee, PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
@@ -245,27 +245,27 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
         problem = error(summary, "configured limit" if chosen else "limit", f"{most:.15g}")
         if chosen or not policy.ask_fee:
             raise problem
-        asked = asked or problem.said
+        asked = asked or problem.reason
     return asked
 
 
-def _high_fee(summary: Summary, limit: str, most: str) -> HighFee:
-    return HighFee(
+def _high_fee(summary: Summary, limit: str, most: str) -> PsbtError:
+    return PsbtError(
         f"the fee of {summary.fee} satoshi is above the {limit} of {most} satoshi",
-        "; max_fee in config.toml or CRYPTNOX_MAX_FEE changes it",
+        "max_fee in config.toml or CRYPTNOX_MAX_FEE changes it",
     )
 
 
-def _high_rate(summary: Summary, limit: str, most: str) -> HighFee:
-    return HighFee(
+def _high_rate(summary: Summary, limit: str, most: str) -> PsbtError:
+    return PsbtError(
         f"the fee rate of {summary.fee_rate:.1f} sat/vB is above the {limit} of {most} sat/vB",
-        "; max_fee_rate in config.toml or CRYPTNOX_MAX_FEE_RATE changes it",
+        "max_fee_rate in config.toml or CRYPTNOX_MAX_FEE_RATE changes it",
     )
 
 
-def _high_percent(summary: Summary, limit: str, most: str) -> HighFee:
-    return HighFee(
+def _high_percent(summary: Summary, limit: str, most: str) -> PsbtError:
+    return PsbtError(
         f"the fee of {summary.fee} satoshi is above the {limit} of {most} % of the {summary.own_amount} satoshi that "
         "this card's inputs hold",
-        "; max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT changes it",
+        "max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT changes it",
     )
