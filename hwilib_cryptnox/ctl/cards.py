@@ -66,11 +66,11 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
 def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
     """The one card the options mean, selected and identified; with `channel` its secure channel is open where the card
     is initialised. Reset and released at the end, whatever happens."""
-    found = find_card(app, wanted_serial(app), candidates(app), channel=channel)
+    opened = find_card(app, wanted_serial(app), candidates(app), channel=channel)
     try:
-        yield found
+        yield opened
     finally:
-        found.close()
+        opened.close()
 
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
@@ -82,7 +82,7 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
     try:
         for place in places:
             try:
-                found = way.connect(place, app.settings.wait)
+                opened = way.connect(place, app.settings.wait)
             except (ReaderBusyError, PinLockedError) as error:
                 unread = error
                 continue
@@ -91,19 +91,19 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
                     raise
                 continue
             try:
-                number = _serial(found)
+                number = _serial(opened)
             except CryptnoxError as error:
                 if serial is None:
                     raise
                 unread = error  # perhaps another card's trouble
                 continue
             if serial not in (None, number):
-                found.close()
+                opened.close()
             elif chosen is None:
-                chosen = found
+                chosen = opened
                 others.append(str(number))
             else:
-                found.close()
+                opened.close()
                 others.append(str(number))
         if chosen is not None and len(others) == 1:
             identify(way, chosen, channel=channel)
@@ -123,39 +123,39 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
     raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows what is there")
 
 
-def _serial(found: OpenCard) -> int:
+def _serial(opened: OpenCard) -> int:
     try:
-        return found.card.read_certificate().serial
+        return opened.card.read_certificate().serial
     except BaseException:
-        found.close()
+        opened.close()
         raise
 
 
-def identify(way: Access, found: OpenCard, *, channel: bool = True) -> None:
+def identify(way: Access, opened: OpenCard, *, channel: bool = True) -> None:
     """Open the channel where the card has one, check that it is the card it was before."""
     if channel:
-        way.identify(found, found.card.serial)
+        way.identify(opened, opened.card.serial)
     else:
-        found.card.read_certificate()
-        found.hold()
+        opened.card.read_certificate()
+        opened.hold()
 
 
-def admit(app: App, found: OpenCard) -> None:
+def admit(app: App, opened: OpenCard) -> None:
     """Before a secret is asked for: see `irreversible.admit`. `puk` and `unlock` do it themselves."""
-    irreversible.admit(app.host.access, found.card)
+    irreversible.admit(app.host.access, opened.card)
 
 
-def puk(app: App, found: OpenCard) -> str:
+def puk(app: App, opened: OpenCard) -> str:
     """The card's PUK: from stdin with --stdinpuk, else asked for, with the card named. Where it comes from it goes to
     the card unchanged. Raises what `admit` raises before it is asked for."""
-    admit(app, found)
+    admit(app, opened)
     if app.options.stdin_puk:
         text = app.secret_line("PUK")
         if len(text) != PUK_LENGTH or not text.isascii():
             raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters; nothing was sent to the card")
         return text
     if app.terminal.available:
-        app.terminal.say(f"This is about the card {found.card.serial} in {found.reader}.")
+        app.terminal.say(f"This is about the card {opened.card.serial} in {opened.reader}.")
     return app.terminal.puk()
 
 
@@ -168,14 +168,14 @@ class PersonUnlocker(Unlocker):
 
     app: App | None = None
 
-    def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
+    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
         """As `Unlocker.unlock`."""
         app = self.app
         if app is None or self.password is not None:
-            return Unlocker.unlock(self, card, reader, polling=polling, purpose=purpose)
+            return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
         if self.sources:
             try:
-                return Unlocker.unlock(self, card, reader, polling=polling, purpose=purpose)
+                return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
             except NoPinError as error:
                 # Nothing was sent. A person in front of a terminal can still be asked.
                 if not app.terminal.available:
@@ -201,7 +201,7 @@ class PersonUnlocker(Unlocker):
             settings = replace(settings, last_try=True)
         tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
         pin = app.terminal.pin(f"PIN of card {card.serial} ({tries})")
-        return Unlocker.unlock(replace(self, settings=settings, password=pin), card, reader, purpose=purpose)
+        return Unlocker.unlock(replace(self, settings=settings, password=pin), card, reader, prompt=prompt)
 
 
 def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
@@ -210,12 +210,12 @@ def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
     return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
 
 
-def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False) -> str:
+def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False) -> str:
     """Verify the PIN in the open channel and return it. Raises what `admit` and `Unlocker.unlock` raise; CtlError where
     the card's answer was lost."""
-    admit(app, found)
+    admit(app, opened)
     try:
-        return unlocker(app, typed=typed).unlock(found.card, found.reader, purpose=purpose)
+        return unlocker(app, typed=typed).unlock(opened.card, opened.reader, prompt=prompt)
     except (TransportError, ProtocolError) as error:
         problem = explain(error)
         raise CtlError(
@@ -225,6 +225,6 @@ def unlock(app: App, found: OpenCard, purpose: str = "", *, typed: bool = False)
         ) from error
 
 
-def wallet(app: App, found: OpenCard) -> Wallet:
+def wallet(app: App, opened: OpenCard) -> Wallet:
     """The wallet on an open card; it reopens the card by itself after a fault."""
-    return Wallet(found.path, app.host.access, unlocker(app), found=found)
+    return Wallet(opened.path, app.host.access, unlocker(app), opened=opened)

@@ -15,7 +15,7 @@ from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, c
 
 def change(
     app: App,
-    found: OpenCard,
+    opened: OpenCard,
     words: Words,
     send: Callable[[Card], object],
     look: Callable[[OpenCard], End],
@@ -29,7 +29,7 @@ def change(
     the person wants to leave.
     """
 
-    tell(app, words, carry_out(app.host.access, found, send, look, prove=prove, away=lambda: away(app)))
+    tell(app, words, carry_out(app.host.access, opened, send, look, prove=prove, away=lambda: away(app)))
 
 
 def away(app: App) -> None:
@@ -54,11 +54,11 @@ def tell(app: App, words: Words, ending: Ending) -> None:
 
 def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
     """What SELECT says of a card that was opened anew."""
-    return lambda found: End.TAKEN if wanted(found.card.info) else End.NOT_TAKEN
+    return lambda opened: End.TAKEN if wanted(opened.card.info) else End.NOT_TAKEN
 
 
-def accepted_again(app: App, found: OpenCard, pin: str) -> None:
+def accepted_again(app: App, opened: OpenCard, pin: str) -> None:
     """Of a card that was opened anew: its channel, and the PIN it accepted a moment ago."""
-    if not found.card.channel_open:
-        app.host.access.open_channel(found.card)
-        unlocker(app).resume(found.card, found.reader, pin)
+    if not opened.card.channel_open:
+        app.host.access.open_channel(opened.card)
+        unlocker(app).resume(opened.card, opened.reader, pin)

@@ -30,7 +30,7 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
     the other's: it is asked for again until the person gives up, and then it is said which card has to be reset.
     """
     first.check = f"cryptnoxctl backup check --second-card --card {first.serial}"
-    place = first.found.reader
+    place = first.opened.reader
     own = first.dual_start()
     first.line.leave()
     with telling(provision(app, other_card(app, second, first.serial, place), chain)) as other:
@@ -109,18 +109,18 @@ def other_card(
 ) -> OpenCard:
     """The second card: in its own reader, or in the place of the first (the reader `place`, or any)."""
     if second is not None:
-        found = find_card(app, None, candidates(app, second), channel=channel)
-        if found.card.serial == serial:
-            found.close()
+        opened = find_card(app, None, candidates(app, second), channel=channel)
+        if opened.card.serial == serial:
+            opened.close()
             raise CtlError(Exit.USAGE, "--second: that is the first card again")
-        return found
+        return opened
 
     def look() -> OpenCard:
-        found = find_card(app, None, candidates(app) if place is None else [place], channel=channel)
-        if found.card.serial == serial:
-            found.close()
+        opened = find_card(app, None, candidates(app) if place is None else [place], channel=channel)
+        if opened.card.serial == serial:
+            opened.close()
             raise CtlError(Exit.NO_CARD, "That is still the first card")
-        return found
+        return opened
 
     return _asked_for(app, f"Take the card {serial} out and put the second card in.", look)
 

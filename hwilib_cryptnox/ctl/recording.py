@@ -32,14 +32,14 @@ def record_to(app: App, file: Path, *, yes: bool) -> Report:
     check_free(file, None)
     if not yes and not app.terminal.available:
         raise CtlError(Exit.USAGE, f"{_IDENTIFIES} Nothing was written", "--yes writes it without asking")
-    with _selected(app) as found:
-        serial, way = _serial(found), app.host.access
+    with _selected(app) as opened:
+        serial, way = _serial(opened), app.host.access
         if serial is not None:
-            found.hold()
+            opened.hold()
         if not yes:
             app.terminal.say(_IDENTIFIES)
-            app.terminal.confirm(f"Record the card {serial or 'in ' + found.reader} to {file}?")
-        recording = record(found.card.transport, time.monotonic, opening=way.open_channel)
+            app.terminal.confirm(f"Record the card {serial or 'in ' + opened.reader} to {file}?")
+        recording = record(opened.card.transport, time.monotonic, opening=way.open_channel)
     write_new(file, (json.dumps(recording, indent=1) + "\n").encode("ascii"))
     return _report({"serial": serial, "file": str(file)}, deviations(recording), f"Written: {file}")
 
@@ -50,20 +50,20 @@ def _selected(app: App) -> Iterator[OpenCard]:
     cannot be read is worth a recording."""
     places = candidates(app)
     if len(places) != 1 or wanted_serial(app) is not None:
-        with open_card(app, channel=False) as found:
-            yield found
+        with open_card(app, channel=False) as opened:
+            yield opened
         return
-    found = app.host.access.connect(places[0], app.settings.wait)
+    opened = app.host.access.connect(places[0], app.settings.wait)
     try:
-        yield found
+        yield opened
     finally:
-        found.close()
+        opened.close()
 
 
-def _serial(found: OpenCard) -> str | None:
+def _serial(opened: OpenCard) -> str | None:
     """The card's serial number; None where it has no certificate that can be read."""
     try:
-        return str(found.card.read_certificate().serial)
+        return str(opened.card.read_certificate().serial)
     except CryptnoxError:
         return None
 

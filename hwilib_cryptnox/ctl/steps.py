@@ -23,12 +23,12 @@ Owner = tuple[str | None, str | None]
 """Name and e-mail address as they were given; None: to be asked."""
 
 
-def provision(app: App, found: OpenCard, chain: str) -> Provision:
+def provision(app: App, opened: OpenCard, chain: str) -> Provision:
     """A card that was found, to be set up. Closes it where its certificate cannot be read."""
     try:
-        return Provision(app.host.access, found, app.terminal, Network.of_chain(chain).coin_type)
+        return Provision(app.host.access, opened, app.terminal, Network.of_chain(chain).coin_type)
     except BaseException:
-        found.close()
+        opened.close()
         raise
 
 
@@ -38,8 +38,8 @@ def begin(app: App, work: Provision, owner: Owner, *, second: bool = False) -> N
     `second`: what comes by stdin is another card's.
     """
     card = work.card
-    verdict, _ = judged(card.genuineness, work.found.reader)
-    app.terminal.say(f"Card {work.serial} ({card.info.type_name}) in {work.found.reader}; genuine: {verdict}")
+    verdict, _ = judged(card.genuineness, work.opened.reader)
+    app.terminal.say(f"Card {work.serial} ({card.info.type_name}) in {work.opened.reader}; genuine: {verdict}")
     work.admit()
     if not card.info.initialized:
         _initialise(app, work, owner)
@@ -48,8 +48,8 @@ def begin(app: App, work: Provision, owner: Owner, *, second: bool = False) -> N
     from_stdin = app.options.stdin_puk and not second
     given = PersonUnlocker(app.settings, app.state, app=app) if second else unlocker(app, typed=True)
     work.take_over(
-        (lambda: puk(app, work.found)) if from_stdin else app.terminal.puk,
-        lambda found: given.unlock(found.card, found.reader),
+        (lambda: puk(app, work.opened)) if from_stdin else app.terminal.puk,
+        lambda opened: given.unlock(opened.card, opened.reader),
         attempts=1 if from_stdin else ATTEMPTS,
     )
 

@@ -95,7 +95,7 @@ class Lister:
     def _reader(self, reader: str) -> Entry | None:
         """The entry of a reader; None where it is empty or holds nothing of ours."""
         try:
-            found = self._access.connect(reader, self._access.settings.enumerate_wait)
+            opened = self._access.connect(reader, self._access.settings.enumerate_wait)
         except ReaderBusyError:
             return self._remembered(reader, Code.BUSY, BUSY_TEXT)
         except PinLockedError:
@@ -103,11 +103,11 @@ class Lister:
         except (TransportError, ForeignCardError):
             return None
         try:
-            return self._card(found)
+            return self._card(opened)
         except PinLockedError:
             return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
         finally:
-            found.close()
+            opened.close()
 
     def _remembered(self, reader: str, code: Code, text: str) -> Entry | None:
         """The entry of a card that cannot be asked for its serial; None where nobody knows it."""
@@ -122,15 +122,15 @@ class Lister:
             return None
         return _failed(_with_fingerprint(base_entry(f"{CARD_PREFIX}{serial}"), record.fingerprint), code, text)
 
-    def _card(self, found: OpenCard) -> Entry | None:
-        card = found.card
+    def _card(self, opened: OpenCard) -> Entry | None:
+        card = opened.card
         if card.info.is_nft:
             return None
         card.read_certificate()
         check_identity(card, self._state)
         check_genuine(card, self._access.settings)
-        unlocker = self._unlocker.at(found.reader)
-        entry = base_entry(found.path)
+        unlocker = self._unlocker.at(opened.reader)
+        entry = base_entry(opened.path)
         if self._unusable is not None:
             return _failed(entry, *to_hwi_error(self._unusable))
         if not card.info.initialized:
@@ -143,7 +143,7 @@ class Lister:
             record: CardRecord | None = self._state.record(card.serial)
         except StateError:
             record = None
-        known = None if record is None or found.simulated else record.fingerprint
+        known = None if record is None or opened.simulated else record.fingerprint
         entry = _with_fingerprint(entry, known)
         if not card.info.pin_auth:
             return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
@@ -151,7 +151,7 @@ class Lister:
             return self._no_pin(entry, unlocker.no_pin())
         if known is not None and not self._must_ask(card.serial, record):
             return entry
-        return self._ask(found, entry, known)
+        return self._ask(opened, entry, known)
 
     def _must_ask(self, serial: int, record: CardRecord | None) -> bool:
         """Whether a card with known fingerprint has to be asked all the same: its PIN may not be sent as it is."""
@@ -159,17 +159,17 @@ class Lister:
             return self._unlocker.was_refused(serial)
         return record is not None and record.note is not None
 
-    def _ask(self, found: OpenCard, entry: Entry, known: bytes | None) -> Entry:
+    def _ask(self, opened: OpenCard, entry: Entry, known: bytes | None) -> Entry:
         """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""
         if known is None and self._spent:
             return self._no_pin(entry, NoPinError(OTHER_REFUSED_TEXT))
         try:
-            self._access.open_channel(found.card)
-            found.hold()
+            self._access.open_channel(opened.card)
+            opened.hold()
             if known is None:
-                session = authenticate(found, self._unlocker, polling=True)
+                session = authenticate(opened, self._unlocker, polling=True)
                 return _with_fingerprint(entry, session.fingerprint)
-            self._unlocker.check(found.card)
+            self._unlocker.check(opened.card)
         except NoPinError as error:
             return self._no_pin(entry, error)
         except RefusedPinError as error:

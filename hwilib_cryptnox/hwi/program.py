@@ -255,7 +255,7 @@ class _Command:
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
             return self._dialogue(fingerprint)
-        wallet = self._open(fingerprint, self._purpose())
+        wallet = self._open(fingerprint, self._prompt())
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
             "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
@@ -279,7 +279,7 @@ class _Command:
             known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
             check_descriptor(options.desc, known.known_fingerprint())
 
-    def _purpose(self) -> str:
+    def _prompt(self) -> str:
         """What a dialogue says where it asks for the PIN."""
         if self.options.command != "signmessage" or not self.unlocker.asks_person:
             return ""
@@ -305,7 +305,7 @@ class _Command:
             raise CardNotFoundError(NOT_FOUND_TEXT)
         return bytes.fromhex(options.fingerprint)
 
-    def _open(self, fingerprint: bytes | None, purpose: str = "") -> Wallet:
+    def _open(self, fingerprint: bytes | None, prompt: str = "") -> Wallet:
         from hwilib_cryptnox.signer.finding import find_wallet
         from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -313,7 +313,7 @@ class _Command:
         if path:
             self._wallet = Wallet(path, self.access, self.unlocker, expected=fingerprint)
         else:
-            self._wallet = find_wallet(self.access, self.unlocker, fingerprint, purpose=purpose)
+            self._wallet = find_wallet(self.access, self.unlocker, fingerprint, prompt=prompt)
         return self._wallet
 
     def _signtx(self, fingerprint: bytes | None) -> Answer:
@@ -328,8 +328,8 @@ class _Command:
         if stays_unchanged(psbt, fingerprint):
             signed: Psbt = psbt
         else:
-            purpose = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
-            wallet = self._open(fingerprint, purpose)
+            prompt = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
+            wallet = self._open(fingerprint, prompt)
             chain = CHAINS.get(self.options.named_chain)
             signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()
         changed = signed is not psbt

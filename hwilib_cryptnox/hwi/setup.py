@@ -83,78 +83,78 @@ def named_card(
 
 
 def _only(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empty: bool) -> Wallet:
-    opened: list[OpenCard] = []
+    cards: list[OpenCard] = []
     unusable: list[str] = []
     problems: list[Exception] = []
     others: list[str] = []
     chosen: OpenCard | None = None
     try:
         for reader in access.readers():
-            _identify(access, reader, opened, unusable, problems)
+            _identify(access, reader, cards, unusable, problems)
         if fingerprint is None:
-            meant = [found for found in opened if empty and not found.card.info.seeded]
+            meant = [opened for opened in cards if empty and not opened.card.info.seeded]
             if not meant:
-                meant, others = opened, unusable
+                meant, others = cards, unusable
         else:
-            meant = [found for found in opened if remembered(found) == fingerprint]
-            meant = meant or [found for found in opened if found.card.info.seeded and remembered(found) is None]
+            meant = [opened for opened in cards if remembered(opened) == fingerprint]
+            meant = meant or [opened for opened in cards if opened.card.info.seeded and remembered(opened) is None]
         if len(meant) + len(others) > 1:
-            names = [*(str(found.card.serial) for found in meant), *others]
+            names = [*(str(opened.card.serial) for opened in meant), *others]
             raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
         if not meant:
             raise problems[0] if problems else CardNotFoundError(NOT_FOUND_TEXT)
         chosen = meant[0]
-        return Wallet(chosen.path, access, unlocker, found=chosen, expected=fingerprint)
+        return Wallet(chosen.path, access, unlocker, opened=chosen, expected=fingerprint)
     finally:
-        for found in opened:
-            if found is not chosen:
-                found.close()
+        for opened in cards:
+            if opened is not chosen:
+                opened.close()
 
 
 def _identify(
-    access: Access, reader: str, opened: list[OpenCard], unusable: list[str], problems: list[Exception]
+    access: Access, reader: str, cards: list[OpenCard], unusable: list[str], problems: list[Exception]
 ) -> None:
-    """The card in a reader: in `opened` where it is one of ours and can be used, in `unusable` where it cannot."""
+    """The card in a reader: in `cards` where it is one of ours and can be used, in `unusable` where it cannot."""
     try:
-        found = access.connect(reader, access.settings.wait)
+        opened = access.connect(reader, access.settings.wait)
     except (ReaderBusyError, PinLockedError) as error:
         problems.append(error)
         return
     except (TransportError, ForeignCardError):
         return
     try:
-        access.identify(found)
+        access.identify(opened)
     except (CryptnoxError, WalletError) as error:
         problems.append(error)
         unusable.append(f"one in {reader}")
-        found.close()
+        opened.close()
     except BaseException:
-        found.close()
+        opened.close()
         raise
     else:
-        opened.append(found)
+        cards.append(opened)
 
 
 def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
     """Read the fingerprint from the card and compare it."""
-    found = wallet.open()
-    admit(wallet.access, found.card)
-    if not found.card.info.seeded:
-        raise CardNotFoundError(f"the card {found.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
+    opened = wallet.open()
+    admit(wallet.access, opened.card)
+    if not opened.card.info.seeded:
+        raise CardNotFoundError(f"the card {opened.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
     try:
         if not unlocker.has_source:
-            wallet.unlocker = replace(unlocker, password=_typed_pin(found))
+            wallet.unlocker = replace(unlocker, password=_typed_pin(opened))
         wallet.session()
     except (NoPinError, NotReadyError, UnavailableError) as error:
-        text = f"the fingerprint of the card {found.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
+        text = f"the fingerprint of the card {opened.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
         raise RetoldError(error, text) from error
 
 
-def _typed_pin(found: OpenCard) -> str:
-    left = tries_left(found.card)
+def _typed_pin(opened: OpenCard) -> str:
+    left = tries_left(opened.card)
     terminal = Terminal()
     try:
-        return terminal.pin(f"PIN of card {found.card.serial} (at most {left} tries left), to compare its fingerprint")
+        return terminal.pin(f"PIN of card {opened.card.serial} (at most {left} tries left), to compare its fingerprint")
     except LeftError as error:
         raise CanceledError(str(error)) from error
     except TerminalError as error:
@@ -226,16 +226,16 @@ def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
 @contextlib.contextmanager
 def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     """The card, which must have no seed and be one that may be given secrets, and somebody at the terminal."""
-    found, terminal = wallet.open(), Terminal()
-    if found.card.info.seeded:
+    opened, terminal = wallet.open(), Terminal()
+    if opened.card.info.seeded:
         raise AlreadyInitializedError("Device is already initialized. Use wipe first and try again")
-    if found.card.info.is_nft:
+    if opened.card.info.is_nft:
         raise UnavailableError("an NFT card is set up with cryptnoxctl")
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
         raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
     if not terminal.available:
-        raise NoTerminalError(f"setting up the card {found.card.serial}")
-    with telling(Provision(wallet.access, found, terminal)) as work:
+        raise NoTerminalError(f"setting up the card {opened.card.serial}")
+    with telling(Provision(wallet.access, opened, terminal)) as work:
         terminal.say(f"Setting up the Cryptnox card {work.serial}.")
         work.admit()
         yield work
@@ -251,11 +251,11 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
         work.initialise(label, "", pin, puk, COMMON_PAIRING_KEY)
         return
 
-    def unlock(found: OpenCard) -> str:
-        if tries_left(found.card) <= 1:
+    def unlock(opened: OpenCard) -> str:
+        if tries_left(opened.card) <= 1:
             raise LastTryError("at most one PIN try is left: unblock with the PUK first")
         own = given or terminal.pin()
-        return replace(wallet.unlocker, password=own).unlock(found.card, found.reader)
+        return replace(wallet.unlocker, password=own).unlock(opened.card, opened.reader)
 
     # Initialised by another tool, or a reset was torn: its PIN and PUK are there already.
     terminal.say("The card is initialised and has no seed: its own PUK and PIN are wanted.")
@@ -307,17 +307,17 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     UnavailableError without a terminal, otherwise one with what is true of the card; StatusWordError where it refuses
     the PUK.
     """
-    found = wallet.open()
-    serial = found.card.serial
-    if not found.card.info.initialized:
+    opened = wallet.open()
+    serial = opened.card.serial
+    if not opened.card.info.initialized:
         raise NoWalletError(f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
-    if found.card.info.reset_disabled:
+    if opened.card.info.reset_disabled:
         raise UnavailableError(RESET_DISABLED_TEXT)
-    admit(wallet.access, found.card)
+    admit(wallet.access, opened.card)
     terminal = Terminal()
-    puk = _asked(found, terminal)
+    puk = _asked(opened, terminal)
     wait = wallet.access.settings.reinsert_wait
-    ending = erase(wallet.access, found, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
+    ending = erase(wallet.access, opened, puk, lambda: terminal.say(AWAY_TEXT.format(wait)))
     words = erased_words(serial)
     if done is not None and ending.end is End.TAKEN:
         done.append(words.done)  # before anything else can be interrupted
@@ -331,15 +331,15 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     return True
 
 
-def _asked(found: OpenCard, terminal: Terminal) -> str:
+def _asked(opened: OpenCard, terminal: Terminal) -> str:
     """The PUK, after the person has named the card."""
-    serial = found.card.serial
+    serial = opened.card.serial
     known = b""
     with contextlib.suppress(StateError):  # then it is not said
-        known = found.state.record(serial).fingerprint or b""
-    wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not found.simulated else ""
+        known = opened.state.record(serial).fingerprint or b""
+    wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not opened.simulated else ""
     try:
-        terminal.say(f"This erases the card {serial} in {found.reader}{wallet}.")
+        terminal.say(f"This erases the card {serial} in {opened.reader}{wallet}.")
         terminal.say("Without its recovery words the money on it is lost.")
         terminal.typed("", str(serial))
         return terminal.puk()

@@ -124,17 +124,17 @@ class Unlocker:
         given += reasons or []
         return NoPinError("; ".join([*given, NO_PIN_TEXT]), "; ".join(given))
 
-    def unlock(self, card: Card, reader: str, *, polling: bool = False, purpose: str = "") -> str:
+    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
         """Verify a PIN in the open channel and return it.
 
-        `reader` is where the card is; `polling` is for `enumerate`; `purpose` is shown by dialogues.
+        `reader` is where the card is; `polling` is for `enumerate`; `prompt` is shown by dialogues.
 
         Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
         the card's commands raise. Spends at most one try.
         """
-        return self.at(card.transport.name)._unlock(card, reader, polling, purpose)
+        return self.at(card.transport.name)._unlock(card, reader, polling, prompt)
 
-    def _unlock(self, card: Card, reader: str, polling: bool, purpose: str) -> str:
+    def _unlock(self, card: Card, reader: str, polling: bool, prompt: str) -> str:
         if not self.has_source:
             raise self.no_pin()
         left, record = self._look(card)
@@ -142,7 +142,7 @@ class Unlocker:
             self._check_explicit(card, record, left, polling)
             return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
         self._check_automatic(card, record, left)
-        request = PinRequest(card.serial, purpose, ask=not polling)
+        request = PinRequest(card.serial, prompt, ask=not polling)
         pin, source = self._fetch(request)
         if pin in _refused.get(card.serial, set()):
             raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)

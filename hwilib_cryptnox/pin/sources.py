@@ -41,7 +41,7 @@ class PinRequest:
     """What a PIN is wanted for."""
 
     serial: int
-    purpose: str = ""
+    prompt: str = ""
     """What is about to happen, of which nothing is proved yet; shown by dialogues where the PIN is asked."""
     ask: bool = True
     """Whether a person may be asked."""
@@ -332,7 +332,7 @@ def _agent_key(request: PinRequest) -> str:
 
 
 def _description(request: PinRequest) -> str:
-    return "\n".join(part for part in (request.purpose, f"PIN of the Cryptnox card {request.serial}") if part)
+    return "\n".join(part for part in (request.prompt, f"PIN of the Cryptnox card {request.serial}") if part)
 
 
 def automatic_sources(settings: Settings, environment: Mapping[str, str] | None = None) -> tuple[PinSource, ...]:

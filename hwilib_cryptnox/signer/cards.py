@@ -197,10 +197,10 @@ class Access:
         """The card of a path, identified. WalletError where there is none, and what `identify` raises."""
         if path.startswith(EMULATOR_PREFIX):
             self._check_host(path)
-            found = self.connect(path, self.settings.wait)
-            with _closing_on_error(found):
-                self.identify(found)
-            return found
+            opened = self.connect(path, self.settings.wait)
+            with _closing_on_error(opened):
+                self.identify(opened)
+            return opened
         serial = serial_of(path)
         if serial is None:
             raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
@@ -217,25 +217,25 @@ class Access:
         seen: list[CryptnoxError | WalletError] = []
         for reader in self._likely_first(serial):
             try:
-                found = self.connect(reader, self.settings.wait)
+                opened = self.connect(reader, self.settings.wait)
             except (ReaderBusyError, PinLockedError) as error:
                 seen.insert(0, error)
                 continue
             except (TransportError, ForeignCardError) as error:
                 seen.append(error)
                 continue
-            with _closing_on_error(found):
+            with _closing_on_error(opened):
                 try:
-                    self.identify(found, serial)
+                    self.identify(opened, serial)
                 except (CryptnoxError, WalletError) as error:  # another card's troubles are none of this one's
-                    certificate = found.card.certificate
+                    certificate = opened.card.certificate
                     if certificate is not None and certificate.serial == serial:
                         raise
                     seen.append(error)
                 else:
-                    if found.card.serial == serial:
-                        return found
-            found.close()
+                    if opened.card.serial == serial:
+                        return opened
+            opened.close()
         for reason in seen:
             if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
                 raise reason
@@ -248,21 +248,21 @@ class Access:
             names.sort(key=lambda name: name != last)
         return names
 
-    def identify(self, found: OpenCard, serial: int | None = None) -> None:
+    def identify(self, opened: OpenCard, serial: int | None = None) -> None:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
         proves who it is without its certificate being read), and refuse an impostor.
 
         `serial` is the one expected. Raises CertificateError, PairingError, UnknownChannelError, TransportError, and
         WalletError, also for a card that the configuration does not admit.
         """
-        card = found.card
+        card = opened.card
         if card.info.initialized:
             self.open_channel(card, known=self._remembered_certificates(serial))
         else:
             card.read_certificate()
         check_identity(card, self.state)
         check_genuine(card, self.settings)
-        found.hold()
+        opened.hold()
 
     def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
         """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
@@ -332,11 +332,11 @@ def _pcsc_readers(*, required: bool = False) -> list[str]:
 
 
 @contextlib.contextmanager
-def _closing_on_error(found: OpenCard) -> Iterator[None]:
+def _closing_on_error(opened: OpenCard) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        found.close()
+        opened.close()
         raise
 
 
@@ -344,7 +344,7 @@ def _closing_on_error(found: OpenCard) -> Iterator[None]:
 class Session:
     """An open card whose PIN is verified."""
 
-    found: OpenCard
+    opened: OpenCard
     pin: str = field(repr=False)
     fingerprint: bytes
     """4 bytes, of the master key."""
@@ -354,7 +354,7 @@ class Session:
     @property
     def card(self) -> Card:
         """The card."""
-        return self.found.card
+        return self.opened.card
 
 
 def check_usable(info: AppletInfo) -> None:
@@ -367,61 +367,61 @@ def check_usable(info: AppletInfo) -> None:
         raise NoWalletError(NO_SEED_TEXT)
 
 
-def begin(found: OpenCard, pin: str, *, polling: bool = False) -> Session:
+def begin(opened: OpenCard, pin: str, *, polling: bool = False) -> Session:
     """The session of a card that has just accepted a PIN: its fingerprint is read.
 
     Raises what the card's commands raise, and WalletError for a card whose seed was replaced: once, for what is
     remembered is mended.
     """
-    with deriving(found):
-        fingerprint = found.card.master_fingerprint()
+    with deriving(opened):
+        fingerprint = opened.card.master_fingerprint()
     if polling:
-        refuse_single_key(found)
-    if not found.simulated:
-        _remember(found, fingerprint)
-    return Session(found, pin, fingerprint, Position(MASTER))
+        refuse_single_key(opened)
+    if not opened.simulated:
+        _remember(opened, fingerprint)
+    return Session(opened, pin, fingerprint, Position(MASTER))
 
 
-def refuse_single_key(found: OpenCard) -> None:
+def refuse_single_key(opened: OpenCard) -> None:
     """WalletError for a card with a single key, from which nothing can be derived. It is asked where a fingerprint is
     read for a list, and where a derivation failed: other commands need not spend a command on it. A card that does not
     tell is taken for one with a tree."""
     try:
-        source = found.card.info_page().key_source
+        source = opened.card.info_page().key_source
     except (StatusWordError, ProtocolError):
         return
     if source != KeySource.SINGLE:
         return
     with contextlib.suppress(StateError):  # then it shows up in lists
-        found.state.update(found.card.serial, lambda now: replace(now, fingerprint=None))
+        opened.state.update(opened.card.serial, lambda now: replace(now, fingerprint=None))
     raise NoWalletError(SINGLE_KEY_TEXT)
 
 
 @contextlib.contextmanager
-def deriving(found: OpenCard) -> Iterator[None]:
+def deriving(opened: OpenCard) -> Iterator[None]:
     """Around derivations: says why they fail on a card with a single key."""
     try:
         yield
     except StatusWordError:
-        if found.card.channel_open:
-            refuse_single_key(found)
+        if opened.card.channel_open:
+            refuse_single_key(opened)
         raise
 
 
-def remembered(found: OpenCard) -> bytes | None:
+def remembered(opened: OpenCard) -> bytes | None:
     """The fingerprint that is remembered of an identified card; never of an emulated one."""
-    if found.simulated:
+    if opened.simulated:
         return None
     with contextlib.suppress(StateError):  # then it is asked
-        return found.state.record(found.card.serial).fingerprint
+        return opened.state.record(opened.card.serial).fingerprint
     return None
 
 
-def _remember(found: OpenCard, fingerprint: bytes) -> None:
-    serial, before = found.card.serial, None
+def _remember(opened: OpenCard, fingerprint: bytes) -> None:
+    serial, before = opened.card.serial, None
     with contextlib.suppress(StateError):  # without state nothing is compared
-        before = found.state.record(serial).fingerprint
-        found.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
+        before = opened.state.record(serial).fingerprint
+        opened.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
     if before is not None and before != fingerprint:
         raise FailedError(
             f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",

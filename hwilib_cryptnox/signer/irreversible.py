@@ -105,7 +105,7 @@ def admit(access: Access, card: Card) -> None:
 
 def carry_out(
     access: Access,
-    found: OpenCard,
+    opened: OpenCard,
     send: Callable[[Card], object],
     look: Callable[[OpenCard], End],
     *,
@@ -116,16 +116,16 @@ def carry_out(
 
     `look` says what the card has now: in a session of its own, on a card that is selected and the same as before. It is
     asked where the answer was lost, and with `prove` also after the card's success. `away` is called once where the
-    card has to be put back for that. `found` is the reopened card afterwards.
+    card has to be put back for that. `opened` is the reopened card afterwards.
 
     Raises StatusWordError where the card refused, UsageError before anything is sent. Whatever else goes wrong is in
     the result; so is a KeyboardInterrupt, for the person has to be told first.
     """
     answered = False
     try:
-        send(found.card)
+        send(opened.card)
         answered = True
-        return Ending(look(found) if prove else End.TAKEN, answered)
+        return Ending(look(opened) if prove else End.TAKEN, answered)
     except (StatusWordError, UsageError) as error:
         documented = type(error) is not StatusWordError
         if documented and not answered:
@@ -134,25 +134,25 @@ def carry_out(
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the card may have taken it
         lost = error
     try:
-        come_back(access, found, away)
-        return Ending(look(found), answered, lost)
+        come_back(access, opened, away)
+        return Ending(look(opened), answered, lost)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
         return Ending(End.UNKNOWN, answered, lost)
 
 
-def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None = None) -> None:
+def come_back(access: Access, opened: OpenCard, away: Callable[[], None] | None = None) -> None:
     """Open the same card anew in its reader, in place, waiting for it to be put back; selected, without a channel.
 
     Raises TransportError where it does not come within the re-insert time, and what SELECT and the session's signature
     raise: it is the card it was, by its key.
     """
-    certificate, serial = found.card.read_certificate(), found.card.serial
+    certificate, serial = opened.card.read_certificate(), opened.card.serial
     with contextlib.suppress(TransportError):  # it is gone as it is
-        found.card.close()
+        opened.card.close()
     end = time.monotonic() + access.settings.reinsert_wait
     while True:
         try:
-            card = access.connect(found.reader, access.settings.wait).card
+            card = access.connect(opened.reader, access.settings.wait).card
         except (TransportError, ForeignCardError):
             if time.monotonic() >= end:
                 raise
@@ -161,7 +161,7 @@ def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None =
                 away = None
             time.sleep(_RETRY)
             continue
-        found.card = card
+        opened.card = card
         card.session_key((certificate,))
         if card.serial != serial:
             raise another_card(serial)
@@ -169,23 +169,23 @@ def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None =
         return
 
 
-def opens(found: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:
+def opens(opened: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:
     """Whether a pairing key (32 bytes) opens a new channel; it stands then. With index FF `pairing_key_from_puk`.
 
     A channel that opens is a proof. One that does not is tried twice: the refusal comes in the clear, and a disturbed
     answer must not make a right key a wrong one. Raises what SELECT and the handshake raise.
     """
     for _ in range(2):
-        found.card.select()
+        opened.card.select()
         try:
-            found.card.open_channel(key, index=index)
+            opened.card.open_channel(key, index=index)
         except PairingError:
             continue
         return True
     return False
 
 
-def is_puk(way: Access, found: OpenCard, puk: str) -> bool:
+def is_puk(way: Access, opened: OpenCard, puk: str) -> bool:
     """Whether `puk` (12 ASCII characters) is the card's: whether it opens a secure channel at index FF.
 
     Costs no try of PIN or PUK, and changes nothing. Requires: the card is initialised and identified. Afterwards the
@@ -193,9 +193,9 @@ def is_puk(way: Access, found: OpenCard, puk: str) -> bool:
     PUK, TransportError and ProtocolError where the conversation broke, StatusWordError where the card does not know
     index FF: then nothing is proved. Sources: PROTOCOL 2 and 3.
     """
-    right = opens(found, pairing_key_from_puk(puk), PAIRING_INDEX_PUK)
-    found.card.select()
-    way.open_channel(found.card)
+    right = opens(opened, pairing_key_from_puk(puk), PAIRING_INDEX_PUK)
+    opened.card.select()
+    way.open_channel(opened.card)
     return right
 
 
@@ -211,22 +211,22 @@ def erased_words(serial: int) -> Words:
     )
 
 
-def erase(access: Access, found: OpenCard, puk: str, away: Callable[[], None] | None = None) -> Ending:
+def erase(access: Access, opened: OpenCard, puk: str, away: Callable[[], None] | None = None) -> Ending:
     """RESET: the card as from the factory, or HALF: a reset that was cut short leaves PIN and PUK and takes the keys.
 
     Raises what `carry_out` raises. What is remembered of the card is for the caller to forget.
     """
-    seeded = found.card.info.seeded
+    seeded = opened.card.info.seeded
 
-    def look(found: OpenCard) -> End:
-        info = found.card.select()
+    def look(opened: OpenCard) -> End:
+        info = opened.card.select()
         if not info.initialized:
             return End.TAKEN
         # What SELECT says comes in the clear; a card that was erased opens no channel.
-        access.open_channel(found.card)
+        access.open_channel(opened.card)
         return End.HALF if seeded and not info.seeded else End.NOT_TAKEN
 
-    return carry_out(access, found, lambda card: card.run(Reset(puk)), look, prove=True, away=away)
+    return carry_out(access, opened, lambda card: card.run(Reset(puk)), look, prove=True, away=away)
 
 
 def forget_erased(state: State, serial: int, end: End) -> StateError | None:

@@ -71,10 +71,10 @@ class Provision:
     seed, then `compare`, `export_on`. What they raise goes through `ended` (see `telling`).
     """
 
-    def __init__(self, way: Access, found: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
-        """`found`: selected, its certificate readable."""
+    def __init__(self, way: Access, opened: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
+        """`opened`: selected, its certificate readable."""
         self.way = way
-        self.line = SteadyCard(way, found, terminal.say, self._opened_anew)
+        self.line = SteadyCard(way, opened, terminal.say, self._opened_anew)
         self.terminal = terminal
         self.path = first_path(coin_type)
         self.serial = self.line.serial
@@ -91,14 +91,14 @@ class Provision:
         self._puk: str | None = None
 
     @property
-    def found(self) -> OpenCard:
+    def opened(self) -> OpenCard:
         """The card as it is open now."""
-        return self.line.found
+        return self.line.opened
 
     @property
     def card(self) -> Card:
         """The card."""
-        return self.line.found.card
+        return self.line.opened.card
 
     def _opened_anew(self) -> None:
         if self._pin_accepted:
@@ -115,7 +115,7 @@ class Provision:
                 f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
                 hint="to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
-        self.way.state.hold(self.found.reader, self.serial)
+        self.way.state.hold(self.opened.reader, self.serial)
         self.way.state.pairing_keys(self.serial)
         # Of a wallet that was on it before: another seed is no surprise now.
         self.way.state.update(self.serial, lambda now: replace(now, fingerprint=None))
@@ -190,14 +190,14 @@ class Provision:
             )
         if not self.card.info.pin_auth:
             self.line.run(self.line.reopen)  # one SELECT may be noise
-        self._pin = unlock(self.found)
+        self._pin = unlock(self.opened)
         self._pin_sent = self._pin_accepted = self._pin_proved = True
 
     def _open_channel(self) -> None:
         if not self.card.info.initialized:
             raise MalformedResponseError("SELECT: the card was initialised a moment ago, and says now that it is not")
         if not self.card.channel_open:
-            self.way.identify(self.found)
+            self.way.identify(self.opened)
 
     def _check_pairing_key(self, key: bytes) -> None:
         """The channel was opened with the key that was chosen: it alone is kept now."""
@@ -215,7 +215,7 @@ class Provision:
         LeftError where not."""
         given = self._puk or ""
         try:
-            self._puk_proved = self.line.run(lambda: is_puk(self.way, self.found, given))
+            self._puk_proved = self.line.run(lambda: is_puk(self.way, self.opened, given))
             return self._puk_proved
         except StatusWordError as error:
             self.line.leave()
@@ -240,10 +240,10 @@ class Provision:
         unlocker = Unlocker(self.way.settings, self.way.state, self._pin)
         try:
             if self._pin_sent:
-                unlocker.resume(self.card, self.found.reader, self._pin)
+                unlocker.resume(self.card, self.opened.reader, self._pin)
             else:
                 self._pin_sent = True
-                unlocker.unlock(self.card, self.found.reader)
+                unlocker.unlock(self.card, self.opened.reader)
         except SoftLockedError as error:
             if not self._fresh:
                 raise
@@ -320,7 +320,7 @@ class Provision:
                 hint=f"erase it, and use another reader: cryptnoxctl reset --card {self.serial}",
             )
         self.stage = Stage.PROVED
-        if not self.found.simulated:
+        if not self.opened.simulated:
             with contextlib.suppress(StateError):  # it is read again when it is needed
                 self.way.state.update(self.serial, lambda now: replace(now, fingerprint=shown.fingerprint))
         return shown

@@ -106,10 +106,10 @@ class Signing:
         fingerprint = self.wallet.known_fingerprint()
         if stays_unchanged(self.psbt, fingerprint):
             return self.psbt
-        purpose = ""
+        prompt = ""
         if self.wallet.unlocker.asks_person:
-            purpose = prompt_text(self.psbt, fingerprint)
-        session = self._start(purpose)
+            prompt = prompt_text(self.psbt, fingerprint)
+        session = self._start(prompt)
         collected = self._collect(session)
         if collected.stays_unchanged:
             return self.psbt
@@ -130,17 +130,17 @@ class Signing:
             self.state.drop_partial(self.psbt.unsigned_tx())
         return done
 
-    def _start(self, purpose: str) -> Session:
+    def _start(self, prompt: str) -> Session:
         """The card with its PIN verified. A fault after the card accepted the PIN is gone on from; one before, or while
         the PIN is on its way, is not: whether it cost a try is not known then."""
         for _ in range(FRUITLESS):
             try:
-                return self.wallet.session(purpose)
+                return self.wallet.session(prompt)
             except (TransportError, ProtocolError) as error:
                 if isinstance(error, CertificateError) or not self.wallet.pin_accepted:
                     raise
                 self._reopen(error)
-        return self.wallet.session(purpose)
+        return self.wallet.session(prompt)
 
     def _collect(self, session: Session) -> Collected:
         collected = collect(self.psbt, session.fingerprint)
@@ -204,7 +204,7 @@ class Signing:
             if isinstance(step, Sign):
                 self._sign(runner, step, left[step.index], collected)
             else:
-                with deriving(session.found):
+                with deriving(session.opened):
                     runner.step(step)
         self._prove(collected)
 

@@ -32,25 +32,25 @@ class SteadyCard:
     """The card in hand. It stays the same one: by its serial number and its static key."""
 
     def __init__(
-        self, way: Access, found: OpenCard, say: Callable[[str], None], opened_anew: Callable[[], None]
+        self, way: Access, opened: OpenCard, say: Callable[[str], None], opened_anew: Callable[[], None]
     ) -> None:
-        """`found`: selected, its certificate readable. `opened_anew` is called each time the card is open again."""
-        self.found = found
-        self.serial = found.card.read_certificate().serial
+        """`opened`: selected, its certificate readable. `opened_anew` is called each time the card is open again."""
+        self.opened = opened
+        self.serial = opened.card.read_certificate().serial
         self._way = way
         self._say = say
         self._opened_anew = opened_anew
-        self._static_key = static_key_hash(found.card)
-        self._place = found.path
+        self._static_key = static_key_hash(opened.card)
+        self._place = opened.path
         self._lost = False
 
     def close(self) -> None:
         """Reset and release the card."""
-        self.found.close()
+        self.opened.close()
 
     def leave(self) -> None:
         """Let the card be taken out; `run` and `reopen` go on with it."""
-        self.found.close()
+        self.opened.close()
         self._lost = True
 
     def run(self, action: Callable[[], T]) -> T:
@@ -93,25 +93,25 @@ class SteadyCard:
 
     def reopen(self) -> None:
         """Open it anew, identified. Raises what `Access.open` does; CardNotFoundError where another is there."""
-        self.found.close()
+        self.opened.close()
         self._lost = True
-        found = self._way.open(self._place)
+        opened = self._way.open(self._place)
         try:
-            self._check(found)
+            self._check(opened)
         except BaseException:
-            found.close()
+            opened.close()
             raise
-        self.found, self._lost = found, False
+        self.opened, self._lost = opened, False
         self._opened_anew()
 
     def look(self) -> AppletInfo:
         """What SELECT says of it in the reader where it was, asked once. Raises what `Access.connect` does,
         CardNotFoundError where another is there."""
         self.leave()
-        self.found = self._way.connect(self.found.reader, self._way.settings.wait)
-        self._check(self.found)
-        return self.found.card.info
+        self.opened = self._way.connect(self.opened.reader, self._way.settings.wait)
+        self._check(self.opened)
+        return self.opened.card.info
 
-    def _check(self, found: OpenCard) -> None:
-        if found.card.read_certificate().serial != self.serial or static_key_hash(found.card) != self._static_key:
+    def _check(self, opened: OpenCard) -> None:
+        if opened.card.read_certificate().serial != self.serial or static_key_hash(opened.card) != self._static_key:
             raise CardNotFoundError(f"another card is there, not the card {self.serial}")

@@ -76,7 +76,7 @@ class Runner:
         self._ends = False
         self._ended = False
         # Emulated cards tell nothing of cards with the same applet.
-        self._version = None if session.found.simulated else ".".join(map(str, session.card.info.version))
+        self._version = None if session.opened.simulated else ".".join(map(str, session.card.info.version))
         with contextlib.suppress(StateError):  # then it is found out
             records = state.records()
             alike = [record for record in records.values() if record.version and record.version == self._version]
@@ -152,20 +152,20 @@ class Runner:
         return replace(now, pin_expires_on_sign=True, version=self._version)
 
 
-def authenticate(found: OpenCard, unlocker: Unlocker, *, polling: bool = False, purpose: str = "") -> Session:
+def authenticate(opened: OpenCard, unlocker: Unlocker, *, polling: bool = False, prompt: str = "") -> Session:
     """Verify the PIN and read the fingerprint, which is remembered and compared with what was.
 
     The secure channel must be open. Raises what `Unlocker.unlock` raises, and what `begin` does.
     """
-    check_usable(found.card.info)
-    pin = unlocker.unlock(found.card, found.reader, polling=polling, purpose=purpose)
-    return begin(found, pin, polling=polling)
+    check_usable(opened.card.info)
+    pin = unlocker.unlock(opened.card, opened.reader, polling=polling, prompt=prompt)
+    return begin(opened, pin, polling=polling)
 
 
 class Wallet:
     """One card, opened when it is first needed. `close` when done; it can be used again afterwards.
 
-    `path` is HWI's. `found`, `session`: the card where it is open already. `expected`: the fingerprint asked for.
+    `path` is HWI's. `opened`, `session`: the card where it is open already. `expected`: the fingerprint asked for.
     """
 
     def __init__(
@@ -174,14 +174,14 @@ class Wallet:
         access: Access,
         unlocker: Unlocker,
         *,
-        found: OpenCard | None = None,
+        opened: OpenCard | None = None,
         session: Session | None = None,
         expected: bytes | None = None,
     ) -> None:
         self.path = path
         self.access = access
         self.unlocker = unlocker
-        self._found = found if session is None else session.found
+        self._opened = opened if session is None else session.opened
         self._expected = expected
         self._session = session
         self._accepted = None if session is None else (*_identity(session.card), session.pin)
@@ -190,35 +190,35 @@ class Wallet:
 
     def close(self) -> None:
         """Reset and release the card."""
-        if self._found is not None:
-            self._found.close()
-        self._found = self._session = self._accepted = None
+        if self._opened is not None:
+            self._opened.close()
+        self._opened = self._session = self._accepted = None
 
-    def holds(self, found: OpenCard) -> bool:
+    def holds(self, opened: OpenCard) -> bool:
         """Whether it is this wallet's to close."""
-        return self._found is found
+        return self._opened is opened
 
     def open(self) -> OpenCard:
         """The card, identified. One that is opened anew has no PIN verified."""
-        if self._found is None:
+        if self._opened is None:
             self._session = self._accepted = None
-            self._found = self.access.open(self.path)
-        return self._found
+            self._opened = self.access.open(self.path)
+        return self._opened
 
-    def session(self, purpose: str = "") -> Session:
-        """The card with its PIN verified. `purpose` is shown where a person is asked for the PIN."""
-        found = self.open()
+    def session(self, prompt: str = "") -> Session:
+        """The card with its PIN verified. `prompt` is shown where a person is asked for the PIN."""
+        opened = self.open()
         if self._session is None:
             if self._accepted is None:
-                check_usable(found.card.info)
+                check_usable(opened.card.info)
                 try:
-                    pin = self.unlocker.unlock(found.card, found.reader, purpose=purpose)
+                    pin = self.unlocker.unlock(opened.card, opened.reader, prompt=prompt)
                 except WalletError as error:
-                    if self._expected is None or isinstance(error, CanceledError) or not _others(self.access, found):
+                    if self._expected is None or isinstance(error, CanceledError) or not _others(self.access, opened):
                         raise
-                    raise of_card(error, found.card.serial) from error
-                self._accepted = *_identity(found.card), pin
-            session = begin(found, self._accepted[-1])
+                    raise of_card(error, opened.card.serial) from error
+                self._accepted = *_identity(opened.card), pin
+            session = begin(opened, self._accepted[-1])
             if self._expected not in (None, session.fingerprint):
                 self.close()
                 raise CardNotFoundError(NOT_FOUND_TEXT)
@@ -235,9 +235,9 @@ class Wallet:
 
     def forget_card(self) -> None:
         """Close the card and keep what is known of it, for `reopen`."""
-        if self._found is not None:
-            self._found.close()
-            self._found = None
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def reopen(self) -> None:
         """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there."""
@@ -245,19 +245,19 @@ class Wallet:
             raise CardNotFoundError("the card was not open")
         serial, key, pin = self._accepted
         self.forget_card()
-        found = self.access.open(self.path)
+        opened = self.access.open(self.path)
         try:
             # The state tells too where it knows the card; it may not be usable.
-            if _identity(found.card) != (serial, key):
+            if _identity(opened.card) != (serial, key):
                 raise another_card(serial)
-            check_usable(found.card.info)
-            self.unlocker.resume(found.card, found.reader, pin)
+            check_usable(opened.card.info)
+            self.unlocker.resume(opened.card, opened.reader, pin)
         except BaseException:
-            found.close()
+            opened.close()
             raise
-        self._found = found
+        self._opened = opened
         if self._session is not None:
-            self._session = Session(found, pin, self._session.fingerprint, Position())
+            self._session = Session(opened, pin, self._session.fingerprint, Position())
 
     def known_fingerprint(self) -> bytes | None:
         """The fingerprint as far as it is known without asking the card."""
@@ -320,7 +320,7 @@ class Wallet:
         """Read what is not known yet: extended keys into `self.keys`, single ones into `public`."""
         missing = [path for path in dict.fromkeys(xpubs) if path is not None and path not in self.keys]
         steps = plan_session(xpubs=missing, public_keys=singles, known=tuple(self.keys), at=session.position)
-        with deriving(session.found):
+        with deriving(session.opened):
             Runner(session, self.access.state, self.keys, public).run(steps)
 
     @staticmethod
@@ -363,7 +363,7 @@ class Wallet:
         )
         if not isinstance(sign, Sign):
             raise UsageError("nothing was planned")
-        with deriving(session.found):
+        with deriving(session.opened):
             Runner(session, self.access.state, self.keys, public).run(reading)
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
@@ -397,13 +397,13 @@ def _check_depths(paths: Iterable[Path]) -> None:
             raise BadRequestError(f"{path}: the card derives at most {MAX_DEPTH} levels")
 
 
-def _others(access: Access, found: OpenCard) -> bool:
+def _others(access: Access, opened: OpenCard) -> bool:
     """Whether there is a card in another reader, which may be the one that is meant."""
     from cryptnox_core.transport.pcsc import card_present
 
     for reader in access.readers():
         with contextlib.suppress(TransportError):  # it was unplugged a moment ago
-            if reader != found.reader and not reader.startswith(EMULATOR_PREFIX) and card_present(reader):
+            if reader != opened.reader and not reader.startswith(EMULATOR_PREFIX) and card_present(reader):
                 return True
     return False
 

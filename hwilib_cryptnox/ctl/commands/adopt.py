@@ -50,15 +50,15 @@ def _recovered(app: App) -> bool:
     app.terminal.say("With the exported key, say no and use: cryptnoxctl pairing recover --file FILE")
     if not app.terminal.agrees("Give it the common pairing key again now? (Needs the PUK)"):
         return False
-    with open_card(app, channel=False) as found:
-        recover_by_puk(app, found)
+    with open_card(app, channel=False) as opened:
+        recover_by_puk(app, opened)
     return True
 
 
 def _look(app: App, chain: str) -> Report:
     """What the card holds and what is needed; what is agreed to is done."""
-    with open_card(app) as found:
-        card = found.card
+    with open_card(app) as opened:
+        card = opened.card
         info, serial = card.info, str(card.serial)
         if not info.seeded:
             raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
@@ -66,7 +66,7 @@ def _look(app: App, chain: str) -> Report:
             raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
         tries = tries_left(card)
         app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
-        session = authenticate(found, unlocker(app))
+        session = authenticate(opened, unlocker(app))
         page = card.info_page()
         easy = _easy_mode(page, session.pin)
         if easy and app.terminal.available:  # before an address is shown
@@ -74,13 +74,13 @@ def _look(app: App, chain: str) -> Report:
         path = first_path(Network.of_chain(chain).coin_type)
         shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
-        needed = [*easy, *_needed(found.card.genuineness, page.key_source, checked, export=info.xpub_export)]
+        needed = [*easy, *_needed(opened.card.genuineness, page.key_source, checked, export=info.xpub_export)]
         address = text_of(script_of(shown.key, "p2wpkh"), chain)
         if not info.xpub_export and app.terminal.available:
             app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
             app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
             if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
-                switch_export(app, found, puk(app, found), on=True)
+                switch_export(app, opened, puk(app, opened), on=True)
                 needed.remove(_EXPORT)
     data = {
         "serial": serial,
@@ -88,7 +88,7 @@ def _look(app: App, chain: str) -> Report:
         "key_source": source_text(page),
         "path": str(path),
         "address": address,
-        "xpub_export": found.card.info.xpub_export,
+        "xpub_export": opened.card.info.xpub_export,
         "pin_tries_left": tries,
         "backup_checked": checked,
         "done": list(app.achieved),

@@ -18,12 +18,12 @@ from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, Noted, co
 
 
 def _look(app: App, limit: int) -> tuple[int, Comparison]:
-    with open_card(app) as found:
-        require_seed(found.card.info.seeded)
-        unlock(app, found)
-        serial = found.card.serial
-        counter = found.card.info_page().signature_counter
-        history = found.card.history(limit)
+    with open_card(app) as opened:
+        require_seed(opened.card.info.seeded)
+        unlock(app, opened)
+        serial = opened.card.serial
+        counter = opened.card.info_page().signature_counter
+        history = opened.card.history(limit)
     lines = app.state.audited({entry.digest.hex() for entry in history})
     return serial, compare(counter, history, noted_digests(lines, serial))
 

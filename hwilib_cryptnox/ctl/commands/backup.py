@@ -27,9 +27,9 @@ backup = group("backup", "Check a backup before money arrives.")
 def backup_check(app: App, second_card: bool, second: str | None, chain: str) -> Report:
     """Compare the card with its backup, by fingerprint and first address: typed words, or a second card."""
     path = first_path(Network.of_chain(chain).coin_type)
-    with open_card(app) as found:
-        serial, place = found.card.serial, found.reader
-        card = _shown(found, unlocker(app), path)
+    with open_card(app) as opened:
+        serial, place = opened.card.serial, opened.reader
+        card = _shown(opened, unlocker(app), path)
     if second_card or second is not None:
         other = other_card(app, second, serial, place, channel=True)
         try:
@@ -65,15 +65,15 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
     return Report(data, show, Exit.DONE if same else Exit.INPUT)
 
 
-def require_wallet(found: OpenCard) -> None:
+def require_wallet(opened: OpenCard) -> None:
     """CtlError for a card without a seed."""
-    if not found.card.info.seeded:
-        serial = found.card.serial
+    if not opened.card.info.seeded:
+        serial = opened.card.serial
         raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
 
 
-def _shown(found: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+def _shown(opened: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
     """Fingerprint, and the key of the first address; the PIN is verified."""
-    require_wallet(found)
-    session = authenticate(found, given)
-    return Shown(session.fingerprint, path, found.card.public_key(path))
+    require_wallet(opened)
+    session = authenticate(opened, given)
+    return Shown(session.fingerprint, path, opened.card.public_key(path))

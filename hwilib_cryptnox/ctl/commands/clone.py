@@ -68,9 +68,9 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
 
     Each card's own PIN is asked for; nothing is changed.
     """
-    with open_card(app) as found:
-        one = _held(app, found, unlocker(app), chain)
-        place = found.reader
+    with open_card(app) as opened:
+        one = _held(app, opened, unlocker(app), chain)
+        place = opened.reader
     other = other_card(app, second, one.serial, place, channel=True)
     try:
         two = _held(app, other, second_unlocker(app), chain)
@@ -113,9 +113,9 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
     return Report(data, show, Exit.DONE if same else Exit.INPUT)
 
 
-def _held(app: App, found: OpenCard, given: PersonUnlocker, chain: str) -> Held:
-    require_wallet(found)
-    used = Wallet(found.path, app.host.access, given, found=found)
+def _held(app: App, opened: OpenCard, given: PersonUnlocker, chain: str) -> Held:
+    require_wallet(opened)
+    used = Wallet(opened.path, app.host.access, given, opened=opened)
     session = used.session()
     card = session.card
     page = card.info_page()
@@ -126,7 +126,7 @@ def _held(app: App, found: OpenCard, given: PersonUnlocker, chain: str) -> Held:
         serial=card.serial,
         applet=version_text(card.info),
         genuine=card.genuineness,
-        reader=found.reader,
+        reader=opened.reader,
         seed=source_text(page),
         shown=shown,
         accounts=used.xpubs(paths) if card.info.xpub_export else None,

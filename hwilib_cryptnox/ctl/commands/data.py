@@ -37,10 +37,10 @@ def owner(app: App) -> Report:
 
     They can be changed only by resetting the card and setting it up anew.
     """
-    with open_card(app) as found:
-        require_initialised(found)
-        page = found.card.info_page()
-        serial = str(found.card.serial)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        page = opened.card.info_page()
+        serial = str(opened.card.serial)
     found_data = {"serial": serial, "name": page.name, "email": page.email}
     return listed(found_data, [("Name", page.name or "-"), ("E-mail", page.email or "-")])
 
@@ -52,13 +52,13 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     """Read the user data (needs the PIN), or the custom bytes (needs none)."""
     if output is not None:
         check_free(output, None)
-    with open_card(app, channel=not custom) as found:
-        serial = str(found.card.serial)
+    with open_card(app, channel=not custom) as opened:
+        serial = str(opened.card.serial)
         if custom:
-            content = found.card.info.custom
+            content = opened.card.info.custom
         else:
-            require_initialised(found)
-            content = _read(app, found, unlock(app, found))
+            require_initialised(opened)
+            content = _read(app, opened, unlock(app, opened))
     if output is not None:
         write_new(output, content)
     report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
@@ -75,20 +75,20 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     return Report(report, show)
 
 
-def _read(app: App, found: OpenCard, pin: str) -> bytes:
+def _read(app: App, opened: OpenCard, pin: str) -> bytes:
     """The user data; the PIN is verified before and afterwards.
 
     A card that breaks off the channel at the first page may want the other form of the request (see `Card.run`). It
     gets that once, in a new channel, with the PIN that was right in the old one.
     """
     try:
-        return found.card.read_user_data()
+        return opened.card.read_user_data()
     except ChannelAbortedError as error:
         if error.sw != Sw.SECURITY_STATUS:
             raise
-        app.host.access.open_channel(found.card)
-        found.card.verify_pin(pin)
-        return found.card.read_user_data()
+        app.host.access.open_channel(opened.card)
+        opened.card.verify_pin(pin)
+        return opened.card.read_user_data()
 
 
 @data.command("write")
@@ -105,12 +105,12 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
     if len(content) > limit or (custom and len(content) != limit):
         what = f"exactly {limit}" if custom else f"at most {limit}"
         raise CtlError(Exit.INPUT, f"{file}: {what} bytes can be written, not {len(content)}")
-    with open_card(app) as found:
-        require_initialised(found)
-        if custom and found.card.info.is_nft:
+    with open_card(app) as opened:
+        require_initialised(opened)
+        if custom and opened.card.info.is_nft:
             raise CtlError(Exit.REFUSED, "An NFT card takes what is written there for user data: nothing was sent")
-        pin, serial = unlock(app, found), str(found.card.serial)
-        before = found.card.info.custom if custom else _read(app, found, pin)
+        pin, serial = unlock(app, opened), str(opened.card.serial)
+        before = opened.card.info.custom if custom else _read(app, opened, pin)
         marks = list(touched_marks(before, content)) if custom else []
         for text in marks:
             app.note(text)
@@ -118,7 +118,7 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
             app.terminal.confirm(f"Write these bytes to the card {serial} all the same?")
         if any(before) and before != content and not yes:
             app.terminal.confirm(f"The card {serial} holds {len(before)} other bytes there. Overwrite them?")
-        _write(app, found, pin, before, content, custom=custom)
+        _write(app, opened, pin, before, content, custom=custom)
     return said({"serial": serial, "bytes": len(content)}, *app.achieved)
 
 
@@ -126,7 +126,7 @@ class _CutShortError(ProtocolError):
     """The card refused one of several pages."""
 
 
-def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *, custom: bool) -> None:
+def _write(app: App, opened: OpenCard, pin: str, before: bytes, content: bytes, *, custom: bool) -> None:
     """Write and read back, as far as the card shows it."""
     answered = False
     shown = not custom or len(before) == CUSTOM_BYTES
@@ -142,14 +142,14 @@ def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *
             raise _CutShortError(str(error)) from error  # perhaps after the first page
         answered = True
 
-    def look(found: OpenCard) -> End:
+    def look(opened: OpenCard) -> End:
         if custom:
-            now = found.card.select().custom
+            now = opened.card.select().custom
             if not shown:
                 return End.UNKNOWN
         else:
-            accepted_again(app, found, pin)
-            now = _read(app, found, pin)
+            accepted_again(app, opened, pin)
+            now = _read(app, opened, pin)
         # A card may add a few bytes to its answers. Where it has not said that it is done, they may be of the old ones.
         added = now.startswith(content) and len(now) - len(content) <= MOST_EXTRA and (answered or now != before)
         if now == content or added:
@@ -163,7 +163,7 @@ def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *
         either="the card may hold the new bytes, the old ones, or a part of both",
         keep="keep the file and write it once more",
     )
-    change(app, found, words, send, look, prove=shown)
+    change(app, opened, words, send, look, prove=shown)
     if not shown:
         app.note("This card does not show its custom bytes: they could not be read back")
 
@@ -178,13 +178,13 @@ def pinless_set(app: App, path: str) -> Report:
     parsed = bip32.Path.parse(path)
     if not parsed.starts_with(bip32.Path(PINLESS_PREFIX)):
         raise CtlError(Exit.USAGE, "A pinless path lies under m/43h/60h/1581h")
-    with open_card(app) as found:
-        require_seed(found.card.info.seeded)
-        serial = str(found.card.serial)
-        secret, had_one = puk(app, found), found.card.info.pinless_path
+    with open_card(app) as opened:
+        require_seed(opened.card.info.seeded)
+        serial = str(opened.card.serial)
+        secret, had_one = puk(app, opened), opened.card.info.pinless_path
 
-        def look(found: OpenCard) -> End:
-            if not found.card.info.pinless_path:
+        def look(opened: OpenCard) -> End:
+            if not opened.card.info.pinless_path:
                 return End.NOT_TAKEN
             return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
 
@@ -194,16 +194,16 @@ def pinless_set(app: App, path: str) -> Report:
             either=f"the key at {parsed} may sign without PIN already, or the one of before",
             keep="set it once more, or take it away: cryptnoxctl pinless clear",
         )
-        change(app, found, words, lambda card: card.set_pinless_path(parsed, secret), look)
+        change(app, opened, words, lambda card: card.set_pinless_path(parsed, secret), look)
     return said({"serial": serial, "pinless_path": str(parsed)}, *app.achieved)
 
 
 @pinless.command("clear")
 def pinless_clear(app: App) -> Report:
     """Let no key sign without PIN. Needs the PUK."""
-    with open_card(app) as found:
-        require_seed(found.card.info.seeded)
-        serial, secret = str(found.card.serial), puk(app, found)
+    with open_card(app) as opened:
+        require_seed(opened.card.info.seeded)
+        serial, secret = str(opened.card.serial), puk(app, opened)
         words = Words(
             done="No key signs without PIN any more",
             kept="a key still signs without PIN",
@@ -211,7 +211,7 @@ def pinless_clear(app: App) -> Report:
             keep="cryptnoxctl info says which",
         )
         look = flags(lambda info: not info.pinless_path)
-        change(app, found, words, lambda card: card.set_pinless_path(None, secret), look)
+        change(app, opened, words, lambda card: card.set_pinless_path(None, secret), look)
     return said({"serial": serial, "pinless_path": None}, *app.achieved)
 
 
@@ -247,16 +247,16 @@ def pin_auth_off(app: App, yes: bool, cannot_sign_here: bool) -> Report:
 
 def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
     word = "on" if on else "off"
-    with open_card(app) as found:
-        require_initialised(found)
-        serial = str(found.card.serial)
-        if not on and found.card.info.tells_user_keys and not found.card.info.user_keys:
+    with open_card(app) as opened:
+        require_initialised(opened)
+        serial = str(opened.card.serial)
+        if not on and opened.card.info.tells_user_keys and not opened.card.info.user_keys:
             raise CtlError(
                 Exit.REFUSED, "The card has no user key: nothing could authenticate", "cryptnoxctl user-key add"
             )
         if ask:
             app.terminal.confirm(f"Wallets that give a PIN will no longer work with the card {serial}. Go on?")
-        secret = puk(app, found)
+        secret = puk(app, opened)
         words = Words(
             done=f"PIN authentication is {word}",
             kept=f"PIN authentication is not {word}: nothing was changed",
@@ -264,5 +264,5 @@ def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
             keep="cryptnoxctl info says which",
         )
         look = flags(lambda info: info.pin_auth is on)
-        change(app, found, words, lambda card: card.set_pin_auth(on, secret), look)
+        change(app, opened, words, lambda card: card.set_pin_auth(on, secret), look)
     return said({"serial": serial, "pin_auth": on}, *app.achieved)

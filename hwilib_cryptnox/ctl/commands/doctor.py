@@ -240,7 +240,7 @@ def _readers(app: App) -> Iterator[Finding]:
 def _reader(app: App, name: str) -> Iterator[Finding]:
     what = f"card in {name}"
     try:
-        found = app.host.access.connect(name, app.settings.enumerate_wait)
+        opened = app.host.access.connect(name, app.settings.enumerate_wait)
     except ReaderBusyError as error:
         remedy = "end the program that holds it (see the programs below); gpg: gpgconf --kill scdaemon"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
@@ -259,11 +259,11 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
     try:
-        info = found.card.info
-        app.host.access.identify(found)
-        serial, genuine = found.card.serial, found.card.genuineness
+        info = opened.card.info
+        app.host.access.identify(opened)
+        serial, genuine = opened.card.serial, opened.card.genuineness
         text = f"Cryptnox {info.type_name} {serial}, applet {version_text(info)}, {card_state(info)}"
-        text += ", emulated: no place for money" if found.simulated else ""
+        text += ", emulated: no place for money" if opened.simulated else ""
         yield Finding(what, Verdict.GOOD, text)
         if genuine is not Genuineness.GENUINE:
             remedy = "name the CA's certificate in the configuration (key anchors) if you trust it"
@@ -272,7 +272,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
             yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
-        if _is_easy_mode(found):
+        if _is_easy_mode(opened):
             yield Finding(what, Verdict.NOTE, EASY_FOUND, EASY_REMEDY)
     except PinLockedError as error:
         yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
@@ -280,15 +280,15 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         problem = explain(error)
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
-        found.close()
+        opened.close()
 
 
-def _is_easy_mode(found: OpenCard) -> bool:
+def _is_easy_mode(opened: OpenCard) -> bool:
     """As far as the card tells without a PIN. Raises ProtocolError for a channel that fails."""
-    if not found.card.channel_open:
+    if not opened.card.channel_open:
         return False
     try:
-        return is_easy_mode(found.card.info_page())
+        return is_easy_mode(opened.card.info_page())
     except StatusWordError:
         return False
 

@@ -146,7 +146,7 @@ def _named(app: App) -> list[Seen]:
 def see(app: App, reader: str) -> Seen:
     """What is in a reader."""
     try:
-        found = app.host.access.connect(reader, app.settings.enumerate_wait)
+        opened = app.host.access.connect(reader, app.settings.enumerate_wait)
     except NoCardError:
         return Seen(reader, _EMPTY)
     except ForeignCardError:
@@ -154,12 +154,12 @@ def see(app: App, reader: str) -> Seen:
     except TransportError as error:
         return Seen(reader, _short(error))
     try:
-        certificate = found.card.read_certificate()
-        return Seen(reader, card_state(found.card.info), certificate.serial, found.card.info, found.card.genuineness)
+        certificate = opened.card.read_certificate()
+        return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)
     except CryptnoxError as error:
-        return Seen(reader, _short(error), info=found.card.info)
+        return Seen(reader, _short(error), info=opened.card.info)
     finally:
-        found.close()
+        opened.close()
 
 
 def _short(error: CryptnoxError) -> str:
@@ -171,11 +171,11 @@ def _short(error: CryptnoxError) -> str:
 @command("info")
 def info_command(app: App) -> Report:
     """Show all that one card says about itself without its PIN."""
-    with open_card(app, channel=False) as found:
-        facts = _facts(app, found)
+    with open_card(app, channel=False) as opened:
+        facts = _facts(app, opened)
     record = facts.record
     data: dict[str, object] = {
-        "reader": found.reader,
+        "reader": opened.reader,
         "serial": str(facts.serial),
         "type": facts.info.type_name,
         "version": version_text(facts.info),
@@ -225,8 +225,8 @@ def source_text(page: CardInfo) -> str:
     return KEY_SOURCES[source] if isinstance(source, KeySource) else f"unknown ({source:02x})"
 
 
-def _facts(app: App, found: OpenCard) -> _Facts:
-    card = found.card
+def _facts(app: App, opened: OpenCard) -> _Facts:
+    card = opened.card
     info, certificate = card.info, card.read_certificate()
     page: CardInfo | None = None
     tries: int | None = None
@@ -237,9 +237,9 @@ def _facts(app: App, found: OpenCard) -> _Facts:
         record, problem = CardRecord(), str(error)
     if info.initialized:
         try:
-            app.host.access.identify(found, certificate.serial)
+            app.host.access.identify(opened, certificate.serial)
             tries = tries_left(card) if info.pin_auth else None
-            page = _page(found)
+            page = _page(opened)
         except (StatusWordError, CryptnoxError, WalletError) as error:
             if isinstance(error, TransportError):
                 raise
@@ -248,7 +248,7 @@ def _facts(app: App, found: OpenCard) -> _Facts:
     with contextlib.suppress(StateError):  # told above
         own = info.initialized and app.state.pairing_key(certificate.serial) is not None
     return _Facts(
-        found.reader,
+        opened.reader,
         certificate.serial,
         info,
         card.genuineness,
@@ -262,9 +262,9 @@ def _facts(app: App, found: OpenCard) -> _Facts:
     )
 
 
-def _page(found: OpenCard) -> CardInfo | None:
+def _page(opened: OpenCard) -> CardInfo | None:
     try:
-        return found.card.info_page()
+        return opened.card.info_page()
     except (NotAllowedError, NotFoundError, PinLockedError):
         return None
 

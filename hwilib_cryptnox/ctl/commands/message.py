@@ -47,8 +47,8 @@ def message_sign(app: App, text: str, path_text: str | None, simple: bool, chain
     if not 1 <= path.depth <= MAX_DEPTH:
         raise CtlError(Exit.USAGE, f"{path}: a path of 1 to {MAX_DEPTH} levels is wanted")
     content = _content(app, text)
-    with open_card(app) as found:
-        used = wallet(app, found)
+    with open_card(app) as opened:
+        used = wallet(app, opened)
         if simple:
             encoded = content.encode("utf-8")
             public_key, made = used.sign_digest(encoded, path, lambda key: simple_digest(encoded, key))

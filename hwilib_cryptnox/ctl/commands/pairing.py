@@ -46,20 +46,20 @@ def pairing_change(app: App, common: bool, source: Path | None) -> Report:
     key = system.token_bytes(PAIRING_KEY_LENGTH) if source is None else read_key(source)
     if common:
         key = COMMON_PAIRING_KEY
-    with open_card(app) as found:
-        require_initialised(found)
-        change_pairing_key(app, found, key, puk(app, found))
-        serial = str(found.card.serial)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        change_pairing_key(app, opened, key, puk(app, opened))
+        serial = str(opened.card.serial)
     own = key != COMMON_PAIRING_KEY
     lines = [*app.achieved, "Keep a copy: cryptnoxctl pairing export FILE"] if own else app.achieved
     return said({"serial": serial, "own_pairing_key": own}, *lines)
 
 
-def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, known: bool = True) -> None:
-    """Change it on the card and in `pairing.json`, and show by a new channel that the card has it; `found` is in that
+def change_pairing_key(app: App, opened: OpenCard, key: bytes, secret: str, *, known: bool = True) -> None:
+    """Change it on the card and in `pairing.json`, and show by a new channel that the card has it; `opened` is in that
     channel afterwards. `known`: this computer has the key that the card has now. StateError before anything is sent
     where the keys cannot be kept."""
-    serial = found.card.serial
+    serial = opened.card.serial
     before = app.state.pairing_keys(serial)
     others = before or (COMMON_PAIRING_KEY,)
     app.state.keep_pairing_key(serial, key, *others)
@@ -70,15 +70,15 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, kn
         card.change_pairing_key(key, puk=secret)
         answered = True
 
-    def look(found: OpenCard) -> End:
-        if opens(found, key):
+    def look(opened: OpenCard) -> End:
+        if opens(opened, key):
             return End.TAKEN
-        if any(opens(found, other) for other in others):
+        if any(opens(opened, other) for other in others):
             return End.NOT_TAKEN
         if known or answered:
             return End.OTHER
         # The old one is not known here; that the card is still there and opens with its PUK is as good.
-        there = opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
+        there = opens(opened, pairing_key_from_puk(secret), PAIRING_INDEX_PUK)
         return End.NOT_TAKEN if there else End.UNKNOWN
 
     common = key == COMMON_PAIRING_KEY
@@ -91,7 +91,7 @@ def change_pairing_key(app: App, found: OpenCard, key: bytes, secret: str, *, kn
         remedy="in another reader: cryptnoxctl pairing recover (needs the PUK)",
     )
     try:
-        change(app, found, words, send, look, prove=True)
+        change(app, opened, words, send, look, prove=True)
     except (StatusWordError, UsageError):
         _settle(app, serial, *before)
         raise
@@ -120,13 +120,13 @@ def read_key(source: Path) -> bytes:
 def pairing_export(app: App, file: Path) -> Report:
     """Write the card's own pairing key to a new FILE (mode 0600), for another computer."""
     check_free(file, None)
-    with open_card(app, channel=False) as found:
-        require_initialised(found)
-        admit(app, found)
-        serial = found.card.serial
-        key = next((key for key in app.state.pairing_keys(serial) if opens(found, key)), None)
+    with open_card(app, channel=False) as opened:
+        require_initialised(opened)
+        admit(app, opened)
+        serial = opened.card.serial
+        key = next((key for key in app.state.pairing_keys(serial) if opens(opened, key)), None)
         if key is None:
-            app.host.access.open_channel(found.card)
+            app.host.access.open_channel(opened.card)
     if key in (None, COMMON_PAIRING_KEY):
         raise CtlError(Exit.REFUSED, "The card has no pairing key of its own: it uses the common one")
     write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
@@ -144,16 +144,16 @@ def pairing_recover(app: App, source: Path | None) -> Report:
     Where the card can be opened as it is, nothing is changed, and no PUK is asked for.
     """
     key = None if source is None else read_key(source)
-    with open_card(app, channel=False) as found:
-        require_initialised(found)
-        admit(app, found)
-        serial = found.card.serial
+    with open_card(app, channel=False) as opened:
+        require_initialised(opened)
+        admit(app, opened)
+        serial = opened.card.serial
         if key is not None:
-            return _take(app, found, key)
+            return _take(app, opened, key)
         try:
-            app.host.access.open_channel(found.card)
+            app.host.access.open_channel(opened.card)
         except PairingError:
-            recover_by_puk(app, found)
+            recover_by_puk(app, opened)
             return said(
                 {"serial": str(serial), "own_pairing_key": False},
                 *app.achieved,
@@ -167,10 +167,10 @@ def pairing_recover(app: App, source: Path | None) -> Report:
     )
 
 
-def _take(app: App, found: OpenCard, key: bytes) -> Report:
+def _take(app: App, opened: OpenCard, key: bytes) -> Report:
     """Keep a key that opens the card."""
-    serial = found.card.serial
-    if not opens(found, key):
+    serial = opened.card.serial
+    if not opens(opened, key):
         raise CtlError(Exit.SECRET, "That pairing key does not open the channel to this card")
     own = key != COMMON_PAIRING_KEY
     try:
@@ -183,9 +183,9 @@ def _take(app: App, found: OpenCard, key: bytes) -> Report:
     return said({"serial": str(serial), "own_pairing_key": own}, f"The key is right; {kept}")
 
 
-def recover_by_puk(app: App, found: OpenCard) -> None:
+def recover_by_puk(app: App, opened: OpenCard) -> None:
     """Open a card whose pairing key is lost with its PUK, and give it the common key."""
-    secret = puk(app, found)
-    if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
+    secret = puk(app, opened)
+    if not opens(opened, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
         raise CtlError(Exit.SECRET, "That PUK does not open the channel to this card", unchanged=NOTHING_CHANGED)
-    change_pairing_key(app, found, COMMON_PAIRING_KEY, secret, known=False)
+    change_pairing_key(app, opened, COMMON_PAIRING_KEY, secret, known=False)

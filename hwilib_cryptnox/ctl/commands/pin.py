@@ -29,19 +29,19 @@ SPARE_TRIES = 3
 """So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""
 
 
-def require_initialised(found: OpenCard) -> None:
+def require_initialised(opened: OpenCard) -> None:
     """The card has a PIN and a PUK."""
-    if not found.card.info.initialized:
+    if not opened.card.info.initialized:
         raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
 
 
 @pin.command("tries")
 def pin_tries(app: App) -> Report:
     """Show how many PIN tries are left. Spends none."""
-    with open_card(app) as found:
-        require_initialised(found)
-        left = tries_left(found.card)
-        serial = str(found.card.serial)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        left = tries_left(opened.card)
+        serial = str(opened.card.serial)
     if left:
         text = f"At most {left} PIN tries are left"
         if left <= PIN_TRIES_SESSION:
@@ -57,10 +57,10 @@ def pin_tries(app: App) -> Report:
 @pin.command("verify")
 def pin_verify(app: App) -> Report:
     """Check the PIN. A right one clears the note of a refusal, so that set-up PIN sources are used again."""
-    with open_card(app) as found:
-        require_initialised(found)
-        unlock(app, found, typed=True)
-        serial = str(found.card.serial)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        unlock(app, opened, typed=True)
+        serial = str(opened.card.serial)
     return said({"serial": serial, "verified": True}, "The PIN is right")
 
 
@@ -68,16 +68,16 @@ def pin_verify(app: App) -> Report:
 @click.option("--with-puk", is_flag=True, help="Set it with the PUK instead of the present PIN.")
 def pin_change(app: App, with_puk: bool) -> Report:
     """Change the PIN: the present one first, then the new one twice."""
-    with open_card(app) as found:
-        require_initialised(found)
+    with open_card(app) as opened:
+        require_initialised(opened)
         old = secret = None
         if with_puk:
-            admit(app, found)
-            _check_not_blocked(found)
-            secret = puk(app, found)
+            admit(app, opened)
+            _check_not_blocked(opened)
+            secret = puk(app, opened)
         else:
-            old = unlock(app, found, typed=True)
-        new, serial = app.terminal.new_pin(), found.card.serial
+            old = unlock(app, opened, typed=True)
+        new, serial = app.terminal.new_pin(), opened.card.serial
         words = Words(
             done=f"The PIN of the card {serial} is changed",
             kept="the card has its old PIN",
@@ -94,15 +94,15 @@ def pin_change(app: App, with_puk: bool) -> Report:
             look.answered = True
 
         try:
-            change(app, found, words, send, look, prove=True)
+            change(app, opened, words, send, look, prove=True)
         except WrongPukError as error:
-            raise _why_refused(app, found, secret, error) from error
+            raise _why_refused(app, opened, secret, error) from error
     return _has_new_pin(app, serial, new, {"changed": True})
 
 
-def _check_not_blocked(found: OpenCard) -> None:
+def _check_not_blocked(opened: OpenCard) -> None:
     """A blocked PIN is set by UNBLOCK PIN; the card answers CHANGE PIN with the status word of a wrong PUK."""
-    if found.card.info.pin_auth and not tries_left(found.card):
+    if opened.card.info.pin_auth and not tries_left(opened.card):
         raise CtlError(
             Exit.SECRET,
             "No PIN try is left: the PIN is blocked, or locked until the card is taken out and put back. Nothing was "
@@ -111,11 +111,11 @@ def _check_not_blocked(found: OpenCard) -> None:
         )
 
 
-def _why_refused(app: App, found: OpenCard, secret: str | None, error: WrongPukError) -> Exception:
+def _why_refused(app: App, opened: OpenCard, secret: str | None, error: WrongPukError) -> Exception:
     """Of a status word that means a wrong PUK, and other things too."""
     if error.sw == Sw.CONDITIONS and secret is not None:
         with contextlib.suppress(CryptnoxError):  # then nothing better is known
-            if is_puk(app.host.access, found, secret):
+            if is_puk(app.host.access, opened, secret):
                 return CtlError(
                     Exit.REFUSED,
                     "The PUK is right, but the card does not let the PIN be changed now",
@@ -138,8 +138,8 @@ class _PinLook:
     _tried_at: int | None = None
     _refused: bool = False
 
-    def __call__(self, found: OpenCard) -> End:
-        card, new_session = found.card, not found.card.channel_open
+    def __call__(self, opened: OpenCard) -> End:
+        card, new_session = opened.card, not opened.card.channel_open
         if new_session:
             self.app.host.access.open_channel(card)
         if not card.info.pin_auth:
@@ -151,29 +151,29 @@ class _PinLook:
         left = tries_left(card)
         if not left and not new_session:
             raise SoftLockedError  # some cards count the tries of a session: asked again after a power cycle
-        if not self._refused and not self._try_new(found, left):
+        if not self._refused and not self._try_new(opened, left):
             return End.UNKNOWN
         if not self._refused:
             return End.TAKEN
         if self.answered:
             return End.OTHER
-        if self.old is not None and tries_left(card) > 1 and not self._accepted(found, self.old):
+        if self.old is not None and tries_left(card) > 1 and not self._accepted(opened, self.old):
             return End.OTHER
         return End.NOT_TAKEN
 
-    def _try_new(self, found: OpenCard, left: int) -> bool:
+    def _try_new(self, opened: OpenCard, left: int) -> bool:
         """Whether the new PIN was tried, and its end is known. It is sent a second time only where the counter, one of
         tries in all, proves that the first was not refused."""
         again = self._tried_at is not None
         if left < SPARE_TRIES or (again and (left <= PIN_TRIES_SESSION or left != self._tried_at)):
             return False
         self._tried_at = left
-        self._refused = not self._accepted(found, self.new)
+        self._refused = not self._accepted(opened, self.new)
         return True
 
-    def _accepted(self, found: OpenCard, pin: str) -> bool:
+    def _accepted(self, opened: OpenCard, pin: str) -> bool:
         try:
-            PersonUnlocker(self.app.settings, self.app.state, pin).unlock(found.card, found.reader)
+            PersonUnlocker(self.app.settings, self.app.state, pin).unlock(opened.card, opened.reader)
         except RefusedPinError as error:
             if error.spent:
                 return False
@@ -196,27 +196,27 @@ def _has_new_pin(app: App, serial: int, new: str, data: dict[str, object]) -> Re
 @pin.command("unblock")
 def pin_unblock(app: App) -> Report:
     """Set a new PIN on a card whose PIN is blocked, with the PUK."""
-    with open_card(app) as found:
-        require_initialised(found)
-        if tries_left(found.card):
+    with open_card(app) as opened:
+        require_initialised(opened)
+        if tries_left(opened.card):
             raise CtlError(
                 Exit.REFUSED,
                 "The PIN is not blocked; nothing was sent",
                 "forgotten PIN: cryptnoxctl pin change --with-puk",
             )
-        secret = puk(app, found)
-        new, serial = app.terminal.new_pin(), found.card.serial
+        secret = puk(app, opened)
+        new, serial = app.terminal.new_pin(), opened.card.serial
         look = _PinLook(app, new, None)
 
         def send(card: Card) -> None:
             card.unblock_pin(puk=secret, new_pin=new)
             look.answered = True
 
-        def unblocked(found: OpenCard) -> End:
-            if found.card.channel_open:
-                return look(found)
-            app.host.access.open_channel(found.card)
-            return look(found) if tries_left(found.card) else End.NOT_TAKEN
+        def unblocked(opened: OpenCard) -> End:
+            if opened.card.channel_open:
+                return look(opened)
+            app.host.access.open_channel(opened.card)
+            return look(opened) if tries_left(opened.card) else End.NOT_TAKEN
 
         words = Words(
             done=f"The card {serial} has a new PIN",
@@ -228,7 +228,7 @@ def pin_unblock(app: App) -> Report:
             remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
         try:
-            change(app, found, words, send, unblocked, prove=True)
+            change(app, opened, words, send, unblocked, prove=True)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,
@@ -241,31 +241,31 @@ def pin_unblock(app: App) -> Report:
 @puk_group.command("verify")
 def puk_verify(app: App) -> Report:
     """Check the PUK. Changes nothing."""
-    with open_card(app, channel=False) as found:
-        require_initialised(found)
-        secret = puk(app, found)
-        if not opens(found, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
-            raise _another_puk(found)
-        serial = str(found.card.serial)
+    with open_card(app, channel=False) as opened:
+        require_initialised(opened)
+        secret = puk(app, opened)
+        if not opens(opened, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
+            raise _another_puk(opened)
+        serial = str(opened.card.serial)
     return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
 
 
 @puk_group.command("change")
 def puk_change(app: App) -> Report:
     """Change the PUK: the present one first, then the new one twice."""
-    with open_card(app) as found:
-        require_initialised(found)
-        serial = found.card.serial
-        current = puk(app, found)
-        check_puk(app, found, current)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        serial = opened.card.serial
+        current = puk(app, opened)
+        check_puk(app, opened, current)
         new = app.terminal.new_puk()
         if new == current:
             raise CtlError(Exit.USAGE, "That is the present PUK", unchanged=NOTHING_CHANGED)
 
-        def look(found: OpenCard) -> End:
-            if opens(found, pairing_key_from_puk(new), PAIRING_INDEX_PUK):
+        def look(opened: OpenCard) -> End:
+            if opens(opened, pairing_key_from_puk(new), PAIRING_INDEX_PUK):
                 return End.TAKEN
-            unchanged = opens(found, pairing_key_from_puk(current), PAIRING_INDEX_PUK)
+            unchanged = opens(opened, pairing_key_from_puk(current), PAIRING_INDEX_PUK)
             return End.NOT_TAKEN if unchanged else End.OTHER
 
         words = Words(
@@ -277,20 +277,20 @@ def puk_change(app: App) -> Report:
             remedy="try both in another reader: cryptnoxctl puk verify. If neither is right there, nobody knows the "
             "PUK: the card signs as before; move the coins to another card while the PIN works",
         )
-        change(app, found, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
+        change(app, opened, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
     return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
 
 
-def _another_puk(found: OpenCard) -> CtlError:
-    return CtlError(Exit.SECRET, f"That is not the PUK of the card {found.card.serial}", unchanged=NOTHING_CHANGED)
+def _another_puk(opened: OpenCard) -> CtlError:
+    return CtlError(Exit.SECRET, f"That is not the PUK of the card {opened.card.serial}", unchanged=NOTHING_CHANGED)
 
 
-def check_puk(app: App, found: OpenCard, secret: str) -> None:
+def check_puk(app: App, opened: OpenCard, secret: str) -> None:
     """CtlError for another PUK than the card's, before anything depends on it. Costs no try. The PIN is not verified
     afterwards; where the card does not know this proof, it is as it was."""
     with contextlib.suppress(StatusWordError):
-        if is_puk(app.host.access, found, secret):
+        if is_puk(app.host.access, opened, secret):
             return
-        raise _another_puk(found)
-    found.card.select()
-    app.host.access.open_channel(found.card)
+        raise _another_puk(opened)
+    opened.card.select()
+    app.host.access.open_channel(opened.card)

@@ -71,8 +71,8 @@ def _readers(app: App) -> list[str]:
     """The readers that may be meant; where --card gives a serial number, the one that holds this card."""
     if wanted_serial(app) is None:
         return candidates(app)
-    with open_card(app, channel=False) as found:
-        return [found.reader]
+    with open_card(app, channel=False) as opened:
+        return [opened.reader]
 
 
 def _dial(app: App, to: str, reader: str, idle: float | None) -> None:

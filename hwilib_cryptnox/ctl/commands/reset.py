@@ -21,18 +21,18 @@ def reset(app: App, typed: str | None) -> Report:
 
     Without a backup of the seed all money on it is lost.
     """
-    with open_card(app) as found:
-        require_initialised(found)
-        admit(app, found)
-        serial = found.card.serial
-        if found.card.info.reset_disabled:
+    with open_card(app) as opened:
+        require_initialised(opened)
+        admit(app, opened)
+        serial = opened.card.serial
+        if opened.card.info.reset_disabled:
             raise CtlError(Exit.REFUSED, RESET_DISABLED_TEXT)
         if typed is None:
             app.terminal.say("This erases everything on the card. Without a backup of its seed, its money is lost.")
             app.terminal.typed("", str(serial))
         elif typed != str(serial):
             raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}; nothing was erased")
-        ending = erase(app.host.access, found, puk(app, found), lambda: away(app))
+        ending = erase(app.host.access, opened, puk(app, opened), lambda: away(app))
         try:
             tell(app, erased_words(serial), ending)
         finally:  # what was done is known by now, whatever interrupts the rest

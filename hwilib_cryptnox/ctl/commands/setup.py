@@ -48,8 +48,8 @@ def setup(
         raise CtlError(Exit.USAGE, "Setting a card up needs a terminal: secrets are typed and shown")
     check_owner(name, email)
     owner = (name, email)
-    found = find_card(app, wanted_serial(app), candidates(app), channel=False)
-    with telling(provision(app, found, chain)) as work:
+    opened = find_card(app, wanted_serial(app), candidates(app), channel=False)
+    with telling(provision(app, opened, chain)) as work:
         is_nft = work.card.info.is_nft
         if is_nft and choice not in (None, "card"):
             raise CtlError(Exit.USAGE, "An NFT card makes its one key itself")

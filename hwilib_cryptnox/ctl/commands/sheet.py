@@ -264,8 +264,8 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
     network = Network.of_chain(chain)
     paths = {name: account_at(name, chain, account) for name in TYPES}
     paths["p2wsh"] = account_path(ScriptType.P2WSH, network, account)
-    with open_card(app) as found:
-        used = wallet(app, found)
+    with open_card(app) as opened:
+        used = wallet(app, opened)
         session = used.session()
         page = session.card.info_page()
         keys = KeySet(session.fingerprint, used.xpubs(list(paths.values())), network)

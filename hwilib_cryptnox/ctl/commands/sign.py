@@ -40,8 +40,8 @@ STDIN = "-"
 class PatientWallet(Wallet):
     """Tells the person when the card has to come back."""
 
-    def __init__(self, app: App, found: OpenCard, person: PersonUnlocker) -> None:
-        super().__init__(found.path, app.host.access, person, found=found)
+    def __init__(self, app: App, opened: OpenCard, person: PersonUnlocker) -> None:
+        super().__init__(opened.path, app.host.access, person, opened=opened)
         self._app = app
         self._told = False
 
@@ -111,8 +111,8 @@ def sign(
                 "have the wallet put the key origins (BIP32 derivations) in",
             )
         return _finish(file, psbt, None, None, target, raw_target, force=force)
-    with open_card(app) as found, _progress(app) as progress:
-        wallet = shown.wallet = PatientWallet(app, found, unlocker(app))
+    with open_card(app) as opened, _progress(app) as progress:
+        wallet = shown.wallet = PatientWallet(app, opened, unlocker(app))
         signing = Signing(
             wallet,
             psbt,
@@ -192,7 +192,7 @@ class _Shown:
         if self.wallet is None:
             raise UsageError("there is no card")
         session = self.wallet.session()
-        self.card = Signer(session.card.serial, session.fingerprint, session.found.simulated)
+        self.card = Signer(session.card.serial, session.fingerprint, session.opened.simulated)
         if not plan.requests:
             return
         if self._yes:

@@ -37,14 +37,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def user_key_list(app: App) -> Report:
     """Show the user keys on the card."""
     keys: list[UserKeyInfo] = []
-    with open_card(app) as found:
-        require_initialised(found)
-        serial = str(found.card.serial)
-        info = found.card.info
+    with open_card(app) as opened:
+        require_initialised(opened)
+        serial = str(opened.card.serial)
+        info = opened.card.info
         for slot in info.user_key_slots:
             if info.tells_user_keys and not info.has_user_key(slot):
                 continue
-            key = _read(app, found, slot)
+            key = _read(app, opened, slot)
             if key is not None:
                 keys.append(key)
     data = {
@@ -70,18 +70,18 @@ def user_key_list(app: App) -> Report:
     return Report(data, show)
 
 
-def _read(app: App, found: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
+def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
     try:
         try:
-            key = found.card.user_key(slot)
+            key = opened.card.user_key(slot)
         except NotAuthenticatedError:
-            unlock(app, found)
-            key = found.card.user_key(slot)
+            unlock(app, opened)
+            key = opened.card.user_key(slot)
     except NotFoundError:
         return None
     if slot is UserKeySlot.FIDO and not key.credential_id:
         with contextlib.suppress(StatusWordError):  # not every applet tells it
-            key = replace(key, credential_id=found.card.fido_credential_id())
+            key = replace(key, credential_id=opened.card.fido_credential_id())
     return key
 
 
@@ -100,16 +100,16 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     except ValueError as error:
         raise CtlError(Exit.USAGE, "--credential-id is hexadecimal") from error
     public = _public_key(key_file, chosen)
-    with open_card(app) as found:
-        require_initialised(found)
-        _require_slot(found, chosen)
-        pin, serial = unlock(app, found), str(found.card.serial)
-        secret = puk(app, found)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        _require_slot(opened, chosen)
+        pin, serial = unlock(app, opened), str(opened.card.serial)
+        secret = puk(app, opened)
 
-        def look(found: OpenCard) -> End:
-            accepted_again(app, found, pin)
+        def look(opened: OpenCard) -> End:
+            accepted_again(app, opened, pin)
             try:
-                key = found.card.user_key(chosen)
+                key = opened.card.user_key(chosen)
             except NotFoundError:
                 return End.NOT_TAKEN
             return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
@@ -124,7 +124,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
         )
         change(
             app,
-            found,
+            opened,
             words,
             lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
             look,
@@ -133,9 +133,9 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
 
 
-def _require_slot(found: OpenCard, slot: UserKeySlot) -> None:
+def _require_slot(opened: OpenCard, slot: UserKeySlot) -> None:
     """The applet has this slot."""
-    if slot not in found.card.info.user_key_slots:
+    if slot not in opened.card.info.user_key_slots:
         raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}: it is there from applet 2.0 on")
 
 
@@ -166,12 +166,12 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
-    with open_card(app) as found:
-        require_initialised(found)
-        _require_slot(found, _SLOTS[slot])
-        if not found.card.info.pin_auth and not yes:
+    with open_card(app) as opened:
+        require_initialised(opened)
+        _require_slot(opened, _SLOTS[slot])
+        if not opened.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
-        serial, secret = str(found.card.serial), puk(app, found)
+        serial, secret = str(opened.card.serial), puk(app, opened)
         words = Words(
             done=f"The {slot} user key is gone from the card",
             kept=f"the {slot} user key is still on the card: nothing was changed",
@@ -179,7 +179,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             keep="cryptnoxctl info says which",
         )
         look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
-        change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
+        change(app, opened, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
     return said({"serial": serial, "slot": slot}, *app.achieved)
 
 
@@ -192,13 +192,13 @@ def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     FIDO keys sign in their own device and cannot be tested here.
     """
     private = _private_key(key_file)
-    with open_card(app) as found:
-        require_initialised(found)
-        admit(app, found)
-        _require_slot(found, _SLOTS[slot])
-        digest = digest_to_sign(found.card.user_key_challenge())
-        accepted = found.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
-        serial = str(found.card.serial)
+    with open_card(app) as opened:
+        require_initialised(opened)
+        admit(app, opened)
+        _require_slot(opened, _SLOTS[slot])
+        digest = digest_to_sign(opened.card.user_key_challenge())
+        accepted = opened.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
+        serial = str(opened.card.serial)
     data = {"serial": serial, "slot": slot, "accepted": accepted}
 
     def show(screen: Screen) -> None:

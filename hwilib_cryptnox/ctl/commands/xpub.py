@@ -64,8 +64,8 @@ xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), switc
 def xpub_show(app: App, path: str, chain: str) -> Report:
     """Show the extended public key at PATH (3 to 8 levels), with its origin."""
     parsed, network = Path.parse(path), Network.of_chain(chain)
-    with open_card(app) as found:
-        used = wallet(app, found)
+    with open_card(app) as opened:
+        used = wallet(app, opened)
         key, fingerprint = used.xpub(parsed), used.fingerprint()
     text = key.to_string(network.version)
     line = files.key_line(KeySet(fingerprint, {parsed: key}, network), parsed)
@@ -87,19 +87,19 @@ def xpub_off(app: App) -> Report:
 
 def _switch(app: App, *, on: bool) -> Report:
     word = "on" if on else "off"
-    with open_card(app) as found:
-        serial = str(found.card.serial)
-        require_seed(found.card.info.seeded)
-        if found.card.info.xpub_export is on:
+    with open_card(app) as opened:
+        serial = str(opened.card.serial)
+        require_seed(opened.card.info.seeded)
+        if opened.card.info.xpub_export is on:
             # SELECT comes in the clear: it is asked once more before it is believed.
-            if found.card.select().xpub_export is on:
+            if opened.card.select().xpub_export is on:
                 return said({"serial": serial, "xpub_export": on}, f"xpub export is {word} already")
-            app.host.access.open_channel(found.card)
-        switch_export(app, found, puk(app, found), on=on)
+            app.host.access.open_channel(opened.card)
+        switch_export(app, opened, puk(app, opened), on=on)
     return said({"serial": serial, "xpub_export": on}, *app.achieved)
 
 
-def switch_export(app: App, found: OpenCard, secret: str, *, on: bool) -> None:
+def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
     """SET PUB EXPORT with the PUK; see `change`."""
     word = "on" if on else "off"
     words = Words(
@@ -109,7 +109,7 @@ def switch_export(app: App, found: OpenCard, secret: str, *, on: bool) -> None:
         keep="cryptnoxctl info says which",
     )
     look = flags(lambda info: info.xpub_export is on)
-    change(app, found, words, lambda card: card.set_xpub_export(on, secret), look)
+    change(app, opened, words, lambda card: card.set_xpub_export(on, secret), look)
 
 
 def _range(text: str) -> range:
@@ -153,24 +153,24 @@ def address(
         path = Path.parse(path_text)
         if path.depth < 1:
             raise CtlError(Exit.USAGE, "An address has a path of one level at least")
-        with open_card(app) as found:
-            key = wallet(app, found).public_keys([path])[path]
+        with open_card(app) as opened:
+            key = wallet(app, opened).public_keys([path])[path]
         from hwilib_cryptnox.ctl.options import text_of
 
         shown = [Found(path, key, text_of(script_of(key, kind), chain))]
     else:
         parent = account_at(kind, chain, account).child(_CHANGE if change else _RECEIVE)
         wanted = _range(numbers)
-        with open_card(app) as found:
-            shown = addresses(wallet(app, found), parent, wanted, kind, chain)
+        with open_card(app) as opened:
+            shown = addresses(wallet(app, opened), parent, wanted, kind, chain)
     data = {"type": kind, "chain": chain, "addresses": [entry.data() for entry in shown]}
     return Report(data, lambda screen: screen.table(("Path", "Address"), [(str(e.path), e.address) for e in shown]))
 
 
 def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
     wanted = script_of_address(text, chain)
-    with open_card(app) as found:
-        used = wallet(app, found)
+    with open_card(app) as opened:
+        used = wallet(app, opened)
         path = None
         export_on = used.session().card.info.xpub_export
         reach = gap if export_on else min(gap, 20)
@@ -220,8 +220,8 @@ def descriptors(app: App, kind: str | None, account: int, chain: str) -> Report:
 
 
 def _key_set(app: App, paths: Sequence[Path], chain: str) -> KeySet:
-    with open_card(app) as found:
-        used = wallet(app, found)
+    with open_card(app) as opened:
+        used = wallet(app, opened)
         return KeySet(used.fingerprint(), used.xpubs(paths), Network.of_chain(chain))
 
 

@@ -404,7 +404,7 @@ GUARDS = (
     Guard(
         "the same card after a fault",
         "hwilib_cryptnox/signer/wallet.py",
-        "            if _identity(found.card) != (serial, key):\n",
+        "            if _identity(opened.card) != (serial, key):\n",
         "            if False:\n",
         "tests/signer/test_signing.py::test_another_card_in_its_place",
     ),
@@ -851,7 +851,7 @@ GUARDS = (
     Guard(
         "a state that can be written before INIT",
         PROVISION,
-        "        self.way.state.hold(self.found.reader, self.serial)\n",
+        "        self.way.state.hold(self.opened.reader, self.serial)\n",
         "        return\n",
         f"{SETUP}::test_nothing_is_done_where_the_state_cannot_be_written",
     ),
@@ -965,7 +965,7 @@ GUARDS = (
     Guard(
         "the card is asked what became of a command",
         "hwilib_cryptnox/signer/irreversible.py",
-        "        return Ending(look(found), answered, lost)\n",
+        "        return Ending(look(opened), answered, lost)\n",
         "        return Ending(End.NOT_TAKEN, answered, lost)\n",
         "tests/ctl/test_changes.py::test_a_lost_answer_is_found_out",
     ),
@@ -1029,8 +1029,8 @@ GUARDS = (
     Guard(
         "after a fault the key is compared, whatever the state says",
         "hwilib_cryptnox/signer/wallet.py",
-        "            if _identity(found.card) != (serial, key):\n",
-        "            if found.card.serial != serial:\n",
+        "            if _identity(opened.card) != (serial, key):\n",
+        "            if opened.card.serial != serial:\n",
         "tests/signer/test_signing.py::test_another_card_in_its_place",
     ),
     Guard(
