@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from cryptnox_core.admin import CardAdmin
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import CommandApdu, Flow, ResponseApdu, drive
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.card_keys import CardKeys, without_first
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
@@ -19,7 +19,6 @@ from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, S
 from cryptnox_core.commands.signing import Sign
 from cryptnox_core.commands.user_keys import AuthorizeHashes
 from cryptnox_core.errors import CertificateError, ChannelAbortedError, UsageError
-from cryptnox_core.flow import Flow, drive
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.pairing import PairingKeys
 from cryptnox_core.secure_channel import ChannelState, SecureChannel

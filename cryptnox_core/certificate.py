@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from cryptnox_core.apdu import ByteReader
 from cryptnox_core.arguments import octets
 from cryptnox_core.crypto.p256 import verify_message
 from cryptnox_core.errors import CertificateError, MalformedResponseError, UsageError
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CARD_CERTIFICATE_SIGNED_LENGTH,
     CARD_CERTIFICATE_TAG,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptnox_core.apdu import ByteReader
 from cryptnox_core.arguments import member, octets
 from cryptnox_core.bip32 import ExtendedPublicKey
 from cryptnox_core.certificate import CardCertificate, Genuineness
 from cryptnox_core.crypto.p256 import is_point
 from cryptnox_core.errors import MalformedResponseError
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CARD_TYPE_BASIC,
     CARD_TYPE_NFT,

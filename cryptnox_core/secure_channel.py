@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import CommandApdu, Flow, ResponseApdu
 from cryptnox_core.commands.auth import MutuallyAuthenticate
 from cryptnox_core.commands.base import Command
 from cryptnox_core.commands.setup import OpenSecureChannel
@@ -32,7 +32,6 @@ from cryptnox_core.errors import (
     UnknownChannelError,
     UsageError,
 )
-from cryptnox_core.flow import Flow
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import (
     BLOCK,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu, ResponseApdu
 from cryptnox_core.arguments import octets, switch
 from cryptnox_core.commands.base import (
     COUNT_UNKNOWN,
@@ -28,7 +28,6 @@ from cryptnox_core.errors import (
     WrongPukError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import CHALLENGE_LENGTH, Ins, SecretKind, Sw
 
 

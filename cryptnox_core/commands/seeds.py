@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin
 from cryptnox_core.crypto import p256
 from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageError
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     KEY_ID_LENGTH,
     P256_POINT_LENGTH,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu, Flow
 from cryptnox_core.arguments import octets, switch, text
 from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
 from cryptnox_core.commands.base import POWER_CYCLE, Command, Meaning, StatusCommand, apdu, pin_field, puk_field
@@ -25,9 +25,7 @@ from cryptnox_core.errors import (
     StatusWordError,
     UsageError,
 )
-from cryptnox_core.flow import Flow
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     AID,
     BLOCK,

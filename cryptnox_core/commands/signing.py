@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin, path_field
@@ -20,7 +20,6 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import SignatureCheck
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     BLOCK,
     DIGEST_LENGTH,

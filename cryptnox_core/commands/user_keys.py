@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets, text
 from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu, puk_field
 from cryptnox_core.crypto.hashes import sha256
@@ -19,7 +19,6 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import UserKeyInfo
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CHALLENGE_LENGTH,
     DIGEST_LENGTH,

@@ -452,7 +452,7 @@ GUARDS = (
     ),
     Guard(
         "checks that Python cannot be told to leave out",
-        "cryptnox_core/reader.py",
+        "cryptnox_core/apdu.py",
         "        if length > self.left:\n",
         "        assert length <= self.left\n        if False:\n",
         "tests/test_architecture.py::test_no_assert_in_the_packages",
