@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptnox_core.arguments import number, octets, seconds
-from cryptnox_core.card import Card
+from cryptnox_core.card import Card, PairingKeys
 from cryptnox_core.certificate import CardCertificate, TrustAnchors
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -19,7 +19,6 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.pairing import PairingKeys
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import PAIRING_KEY_LENGTH
 

@@ -119,14 +119,6 @@ class _Run:
     steps: list[dict[str, object]] = field(default_factory=list)
 
 
-class _ByValue(Card):
-    """A card whose extended frames carry the other form of the length in their MAC."""
-
-    def __init__(self, transport: Transport) -> None:
-        super().__init__(transport)
-        self._length_by_value = self._length_known = True
-
-
 def record(
     transport: Transport, clock: Callable[[], float], *, opening: Callable[[Card], None] = Card.open_channel
 ) -> dict[str, object]:
@@ -183,7 +175,7 @@ def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) ->
         pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(USER_DATA_PAGES)]
     for number, page in enumerate(pages, 1):
         _probe(run, card, f"user data {number}", Probe(page))
-    other = _ByValue(recorder)
+    other = Card(recorder, length_by_value=True)
     if _opened(run, other, "channel, other MAC form", opening):
         _probe(run, other, "user data, other MAC form", Probe(pages[0]))
     last = Card(recorder)
@@ -201,7 +193,7 @@ def _opened(run: _Run, card: Card, name: str, opening: Callable[[Card], None]) -
 def _probe(run: _Run, card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False) -> None:
     """`tell`: the answer is a count, and no secret; `source`: its first byte is the key source."""
     with _step(run, name) as step:
-        data = card.run(probe)
+        data = card.send(probe)
         step["sw"], step["length"] = f"{Sw.OK:04x}", len(data)
         if tell and data:
             step["count"] = data[0]

@@ -212,7 +212,7 @@ def erase(access: Access, found: OpenCard, puk: str, away: Callable[[], None] | 
         access.open_channel(found.card)
         return End.HALF if seeded and not info.seeded else End.NOT_TAKEN
 
-    return carry_out(access, found, lambda card: card.run(Reset(puk)), look, prove=True, away=away)
+    return carry_out(access, found, lambda card: card.send(Reset(puk)), look, prove=True, away=away)
 
 
 def forget_erased(state: State, serial: int, end: End) -> StateError | None:

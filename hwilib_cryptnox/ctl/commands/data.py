@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from cryptnox_core import bip32
-from cryptnox_core.admin import USER_DATA_MAX
-from cryptnox_core.card import Card
+from cryptnox_core.card import USER_DATA_MAX, Card
 from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
