@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from cryptnox_core.apdu import CommandApdu, Flow, ResponseApdu, drive
-from cryptnox_core.arguments import member, number, octets
+from cryptnox_core.arguments import member, number, octets, switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
@@ -135,9 +135,9 @@ class Card:
         self._opened_with: tuple[bytes | None, int] = (None, PAIRING_INDEX)
         self._only_read = False
         """Nothing but plain reads went through this channel: a new one is as good."""
-        self._length_by_value = bool(length_by_value)
         self._length_known = length_by_value is not None
-        """An answer has shown that `_length_by_value` is what the card wants."""
+        self._length_by_value = length_by_value is not None and switch(length_by_value, "the length by value")
+        """The form that frames have now. `_length_known`: an answer has shown that the card wants it, or the caller."""
         self._authorized: tuple[bytes, ...] = ()
         """Digests that a user key has unlocked in this channel, and that are not signed yet. A SIGN without PIN that
         the card does not expect costs a PIN try."""

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from coincurve import PublicKey
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-FIELD = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F
 HALF_ORDER = ORDER // 2
 
 COMPRESSED_LENGTH = 33
@@ -60,11 +59,6 @@ def compress(key: bytes) -> bytes:
 def decompress(key: bytes) -> bytes:
     """The 65-byte form of a public key, checked to be on the curve."""
     return parse_public_key(key).format(compressed=False)
-
-
-def xonly(key: bytes) -> bytes:
-    """The 32-byte x coordinate (BIP340) of a public key."""
-    return compress(key)[1:]
 
 
 def is_xonly(key: bytes) -> bool:

@@ -77,7 +77,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
 def _read(app: App, found: OpenCard, pin: str) -> bytes:
     """The user data; the PIN is verified before and afterwards.
 
-    A card that breaks off the channel at the first page may want the other form of the request (see `Card.run`). It
+    A card that breaks off the channel at the first page may want the other form of the request (see `Card.send`). It
     gets that once, in a new channel, with the PIN that was right in the old one.
     """
     try:
