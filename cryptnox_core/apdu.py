@@ -95,9 +95,10 @@ class ResponseApdu:
 
 
 class ByteReader:
-    """Takes bytes off the front of `data`; what is missing is a MalformedResponseError naming `what`.
+    """Takes fields off the front of a response.
 
     What is left over is nobody's concern: a later applet may say more than is known here.
+    Raises: MalformedResponseError, naming `what`, where bytes are missing.
     """
 
     def __init__(self, data: bytes, what: str) -> None:
@@ -131,7 +132,10 @@ class ByteReader:
         return self.take(self.left)
 
     def signature(self) -> bytes:
-        """A DER signature, as long as its own length says; all that is left where none begins here. Not empty."""
+        """A DER signature, as long as its own length says; all that is left where none begins here.
+
+        Raises: MalformedResponseError where nothing is left.
+        """
         left = self.left
         if left > 2 and self._data[self._at] == _SEQUENCE and self._data[self._at + 1] < _LONG_FORM:
             return self.take(min(left, 2 + self._data[self._at + 1]))

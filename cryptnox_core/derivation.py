@@ -46,12 +46,14 @@ UNKNOWN = Position()
 
 @dataclass(frozen=True, slots=True)
 class Derive:
-    """DERIVE KEY: `path_suffix` from `source`; afterwards `result` is current. Empty only for the master key itself. At
-    most 3 levels; 4 where the extended key of `result` is read next (`first_block`)."""
+    """DERIVE KEY: another key becomes current."""
 
     path_suffix: Path
+    """Levels from `source`, at most 3; 4 where the extended key of `result` is read next (`first_block`). Empty only
+    for the master key itself."""
     source: Source
     result: Path
+    """What is current afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +72,24 @@ class ReadExtended:
 
 @dataclass(frozen=True, slots=True)
 class ReadOnTheFly:
-    """GET PUBKEY of `path`, which is `suffix` (1 to 3 levels) from `source`; the current key stays."""
+    """GET PUBKEY of the key at `path`; the current key stays."""
 
     path: Path
     source: Source
     suffix: Path
+    """The levels from `source` to `path`, 1 to 3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """SIGN request number `index` with the key at `path`: `suffix` from `source`, empty for the current key, which
-    stays."""
+    """SIGN with the key at `path`; the current key stays."""
 
     index: int
+    """The request's number, from 0."""
     path: Path
     source: Source
     suffix: Path
+    """The levels from `source` to `path`; empty for the current key."""
 
 
 Step: TypeAlias = Derive | ReadPublicKey | ReadExtended | ReadOnTheFly | Sign
@@ -136,23 +140,24 @@ def plan_session(
     known: Collection[Path] = (),
     at: Position = UNKNOWN,
 ) -> tuple[Step, ...]:
-    """The cheapest steps that read the master key (`fingerprint`), extended keys and public keys, and then sign.
+    """The cheapest steps that read the master key, extended keys and public keys, and then sign.
 
-    xpubs: 3 to 8 levels each. public_keys: 0 to 8; what follows from an extended key of this plan or of `known`
-    (paths whose extended key the host has) is the host's to derive and has no step; the same path is read once.
-    signatures: 0 to 8 levels; one Sign for each, `index` is its place; any order, with repeats. Reading comes before
-    signing.
-
-    Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
-    Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
+    `fingerprint`: read the master key.
+    `xpubs`: paths of 3 to 8 levels, to read the extended key at.
+    `public_keys`: paths of 0 to 8 levels. What follows from an extended key of this plan or of `known` is the host's to
+    derive and has no step; the same path is read once.
+    `signatures`: paths of 0 to 8 levels, in any order, with repeats: one Sign for each, `index` is its place.
+    `known`: paths whose extended key the host has.
+    `at`: where the steps start.
+    Requires: the PIN verified before the first step that is no Sign; it goes along in every SIGN. Where a signature
+    ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
+    Raises: UsageError for a path of a wrong depth.
 
     The fewest child derivations for one account or two with any chains and keys, from an unknown position, the master
     key, an account's key or a chain's; and the fewest commands for them (two accounts: in nearly all plans). Elsewhere
     at most one derivation more, as far as the tests have found (docs/performance.md). The bound of `lower_bound` is met
     for one account, but not where two branches that both fork have to be visited: two accounts with both chains and
     three keys each cost 22, not 20, since the card forgets the first fork.
-
-    Raises UsageError for a path of a wrong depth.
     """
     _check(xpubs, public_keys, signatures)
     have = {path.steps for path in known}
@@ -314,8 +319,12 @@ class _Node:
         return node
 
     def weigh(self, limit: int, held: Steps, end: Steps) -> None:
-        """Chooses, from the leaves up. `limit`: levels on the fly. `held`: the key that is current at the start; `end`:
-        the one to be current in the end, a side of a spine that ends above it."""
+        """Choose how each key is served, from the leaves up.
+
+        `limit`: levels on the fly.
+        `held`: the key that is current at the start.
+        `end`: the one to be current in the end, a side of a spine that ends above it.
+        """
         depth, children = len(self.steps), self.children.values()
         for child in children:
             child.weigh(limit, held, end)
