@@ -119,7 +119,7 @@ class WrongPukError(TriesError):
 
 
 class NotAuthenticatedError(StatusWordError):
-    """The command wants a verified PIN, an authorised hash, or the secure channel."""
+    """The command wants a verified PIN, an authorized hash, or the secure channel."""
 
 
 class NoSeedError(StatusWordError):
@@ -127,7 +127,7 @@ class NoSeedError(StatusWordError):
 
 
 class NotInitializedError(StatusWordError):
-    """The card was never initialised (or was reset)."""
+    """The card was never initialized (or was reset)."""
 
 
 class NotAllowedError(StatusWordError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cryptnox_core.emulator.curves import ORDER, compress, point_of, private_key
-from cryptnox_core.emulator.refusal import require
+from cryptnox_core.emulator.frame import require
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, XPUB_VERSION, Curve, Source, Sw
 
 Path = tuple[int, ...]
@@ -20,7 +20,7 @@ _MASTER_TAG = {Curve.K1: b"Bitcoin seed", Curve.R1: b"Nist256p1 seed"}
 
 
 class Node:
-    """A key of a tree. ``chain`` is ``None`` for a lone key pair, which has no children."""
+    """A key of a tree. `chain` is `None` for a lone key pair, which has no children."""
 
     __slots__ = ("_children", "_key", "_point", "chain", "curve", "parent", "path", "secret")
 
@@ -121,7 +121,7 @@ class Cursor:
         return self.parent or root
 
     def find(self, root: Node, source: Source, path: Path) -> Node:
-        """The node ``path`` below the source, without moving. Refuses 6A80 deeper than 8 levels."""
+        """The node `path` below the source, without moving. Refuses 6A80 deeper than 8 levels."""
         origin = self.start(root, source)
         require(len(origin.path) + len(path) <= MAX_DEPTH, Sw.WRONG_DATA)
         return origin.descend(path)
