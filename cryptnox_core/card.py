@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from cryptnox_core.apdu import CommandApdu, Flow, ResponseApdu, drive
+from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
 from cryptnox_core.arguments import member, number, octets, switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
@@ -223,6 +223,7 @@ class Card:
     def select(self) -> AppletInfo:
         """Select the applet. Ends the channel and all authentication.
 
+        Requires: nothing.
         Raises: NotFoundError, NotSupportedError or MalformedResponseError for another card; PinLockedError (power cycle
         wanted).
         """
@@ -234,14 +235,15 @@ class Card:
         return self._info
 
     def read_certificate(self) -> CardCertificate:
-        """The manufacturer certificate, read once. Selects the card where needed.
+        """The manufacturer certificate, read once.
 
+        Requires: nothing; selects the card where needed.
         Raises: CertificateError.
         """
         if self._certificate is None:
             if not self._certificate_readable:
                 self.select()
-            self._certificate = self._drive(setup.read_certificate(self._info))
+            self._certificate = drive(setup.read_certificate(self._info), self._transmit)
         return self._certificate
 
     def _ensure_selected(self) -> None:
@@ -261,6 +263,7 @@ class Card:
 
         Selects the card and reads the manufacturer certificate where needed; the latter not when the signature verifies
         under one of the `known` ones.
+
         Requires: nothing.
         Raises: CertificateError.
         """
@@ -319,7 +322,7 @@ class Card:
             pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
         self._authorized = ()
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
-        self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
+        drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info), self._transmit)
         self._opened_with, self._only_read = (pairing_key, index), True
 
     def _end_channel(self) -> None:
@@ -371,7 +374,7 @@ class Card:
         if channel is None:
             raise UsageError("open the secure channel first")
         try:
-            return self._drive(channel.exchange(command, self._info))
+            return drive(channel.exchange(command, self._info), self._transmit)
         finally:
             if channel.length_disputed and channel.state is ChannelState.OPEN:
                 self._length_known = True
@@ -383,9 +386,6 @@ class Card:
             return False
         self._length_by_value = not self._length_by_value
         return True
-
-    def _drive(self, flow: Flow[T]) -> T:
-        return drive(flow, self._transmit)
 
     def _transmit(self, command: CommandApdu) -> ResponseApdu:
         """One APDU there and back. Logged with header, lengths and status word, never with content."""
