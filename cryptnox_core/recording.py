@@ -42,10 +42,11 @@ UNKNOWN_INS = 0xEE
 
 @dataclass(slots=True)
 class Recorder:
-    """A transport that notes each exchange and passes it on. `clock` gives seconds."""
+    """A transport that notes each exchange and passes it on."""
 
     inner: Transport
     clock: Callable[[], float]
+    """Gives seconds."""
     exchanges: list[dict[str, object]] = field(default_factory=list)
     selected: bytes = b""
     """What the card answered to the latest SELECT, without the status word."""
@@ -122,10 +123,11 @@ class _Run:
 def record(
     transport: Transport, clock: Callable[[], float], *, opening: Callable[[Card], None] = Card.open_channel
 ) -> dict[str, object]:
-    """Run the checklist on the card behind `transport` and return the recording, ready for JSON.
+    """Run the checklist on a card and return the recording, ready for JSON.
 
-    `clock` gives seconds (`time.monotonic`); `opening` opens the channel. Raises TransportError where no card answers
-    SELECT; what fails later is in the recording.
+    `clock`: gives seconds (`time.monotonic`).
+    `opening`: opens the channel.
+    Raises: TransportError where no card answers SELECT; what fails later is in the recording.
     """
     recorder = Recorder(transport, clock)
     run = _Run(recorder)

@@ -93,6 +93,7 @@ class Answer:
 
     @property
     def raw(self) -> bytes:
+        """The bytes on the wire."""
         return self.data + self.sw.to_bytes(2, "big")
 
 
@@ -109,6 +110,7 @@ class Card:
 
     @property
     def counters(self) -> Counters:
+        """What was counted since the object was made."""
         return self._ctx.counters
 
     def power_up(self) -> None:
@@ -116,8 +118,11 @@ class Card:
         self._ctx.power_up()
 
     def process(self, raw: bytes, *, torn: bool = False, repeat_nonce: bool = False) -> Answer:
-        """Answer one APDU. `torn`: the power fails meanwhile; only RESET is left half done by it. `repeat_nonce`: a
-        signature is made with the nonce of the one before."""
+        """Answer one APDU.
+
+        `torn`: the power fails meanwhile; only RESET is left half done by it.
+        `repeat_nonce`: a signature is made with the nonce of the one before.
+        """
         self._ctx.torn, self._ctx.repeat_nonce = torn, repeat_nonce
         try:
             command = parse(raw)

@@ -78,6 +78,7 @@ class Context:
         self._cursors: dict[Curve, Cursor] = {}
 
     def reads(self, reading: Reading) -> bool:
+        """Whether a point that sources disagree about has its other reading."""
         return reading in self.readings
 
     @property
@@ -87,6 +88,7 @@ class Context:
         return self.power.selection or Selection()
 
     def power_up(self) -> None:
+        """What holds for one power-up starts anew."""
         self.power = Power()
         if self.reads(Reading.CURRENT_LOST):
             self.memory.positions.clear()

@@ -38,6 +38,7 @@ class Node:
 
     @property
     def key(self) -> ec.EllipticCurvePrivateKey:
+        """The private key."""
         if self._key is None:
             self._key = private_key(self.curve, self.secret)
         return self._key
@@ -75,6 +76,7 @@ class Node:
             data = b"\x01" + digest[32:] + suffix
 
     def descend(self, path: Path) -> Node:
+        """The key at a path from here."""
         node = self
         for index in path:
             node = node.child(index)
@@ -143,4 +145,5 @@ def parse_path(data: bytes) -> Path:
 
 
 def encode_path(path: Path) -> bytes:
+    """4 bytes a level, big-endian."""
     return b"".join(index.to_bytes(4, "big") for index in path)

@@ -134,7 +134,10 @@ def to_json(memory: Memory) -> Json:
 
 
 def from_json(state: object) -> Memory:
-    """Read `to_json`'s form. Raises `BadStateError`."""
+    """Read `to_json`'s form.
+
+    Raises: BadStateError.
+    """
     try:
         return _Reader(state).memory()
     except (KeyError, TypeError, ValueError) as error:

@@ -88,6 +88,7 @@ class Engine:
 
     @property
     def serial(self) -> int:
+        """The card's serial number."""
         return self._card.memory.serial
 
     def power_up(self) -> None:
@@ -186,7 +187,10 @@ def encode_answer(raw: bytes) -> bytes:
 
 
 def decode_length(header: bytes) -> int:
-    """The announced length. Raises `BadMessageError`."""
+    """The announced length.
+
+    Raises: BadMessageError.
+    """
     text = header.rstrip(b" ")
     if not text.isdigit() or not 0 < int(text) <= _MAX_MESSAGE:
         raise BadMessageError("no length")
@@ -194,7 +198,10 @@ def decode_length(header: bytes) -> int:
 
 
 def decode_request(body: bytes) -> bytes:
-    """The APDU of a request, a JSON list of byte values. Raises `BadMessageError`."""
+    """The APDU of a request, a JSON list of byte values.
+
+    Raises: BadMessageError.
+    """
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -247,6 +254,7 @@ class TcpServer:
             self._thread.start()
 
     def close(self) -> None:
+        """Stop listening."""
         self._listener.close()
 
     def _busy(self) -> bool:

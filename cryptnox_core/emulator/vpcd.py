@@ -28,6 +28,7 @@ class VirtualReader:
         self.connected = threading.Event()
 
     def run(self) -> NoReturn:
+        """Serve the reader for ever."""
         while True:
             try:
                 with socket.create_connection(self._address) as connection:
