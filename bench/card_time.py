@@ -27,8 +27,8 @@ from typing import Any
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.card import Card
 from cryptnox_core.certificate import CardCertificate
-from cryptnox_core.derivation import lower_bound
 from cryptnox_core.transport.tcp import RemoteTransport
+from tests.core.derivation_model import lower_bound
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, p2wsh
 from tests.psbt.factory import multisig as multisig_script
 from tests.support.emulator import PIN, EmulatorProcess

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cryptnox_core.bip32 import KeyOrigin as KeyOrigin
     from cryptnox_core.bip32 import Path as Path
     from cryptnox_core.card import Card as Card
+    from cryptnox_core.card import PairingKeys as PairingKeys
     from cryptnox_core.certificate import CardCertificate as CardCertificate
     from cryptnox_core.certificate import Genuineness as Genuineness
     from cryptnox_core.certificate import TrustAnchor as TrustAnchor
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from cryptnox_core.models import HistoryEntry as HistoryEntry
     from cryptnox_core.models import SignatureCheck as SignatureCheck
     from cryptnox_core.models import UserKeyInfo as UserKeyInfo
-    from cryptnox_core.pairing import PairingKeys as PairingKeys
     from cryptnox_core.transport import Transport as Transport
     from cryptnox_core.transport.pcsc import PcscTransport as PcscTransport
     from cryptnox_core.transport.tcp import ApduRelay as ApduRelay
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "bip32": "ExtendedPublicKey KeyOrigin Path",
+    "card": "Card PairingKeys",
     "certificate": "CardCertificate Genuineness TrustAnchor TrustAnchors",
     "commands.setup": "pairing_key_from_puk",
     "commands.user_keys": "digest_to_sign message_to_sign",
@@ -84,11 +85,9 @@ _NAMES = {
         "TriesError UnknownChannelError UsageError WrongPinError WrongPukError"
     ),
     "models": "AppletInfo CardInfo HistoryEntry SignatureCheck UserKeyInfo",
-    "pairing": "PairingKeys",
+    "transport": "Transport",
     "transport.pcsc": "PcscTransport",
     "transport.tcp": "ApduRelay RemoteTransport",
-    "card": "Card",
-    "transport": "Transport",
     "wire": "COMMON_PAIRING_KEY Curve KeySource SignatureKind Source UserKeySlot",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -29,7 +29,10 @@ def text(value: object, what: str) -> str:
 
 
 def octets(value: object, what: str, *lengths: int) -> bytes:
-    """Bytes, with one of `lengths` where some are given."""
+    """Bytes.
+
+    `lengths`: how many they may be; none given: any.
+    """
     if not isinstance(value, bytes | bytearray | memoryview):
         raise UsageError(f"{what} is bytes, not {type(value).__name__}")
     try:
@@ -42,7 +45,7 @@ def octets(value: object, what: str, *lengths: int) -> bytes:
 
 
 def number(value: object, what: str) -> int:
-    """A whole number of at most 256 bits, and no truth value."""
+    """A whole number of at most 256 bits. True and False are none."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise UsageError(f"{what} is a number, not {type(value).__name__}")
     if value.bit_length() > _MOST_BITS:
@@ -51,7 +54,7 @@ def number(value: object, what: str) -> int:
 
 
 def seconds(value: object, what: str) -> float:
-    """A time, not negative, and not longer than what computers wait for."""
+    """A time in seconds, 0 to 10^9."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MOST_SECONDS:
         raise UsageError(f"{what} is a number of seconds, at most {_MOST_SECONDS}")
     return float(value)

@@ -50,12 +50,19 @@ class Path:
 
     @classmethod
     def of(cls, path: Path | str) -> Path:
-        """A path that may be given as text. Raises InvalidPathError, also for what is neither."""
+        """A path that may be given as text.
+
+        Raises: InvalidPathError, also for what is neither.
+        """
         return path if isinstance(path, Path) else cls.parse(path)
 
     @classmethod
     def parse(cls, text: str) -> Path:
-        """From `m/84h/0h/0h/0/5`; `'`, `h` and `H` mark hardened levels, the leading `m/` may be left out."""
+        """Read a path like `m/84h/0h/0h/0/5`.
+
+        `'`, `h` and `H` mark hardened levels; the leading `m/` may be left out.
+        Raises: InvalidPathError.
+        """
         if not isinstance(text, str):
             raise InvalidPathError(f"a path is text like m/84h/0h/0h/0/0, not {type(text).__name__}")
         body = text.strip()
@@ -72,7 +79,10 @@ class Path:
 
     @classmethod
     def from_bytes(cls, data: bytes, byteorder: Literal["big", "little"] = "big") -> Path:
-        """From 4 bytes a level: big-endian on the card, little-endian in PSBTs."""
+        """Read a path of 4 bytes a level: big-endian on the card, little-endian in PSBTs.
+
+        Raises: InvalidPathError for a piece of a level.
+        """
         if len(data) % 4:
             raise InvalidPathError(f"a path has 4 bytes a level, not {len(data)} in all")
         return cls(struct.unpack(f"{'>' if byteorder == 'big' else '<'}{len(data) // 4}I", data))
@@ -94,7 +104,10 @@ class Path:
 
     @property
     def parent(self) -> Path:
-        """One level up; raises InvalidPathError at the master key."""
+        """One level up.
+
+        Raises: InvalidPathError at the master key.
+        """
         if not self.steps:
             raise InvalidPathError("the master key has no parent")
         return Path(self.steps[:-1])
@@ -113,7 +126,10 @@ class Path:
         return self.steps[: len(steps)] == steps
 
     def below(self, prefix: Path | str) -> Path:
-        """The levels after `prefix`, which must be an ancestor of this path or the path itself."""
+        """The levels after `prefix`.
+
+        Raises: InvalidPathError unless `prefix` is this path or an ancestor of it.
+        """
         prefix = Path.of(prefix)
         if not self.starts_with(prefix):
             raise InvalidPathError(f"{self} does not start with {prefix}")
@@ -130,9 +146,10 @@ MASTER = Path()
 
 @dataclass(frozen=True, slots=True)
 class KeyOrigin:
-    """Where a key comes from: fingerprint of the master key (4 bytes) and the path from it."""
+    """Where a key comes from: fingerprint of the master key, and the path from it (BIP380)."""
 
     fingerprint: bytes
+    """4 bytes."""
     path: Path
     """May be given as text."""
 
@@ -142,7 +159,10 @@ class KeyOrigin:
 
     @classmethod
     def parse(cls, text: str) -> KeyOrigin:
-        """From `[73c5da0a/84h/0h/0h]`, as in output descriptors (BIP380)."""
+        """Read a key origin like `[73c5da0a/84h/0h/0h]`, as in output descriptors (BIP380).
+
+        Raises: UsageError.
+        """
         match = _ORIGIN.fullmatch(arguments.text(text, "a key origin").strip())
         if match is None:
             raise UsageError(f"{text!r} is not a key origin like [73c5da0a/84h/0h/0h]")
@@ -154,15 +174,21 @@ class KeyOrigin:
 
 @dataclass(frozen=True, slots=True)
 class ExtendedPublicKey:
-    """A BIP32 extended public key; the network is chosen when it is written."""
+    """A BIP32 extended public key; the network is chosen when it is written.
+
+    Raises: InvalidExtendedKeyError for a key, length or number that BIP32 does not have.
+    """
 
     public_key: bytes
     """33 bytes, compressed."""
     chain_code: bytes = field(repr=False)
     """32 bytes."""
     depth: int = 0
+    """Levels below the master key, 0 to 255."""
     parent_fingerprint: bytes = bytes(4)
+    """4 bytes, zero for the master key."""
     child_number: int = 0
+    """The last level of its path; bit 31 set: hardened."""
     _point: PublicKey | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -182,10 +208,11 @@ class ExtendedPublicKey:
 
     @classmethod
     def from_card(cls, data: bytes) -> ExtendedPublicKey:
-        """From the 106 bytes of GET PUBKEY 02.
+        """Read the answer of GET PUBKEY 02, 106 bytes.
 
         The card sends SHA-256 of the parent's key; the fingerprint is the start of RIPEMD-160 of it, and zero where all
-        32 bytes are zero. Raises MalformedResponseError.
+        32 bytes are zero.
+        Raises: MalformedResponseError.
         """
         if len(data) < XPUB_LENGTH or data[:4] != XPUB_VERSION:
             raise MalformedResponseError("GET PUBKEY: not an extended public key")
@@ -203,7 +230,10 @@ class ExtendedPublicKey:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ExtendedPublicKey:
-        """From the 78 bytes of BIP32 (PSBT_GLOBAL_XPUB); the version is not looked at."""
+        """Read the 78 bytes of BIP32 (PSBT_GLOBAL_XPUB); the version is not looked at.
+
+        Raises: InvalidExtendedKeyError.
+        """
         if len(data) != 78:
             raise InvalidExtendedKeyError("an extended key has 78 bytes")
         return cls(
@@ -216,7 +246,10 @@ class ExtendedPublicKey:
 
     @classmethod
     def from_string(cls, text: str) -> ExtendedPublicKey:
-        """From base58 with any version (xpub, tpub, zpub ...); private keys are refused."""
+        """Read base58 with any version (xpub, tpub, zpub ...).
+
+        Raises: InvalidExtendedKeyError, for private keys too; UsageError for what is no base58.
+        """
         data = base58check_decode(arguments.text(text, "an extended key"))
         if len(data) == 78 and data[45] == 0:
             raise InvalidExtendedKeyError("this is an extended private key; a public one is wanted")
@@ -236,7 +269,10 @@ class ExtendedPublicKey:
         )
 
     def to_string(self, version: bytes = XPUB) -> str:
-        """Base58; `version` is 4 bytes (XPUB, TPUB or a SLIP-132 prefix)."""
+        """Base58 with checksum.
+
+        `version`: 4 bytes: XPUB, TPUB or a SLIP-132 prefix.
+        """
         return base58check_encode(self.to_bytes(version))
 
     def _tweak(self, number: int) -> tuple[PublicKey, bytes]:
@@ -261,7 +297,10 @@ class ExtendedPublicKey:
         return self._tweak(number)[0].format(compressed=True)
 
     def child(self, number: int) -> ExtendedPublicKey:
-        """An unhardened child."""
+        """An unhardened child (BIP32, CKDpub).
+
+        Raises: InvalidPathError for a hardened number, and for the one in 2^127 that has no child.
+        """
         point, chain_code = self._tweak(number)
         return ExtendedPublicKey(
             public_key=point.format(compressed=True),
@@ -272,7 +311,10 @@ class ExtendedPublicKey:
         )
 
     def derive(self, path: Path | str) -> ExtendedPublicKey:
-        """Down an unhardened relative path."""
+        """The key at an unhardened relative path.
+
+        Raises: InvalidPathError.
+        """
         key = self
         for number in Path.of(path).steps:
             key = key.child(number)
@@ -280,5 +322,5 @@ class ExtendedPublicKey:
 
 
 def fingerprint(public_key: bytes) -> bytes:
-    """The 4-byte fingerprint of a compressed public key."""
+    """The fingerprint of a compressed public key: 4 bytes."""
     return hash160(public_key)[:4]

@@ -1,51 +1,104 @@
-"""`Card`: one card over a transport. Owns the transport and the channel, and drives the pure flows."""
+"""`Card`: one card over a transport, and everything that can be done with it.
+
+It owns the transport and the secure channel, and drives the conversations that the rest of this package describes.
+"""
 
 from __future__ import annotations
 
 import logging
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from cryptnox_core.admin import CardAdmin
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
-from cryptnox_core.arguments import number, octets
-from cryptnox_core.card_keys import CardKeys, without_first
+from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
+from cryptnox_core.arguments import member, number, octets, switch
+from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
-from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
+from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
 from cryptnox_core.commands.base import Command
-from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, Select, read_certificate
-from cryptnox_core.commands.signing import Sign
-from cryptnox_core.commands.user_keys import AuthorizeHashes
-from cryptnox_core.errors import CertificateError, ChannelAbortedError, UsageError
-from cryptnox_core.flow import Flow, drive
-from cryptnox_core.models import AppletInfo
-from cryptnox_core.pairing import PairingKeys
+from cryptnox_core.crypto import p256, secp256k1
+from cryptnox_core.crypto.hashes import sha256
+from cryptnox_core.errors import (
+    CertificateError,
+    ChannelAbortedError,
+    MalformedResponseError,
+    NotAuthenticatedError,
+    NotFoundError,
+    UsageError,
+)
+from cryptnox_core.first_block import in_steps
+from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import (
     CERTIFICATE_NONCE_LENGTH,
     COMMON_PAIRING_KEY,
+    CUSTOM_BYTES,
+    DIGEST_LENGTH,
+    HISTORY_LENGTH,
+    MAX_DEPTH,
+    NFT_DATA_SLOTS,
     PAIRING_INDEX,
     PAIRING_INDEX_PUK,
     PAIRING_KEY_LENGTH,
+    SIGNATURE_CHECK_NONCE,
+    USER_DATA_PAGE,
+    USER_DATA_PAGES,
+    XPUB_MIN_DEPTH,
+    Curve,
+    ExportKind,
+    LoadKeyType,
+    SignatureKind,
+    Source,
+    StatusFlag,
     Sw,
+    UserKeyFlag,
+    UserKeySlot,
 )
 
 T = TypeVar("T")
 
+USER_DATA_MAX = USER_DATA_PAGE * USER_DATA_PAGES
+"""Bytes of user data that a card holds."""
+
 _log = logging.getLogger(__name__)
 
 
-class Card(CardKeys, CardAdmin):
+class PairingKeys(Protocol):
+    """Where the pairing keys of cards are kept, by serial number: an interface.
+
+    They are secrets: without its own pairing key only the PUK opens a card again. The file behind it belongs to the
+    program.
+    """
+
+    def pairing_key(self, serial: int) -> bytes | None:
+        """The card's own pairing key (32 bytes), or None where it has the common one."""
+        ...
+
+    def keep_pairing_key(self, serial: int, key: bytes | None) -> None:
+        """Keep a card's own pairing key, or drop it with None."""
+        ...
+
+
+class Card:
     """One card. Nothing is sent before the first method is called.
 
-    Errors: UsageError before anything is sent; TransportError and ProtocolError when the conversation broke (the
-    channel has failed then, and only a new SELECT and a new channel help); StatusWordError when the card refused.
+    A path may be given as text wherever one is wanted: `card.public_key("m/84h/0h/0h/0/0")`. One of more than three
+    levels is gone in steps, one command each: a longer one could be changed on its way to the card (`first_block`).
+    Secrets that could be taken for one another are given by name.
+
     Nothing is ever sent twice, PINs least of all; but for the READ DATA that shows which form of the MAC the card wants
-    (see `run`). Keys and signatures: see `CardKeys`. Set-up, seeds, PIN and PUK, data
-    and user keys: see `CardAdmin`.
+    (see `send`).
+
+    Unless a method says otherwise:
+    Requires: the channel open; for keys and signatures the PIN verified and a seed on the card, too.
+    Raises: UsageError before anything is sent.
+    TransportError and ProtocolError when the conversation broke: the channel has failed then, and only a new SELECT and
+    a new channel help.
+    StatusWordError when the card refused. NotAuthenticatedError where the PIN is wanted; NoSeedError; WrongPukError for
+    a wrong PUK, of which a power cycle allows 12 tries, without a limit in all.
     """
 
     def __init__(
@@ -55,8 +108,16 @@ class Card(CardKeys, CardAdmin):
         anchors: TrustAnchors | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
         pairing_keys: PairingKeys | None = None,
+        length_by_value: bool | None = None,
     ) -> None:
-        """`pairing_keys` is asked for the card's own pairing key, and told when it changes."""
+        """A card that is not asked anything yet.
+
+        `anchors`: the CAs that make a card genuine; None: the vendor's.
+        `random`: gives that many random bytes.
+        `pairing_keys`: asked for the card's own pairing key, and told when it changes.
+        `length_by_value`: which form of the MAC of an extended frame with little data is used (`SecureChannel`); None:
+        found out.
+        """
         if not callable(getattr(transport, "transmit", None)):
             raise UsageError("a card is reached by a transport; open_card finds one")
         if pairing_keys is not None and not callable(getattr(pairing_keys, "pairing_key", None)):
@@ -74,9 +135,12 @@ class Card(CardKeys, CardAdmin):
         self._opened_with: tuple[bytes | None, int] = (None, PAIRING_INDEX)
         self._only_read = False
         """Nothing but plain reads went through this channel: a new one is as good."""
-        self._length_by_value = False
-        self._length_known = False
-        """An answer has shown that `_length_by_value` is what the card wants."""
+        self._length_known = length_by_value is not None
+        self._length_by_value = length_by_value is not None and switch(length_by_value, "the length by value")
+        """The form that frames have now. `_length_known`: an answer has shown that the card wants it, or the caller."""
+        self._authorized: tuple[bytes, ...] = ()
+        """Digests that a user key has unlocked in this channel, and that are not signed yet. A SIGN without PIN that
+        the card does not expect costs a PIN try."""
 
     def __enter__(self) -> Card:
         return self
@@ -100,24 +164,33 @@ class Card(CardKeys, CardAdmin):
 
     @property
     def info(self) -> AppletInfo:
-        """What the latest SELECT said; UsageError before the first."""
+        """What the latest SELECT said, kept true by what was changed since.
+
+        Raises: UsageError before the first SELECT.
+        """
         if self._info is None:
             raise UsageError("select the card first")
         return self._info
 
     @property
     def certificate(self) -> CardCertificate | None:
-        """The manufacturer certificate, once read or recognised."""
+        """The manufacturer certificate, once read or recognized."""
         return self._certificate
 
     @property
     def serial(self) -> int:
-        """The card's serial number; UsageError before the certificate is known."""
+        """The card's serial number.
+
+        Raises: UsageError before the certificate is known.
+        """
         return self._known_certificate().serial
 
     @property
     def genuineness(self) -> Genuineness:
-        """What the trust anchors say about the certificate; UsageError before it is known."""
+        """What the trust anchors say about the certificate.
+
+        Raises: UsageError before the certificate is known.
+        """
         return self._anchors.judge(self._known_certificate())
 
     @property
@@ -130,61 +203,155 @@ class Card(CardKeys, CardAdmin):
             raise UsageError("read the card's certificate first")
         return self._certificate
 
-    # Conversation
+    # Keep `info` true after a command that the card accepted and that the next SELECT would show.
 
-    def _transmit(self, command: CommandApdu) -> ResponseApdu:
-        """One APDU there and back. Logged with header, lengths and status word, never with content."""
-        try:
-            response = ResponseApdu.parse(self._transport.transmit(command.encode()))
-        except BaseException:
-            self._certificate_readable = False
-            if self._channel is not None:
-                self._channel.fail()
-            raise
-        _log.debug(
-            "%s: %s + %d bytes -> %d bytes, %04X",
-            self._transport.name,
-            command.header.hex(),
-            len(command.data),
-            len(response.data),
-            response.sw,
-        )
-        return response
+    def _note(self, flag: StatusFlag, on: bool) -> None:
+        if self._info is not None:
+            self._info = replace(self._info, flags=self._info.flags | flag if on else self._info.flags & ~flag)
 
-    def _drive(self, flow: Flow[T]) -> T:
-        return drive(flow, self._transmit)
+    def _note_user_key(self, slot: UserKeySlot, there: bool) -> None:
+        if self._info is not None:
+            flag, held = UserKeyFlag[slot.name], self._info.user_keys
+            self._info = replace(self._info, user_keys=held | flag if there else held & ~flag)
+
+    def _note_custom(self, content: bytes) -> None:
+        if self._info is not None:
+            self._info = replace(self._info, custom=content)
+
+    # Select and recognize
+
+    def select(self) -> AppletInfo:
+        """Select the applet. Ends the channel and all authentication.
+
+        Requires: nothing.
+        Raises: NotFoundError, NotSupportedError or MalformedResponseError for another card; PinLockedError (power cycle
+        wanted).
+        """
+        self._end_channel()
+        self._certificate_readable = False
+        command = setup.Select()
+        self._info = command.result(self._transmit(command.encode()))
+        self._certificate_readable = True
+        return self._info
+
+    def read_certificate(self) -> CardCertificate:
+        """The manufacturer certificate, read once.
+
+        Requires: nothing; selects the card where needed.
+        Raises: CertificateError.
+        """
+        if self._certificate is None:
+            if not self._certificate_readable:
+                self.select()
+            self._certificate = drive(setup.read_certificate(self._info), self._transmit)
+        return self._certificate
+
+    def _ensure_selected(self) -> None:
+        if self._info is None:
+            self.select()
+
+    def card_public_key(self) -> bytes:
+        """GET CARD PUBKEY: the card's static P-256 key, 65 bytes. It proves nothing by itself.
+
+        Requires: nothing; selects the card where needed.
+        """
+        self._ensure_selected()
+        return self.send(setup.GetCardPublicKey())
+
+    def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
+        """The session's P-256 key (65 bytes), its signature checked: GET CARD CERTIFICATE.
+
+        Selects the card and reads the manufacturer certificate where needed; the latter not when the signature verifies
+        under one of the `known` ones.
+
+        Requires: nothing.
+        Raises: CertificateError.
+        """
+        if not self._certificate_readable:
+            self.select()
+        if self._certificate is None and not known:
+            self.read_certificate()
+        key = self._session_key_under(known if self._certificate is None else (self._certificate,))
+        if key is None and self._certificate is None:
+            # None of the remembered cards. Some cards give no certificate page after this command, so reading it
+            # starts with a new SELECT.
+            key = self._session_key_under((self.read_certificate(),))
+        if key is None:
+            raise CertificateError("the session key is not signed by the key of the card's certificate")
+        return key
+
+    def _session_key_under(self, candidates: Sequence[CardCertificate]) -> bytes | None:
+        self._certificate_readable = False
+        nonce = self._random(CERTIFICATE_NONCE_LENGTH)
+        session = self.send(setup.GetCardCertificate(nonce))
+        session.check_nonce(nonce)
+        for candidate in candidates:
+            if session.signed_by(candidate):
+                self._certificate = candidate
+                return session.session_key
+        return None
+
+    # Channel
+
+    def open_channel(
+        self,
+        pairing_key: bytes | None = None,
+        *,
+        index: int = PAIRING_INDEX,
+        known: Sequence[CardCertificate] = (),
+    ) -> None:
+        """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
+
+        `pairing_key`: 32 bytes; None: the card's own where `pairing_keys` has one, else the common one.
+        `index`: 0, or 255 with `pairing_key_from_puk`.
+        `known`: certificates the host remembers; reading it is saved when the card's is one of them.
+        Requires: nothing; selects the card where needed.
+        Raises: CertificateError before any secret is used; PairingError for another pairing key; UnknownChannelError
+        instead, from applet 2.0 on; NotInitializedError; PinLockedError (power cycle wanted).
+        """
+        if pairing_key is not None:
+            pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+        if number(index, "the pairing key index") not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+            raise UsageError("the pairing key index is 0 or 255")
+        if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
+            raise UsageError("known certificates are a list of CardCertificate")
+        session_key = self.session_key(known)
+        if pairing_key is None:
+            kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
+            kept = COMMON_PAIRING_KEY if kept is None else kept
+            pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
+        self._authorized = ()
+        self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
+        drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info), self._transmit)
+        self._opened_with, self._only_read = (pairing_key, index), True
 
     def _end_channel(self) -> None:
         if self._channel is not None:
             self._channel.fail()
             self._channel = None
 
-    def _keep_pairing_key(self, key: bytes) -> None:
-        """Tell the store that this is the card's pairing key now."""
-        if self._pairing_keys is not None:
-            self._pairing_keys.keep_pairing_key(self.serial, None if key == COMMON_PAIRING_KEY else key)
-
-    def run(self, command: Command[T]) -> T:
+    def send(self, command: Command[T]) -> T:
         """Send one command, through the channel where it needs that, and return its decoded answer.
 
         Sources disagree about the MAC of an extended frame with little data. A card that answers such a frame with 6982
         may want the other form, which the next channel of this object takes. Where only plain reads went through this
         one, and this is another, that channel is opened here and the command sent once more; after a PIN or anything
         else it is the caller's to open.
+        Requires: what the command's class says.
         Raises: what the command's class says; ChannelAbortedError, BadMacError.
         """
         if not command.secure:
             return command.result(self._transmit(command.encode()), self._info)
-        if not command.plain_read and not isinstance(command, Sign | PinTriesLeft):
-            self._authorised = ()  # who authenticates otherwise ends it, and that can be almost any command
-        result = self._run_in_channel(command)
-        if isinstance(command, AuthorizeHashes) and result is True:
-            self._authorised = command.digests
-        elif isinstance(command, Sign):
-            self._authorised = without_first(self._authorised, command.digest) if command.pin is None else ()
+        if not command.plain_read and not isinstance(command, signing.Sign | auth.PinTriesLeft):
+            self._authorized = ()  # who authenticates otherwise ends it, and that can be almost any command
+        result = self._send_in_channel(command)
+        if isinstance(command, user_keys.AuthorizeHashes) and result is True:
+            self._authorized = command.digests
+        elif isinstance(command, signing.Sign):
+            self._authorized = _without_first(self._authorized, command.digest) if command.pin is None else ()
         return result
 
-    def _run_in_channel(self, command: Command[T]) -> T:
+    def _send_in_channel(self, command: Command[T]) -> T:
         self._only_read = self._only_read and command.plain_read
         try:
             return self._exchange(command)
@@ -207,7 +374,7 @@ class Card(CardKeys, CardAdmin):
         if channel is None:
             raise UsageError("open the secure channel first")
         try:
-            return self._drive(channel.exchange(command, self._info))
+            return drive(channel.exchange(command, self._info), self._transmit)
         finally:
             if channel.length_disputed and channel.state is ChannelState.OPEN:
                 self._length_known = True
@@ -220,110 +387,611 @@ class Card(CardKeys, CardAdmin):
         self._length_by_value = not self._length_by_value
         return True
 
-    def select(self) -> AppletInfo:
-        """Select the applet. Ends the channel and all authentication.
+    def _transmit(self, command: CommandApdu) -> ResponseApdu:
+        """One APDU there and back. Logged with header, lengths and status word, never with content."""
+        try:
+            response = ResponseApdu.parse(self._transport.transmit(command.encode()))
+        except BaseException:
+            self._certificate_readable = False
+            if self._channel is not None:
+                self._channel.fail()
+            raise
+        _log.debug(
+            "%s: %s + %d bytes -> %d bytes, %04X",
+            self._transport.name,
+            command.header.hex(),
+            len(command.data),
+            len(response.data),
+            response.sw,
+        )
+        return response
 
-        Raises: NotFoundError, NotSupportedError or MalformedResponseError for another card; PinLockedError (power cycle
-        wanted).
-        """
-        self._end_channel()
-        self._certificate_readable = False
-        command = Select()
-        self._info = command.result(self._transmit(command.encode()))
-        self._certificate_readable = True
-        return self._info
-
-    def read_certificate(self) -> CardCertificate:
-        """The manufacturer certificate, read once. Selects the card where needed.
-
-        Raises: CertificateError.
-        """
-        if self._certificate is None:
-            if not self._certificate_readable:
-                self.select()
-            self._certificate = self._drive(read_certificate(self._info))
-        return self._certificate
-
-    def _ensure_selected(self) -> None:
-        if self._info is None:
-            self.select()
-
-    def card_public_key(self) -> bytes:
-        """GET CARD PUBKEY: the card's static P-256 key, 65 bytes. It proves nothing by itself."""
-        self._ensure_selected()
-        return self.run(GetCardPublicKey())
-
-    def session_key(self, known: Sequence[CardCertificate] = ()) -> bytes:
-        """The session's P-256 key (65 bytes), its signature checked: GET CARD CERTIFICATE.
-
-        Selects the card and reads the manufacturer certificate where needed; the latter not when the signature verifies
-        under one of the `known` ones.
-        Raises: CertificateError.
-        """
-        if not self._certificate_readable:
-            self.select()
-        if self._certificate is None and not known:
-            self.read_certificate()
-        key = self._session_key_under(known if self._certificate is None else (self._certificate,))
-        if key is None and self._certificate is None:
-            # None of the remembered cards. Some cards give no certificate page after this command, so reading it
-            # starts with a new SELECT.
-            key = self._session_key_under((self.read_certificate(),))
-        if key is None:
-            raise CertificateError("the session key is not signed by the key of the card's certificate")
-        return key
-
-    def _session_key_under(self, candidates: Sequence[CardCertificate]) -> bytes | None:
-        self._certificate_readable = False
-        nonce = self._random(CERTIFICATE_NONCE_LENGTH)
-        session = self.run(GetCardCertificate(nonce))
-        session.check_nonce(nonce)
-        for candidate in candidates:
-            if session.signed_by(candidate):
-                self._certificate = candidate
-                return session.session_key
-        return None
-
-    def open_channel(
-        self,
-        pairing_key: bytes | None = None,
-        *,
-        index: int = PAIRING_INDEX,
-        known: Sequence[CardCertificate] = (),
-    ) -> None:
-        """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
-
-        `pairing_key`: 32 bytes; None: the card's own where `pairing_keys` has one, else the common one. `index`: 0, or
-        255 with `pairing_key_from_puk`. `known`: certificates the host remembers; reading it is saved when the card's
-        is one of them. Selects the card where needed.
-        Raises: CertificateError before any secret is used; PairingError for another pairing key; UnknownChannelError
-        instead, from applet 2.0 on; NotInitializedError; PinLockedError (power cycle wanted).
-        """
-        if pairing_key is not None:
-            pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
-        if number(index, "the pairing key index") not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
-            raise UsageError("the pairing key index is 0 or 255")
-        if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
-            raise UsageError("known certificates are a list of CardCertificate")
-        session_key = self.session_key(known)
-        if pairing_key is None:
-            kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
-            kept = COMMON_PAIRING_KEY if kept is None else kept
-            pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
-        self._authorised = ()
-        self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
-        self._drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info))
-        self._opened_with, self._only_read = (pairing_key, index), True
-
-    # PIN
+    # PIN, PUK and pairing key
 
     def pin_tries_left(self) -> int:
         """How many PIN tries are left, at most. Spends none."""
-        return self.run(PinTriesLeft())
+        return self.send(auth.PinTriesLeft())
 
     def verify_pin(self, pin: str) -> None:
         """Verify the PIN, which opens most commands until the channel ends. On some cards a signature ends it, too.
 
-        Raises: WrongPinError with the tries left; PinLockedError; UsageError unless it is text of 4 to 9 digits.
+        `pin`: text of 4 to 9 digits; for anything else UsageError.
+        Raises: WrongPinError with the tries left; PinLockedError.
         """
-        self.run(VerifyPin(pin))
+        self.send(auth.VerifyPin(pin))
+
+    def change_pin(self, new_pin: str, *, puk: str | None = None) -> None:
+        """Set another PIN, 4 to 9 digits.
+
+        Requires: the PIN verified, or the PUK given.
+        """
+        self.send(auth.ChangePin(new_pin, puk))
+
+    def change_puk(self, *, new: str, current: str) -> None:
+        """Set another PUK, 12 ASCII characters."""
+        self.send(auth.ChangePuk(new, current))
+
+    def unblock_pin(self, *, puk: str, new_pin: str) -> None:
+        """Set another PIN on a card whose PIN is blocked.
+
+        `new_pin`: 4 to 9 digits.
+        Raises: NotAllowedError unless it is blocked for good, not merely locked until power-up.
+        """
+        self.send(auth.UnblockPin(puk, new_pin))
+
+    def set_pin_auth(self, enabled: bool, puk: str) -> None:
+        """Switch PIN authentication.
+
+        Raises: NotAllowedError where no user key exists.
+        """
+        self.send(auth.SetPinAuth(enabled, puk))
+        self._note(StatusFlag.PIN_AUTH, enabled)
+
+    def change_pairing_key(self, pairing_key: bytes, *, puk: str) -> None:
+        """Give the card another pairing key, 32 bytes, from the next channel on.
+
+        Who loses it needs the PUK: `open_channel(pairing_key_from_puk(puk), index=255)`.
+        """
+        self.send(setup.ChangePairingKey(pairing_key, puk))
+        self._keep_pairing_key(pairing_key)
+
+    def _keep_pairing_key(self, key: bytes) -> None:
+        """Tell the store that this is the card's pairing key now."""
+        if self._pairing_keys is not None:
+            self._pairing_keys.keep_pairing_key(self.serial, None if key == COMMON_PAIRING_KEY else key)
+
+    # Keys
+
+    def derive(self, path: Path | str, *, source: Source = Source.MASTER, curve: Curve = Curve.K1) -> None:
+        """Move the current key of a curve. Where the card refuses a later step, what the earlier ones made is current.
+
+        `path`: 0 to 8 levels, relative to `source`; an empty one makes the master current.
+        Raises: NotFoundError where the current key has no parent on the card; UsageError deeper than 8 levels.
+        """
+        path, source, curve = _checked(path), member(Source, source, "source"), _curve(curve)
+        for step in in_steps(path):
+            self.send(keys.DeriveKey(step, source, curve))
+            source = Source.CURRENT
+
+    def current_path(self, curve: Curve = Curve.K1) -> Path:
+        """The path of the current key of a curve."""
+        return self.send(keys.GetCurrentPath(_curve(curve)))
+
+    def public_key(
+        self,
+        path: Path | str | None = None,
+        *,
+        source: Source = Source.MASTER,
+        curve: Curve = Curve.K1,
+        compressed: bool = True,
+    ) -> bytes:
+        """The current key, or the key at a path: 33 bytes, or 65 where not `compressed`.
+
+        `path`: 1 to 8 levels from `source`. Up to 3 are derived on the fly, and the current key stays; with more, a key
+        above the one asked for becomes current. The master key has no such path: `derive("m")` makes it current.
+        Raises: NotFoundError where the current key has no parent on the card; UsageError deeper than 8 levels.
+        """
+        source, curve = member(Source, source, "source"), _curve(curve)
+        at = None if path is None else _checked(path)
+        if at is not None and at.depth:
+            *above, at = in_steps(at)
+            for step in above:
+                self.send(keys.DeriveKey(step, source, curve))
+                source = Source.CURRENT
+        return _formed(self.send(keys.GetPublicKey(at, source, curve)), curve, compressed)
+
+    def clear_public_key(self, *, curve: Curve = Curve.K1, compressed: bool = True) -> bytes:
+        """The current key, read without channel and PIN: 33 bytes, or 65 where not `compressed`.
+
+        Requires: clear reading switched on, or the current key under the pin-less path.
+        Raises: NotAllowedError where neither holds; MalformedResponseError for a card that answers with the x
+        coordinate alone, which leaves two keys open.
+        """
+        curve = _curve(curve)
+        self._ensure_selected()
+        return _formed(self.send(keys.GetClearPublicKey(curve)), curve, compressed)
+
+    def read_extended_public_key(self) -> ExtendedPublicKey:
+        """The extended key of the current k1 key.
+
+        Raises: NotAllowedError where export is off or the depth is below 3.
+        """
+        return self.send(keys.GetExtendedPublicKey())
+
+    def extended_public_key(self, path: Path | str) -> ExtendedPublicKey:
+        """Derive from the master, then read the extended key. The current key moves.
+
+        `path`: 3 to 8 levels.
+        Requires: export switched on.
+        Raises: UsageError for another depth; NotAllowedError where export is off; MalformedResponseError when the
+        card's answer is not for this path.
+        """
+        at = Path.of(path)
+        if not XPUB_MIN_DEPTH <= at.depth <= MAX_DEPTH:
+            raise UsageError(f"the card gives extended keys of depth {XPUB_MIN_DEPTH} to {MAX_DEPTH}; {at} is none")
+        self.derive(at)
+        key = self.read_extended_public_key()
+        if key.depth != at.depth or key.child_number != at.steps[-1]:
+            raise MalformedResponseError(f"GET PUBKEY: the extended key is not that of {at}")
+        return key
+
+    def master_fingerprint(self) -> bytes:
+        """The 4-byte fingerprint of the k1 master key. Leaves the master current."""
+        self.derive(MASTER)
+        return fingerprint(self.public_key())
+
+    # Signing
+
+    def sign(
+        self,
+        digest: bytes,
+        pin: str | None,
+        *,
+        public_key: bytes | None = None,
+        path: Path | str | None = None,
+        source: Source = Source.MASTER,
+        curve: Curve = Curve.K1,
+        kind: SignatureKind = SignatureKind.ECDSA,
+    ) -> bytes:
+        """Sign 32 bytes with the current key, or with the key at `path` without moving the current one.
+
+        On some cards the PIN is no longer verified afterwards.
+
+        `pin`: the right PIN; or None for a digest that `authorize_digest` or `authorize_digests` has just unlocked: for
+        any other the card would take the end of the path for a PIN, and count a try.
+        `public_key`: 33 or 65 bytes. None: read from the card before it signs, one command more, and where the card
+        wants the PIN for that, `pin` is verified first. Without PIN the key has to be given.
+        `path`: 0 to 8 levels from `source`.
+        Returns: strict DER with low S, or 64 bytes for Schnorr, verified against the public key.
+        Requires: the channel open, a seed on the card.
+        Raises: BadSignatureError when the signature does not verify; WrongPinError; PinLockedError.
+        """
+        digest, curve = octets(digest, "a digest", DIGEST_LENGTH), _curve(curve)
+        kind, source = member(SignatureKind, kind, "kind"), member(Source, source, "source")
+        command = signing.Sign(digest, pin, None if path is None else Path.of(path), source, curve, kind)
+        command.encode()  # a mistake is found before anything is sent
+        if pin is None and digest not in self._authorized:
+            raise UsageError("signing takes the PIN, or a user key that authorised just this digest: nothing was sent")
+        if public_key is None:
+            if pin is None:
+                raise UsageError("while a user key's digest waits the card gives no key: name the public key")
+            public_key = self._own_key(command, pin)
+        else:
+            public_key = _known_key(public_key, curve)
+        return signing.verified_signature(self.send(command), digest, public_key, curve=curve, kind=kind)
+
+    def _own_key(self, command: signing.Sign, pin: str) -> bytes:
+        """The key that a SIGN will be made with."""
+        reading = keys.GetPublicKey(command.path, command.source, command.curve)
+        try:
+            return self.send(reading)
+        except NotAuthenticatedError:
+            self.send(auth.VerifyPin(pin))
+            return self.send(reading)
+
+    def sign_pinless(self, digest: bytes, *, public_key: bytes) -> bytes:
+        """Sign 32 bytes with the key of the pin-less path, without channel and PIN.
+
+        `public_key`: 33 or 65 bytes; the signature is verified against it.
+        Returns: strict DER with low S.
+        Requires: a pin-less path on the card; selects the card where needed.
+        Raises: NotFoundError where no pin-less path is set; BadSignatureError.
+        """
+        digest, public_key = octets(digest, "a digest", DIGEST_LENGTH), _known_key(public_key, Curve.K1)
+        self._ensure_selected()
+        return signing.verified_signature(self.send(signing.SignPinless(digest)), digest, public_key)
+
+    # Other uses of keys
+
+    def sign_public(self, curve: Curve = Curve.K1) -> bytes:
+        """The card's certificate of its current public key: a DER signature by its static key.
+
+        It is over the key's 65 bytes, with SHA-256: `certificate.verify(card.public_key(compressed=False), signature)`.
+        """
+        return self.send(signing.SignPublic(member(Curve, curve, "curve")))
+
+    def decryption_key(self, point: bytes, pin: str | None) -> bytes:
+        """IV (16 bytes) and AES-128 key (16) shared with the owner of `point` (P-256, 65 bytes).
+
+        `pin`: None only where a user key authenticated.
+        """
+        return self.send(signing.Decrypt(point, pin))
+
+    def decrypt(self, point: bytes, ciphertext: bytes, pin: str | None) -> bytes:
+        """The plaintext of whole AES blocks (16 bytes each) encrypted under `decryption_key`.
+
+        `pin`: None only where a user key authenticated.
+        """
+        return self.send(signing.Decrypt(point, pin, octets(ciphertext, "a ciphertext")))
+
+    def signature_check(self, public_key: bytes | None = None, nonce: bytes | None = None) -> SignatureCheck:
+        """NFT: have the card sign a nonce of 16 bytes, to show that it holds its key. Not counted as a signature.
+
+        `public_key`: 33 or 65 bytes; with it the signature over SHA-256 of the message is verified.
+        `nonce`: 16 bytes; None: fresh ones.
+        Requires: the channel open.
+        Raises: BadSignatureError.
+        """
+        key = None if public_key is None else _known_key(public_key, Curve.K1)
+        check = self.send(signing.CheckSignature(self._random(SIGNATURE_CHECK_NONCE) if nonce is None else nonce))
+        if key is not None:
+            signing.verified_signature(check.signature, sha256(check.message), key)
+        return check
+
+    # Administration: set up, look, erase
+
+    def init(
+        self,
+        name: str,
+        email: str,
+        *,
+        pin: str,
+        puk: str,
+        pairing_key: bytes = COMMON_PAIRING_KEY,
+        nft_nfc_sign: bool | None = None,
+    ) -> AppletInfo:
+        """Set up a card as it comes from the factory: INIT, then SELECT.
+
+        The card's session signature is checked before anything secret is sent.
+
+        `name`: up to 20 bytes of UTF-8; `email`: up to 60.
+        `pin`: 4 to 9 digits.
+        `puk`: 12 ASCII characters.
+        `pairing_key`: 32 bytes.
+        `nft_nfc_sign`: for NFT cards alone, there None means False.
+        Requires: no channel; selects the card where needed.
+        Raises: NotAllowedError where the card is initialized already; CertificateError.
+        """
+        parameters = setup.InitParameters(name, email, pin, puk, pairing_key, nft_nfc_sign)
+        parameters.encode()
+        session_key = self.session_key()
+        if self.info.is_nft:
+            parameters = setup.InitParameters(name, email, pin, puk, pairing_key, bool(nft_nfc_sign))
+        elif nft_nfc_sign is not None:
+            raise UsageError("signing over NFC is chosen for NFT cards only")
+        self.send(setup.Init.seal(parameters, session_key, self._random))
+        self._keep_pairing_key(pairing_key)
+        return self.select()
+
+    def reset(self, puk: str) -> AppletInfo:
+        """Erase everything: RESET, then SELECT. The channel has ended.
+
+        Raises: NotAllowedError where reset is disabled (`info.reset_disabled` says so from applet 2.0 on).
+        """
+        self.send(setup.Reset(puk))
+        self._keep_pairing_key(COMMON_PAIRING_KEY)
+        return self.select()
+
+    def info_page(self) -> CardInfo:
+        """Key source, name, e-mail, signature counter."""
+        return self.send(data.ReadCardInfo())
+
+    # Administration: seeds. `pin` None only where a user key authenticated.
+
+    def load_seed(self, seed: bytes, pin: str | None) -> None:
+        """Load a binary seed (BIP39: the 64 bytes made from the words).
+
+        `seed`: 16 to 64 bytes.
+        `pin`: None only where a user key authenticated.
+        Raises: NotAllowedError where there is a seed already; WrongPinError.
+        """
+        self._load(seeds.LoadKey.seed(seed, pin))
+
+    def load_key(
+        self, private_key: bytes, pin: str | None, *, chain_code: bytes = b"", public_key: bytes = b""
+    ) -> None:
+        """Load a single key, or an extended one with its chain code.
+
+        `private_key`: 32 bytes.
+        `pin`: None only where a user key authenticated.
+        `chain_code`: 32 bytes, or none.
+        `public_key`: 65 bytes, or none.
+        Raises: NotAllowedError where there is a seed already; WrongPinError.
+        """
+        self._load(seeds.LoadKey.key_pair(private_key, pin, public_key=public_key, chain_code=chain_code))
+
+    def generate_key(self, pin: str | None) -> bytes:
+        """Make a seed on the card. Nobody can back this seed up.
+
+        `pin`: None only where a user key authenticated.
+        Returns: the 32-byte id of the master key, or nothing where the card does not tell it.
+        Raises: NotAllowedError where there is a seed already; WrongPinError.
+        """
+        key_id = self.send(seeds.GenerateKey(pin))
+        self._has_new_key()
+        return key_id
+
+    def dual_seed_start(self, pin: str | None) -> bytes:
+        """First step of making one seed on two cards: this card's signed public key, for the other card.
+
+        `pin`: None only where a user key authenticated.
+        Raises: NotAllowedError where there is a seed already; WrongPinError.
+        """
+        return self.send(seeds.LoadKey(LoadKeyType.DUAL_STEP_1, b"", pin))
+
+    def dual_seed_finish(self, other: bytes, pin: str | None) -> None:
+        """Second step, with what `dual_seed_start` returned on the other card. Do it on both.
+
+        `pin`: None only where a user key authenticated.
+        Requires: `dual_seed_start` before, on both cards.
+        Raises: NotAllowedError where there is a seed already; WrongPinError.
+        """
+        self._load(seeds.LoadKey(LoadKeyType.DUAL_STEP_2, other, pin))
+
+    def generate_seed_wrap_key(self, bits: int = 2048) -> bytes:
+        """Make an RSA key to wrap a seed with, and return its public part as the card sends it.
+
+        `bits`: length of the modulus.
+        Raises: NotSupportedError where the applet has none.
+        """
+        return self.send(seeds.GenerateSeedWrapKey(bits))
+
+    def load_wrapped_seed(self, wrapped: bytes, pin: str | None) -> None:
+        """Load a seed encrypted to the key of `generate_seed_wrap_key`.
+
+        `pin`: None only where a user key authenticated.
+        Raises: NotAllowedError where there is a seed already; WrongPinError.
+        """
+        self._load(seeds.LoadKey(LoadKeyType.WRAPPED_SEED, wrapped, pin))
+
+    def _load(self, command: seeds.LoadKey) -> None:
+        self.send(command)
+        self._has_new_key()
+
+    def _has_new_key(self) -> None:
+        self._note(StatusFlag.SEEDED, True)
+        self._note(StatusFlag.PINLESS_PATH, False)
+
+    def random_bytes(self, size: int) -> bytes:
+        """Random bytes of the card.
+
+        `size`: 16 to 64, a multiple of 4.
+        """
+        return self.send(seeds.GenerateRandom(size))
+
+    # Administration: switches
+
+    def set_xpub_export(self, on: bool, puk: str) -> None:
+        """Allow or forbid reading extended public keys.
+
+        Requires: a seed on the card.
+        """
+        self.send(keys.SetPubExport(ExportKind.XPUB, on, puk))
+        self._note(StatusFlag.XPUB_EXPORT, on)
+
+    def set_clear_public_key(self, on: bool, puk: str) -> None:
+        """Allow or forbid reading the current public key without channel and PIN.
+
+        Requires: a seed on the card.
+        """
+        self.send(keys.SetPubExport(ExportKind.CLEAR_PUBLIC_KEY, on, puk))
+        self._note(StatusFlag.CLEAR_PUBKEY, on)
+
+    def set_pinless_path(self, path: Path | str | None, puk: str) -> None:
+        """Set the path under m/43h/60h/1581h whose key signs without PIN, or clear it with None.
+
+        Requires: a seed on the card.
+        """
+        try:
+            at = None if path is None else Path.of(path)
+        except UsageError:  # it says what was given: where the two were swapped, the PUK
+            raise UsageError(
+                "the pin-less path is no derivation path like m/43h/60h/1581h/0; the PUK goes second"
+            ) from None
+        self.send(keys.SetPinlessPath(at, puk))
+        self._note(StatusFlag.PINLESS_PATH, path is not None)
+
+    # Administration: user data and history
+
+    def read_user_data(self, slot: int = 0) -> bytes:
+        """The user data, up to 3600 bytes, of all pages in use.
+
+        `slot`: 0 to 3 on NFT cards; others have slot 0 alone.
+        Requires: the PIN verified.
+        """
+        nft_slot = self._data_slot(slot)
+        content = b""
+        for page in range(USER_DATA_PAGES):
+            piece = self._read_page(page, nft_slot)
+            content += piece
+            if len(piece) < USER_DATA_PAGE:
+                break
+        return content
+
+    def write_user_data(self, content: bytes, slot: int = 0) -> None:
+        """Replace the user data by 1 to 3600 bytes. Only a reset makes it empty again.
+
+        `slot`: 0 to 3 on NFT cards; others have slot 0 alone.
+        Requires: the PIN verified.
+        """
+        nft_slot, content = self._data_slot(slot), octets(content, "user data")
+        if not 1 <= len(content) <= USER_DATA_MAX:
+            raise UsageError(f"the card holds 1 to {USER_DATA_MAX} bytes of user data, not {len(content)}")
+        if nft_slot == 0 and len(content) == CUSTOM_BYTES:
+            raise UsageError(f"an NFT card may take {CUSTOM_BYTES} bytes in slot 0 for its custom bytes: add one")
+        used = -(-len(content) // USER_DATA_PAGE)
+        for page in range(used):
+            piece = content[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]
+            self.send(data.WriteUserData(page, piece, nft_slot))
+        # What was longer before would be read as a continuation of a full page, and of none other.
+        if len(content) == used * USER_DATA_PAGE and used < USER_DATA_PAGES and self._read_page(used, nft_slot):
+            self.send(data.WriteUserData(used, b"", nft_slot))
+
+    def _data_slot(self, slot: int) -> int | None:
+        """The slot on an NFT card; None on others."""
+        number(slot, "a slot")
+        if self.info.is_nft:
+            if not 0 <= slot < NFT_DATA_SLOTS:
+                raise UsageError(f"an NFT card has {NFT_DATA_SLOTS} slots of user data, from 0")
+            return slot
+        if slot:
+            raise UsageError("only NFT cards have more than slot 0 of user data")
+        return None
+
+    def _read_page(self, page: int, nft_slot: int | None) -> bytes:
+        try:
+            return self.send(data.ReadUserData(page, nft_slot))
+        except NotFoundError:
+            return b""
+
+    def write_custom_bytes(self, content: bytes) -> None:
+        """Write the 16 public bytes that every SELECT shows.
+
+        Requires: the PIN verified.
+        Raises: UsageError on NFT cards, whose user data is written with the same command.
+        """
+        if self.info.is_nft:
+            raise UsageError("an NFT card takes what is written to the custom bytes for user data: nothing was sent")
+        self.send(data.WriteCustomBytes(content))
+        self._note_custom(bytes(content))
+
+    def history(self, limit: int = HISTORY_LENGTH) -> list[HistoryEntry]:
+        """The latest signatures, newest first. One APDU an entry.
+
+        `limit`: how many at most; the card keeps 149.
+        Requires: the PIN verified.
+        """
+        if number(limit, "the number of entries") < 1:
+            raise UsageError("history takes how many of the latest signatures are wanted; history(1) is the newest one")
+        entries = []
+        for slot in range(min(limit, HISTORY_LENGTH)):
+            try:
+                entry = self.send(data.GetHistory(slot))
+            except NotFoundError:
+                break
+            if entry is None:
+                break
+            entries.append(entry)
+        return entries
+
+    # Administration: user keys
+
+    def add_user_key(
+        self, slot: UserKeySlot, text: str, public_key: bytes, puk: str, *, credential_id: bytes = b""
+    ) -> None:
+        """Store a user key under a text of its owner's.
+
+        `text`: up to 64 bytes of UTF-8.
+        `public_key`: P-256 point, 65 bytes; slot RSA: modulus, 256 bytes.
+        `credential_id`: 1 to 64 bytes, for FIDO.
+        Requires: the PIN verified first: some cards want it.
+        Raises: NotAllowedError where the slot is taken.
+        """
+        slot = self._key_slot(slot)
+        self.send(user_keys.AddUserKey(slot, text, public_key, puk, credential_id))
+        self._note_user_key(slot, True)
+
+    def delete_user_key(self, slot: UserKeySlot, puk: str) -> None:
+        """Remove a user key.
+
+        Raises: NotFoundError where the slot is empty.
+        """
+        slot = self._key_slot(slot)
+        self.send(user_keys.DeleteUserKey(slot, puk))
+        self._note_user_key(slot, False)
+
+    def user_key(self, slot: UserKeySlot) -> UserKeyInfo:
+        """Text and key of a slot.
+
+        Requires: the PIN verified.
+        Raises: NotFoundError where the slot is empty.
+        """
+        return self.send(user_keys.ReadUserKey(self._key_slot(slot)))
+
+    def user_key_challenge(self) -> bytes:
+        """32 random bytes for a user key to sign (see `message_to_sign`)."""
+        return self.send(user_keys.UserKeyChallenge())
+
+    def user_key_respond(self, slot: UserKeySlot, signature: bytes) -> bool:
+        """Hand in the signature over the challenge. True: authenticated as by the PIN, but for SIGN.
+
+        `signature`: see `message_to_sign`; a FIDO key's with the assertion's counter (4 bytes) in front.
+        Requires: `user_key_challenge` before, once for each answer.
+        """
+        return self.send(user_keys.UserKeyResponse(self._key_slot(slot), signature))
+
+    def authorize_digest(self, slot: UserKeySlot, digest: bytes, signature: bytes) -> bool:
+        """Unlock SIGN (with `pin` None) for one digest by a user key's signature over it. False: refused.
+
+        `digest`: 32 bytes.
+        `signature`: see `message_to_sign`; a FIDO key's with the assertion's counter (4 bytes) in front.
+        """
+        return self.send(user_keys.AuthorizeHashes(self._key_slot(slot), (digest,), signature))
+
+    def authorize_digests(self, slot: UserKeySlot, digests: Sequence[bytes], signature: bytes) -> bool:
+        """The same for several digests under one signature over all of them, to be signed in this order.
+
+        `digests`: 32 bytes each, up to 4 of them (FIDO 3).
+        `signature`: as in `authorize_digest`.
+        """
+        if not isinstance(digests, Sequence) or isinstance(digests, bytes | bytearray | memoryview | str):
+            raise UsageError("several digests are a list of them")
+        return self.send(user_keys.AuthorizeHashes(self._key_slot(slot), tuple(digests), signature, as_list=True))
+
+    def fido_credential_id(self) -> bytes:
+        """The credential id of the FIDO slot.
+
+        Raises: NotFoundError where the slot is empty.
+        """
+        return self.send(user_keys.FidoCredentialId())
+
+    def _key_slot(self, slot: UserKeySlot) -> UserKeySlot:
+        """A slot that this applet has."""
+        slot = member(UserKeySlot, slot, "slot")
+        if slot not in self.info.user_key_slots:
+            raise UsageError(f"there is no user-key slot {slot.value} before applet 2.0")
+        return slot
+
+
+def _without_first(digests: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
+    """The digests without the first that is this one."""
+    at = digests.index(digest) if digest in digests else len(digests)
+    return digests[:at] + digests[at + 1 :]
+
+
+def _checked(path: Path | str) -> Path:
+    path = Path.of(path)
+    if path.depth > MAX_DEPTH:
+        raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {path.depth}")
+    return path
+
+
+def _curve(curve: Curve) -> Curve:
+    return member(Curve, curve, "curve")
+
+
+def _known_key(public_key: bytes, curve: Curve) -> bytes:
+    """A public key that a caller gave.
+
+    Raises: UsageError for what is no key of the curve in 33 or 65 bytes.
+    """
+    key = octets(public_key, "a public key", secp256k1.COMPRESSED_LENGTH, secp256k1.UNCOMPRESSED_LENGTH)
+    if not (secp256k1.is_public_key(key) if curve is Curve.K1 else p256.is_point(key)):
+        raise UsageError("to verify a signature its public key is needed, 33 or 65 bytes")
+    return key
+
+
+def _formed(key: bytes, curve: Curve, compressed: bool) -> bytes:
+    if curve is Curve.K1:
+        return secp256k1.compress(key) if compressed else secp256k1.decompress(key)
+    return p256.compress(key) if compressed else p256.decompress(key)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from cryptnox_core.apdu import ByteReader
 from cryptnox_core.arguments import octets
 from cryptnox_core.crypto.p256 import verify_message
 from cryptnox_core.errors import CertificateError, MalformedResponseError, UsageError
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CARD_CERTIFICATE_SIGNED_LENGTH,
     CARD_CERTIFICATE_TAG,
@@ -67,7 +67,10 @@ class CardCertificate:
 
     @classmethod
     def parse(cls, der: bytes) -> CardCertificate:
-        """Raises CertificateError for what is no X.509 certificate with a P-256 key, or longer than 4 KiB."""
+        """Read a certificate in DER.
+
+        Raises: CertificateError for what is no X.509 certificate with a P-256 key, or longer than 4 KiB.
+        """
         der = octets(der, "a certificate")
         if len(der) > MAX_CERTIFICATE:
             raise CertificateError(f"the card's certificate has {len(der)} bytes; at most {MAX_CERTIFICATE} are read")
@@ -95,15 +98,20 @@ class SessionCertificate:
     """Response of GET CARD CERTIFICATE: the session key, signed by the card's static key."""
 
     nonce: bytes
+    """8 bytes."""
     session_key: bytes
     """P-256, 65 bytes uncompressed."""
     signed: bytes
     """The 74 bytes under the signature."""
     signature: bytes
+    """ECDSA with SHA-256, DER."""
 
     @classmethod
     def parse(cls, data: bytes) -> SessionCertificate:
-        """Raises MalformedResponseError for a wrong length or tag."""
+        """Read the data of the response.
+
+        Raises: MalformedResponseError for a wrong length or tag.
+        """
         reader = ByteReader(data, "GET CARD CERTIFICATE")
         if reader.number(1) != CARD_CERTIFICATE_TAG:
             raise MalformedResponseError("GET CARD CERTIFICATE: wrong tag")
@@ -111,7 +119,10 @@ class SessionCertificate:
         return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.signature())
 
     def check_nonce(self, nonce: bytes) -> None:
-        """Raises CertificateError unless the card answered to this nonce."""
+        """See that the card answered to this nonce.
+
+        Raises: CertificateError where it did not.
+        """
         if not hmac.compare_digest(self.nonce, nonce):
             raise CertificateError("the card's session certificate answers another nonce")
 
@@ -153,7 +164,7 @@ class TrustAnchors:
 
     @classmethod
     def from_pem(cls, data: bytes) -> TrustAnchors:
-        """From one or more PEM certificates of CAs with keys on P-256, P-384 or P-521.
+        """Read one or more PEM certificates of CAs with keys on P-256, P-384 or P-521.
 
         Raises: UsageError for anything else.
         """

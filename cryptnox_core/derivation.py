@@ -35,10 +35,10 @@ _NOWHERE = Path()
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Which k1 key is current on the card, as far as this session knows; None: unknown. Its parent is remembered
-    too."""
+    """Which k1 key is current on the card, as far as this session knows. Its parent is remembered too."""
 
     current: Path | None = None
+    """None: unknown."""
 
 
 UNKNOWN = Position()
@@ -46,12 +46,14 @@ UNKNOWN = Position()
 
 @dataclass(frozen=True, slots=True)
 class Derive:
-    """DERIVE KEY: `path_suffix` from `source`; afterwards `result` is current. Empty only for the master key itself. At
-    most 3 levels; 4 where the extended key of `result` is read next (`first_block`)."""
+    """DERIVE KEY: another key becomes current."""
 
     path_suffix: Path
+    """Levels from `source`, at most 3; 4 where the extended key of `result` is read next (`first_block`). Empty only
+    for the master key itself."""
     source: Source
     result: Path
+    """What is current afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +72,24 @@ class ReadExtended:
 
 @dataclass(frozen=True, slots=True)
 class ReadOnTheFly:
-    """GET PUBKEY of `path`, which is `suffix` (1 to 3 levels) from `source`; the current key stays."""
+    """GET PUBKEY of the key at `path`; the current key stays."""
 
     path: Path
     source: Source
     suffix: Path
+    """The levels from `source` to `path`, 1 to 3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """SIGN request number `index` with the key at `path`: `suffix` from `source`, empty for the current key, which
-    stays."""
+    """SIGN with the key at `path`; the current key stays."""
 
     index: int
+    """The request's number, from 0."""
     path: Path
     source: Source
     suffix: Path
+    """The levels from `source` to `path`; empty for the current key."""
 
 
 Step: TypeAlias = Derive | ReadPublicKey | ReadExtended | ReadOnTheFly | Sign
@@ -121,12 +125,6 @@ def plan_cost(steps: Iterable[Step]) -> PlanCost:
     return PlanCost(derivations, commands, verifications)
 
 
-def lower_bound(paths: Iterable[Path]) -> int:
-    """Child derivations that no sequence of commands can do without: the distinct keys on the given paths, without
-    the master key, each of which the card has to derive once."""
-    return len({path.steps[:depth] for path in paths for depth in range(1, path.depth + 1)})
-
-
 def plan_session(
     *,
     fingerprint: bool = False,
@@ -136,23 +134,24 @@ def plan_session(
     known: Collection[Path] = (),
     at: Position = UNKNOWN,
 ) -> tuple[Step, ...]:
-    """The cheapest steps that read the master key (`fingerprint`), extended keys and public keys, and then sign.
+    """The cheapest steps that read the master key, extended keys and public keys, and then sign.
 
-    xpubs: 3 to 8 levels each. public_keys: 0 to 8; what follows from an extended key of this plan or of `known`
-    (paths whose extended key the host has) is the host's to derive and has no step; the same path is read once.
-    signatures: 0 to 8 levels; one Sign for each, `index` is its place; any order, with repeats. Reading comes before
-    signing.
-
-    Steps start at `at`. The PIN must be verified before the first step that is no Sign, and goes along in every SIGN.
-    Where a signature ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
+    `fingerprint`: read the master key.
+    `xpubs`: paths of 3 to 8 levels, to read the extended key at.
+    `public_keys`: paths of 0 to 8 levels. What follows from an extended key of this plan or of `known` is the host's to
+    derive and has no step; the same path is read once.
+    `signatures`: paths of 0 to 8 levels, in any order, with repeats: one Sign for each, `index` is its place.
+    `known`: paths whose extended key the host has.
+    `at`: where the steps start.
+    Requires: the PIN verified before the first step that is no Sign; it goes along in every SIGN. Where a signature
+    ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
+    Raises: UsageError for a path of a wrong depth.
 
     The fewest child derivations for one account or two with any chains and keys, from an unknown position, the master
     key, an account's key or a chain's; and the fewest commands for them (two accounts: in nearly all plans). Elsewhere
-    at most one derivation more, as far as the tests have found (docs/performance.md). The bound of `lower_bound` is met
-    for one account, but not where two branches that both fork have to be visited: two accounts with both chains and
-    three keys each cost 22, not 20, since the card forgets the first fork.
-
-    Raises UsageError for a path of a wrong depth.
+    at most one derivation more, as far as the tests have found (docs/performance.md). That each key on the way is
+    derived but once is possible for one account, but not where two branches that both fork have to be visited: two
+    accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
     """
     _check(xpubs, public_keys, signatures)
     have = {path.steps for path in known}
@@ -189,9 +188,11 @@ def _check(xpubs: Sequence[Path], public_keys: Sequence[Path], signatures: Seque
 
 
 def _in_pieces(steps: Sequence[Step]) -> Iterator[Step]:
-    """The same with no DERIVE KEY of more levels than the channel protects (`first_block`): it becomes several, each
-    from the key of the one before. Four levels stay together where the extended key is read next, which the runner
-    compares, and no single key afterwards, which nothing would compare if the command were sent again."""
+    """The same with no DERIVE KEY of more levels than the channel protects (`first_block`).
+
+    It becomes several, each from the key of the one before. Four levels stay together where the extended key is read
+    next, which is compared, and no single key afterwards, which nothing would compare if the command were sent again.
+    """
     single = max((at for at, step in enumerate(steps) if isinstance(step, ReadPublicKey | ReadOnTheFly)), default=-1)
     for at, step in enumerate(steps):
         if not isinstance(step, Derive) or step.path_suffix.depth <= LEVELS:
@@ -254,8 +255,11 @@ def _move(current: Steps | None, target: Steps) -> list[Step]:
 
 
 def _run(start: Steps | None, visits: Sequence[Steps], uses: _Uses) -> list[Step]:
-    """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place: uses that
-    can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as may be."""
+    """Make the keys of `visits` current in turn, and put each use where it costs least.
+
+    Of several such places the last: uses that can wait for the next Derive do, so that a PIN ended by a signature is
+    verified again as seldom as may be.
+    """
     stops = [start, *visits]
     current = {stop: place for place, stop in enumerate(stops) if stop is not None}
     remembered = {stop[:-1]: place for place, stop in enumerate(stops) if stop} | {(): len(stops) - 1}
@@ -314,8 +318,12 @@ class _Node:
         return node
 
     def weigh(self, limit: int, held: Steps, end: Steps) -> None:
-        """Chooses, from the leaves up. `limit`: levels on the fly. `held`: the key that is current at the start; `end`:
-        the one to be current in the end, a side of a spine that ends above it."""
+        """Choose how each key is served, from the leaves up.
+
+        `limit`: levels on the fly.
+        `held`: the key that is current at the start.
+        `end`: the one to be current in the end, a side of a spine that ends above it.
+        """
         depth, children = len(self.steps), self.children.values()
         for child in children:
             child.weigh(limit, held, end)
@@ -341,22 +349,21 @@ class _Node:
         self.spine = self.ends * whole + itself
         self.spine += sum(child.spine for child in self.on) + sum(child.served for child in rest)
 
-    def runs(self, held: Steps, end: Steps, remembered: bool = True) -> list[list[Steps]]:
-        """The keys to make current, spine by spine: `held` first, `end` last. `remembered`: without being made
-        current, where the spines begin."""
+    def runs(self, held: Steps, end: Steps, begins: bool = True) -> list[list[Steps]]:
+        """The keys to make current, spine by spine: `held` first, `end` last. Where spines begin one is remembered."""
 
         def place(child: _Node) -> tuple[bool, bool]:
             return child.steps == end[: len(child.steps)], child.steps != held
 
         order = sorted(self.children.values(), key=place)
-        runs = [run for child in order if child in self.on for run in child.runs(held, end, remembered=False)]
+        runs = [run for child in order if child in self.on for run in child.runs(held, end, begins=False)]
         last = bool(end) and self.steps == end[:-1]
         if self.ends:
             runs.append([end] if last else [])
         rest = [child for child in order if child not in self.on]
         visits = [child.steps for child in rest if child.side and child.steps != end]
         parent = visits or any(run and run[0][:-1] == self.steps for run in runs)
-        if self.uses or (not remembered and not parent and any(child.count for child in rest)):
+        if self.uses or (not begins and not parent and any(child.count for child in rest)):
             visits.insert(0, self.steps)
         first = -1 if last else 0
         runs[first] = visits + runs[first]
@@ -378,8 +385,11 @@ def _visits(uses: _Uses, limit: int, base: Steps = (), held: Steps = (), end: St
 
 
 def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> list[Step]:
-    """The cheapest of some plans: all from the master key; first what is below the key current at the start, or below
-    its parent; and what is below it, with as much else on the fly: the parent's other keys, or all."""
+    """The cheapest of some plans.
+
+    All from the master key; first what is below the key current at the start, or below its parent; and what is below
+    it, with as much else on the fly: the parent's other keys, or all.
+    """
     held = start or ()
     left = {steps: wanted for steps, wanted in uses.items() if steps != held}
     plans = []
@@ -398,8 +408,10 @@ def _phase(start: Steps | None, uses: _Uses, limit: int, end: Steps = ()) -> lis
 
 
 def _end(start: Steps | None, reads: _Uses, signs: _Uses) -> Steps:
-    """The key to be current when the reading is over, so that the signing goes on from it; empty for whichever. It, or
-    its parent, is above keys to read and keys to sign with. Leaves of equal standing count once."""
+    """The key to be current when the reading is over, so that the signing goes on from it; empty for whichever.
+
+    It, or its parent, is above keys to read and keys to sign with. Leaves of equal standing count once.
+    """
     if not reads or not signs:
         return ()
     reads, signs = _thinned(reads), _thinned(signs)
@@ -425,8 +437,8 @@ def _end(start: Steps | None, reads: _Uses, signs: _Uses) -> Steps:
 
 
 def _thinned(uses: _Uses) -> _Uses:
-    """The same with at most 8 single uses below each key, which cost as much as the longest spine: more change no
-    choice."""
+    """The same with at most 8 single uses below each key: they cost as much as the longest spine, and more change
+    no choice."""
     seen: Counter[Steps] = Counter()
     kept = {}
     for steps, wanted in uses.items():

@@ -116,7 +116,10 @@ class _Steps:
 
 
 def deviations(recording: object) -> list[Deviation]:
-    """Every point in which the card of a recording differs from the documentation. UsageError for what is none."""
+    """Every point in which the card of a recording differs from the documentation.
+
+    Raises: UsageError for what is no recording.
+    """
     steps = _Steps(recording)
     found = [*_select(steps), *_certificates(steps), *_clear_key(steps), *_pin(steps), *_channel(steps)]
     if steps.lost:

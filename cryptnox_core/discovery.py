@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptnox_core.arguments import number, octets, seconds
-from cryptnox_core.card import Card
+from cryptnox_core.card import Card, PairingKeys
 from cryptnox_core.certificate import CardCertificate, TrustAnchors
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -19,7 +19,6 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.pairing import PairingKeys
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import PAIRING_KEY_LENGTH
 
@@ -47,10 +46,12 @@ def is_other_card(error: CryptnoxError) -> bool:
 
 
 def list_cards(wait: float = 1.0, *, reader: str | int | None = None) -> list[FoundCard]:
-    """Every Cryptnox card in a PC/SC reader, or in the one named; a busy reader is waited for `wait` seconds.
+    """Every Cryptnox card in a PC/SC reader, or in the one named.
 
-    `reader`: name, part of it, or number; or `tcp:HOST:PORT`. One SELECT decides; readers that are empty or hold
-    another card are passed over. No PIN is sent.
+    One SELECT decides; readers that are empty or hold another card are passed over. No PIN is sent.
+
+    `wait`: seconds that a busy reader is waited for.
+    `reader`: name, part of it, or number; or `tcp:HOST:PORT`.
     Raises: ServiceUnavailableError; NoReaderError where the one named is not there.
     """
     seconds(wait, "the time to wait")
@@ -95,14 +96,19 @@ def open_card(
 ) -> Card:
     """A card, ready for its PIN: selected, its certificate read and checked, the secure channel open.
 
-    `card`: its serial number, or `tcp:HOST:PORT`; None: the first found. `reader`: only in this one (name, part of it,
-    or number). `channel` False: selected only. A card that is not initialised has no channel: it comes back selected,
-    for `init`. `pairing_key`, `pairing_keys`, `anchors`: see `Card`. `wait`: seconds for a busy reader.
-    Close it: `with open_card() as card:`.
+    A card that is not initialized has no channel: it comes back selected, for `init`. Close it:
+    `with open_card() as card:`.
 
-    Raises: NoCardError when there is none. Where one could not be asked whether it is the card, the reason:
-    ReaderBusyError, PinLockedError (power cycle wanted), CertificateError ... ServiceUnavailableError, NoReaderError;
-    what `Card.open_channel` raises.
+    `card`: its serial number, or `tcp:HOST:PORT`; None: the first found.
+    `reader`: only in this one: name, part of it, or number.
+    `channel`: False: selected only.
+    `pairing_key`: 32 bytes, see `Card.open_channel`.
+    `pairing_keys`, `anchors`: see `Card`.
+    `wait`: seconds that a busy reader is waited for.
+    Raises: NoCardError when there is none. ServiceUnavailableError; NoReaderError.
+    Where a card could not be asked whether it is the one, the reason: ReaderBusyError, PinLockedError (power cycle
+    wanted), CertificateError ...
+    What `Card.open_channel` raises.
     """
     if isinstance(card, str):
         if not card.startswith(TCP):
@@ -147,7 +153,10 @@ def open_card(
 
 
 def _is_wanted(card: Card, serial: int | None) -> bool:
-    """Whether this is a card of ours, and the one of that serial number. Raises what keeps it from being known."""
+    """Whether this is a card of ours, and the one of that serial number.
+
+    Raises: what keeps that from being known.
+    """
     try:
         card.select()
     except CryptnoxError as error:

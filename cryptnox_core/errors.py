@@ -80,8 +80,11 @@ class PairingError(ChannelAbortedError):
 
 
 class UnknownChannelError(ChannelError):
-    """An applet of version 2 or later did not open the channel, or did not understand the first command in it: its form
-    is not known yet. `sw` is the status word it refused with, if it did. Where it did not open no secret was sent."""
+    """The form of this applet's channel is not known yet.
+
+    An applet of version 2 or later did not open the channel, or did not understand the first command in it. Where it
+    did not open no secret was sent. `sw` is the status word it refused with, if it did.
+    """
 
     def __init__(self, message: str, sw: int | None = None) -> None:
         super().__init__(message if sw is None else f"{message} (status word {sw:04X})")
@@ -110,8 +113,10 @@ class WrongPinError(TriesError):
 
 
 class PinLockedError(StatusWordError):
-    """No PIN is accepted now. After a power cycle ask for the tries left: still none means blocked until the PUK
-    unblocks it."""
+    """No PIN is accepted now.
+
+    After a power cycle ask for the tries left: still none means blocked until the PUK unblocks it.
+    """
 
 
 class WrongPukError(TriesError):
@@ -119,7 +124,7 @@ class WrongPukError(TriesError):
 
 
 class NotAuthenticatedError(StatusWordError):
-    """The command wants a verified PIN, an authorised hash, or the secure channel."""
+    """The command wants a verified PIN, an authorized hash, or the secure channel."""
 
 
 class NoSeedError(StatusWordError):
@@ -127,7 +132,7 @@ class NoSeedError(StatusWordError):
 
 
 class NotInitializedError(StatusWordError):
-    """The card was never initialised (or was reset)."""
+    """The card was never initialized (or was reset)."""
 
 
 class NotAllowedError(StatusWordError):

@@ -1,5 +1,4 @@
-"""What somebody between host and card can do to a command in the channel, and how paths are sent so that it is in
-vain.
+"""Why no command carries more than three levels of a path: what somebody between host and card can do to it.
 
 **What he can do.** The MAC of a command covers its header (CLA, INS, P1, P2, Lc) and its ciphertext, not the IV,
 which is the MAC of the card's last answer. Who sits in between and has no key (a reader, a hub, a network) can send

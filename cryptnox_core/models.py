@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptnox_core.apdu import ByteReader
 from cryptnox_core.arguments import member, octets
-from cryptnox_core.bip32 import ExtendedPublicKey
-from cryptnox_core.certificate import CardCertificate, Genuineness
 from cryptnox_core.crypto.p256 import is_point
 from cryptnox_core.errors import MalformedResponseError
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CARD_TYPE_BASIC,
     CARD_TYPE_NFT,
@@ -27,17 +25,6 @@ from cryptnox_core.wire import (
     UserKeyFlag,
     UserKeySlot,
 )
-
-__all__ = [
-    "AppletInfo",
-    "CardCertificate",
-    "CardInfo",
-    "ExtendedPublicKey",
-    "Genuineness",
-    "HistoryEntry",
-    "SignatureCheck",
-    "UserKeyInfo",
-]
 
 _HISTORY_ENTRY = 4 + DIGEST_LENGTH
 
@@ -57,7 +44,10 @@ class AppletInfo:
 
     @classmethod
     def parse(cls, data: bytes) -> AppletInfo:
-        """From the data of the response; unknown flags are kept and ignored. MalformedResponseError: under 6 bytes."""
+        """Read the data of the response; unknown flags are kept and ignored.
+
+        Raises: MalformedResponseError for fewer than 6 bytes.
+        """
         reader = ByteReader(octets(data, "an answer"), "SELECT")
         card_type = reader.number(1)
         version = (reader.number(1), reader.number(1), reader.number(1))
@@ -143,7 +133,10 @@ class CardInfo:
 
     @classmethod
     def parse(cls, data: bytes) -> CardInfo:
-        """Text that is no UTF-8 keeps its readable part."""
+        """Read the data of the response; text that is no UTF-8 keeps its readable part.
+
+        Raises: MalformedResponseError where a field is cut off.
+        """
         reader = ByteReader(data, "READ DATA (card info)")
         source = reader.number(1)
         name, email = reader.prefixed(), reader.prefixed()
@@ -162,10 +155,11 @@ class HistoryEntry:
 
     counter: int
     digest: bytes
+    """32 bytes."""
 
     @classmethod
     def parse(cls, data: bytes) -> HistoryEntry | None:
-        """None for an unused entry: shorter than one, or all zero."""
+        """Read the data of the response; None for an unused entry: shorter than one, or all zero."""
         if len(data) < _HISTORY_ENTRY or not any(data[:_HISTORY_ENTRY]):
             return None
         reader = ByteReader(data, "GET HISTORY")
@@ -185,7 +179,10 @@ class UserKeyInfo:
 
     @classmethod
     def parse(cls, slot: UserKeySlot, data: bytes) -> UserKeyInfo:
-        """From the answer of READ DATA with the slot as P1."""
+        """Read the data of the response.
+
+        Raises: MalformedResponseError where there is no key of the slot's kind.
+        """
         reader = ByteReader(data, "READ DATA (user key)")
         text = reader.take(USER_KEY_TEXT).rstrip(b"\0").decode("utf-8", "replace")
         if slot is UserKeySlot.RSA:
@@ -211,7 +208,10 @@ class SignatureCheck:
 
     @classmethod
     def parse(cls, data: bytes) -> SignatureCheck:
-        """Checks the mark `CR` at the start. The signature is checked by `Card.signature_check`."""
+        """Read the data of the response. The signature is checked by `Card.signature_check`.
+
+        Raises: MalformedResponseError where the message does not start with `CR`.
+        """
         reader = ByteReader(data, "SIGNATURE CHECK")
         message = reader.take(SIGNATURE_CHECK_MESSAGE)
         if not message.startswith(SIGNATURE_CHECK_TAG):

@@ -42,10 +42,11 @@ UNKNOWN_INS = 0xEE
 
 @dataclass(slots=True)
 class Recorder:
-    """A transport that notes each exchange and passes it on. `clock` gives seconds."""
+    """A transport that notes each exchange and passes it on."""
 
     inner: Transport
     clock: Callable[[], float]
+    """Gives seconds."""
     exchanges: list[dict[str, object]] = field(default_factory=list)
     selected: bytes = b""
     """What the card answered to the latest SELECT, without the status word."""
@@ -119,21 +120,14 @@ class _Run:
     steps: list[dict[str, object]] = field(default_factory=list)
 
 
-class _ByValue(Card):
-    """A card whose extended frames carry the other form of the length in their MAC."""
-
-    def __init__(self, transport: Transport) -> None:
-        super().__init__(transport)
-        self._length_by_value = self._length_known = True
-
-
 def record(
     transport: Transport, clock: Callable[[], float], *, opening: Callable[[Card], None] = Card.open_channel
 ) -> dict[str, object]:
-    """Run the checklist on the card behind `transport` and return the recording, ready for JSON.
+    """Run the checklist on a card and return the recording, ready for JSON.
 
-    `clock` gives seconds (`time.monotonic`); `opening` opens the channel. Raises TransportError where no card answers
-    SELECT; what fails later is in the recording.
+    `clock`: gives seconds (`time.monotonic`).
+    `opening`: opens the channel.
+    Raises: TransportError where no card answers SELECT; what fails later is in the recording.
     """
     recorder = Recorder(transport, clock)
     run = _Run(recorder)
@@ -183,7 +177,7 @@ def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) ->
         pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(USER_DATA_PAGES)]
     for number, page in enumerate(pages, 1):
         _probe(run, card, f"user data {number}", Probe(page))
-    other = _ByValue(recorder)
+    other = Card(recorder, length_by_value=True)
     if _opened(run, other, "channel, other MAC form", opening):
         _probe(run, other, "user data, other MAC form", Probe(pages[0]))
     last = Card(recorder)
@@ -201,7 +195,7 @@ def _opened(run: _Run, card: Card, name: str, opening: Callable[[Card], None]) -
 def _probe(run: _Run, card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False) -> None:
     """`tell`: the answer is a count, and no secret; `source`: its first byte is the key source."""
     with _step(run, name) as step:
-        data = card.run(probe)
+        data = card.send(probe)
         step["sw"], step["length"] = f"{Sw.OK:04x}", len(data)
         if tell and data:
             step["count"] = data[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import CommandApdu, Flow, ResponseApdu
 from cryptnox_core.commands.auth import MutuallyAuthenticate
 from cryptnox_core.commands.base import Command
 from cryptnox_core.commands.setup import OpenSecureChannel
@@ -32,7 +32,6 @@ from cryptnox_core.errors import (
     UnknownChannelError,
     UsageError,
 )
-from cryptnox_core.flow import Flow
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import (
     BLOCK,
@@ -67,17 +66,13 @@ class ChannelKeys:
 
     @classmethod
     def derive(cls, shared: bytes, pairing_key: bytes, salt: bytes) -> ChannelKeys:
-        """SHA-512 of ECDH x, pairing key and salt, 32 bytes each."""
+        """SHA-512 of ECDH x, pairing key and salt (32 bytes each), cut in two."""
         digest = hashlib.sha512(shared + pairing_key + salt).digest()
         return cls(digest[:32], digest[32:])
 
 
 class SecureChannel:
-    """One channel. `random` gives that many random bytes; `ephemeral` replaces the fresh P-256 key (for vectors).
-
-    `length_by_value`: the MAC of an extended frame with fewer than 256 bytes of data has their number in one byte,
-    instead of the three that are sent (sources disagree).
-    """
+    """One channel, from its handshake to its end."""
 
     def __init__(
         self,
@@ -86,6 +81,13 @@ class SecureChannel:
         ephemeral: EphemeralKey | None = None,
         length_by_value: bool = False,
     ) -> None:
+        """A closed channel.
+
+        `random`: gives that many random bytes.
+        `ephemeral`: replaces the fresh P-256 key (for vectors).
+        `length_by_value`: the MAC of an extended frame with fewer than 256 bytes of data has their number in one byte,
+        instead of the three that are sent (sources disagree).
+        """
         self._random = random
         self._ephemeral = ephemeral
         self._length_by_value = length_by_value
@@ -118,9 +120,12 @@ class SecureChannel:
     ) -> Flow[None]:
         """OPEN SECURE CHANNEL, then MUTUALLY AUTHENTICATE.
 
-        Requires: `session_key` signed by the card's static key. `info` is what SELECT said.
-        Raises PairingError when the card is paired with another key; UnknownChannelError instead of it, and of whatever
-        else can go wrong between the two ends, where the applet is of version 2 or later.
+        `session_key`: P-256, 65 bytes.
+        `pairing_key`: 32 bytes, of the slot `index`.
+        `info`: what SELECT said.
+        Requires: the session key signed by the card's static key.
+        Raises: PairingError when the card is paired with another key; UnknownChannelError instead of it, and of
+        whatever else can go wrong between the two ends, where the applet is of version 2 or later.
         """
         if len(pairing_key) != PAIRING_KEY_LENGTH:
             raise UsageError(f"a pairing key has {PAIRING_KEY_LENGTH} bytes")
@@ -149,8 +154,9 @@ class SecureChannel:
     def exchange(self, command: Command[T], info: AppletInfo | None = None) -> Flow[T]:
         """One command through the open channel. Whatever goes wrong below its own status word fails the channel.
 
-        UnknownChannelError where that happens to the first command, and the applet is of version 2 or later: a
-        handshake can pass between two forms that differ in a counter.
+        Raises: what the command's class says; ChannelAbortedError, BadMacError, MalformedResponseError. Where that
+        happens to the first command, and the applet is of version 2 or later, UnknownChannelError: a handshake can pass
+        between two forms that differ in a counter.
         """
         if self._state is not ChannelState.OPEN:
             raise ChannelError("the secure channel is not open; select the card and open it anew")
@@ -167,7 +173,11 @@ class SecureChannel:
         return command.result(response, info)
 
     def wrap(self, command: CommandApdu) -> CommandApdu:
-        """Encrypt and MAC a command. The next call must be `unwrap` with its response."""
+        """Encrypt and MAC a command.
+
+        Requires: keys, and no command under way; the next call is `unwrap` with the response.
+        Raises: ChannelError.
+        """
         if self._keys is None or self._response_iv is not None:
             raise ChannelError("the secure channel expects a response, or is not open")
         body = encrypt_padded(self._keys.aes, self._command_iv, command.data)
@@ -183,7 +193,7 @@ class SecureChannel:
     def unwrap(self, response: ResponseApdu) -> ResponseApdu:
         """Check and decrypt the response to the command last wrapped; the result carries the real status word.
 
-        Raises ChannelAbortedError for an answer in the clear, BadMacError, MalformedResponseError; the channel has
+        Raises: ChannelAbortedError for an answer in the clear; BadMacError; MalformedResponseError. The channel has
         failed then.
         """
         try:

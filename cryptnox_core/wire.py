@@ -16,6 +16,8 @@ CARD_TYPE_NFT = ord("N")
 
 
 class Cla(IntEnum):
+    """Class bytes."""
+
     ISO = 0x00
     APPLET = 0x80
 
@@ -217,6 +219,8 @@ class CheckUserKeyMode(IntEnum):
 
 
 class DecryptMode(IntEnum):
+    """P1 of DECRYPT."""
+
     SYMMETRIC_KEY = 0x00
     DATA = 0x01
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu, ResponseApdu
 from cryptnox_core.arguments import octets, switch
 from cryptnox_core.commands.base import (
     COUNT_UNKNOWN,
@@ -28,15 +28,15 @@ from cryptnox_core.errors import (
     WrongPukError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import CHALLENGE_LENGTH, Ins, SecretKind, Sw
 
 
 @dataclass(frozen=True, slots=True)
 class MutuallyAuthenticate(Command[None]):
-    """MUTUALLY AUTHENTICATE: 32 random bytes each way. That the MACs fit is what is proved."""
+    """MUTUALLY AUTHENTICATE: random bytes each way. That the MACs fit is what is proved."""
 
     challenge: bytes = field(repr=False)
+    """32 bytes."""
 
     ins: ClassVar[Ins] = Ins.MUTUALLY_AUTHENTICATE
 
@@ -80,9 +80,14 @@ class PinTriesLeft(Command[int]):
 
 @dataclass(frozen=True, slots=True)
 class VerifyPin(StatusCommand):
-    """VERIFY PIN. WrongPinError spends a try; PinLockedError: see `tries left` after a power cycle."""
+    """VERIFY PIN.
+
+    Raises: WrongPinError, and a try is spent; PinLockedError: see `PinTriesLeft` after a power cycle; NotAllowedError
+    where PIN authentication is off.
+    """
 
     pin: str = field(repr=False)
+    """4 to 9 digits."""
 
     ins: ClassVar[Ins] = Ins.VERIFY_PIN
     meanings: ClassVar[Mapping[int, Meaning]] = _PIN_MEANINGS
@@ -93,10 +98,16 @@ class VerifyPin(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class ChangePin(StatusCommand):
-    """CHANGE PIN. Requires: the PIN verified, or the PUK given (then also where PIN authentication is off)."""
+    """CHANGE PIN.
+
+    Requires: the PIN verified, or the PUK given (then also where PIN authentication is off).
+    Raises: WrongPukError.
+    """
 
     new_pin: str = field(repr=False)
+    """4 to 9 digits."""
     puk: str | None = field(default=None, repr=False)
+    """12 ASCII characters."""
 
     ins: ClassVar[Ins] = Ins.CHANGE_SECRET
     uses_puk: ClassVar[bool] = True
@@ -115,9 +126,13 @@ class ChangePin(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class ChangePuk(StatusCommand):
-    """CHANGE PUK, with the current one."""
+    """CHANGE PUK, with the current one.
+
+    Raises: WrongPukError.
+    """
 
     new_puk: str = field(repr=False)
+    """12 ASCII characters, as the current one."""
     current_puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.CHANGE_SECRET
@@ -130,7 +145,10 @@ class ChangePuk(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class UnblockPin(StatusCommand):
-    """UNBLOCK PIN: sets a new PIN with the PUK. NotAllowedError unless the PIN is blocked for good."""
+    """UNBLOCK PIN: sets a new PIN with the PUK.
+
+    Raises: NotAllowedError unless the PIN is blocked for good; WrongPukError.
+    """
 
     puk: str = field(repr=False)
     new_pin: str = field(repr=False)
@@ -148,7 +166,10 @@ class UnblockPin(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class SetPinAuth(StatusCommand):
-    """SET PIN AUTH, with the PUK. NotAllowedError where no user key exists."""
+    """SET PIN AUTH, with the PUK.
+
+    Raises: NotAllowedError where no user key exists; WrongPukError.
+    """
 
     enabled: bool
     puk: str = field(repr=False)

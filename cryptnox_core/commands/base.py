@@ -67,9 +67,8 @@ a single byte. With more it would be the answer to another command (`first_block
 class Command(ABC, Generic[T]):
     """One instruction: frozen data, its APDU, the meaning of its answer.
 
-    Subclasses are frozen dataclasses. `encode` raises UsageError for what the card can never take, so that nothing is
-    sent; `decode` gets the data of a 9000 response and raises MalformedResponseError for a wrong form. What comes
-    behind the documented data is not looked at: a card that says more has done its work all the same.
+    Subclasses are frozen dataclasses. What comes behind the documented data of an answer is not looked at: a card that
+    says more has done its work all the same.
     """
 
     __slots__ = ()
@@ -82,7 +81,7 @@ class Command(ABC, Generic[T]):
     uses_puk: ClassVar[bool] = False
     """63Cx and 984x count PUK tries."""
     needs_init: ClassVar[bool] = True
-    """6985 and 6986 on a card that was never initialised mean just that."""
+    """6985 and 6986 on a card that was never initialized mean just that."""
     needs_seed: ClassVar[bool] = False
     """6985 on a card without seed means just that."""
     meanings: ClassVar[Mapping[int, Meaning]] = _NOTHING
@@ -90,14 +89,24 @@ class Command(ABC, Generic[T]):
 
     @abstractmethod
     def encode(self) -> CommandApdu:
-        """The command in plain."""
+        """The command in plain.
+
+        Raises: UsageError for what the card can never take, so that nothing is sent.
+        """
 
     @abstractmethod
     def decode(self, data: bytes) -> T:
-        """The result, from the data of a 9000 response."""
+        """The result, from the data of a 9000 response.
+
+        Raises: MalformedResponseError for a wrong form.
+        """
 
     def result(self, response: ResponseApdu, info: AppletInfo | None = None) -> T:
-        """The result, or the exception the status word stands for. `info` (the latest SELECT) sharpens the message."""
+        """The result of a response.
+
+        `info`: what the latest SELECT said; it sharpens the message.
+        Raises: the exception that the status word stands for; MalformedResponseError.
+        """
         if not response.ok:
             raise self.error(response.sw, info)
         return self.decode(response.data)
@@ -146,12 +155,18 @@ class StatusCommand(Command[None]):
 
 
 def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:
-    """An applet command. `long_answer`: the answer may pass 256 bytes once wrapped, so the extended form is used."""
+    """An applet command.
+
+    `long_answer`: the answer may pass 256 bytes once wrapped, so the extended form is used.
+    """
     return CommandApdu(Cla.APPLET, ins, p1, p2, data, extended=long_answer)
 
 
 def pin_field(pin: str) -> bytes:
-    """The 9 bytes of a PIN; UsageError unless it is text of 4 to 9 digits."""
+    """The 9 bytes of a PIN.
+
+    Raises: UsageError unless it is text of 4 to 9 digits.
+    """
     text(pin, "a PIN")
     if not is_pin(pin):
         raise UsageError(f"a PIN has {PIN_MIN} to {PIN_MAX} digits")
@@ -159,12 +174,15 @@ def pin_field(pin: str) -> bytes:
 
 
 def optional_pin(pin: str | None) -> bytes:
-    """As `pin_field`; nothing for None (a user key authorised)."""
+    """As `pin_field`; nothing for None (a user key authorized)."""
     return b"" if pin is None else pin_field(pin)
 
 
 def puk_field(puk: str) -> bytes:
-    """The 12 bytes of a PUK; UsageError unless it is text of 12 ASCII characters."""
+    """The 12 bytes of a PUK.
+
+    Raises: UsageError unless it is text of 12 ASCII characters.
+    """
     text(puk, "a PUK")
     if len(puk) != PUK_LENGTH or not puk.isascii():
         raise UsageError(f"a PUK has {PUK_LENGTH} ASCII characters")
@@ -172,7 +190,10 @@ def puk_field(puk: str) -> bytes:
 
 
 def path_field(path: Path) -> bytes:
-    """4 bytes a level; UsageError for more levels than the card takes."""
+    """A path as the card takes it, 4 bytes a level.
+
+    Raises: UsageError for more than 8 levels.
+    """
     if len(path) > MAX_DEPTH:
         raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {len(path)}")
     return path.to_bytes()

@@ -40,7 +40,10 @@ class ReadCardInfo(Command[CardInfo]):
 
 
 def _page(page: int, nft_slot: int | None) -> int:
-    """A page number, 0 to 2, beside a slot that exists; UsageError."""
+    """A page number, 0 to 2, beside a slot that exists.
+
+    Raises: UsageError.
+    """
     if not 0 <= number(page, "a page") < USER_DATA_PAGES:
         raise UsageError(f"user data has {USER_DATA_PAGES} pages")
     if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < NFT_DATA_SLOTS:
@@ -50,13 +53,17 @@ def _page(page: int, nft_slot: int | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ReadUserData(Command[bytes]):
-    """READ DATA: one page of user data, `page` 0 to 2. NotFoundError: unused.
+    """READ DATA: one page of user data, up to 1200 bytes.
 
-    On the wire: 00 and 1 to 3. On NFT cards, with `nft_slot` 0 to 3: slot + 1, and the page from 0.
+    On the wire: 00 and the page from 1. On NFT cards: slot + 1, and the page from 0.
+    Requires: the PIN verified.
+    Raises: NotFoundError for an unused one.
     """
 
     page: int
+    """0 to 2."""
     nft_slot: int | None = None
+    """0 to 3 on NFT cards; None on others."""
 
     ins: ClassVar[Ins] = Ins.READ_DATA
     plain_read: ClassVar[bool] = True
@@ -74,15 +81,18 @@ class ReadUserData(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class WriteUserData(StatusCommand):
-    """WRITE DATA: one page, up to 1200 bytes, `page` 0 to 2.
+    """WRITE DATA: one page of user data.
 
-    Requires: the PIN verified; pages written in order. On the wire: 00 and 0 to 2. On NFT cards, with `nft_slot` 0 to
-    3: slot + 1, and the page from 0.
+    On the wire: 00 and the page from 0. On NFT cards: slot + 1, and the page from 0.
+    Requires: the PIN verified; pages written in order.
     """
 
     page: int
+    """0 to 2."""
     content: bytes = field(repr=False)
+    """Up to 1200 bytes."""
     nft_slot: int | None = None
+    """0 to 3 on NFT cards; None on others."""
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
@@ -95,9 +105,13 @@ class WriteUserData(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class WriteCustomBytes(StatusCommand):
-    """WRITE DATA 01: the 16 custom bytes, public in every SELECT. Requires: the PIN verified."""
+    """WRITE DATA 01: the custom bytes, public in every SELECT.
+
+    Requires: the PIN verified.
+    """
 
     content: bytes
+    """16 bytes."""
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
@@ -107,9 +121,14 @@ class WriteCustomBytes(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class GetHistory(Command[HistoryEntry | None]):
-    """GET HISTORY: one entry, slot 0 the newest of 149; None or NotFoundError for an unused one."""
+    """GET HISTORY: one entry; None for an unused one.
+
+    Requires: the PIN verified.
+    Raises: NotFoundError, for an unused one too.
+    """
 
     slot: int
+    """0, the newest, to 148."""
 
     ins: ClassVar[Ins] = Ins.GET_HISTORY
     meanings: ClassVar[Mapping[int, Meaning]] = _EMPTY

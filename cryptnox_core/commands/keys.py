@@ -42,13 +42,15 @@ _NO_PARENT: Meaning = (NotFoundError, "the current key has no parent on the card
 
 @dataclass(frozen=True, slots=True)
 class DeriveKey(StatusCommand):
-    """DERIVE KEY: moves the current key of a curve. Requires: the PIN verified. At most 8 levels.
+    """DERIVE KEY: moves the current key of a curve.
 
     P1 has bit 3 set, as every client sends it that is known to have met a card; the documentation leaves it out.
+    Requires: the PIN verified.
+    Raises: NotFoundError where the current key has no parent on the card.
     """
 
     path: Path
-    """Relative to `source`. Empty only for the master."""
+    """At most 8 levels from `source`. Empty only for the master."""
     source: Source = Source.MASTER
     curve: Curve = Curve.K1
 
@@ -63,8 +65,10 @@ class DeriveKey(StatusCommand):
 
 
 def _public_key(data: bytes, curve: Curve) -> bytes:
-    """The key that an answer begins with: 65 or 33 bytes as its first one says, on its curve. 32 bytes (the sign of y
-    is lost) are refused."""
+    """The key that an answer begins with: 65 or 33 bytes as its first one says, on its curve.
+
+    Raises: MalformedResponseError; also for 32 bytes, which leave the sign of y open.
+    """
     if len(data) == 32:
         raise MalformedResponseError("GET PUBKEY: the x coordinate alone does not say which of two keys it is")
     key = bytes(data[: 65 if data[:1] == b"\x04" else 33])
@@ -78,10 +82,12 @@ def _public_key(data: bytes, curve: Curve) -> bytes:
 class GetPublicKey(Command[bytes]):
     """GET PUBKEY, form 01: 65 or 33 bytes as the card sends it.
 
-    With `path` derived on the fly (at least one level); the current key stays. Requires: the PIN verified.
+    Requires: the PIN verified.
+    Raises: NotFoundError where the current key has no parent on the card.
     """
 
     path: Path | None = None
+    """1 to 8 levels from `source`, derived on the fly: the current key stays. None: the current key."""
     source: Source = Source.MASTER
     curve: Curve = Curve.K1
 
@@ -105,6 +111,7 @@ class GetClearPublicKey(Command[bytes]):
     """GET PUBKEY outside the channel, without PIN: the current key.
 
     Requires: clear reading switched on, or the current key under the pin-less path.
+    Raises: NotAllowedError where neither holds.
     """
 
     curve: Curve = Curve.K1
@@ -130,6 +137,7 @@ class GetExtendedPublicKey(Command[ExtendedPublicKey]):
     """GET PUBKEY, form 02: the extended key of the current k1 key.
 
     Requires: the PIN verified, export enabled, and a current key at depth 3 or more.
+    Raises: NotAllowedError where export is off, or the current key is above depth 3.
     """
 
     ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
@@ -180,7 +188,11 @@ def _refused_puk(sw: int, ins: Ins, info: AppletInfo | None) -> WrongPukError | 
 
 @dataclass(frozen=True, slots=True)
 class SetPubExport(StatusCommand):
-    """SET PUB EXPORT, with the PUK. Requires a seed, which the card checks before the PUK."""
+    """SET PUB EXPORT, with the PUK.
+
+    Requires: a seed, which the card checks before the PUK.
+    Raises: NoSeedError; WrongPukError.
+    """
 
     kind: ExportKind
     enabled: bool
@@ -201,9 +213,14 @@ class SetPubExport(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class SetPinlessPath(StatusCommand):
-    """SET PINLESS PATH, with the PUK: 3 to 8 levels under m/43'/60'/1581', or None to clear. Requires a seed."""
+    """SET PINLESS PATH, with the PUK.
+
+    Requires: a seed, which the card checks before the PUK.
+    Raises: NoSeedError; WrongPukError.
+    """
 
     path: Path | None
+    """3 to 8 levels, at or under m/43'/60'/1581'; None: no such path any more."""
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.SET_PINLESS_PATH

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin
 from cryptnox_core.crypto import p256
 from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageError
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     KEY_ID_LENGTH,
     P256_POINT_LENGTH,
@@ -31,12 +30,16 @@ _ALREADY_SEEDED: Meaning = (NotAllowedError, "the card already holds a seed; it 
 
 @dataclass(frozen=True, slots=True)
 class LoadKey(Command[bytes]):
-    """LOAD KEY. `pin` None only where a user key authorised. Step 1 of a dual seed returns the signed public key, which
-    is point (65 bytes) and DER signature; the others nothing."""
+    """LOAD KEY.
+
+    Step 1 of a dual seed returns the signed public key: point (65 bytes) and DER signature; the others nothing.
+    Raises: NotAllowedError where there is a seed already; WrongPinError.
+    """
 
     kind: LoadKeyType
     key_data: bytes = field(repr=False)
     pin: str | None = field(default=None, repr=False)
+    """None only where a user key authorized."""
 
     ins: ClassVar[Ins] = Ins.LOAD_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
@@ -53,7 +56,11 @@ class LoadKey(Command[bytes]):
     def key_pair(
         cls, private_key: bytes, pin: str | None, *, public_key: bytes = b"", chain_code: bytes = b""
     ) -> LoadKey:
-        """A private key of 32 bytes, with a chain code (32 bytes) an extended key; optionally the public key (65)."""
+        """A single private key; with a chain code an extended key.
+
+        `private_key`, `chain_code`: 32 bytes.
+        `public_key`: 65 bytes, or none.
+        """
         fields = (
             (KeyTag.PUBLIC_KEY, octets(public_key, "a public key", 0, P256_POINT_LENGTH)),
             (KeyTag.PRIVATE_KEY, octets(private_key, "a private key", 32)),
@@ -80,9 +87,13 @@ class LoadKey(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class GenerateKey(Command[bytes]):
-    """GENERATE KEY: a seed made on the card. Returns the 32-byte id of the master key, or nothing: sources disagree."""
+    """GENERATE KEY: a seed made on the card. Returns the 32-byte id of the master key, or nothing: sources disagree.
+
+    Raises: NotAllowedError where there is a seed already; WrongPinError.
+    """
 
     pin: str | None = field(default=None, repr=False)
+    """None only where a user key authorized."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
@@ -99,6 +110,7 @@ class GenerateSeedWrapKey(Command[bytes]):
     """GENERATE SEED WRAP KEY: an RSA key on the card to wrap a seed with. Returns its public part, raw."""
 
     bits: int = 2048
+    """512 to 4096, a multiple of 8."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_SEED_WRAP_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
@@ -116,9 +128,10 @@ class GenerateSeedWrapKey(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class GenerateRandom(Command[bytes]):
-    """GENERATE RANDOM: 16 to 64 bytes, a multiple of 4."""
+    """GENERATE RANDOM: random bytes of the card."""
 
     size: int
+    """16 to 64 bytes, a multiple of 4."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_RANDOM
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu, Flow
 from cryptnox_core.arguments import octets, switch, text
 from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
 from cryptnox_core.commands.base import POWER_CYCLE, Command, Meaning, StatusCommand, apdu, pin_field, puk_field
@@ -25,9 +25,7 @@ from cryptnox_core.errors import (
     StatusWordError,
     UsageError,
 )
-from cryptnox_core.flow import Flow
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     AID,
     BLOCK,
@@ -55,7 +53,10 @@ _SOFT_LOCK: Meaning = (PinLockedError, POWER_CYCLE)
 
 @dataclass(frozen=True, slots=True)
 class Select(Command[AppletInfo]):
-    """SELECT. Ends any channel and all authentication. NotFoundError or NotSupportedError: another card."""
+    """SELECT. Ends any channel and all authentication.
+
+    Raises: NotFoundError or NotSupportedError for another card; PinLockedError (power cycle wanted).
+    """
 
     ins: ClassVar[Ins] = Ins.SELECT
     secure: ClassVar[bool] = False
@@ -112,9 +113,10 @@ class GetManufacturerCertificate(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class GetCardCertificate(Command[SessionCertificate]):
-    """GET CARD CERTIFICATE with a fresh nonce of 8 bytes. The caller checks nonce and signature."""
+    """GET CARD CERTIFICATE with a fresh nonce. The caller checks nonce and signature."""
 
     nonce: bytes
+    """8 bytes."""
 
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
     secure: ClassVar[bool] = False
@@ -135,7 +137,8 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
     than the length says, and a page more than is documented, the documented sizes are tried first: what is above them
     does not belong to the certificate.
 
-    Requires: the applet selected, and no GET CARD CERTIFICATE since. Raises CertificateError.
+    Requires: the applet selected, and no GET CARD CERTIFICATE since.
+    Raises: CertificateError.
     """
     command = GetManufacturerCertificate(0)
     reader = ByteReader(command.result((yield command.encode()), info), "GET MANUFACTURER CERTIFICATE")
@@ -165,9 +168,10 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
 
 @dataclass(frozen=True, slots=True)
 class OpenSecureChannel(Command[bytes]):
-    """OPEN SECURE CHANNEL: sends the host's P-256 key, returns the session salt (32 bytes)."""
+    """OPEN SECURE CHANNEL: sends the host's key, returns the session salt (32 bytes)."""
 
     public_key: bytes
+    """P-256, 65 bytes."""
     index: int = PAIRING_INDEX
     """Pairing key slot 0, or FF for the key made from the PUK."""
 
@@ -210,7 +214,10 @@ class InitParameters:
     """NFT cards only: whether NFC readers may be used for signing. None for Basic cards."""
 
     def encode(self) -> bytes:
-        """The plain parameters; UsageError for what does not fit."""
+        """The plain parameters.
+
+        Raises: UsageError for what does not fit.
+        """
         name, email = text(self.name, "a name").encode("utf-8"), text(self.email, "an e-mail address").encode("utf-8")
         if len(name) > NAME_MAX or len(email) > EMAIL_MAX:
             raise UsageError(f"a name has at most {NAME_MAX} bytes, an e-mail address {EMAIL_MAX}")
@@ -224,12 +231,13 @@ class InitParameters:
 
 @dataclass(frozen=True, slots=True)
 class Init(StatusCommand):
-    """INIT. `data` as `Init.seal` makes it. The card must be selected again afterwards.
+    """INIT. The card must be selected again afterwards.
 
-    NotAllowedError (6D00): already initialised.
+    Raises: NotAllowedError where it is initialized already.
     """
 
     data: bytes = field(repr=False)
+    """As `Init.seal` makes it."""
 
     ins: ClassVar[Ins] = Ins.INIT
     secure: ClassVar[bool] = False
@@ -243,7 +251,11 @@ class Init(StatusCommand):
 
     @classmethod
     def seal(cls, parameters: InitParameters, session_key: bytes, random: Callable[[int], bytes]) -> Init:
-        """Encrypt the parameters for the card's session key, whose signature must have been checked."""
+        """Encrypt the parameters for the card's session key.
+
+        Requires: the signature of the session key checked.
+        Raises: UsageError for parameters that do not fit.
+        """
         plain = parameters.encode()
         key = EphemeralKey.generate(random)
         iv = random(BLOCK)
@@ -257,9 +269,13 @@ class Init(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class ChangePairingKey(StatusCommand):
-    """CHANGE PAIRING KEY, 32 bytes, with the PUK. It holds from the next channel on."""
+    """CHANGE PAIRING KEY, with the PUK. It holds from the next channel on.
+
+    Raises: WrongPukError.
+    """
 
     pairing_key: bytes = field(repr=False)
+    """32 bytes."""
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.CHANGE_PAIRING_KEY
@@ -272,7 +288,10 @@ class ChangePairingKey(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class Reset(StatusCommand):
-    """RESET to the factory state, with the PUK. Erases everything; some cards have it disabled for ever."""
+    """RESET to the factory state, with the PUK. Erases everything.
+
+    Raises: NotAllowedError where reset is disabled for ever, as on some cards; WrongPukError.
+    """
 
     puk: str = field(repr=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin, path_field
@@ -20,7 +20,6 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import SignatureCheck
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     BLOCK,
     DIGEST_LENGTH,
@@ -47,7 +46,9 @@ def verified_signature(
 ) -> bytes:
     """The signature in its canonical form (strict DER with low S; 64 bytes for Schnorr) once it has been verified.
 
-    `public_key` is compressed or uncompressed. Raises BadSignatureError.
+    `digest`: 32 bytes.
+    `public_key`: 33 or 65 bytes.
+    Raises: BadSignatureError.
     """
     if kind is SignatureKind.SCHNORR:
         if not secp256k1.verify_schnorr(secp256k1.compress(public_key)[1:], digest, signature):
@@ -69,16 +70,18 @@ def verified_signature(
 
 @dataclass(frozen=True, slots=True)
 class Sign(Command[bytes]):
-    """SIGN a digest of 32 bytes: strict DER of the card, or 64 bytes for Schnorr, not yet verified.
+    """SIGN a digest: DER as the card sends it, or 64 bytes for Schnorr, not yet verified.
 
-    `pin` None only after a user key authorised this digest: without PIN some cards take the end of the path for one and
-    count a try. WrongPinError, PinLockedError as VERIFY PIN.
+    Raises: WrongPinError and PinLockedError as VERIFY PIN.
     """
 
     digest: bytes
+    """32 bytes."""
     pin: str | None = field(default=None, repr=False)
+    """None only after a user key authorized this digest: without PIN some cards take the end of the path for one and
+    count a try."""
     path: Path | None = None
-    """None: the current key. Otherwise derived on the fly (at least one level); the current key stays."""
+    """1 to 8 levels from `source`, derived on the fly: the current key stays. None: the current key."""
     source: Source = Source.MASTER
     curve: Curve = Curve.K1
     kind: SignatureKind = SignatureKind.ECDSA
@@ -108,9 +111,13 @@ class Sign(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class SignPinless(Command[bytes]):
-    """SIGN with the key of the pin-less path, outside the channel and without PIN. DER, not yet verified."""
+    """SIGN with the key of the pin-less path, outside the channel and without PIN. DER, not yet verified.
+
+    Raises: NotFoundError where no such path is set.
+    """
 
     digest: bytes
+    """32 bytes."""
 
     ins: ClassVar[Ins] = Ins.SIGN
     secure: ClassVar[bool] = False
@@ -146,14 +153,12 @@ class SignPublic(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class Decrypt(Command[bytes]):
-    """DECRYPT with the card's fixed P-256 key: the 32 bytes IV | AES-128 key, or the plaintext of `ciphertext`.
-
-    `pin` None only where a user key authorised.
-    """
+    """DECRYPT with the card's fixed P-256 key: the 32 bytes IV | AES-128 key, or the plaintext of `ciphertext`."""
 
     point: bytes
     """The sender's P-256 key, 65 bytes."""
     pin: str | None = field(default=None, repr=False)
+    """None only where a user key authorized."""
     ciphertext: bytes | None = None
     """None: give the key. Otherwise whole blocks of 16 bytes for the card to decrypt."""
 
@@ -182,9 +187,10 @@ class Decrypt(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class CheckSignature(Command[SignatureCheck]):
-    """SIGNATURE CHECK (NFT): the card signs 36 bytes made from a nonce of 16, to show that it holds the key."""
+    """SIGNATURE CHECK (NFT): the card signs 36 bytes made from a nonce, to show that it holds the key."""
 
     nonce: bytes
+    """16 bytes."""
 
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
     meanings: ClassVar[Mapping[int, Meaning]] = {

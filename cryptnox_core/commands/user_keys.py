@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets, text
 from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu, puk_field
 from cryptnox_core.crypto.hashes import sha256
@@ -19,7 +19,6 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import UserKeyInfo
-from cryptnox_core.reader import ByteReader
 from cryptnox_core.wire import (
     CHALLENGE_LENGTH,
     DIGEST_LENGTH,
@@ -44,6 +43,7 @@ def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
     A challenge or one digest (32 bytes) is the message itself; of a list it is the count (1 byte) and the digests.
     Signers that hash for themselves (PIV, KMS, Windows Hello) get this; those that want a hash get `digest_to_sign`.
     A FIDO key takes it as the challenge of its assertion.
+    Raises: UsageError for more than 4 digests, none, or what is no digest.
     """
     if isinstance(hashes, bytes | bytearray | memoryview):
         return octets(hashes, "a digest", DIGEST_LENGTH)
@@ -62,7 +62,11 @@ def digest_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AddUserKey(StatusCommand):
-    """ADD USER KEY, with the PUK. Requires: the PIN verified (on some cards). NotAllowedError: the slot is taken."""
+    """ADD USER KEY, with the PUK.
+
+    Requires: the PIN verified (on some cards).
+    Raises: NotAllowedError where the slot is taken; WrongPukError.
+    """
 
     slot: UserKeySlot
     text: str
@@ -102,7 +106,10 @@ class AddUserKey(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class DeleteUserKey(StatusCommand):
-    """DELETE USER KEY, with the PUK. NotFoundError: the slot is empty."""
+    """DELETE USER KEY, with the PUK.
+
+    Raises: NotFoundError where the slot is empty; WrongPukError.
+    """
 
     slot: UserKeySlot
     puk: str = field(repr=False)
@@ -117,7 +124,11 @@ class DeleteUserKey(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class ReadUserKey(Command[UserKeyInfo]):
-    """READ DATA slot 00: text and key of a slot. NotFoundError: the slot is empty."""
+    """READ DATA slot 00: text and key of a slot.
+
+    Requires: the PIN verified.
+    Raises: NotFoundError where the slot is empty.
+    """
 
     slot: UserKeySlot
 
@@ -160,11 +171,13 @@ def _verdict(data: bytes) -> bool:
 class UserKeyResponse(Command[bool]):
     """CHECK USER KEY 02: the signature over the challenge. True: authenticated as by the PIN, but for SIGN.
 
-    `signature`: see `message_to_sign`. FIDO: the assertion's counter (4 bytes) first.
+    Requires: `UserKeyChallenge` before, once for each answer.
+    Raises: NotFoundError where the slot is empty.
     """
 
     slot: UserKeySlot
     signature: bytes
+    """See `message_to_sign`. FIDO: the assertion's counter (4 bytes) first."""
 
     ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {
@@ -182,15 +195,18 @@ class UserKeyResponse(Command[bool]):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeHashes(Command[bool]):
-    """CHECK USER KEY 00 (one hash) or 10 (a list of up to 4, FIDO 3): unlocks SIGN for these digests, in this order.
+    """CHECK USER KEY 00 or 10: unlocks SIGN for these digests, in this order. False: refused.
 
-    `signature`: see `message_to_sign`. FIDO: the assertion's counter (4 bytes) first.
+    Raises: NotFoundError where the slot is empty.
     """
 
     slot: UserKeySlot
     digests: tuple[bytes, ...]
+    """32 bytes each: one, or as a list up to 4 (FIDO 3)."""
     signature: bytes
+    """See `message_to_sign`. FIDO: the assertion's counter (4 bytes) first."""
     as_list: bool = False
+    """Mode 10, also for one."""
 
     ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}

@@ -19,7 +19,7 @@ def unpad(data: bytes) -> bytes | None:
 
 
 def encrypt_cbc(key: bytes, iv: bytes, blocks: bytes) -> bytes:
-    """AES-CBC over whole blocks."""
+    """AES-CBC over whole blocks of 16 bytes."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
     encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
@@ -35,5 +35,5 @@ def decrypt_cbc(key: bytes, iv: bytes, blocks: bytes) -> bytes:
 
 
 def encrypt_padded(key: bytes, iv: bytes, data: bytes) -> bytes:
-    """Pad and encrypt."""
+    """Pad data of any length and encrypt it."""
     return encrypt_cbc(key, iv, pad(data))

@@ -53,7 +53,10 @@ def base58check_encode(data: bytes) -> str:
 
 
 def base58check_decode(text: str) -> bytes:
-    """The inverse of `base58check_encode`; raises UsageError for foreign characters or a wrong checksum."""
+    """The inverse of `base58check_encode`.
+
+    Raises: UsageError for foreign characters, a wrong checksum, or more than 200 characters.
+    """
     if len(text) > _BASE58_MAX:
         raise UsageError("too long for base58 text")
     number = 0

@@ -15,7 +15,10 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def _load(point: bytes) -> ec.EllipticCurvePublicKey:
-    """The key of a point in compressed or uncompressed form; ValueError for anything else."""
+    """The key of a point in compressed or uncompressed form.
+
+    Raises: ValueError for anything else.
+    """
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
@@ -31,14 +34,20 @@ def is_point(point: bytes) -> bool:
 
 
 def compress(point: bytes) -> bytes:
-    """The 33-byte form of a point; ValueError for what is none."""
+    """The 33-byte form of a point.
+
+    Raises: ValueError for what is none.
+    """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return _load(point).public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
 
 
 def decompress(point: bytes) -> bytes:
-    """The 65-byte form of a point; ValueError for what is none."""
+    """The 65-byte form of a point.
+
+    Raises: ValueError for what is none.
+    """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return _load(point).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -71,7 +80,10 @@ def verify_digest(point: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def normalize(signature: bytes) -> bytes:
-    """The same ECDSA signature in DER with s <= order / 2; ValueError for what is no DER signature."""
+    """The same ECDSA signature in DER with s <= order / 2.
+
+    Raises: ValueError for what is no DER signature.
+    """
     from cryptography.hazmat.primitives.asymmetric import utils
 
     r, s = utils.decode_dss_signature(signature)
@@ -104,7 +116,10 @@ class EphemeralKey:
         return self._private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def exchange(self, point: bytes) -> bytes:
-        """The x coordinate (32 bytes) of the shared point; MalformedResponseError where `point` is none."""
+        """The x coordinate (32 bytes) of the shared point.
+
+        Raises: MalformedResponseError where `point` is none.
+        """
         from cryptography.hazmat.primitives.asymmetric import ec
 
         try:

@@ -5,16 +5,15 @@ Nothing here holds a private key.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
+from cryptnox_core.crypto.hashes import tagged_hash
 from cryptnox_core.errors import UsageError
 
 if TYPE_CHECKING:
     from coincurve import PublicKey
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-FIELD = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F
 HALF_ORDER = ORDER // 2
 
 COMPRESSED_LENGTH = 33
@@ -32,7 +31,10 @@ class InvalidSignatureError(UsageError):
 
 
 def parse_public_key(key: bytes) -> PublicKey:
-    """The curve point of a compressed or uncompressed key; hybrid forms (06, 07) are refused."""
+    """The curve point of a compressed or uncompressed key.
+
+    Raises: InvalidPublicKeyError, also for the hybrid forms (06, 07).
+    """
     from coincurve import PublicKey
 
     if not key or key[0] not in _PREFIXES.get(len(key), ()):
@@ -53,18 +55,19 @@ def is_public_key(key: bytes) -> bool:
 
 
 def compress(key: bytes) -> bytes:
-    """The 33-byte form of a public key, checked to be on the curve."""
+    """The 33-byte form of a public key, checked to be on the curve.
+
+    Raises: InvalidPublicKeyError.
+    """
     return parse_public_key(key).format(compressed=True)
 
 
 def decompress(key: bytes) -> bytes:
-    """The 65-byte form of a public key, checked to be on the curve."""
+    """The 65-byte form of a public key, checked to be on the curve.
+
+    Raises: InvalidPublicKeyError.
+    """
     return parse_public_key(key).format(compressed=False)
-
-
-def xonly(key: bytes) -> bytes:
-    """The 32-byte x coordinate (BIP340) of a public key."""
-    return compress(key)[1:]
 
 
 def is_xonly(key: bytes) -> bool:
@@ -73,20 +76,23 @@ def is_xonly(key: bytes) -> bool:
 
 
 def taproot_output_key(internal: bytes, merkle_root: bytes = b"") -> tuple[bytes, int]:
-    """BIP341: the output key (32 bytes, x only) of an internal key (32 bytes) and a merkle root (32 bytes or none), and
-    the parity of its y coordinate."""
+    """The taproot output key (32 bytes, x only) of an internal key, and the parity of its y coordinate (BIP341).
+
+    `internal`: 32 bytes, x only.
+    `merkle_root`: 32 bytes, or none.
+    Raises: InvalidPublicKeyError.
+    """
     if not is_xonly(internal):
         raise InvalidPublicKeyError("the internal key is not the x coordinate of a point")
-    tag = hashlib.sha256(b"TapTweak").digest()
-    tweak = hashlib.sha256(tag + tag + internal + merkle_root).digest()
-    output = add_to_public_key(b"\x02" + internal, tweak)
+    output = add_to_public_key(b"\x02" + internal, tagged_hash("TapTweak", internal + merkle_root))
     return output[1:], output[0] & 1
 
 
 def add_to_public_key(key: bytes, scalar: bytes) -> bytes:
     """`key` + `scalar` * G in compressed form.
 
-    `scalar` is 32 bytes and below the group order; UsageError when it is not, or when the sum is the point at infinity.
+    `scalar`: 32 bytes, below the group order.
+    Raises: UsageError when it is not, or when the sum is the point at infinity.
     """
     if len(scalar) != 32 or int.from_bytes(scalar, "big") >= ORDER:
         raise UsageError("the scalar is not below the group order")
@@ -112,7 +118,10 @@ def _der_integer(data: bytes, at: int) -> tuple[int, int]:
 
 
 def parse_der(signature: bytes) -> tuple[int, int]:
-    """(r, s) of a strict DER ECDSA signature (BIP66, without a sighash byte), each in 1 .. order-1."""
+    """(r, s) of a strict DER ECDSA signature (BIP66, without a sighash byte), each in 1 .. order-1.
+
+    Raises: InvalidSignatureError.
+    """
     if len(signature) < 8 or signature[0] != 0x30 or signature[1] != len(signature) - 2:
         raise InvalidSignatureError("DER: not a SEQUENCE of this length")
     r, at = _der_integer(signature, 2)
@@ -136,24 +145,36 @@ def encode_der(r: int, s: int) -> bytes:
 
 
 def normalize(signature: bytes) -> bytes:
-    """The same ECDSA signature in strict DER with low S (BIP62, BIP146)."""
+    """The same ECDSA signature in strict DER with low S (BIP62, BIP146).
+
+    Raises: InvalidSignatureError for what is no strict DER.
+    """
     r, s = parse_der(signature)
     return encode_der(r, ORDER - s) if s > HALF_ORDER else signature
 
 
 def is_low_s(signature: bytes) -> bool:
-    """Whether a strict DER signature has s <= order / 2."""
+    """Whether a strict DER signature has s <= order / 2.
+
+    Raises: InvalidSignatureError for what is no strict DER.
+    """
     return parse_der(signature)[1] <= HALF_ORDER
 
 
 def to_compact(signature: bytes) -> bytes:
-    """DER -> 64 bytes r | s."""
+    """The 64 bytes r | s of a DER signature.
+
+    Raises: InvalidSignatureError for what is no strict DER.
+    """
     r, s = parse_der(signature)
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 def from_compact(signature: bytes) -> bytes:
-    """64 bytes r | s -> DER, checked for range."""
+    """DER of the 64 bytes r | s.
+
+    Raises: InvalidSignatureError for another length, and for r or s out of range.
+    """
     if len(signature) != 64:
         raise InvalidSignatureError("a compact signature has 64 bytes")
     der = encode_der(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
@@ -162,9 +183,11 @@ def from_compact(signature: bytes) -> bytes:
 
 
 def verify_ecdsa(key: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether a DER signature over a 32-byte digest is valid for `key`. High S is accepted: normalise before use.
+    """Whether a DER signature over a digest is valid for a key. High S is accepted: normalize before use.
 
-    Raises InvalidSignatureError for what is no strict DER and InvalidPublicKeyError for what is no key.
+    `key`: 33 or 65 bytes; `digest`: 32 bytes.
+    Raises: InvalidSignatureError for what is no strict DER; InvalidPublicKeyError for what is no key; UsageError for
+    another length of the digest.
     """
     if len(digest) != 32:
         raise UsageError("a digest has 32 bytes")
@@ -173,7 +196,7 @@ def verify_ecdsa(key: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def verify_schnorr(key: bytes, digest: bytes, signature: bytes) -> bool:
-    """BIP340: whether a 64-byte signature over a 32-byte message is valid for the 32-byte x-only key."""
+    """Whether a Schnorr signature (64 bytes) over a digest (32) is valid for an x-only key (32) (BIP340)."""
     from coincurve import PublicKeyXOnly
 
     if len(signature) != 64 or len(digest) != 32 or len(key) != XONLY_LENGTH:
@@ -185,9 +208,10 @@ def verify_schnorr(key: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def recovery_id(key: bytes, digest: bytes, signature: bytes) -> int:
-    """The recovery id, 0 to 3, with which `signature` (DER) over `digest` gives `key` (SEC 1, 4.1.6).
+    """The recovery id, 0 to 3, with which a signature over a digest gives a key (SEC 1, 4.1.6).
 
-    Raises InvalidSignatureError when none does: the signature is not of that key.
+    `key`: 33 or 65 bytes; `digest`: 32 bytes; `signature`: DER.
+    Raises: InvalidSignatureError when none does: the signature is not of that key.
     """
     from coincurve import PublicKey
 

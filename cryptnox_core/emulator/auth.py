@@ -5,9 +5,8 @@ from __future__ import annotations
 import hmac
 
 from cryptnox_core.emulator.context import Auth, Context
-from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.wire import (
     PAIRING_KEY_LENGTH,
     PIN_FIELD,
@@ -50,7 +49,7 @@ def soft_locked(ctx: Context) -> bool:
 
 
 def pin_tries_left(ctx: Context) -> int:
-    """The number the card shows: in all, or the smaller one under ``tries-min``."""
+    """The number the card shows: in all, or the smaller one under `tries-min`."""
     if ctx.reads(Reading.TRIES_MIN):
         return min(ctx.power.pin_tries, ctx.memory.pin_tries)
     return ctx.memory.pin_tries
@@ -59,7 +58,7 @@ def pin_tries_left(ctx: Context) -> int:
 def check_pin(ctx: Context, field: bytes, *, always: bool = False) -> None:
     """Compare a PIN. A wrong one costs a try and drops every authentication (63Cx).
 
-    6986 with PIN authentication off, but for ``always``.
+    6986 with PIN authentication off, but for `always`.
     """
     require(ctx.memory.pin_auth or always, Sw.NOT_ALLOWED)
     if pin_locked(ctx):
@@ -88,7 +87,7 @@ def take_pin(ctx: Context, data: bytes) -> bytes:
 
 
 def check_puk(ctx: Context, puk: bytes, *, sw: int | None = None) -> None:
-    """Compare a PUK; twelve tries a power-up. ``sw`` replaces the status word of a refusal."""
+    """Compare a PUK; twelve tries a power-up. `sw` replaces the status word of a refusal."""
     if ctx.power.puk_tries == 0:
         raise Refusal(_puk_sw(ctx) if sw is None else sw)
     if not hmac.compare_digest(puk, ctx.memory.puk):

@@ -52,7 +52,7 @@ def static_key(serial: int) -> ec.EllipticCurvePrivateKey:
 
 
 def group_key() -> ec.EllipticCurvePrivateKey:
-    """The key all emulated cards share to recognise each other in dual seed generation."""
+    """The key all emulated cards share to recognize each other in dual seed generation."""
     return private_key(Curve.R1, scalar("cryptnox emulator dual generation group"))
 
 

@@ -16,10 +16,9 @@ from cryptnox_core.emulator import auth, data, seeds, setup, signing, user_keys
 from cryptnox_core.emulator.channel import MIN_WRAPPED, Channel
 from cryptnox_core.emulator.context import Auth, Context, Counters
 from cryptnox_core.emulator.curves import Random
-from cryptnox_core.emulator.frame import Command, parse
+from cryptnox_core.emulator.frame import Command, Refusal, parse, require
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.wire import (
     BLOCK,
     CARD_TYPE_NFT,
@@ -94,6 +93,7 @@ class Answer:
 
     @property
     def raw(self) -> bytes:
+        """The bytes on the wire."""
         return self.data + self.sw.to_bytes(2, "big")
 
 
@@ -110,6 +110,7 @@ class Card:
 
     @property
     def counters(self) -> Counters:
+        """What was counted since the object was made."""
         return self._ctx.counters
 
     def power_up(self) -> None:
@@ -117,8 +118,11 @@ class Card:
         self._ctx.power_up()
 
     def process(self, raw: bytes, *, torn: bool = False, repeat_nonce: bool = False) -> Answer:
-        """Answer one APDU. ``torn``: the power fails meanwhile; only RESET is left half done by it. ``repeat_nonce``: a
-        signature is made with the nonce of the one before."""
+        """Answer one APDU.
+
+        `torn`: the power fails meanwhile; only RESET is left half done by it.
+        `repeat_nonce`: a signature is made with the nonce of the one before.
+        """
         self._ctx.torn, self._ctx.repeat_nonce = torn, repeat_nonce
         try:
             command = parse(raw)

@@ -7,8 +7,7 @@ import hmac
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from cryptnox_core.emulator.frame import Command
-from cryptnox_core.emulator.refusal import Refusal
+from cryptnox_core.emulator.frame import Command, Refusal
 from cryptnox_core.wire import BLOCK, FIRST_IV, MAX_SHORT_DATA, Sw
 
 _ZERO = bytes(BLOCK)
@@ -34,7 +33,7 @@ def pad(data: bytes) -> bytes:
 
 
 def unpad(data: bytes) -> bytes | None:
-    """What was padded; ``None`` when the padding is wrong (more than a block of it, too)."""
+    """What was padded; `None` when the padding is wrong (more than a block of it, too)."""
     body = data.rstrip(b"\0")
     if not body.endswith(b"\x80") or len(data) - len(body) >= BLOCK:
         return None
@@ -42,7 +41,7 @@ def unpad(data: bytes) -> bytes | None:
 
 
 class Channel:
-    """Keys and chaining of one channel. ``confirmed`` turns true with MUTUALLY AUTHENTICATE."""
+    """Keys and chaining of one channel. `confirmed` turns true with MUTUALLY AUTHENTICATE."""
 
     def __init__(self, shared: bytes, pairing_key: bytes, salt: bytes) -> None:
         keys = hashlib.sha512(shared + pairing_key + salt).digest()
@@ -56,8 +55,8 @@ class Channel:
     def unwrap(self, command: Command, *, by_value: bool, as_sent: bool) -> bytes:
         """Plain data of a command. Any fault is 6982 and ends the channel.
 
-        The length in the MAC of an extended frame that would have fitted a short one: ``as_sent``, in three bytes;
-        ``by_value``, in one.
+        The length in the MAC of an extended frame that would have fitted a short one: `as_sent`, in three bytes;
+        `by_value`, in one.
         """
         mac, ciphertext = command.data[:BLOCK], command.data[BLOCK:]
         if not ciphertext or len(ciphertext) % BLOCK:

@@ -9,15 +9,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cryptnox_core.emulator.channel import Channel
 from cryptnox_core.emulator.curves import Random
+from cryptnox_core.emulator.frame import require
 from cryptnox_core.emulator.keys import Cursor, Node, Path, master
 from cryptnox_core.emulator.memory import Memory, Position
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import require
 from cryptnox_core.wire import PIN_TRIES_SESSION, PUK_TRIES_SESSION, Curve, KeySource, Source, Sw
 
 
 class Auth(Enum):
-    """Who has authenticated. SIGN stands for hashes that a user key has authorised, and for nothing else."""
+    """Who has authenticated. SIGN stands for hashes that a user key has authorized, and for nothing else."""
 
     NONE = "none"
     PIN = "pin"
@@ -78,6 +78,7 @@ class Context:
         self._cursors: dict[Curve, Cursor] = {}
 
     def reads(self, reading: Reading) -> bool:
+        """Whether a point that sources disagree about has its other reading."""
         return reading in self.readings
 
     @property
@@ -87,6 +88,7 @@ class Context:
         return self.power.selection or Selection()
 
     def power_up(self) -> None:
+        """What holds for one power-up starts anew."""
         self.power = Power()
         if self.reads(Reading.CURRENT_LOST):
             self.memory.positions.clear()
@@ -111,7 +113,7 @@ class Context:
         return self._roots[curve]
 
     def cursor(self, curve: Curve) -> Cursor:
-        """Current key and parent of a tree. Refuses as ``root``."""
+        """Current key and parent of a tree. Refuses as `root`."""
         root = self.root(curve)
         if curve not in self._cursors:
             position = self.memory.positions.get(curve, Position((), False))

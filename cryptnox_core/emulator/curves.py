@@ -27,7 +27,7 @@ _PREHASHED = ec.ECDSA(utils.Prehashed(hashes.SHA256()))
 
 
 def private_key(curve: Curve, secret: int) -> ec.EllipticCurvePrivateKey:
-    """The key object of a scalar 1 <= ``secret`` < order."""
+    """The key object of a scalar 1 <= `secret` < order."""
     return ec.derive_private_key(secret, _OPENSSL[curve])
 
 
@@ -50,7 +50,7 @@ def random_scalar(curve: Curve, random: Random) -> int:
 
 
 def parse_p256(point: bytes) -> ec.EllipticCurvePublicKey | None:
-    """A P-256 public key from 65 uncompressed bytes; ``None`` when they are no point of the curve."""
+    """A P-256 public key from 65 uncompressed bytes; `None` when they are no point of the curve."""
     if len(point) != 65 or point[0] != 4:
         return None
     try:
@@ -60,7 +60,7 @@ def parse_p256(point: bytes) -> ec.EllipticCurvePublicKey | None:
 
 
 def ecdsa(curve: Curve, key: ec.EllipticCurvePrivateKey, digest: bytes, *, eosio: bool = False) -> bytes:
-    """DER signature of a 32-byte digest, low S, random nonce; ``eosio`` repeats until both halves are canonical."""
+    """DER signature of a 32-byte digest, low S, random nonce; `eosio` repeats until both halves are canonical."""
     order = ORDER[curve]
     while True:
         r, s = utils.decode_dss_signature(key.sign(digest, _PREHASHED))
@@ -122,7 +122,7 @@ def ecdsa_with(secret: int, digest: bytes, nonce: int) -> bytes:
 
 
 def nonce_of(secret: int, digest: bytes, signature: bytes, *, schnorr: bool) -> int:
-    """The nonce of a secp256k1 signature (DER, or 64 bytes after BIP340) that ``secret`` made, or its negative."""
+    """The nonce of a secp256k1 signature (DER, or 64 bytes after BIP340) that `secret` made, or its negative."""
     order = ORDER[Curve.K1]
     if schnorr:
         point = point_of(private_key(Curve.K1, secret))

@@ -7,9 +7,8 @@ import hashlib
 from cryptnox_core.emulator import curves
 from cryptnox_core.emulator.auth import require_auth
 from cryptnox_core.emulator.context import Context
-from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.emulator.setup import TAIL_2
 from cryptnox_core.emulator.user_keys import user_key_slots
 from cryptnox_core.wire import (

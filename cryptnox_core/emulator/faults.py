@@ -1,4 +1,4 @@
-"""Faults and delays on demand: what ``--fault`` and ``--latency`` say, and when it applies."""
+"""Faults and delays on demand: what `--fault` and `--latency` say, and when it applies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SPEC = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, at the ``number``-th APDU since the start, or the ``number``-th of instruction ``ins``."""
+    """One fault, at the `number`-th APDU since the start, or the `number`-th of instruction `ins`."""
 
     kind: FaultKind
     number: int
@@ -46,7 +46,10 @@ class Fault:
 
 
 def parse_fault(spec: str) -> Fault:
-    """Read ``KIND@N`` or ``KIND@INS:N``. Raises ``ValueError``."""
+    """Read `KIND@N` or `KIND@INS:N`.
+
+    Raises: ValueError.
+    """
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise ValueError(
@@ -87,7 +90,7 @@ class Latency:
     sign: float = 0
 
     def seconds(self, length: int, before: Counters, after: Counters) -> float:
-        """How long an exchange of ``length`` bytes that did the work between two counts takes."""
+        """How long an exchange of `length` bytes that did the work between two counts takes."""
         work = self.derive * (after.derivations - before.derivations) + self.sign * (
             after.signatures - before.signatures
         )
@@ -99,7 +102,10 @@ DEFAULT_LATENCY = Latency(apdu=20, byte=0.1, derive=300, sign=300)
 
 
 def parse_latency(spec: str) -> Latency:
-    """Read ``default`` or ``apdu=20,byte=0.1,...``. Raises ``ValueError``."""
+    """Read `default` or `apdu=20,byte=0.1,...` (milliseconds).
+
+    Raises: ValueError.
+    """
     if spec == "default":
         return DEFAULT_LATENCY
     names = [field.name for field in fields(Latency)]

@@ -1,18 +1,32 @@
-"""Command APDUs as the card takes them: ISO 7816-4 short and extended, cases 1 to 4."""
+"""What reaches the emulated card and how it says no: command APDUs (ISO 7816-4, cases 1 to 4), and refusals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cryptnox_core.emulator.refusal import Refusal
 from cryptnox_core.wire import Sw
 
 _HEADER = 4
 
 
+class Refusal(Exception):  # noqa: N818  (a card's refusal is an answer, not an error of the program)
+    """Ends a command with status word `sw`; `aborts` also closes the secure channel (6982 in the clear)."""
+
+    def __init__(self, sw: int, *, aborts: bool = False) -> None:
+        super().__init__(f"status word {sw:04X}")
+        self.sw = int(sw)
+        self.aborts = aborts
+
+
+def require(condition: bool, sw: int) -> None:
+    """Raise `Refusal(sw)` unless `condition` holds."""
+    if not condition:
+        raise Refusal(sw)
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command APDU. ``extended`` tells the form of the frame, which the channel's MAC depends on."""
+    """One command APDU. `extended` tells the form of the frame, which the channel's MAC depends on."""
 
     cla: int
     ins: int
@@ -23,7 +37,10 @@ class Command:
 
 
 def parse(raw: bytes) -> Command:
-    """Parse a frame. Raises ``Refusal`` 6700 when lengths and frame disagree; Le is accepted and not looked at."""
+    """Read a frame. Le is accepted and not looked at.
+
+    Raises: Refusal (6700) when lengths and frame disagree.
+    """
     if len(raw) < _HEADER:
         raise Refusal(Sw.WRONG_LENGTH)
     cla, ins, p1, p2 = raw[:_HEADER]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cryptnox_core.emulator.curves import ORDER, compress, point_of, private_key
-from cryptnox_core.emulator.refusal import require
+from cryptnox_core.emulator.frame import require
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, XPUB_VERSION, Curve, Source, Sw
 
 Path = tuple[int, ...]
@@ -20,7 +20,7 @@ _MASTER_TAG = {Curve.K1: b"Bitcoin seed", Curve.R1: b"Nist256p1 seed"}
 
 
 class Node:
-    """A key of a tree. ``chain`` is ``None`` for a lone key pair, which has no children."""
+    """A key of a tree. `chain` is `None` for a lone key pair, which has no children."""
 
     __slots__ = ("_children", "_key", "_point", "chain", "curve", "parent", "path", "secret")
 
@@ -38,6 +38,7 @@ class Node:
 
     @property
     def key(self) -> ec.EllipticCurvePrivateKey:
+        """The private key."""
         if self._key is None:
             self._key = private_key(self.curve, self.secret)
         return self._key
@@ -75,6 +76,7 @@ class Node:
             data = b"\x01" + digest[32:] + suffix
 
     def descend(self, path: Path) -> Node:
+        """The key at a path from here."""
         node = self
         for index in path:
             node = node.child(index)
@@ -121,7 +123,7 @@ class Cursor:
         return self.parent or root
 
     def find(self, root: Node, source: Source, path: Path) -> Node:
-        """The node ``path`` below the source, without moving. Refuses 6A80 deeper than 8 levels."""
+        """The node `path` below the source, without moving. Refuses 6A80 deeper than 8 levels."""
         origin = self.start(root, source)
         require(len(origin.path) + len(path) <= MAX_DEPTH, Sw.WRONG_DATA)
         return origin.descend(path)
@@ -143,4 +145,5 @@ def parse_path(data: bytes) -> Path:
 
 
 def encode_path(path: Path) -> bytes:
+    """4 bytes a level, big-endian."""
     return b"".join(index.to_bytes(4, "big") for index in path)

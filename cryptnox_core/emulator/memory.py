@@ -42,7 +42,7 @@ class Position:
 
 @dataclass(slots=True)
 class Memory:
-    """The card's persistent memory. Secrets are kept out of ``repr``."""
+    """The card's persistent memory. Secrets are kept out of `repr`."""
 
     serial: int
     card_type: int = CARD_TYPE_BASIC
@@ -134,7 +134,10 @@ def to_json(memory: Memory) -> Json:
 
 
 def from_json(state: object) -> Memory:
-    """Read ``to_json``'s form. Raises ``BadStateError``."""
+    """Read `to_json`'s form.
+
+    Raises: BadStateError.
+    """
     try:
         return _Reader(state).memory()
     except (KeyError, TypeError, ValueError) as error:
@@ -142,7 +145,7 @@ def from_json(state: object) -> Memory:
 
 
 class _Reader:
-    """Typed access to a JSON object; every mismatch is a ``TypeError`` or ``KeyError``."""
+    """Typed access to a JSON object; every mismatch is a `TypeError` or `KeyError`."""
 
     def __init__(self, state: object) -> None:
         if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
@@ -155,7 +158,7 @@ class _Reader:
         return value
 
     def _object(self, name: str, missing: object = None) -> dict[str, object]:
-        """An object; ``missing`` stands for one that earlier versions did not write."""
+        """An object; `missing` stands for one that earlier versions did not write."""
         value = self._state.get(name, missing)
         if not isinstance(value, dict):
             raise TypeError(f"{name} is no object")

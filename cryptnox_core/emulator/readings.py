@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Reading(str, Enum):
-    """Names as ``--reading`` takes them. Without any, the emulated card follows the first reading of every row."""
+    """Names as `--reading` takes them. Without any, the emulated card follows the first reading of every row."""
 
     DERIVE_08_ONLY = "derive-08-only"
     """DERIVE KEY is refused where bit 3 of P1 is clear."""

@@ -12,8 +12,7 @@ from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.auth import take_pin
 from cryptnox_core.emulator.context import Context
 from cryptnox_core.emulator.curves import ORDER, compress, parse_p256, point_of, private_key, random_scalar
-from cryptnox_core.emulator.frame import Command
-from cryptnox_core.emulator.refusal import Refusal, require
+from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.wire import (
     CARD_TYPE_NFT,
     P256_POINT_LENGTH,

@@ -44,7 +44,7 @@ class Gone(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where state, stats and trace go; ``None`` for nowhere."""
+    """Where state, stats and trace go; `None` for nowhere."""
 
     state: Path | None = None
     stats: Path | None = None
@@ -64,7 +64,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 class Engine:
-    """A card, and what surrounds it. ``exchange`` and ``power_up`` may be called from several threads."""
+    """A card, and what surrounds it. `exchange` and `power_up` may be called from several threads."""
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class Engine:
 
     @property
     def serial(self) -> int:
+        """The card's serial number."""
         return self._card.memory.serial
 
     def power_up(self) -> None:
@@ -180,13 +181,16 @@ class BadMessageError(ValueError):
 
 
 def encode_answer(raw: bytes) -> bytes:
-    """Header and ``[data, sw1, sw2]`` of a response APDU."""
+    """Header and `[data, sw1, sw2]` of a response APDU."""
     body = json.dumps([list(raw[:-2]), raw[-2], raw[-1]]).encode("ascii")
     return str(len(body)).encode("ascii").ljust(RELAY_HEADER) + body
 
 
 def decode_length(header: bytes) -> int:
-    """The announced length. Raises ``BadMessageError``."""
+    """The announced length.
+
+    Raises: BadMessageError.
+    """
     text = header.rstrip(b" ")
     if not text.isdigit() or not 0 < int(text) <= _MAX_MESSAGE:
         raise BadMessageError("no length")
@@ -194,7 +198,10 @@ def decode_length(header: bytes) -> int:
 
 
 def decode_request(body: bytes) -> bytes:
-    """The APDU of a request, a JSON list of byte values. Raises ``BadMessageError``."""
+    """The APDU of a request, a JSON list of byte values.
+
+    Raises: BadMessageError.
+    """
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -205,7 +212,7 @@ def decode_request(body: bytes) -> bytes:
 
 
 def _read(connection: socket.socket, length: int) -> bytes | None:
-    """Exactly that many bytes; ``None`` when the client is gone."""
+    """Exactly that many bytes; `None` when the client is gone."""
     parts = []
     while length:
         part = connection.recv(min(length, _CHUNK))
@@ -217,7 +224,7 @@ def _read(connection: socket.socket, length: int) -> bytes | None:
 
 
 class TcpServer:
-    """Listens from construction on; ``serve`` accepts until ``close`` or an exception in its thread."""
+    """Listens from construction on; `serve` accepts until `close` or an exception in its thread."""
 
     def __init__(self, engine: Engine, host: str, port: int) -> None:
         self._engine = engine
@@ -247,6 +254,7 @@ class TcpServer:
             self._thread.start()
 
     def close(self) -> None:
+        """Stop listening."""
         self._listener.close()
 
     def _busy(self) -> bool:

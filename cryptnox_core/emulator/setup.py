@@ -12,9 +12,8 @@ from cryptnox_core.emulator.auth import is_pin_field, set_auth
 from cryptnox_core.emulator.channel import Channel, decrypt, unpad
 from cryptnox_core.emulator.context import Auth, Context, Selection
 from cryptnox_core.emulator.curves import parse_p256, point_of, private_key, random_scalar
-from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.wire import (
     AID,
     BLOCK,

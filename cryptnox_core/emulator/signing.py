@@ -11,10 +11,9 @@ from cryptnox_core.emulator import ca, curves
 from cryptnox_core.emulator.auth import check_pin, check_puk, require_auth, set_auth
 from cryptnox_core.emulator.channel import decrypt as aes_decrypt
 from cryptnox_core.emulator.context import Auth, Context
-from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.keys import Node, encode_path, parse_path
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.wire import (
     BLOCK,
     CARD_TYPE_NFT,
@@ -127,7 +126,7 @@ def set_pinless_path(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def sign(ctx: Context, command: Command, data: bytes) -> bytes:
-    """C0 in the channel. Under the first reading the PIN ends the data, unless a user key authorised the hash."""
+    """C0 in the channel. Under the first reading the PIN ends the data, unless a user key authorized the hash."""
     if command.p1 == KeyUse.PINLESS:
         return sign_pinless(ctx, command, data)
     curve, source, derive = _options(ctx, command.p1, Sw.WRONG_PARAMETERS)
@@ -137,15 +136,15 @@ def sign(ctx: Context, command: Command, data: bytes) -> bytes:
     digest, rest = data[:DIGEST_LENGTH], data[DIGEST_LENGTH:]
     after = Auth.PIN
     if ctx.selection.auth is Auth.SIGN:
-        authorised = list(ctx.selection.hashes)
+        authorized = list(ctx.selection.hashes)
         require(derive or not rest, Sw.WRONG_DATA)
         node = _signing_node(ctx, curve, source, rest, derive)
-        require(authorised[0] == digest, Sw.CONDITIONS)
-        after = Auth.USER_KEY if len(authorised) == 1 else Auth.SIGN
+        require(authorized[0] == digest, Sw.CONDITIONS)
+        after = Auth.USER_KEY if len(authorized) == 1 else Auth.SIGN
         signature = _signature(ctx, node, digest, command.p2)
         _end_of_signature(ctx, after)
         if ctx.selection.auth is Auth.SIGN:
-            ctx.selection.hashes = authorised[1:]
+            ctx.selection.hashes = authorized[1:]
         return signature
     path, has_pin = _split_pin(ctx, rest, derive)
     if has_pin:
@@ -176,7 +175,7 @@ def _check_kind(kind: int, curve: Curve) -> None:
 
 
 def _split_pin(ctx: Context, rest: bytes, derive: bool) -> tuple[bytes, bool]:
-    """Path bytes, and whether a PIN follows. Without ``derive`` all that may follow the hash is the PIN.
+    """Path bytes, and whether a PIN follows. Without `derive` all that may follow the hash is the PIN.
 
     The first reading takes the last nine bytes for the PIN whatever they are, so that a path alone burns a try.
     """

@@ -1,4 +1,4 @@
-"""User keys of the emulated card: registration, challenge and response, authorisation of hashes (PROTOCOL.md 4)."""
+"""User keys of the emulated card: registration, challenge and response, authorization of hashes (PROTOCOL.md 4)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 from cryptnox_core.emulator.auth import check_puk, set_auth
 from cryptnox_core.emulator.context import Auth, Context
 from cryptnox_core.emulator.curves import parse_p256, verify_digest
-from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.memory import UserKey
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal, require
 from cryptnox_core.wire import (
     CHALLENGE_LENGTH,
     DIGEST_LENGTH,
@@ -43,7 +42,7 @@ _FIRST_SLOTS = (UserKeySlot.EC, UserKeySlot.RSA, UserKeySlot.FIDO)
 
 
 def user_key_slots(ctx: Context) -> tuple[UserKeySlot, ...]:
-    """Three slots; five under ``select-v2``."""
+    """Three slots; five under `select-v2`."""
     return tuple(UserKeySlot) if ctx.reads(Reading.SELECT_V2) else _FIRST_SLOTS
 
 
@@ -90,7 +89,7 @@ def delete_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
 
 
 def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
-    """D6: challenge, response, authorisation of one hash or a list, or FIDO's credential id."""
+    """D6: challenge, response, authorization of one hash or a list, or FIDO's credential id."""
     mode = command.p1
     require(mode in tuple(CheckUserKeyMode), Sw.WRONG_P1P2)
     require(command.p2 == (1 if mode == CheckUserKeyMode.CREDENTIAL_ID else 0), Sw.WRONG_P1P2)
@@ -111,10 +110,10 @@ def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
         if accepted:
             set_auth(ctx, Auth.USER_KEY)
         return bytes([accepted])
-    return _authorise(ctx, slot, data[1:], is_list=mode == CheckUserKeyMode.SIGN_HASHES)
+    return _authorize(ctx, slot, data[1:], is_list=mode == CheckUserKeyMode.SIGN_HASHES)
 
 
-def _authorise(ctx: Context, slot: UserKeySlot, body: bytes, *, is_list: bool) -> bytes:
+def _authorize(ctx: Context, slot: UserKeySlot, body: bytes, *, is_list: bool) -> bytes:
     """Unlock SIGN for exactly these hashes in this order. PIN commands are closed by it."""
     count = 1
     if is_list:

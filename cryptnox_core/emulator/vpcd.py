@@ -1,4 +1,4 @@
-"""The emulated card in vsmartcard's virtual reader: it connects to ``vpcd`` (PROTOCOL.md 8)."""
+"""The emulated card in vsmartcard's virtual reader: it connects to `vpcd` (PROTOCOL.md 8)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SILENCE = 30.0
 
 
 class VirtualReader:
-    """One slot of the virtual reader. ``run`` stays connected, and comes back whenever it loses it."""
+    """One slot of the virtual reader. `run` stays connected, and comes back whenever it loses it."""
 
     def __init__(self, engine: Engine, host: str, port: int) -> None:
         self._engine = engine
@@ -28,6 +28,7 @@ class VirtualReader:
         self.connected = threading.Event()
 
     def run(self) -> NoReturn:
+        """Serve the reader for ever."""
         while True:
             try:
                 with socket.create_connection(self._address) as connection:
@@ -61,7 +62,7 @@ class VirtualReader:
 
     @staticmethod
     def _receive(connection: socket.socket) -> bytes | None:
-        """One message, never empty; ``None`` when the reader is gone."""
+        """One message, never empty; `None` when the reader is gone."""
         data = b""
         wanted = 2
         while len(data) < wanted:

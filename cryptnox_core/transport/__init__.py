@@ -19,8 +19,8 @@ class Transport(Protocol):
     def transmit(self, apdu: bytes) -> bytes:
         """Send one command APDU and return the raw response: data, then the two bytes of the status word.
 
-        Raises TransportError (CardRemoved, ReaderBusy ...) and nothing else. After a TransportError the connection is
-        unusable: close it. The command may or may not have reached the card.
+        Raises: TransportError (CardRemovedError, ReaderBusyError ...) and nothing else. The connection is unusable
+        afterwards: close it. The command may or may not have reached the card.
         """
         ...
 

@@ -36,10 +36,13 @@ def _scard() -> Any:
 
 
 def _within(limit: float, call: Callable[[], T], undo: Callable[[T], object], late: TransportError) -> T:
-    """`call` in a helper thread, at most `limit` seconds; then `late` is raised.
+    """Make a call in a helper thread, with a time limit.
 
     pcsc-lite blocks inside the C call while another program holds a transaction, and nothing can interrupt it. When the
     call comes back after all, `undo` gets its result, so that an abandoned attempt never keeps the card.
+
+    `limit`: seconds.
+    Raises: `late` when they are over; what the call raises.
     """
     lock = threading.Lock()
     done = threading.Event()
@@ -125,7 +128,10 @@ class _Context:
 
 
 def list_readers() -> list[str]:
-    """Names of the readers, in the service's order; empty where there are none. ServiceUnavailableError."""
+    """Names of the readers, in the service's order; empty where there are none.
+
+    Raises: ServiceUnavailableError.
+    """
     context = _Context()
     try:
         return context.readers()
@@ -134,7 +140,11 @@ def list_readers() -> list[str]:
 
 
 def find_reader(reader: str | int) -> str:
-    """The full name of a reader given by name, by an unambiguous part of it, or by index; NoReaderError."""
+    """The full name of a reader.
+
+    `reader`: its name, an unambiguous part of it, or its number from 0.
+    Raises: NoReaderError; ServiceUnavailableError.
+    """
     if not isinstance(reader, str):
         number(reader, "a reader without a name")
     readers = list_readers()
@@ -152,7 +162,11 @@ def find_reader(reader: str | int) -> str:
 
 
 def card_present(reader: str) -> bool:
-    """Whether a card is in the reader, without touching it; NoReaderError, ServiceUnavailableError."""
+    """Whether a card is in the reader, without touching it.
+
+    `reader`: its full name.
+    Raises: NoReaderError; ServiceUnavailableError.
+    """
     context = _Context()
     try:
         scard = context.scard
@@ -223,9 +237,11 @@ class PcscTransport:
 
     @classmethod
     def open(cls, reader: str | int, wait: float = 5.0) -> PcscTransport:
-        """Take the card in a reader (name, part of it, or index), waiting up to `wait` seconds for other programs.
+        """Take the card in a reader, waiting for other programs.
 
-        Raises ServiceUnavailableError, NoReaderError, NoCardError, ReaderBusyError.
+        `reader`: name, part of it, or number from 0.
+        `wait`: seconds.
+        Raises: ServiceUnavailableError; NoReaderError; NoCardError; ReaderBusyError.
         """
         seconds(wait, "the time to wait")
         name = find_reader(reader)

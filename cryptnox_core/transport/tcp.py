@@ -117,7 +117,10 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` or `[IPv6]:PORT`; UsageError for anything else."""
+    """Host and port of `HOST:PORT` or `[IPv6]:PORT`.
+
+    Raises: UsageError for anything else.
+    """
     arguments.text(text, "an address")
     host, colon, port = text.rpartition(":")
     digits = port.isascii() and port.isdigit() and len(port.lstrip("0")) <= 5
@@ -144,9 +147,11 @@ class RemoteTransport:
 
     @classmethod
     def connect(cls, host: str, port: int, timeout: float = 60.0, *, wait: float = 0.0) -> RemoteTransport:
-        """Connect to a relay or an emulated card. `timeout` seconds are given to connecting and to each answer.
+        """Connect to a relay or an emulated card.
 
-        Raises NoCardError when nobody listens there.
+        `timeout`: seconds for connecting, and for each answer.
+        `wait`: seconds that one who serves somebody else is waited for.
+        Raises: NoCardError when nobody listens there.
         """
         arguments.text(host, "a host")
         if not 0 <= arguments.number(port, "a port") <= _MAX_PORT:
@@ -177,8 +182,10 @@ class RemoteTransport:
     ) -> RemoteTransport:
         """Listen for a machine with a reader, as the vendor's design has it, and take the first that connects.
 
-        `ready` is told the port (port 0 picks one). Other hosts than this one reach the port only with `remote`.
-        Raises NoCardError when nobody comes within `timeout`.
+        `port`: 0 picks one; `ready` is told which.
+        `timeout`: seconds for somebody to come, and for each answer.
+        `remote`: other hosts than this one may reach the port.
+        Raises: NoCardError when nobody comes in time.
         """
         with listen(host, port, remote=remote) as listener:
             if ready is not None:
@@ -232,7 +239,10 @@ class RemoteTransport:
 
 
 def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
-    """A listening socket; UsageError for an address that other machines reach, unless `remote`."""
+    """A listening socket.
+
+    Raises: UsageError for an address that other machines reach, unless `remote`; TransportError where it cannot be had.
+    """
     if not remote and not is_loopback(host):
         raise UsageError(f"{host} can be reached from other machines; that has to be asked for")
     try:
@@ -245,12 +255,9 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
 
 
 class ApduRelay:
-    """The card's end: serves a transport to one client at a time; further ones are closed at once, which their driver
-    reports as a busy card.
+    """The card's end: serves a transport to one client at a time.
 
-    `open_card` is called for each client and its transport closed with it, so that a connection is a power-up. `idle`:
-    seconds of silence after which a client is sent away; `first`: those before its first command, where that is less.
-    `tell` is told in one line who was turned or sent away, and why.
+    Further clients are closed at once, which their driver reports as a busy card.
     """
 
     def __init__(
@@ -261,6 +268,13 @@ class ApduRelay:
         first: float | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        """A relay that serves nobody yet.
+
+        `open_card`: called for each client, and its transport closed with it, so that a connection is a power-up.
+        `idle`: seconds of silence after which a client is sent away.
+        `first`: those before its first command, where that is less.
+        `tell`: told in one line who was turned or sent away, and why.
+        """
         self._open_card = open_card
         self._idle = idle
         limits = [limit for limit in (first, idle) if limit is not None]
@@ -272,8 +286,11 @@ class ApduRelay:
             self._told(text)
 
     def serve(self, listener: socket.socket) -> None:
-        """Serve clients of a listening socket until the listener is closed, or an exception reaches this thread: then
-        the client that is served is sent away, and its card released."""
+        """Serve clients of a listening socket until the listener is closed.
+
+        When that happens, or an exception reaches this thread, the client that is served is sent away, and its card
+        released.
+        """
         client: _Client | None = None
         try:
             while True:
@@ -291,7 +308,11 @@ class ApduRelay:
                 client.send_away()
 
     def dial(self, host: str, port: int, timeout: float = 60.0) -> None:
-        """Connect to a listening wallet host, as the vendor's design has it, and serve it until it leaves."""
+        """Connect to a listening wallet host, as the vendor's design has it, and serve it until it leaves.
+
+        `timeout`: seconds for connecting.
+        Raises: TransportError where nobody listens.
+        """
         try:
             connection = socket.create_connection((host, port), timeout)
         except (OSError, UnicodeError) as error:

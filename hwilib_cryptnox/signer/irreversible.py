@@ -226,7 +226,7 @@ def erase(access: Access, opened: OpenCard, puk: str, away: Callable[[], None] |
         access.open_channel(opened.card)
         return End.HALF if seeded and not info.seeded else End.NOT_TAKEN
 
-    return carry_out(access, opened, lambda card: card.run(Reset(puk)), look, prove=True, away=away)
+    return carry_out(access, opened, lambda card: card.send(Reset(puk)), look, prove=True, away=away)
 
 
 def forget_erased(state: State, serial: int, end: End) -> StateError | None:

@@ -107,7 +107,7 @@ class Runner:
         match step:
             case Derive(suffix, source, result):
                 self.session.position = Position()
-                card.run(DeriveKey(suffix, source))
+                card.send(DeriveKey(suffix, source))
                 self.session.position = Position(result)
             case ReadPublicKey(path):
                 self.public[path] = card.public_key()

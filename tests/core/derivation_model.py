@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -108,6 +108,12 @@ class Planner(Protocol):
         known: Collection[Path] = (),
         at: Position = UNKNOWN,
     ) -> tuple[Step, ...]: ...
+
+
+def lower_bound(paths: Iterable[Path]) -> int:
+    """Child derivations that no sequence of commands can do without: the distinct keys on the given paths, without
+    the master key, each of which the card has to derive once."""
+    return len({path.steps[:depth] for path in paths for depth in range(1, path.depth + 1)})
 
 
 def replay(

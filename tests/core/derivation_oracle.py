@@ -71,12 +71,12 @@ def plan_session(
             plan.move(MASTER.steps)
             plan.steps.append(ReadPublicKey(MASTER))
         reading, signing = _choose(plan.current, read, frozenset(path.steps for path in exported), wanted, continued)
-        plan.run(reading, {path.steps: [_Use(path, extended=path in exported)] for path in read})
+        plan.visit(reading, {path.steps: [_Use(path, extended=path in exported)] for path in read})
         own = [Sign(index, MASTER, Source.CURRENT, _NOWHERE) for index in wanted.get(MASTER, ())]
         if own and plan.current == MASTER.steps:
             plan.steps += own
             own = []
-        plan.run(
+        plan.visit(
             signing,
             {path.steps: [_Use(path, index) for index in indexes] for path, indexes in wanted.items() if path.depth},
         )
@@ -161,7 +161,7 @@ class _Plan:
         self.steps.append(Derive(suffix, source, Path(target)))
         self.current = target
 
-    def run(self, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> None:
+    def visit(self, visits: Sequence[Steps], uses: Mapping[Steps, Sequence[_Use]]) -> None:
         """Makes the keys of `visits` current in turn and puts each use where it costs least, the last such place:
         uses that can wait for the next Derive do, so that a PIN ended by a signature is verified again as seldom as
         may be."""

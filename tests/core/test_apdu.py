@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import ByteReader, CommandApdu, Flow, ResponseApdu, drive
 from cryptnox_core.errors import CryptnoxError, MalformedResponseError, UsageError
-from cryptnox_core.flow import Flow, drive
-from cryptnox_core.reader import ByteReader
 
 
 @pytest.mark.parametrize(

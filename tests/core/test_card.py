@@ -915,6 +915,21 @@ class TestLengthByValue:
             card.verify_pin(PIN)
             assert card.read_user_data() == b""
 
+    def test_a_form_that_the_caller_names_is_kept(self) -> None:
+        reader = self.reader()
+        with Card(reader.connect().transport, length_by_value=True) as card:
+            card.open_channel(OWN_PAIRING_KEY)
+            card.verify_pin(PIN)
+            assert card.read_user_data() == b"kept on the card"
+        with Card(reader.connect().transport, length_by_value=False) as card:
+            card.open_channel(OWN_PAIRING_KEY)
+            before = len(apdus(card))
+            with pytest.raises(ChannelAbortedError, match="broke off"):
+                card.user_key(UserKeySlot.RSA)
+            assert self.sent(card, before) == [Ins.READ_DATA]
+        with pytest.raises(UsageError):
+            Card(reader.connect().transport, length_by_value=1)  # type: ignore[arg-type]
+
     def test_an_ordinary_card_costs_nothing_more(self) -> None:
         with self.reader(strict=False).connect() as card:
             card.open_channel(OWN_PAIRING_KEY)

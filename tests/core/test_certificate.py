@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
 from cryptnox_core.certificate import (
     MAX_CERTIFICATE,
     CardCertificate,
@@ -24,7 +24,6 @@ from cryptnox_core.certificate import (
 )
 from cryptnox_core.commands.setup import read_certificate
 from cryptnox_core.errors import CertificateError, CryptnoxError, MalformedResponseError, UsageError
-from cryptnox_core.flow import drive
 
 CA = ec.generate_private_key(ec.SECP256R1())
 OTHER_CA = ec.generate_private_key(ec.SECP256R1())

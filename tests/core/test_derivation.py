@@ -18,12 +18,11 @@ from cryptnox_core.derivation import (
     Position,
     ReadExtended,
     ReadOnTheFly,
-    lower_bound,
     plan_cost,
     plan_session,
 )
 from cryptnox_core.errors import UsageError
-from tests.core.derivation_model import ACCOUNT, exhaustive, replay
+from tests.core.derivation_model import ACCOUNT, exhaustive, lower_bound, replay
 
 # First contact with a card: whether a signature ends the PIN's validity (PROTOCOL.md 9) shows only when a command that
 # follows a signature is refused

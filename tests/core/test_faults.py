@@ -134,7 +134,7 @@ def check(scenario: Scenario, fault: Fault, readings: Iterable[Reading] = ()) ->
                 # In the channel the fault is seen at once, and nothing follows it.
                 assert len(sent) == fault.number
                 with pytest.raises((ChannelError, UsageError)):
-                    card.run(PinTriesLeft())
+                    card.send(PinTriesLeft())
                 assert len(sent) == fault.number
         wrapped = [apdu for apdu in apdus(card) if apdu[1] not in CLEAR]
         assert len(wrapped) == len(set(wrapped))

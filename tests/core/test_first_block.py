@@ -86,7 +86,7 @@ def test_the_card_takes_a_changed_path_of_more_than_three_levels(depth: int) -> 
     him, path = Shifter(before=NOBODY), PATHS[depth]
     with opened(him) as card:
         him.before = 1
-        card.run(DeriveKey(path))
+        card.send(DeriveKey(path))
         changed = Path.from_bytes(xor(path.to_bytes()[:BLOCK], him.difference) + path.to_bytes()[BLOCK:])
         assert him.shifts == 1 and changed != path and changed.steps[4:] == path.steps[4:]
         assert card.current_path() == changed
@@ -94,7 +94,7 @@ def test_the_card_takes_a_changed_path_of_more_than_three_levels(depth: int) -> 
         assert extended.public_key == key_at(changed)
         assert ((extended.depth, extended.child_number) == (depth, path.steps[-1])) is (depth > 4)
         him.before = him.commands + 1
-        key = card.run(GetPublicKey(path))
+        key = card.send(GetPublicKey(path))
         changed = Path.from_bytes(xor(path.to_bytes()[:BLOCK], him.difference) + path.to_bytes()[BLOCK:])
         assert secp256k1.compress(key) == key_at(changed)
 
@@ -107,7 +107,7 @@ def test_three_levels_are_protected_by_their_padding(depth: int) -> None:
             card.derive(ACCOUNT)
             him.before = 2
             with pytest.raises(CryptnoxError):
-                card.run(DeriveKey(PATHS[depth]))
+                card.send(DeriveKey(PATHS[depth]))
             assert him.shifts == 1
 
 

@@ -10,7 +10,7 @@ from embit.bip32 import HDKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cryptnox_core.apdu import CommandApdu
+from cryptnox_core.apdu import CommandApdu, drive
 from cryptnox_core.bip32 import Path
 from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError, MalformedResponseError
@@ -140,7 +140,7 @@ class OpenedCard(Card):
         super().__init__(holder)
         self._info = AppletInfo.parse(b"B\x01\x06\x00\x00\x74" + bytes(18))
         self._channel = SecureChannel()
-        self._drive(self._channel.handshake(CARD_KEY, COMMON_PAIRING_KEY))
+        drive(self._channel.handshake(CARD_KEY, COMMON_PAIRING_KEY), self._transmit)
         holder.answers = list(answers)
 
 

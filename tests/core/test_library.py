@@ -21,9 +21,7 @@ from cryptnox_core import (
     ChannelAbortedError,
     CryptnoxError,
     Curve,
-    Genuineness,
     InvalidDataError,
-    NoCardError,
     NotInitializedError,
     PairingError,
     Path,
@@ -34,9 +32,7 @@ from cryptnox_core import (
     UsageError,
     UserKeySlot,
     WrongPinError,
-    list_cards,
     message_to_sign,
-    open_card,
 )
 from cryptnox_core.bip32 import ExtendedPublicKey, KeyOrigin
 from cryptnox_core.crypto import p256, secp256k1
@@ -45,7 +41,6 @@ from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, apdus, fresh, initialized, seeded
-from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 ROOT = File(__file__).resolve().parents[2]
 LEAF, ACCOUNT = "m/84h/0h/0h/0/0", "m/84h/0h/0h"
@@ -74,15 +69,6 @@ class TestNames:
                 assert alias.asname == alias.name
                 seen[alias.name] = node.module
         assert seen == {name: f"cryptnox_core.{module}" for name, module in cryptnox_core._MODULE_OF.items()}
-
-    def test_every_error_is_named(self) -> None:
-        from cryptnox_core import errors
-
-        kinds = {
-            name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
-        }
-        assert kinds <= set(cryptnox_core.__all__)
-        assert all(issubclass(getattr(errors, name), CryptnoxError) for name in kinds)
 
     def test_a_name_that_is_none(self) -> None:
         with pytest.raises(AttributeError, match="no attribute 'open_cart'"):
@@ -395,7 +381,7 @@ class TestMistakes:
     """Whatever a caller gives for whatever is wanted: an error of ours, nothing sent where it is a mistake of form."""
 
     def test_every_parameter_is_tried(self) -> None:
-        left_out = {"run", "init", "reset"}
+        left_out = {"send", "init", "reset"}
         for name in dir(Card):
             method = getattr(Card, name)
             if name.startswith("_") or not callable(method) or name in left_out:
@@ -453,96 +439,6 @@ class TestMistakes:
     def test_anchors(self) -> None:
         with pytest.raises(UsageError):
             Card(object(), anchors=ANCHORS.anchors)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--pin", PIN, "--puk", PUK) as process:
-        yield process
-
-
-class TestOpenCard:
-    """At an address; readers: test_pcsc.py."""
-
-    def test_ready_for_the_pin(self, emulator: EmulatorProcess) -> None:
-        for arguments in ({"card": emulator.path}, {"reader": emulator.path}):
-            with open_card(**arguments, anchors=ANCHORS) as card:
-                assert card.channel_open and card.serial == emulator.serial
-                assert card.genuineness is Genuineness.GENUINE
-                card.verify_pin(PIN)
-                assert card.master_fingerprint().hex() == "73c5da0a"
-
-    def test_by_serial(self, emulator: EmulatorProcess) -> None:
-        with open_card(emulator.serial, reader=emulator.path) as card:
-            assert card.channel_open
-        with pytest.raises(NoCardError, match="the card 5 is in no reader"):
-            open_card(5, reader=emulator.path)
-
-    def test_without_channel(self, emulator: EmulatorProcess) -> None:
-        with open_card(emulator.path, channel=False) as card:
-            assert not card.channel_open and card.info.seeded and card.serial == emulator.serial
-            with pytest.raises(UsageError, match="open the secure channel first"):
-                card.verify_pin(PIN)
-
-    def test_another_pairing_key(self, emulator: EmulatorProcess) -> None:
-        """The card is let go again."""
-        with pytest.raises(PairingError):
-            open_card(emulator.path, pairing_key=bytes(32))
-        with open_card(emulator.path, pairing_key=COMMON_PAIRING_KEY) as card:
-            assert card.channel_open
-
-    def test_list(self, emulator: EmulatorProcess) -> None:
-        (found,) = list_cards(reader=emulator.path)
-        assert (found.reader, found.serial, found.error) == (emulator.path, emulator.serial, None)
-        assert found.info is not None and found.info.seeded
-
-    def test_a_card_as_from_the_factory(self) -> None:
-        """It has no channel before `init`."""
-        with EmulatorProcess() as emulator:
-            with open_card(emulator.path) as card:
-                assert not card.info.initialized and not card.channel_open
-                with pytest.raises(NotInitializedError):
-                    card.open_channel()
-                card.init("Ada", "", pin=PIN, puk=PUK)
-                card.open_channel()
-                card.generate_key(PIN)
-            with open_card(emulator.path) as card:
-                assert card.channel_open and card.info.seeded
-
-    def test_nobody_there(self) -> None:
-        with EmulatorProcess() as emulator:
-            path = emulator.path
-        with pytest.raises(NoCardError):
-            open_card(path)
-        assert list_cards(reader=path) == []
-        for host in ("a" * 70, "no.such.host.invalid"):
-            with pytest.raises(NoCardError):
-                open_card(f"tcp:{host}:9720")
-
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            {"card": "12345"},
-            {"card": ""},
-            {"card": "tcp:"},
-            {"card": "tcp:127.0.0.1"},
-            {"card": "tcp:127.0.0.1:99999"},
-            {"card": "tcp:127.0.0.1:9720", "reader": "x"},
-            {"card": 1.5},
-            {"card": b"x"},
-            {"card": True},
-            {"reader": b"x"},
-            {"reader": 1.5},
-            {"pairing_key": "x"},
-            {"pairing_key": bytes(31)},
-            {"wait": "5"},
-            {"wait": -1},
-            {"wait": float("nan")},
-        ],
-    )
-    def test_mistakes(self, arguments: dict[str, object]) -> None:
-        with pytest.raises(UsageError):
-            open_card(**arguments)  # type: ignore[arg-type]
 
 
 class TestApplet2:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,28 +10,17 @@ from cryptnox_core import (
     AppletInfo,
     Card,
     CardCertificate,
-    CryptnoxError,
     ExtendedPublicKey,
     KeyOrigin,
-    NoReaderError,
     Path,
-    PcscTransport,
-    RemoteTransport,
     TrustAnchors,
     UsageError,
     UserKeySlot,
-    errors,
-    list_cards,
-    open_card,
 )
 from cryptnox_core.bip32 import HARDENED
 from cryptnox_core.transport.tcp import parse_address
 from tests.core.emulated import PIN, PUK, EmulatedReader, apdus, seeded
-from tests.support.emulator import MNEMONIC, EmulatorProcess
-
-HUGE = 10**5000
-WRONG = [None, HUGE, -HUGE, 1.5, "", "x", "\ud800", b"", b"x", bytearray(4), True, object(), [], {}, len]
-NAMES = [f"{type(value).__name__}-{number}" for number, value in enumerate(WRONG)]
+from tests.core.values import HUGE, NAMES, WRONG, ours
 
 
 @pytest.fixture
@@ -46,14 +32,6 @@ def card() -> Iterator[Card]:
 @pytest.fixture
 def account(card: Card) -> ExtendedPublicKey:
     return card.extended_public_key("m/84h/0h/0h")
-
-
-def ours(call: Callable[[], object]) -> None:
-    """It does something, or raises an error of ours."""
-    try:
-        call()
-    except CryptnoxError as error:
-        assert len(str(error)) < 400
 
 
 class TestPathsAsText:
@@ -119,38 +97,6 @@ def test_a_store_that_gives_no_key(key: object) -> None:
         other.open_channel()
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC) as process:
-        yield process
-
-
-@pytest.mark.parametrize(
-    "wrong", [*WRONG, 1e300, float("inf"), float("nan"), 99999], ids=[*NAMES, "1e300", "inf", "nan", "99999"]
-)
-def test_connections(emulator: EmulatorProcess, wrong: object) -> None:
-    for name in inspect.signature(open_card).parameters:
-        given = {} if name in ("card", "reader") else {"card": emulator.path}
-        if name != "reader" or wrong is not None:
-            ours(lambda name=name, given=given: open_card(**{**given, name: wrong}).close())  # type: ignore[misc]
-    ours(lambda: list_cards(wrong, reader=emulator.path))  # type: ignore[arg-type]
-    for name in ("host", "port", "timeout", "wait"):
-        given = {"host": emulator.host, "port": emulator.port, name: wrong}
-        ours(lambda given=given: RemoteTransport.connect(**given).close())  # type: ignore[misc]
-    if wrong not in ("", 99999):  # those mean readers
-        ours(lambda: PcscTransport.open(wrong))  # type: ignore[arg-type]
-    ours(lambda: PcscTransport.open("no such reader", wrong))  # type: ignore[arg-type]
-
-
-def test_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As programs for the vendor's library tell it apart from a reader that is empty."""
-    monkeypatch.setattr("cryptnox_core.transport.pcsc.list_readers", list)
-    for arguments in ({}, {"card": 5}):
-        with pytest.raises(NoReaderError):
-            open_card(**arguments)
-    assert list_cards() == []
-
-
 @pytest.mark.parametrize("wrong", WRONG, ids=NAMES)
 def test_certificates_and_answers(card: Card, wrong: object) -> None:
     certificate = card.read_certificate()
@@ -205,15 +151,3 @@ def test_a_slot_by_its_number(card: Card) -> None:
     for wrong in WRONG:
         with pytest.raises(UsageError):
             card.info.has_user_key(wrong)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "kind", [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CryptnoxError)]
-)
-def test_errors_travel(kind: type[CryptnoxError]) -> None:
-    """To another process and back: with text, number and count."""
-    given = {"message": "text", "sw": 0x63C2, "ins": 0x20, "left": 2}
-    wanted = [name for name in inspect.signature(kind.__init__).parameters if name in given]
-    error = kind(*(given[name] for name in wanted)) if wanted else kind("text")
-    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
-        assert type(other) is kind and str(other) == str(error) and vars(other) == vars(error)

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from cryptnox_core.apdu import CommandApdu, ResponseApdu
+from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
 from cryptnox_core.commands.auth import PinTriesLeft, VerifyPin
 from cryptnox_core.commands.data import ReadUserData, WriteUserData
 from cryptnox_core.crypto.aes import pad, unpad
@@ -24,7 +24,6 @@ from cryptnox_core.errors import (
     UsageError,
     WrongPinError,
 )
-from cryptnox_core.flow import drive
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 

@@ -18,7 +18,7 @@ import pytest
 
 from cryptnox_core.card import Card
 from cryptnox_core.emulator.card import Card as EmulatedCard
-from cryptnox_core.emulator.refusal import Refusal
+from cryptnox_core.emulator.frame import Refusal
 from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.transport.pcsc import PcscTransport
 from cryptnox_core.transport.tcp import RemoteTransport

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from cryptnox_core import bip32
-from cryptnox_core.admin import USER_DATA_MAX
-from cryptnox_core.card import Card
+from cryptnox_core.card import USER_DATA_MAX, Card
 from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
@@ -78,7 +77,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
 def _read(app: App, opened: OpenCard, pin: str) -> bytes:
     """The user data; the PIN is verified before and afterwards.
 
-    A card that breaks off the channel at the first page may want the other form of the request (see `Card.run`). It
+    A card that breaks off the channel at the first page may want the other form of the request (see `Card.send`). It
     gets that once, in a new channel, with the PIN that was right in the old one.
     """
     try:

@@ -25,6 +25,7 @@ import pexpect
 import pytest
 from click.testing import CliRunner
 
+from cryptnox_core import Card
 from cryptnox_core.emulator.faults import FaultKind
 from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.ctl.main import cli
@@ -561,8 +562,11 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_files_and_names_are_there() -> None:
-    """Each file of the project and each name of the library that a page speaks of exists, with those parameters."""
-    modules = {path.stem for path in (ROOT / "cryptnox_core").glob("*.py")}
+    """Each file of the project and each name of the library that a page speaks of exists, with those parameters.
+    `card` is an object on all pages, and on one of them the vendor's."""
+    core = ROOT / "cryptnox_core"
+    files = [*core.glob("*.py"), *(core / "crypto").glob("*.py"), *(core / "transport").glob("*.py")]
+    modules = {path.stem: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
     seen = 0
     for page in WRITTEN:
         for text in inline(page):
@@ -571,8 +575,13 @@ def test_files_and_names_are_there() -> None:
                 seen += 1
             module, _, rest = text.removeprefix("cryptnox_core.").partition(".")
             name, _, given = rest.rstrip(")").partition("(")
+            if module == "card" and page.name == "coming-from-cryptnoxpy.md":
+                continue
             if module in modules and re.fullmatch(r"[A-Za-z_.]+", name) and not re.search(r"\.(py|json)$", text):
-                value = operator.attrgetter(name)(importlib.import_module(f"cryptnox_core.{module}"))
+                home: object = importlib.import_module(modules[module])
+                if module == "card":
+                    home, name = Card, name.partition(".")[0]
+                value = operator.attrgetter(name)(home)
                 wanted = {part.partition("=")[0].strip() for part in given.split(",") if part}
                 assert not given or wanted <= inspect.signature(value).parameters.keys(), (page.name, text)
                 seen += 1

@@ -11,10 +11,9 @@ from cryptnox_core.emulator.card import Answer, Handler
 from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.channel import Channel
 from cryptnox_core.emulator.context import Context
-from cryptnox_core.emulator.frame import Command
+from cryptnox_core.emulator.frame import Command, Refusal
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.emulator.refusal import Refusal
 from cryptnox_core.emulator.server import decode_length, decode_request, encode_answer
 from cryptnox_core.wire import RELAY_HEADER, Ins
 from tests.system.life.facts import Facts, facts_of

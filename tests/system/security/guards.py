@@ -95,9 +95,9 @@ GUARDS = (
     ),
     Guard(
         "every signature is verified",
-        "cryptnox_core/card_keys.py",
-        "return verified_signature(self.run(command), digest, public_key, curve=curve, kind=kind)",
-        "return self.run(command)",
+        CARD,
+        "return signing.verified_signature(self.send(command), digest, public_key, curve=curve, kind=kind)",
+        "return self.send(command)",
         "tests/core/test_card.py::TestSigning::test_under_another_key",
     ),
     Guard(
@@ -452,7 +452,7 @@ GUARDS = (
     ),
     Guard(
         "checks that Python cannot be told to leave out",
-        "cryptnox_core/reader.py",
+        "cryptnox_core/apdu.py",
         "        if length > self.left:\n",
         "        assert length <= self.left\n        if False:\n",
         "tests/test_architecture.py::test_no_assert_in_the_packages",
@@ -637,8 +637,8 @@ GUARDS = (
     ),
     Guard(
         "no SIGN without a PIN that the card could take for one with a wrong PIN",
-        "cryptnox_core/card_keys.py",
-        "if pin is None and digest not in self._authorised:",
+        CARD,
+        "if pin is None and digest not in self._authorized:",
         "if False:",
         "tests/core/test_library.py::TestSign::test_without_pin_for_what_a_user_key_unlocked_alone",
     ),
@@ -1035,7 +1035,7 @@ GUARDS = (
     ),
     Guard(
         "a PUK given for a path is not shown",
-        "cryptnox_core/admin.py",
+        CARD,
         "        except UsageError:  # it says what was given",
         "        except RuntimeError:  # it says what was given",
         "tests/core/test_library_values.py::test_swapped_arguments_do_not_show_a_puk",
