@@ -70,12 +70,9 @@ def terminal(
     **more: str,
 ) -> Iterator[pexpect.spawn]:
     """On a terminal of its own; `stdout`: into this file instead."""
-    command = [*COMMAND, *words]
-    if stdout is not None:
-        command = ["/bin/sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", str(stdout), *command]
-    child = pexpect.spawn(
-        command[0],
-        command[1:],
+    child = quick.spawn(
+        [*COMMAND, *words],
+        stdout=stdout,
         env=environment(card, **{"TERM": "xterm", **more}),
         encoding="utf-8",
         timeout=WAIT,
@@ -83,7 +80,6 @@ def terminal(
     )
     child.seen = []
     child.logfile_read = Recorder(child.seen)
-    child.delaybeforesend = None
     try:
         yield child
     finally:

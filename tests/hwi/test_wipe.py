@@ -16,6 +16,7 @@ import pytest
 
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
+from tests.support import quick
 from tests.support.emulator import MNEMONIC, PIN, PUK, SEED, EmulatorProcess
 from tests.support.pcsc import VirtualReaders
 
@@ -29,11 +30,10 @@ class Wipe:
     def __init__(
         self, serial: int, *select: str, out: Path, press: int = 0, card: EmulatorProcess | None = None, **more: str
     ) -> None:
-        program = str(Path(sys.executable).with_name("hwi-cryptnox"))
-        command = f"exec '{program}' {' '.join(select)} wipe >'{out}' </dev/null"
+        command = [str(Path(sys.executable).with_name("hwi-cryptnox")), *select, "wipe"]
         env = {**os.environ, "CRYPTNOX_REINSERT_WAIT": "2", **more}
         self.shown: list[str] = []
-        child = pexpect.spawn("/bin/sh", ["-c", command], timeout=60, encoding="utf-8", env=env)  # type: ignore[arg-type]
+        child = quick.spawn(command, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8", env=env)
         child.logfile_read = self
         questions = {r"PIN of card \d+ \(.*?\).*?: ": PIN, r"Type \d+ to go on: ": str(serial), r"PUK: ": PUK}
         patterns = [*questions, pexpect.EOF]
