@@ -17,6 +17,7 @@ import pexpect
 
 from tests.support import quick
 from tests.support.emulator import PIN, PUK, SEED, EmulatorProcess
+from tests.support.terminal import spawn
 
 COMMAND = [sys.executable, "-m", "hwilib_cryptnox.ctl.main"]
 SCHEMAS = Path(__file__).with_name("schemas.json")
@@ -70,7 +71,7 @@ def terminal(
     **more: str,
 ) -> Iterator[pexpect.spawn]:
     """On a terminal of its own; `stdout`: into this file instead."""
-    child = quick.spawn(
+    child = spawn(
         [*COMMAND, *words],
         stdout=stdout,
         env=environment(card, **{"TERM": "xterm", **more}),

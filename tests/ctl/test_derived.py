@@ -15,9 +15,9 @@ import pytest
 from tests.ctl.program import answer, dialogue, ended, terminal
 from tests.ctl.test_setup import BEGUN, NEW_PIN, SETUP, Card, words_shown
 from tests.ctl.test_words import LONG
-from tests.support import quick
 from tests.support.derived import TEMPLATES, Derived
 from tests.support.emulator import MNEMONIC
+from tests.support.terminal import spawn
 
 
 def check(card: Card, wallet: Derived) -> None:
@@ -87,7 +87,7 @@ def test_hwi(tmp_path: Path, command: str) -> None:
     out = tmp_path / "out"
     with Card(tmp_path) as card:
         line = [program, "-t", "cryptnox", "-d", card.process.path, "-i", command]
-        child = quick.spawn(line, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8")
+        child = spawn(line, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8")
         words = LONG.split()
         if command == "restore":
             dialogue(child, ("Word 1", LONG), ("Passphrase: ", "x"), ("same again", "x"))

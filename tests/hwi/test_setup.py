@@ -20,10 +20,10 @@ from cryptnox_core.wire import Ins
 from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.mnemonic import WORD_COUNTS, checked, entropy_length, from_entropy, mixed_entropy, seed
 from tests.hwi.conftest import Program, run_process
-from tests.support import quick
 from tests.support.derived import Derived
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.support.middle import FirstBlock, LostAnswer, Middle
+from tests.support.terminal import spawn
 
 NOTHING = Path(os.devnull)
 OWN_PIN, OWN_PUK = "31337", "123456789ABC"
@@ -39,7 +39,7 @@ class Typist:
         select = () if card is None else ("-t", "cryptnox", "-d", card.path)
         command = [str(Path(sys.executable).with_name("hwi-cryptnox")), *select, *arguments]
         self.shown = io.StringIO()
-        self.child = quick.spawn(command, stdin=stdin, stdout=self._out, timeout=40, encoding="utf-8")
+        self.child = spawn(command, stdin=stdin, stdout=self._out, timeout=40, encoding="utf-8")
         self.child.logfile_read = self.shown
 
     def types(self, *pairs: tuple[str, str]) -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
-from tests.support import quick
 from tests.support.emulator import MNEMONIC, PIN, PUK, SEED, EmulatorProcess
 from tests.support.pcsc import VirtualReaders
+from tests.support.terminal import spawn
 
 FPR, OTHER_FPR = "73c5da0a", "3442193e"
 """Of MNEMONIC, and any other."""
@@ -33,7 +33,7 @@ class Wipe:
         command = [str(Path(sys.executable).with_name("hwi-cryptnox")), *select, "wipe"]
         env = {**os.environ, "CRYPTNOX_REINSERT_WAIT": "2", **more}
         self.shown: list[str] = []
-        child = quick.spawn(command, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8", env=env)
+        child = spawn(command, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8", env=env)
         child.logfile_read = self
         questions = {r"PIN of card \d+ \(.*?\).*?: ": PIN, r"Type \d+ to go on: ": str(serial), r"PUK: ": PUK}
         patterns = [*questions, pexpect.EOF]

@@ -16,8 +16,8 @@ from cryptnox_core.emulator.memory import Memory, to_json
 from tests.core.emulated import PIN, PUK, SERIAL, seeded
 from tests.ctl import program as ctl
 from tests.hwi.conftest import Program
-from tests.support import quick
 from tests.support.emulator import EmulatorProcess
+from tests.support.terminal import spawn
 
 TEXT = (
     "the secure channel of this card's applet, version 2.0.0, is not known yet: please report it, with the output of: "
@@ -103,7 +103,7 @@ def test_a_disabled_reset(tmp_path: Path) -> None:
             done = ctl.run(card, *words)
             assert done.returncode == 1 and DISABLED in done.stderr
         words = ["--device-path", card.path, "--device-type", "cryptnox", "wipe"]
-        child = quick.spawn(
+        child = spawn(
             [sys.executable, "-m", "hwilib_cryptnox.hwi.program", *words],
             env=ctl.environment(card),
             encoding="utf-8",

@@ -7,23 +7,16 @@ environment changes how Python itself behaves are started as people start them.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shlex
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import termios
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import pexpect
-from ptyprocess import PtyProcess
 
 _MODULES = {"hwilib_cryptnox.ctl.main": "ctl", "hwilib_cryptnox.hwi.program": "hwi"}
 _SCRIPTS = {"cryptnoxctl": "ctl", "hwi-cryptnox": "hwi"}
@@ -85,20 +78,20 @@ class _Server:
 _servers: dict[int, _Server] = {}
 
 
-def _server() -> _Server:
+def server() -> _Server:
     if os.getpid() not in _servers:
         _servers.clear()
         _servers[os.getpid()] = _Server()
     return _servers[os.getpid()]
 
 
-def _forked(command: list[str], environment: dict[str, str]) -> tuple[str, list[str]] | None:
+def forked(command: list[str], environment: dict[str, str]) -> tuple[str, list[str]] | None:
     """As `_program`; None also where Python itself would behave otherwise than in the process that forks."""
     found = _program(command)
-    return found if found and _pythons_own(environment) == _pythons_own(_server().environment) else None
+    return found if found and _pythons_own(environment) == _pythons_own(server().environment) else None
 
 
-def _status(end: int, wait: bool) -> int | None:
+def status_of(end: int, wait: bool) -> int | None:
     """The status that the end of a program left here, as `os.waitpid` gives it; None while it runs."""
     os.set_blocking(end, wait)
     try:
@@ -118,7 +111,7 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
         command = [os.fsdecode(word) for word in args] if isinstance(args, list | tuple) else []
         cwd, env = rest[4], rest[5]
         environment = dict(os.environ if env is None else env)
-        found = _forked(command, environment) if command else None
+        found = forked(command, environment) if command else None
         if found is None:
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
@@ -134,14 +127,14 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
             "terminal": False,
         }
         streams = tuple(own if given == -1 else given for own, given in enumerate((p2cread, c2pwrite, errwrite)))
-        self.pid, self._end = _server().start(request, streams)  # type: ignore[arg-type]
+        self.pid, self._end = server().start(request, streams)  # type: ignore[arg-type]
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if self._end < 0:
             return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
-        status = _status(self._end, not wait_flags & os.WNOHANG)
+        status = status_of(self._end, not wait_flags & os.WNOHANG)
         if status is None:
             return 0, 0
         self._end = -2
@@ -181,80 +174,3 @@ def run(
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out, err)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-class _Terminal(PtyProcess):  # type: ignore[misc]
-    """A forked program on a terminal: no child of this process, so its end is read from `end`."""
-
-    def __init__(self, pid: int, fd: int, end: int) -> None:
-        super().__init__(pid, fd)
-        self._end = end
-        self.delayafterclose = 0.0
-
-    def isalive(self) -> bool:
-        return not self.terminated and not self._ended(wait=self.flag_eof)
-
-    def wait(self) -> int | None:
-        if not self.terminated:
-            self._ended(wait=True)
-        return self.exitstatus  # type: ignore[no-any-return]
-
-    def _ended(self, wait: bool) -> bool:
-        status = _status(self._end, wait)
-        if status is None:
-            return False
-        self.terminated, self.status = True, status
-        self.exitstatus = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        self.signalstatus = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        return True
-
-
-class _Spawned(pexpect.spawn):
-    def __init__(self, command: list[str], redirected: dict[int, Path], found: tuple[str, list[str]], **options: Any):
-        self._request, self._redirected = found, redirected
-        super().__init__(command[0], command[1:], **options)
-
-    def _spawnpty(self, args: list[bytes], **options: Any) -> _Terminal:
-        name, words = self._request
-        request = {
-            "program": name,
-            "command": os.fsdecode(args[0]),
-            "words": words,
-            "environment": dict(os.environ if options["env"] is None else options["env"]),
-            "folder": os.fspath(options["cwd"] or Path.cwd()),
-            "session": True,
-            "terminal": True,
-        }
-        with ExitStack() as opened:
-            master, terminal = os.openpty()
-            opened.callback(os.close, terminal)
-            size = struct.pack("HHHH", *(options.get("dimensions") or (24, 80)), 0, 0)
-            fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
-            streams = [terminal] * 3
-            for number, path in self._redirected.items():
-                streams[number] = opened.enter_context(path.open("wb" if number else "rb")).fileno()
-            pid, end = _server().start(request, (streams[0], streams[1], streams[2]))
-        return _Terminal(pid, master, end)
-
-
-def spawn(
-    command: list[str],
-    *,
-    stdin: Path | None = None,
-    stdout: Path | None = None,
-    env: dict[str, str] | None = None,
-    **options: Any,
-) -> pexpect.spawn:
-    """As `pexpect.spawn`, with streams from and to files: a program on a terminal of its own; ours are forked. What is
-    sent is sent at once."""
-    redirected = {number: path for number, path in enumerate((stdin, stdout)) if path is not None}
-    found = _forked(command, dict(os.environ if env is None else env))
-    if found is not None:
-        child = _Spawned(command, redirected, found, env=env, **options)
-    else:
-        line = "exec " + shlex.join(command)
-        for number, path in redirected.items():
-            line += f" {number}{'>' if number else '<'}{shlex.quote(str(path))}"
-        child = pexpect.spawn("/bin/sh", ["-c", line], env=env, **options)
-    child.delaybeforesend = None
-    return child
