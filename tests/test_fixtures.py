@@ -67,7 +67,7 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
 def test_a_quick_test_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conftest, "_running", "core/test_apdu.py")
     for start in (lambda: subprocess.Popen([sys.executable, "-V"]), os.fork, lambda: os.system("true")):
-        with pytest.raises(RuntimeError, match="tests/core/test_apdu.py is one of the quick tests"):
+        with pytest.raises(RuntimeError, match=r"tests/core/test_apdu\.py is one of the quick tests"):
             start()
 
 
