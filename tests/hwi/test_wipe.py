@@ -38,7 +38,7 @@ class Wipe:
         questions = {r"PIN of card \d+ \(.*?\).*?: ": PIN, r"Type \d+ to go on: ": str(serial), r"PUK: ": PUK}
         patterns = [*questions, pexpect.EOF]
         while True:
-            number = child.expect([*patterns, pexpect.TIMEOUT], timeout=1 if press else 60)
+            number = child.expect([*patterns, pexpect.TIMEOUT], timeout=0.1 if press else 60)
             if number == len(patterns) - 1:
                 break
             if number == len(patterns):
