@@ -126,6 +126,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if len(chosen) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
+    # What may take long begins first, so that no worker waits for another at the end.
+    items.sort(key=lambda item: not _may_take_long(item, config))
+
+
+def _may_take_long(item: pytest.Item, config: pytest.Config) -> bool:
+    limit = item.get_closest_marker("timeout")
+    return limit is not None and limit.args[0] > float(config.getini("timeout"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
