@@ -254,7 +254,8 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     # What a test file imports of the plugin at its top is left out: those of `tests/plugin`.
     ours = ("tests/hwi/test_commands.py", "tests/hwi/test_program.py")
-    commands = "audit backup data doctor info main message pairing pin relay reset sign user_key verify xpub".split()
+    commands = ("audit", "backup", "data", "doctor", "info", "main", "message", "pairing", "pin", "relay", "reset")
+    commands += ("sign", "user_key", "verify", "xpub")
     files = (*ours, *(f"tests/ctl/test_{name}.py" for name in commands))
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
@@ -402,7 +403,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.pin.policy": "pin/test_pin_accounting.py",
     f"{WALLET}.plugin.register": "system/interop/test_stock_hwi.py",
     f"{WALLET}.signer.finding": "signer/test_cards.py",
-    f"{WALLET}.signer.host": "storage/test_settings.py",
+    f"{WALLET}.signer.host": "hwi/test_program.py",
     f"{WALLET}.signer.irreversible": "ctl/test_changes.py",
     f"{WALLET}.signer.message_prompts": "signer/test_prompts.py",
     f"{WALLET}.signer.mnemonic": "ctl/test_derived.py",
