@@ -49,12 +49,13 @@ NOT_QUICK = frozenset(
         "psbt/test_honest.py",
         "psbt/test_outcomes_on_card.py",
     }
-    # and these take long.
+    # and these take long, or measure time.
     | {
         "core/test_derivation_oracle.py",
         "core/test_derivation_rule.py",
         "core/test_generous_card.py",
         "core/test_hostile_card.py",
+        "psbt/test_many_keys.py",
         "psbt/test_properties.py",
         "psbt/test_runs.py",
     }
