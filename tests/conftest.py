@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,65 @@ except ImportError:
 _KEPT = frozenset({"CRYPTNOX_VECTORS", "CRYPTNOX_NOT_TESTED", "CRYPTNOX_TEST_READER_WAIT"})
 """Environment variables of ours that tests may see; every other CRYPTNOX_* one is taken away."""
 
+_TESTS = Path(__file__).parent
+QUICK = (
+    "core",
+    "emulator",
+    "export",
+    "psbt",
+    "signer/test_messages.py",
+    "signer/test_shown.py",
+    "storage/test_settings.py",
+    "storage/test_state.py",
+    "test_architecture.py",
+)
+"""Folders and files of the inner loop (`--quick`). They start no process, which is watched in every run."""
+NOT_QUICK = frozenset(
+    # These start processes,
+    {
+        "core/test_first_block.py",
+        "core/test_library.py",
+        "core/test_library_values.py",
+        "core/test_pcsc.py",
+        "core/test_recording.py",
+        "core/test_tcp.py",
+        "emulator/test_program.py",
+        "emulator/test_vpcd.py",
+        "psbt/test_honest.py",
+        "psbt/test_outcomes_on_card.py",
+    }
+    # and these take long, or measure time.
+    | {
+        "core/test_derivation_oracle.py",
+        "core/test_derivation_rule.py",
+        "core/test_generous_card.py",
+        "core/test_hostile_card.py",
+        "psbt/test_many_keys.py",
+        "psbt/test_properties.py",
+        "psbt/test_runs.py",
+    }
+)
+_STARTS_PYTHON = frozenset({"test_architecture.py"})
+"""Quick all the same: what a fresh interpreter loads is what it looks at."""
+_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"})
+_running = ""
+"""The quick file of which a test runs."""
+
 _deselected: Counter[str] = Counter()
+
+
+def is_quick(path: Path) -> bool:
+    """Whether a test file belongs to the inner loop."""
+    name = path.relative_to(_TESTS).as_posix() if path.is_relative_to(_TESTS) else ""
+    return name not in NOT_QUICK and any(name == place or name.startswith(f"{place}/") for place in QUICK)
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if _running and event in _STARTS:
+        raise RuntimeError(f"tests/{_running} is one of the quick tests, which start no process (tests/conftest.py)")
+
+
+sys.addaudithook(_watch)
 
 # The size of the tests' own terminal, which workers hand on: programs have terminals of their own.
 for _size in ("COLUMNS", "LINES"):
@@ -30,6 +89,26 @@ for _size in ("COLUMNS", "LINES"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the long tests (marked `heavy`) as well")
+    parser.addoption("--quick", action="store_true", help="run only the tests that start no process and take no time")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--quick` other files are not even loaded."""
+    if config.getoption("--quick") and collection_path.name.startswith("test_") and collection_path.is_file():
+        return not is_quick(collection_path) or None
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """What a test does is noted against its file, its fixtures included."""
+    global _running
+    name = item.path.relative_to(_TESTS).as_posix() if is_quick(item.path) else ""
+    _running = "" if name in _STARTS_PYTHON else name
+    try:
+        return (yield)
+    finally:
+        _running = ""
 
 
 @pytest.hookimpl(trylast=True)
@@ -48,6 +127,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if len(chosen) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
         items[:] = chosen
+    # What may take long begins first, so that no worker waits for another at the end.
+    items.sort(key=lambda item: not _may_take_long(item, config))
+
+
+def _may_take_long(item: pytest.Item, config: pytest.Config) -> bool:
+    limit = item.get_closest_marker("timeout")
+    return limit is not None and limit.args[0] > float(config.getini("timeout"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -58,6 +144,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for row in rows:
             terminalreporter.write_line(row)
     lines = [line for line in os.environ.get("CRYPTNOX_NOT_TESTED", "").splitlines() if line]
+    if config.getoption("--quick"):
+        lines.append("the tests that start processes, need a reader or take long (run without --quick)")
     heavy = _deselected or Counter(getattr(config, "_left_out", {}))
     lines += [f"{count} long test(s) in {name} (run with --all)" for name, count in sorted(heavy.items())]
     reasons = Counter(_skip_reason(report) for report in terminalreporter.stats.get("skipped", []))
@@ -87,6 +175,8 @@ class _LeftOut:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick") and config.getoption("--all"):
+        raise pytest.UsageError("--quick or --all, not both")
     # A job that a shell puts into the background ignores Ctrl-C, and so would every program that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config))

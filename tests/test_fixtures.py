@@ -11,6 +11,7 @@ import pytest
 
 from cryptnox_core.errors import ServiceUnavailableError
 from cryptnox_core.transport.pcsc import list_readers
+from tests import conftest
 from tests.support import pcsc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,3 +62,34 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
         holder.kill()
         holder.communicate(timeout=10)
     os.close(pcsc.take_lock(path, wait=5))
+
+
+def test_a_quick_test_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "_running", "core/test_apdu.py")
+    for start in (lambda: subprocess.Popen([sys.executable, "-V"]), os.fork, lambda: os.system("true")):
+        with pytest.raises(RuntimeError, match=r"tests/core/test_apdu\.py is one of the quick tests"):
+            start()
+
+
+def test_the_lists_of_quick_tests_name_what_is_there() -> None:
+    assert [name for name in (*conftest.QUICK, *conftest.NOT_QUICK) if not (ROOT / "tests" / name).exists()] == []
+    chosen = {path for path in (ROOT / "tests").rglob("test_*.py") if conftest.is_quick(path)}
+    assert len(chosen) > 40
+
+
+def test_the_quick_tests_load_on_other_systems() -> None:
+    """They are the ones that run on Windows: no module of POSIX alone is imported."""
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if conftest.is_quick(path)
+    ]
+    program = (
+        "import importlib, sys\n"
+        "for name in ('fcntl', 'grp', 'pexpect', 'ptyprocess', 'pty', 'pwd', 'resource', 'termios', 'tty'):\n"
+        "    sys.modules[name] = None\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program, *names], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0, run.stderr[-1500:]

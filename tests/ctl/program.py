@@ -17,6 +17,7 @@ import pexpect
 
 from tests.support import quick
 from tests.support.emulator import PIN, PUK, SEED, EmulatorProcess
+from tests.support.terminal import spawn
 
 COMMAND = [sys.executable, "-m", "hwilib_cryptnox.ctl.main"]
 SCHEMAS = Path(__file__).with_name("schemas.json")
@@ -70,12 +71,9 @@ def terminal(
     **more: str,
 ) -> Iterator[pexpect.spawn]:
     """On a terminal of its own; `stdout`: into this file instead."""
-    command = [*COMMAND, *words]
-    if stdout is not None:
-        command = ["/bin/sh", "-c", 'out=$1; shift; exec "$@" > "$out"', "sh", str(stdout), *command]
-    child = pexpect.spawn(
-        command[0],
-        command[1:],
+    child = spawn(
+        [*COMMAND, *words],
+        stdout=stdout,
         env=environment(card, **{"TERM": "xterm", **more}),
         encoding="utf-8",
         timeout=WAIT,
@@ -83,7 +81,6 @@ def terminal(
     )
     child.seen = []
     child.logfile_read = Recorder(child.seen)
-    child.delaybeforesend = None
     try:
         yield child
     finally:

@@ -250,7 +250,7 @@ def answered(child: pexpect.spawn, card: EmulatorProcess | Middle, *, silent: st
     patterns = [*questions, r"The same again: ", pexpect.EOF]
     last, pressed = "", 0
     while True:
-        number = child.expect([*patterns, pexpect.TIMEOUT], timeout=1 if silent else 90)
+        number = child.expect([*patterns, pexpect.TIMEOUT], timeout=0.1 if silent else 90)
         if number == len(patterns) - 1:
             break
         if number == len(patterns):
@@ -322,7 +322,7 @@ def test_a_card_that_does_not_come_back(name: str, fault: str, tmp_path: Path) -
     world = World(tmp_path, case)
     faults = [f"{fault}@{case.ins}:1", *(f"remove@A4:{number}" for number in range(case.selects + 1, 40))]
     with world.card(*faults) as card:
-        text, code = world.run(card, CRYPTNOX_REINSERT_WAIT="1", CRYPTNOX_WAIT="0")
+        text, code = world.run(card, CRYPTNOX_REINSERT_WAIT="0.4", CRYPTNOX_WAIT="0")
     assert "nothing was changed" not in text and "run the same command" not in text, text
     assert case.either in text and case.kept not in text and case.done not in text, text
     assert code in (1, 3) and "What to do" in text
@@ -348,7 +348,7 @@ def test_a_reader_that_leaves_hides_no_change(tmp_path: Path) -> None:
     """Nobody reads stdout any more; the change is told on stderr."""
     world = World(tmp_path, CASES["xpub on"])
     with world.card() as card:
-        script = 'exec 3>&1; "$@" 2>&3 | (exec <&-; sleep 3)'
+        script = 'exec 3>&1; "$@" 2>&3 | (exec <&-)'
         shell = ["/bin/sh", "-c", script, "sh", *COMMAND, "xpub", "on", "--stdinpuk"]
         done = subprocess.run(shell, input=f"{PUK}\n", capture_output=True, text=True, env=environment(card))
     assert CASES["xpub on"].taken(world.memory()) and done.stdout.strip() == "xpub export is on", done

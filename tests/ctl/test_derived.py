@@ -17,6 +17,7 @@ from tests.ctl.test_setup import BEGUN, NEW_PIN, SETUP, Card, words_shown
 from tests.ctl.test_words import LONG
 from tests.support.derived import TEMPLATES, Derived
 from tests.support.emulator import MNEMONIC
+from tests.support.terminal import spawn
 
 
 def check(card: Card, wallet: Derived) -> None:
@@ -82,11 +83,11 @@ def test_made_on_the_card(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["setup", "restore"])
 def test_hwi(tmp_path: Path, command: str) -> None:
-    program = Path(sys.executable).with_name("hwi-cryptnox")
+    program = str(Path(sys.executable).with_name("hwi-cryptnox"))
     out = tmp_path / "out"
     with Card(tmp_path) as card:
-        line = f"exec '{program}' -t cryptnox -d {card.process.path} -i {command} >'{out}' </dev/null"
-        child = pexpect.spawn("/bin/sh", ["-c", line], timeout=60, encoding="utf-8", env={**os.environ})  # type: ignore[arg-type]
+        line = [program, "-t", "cryptnox", "-d", card.process.path, "-i", command]
+        child = spawn(line, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8")
         words = LONG.split()
         if command == "restore":
             dialogue(child, ("Word 1", LONG), ("Passphrase: ", "x"), ("same again", "x"))

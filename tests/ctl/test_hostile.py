@@ -23,8 +23,8 @@ from hwilib_cryptnox.psbt import Psbt, PsbtError, address_of
 from hwilib_cryptnox.signer.prompts import prompt_text, transaction_text
 from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
 from tests.console.test_terminal import make_psbt
+from tests.ctl.payments import multisig_pay
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
-from tests.ctl.test_commands import _multisig_pay
 from tests.psbt.factory import ME, OTHER, In, Out, draft, out_deriv, p2wpkh, spend, tap_deriv
 from tests.psbt.signing import make_plan
 from tests.psbt.test_message import TEXT, challenge, request
@@ -56,7 +56,7 @@ def test_change_that_is_somebody_elses_is_refused(card: EmulatorProcess, tmp_pat
 
 def test_change_that_nothing_proves_is_a_payment(card: EmulatorProcess, tmp_path: Path) -> None:
     """The word change does not appear for it, whatever the PSBT claims; the wallet's descriptor proves it."""
-    path, descriptor = _multisig_pay(tmp_path)
+    path, descriptor = multisig_pay(tmp_path)
     with terminal(card, "sign", str(path)) as child:
         dialogue(child, ("PIN of card", PIN), ("Sign it with 1 signature?", "n"))
         child.expect_exact("Canceled")
@@ -421,7 +421,7 @@ def test_a_fault_in_the_middle_leaves_a_card_that_can_be_used(fault: str) -> Non
 def test_no_file_breaks_the_review(tmp_path: Path) -> None:
     """Damaged transactions are refused, or shown whole; nothing else happens, in the dialogues neither."""
     damage = random.Random(6)
-    multi, _ = _multisig_pay(tmp_path)
+    multi, _ = multisig_pay(tmp_path)
     sources = [multi.read_bytes(), make_psbt(tmp_path).read_bytes(), draft(spend("tapscript", 0)).encode()]
     ends: Counter[str] = Counter()
     signer = Signer(2**64 - 1, ME.fingerprint, emulated=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pty
@@ -277,7 +278,9 @@ def test_only_our_driver_is_loaded(signer: EmulatorProcess) -> None:
         [sys.executable, "-c", code, *select, "getdescriptors"], capture_output=True, text=True, timeout=60
     )
     loaded = run.stdout.splitlines()[1]
-    for name in ("hwilib.", "click", "rich", "usb1", "hid", "embit", "hwilib_cryptnox.ctl"):
+    others = ("hwilib_cryptnox.ctl", "hwilib_cryptnox.console.terminal", "hwilib_cryptnox.signer.provision")
+    assert all(map(importlib.util.find_spec, others))
+    for name in ("hwilib.", "click", "rich", "usb1", "hid", "embit", *others):
         assert f"'{name}" not in loaded.replace("'hwilib_cryptnox'", ""), name
 
 

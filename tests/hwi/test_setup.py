@@ -23,7 +23,9 @@ from tests.hwi.conftest import Program, run_process
 from tests.support.derived import Derived
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.support.middle import FirstBlock, LostAnswer, Middle
+from tests.support.terminal import spawn
 
+NOTHING = Path(os.devnull)
 OWN_PIN, OWN_PUK = "31337", "123456789ABC"
 
 
@@ -31,15 +33,13 @@ class Typist:
     """The program on a terminal of its own, its answer in a file."""
 
     def __init__(
-        self, folder: Path, card: EmulatorProcess | Middle | None, *arguments: str, stdin: str = "</dev/null"
+        self, folder: Path, card: EmulatorProcess | Middle | None, *arguments: str, stdin: Path | None = NOTHING
     ) -> None:
         self._out = folder / "stdout"
-        program = str(Path(sys.executable).with_name("hwi-cryptnox"))
-        select = "" if card is None else f"-t cryptnox -d {card.path}"
-        command = f"exec '{program}' {select} {' '.join(arguments)} >'{self._out}' {stdin}"
+        select = () if card is None else ("-t", "cryptnox", "-d", card.path)
+        command = [str(Path(sys.executable).with_name("hwi-cryptnox")), *select, *arguments]
         self.shown = io.StringIO()
-        self.child = pexpect.spawn("/bin/sh", ["-c", command], timeout=40, encoding="utf-8", env={**os.environ})  # type: ignore[arg-type]
-
+        self.child = spawn(command, stdin=stdin, stdout=self._out, timeout=40, encoding="utf-8")
         self.child.logfile_read = self.shown
 
     def types(self, *pairs: tuple[str, str]) -> None:
@@ -195,7 +195,7 @@ WORDS = (("Word 1: ", MNEMONIC), ("Passphrase: ", ""))
 
 def test_a_pin_typed_once_does_not_become_the_cards(blank: EmulatorProcess, tmp_path: Path) -> None:
     """--stdinpass on a terminal asks once, hidden; the dialogue wants it again."""
-    typist = Typist(tmp_path, blank, "--stdinpass", "-i", "setup", stdin="")
+    typist = Typist(tmp_path, blank, "--stdinpass", "-i", "setup", stdin=None)
     typist.types(
         ("Enter your device password", OWN_PIN), (r"Seed \(words/card\)", "card"), ("Type no backup", "no backup")
     )

@@ -18,6 +18,7 @@ from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, PUK, SEED, EmulatorProcess
 from tests.support.pcsc import VirtualReaders
+from tests.support.terminal import spawn
 
 FPR, OTHER_FPR = "73c5da0a", "3442193e"
 """Of MNEMONIC, and any other."""
@@ -29,16 +30,15 @@ class Wipe:
     def __init__(
         self, serial: int, *select: str, out: Path, press: int = 0, card: EmulatorProcess | None = None, **more: str
     ) -> None:
-        program = str(Path(sys.executable).with_name("hwi-cryptnox"))
-        command = f"exec '{program}' {' '.join(select)} wipe >'{out}' </dev/null"
+        command = [str(Path(sys.executable).with_name("hwi-cryptnox")), *select, "wipe"]
         env = {**os.environ, "CRYPTNOX_REINSERT_WAIT": "2", **more}
         self.shown: list[str] = []
-        child = pexpect.spawn("/bin/sh", ["-c", command], timeout=60, encoding="utf-8", env=env)  # type: ignore[arg-type]
+        child = spawn(command, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8", env=env)
         child.logfile_read = self
         questions = {r"PIN of card \d+ \(.*?\).*?: ": PIN, r"Type \d+ to go on: ": str(serial), r"PUK: ": PUK}
         patterns = [*questions, pexpect.EOF]
         while True:
-            number = child.expect([*patterns, pexpect.TIMEOUT], timeout=1 if press else 60)
+            number = child.expect([*patterns, pexpect.TIMEOUT], timeout=0.1 if press else 60)
             if number == len(patterns) - 1:
                 break
             if number == len(patterns):

@@ -17,6 +17,7 @@ from tests.core.emulated import PIN, PUK, SERIAL, seeded
 from tests.ctl import program as ctl
 from tests.hwi.conftest import Program
 from tests.support.emulator import EmulatorProcess
+from tests.support.terminal import spawn
 
 TEXT = (
     "the secure channel of this card's applet, version 2.0.0, is not known yet: please report it, with the output of: "
@@ -101,9 +102,9 @@ def test_a_disabled_reset(tmp_path: Path) -> None:
         for words in (["reset"], ["reset", "--serial", str(SERIAL)]):
             done = ctl.run(card, *words)
             assert done.returncode == 1 and DISABLED in done.stderr
-        child = pexpect.spawn(
-            sys.executable,
-            ["-m", "hwilib_cryptnox.hwi.program", "--device-path", card.path, "--device-type", "cryptnox", "wipe"],
+        words = ["--device-path", card.path, "--device-type", "cryptnox", "wipe"]
+        child = spawn(
+            [sys.executable, "-m", "hwilib_cryptnox.hwi.program", *words],
             env=ctl.environment(card),
             encoding="utf-8",
             timeout=60,

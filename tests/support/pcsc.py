@@ -7,7 +7,6 @@ only when none answers, and only the one started here is ended.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -98,6 +97,8 @@ class VirtualReaders:
 
 def take_lock(path: Path, wait: float) -> int:
     """Take the file lock within `wait` seconds; its file descriptor, to be closed. Raises UnavailableError."""
+    import fcntl  # not on Windows, where nothing else of this module is wanted
+
     with contextlib.suppress(OSError):
         path.touch(mode=0o666)
     try:

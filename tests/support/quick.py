@@ -1,8 +1,8 @@
 """Programs of ours without the time that Python and the libraries take to start: a process that has loaded them forks.
 
-What runs is the program's own `main`, in a process of its own with the streams, the environment, the folder and the
-arguments it was given. Programs on a terminal, those in the tests of start-up and of streams that are closed, and any
-whose environment changes how Python itself behaves are started as people start them.
+What runs is the program's own `main`, in a process of its own with the streams, the terminal, the environment, the
+folder and the arguments it was given. Programs in the tests of start-up and of streams that are closed, and any whose
+environment changes how Python itself behaves are started as people start them.
 """
 
 from __future__ import annotations
@@ -78,11 +78,28 @@ class _Server:
 _servers: dict[int, _Server] = {}
 
 
-def _server() -> _Server:
+def server() -> _Server:
     if os.getpid() not in _servers:
         _servers.clear()
         _servers[os.getpid()] = _Server()
     return _servers[os.getpid()]
+
+
+def forked(command: list[str], environment: dict[str, str]) -> tuple[str, list[str]] | None:
+    """As `_program`; None also where Python itself would behave otherwise than in the process that forks."""
+    found = _program(command)
+    return found if found and _pythons_own(environment) == _pythons_own(server().environment) else None
+
+
+def status_of(end: int, wait: bool) -> int | None:
+    """The status that the end of a program left here, as `os.waitpid` gives it; None while it runs."""
+    os.set_blocking(end, wait)
+    try:
+        content = os.read(end, _STATUS.size)
+    except BlockingIOError:
+        return None
+    os.close(end)
+    return int(_STATUS.unpack(content)[0]) if content else signal.SIGKILL
 
 
 class Popen(subprocess.Popen):  # type: ignore[type-arg]
@@ -92,10 +109,10 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
         command = [os.fsdecode(word) for word in args] if isinstance(args, list | tuple) else []
-        found = _program(command) if command else None
         cwd, env = rest[4], rest[5]
         environment = dict(os.environ if env is None else env)
-        if found is None or _pythons_own(environment) != _pythons_own(_server().environment):
+        found = forked(command, environment) if command else None
+        if found is None:
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[9:15]
@@ -107,23 +124,21 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
             "environment": environment,
             "folder": os.fspath(cwd or Path.cwd()),
             "session": bool(rest[20]),
+            "terminal": False,
         }
         streams = tuple(own if given == -1 else given for own, given in enumerate((p2cread, c2pwrite, errwrite)))
-        self.pid, self._end = _server().start(request, streams)  # type: ignore[arg-type]
+        self.pid, self._end = server().start(request, streams)  # type: ignore[arg-type]
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if self._end < 0:
             return super()._try_wait(wait_flags)  # type: ignore[misc,no-any-return]
-        os.set_blocking(self._end, not wait_flags & os.WNOHANG)
-        try:
-            content = os.read(self._end, _STATUS.size)
-        except BlockingIOError:
+        status = status_of(self._end, not wait_flags & os.WNOHANG)
+        if status is None:
             return 0, 0
-        os.close(self._end)
         self._end = -2
-        return self.pid, _STATUS.unpack(content)[0] if content else signal.SIGKILL
+        return self.pid, status
 
     def _internal_poll(self, *arguments: Any, **named: Any) -> int | None:
         if self._end == -1:

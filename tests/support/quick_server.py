@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import importlib
 import io
 import json
@@ -14,6 +15,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import threading
 import traceback
 from collections.abc import Callable
@@ -74,6 +76,8 @@ def run(request: dict[str, Any], descriptors: list[int]) -> int:
         signal.signal(number, signal.SIG_DFL)
     if request["session"]:
         os.setsid()
+    if request["terminal"]:
+        fcntl.ioctl(2, termios.TIOCSCTTY, 0)  # the terminal that stderr is becomes the session's
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

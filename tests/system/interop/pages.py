@@ -11,12 +11,15 @@ from tests.system.interop.programs import ROOT
 
 GENERATED = {"cryptnoxctl.md", "messages.md", "licences.md"}
 """Written by programs, and compared with what these write."""
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "RELEASE")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _PROGRAMS = (
     "apt apt-get bitcoin-cli bitcoind cryptnoxctl electrum eval git hwi hwi-cryptnox keyring man mkdocs pip pip-audit "
-    "python python3 ruff secret-tool sh sudo systemd-ask-password"
+    "pre-commit python python3 ruff secret-tool sh sudo systemd-ask-password"
 )
 _COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ +)*(?:~/\S*/)?(?:{'|'.join(_PROGRAMS.split())})(?= )|_\w+=\S+ |command -v ")
 _DATA = re.compile(r"--\w|\w+ = |\{|[\w.-]+\(")

@@ -200,6 +200,17 @@ BY_ANOTHER_TEST = {
     "pip install --require-hashes -r requirements.lock && pip install --no-deps .": (
         "tests/system/security/test_supply_chain.py::test_locked_installation"
     ),
+    ".venv/bin/python scripts/_build.py dist": (
+        "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same"
+    ),
+    ".venv/bin/python scripts/_build.py /tmp/again": (
+        "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same"
+    ),
+    "diff -r dist /tmp/again": "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same",
+    ".venv/bin/python scripts/messages.py --check": "tests/system/interop/test_docs.py::told",
+    ".venv/bin/python scripts/reference.py --check": (
+        "tests/ctl/test_pieces.py::test_reference_names_every_command_and_option"
+    ),
     "sh scripts/check-dependencies": "tests/system/security/test_supply_chain.py::test_bounds_lock_and_licences",
     **{
         f"sh scripts/bench {name}".strip(): "tests/system/interop/test_docs.py::test_measurements"
@@ -222,7 +233,11 @@ _ROOT = "needs root and a package server; `sh scripts/test` installs the same pa
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
 NOT_RUN = {
     "sh scripts/test": _OF_THESE_TESTS,
+    "sh scripts/test --quick": _OF_THESE_TESTS,
     "sh scripts/test --all": _OF_THESE_TESTS,
+    "CI=1 sh scripts/test --all": _OF_THESE_TESTS,
+    "pre-commit install": "needs pre-commit, which nothing else here needs",
+    "cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS": "coreutils'",
     "sh scripts/test tests/psbt": _OF_THESE_TESTS,
     "PYTHON=python3.12 sh scripts/test": _OF_THESE_TESTS,
     "ruff check": "`sh scripts/test` runs it",
@@ -586,6 +601,15 @@ def test_files_and_names_are_there() -> None:
                 assert not given or wanted <= inspect.signature(value).parameters.keys(), (page.name, text)
                 seen += 1
     assert seen > 40
+
+
+def test_rooms_are_there() -> None:
+    """Each file that a page names by its room alone (`signer/wallet.py`) is there."""
+    packages = [ROOT / "hwilib_cryptnox", ROOT / "cryptnox_core"]
+    rooms = "|".join(path.name for package in packages for path in package.iterdir() if path.is_dir())
+    named = {text for page in WRITTEN for text in inline(page) if re.fullmatch(rf"({rooms})/[\w./-]*", text)}
+    assert {text for text in named if not any((package / text).exists() for package in packages)} == set()
+    assert len(named) > 30
 
 
 def test_links() -> None:

@@ -50,6 +50,8 @@ class Way:
     """There is no terminal."""
     moment: int = 0
     """The moment (`tests.system.torture.forked`), from 1, at which Ctrl-C comes."""
+    count: bool = False
+    """The moments are counted, which takes time."""
     environ: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     """Readers by name, where there are any."""
@@ -128,7 +130,8 @@ def _be(program: str, words: list[str], way: Way) -> None:
         _short_silence()
         if way.ports:
             readers.install(dict(way.ports), SILENCE)
-        sys.setprofile(look)
+        if way.moment or way.count:
+            sys.setprofile(look)
         status = PROGRAMS[program](words)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1

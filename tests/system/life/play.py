@@ -102,6 +102,7 @@ def play(
                 prompt=twist.prompt,
                 key=twist.key,
                 moment=twist.moment,
+                count=twist == NO_TWIST,
             ),
         )
         then = facts(world)

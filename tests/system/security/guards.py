@@ -903,7 +903,7 @@ GUARDS = (
         "hwilib_cryptnox/ctl/commands/info.py",
         "    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)\n",
         "    emulated = False\n",
-        "tests/ctl/test_commands.py::test_an_emulated_card_is_never_called_genuine",
+        "tests/ctl/test_info.py::test_an_emulated_card_is_never_called_genuine",
     ),
     Guard(
         "the emulated cards' CA is nobody's anchor",

@@ -108,9 +108,9 @@ class Ended:
     out: str
     err: str
     moments: int
-    """How many it passed."""
+    """How many it passed, where they were counted."""
     first: int
-    """The moment of its first connection to the card; 0 where it was killed."""
+    """The moment of its first connection to the card; 0 where it was killed, or they were not counted."""
 
 
 def environment(folder: Path, card: ForkedCard) -> dict[str, str]:
@@ -134,11 +134,12 @@ def run(
     *,
     stdin: str = "",
     steps: Steps | None = None,
-    stop_at: int = 0,
+    stop_at: int | None = None,
 ) -> Ended:
     """Run a program to its end, on pipes, or on a terminal where there are `steps`.
 
-    `stop_at`: kill it (SIGKILL) at this moment, counted from 1. AssertionError where it does not end.
+    `stop_at`: kill it (SIGKILL) at this moment, counted from 1; 0: at none, but count them, which takes time.
+    AssertionError where it does not end.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
@@ -160,11 +161,11 @@ def run(
             os.close(terminal)
         for file in (out, err):
             file.seek(0)
-        passed, first = map(int, moments.split()) if moments else (stop_at, 0)
+        passed, first = map(int, moments.split()) if moments else (stop_at or 0, 0)
         return Ended(status, out.read().decode() + shown, err.read().decode(), passed, first)
 
 
-def _be(program: str, words: list[str], environ: Mapping[str, str], stop_at: int, report: int) -> None:
+def _be(program: str, words: list[str], environ: Mapping[str, str], stop_at: int | None, report: int) -> None:
     """The program, in the forked process; does not return."""
     status, seen, first = 70, 0, 0
 
@@ -184,7 +185,8 @@ def _be(program: str, words: list[str], environ: Mapping[str, str], stop_at: int
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
         sys.argv = [program, *words]
-        sys.setprofile(look)
+        if stop_at is not None:
+            sys.setprofile(look)
         status = PROGRAMS[program](words)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
