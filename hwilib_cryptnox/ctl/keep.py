@@ -197,8 +197,8 @@ def pinless_clear(app: App) -> Report:
             either="a key may still sign without PIN",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: not info.pinless_path)
-        change(app, found, words, lambda card: card.set_pinless_path(None, secret), look)
+        look, doubted = flags(lambda info: not info.pinless_path), found.card.info.pinless_path
+        change(app, found, words, lambda card: card.set_pinless_path(None, secret), look, doubted=doubted)
     return said({"serial": serial, "pinless_path": None}, *app.achieved)
 
 
@@ -250,6 +250,6 @@ def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
             either=f"PIN authentication may be {word} already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: info.pin_auth is on)
-        change(app, found, words, lambda card: card.set_pin_auth(on, secret), look)
+        look, doubted = flags(lambda info: info.pin_auth is on), found.card.info.pin_auth is not on
+        change(app, found, words, lambda card: card.set_pin_auth(on, secret), look, doubted=doubted)
     return said({"serial": serial, "pin_auth": on}, *app.achieved)

@@ -351,17 +351,26 @@ class Provision:
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
         """The account's extended key; its export is switched on where flags or card say that it is off."""
         for on in (self.card.info.xpub_export, False):
-            if not on:
-                self.card.set_xpub_export(True, self._puk or "")
-                self._puk_proved = True
+            refused = None if on else self._switch_export()
             try:
                 return self.card.extended_public_key(account)
             except (NotAuthenticatedError, NotAllowedError) as error:
+                if refused is not None:
+                    raise refused from error
                 refusal = error
                 if not on:
                     break
         text = f"The card gives no extended key, though it took the command that switches export on ({refusal})"
         raise CtlError(Exit.REFUSED, text, f"cryptnoxctl xpub on --card {self.serial}") from refusal
+
+    def _switch_export(self) -> StatusWordError | None:
+        """Switch it on; the card's refusal, which is true where it gives no extended key."""
+        try:
+            self.card.set_xpub_export(True, self._puk or "")
+        except StatusWordError as refusal:
+            return refusal
+        self._puk_proved = True
+        return None
 
     def single_key(self) -> bytes:
         """The public key of a card that holds one key, 33 bytes."""

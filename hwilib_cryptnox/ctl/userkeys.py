@@ -127,6 +127,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
             look,
             prove=True,
+            doubted=not found.card.info.has_user_key(chosen),
         )
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
 
@@ -176,8 +177,11 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             either=f"the {slot} user key may be gone from the card already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
-        change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
+        look, doubted = (
+            flags(lambda info: not info.has_user_key(_SLOTS[slot])),
+            found.card.info.has_user_key(_SLOTS[slot]),
+        )
+        change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look, doubted=doubted)
     return said({"serial": serial, "slot": slot}, *app.achieved)
 
 

@@ -185,6 +185,10 @@ PROVED = {"pin", "puk", "pairing_key", "seed"}
 CHECKED = PROVED | {"data", "custom"}
 """What stands in a first block, which a reader in the middle may alter."""
 STATE = ("state gone", "state full")
+SPENT = {"pin"}
+"""What is found out by a try: a refusal of the card's own is believed there."""
+SEEDS = (Ins.LOAD_KEY, Ins.GENERATE_KEY)
+"""They are refused on a card that has its seed already, which is another matter."""
 
 
 def quick_twists(whole: Played) -> list[Twist]:
@@ -217,6 +221,8 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
             found.append(Twist(Event("forgets", at)))
         if at in changing and exchange.ins != Ins.INIT:
             found.append(Twist(Event("says:6F00", at)))
+        if at in changing and not exchange.changes & SPENT and exchange.ins not in (Ins.INIT, *SEEDS):
+            found.append(Twist(Event("says:6985", at)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
         if at in changing:
