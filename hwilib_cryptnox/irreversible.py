@@ -116,13 +116,13 @@ def carry_out(
     """Send one command and find out what became of it.
 
     `look` says what the card has now: in a session of its own, on a card that is selected and the same as before. It is
-    asked where the answer was lost, and with `prove` also after the card's success. Where the card refused and that is
-    `doubted`, it is asked, too, whether the command was carried out all the same: not where a look spends PIN tries, nor
-    where the card had before what is wanted. `away` is called once where the card has to be put back for a look. `found`
-    is the reopened card afterwards.
+    asked where the answer was lost, with `prove` also after the card's success, and where a refusal is `doubted`: a
+    card may have carried out what it refused. None should be where a look spends PIN tries, nor where the card had
+    before what is wanted. `away` is called once where the card has to be put back for a look. `found` is the reopened
+    card afterwards.
 
-    Raises StatusWordError where the card refused and did nothing, UsageError before anything is sent. Whatever else goes
-    wrong is in the result; so is a KeyboardInterrupt, for the person has to be told first.
+    Raises StatusWordError where the card refused and did nothing, UsageError before anything is sent. Whatever else
+    goes wrong is in the result; so is a KeyboardInterrupt, for the person has to be told first.
     """
     answered = False
     try:

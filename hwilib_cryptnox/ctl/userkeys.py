@@ -177,10 +177,8 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             either=f"the {slot} user key may be gone from the card already, or not",
             keep="cryptnoxctl info says which",
         )
-        look, doubted = (
-            flags(lambda info: not info.has_user_key(_SLOTS[slot])),
-            found.card.info.has_user_key(_SLOTS[slot]),
-        )
+        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
+        doubted = found.card.info.has_user_key(_SLOTS[slot])
         change(app, found, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look, doubted=doubted)
     return said({"serial": serial, "slot": slot}, *app.achieved)
 
