@@ -7,7 +7,7 @@ import click
 from hwilib_cryptnox.ctl import mnemonic
 from hwilib_cryptnox.ctl.cards import candidates, find_card, wanted_serial
 from hwilib_cryptnox.ctl.chains import chain_option
-from hwilib_cryptnox.ctl.dual import dual
+from hwilib_cryptnox.ctl.dual import dual, look_ahead
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.frame import App, command
 from hwilib_cryptnox.ctl.provision import Provision, telling
@@ -53,6 +53,8 @@ def setup(
         is_nft = work.card.info.is_nft
         if is_nft and choice not in (None, "card"):
             raise CtlError(Exit.USAGE, "An NFT card makes its one key itself")
+        if choice == "dual" and second is not None:
+            look_ahead(app, second, work.serial)
         begin(app, work, owner)
         chosen = "card" if is_nft else choice or _choose(app)
         if chosen == "dual":
