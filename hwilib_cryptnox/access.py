@@ -326,16 +326,23 @@ def settle(card: Card) -> None:
     """SELECT comes in the clear: an answer that says anything but a wallet in its usual state (not initialised, no
     seed, PIN authentication off, another type of card) is believed when two of them agree.
 
-    Requires: the card selected; it still is, without a channel where it had to be asked again. Raises what SELECT does,
-    MalformedResponseError where it says something else each time.
+    Requires: the card selected; it still is, without a channel where it had to be asked again. Raises what `agreed`
+    does.
+    """
+    if not _is_usual(card.info):
+        agreed(card)
+
+
+def agreed(card: Card) -> AppletInfo:
+    """What SELECT says twice in a row, the last one sent being the first of them; the channel ends.
+
+    Raises what SELECT does, MalformedResponseError where it says something else each time.
     """
     info = card.info
     for _ in range(_READINGS):
-        if _is_usual(info):
-            return
         again = card.select()
         if again == info:
-            return
+            return info
         info = again
     raise MalformedResponseError("SELECT: the card says something else each time it is asked")
 

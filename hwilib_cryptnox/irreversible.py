@@ -17,7 +17,7 @@ from cryptnox_core.commands.setup import Reset
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PAIRING_INDEX
-from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard, agreed
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import State, StateError
 from hwilib_cryptnox.unlock import check_genuine, check_identity
@@ -220,7 +220,8 @@ def erase(access: Access, found: OpenCard, puk: str, away: Callable[[], None] | 
     seeded = found.card.info.seeded
 
     def look(found: OpenCard) -> End:
-        info = found.card.select()
+        found.card.select()
+        info = agreed(found.card)
         if not info.initialized:
             return End.TAKEN
         # What SELECT says comes in the clear; a card that was erased opens no channel.

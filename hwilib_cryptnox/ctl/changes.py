@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cryptnox_core.errors import StatusWordError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.session import Card
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.access import OpenCard, agreed
 from hwilib_cryptnox.ctl.cards import access, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.frame import App
@@ -58,8 +58,8 @@ def tell(app: App, words: Words, ending: Ending) -> None:
 
 
 def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
-    """What SELECT says of a card that was opened anew."""
-    return lambda found: End.TAKEN if wanted(found.card.info) else End.NOT_TAKEN
+    """What SELECT says, twice alike, of a card that was opened anew."""
+    return lambda found: End.TAKEN if wanted(agreed(found.card)) else End.NOT_TAKEN
 
 
 def accepted_again(app: App, found: OpenCard, pin: str) -> None:

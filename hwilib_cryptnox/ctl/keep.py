@@ -12,7 +12,7 @@ from cryptnox_core.admin import USER_DATA_MAX
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.access import OpenCard, agreed
 from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -137,7 +137,8 @@ def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *
 
     def look(found: OpenCard) -> End:
         if custom:
-            now = found.card.select().custom
+            found.card.select()
+            now = agreed(found.card).custom
         else:
             accepted_again(app, found, pin)
             now = _read(app, found, pin)
@@ -171,7 +172,7 @@ def pinless_set(app: App, path: str) -> Report:
         secret, had_one = puk(app, found), found.card.info.pinless_path
 
         def look(found: OpenCard) -> End:
-            if not found.card.info.pinless_path:
+            if not agreed(found.card).pinless_path:
                 return End.NOT_TAKEN
             return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
 
