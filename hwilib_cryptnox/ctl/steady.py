@@ -106,8 +106,8 @@ class SteadyCard:
         self._opened_anew()
 
     def look(self) -> AppletInfo:
-        """What SELECT says of it in the reader where it was, until two answers agree. Raises what `Access.connect` does, WalletError
-        CONNECTION where another is there."""
+        """What SELECT says of it, twice alike, in the reader where it was. Raises what `Access.connect` does,
+        WalletError CONNECTION where another is there."""
         self.leave()
         self.found = self._way.connect(self.found.reader, self._way.settings.wait)
         self._check(self.found)
