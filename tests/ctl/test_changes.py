@@ -107,7 +107,7 @@ CASES = {
         "the card has its old pairing key",
         "may have the new pairing key or its old one",
         (("pairing_key", OWN_KEY.hex()),),
-        selects=2,
+        selects=3,
     ),
     "reset": Case(
         ("reset",),
