@@ -24,6 +24,7 @@ from cryptnox_core.errors import (
     ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
+    StatusWordError,
     SupportMissingError,
     TransportError,
     UnknownChannelError,
@@ -160,7 +161,10 @@ class Access:
     def _select(self, transport: Transport, reader: str, anchors: TrustAnchors) -> OpenCard:
         card = Card(transport, anchors=anchors)
         try:
-            card.select()
+            try:
+                card.select()
+            except (StatusWordError, MalformedResponseError):  # in the clear: one of them may be noise
+                card.select()
         except CryptnoxError as error:
             card.close()
             if is_other_card(error):
@@ -319,6 +323,7 @@ def twice(card: Card, action: Callable[[], T]) -> T:
         raise
     except ProtocolError:
         card.select()
+        settle(card)
         return action()
 
 
@@ -339,8 +344,13 @@ def agreed(card: Card) -> AppletInfo:
     Raises what SELECT does, MalformedResponseError where it says something else each time.
     """
     info = card.info
-    for _ in range(_READINGS):
-        again = card.select()
+    for left in reversed(range(_READINGS)):
+        try:
+            again = card.select()
+        except (StatusWordError, MalformedResponseError):
+            if not left:
+                raise
+            continue
         if again == info:
             return info
         info = again

@@ -75,6 +75,7 @@ class Provision:
         self.terminal = terminal
         self.path = first_path(coin_type)
         self.serial = self.line.serial
+        self.is_nft = found.card.info.is_nft
         self.stage = Stage.UNTOUCHED
         self.shown: Shown | None = None
         self.check = f"cryptnoxctl backup check --card {self.serial}"

@@ -122,7 +122,7 @@ CASES = {
         "C5",
         lambda memory: memory["xpub_export"],
         "xpub export is on",
-        "xpub export is not on",
+        "xpub export is still off",
         "may be on already",
     ),
     "xpub off": Case(
@@ -130,7 +130,7 @@ CASES = {
         "C5",
         lambda memory: not memory["xpub_export"],
         "xpub export is off",
-        "xpub export is not off",
+        "xpub export is still on",
         "may be off already",
         (("xpub_export", True),),
     ),
