@@ -107,7 +107,7 @@ def play(
         then = facts(world)
         verdict = ""
         try:
-            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe", forged=_forged(told, twist))
+            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe")
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
@@ -120,13 +120,6 @@ def play(
         except AssertionError as error:
             verdict = str(error)
         return Played(told, before, then, verdict, person)
-
-
-def _forged(told: Told, twist: Twist) -> bool:
-    """Whether a SELECT, which is answered in the clear, was answered by somebody else."""
-    if twist.event is None or twist.event.kind not in ("garbage", "badmac"):
-        return False
-    return any(each.number == twist.event.at and each.ins == Ins.SELECT for each in told.exchanges)
 
 
 def met(world: World) -> dict[str, object]:
