@@ -219,6 +219,18 @@ def between(folder: Path, readers: int) -> Told:
         return pair.set_up()
 
 
+def test_the_second_card_is_looked_at_first(tmp_path: Path) -> None:
+    """One that holds a wallet ends the set-up before the first card is asked for anything, or given anything."""
+    pair = Pair(tmp_path, readers=2)
+    with pair.world as world:
+        for name in ("initialized", "pin", "puk", "pairing_key", "key_source", "seed"):
+            setattr(world.slots[1].card.memory, name, getattr(seeded(), name))
+        before = facts(world)
+        told = pair.set_up()
+        assert told.status and f"wallet on the card {SERIAL + 1} already" in told.err, wanted(told)
+        assert not told.prompts and facts(world) == before
+
+
 @pytest.mark.parametrize("readers", [2, 1], ids=["two readers", "one reader"])
 def test_two_cards_whose_program_was_killed(readers: int, tmp_path: Path) -> None:
     """After each command that changed one of them."""
