@@ -6,9 +6,10 @@ Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cryptnox_core.certificate import CardCertificate, TrustAnchor, TrustAnchors
 from cryptnox_core.discovery import is_other_card
@@ -16,28 +17,36 @@ from cryptnox_core.errors import (
     CardRemovedError,
     CertificateError,
     CryptnoxError,
+    MalformedResponseError,
     NoReaderError,
     PairingError,
     PinLockedError,
+    ProtocolError,
     ReaderBusyError,
     ServiceUnavailableError,
+    StatusWordError,
     SupportMissingError,
     TransportError,
     UnknownChannelError,
     UsageError,
 )
+from cryptnox_core.models import AppletInfo
 from cryptnox_core.session import Card
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import COMMON_PAIRING_KEY
+from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.settings import Settings, SettingsError
 from hwilib_cryptnox.state import State, StateError
 from hwilib_cryptnox.unlock import check_genuine, check_identity
 
+T = TypeVar("T")
+
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
+_READINGS = 3
+"""How often SELECT is sent again at most, until two answers agree."""
 ANSWER_LIMIT = 60.0
 """Seconds the emulated card may take for one answer."""
 EMULATOR_CA = TrustAnchor(
@@ -153,7 +162,10 @@ class Access:
     def _select(self, transport: Transport, reader: str, anchors: TrustAnchors) -> OpenCard:
         card = Card(transport, anchors=anchors)
         try:
-            card.select()
+            try:
+                card.select()
+            except (StatusWordError, MalformedResponseError):  # in the clear: one of them may be noise
+                card.select()
         except CryptnoxError as error:
             card.close()
             if is_other_card(error):
@@ -237,17 +249,22 @@ class Access:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
         proves who it is without its certificate being read), and refuse an impostor.
 
-        `serial` is the one expected. Raises CertificateError, PairingError, UnknownChannelError, TransportError, and
-        WalletError, also for a card that the configuration does not admit.
+        `serial` is the one expected. What comes in the clear, certificates and the refusal of a pairing key among it,
+        is asked for a second time before it is believed. Raises CertificateError, PairingError, UnknownChannelError,
+        TransportError, and WalletError, also for a card that the configuration does not admit.
         """
         card = found.card
+        twice(card, lambda: self._meet(card, serial))
+        check_identity(card, self.state)
+        check_genuine(card, self.settings)
+        found.hold()
+
+    def _meet(self, card: Card, serial: int | None) -> None:
+        settle(card)
         if card.info.initialized:
             self.open_channel(card, known=self._known(serial))
         else:
             card.read_certificate()
-        check_identity(card, self.state)
-        check_genuine(card, self.settings)
-        found.hold()
 
     def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
         """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
@@ -296,6 +313,53 @@ class Access:
         if serial is not None and all(certificate.serial != serial for certificate in certificates):
             return ()
         return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
+
+
+def twice(card: Card, action: Callable[[], T]) -> T:
+    """Run it; where what the card said in the clear made no sense select the card and run it once more, since one
+    disturbed answer proves nothing against a card. Raises what it raises then."""
+    try:
+        return action()
+    except UnknownChannelError:
+        raise
+    except ProtocolError:
+        card.select()
+        settle(card)
+        return action()
+
+
+def settle(card: Card) -> None:
+    """SELECT comes in the clear: an answer that says anything but a wallet in its usual state (not initialised, no
+    seed, PIN authentication off, another type of card) is believed when two of them agree.
+
+    Requires: the card selected; it still is, without a channel where it had to be asked again. Raises what `agreed`
+    does.
+    """
+    if not _is_usual(card.info):
+        agreed(card)
+
+
+def agreed(card: Card) -> AppletInfo:
+    """What SELECT says twice in a row, the last one sent being the first of them; the channel ends.
+
+    Raises what SELECT does, MalformedResponseError where it says something else each time.
+    """
+    info = card.info
+    for left in reversed(range(_READINGS)):
+        try:
+            again = card.select()
+        except (StatusWordError, MalformedResponseError):
+            if not left:
+                raise
+            continue
+        if again == info:
+            return info
+        info = again
+    raise MalformedResponseError("SELECT: the card says something else each time it is asked")
+
+
+def _is_usual(info: AppletInfo) -> bool:
+    return info.card_type == CARD_TYPE_BASIC and info.initialized and info.seeded and info.pin_auth
 
 
 def _pcsc_readers(*, required: bool = False) -> list[str]:

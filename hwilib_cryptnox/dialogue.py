@@ -44,9 +44,15 @@ def _answered(function: Callable[P, T]) -> Callable[P, T]:
         except NoTerminalError as error:
             raise WalletError(Code.UNAVAILABLE, f"{error}: this command needs a terminal") from error
         except CtlError as error:
-            raise WalletError(_code(error), f"{error}. {error.hint}" if error.hint else str(error)) from error
+            raise WalletError(_code(error), _with_hint(error)) from error
 
     return wrapper
+
+
+def _with_hint(error: CtlError) -> str:
+    """One text of both, as sentences; a command at the beginning stays as it is typed."""
+    hint = error.hint if error.hint.startswith("cryptnoxctl") else error.hint[:1].upper() + error.hint[1:]
+    return f"{error}. {hint}" if hint else str(error)
 
 
 def _code(error: CtlError) -> Code:

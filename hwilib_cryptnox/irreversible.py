@@ -17,7 +17,7 @@ from cryptnox_core.commands.setup import Reset
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PAIRING_INDEX
-from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.access import Access, ForeignCardError, OpenCard, agreed
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.state import State, StateError
 from hwilib_cryptnox.unlock import check_genuine, check_identity
@@ -110,16 +110,19 @@ def carry_out(
     look: Callable[[OpenCard], End],
     *,
     prove: bool = False,
+    doubted: bool = True,
     away: Callable[[], None] | None = None,
 ) -> Ending:
     """Send one command and find out what became of it.
 
     `look` says what the card has now: in a session of its own, on a card that is selected and the same as before. It is
-    asked where the answer was lost, and with `prove` also after the card's success. `away` is called once where the
-    card has to be put back for that. `found` is the reopened card afterwards.
+    asked where the answer was lost, with `prove` also after the card's success, and where a refusal is `doubted`: a
+    card may have carried out what it refused. None should be where a look spends PIN tries, nor where the card had
+    before what is wanted. `away` is called once where the card has to be put back for a look. `found` is the reopened
+    card afterwards.
 
-    Raises StatusWordError where the card refused, UsageError before anything is sent. Whatever else goes wrong is in
-    the result; so is a KeyboardInterrupt, for the person has to be told first.
+    Raises StatusWordError where the card refused and did nothing, UsageError before anything is sent. Whatever else
+    goes wrong is in the result; so is a KeyboardInterrupt, for the person has to be told first.
     """
     answered = False
     try:
@@ -129,7 +132,10 @@ def carry_out(
     except (StatusWordError, UsageError) as error:
         documented = type(error) is not StatusWordError
         if documented and not answered:
-            raise
+            end = _after_refusal(found, look) if doubted and isinstance(error, StatusWordError) else End.UNKNOWN
+            if end not in (End.TAKEN, End.HALF):
+                raise
+            return Ending(end, answered, error)
         lost: BaseException = error
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the card may have taken it
         lost = error
@@ -138,6 +144,15 @@ def carry_out(
         return Ending(look(found), answered, lost)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
         return Ending(End.UNKNOWN, answered, lost)
+
+
+def _after_refusal(found: OpenCard, look: Callable[[OpenCard], End]) -> End:
+    """What a card that refused has now; UNKNOWN where that cannot be seen."""
+    try:
+        found.card.select()
+        return look(found)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the refusal is told then
+        return End.UNKNOWN
 
 
 def come_back(access: Access, found: OpenCard, away: Callable[[], None] | None = None) -> None:
@@ -205,7 +220,8 @@ def erase(access: Access, found: OpenCard, puk: str, away: Callable[[], None] | 
     seeded = found.card.info.seeded
 
     def look(found: OpenCard) -> End:
-        info = found.card.select()
+        found.card.select()
+        info = agreed(found.card)
         if not info.initialized:
             return End.TAKEN
         # What SELECT says comes in the clear; a card that was erased opens no channel.

@@ -12,7 +12,16 @@ from cryptnox_core.remote import parse_address
 from cryptnox_core.session import Card
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox import irreversible
-from hwilib_cryptnox.access import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.access import (
+    CARD_PREFIX,
+    EMULATOR_PREFIX,
+    Access,
+    ForeignCardError,
+    OpenCard,
+    serial_of,
+    settle,
+    twice,
+)
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.frame import App
 from hwilib_cryptnox.ctl.screen import WARN
@@ -130,7 +139,7 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
 
 def _serial(found: OpenCard) -> int:
     try:
-        return found.card.read_certificate().serial
+        return twice(found.card, found.card.read_certificate).serial
     except BaseException:
         found.close()
         raise
@@ -141,6 +150,7 @@ def identify(way: Access, found: OpenCard, *, channel: bool = True) -> None:
     if channel:
         way.identify(found, found.card.serial)
     else:
+        settle(found.card)
         found.card.read_certificate()
         found.hold()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cryptnox_core.errors import StatusWordError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.session import Card
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.access import OpenCard, agreed
 from hwilib_cryptnox.ctl.cards import access, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.frame import App
@@ -21,6 +22,7 @@ def change(
     look: Callable[[OpenCard], End],
     *,
     prove: bool = False,
+    doubted: bool = True,
 ) -> None:
     """Send an irreversible command, see what became of it, and say so; see `carry_out`.
 
@@ -29,7 +31,8 @@ def change(
     the person wants to leave.
     """
 
-    tell(app, words, carry_out(access(app), found, send, look, prove=prove, away=lambda: away(app)))
+    ending = carry_out(access(app), found, send, look, prove=prove, doubted=doubted, away=lambda: away(app))
+    tell(app, words, ending)
 
 
 def away(app: App) -> None:
@@ -44,7 +47,9 @@ def tell(app: App, words: Words, ending: Ending) -> None:
         app.happened(words.done)
         if isinstance(lost, KeyboardInterrupt):
             raise lost
-        if not ending.answered:
+        if isinstance(lost, StatusWordError) and type(lost) is not StatusWordError:
+            app.note(f"The card answered with a refusal ({lost}); it was asked, and has done it all the same")
+        elif not ending.answered:
             app.note("The answer of the card was lost on the way; the card was asked, and has done it")
         return
     problem = Problem(Exit.REFUSED, "It could not be tried") if lost is None else explain(lost)
@@ -53,8 +58,8 @@ def tell(app: App, words: Words, ending: Ending) -> None:
 
 
 def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
-    """What SELECT says of a card that was opened anew."""
-    return lambda found: End.TAKEN if wanted(found.card.info) else End.NOT_TAKEN
+    """What SELECT says, twice alike, of a card that was opened anew."""
+    return lambda found: End.TAKEN if wanted(agreed(found.card)) else End.NOT_TAKEN
 
 
 def accepted_again(app: App, found: OpenCard, pin: str) -> None:

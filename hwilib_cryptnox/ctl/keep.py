@@ -13,7 +13,7 @@ from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.access import OpenCard, agreed
 from hwilib_cryptnox.ctl.cards import access, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -144,7 +144,8 @@ def _write(app: App, found: OpenCard, pin: str, before: bytes, content: bytes, *
 
     def look(found: OpenCard) -> End:
         if custom:
-            now = found.card.select().custom
+            found.card.select()
+            now = agreed(found.card).custom
             if not shown:
                 return End.UNKNOWN
         else:
@@ -184,7 +185,7 @@ def pinless_set(app: App, path: str) -> Report:
         secret, had_one = puk(app, found), found.card.info.pinless_path
 
         def look(found: OpenCard) -> End:
-            if not found.card.info.pinless_path:
+            if not agreed(found.card).pinless_path:
                 return End.NOT_TAKEN
             return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
 
@@ -210,8 +211,8 @@ def pinless_clear(app: App) -> Report:
             either="a key may still sign without PIN",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: not info.pinless_path)
-        change(app, found, words, lambda card: card.set_pinless_path(None, secret), look)
+        look, doubted = flags(lambda info: not info.pinless_path), found.card.info.pinless_path
+        change(app, found, words, lambda card: card.set_pinless_path(None, secret), look, doubted=doubted)
     return said({"serial": serial, "pinless_path": None}, *app.achieved)
 
 
@@ -263,6 +264,6 @@ def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
             either=f"PIN authentication may be {word} already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: info.pin_auth is on)
-        change(app, found, words, lambda card: card.set_pin_auth(on, secret), look)
+        look, doubted = flags(lambda info: info.pin_auth is on), found.card.info.pin_auth is not on
+        change(app, found, words, lambda card: card.set_pin_auth(on, secret), look, doubted=doubted)
     return said({"serial": serial, "pin_auth": on}, *app.achieved)

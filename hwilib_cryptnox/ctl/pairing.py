@@ -16,7 +16,7 @@ from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, UsageError
 from cryptnox_core.session import Card
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH
-from hwilib_cryptnox.access import OpenCard
+from hwilib_cryptnox.access import OpenCard, twice
 from hwilib_cryptnox.ctl.cards import access, admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -150,7 +150,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
         if key is not None:
             return _take(app, found, key)
         try:
-            access(app).open_channel(found.card)
+            twice(found.card, lambda: access(app).open_channel(found.card))
         except PairingError:
             recover_by_puk(app, found)
             return said(

@@ -9,7 +9,7 @@ from typing import TypeVar
 from cryptnox_core.errors import NoCardError, ProtocolError, StatusWordError, TransportError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import Ins
-from hwilib_cryptnox.access import Access, OpenCard
+from hwilib_cryptnox.access import Access, OpenCard, agreed
 from hwilib_cryptnox.faults import Code, WalletError
 from hwilib_cryptnox.unlock import static_key_hash
 
@@ -106,12 +106,13 @@ class SteadyCard:
         self._opened_anew()
 
     def look(self) -> AppletInfo:
-        """What SELECT says of it in the reader where it was, asked once. Raises what `Access.connect` does, WalletError
-        CONNECTION where another is there."""
+        """What SELECT says of it, twice alike, in the reader where it was. Raises what `Access.connect` does,
+        WalletError CONNECTION where another is there."""
         self.leave()
         self.found = self._way.connect(self.found.reader, self._way.settings.wait)
         self._check(self.found)
-        return self.found.card.info
+        self.found.card.select()
+        return agreed(self.found.card)
 
     def _check(self, found: OpenCard) -> None:
         if found.card.read_certificate().serial != self.serial or static_key_hash(found.card) != self._static_key:
