@@ -277,6 +277,7 @@ class Card:
             # starts with a new SELECT.
             key = self._session_key_under((self.read_certificate(),))
         if key is None:
+            self._certificate = None  # one that was disturbed on the way is no card's: it is read again
             raise CertificateError("the session key is not signed by the key of the card's certificate")
         return key
 

@@ -115,11 +115,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = []
     for item in items:
-        if item.get_closest_marker("pcsc"):
-            # There is one pair of virtual reader slots: one worker runs all of these, one after the other.
-            item.add_marker(pytest.mark.xdist_group("pcsc"))
-            if not item.get_closest_marker("timeout"):
-                item.add_marker(pytest.mark.timeout(pcsc.LOCK_WAIT + 300))
         if item.get_closest_marker("heavy") and not config.getoption("--all"):
             _deselected[str(item.path.relative_to(config.rootpath))] += 1
         else:
@@ -174,12 +169,25 @@ class _LeftOut:
             self._config._left_out = output["left_out"]
 
 
+class _Readers:
+    """There is one pair of virtual reader slots: one worker runs all tests with them, one after the other."""
+
+    @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            if item.get_closest_marker("pcsc"):
+                item.add_marker(pytest.mark.xdist_group("pcsc"))
+                if not item.get_closest_marker("timeout"):
+                    item.add_marker(pytest.mark.timeout(pcsc.LOCK_WAIT + 300))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick") and config.getoption("--all"):
         raise pytest.UsageError("--quick or --all, not both")
     # A job that a shell puts into the background ignores Ctrl-C, and so would every program that a test starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(_LeftOut(config))
+    config.pluginmanager.register(_Readers())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -18,7 +18,16 @@ from hwilib_cryptnox.errors import NoPinError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer import irreversible
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import (
+    CARD_PREFIX,
+    EMULATOR_PREFIX,
+    Access,
+    ForeignCardError,
+    OpenCard,
+    serial_of,
+    settle,
+    twice,
+)
 from hwilib_cryptnox.signer.wallet import Wallet
 
 LAST_TRY = "last try"
@@ -125,7 +134,7 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
 
 def _serial(opened: OpenCard) -> int:
     try:
-        return opened.card.read_certificate().serial
+        return twice(opened.card, opened.card.read_certificate).serial
     except BaseException:
         opened.close()
         raise
@@ -136,6 +145,7 @@ def identify(way: Access, opened: OpenCard, *, channel: bool = True) -> None:
     if channel:
         way.identify(opened, opened.card.serial)
     else:
+        settle(opened.card)
         opened.card.read_certificate()
         opened.hold()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cryptnox_core.card import Card
+from cryptnox_core.errors import StatusWordError
 from cryptnox_core.models import AppletInfo
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
-from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.cards import OpenCard, agreed
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
 
 
@@ -21,6 +22,7 @@ def change(
     look: Callable[[OpenCard], End],
     *,
     prove: bool = False,
+    doubted: bool = True,
 ) -> None:
     """Send an irreversible command, see what became of it, and say so; see `carry_out`.
 
@@ -29,7 +31,9 @@ def change(
     the person wants to leave.
     """
 
-    tell(app, words, carry_out(app.host.access, opened, send, look, prove=prove, away=lambda: away(app)))
+    access = app.host.access
+    ending = carry_out(access, opened, send, look, prove=prove, doubted=doubted, away=lambda: away(app))
+    tell(app, words, ending)
 
 
 def away(app: App) -> None:
@@ -44,7 +48,9 @@ def tell(app: App, words: Words, ending: Ending) -> None:
         app.happened(words.done)
         if isinstance(lost, KeyboardInterrupt):
             raise lost
-        if not ending.answered:
+        if isinstance(lost, StatusWordError) and type(lost) is not StatusWordError:
+            app.note(f"The card answered with a refusal ({lost}); it was asked, and has done it all the same")
+        elif not ending.answered:
             app.note("The answer of the card was lost on the way; the card was asked, and has done it")
         return
     problem = Problem(Exit.REFUSED, "It could not be tried") if lost is None else explain(lost)
@@ -53,8 +59,8 @@ def tell(app: App, words: Words, ending: Ending) -> None:
 
 
 def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
-    """What SELECT says of a card that was opened anew."""
-    return lambda opened: End.TAKEN if wanted(opened.card.info) else End.NOT_TAKEN
+    """What SELECT says, twice alike, of a card that was opened anew."""
+    return lambda opened: End.TAKEN if wanted(agreed(opened.card)) else End.NOT_TAKEN
 
 
 def accepted_again(app: App, opened: OpenCard, pin: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
@@ -36,8 +37,7 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
     with telling(provision(app, other_card(app, second, first.serial, place), chain)) as other:
         other.check = f"cryptnoxctl backup check --second-card --card {other.serial}"
         try:
-            if other.card.info.is_nft:
-                raise CtlError(Exit.USAGE, "That is an NFT card, which makes its one key itself")
+            _check_second(other.card, first.serial)
             begin(app, other, owner, second=True)
             theirs = other.dual_start()
         except (Exception, KeyboardInterrupt) as error:
@@ -60,6 +60,31 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
     app.terminal.say(f"\n{backup}")
     app.happened(f"The card {other.serial} is set up")
     return report(app, first, backup, chain, checked=True)
+
+
+def _check_second(card: Card, first: int) -> None:
+    """CtlError for a card that cannot make a secret together with the first one."""
+    if card.info.is_nft:
+        raise CtlError(Exit.USAGE, "That is an NFT card, which makes its one key itself")
+    if card.info.seeded:
+        serial = card.serial
+        raise CtlError(
+            Exit.REFUSED,
+            f"There is a wallet on the card {serial} already",
+            f"where the cards {first} and {serial} were interrupted while they made one together, no backup of it can "
+            f"ever be made: cryptnoxctl reset --card {serial}, then cryptnoxctl setup --seed dual --card {first}. To "
+            f"use it as it is: cryptnoxctl adopt --card {serial}",
+        )
+
+
+def look_ahead(app: App, second: str, serial: int) -> None:
+    """Before anything is done to the first card: CtlError where the second one, in a reader of its own, cannot be used.
+    It is let go again."""
+    opened = other_card(app, second, serial)
+    try:
+        _check_second(opened.card, serial)
+    finally:
+        opened.close()
 
 
 def _half(error: BaseException, first: Provision, other: Provision) -> EndedError:

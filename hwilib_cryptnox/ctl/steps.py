@@ -70,7 +70,7 @@ def _initialise(app: App, work: Provision, owner: Owner) -> None:
     terminal.say("An own one is kept on this computer: others cannot talk to the card then.")
     own = terminal.agrees("An own pairing key?")
     key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
-    nfc = terminal.agrees("May this card sign over NFC?") if work.card.info.is_nft else None
+    nfc = terminal.agrees("May this card sign over NFC?") if work.is_nft else None
     terminal.confirm("\nInitialise the card now?")
     work.initialise(name, email, pin, chosen, key, nfc)
 

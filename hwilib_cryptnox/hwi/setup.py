@@ -174,9 +174,15 @@ def _answered(function: Callable[P, T]) -> Callable[P, T]:
         except NoTerminalError as error:
             raise UnavailableError(f"{error}: this command needs a terminal") from error
         except EndedError as error:
-            raise RetoldError(error, f"{error}. {error.hint}" if error.hint else str(error)) from error
+            raise RetoldError(error, _with_hint(str(error), error.hint)) from error
 
     return wrapper
+
+
+def _with_hint(text: str, hint: str) -> str:
+    """One text of both, as sentences; a command at the beginning stays as it is typed."""
+    hint = hint if hint.startswith("cryptnoxctl") else hint[:1].upper() + hint[1:]
+    return f"{text}. {hint}" if hint else text
 
 
 @_answered
@@ -325,7 +331,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     if ending.end is not End.TAKEN:
         cause = ending.lost or TransportError("the answer was lost")
         message, hint = failure(words, ending, to_hwi_error(cause).message)
-        raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
+        raise RetoldError(cause, _with_hint(message, hint))
     if lost is not None:
         _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
     return True

@@ -18,7 +18,7 @@ from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
-from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard, agreed
 from hwilib_cryptnox.storage.settings import check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
@@ -110,16 +110,19 @@ def carry_out(
     look: Callable[[OpenCard], End],
     *,
     prove: bool = False,
+    doubted: bool = True,
     away: Callable[[], None] | None = None,
 ) -> Ending:
     """Send one command and find out what became of it.
 
     `look` says what the card has now: in a session of its own, on a card that is selected and the same as before. It is
-    asked where the answer was lost, and with `prove` also after the card's success. `away` is called once where the
-    card has to be put back for that. `opened` is the reopened card afterwards.
+    asked where the answer was lost, with `prove` also after the card's success, and where a refusal is `doubted`: a
+    card may have carried out what it refused. None should be where a look spends PIN tries, nor where the card had
+    before what is wanted. `away` is called once where the card has to be put back for a look. `opened` is the reopened
+    card afterwards.
 
-    Raises StatusWordError where the card refused, UsageError before anything is sent. Whatever else goes wrong is in
-    the result; so is a KeyboardInterrupt, for the person has to be told first.
+    Raises StatusWordError where the card refused and did nothing, UsageError before anything is sent. Whatever else
+    goes wrong is in the result; so is a KeyboardInterrupt, for the person has to be told first.
     """
     answered = False
     try:
@@ -129,7 +132,10 @@ def carry_out(
     except (StatusWordError, UsageError) as error:
         documented = type(error) is not StatusWordError
         if documented and not answered:
-            raise
+            end = _after_refusal(opened, look) if doubted and isinstance(error, StatusWordError) else End.UNKNOWN
+            if end not in (End.TAKEN, End.HALF):
+                raise
+            return Ending(end, answered, error)
         lost: BaseException = error
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the card may have taken it
         lost = error
@@ -138,6 +144,15 @@ def carry_out(
         return Ending(look(opened), answered, lost)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
         return Ending(End.UNKNOWN, answered, lost)
+
+
+def _after_refusal(opened: OpenCard, look: Callable[[OpenCard], End]) -> End:
+    """What a card that refused has now; UNKNOWN where that cannot be seen."""
+    try:
+        opened.card.select()
+        return look(opened)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the refusal is told then
+        return End.UNKNOWN
 
 
 def come_back(access: Access, opened: OpenCard, away: Callable[[], None] | None = None) -> None:
@@ -219,7 +234,8 @@ def erase(access: Access, opened: OpenCard, puk: str, away: Callable[[], None] |
     seeded = opened.card.info.seeded
 
     def look(opened: OpenCard) -> End:
-        info = opened.card.select()
+        opened.card.select()
+        info = agreed(opened.card)
         if not info.initialized:
             return End.TAKEN
         # What SELECT says comes in the clear; a card that was erased opens no channel.

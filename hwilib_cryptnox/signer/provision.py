@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.card import Card
@@ -43,6 +44,8 @@ from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
 from hwilib_cryptnox.signer.steady import SteadyCard
 from hwilib_cryptnox.signer.words import Expected, make
 from hwilib_cryptnox.storage.state import CardRecord, StateError
+
+T = TypeVar("T")
 
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
@@ -78,6 +81,7 @@ class Provision:
         self.terminal = terminal
         self.path = first_path(coin_type)
         self.serial = self.line.serial
+        self.is_nft = opened.card.info.is_nft
         self.stage = Stage.UNTOUCHED
         self.shown: Shown | None = None
         self.check = f"cryptnoxctl backup check --card {self.serial}"
@@ -301,12 +305,7 @@ class Provision:
     def compare(self, expected: Expected | Shown | None) -> Shown:
         """Fingerprint and first key, read from the card, which have to be the expected ones; None: there are none.
         SetUpError where they are not."""
-        try:
-            shown = self.line.run(self._read)
-        except (NoSeedError, NotAuthenticatedError):
-            self.stage = Stage.SEED_SENT  # its flags said that it has one
-            raise
-        self.shown = shown
+        self.shown = shown = self._seen(self._read)
         wanted = shown
         if isinstance(expected, Expected):
             wanted = Shown(expected.fingerprint, self.path, expected.public_key(self.path))
@@ -324,6 +323,14 @@ class Provision:
             with contextlib.suppress(StateError):  # it is read again when it is needed
                 self.way.state.update(self.serial, lambda now: replace(now, fingerprint=shown.fingerprint))
         return shown
+
+    def _seen(self, read: Callable[[], T]) -> T:
+        """What is read from a card that should have a seed."""
+        try:
+            return self.line.run(read)
+        except (NoSeedError, NotAuthenticatedError):
+            self.stage = Stage.SEED_SENT  # its answer, or its flags, said that it has one
+            raise
 
     def _read(self) -> Shown:
         return Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
@@ -350,21 +357,30 @@ class Provision:
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
         """The account's extended key; its export is switched on where flags or card say that it is off."""
         for on in (self.card.info.xpub_export, False):
-            if not on:
-                self.card.set_xpub_export(True, self._puk or "")
-                self._puk_proved = True
+            refused = None if on else self._switch_export()
             try:
                 return self.card.extended_public_key(account)
             except (NotAuthenticatedError, NotAllowedError) as error:
+                if refused is not None:
+                    raise refused from error
                 refusal = error
                 if not on:
                     break
         text = f"The card gives no extended key, though it took the command that switches export on ({refusal})"
         raise SetUpError(text, hint=f"cryptnoxctl xpub on --card {self.serial}") from refusal
 
+    def _switch_export(self) -> StatusWordError | None:
+        """Switch it on; the card's refusal, which is true where it gives no extended key."""
+        try:
+            self.card.set_xpub_export(True, self._puk or "")
+        except StatusWordError as refusal:
+            return refusal
+        self._puk_proved = True
+        return None
+
     def single_key(self) -> bytes:
         """The public key of a card that holds one key, 33 bytes."""
-        key = self.line.run(lambda: self.card.public_key())
+        key = self._seen(lambda: self.card.public_key())
         self.stage = Stage.PROVED
         return key
 

@@ -10,7 +10,7 @@ from cryptnox_core.errors import NoCardError, ProtocolError, StatusWordError, Tr
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import Ins
 from hwilib_cryptnox.errors import CardNotFoundError
-from hwilib_cryptnox.signer.cards import Access, OpenCard
+from hwilib_cryptnox.signer.cards import Access, OpenCard, agreed
 from hwilib_cryptnox.storage.state import static_key_hash
 
 T = TypeVar("T")
@@ -105,12 +105,13 @@ class SteadyCard:
         self._opened_anew()
 
     def look(self) -> AppletInfo:
-        """What SELECT says of it in the reader where it was, asked once. Raises what `Access.connect` does,
+        """What SELECT says of it, twice alike, in the reader where it was. Raises what `Access.connect` does,
         CardNotFoundError where another is there."""
         self.leave()
         self.opened = self._way.connect(self.opened.reader, self._way.settings.wait)
         self._check(self.opened)
-        return self.opened.card.info
+        self.opened.card.select()
+        return agreed(self.opened.card)
 
     def _check(self, opened: OpenCard) -> None:
         if opened.card.read_certificate().serial != self.serial or static_key_hash(opened.card) != self._static_key:

@@ -107,7 +107,7 @@ CASES = {
         "the card has its old pairing key",
         "may have the new pairing key or its old one",
         (("pairing_key", OWN_KEY.hex()),),
-        selects=2,
+        selects=3,
     ),
     "reset": Case(
         ("reset",),
@@ -122,7 +122,7 @@ CASES = {
         "C5",
         lambda memory: memory["xpub_export"],
         "xpub export is on",
-        "xpub export is not on",
+        "xpub export is still off",
         "may be on already",
     ),
     "xpub off": Case(
@@ -130,7 +130,7 @@ CASES = {
         "C5",
         lambda memory: not memory["xpub_export"],
         "xpub export is off",
-        "xpub export is not off",
+        "xpub export is still on",
         "may be off already",
         (("xpub_export", True),),
     ),

@@ -480,7 +480,7 @@ def test_both_pairing_keys_are_kept_until_one_is_right(words: list[str], lost: s
     """The card has an own key, and gets another one or the common one; the answer to that is lost, and the card leaves.
     To recover it is another computer's business."""
     elsewhere = {"XDG_STATE_HOME": str(tmp_path)} if words == ["recover"] else {}
-    gone = "remove@A4:5" if elsewhere else "remove@A4:4"
+    gone = "remove@A4:6" if elsewhere else "remove@A4:4"
     with EmulatorProcess("--mnemonic", MNEMONIC, "--fault", f"{lost}@DA:2", "--fault", gone) as card:
         assert run(card, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
         end = run(card, "pairing", *words, "--stdinpuk", stdin=PUK, **IMPATIENT, **elsewhere)

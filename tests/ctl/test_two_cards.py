@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,12 @@ def two(readers: VirtualReaders, folder: Path, case: Case) -> Iterator[tuple[Wor
         yield world, other, card
 
 
-@pytest.mark.parametrize("name", CASES)
+def some(names: Sequence[str]) -> list[object]:
+    """Every third in the quick selection; `tests/system/life/test_cards.py` has the same rules with all commands."""
+    return [pytest.param(name, marks=() if not number % 3 else pytest.mark.heavy) for number, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("name", some([*CASES]))
 def test_the_card_that_was_named(name: str, virtual_readers: VirtualReaders, tmp_path: Path) -> None:
     case = CASES[name]
     with two(virtual_readers, tmp_path, case) as (world, other, card):
@@ -86,7 +91,7 @@ def test_the_typed_serial_is_of_the_card_in_hand(virtual_readers: VirtualReaders
         assert not touched(other) | touched(card) and world.memory()["initialized"]
 
 
-@pytest.mark.parametrize("name", [*CASES, "pin verify", "puk verify", "user-key test"])
+@pytest.mark.parametrize("name", some([*CASES, "pin verify", "puk verify", "user-key test"]))
 def test_what_the_configuration_does_not_admit(name: str, virtual_readers: VirtualReaders, tmp_path: Path) -> None:
     """An emulated card in a reader is not genuine: nothing is asked for, nothing secret is sent."""
     folder = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox"

@@ -74,7 +74,7 @@ def _look(app: App, chain: str) -> Report:
         path = first_path(Network.of_chain(chain).coin_type)
         shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
-        needed = [*easy, *_needed(opened.card.genuineness, page.key_source, checked, export=info.xpub_export)]
+        needed = [*easy, *_needed(serial, card.genuineness, page.key_source, checked, export=info.xpub_export)]
         address = text_of(script_of(shown.key, "p2wpkh"), chain)
         if not info.xpub_export and app.terminal.available:
             app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
@@ -134,18 +134,21 @@ _EXPORT = "switch xpub export on: cryptnoxctl xpub on (needs the PUK)"
 _WORDS = "compare the words on your paper with the card before money arrives: cryptnoxctl backup check"
 _TWIN = (
     "two cards made this seed, and without the other one there is no backup: compare them before money arrives, "
-    "cryptnoxctl backup check --second-card. Where the other has no seed, or another: cryptnoxctl reset, then setup"
+    "cryptnoxctl backup check --second-card --card {0}. Where the other has no seed, or another, no backup can ever be "
+    "made: cryptnoxctl reset --card {0}, then cryptnoxctl setup --seed dual"
 )
 
 
-def _needed(genuine: Genuineness, source: KeySource | int, checked: bool | None, *, export: bool) -> list[str]:
+def _needed(
+    serial: str, genuine: Genuineness, source: KeySource | int, checked: bool | None, *, export: bool
+) -> list[str]:
     steps = [] if export else [_EXPORT]
     if genuine is Genuineness.NOT_GENUINE:
         steps.append("do not put money on this card: its certificate is forged")
     if source == KeySource.ON_CARD:
         steps.append("keep little money on it: its seed was made on the card, and there is no backup")
     if source == KeySource.DUAL:
-        steps.append(_TWIN)
+        steps.append(_TWIN.format(serial))
     if checked is False:
         steps.append(_WORDS)
     return steps

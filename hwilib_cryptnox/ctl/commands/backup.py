@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.wire import KeySource
 from hwilib_cryptnox.ctl.app import App, group
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
 from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
@@ -20,6 +21,16 @@ from hwilib_cryptnox.signer.wallet import authenticate
 backup = group("backup", "Check a backup before money arrives.")
 
 
+_NO_TWIN = (
+    "no backup can ever be made: move its money to another wallet, if there is any; then cryptnoxctl reset --card {0}, "
+    "and cryptnoxctl setup --seed dual with both cards"
+)
+_OTHER_HALF = (
+    "where the other card holds a seed that the two were to have together, no backup of that can ever be made: "
+    "cryptnoxctl reset it, then cryptnoxctl setup --seed dual with both. Else: cryptnoxctl setup --card {0}"
+)
+
+
 @backup.command("check")
 @click.option("--second-card", is_flag=True, help="The backup is a second card, not words.")
 @click.option("--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader.")
@@ -27,12 +38,19 @@ backup = group("backup", "Check a backup before money arrives.")
 def backup_check(app: App, second_card: bool, second: str | None, chain: str) -> Report:
     """Compare the card with its backup, by fingerprint and first address: typed words, or a second card."""
     path = first_path(Network.of_chain(chain).coin_type)
+    second_card = second_card or second is not None
     with open_card(app) as opened:
         serial, place = opened.card.serial, opened.reader
+        if second_card and not opened.card.info.seeded:
+            raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", _OTHER_HALF.format(serial))
         card = _shown(opened, unlocker(app), path)
-    if second_card or second is not None:
+        dual = opened.card.info_page().key_source == KeySource.DUAL
+    if second_card:
         other = other_card(app, second, serial, place, channel=True)
         try:
+            if not other.card.info.seeded:
+                text = f"The card {other.card.serial} holds no seed: it is no backup of the card {serial}"
+                raise CtlError(Exit.REFUSED, text, _NO_TWIN.format(serial) if dual else "")
             there = _shown(other, second_unlocker(app), path)
             what = f"the card {other.card.serial}"
         finally:
@@ -61,6 +79,8 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
             screen.line(f"Good: the card {serial} and {what} hold the same wallet", GOOD)
         else:
             screen.line(f"The card {serial} and {what} are NOT the same wallet: no backup of this card", BAD)
+            if dual:
+                screen.line(f"Two cards made its seed. Where there is no such other card, {_NO_TWIN.format(serial)}")
 
     return Report(data, show, Exit.DONE if same else Exit.INPUT)
 

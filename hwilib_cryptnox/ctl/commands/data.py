@@ -20,7 +20,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
 from hwilib_cryptnox.ctl.screen import Report, Screen, listed, said
 from hwilib_cryptnox.ctl.vendor import touched_marks
-from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.cards import OpenCard, agreed
 from hwilib_cryptnox.signer.irreversible import End, Words
 
 data = group("data", "Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
@@ -143,7 +143,8 @@ def _write(app: App, opened: OpenCard, pin: str, before: bytes, content: bytes, 
 
     def look(opened: OpenCard) -> End:
         if custom:
-            now = opened.card.select().custom
+            opened.card.select()
+            now = agreed(opened.card).custom
             if not shown:
                 return End.UNKNOWN
         else:
@@ -183,7 +184,7 @@ def pinless_set(app: App, path: str) -> Report:
         secret, had_one = puk(app, opened), opened.card.info.pinless_path
 
         def look(opened: OpenCard) -> End:
-            if not opened.card.info.pinless_path:
+            if not agreed(opened.card).pinless_path:
                 return End.NOT_TAKEN
             return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
 
@@ -209,8 +210,8 @@ def pinless_clear(app: App) -> Report:
             either="a key may still sign without PIN",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: not info.pinless_path)
-        change(app, opened, words, lambda card: card.set_pinless_path(None, secret), look)
+        look, doubted = flags(lambda info: not info.pinless_path), opened.card.info.pinless_path
+        change(app, opened, words, lambda card: card.set_pinless_path(None, secret), look, doubted=doubted)
     return said({"serial": serial, "pinless_path": None}, *app.achieved)
 
 
@@ -262,6 +263,6 @@ def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
             either=f"PIN authentication may be {word} already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: info.pin_auth is on)
-        change(app, opened, words, lambda card: card.set_pin_auth(on, secret), look)
+        look, doubted = flags(lambda info: info.pin_auth is on), opened.card.info.pin_auth is not on
+        change(app, opened, words, lambda card: card.set_pin_auth(on, secret), look, doubted=doubted)
     return said({"serial": serial, "pin_auth": on}, *app.achieved)

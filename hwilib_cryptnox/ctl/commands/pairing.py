@@ -24,7 +24,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
-from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.cards import OpenCard, twice
 from hwilib_cryptnox.signer.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
 
@@ -151,7 +151,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
         if key is not None:
             return _take(app, opened, key)
         try:
-            app.host.access.open_channel(opened.card)
+            twice(opened.card, lambda: app.host.access.open_channel(opened.card))
         except PairingError:
             recover_by_puk(app, opened)
             return said(

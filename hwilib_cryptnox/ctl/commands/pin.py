@@ -94,7 +94,7 @@ def pin_change(app: App, with_puk: bool) -> Report:
             look.answered = True
 
         try:
-            change(app, opened, words, send, look, prove=True)
+            change(app, opened, words, send, look, prove=True, doubted=False)
         except WrongPukError as error:
             raise _why_refused(app, opened, secret, error) from error
     return _has_new_pin(app, serial, new, {"changed": True})
@@ -228,7 +228,7 @@ def pin_unblock(app: App) -> Report:
             remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
         try:
-            change(app, opened, words, send, unblocked, prove=True)
+            change(app, opened, words, send, unblocked, prove=True, doubted=False)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,

@@ -6,7 +6,7 @@ import click
 
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import candidates, find_card, wanted_serial
-from hwilib_cryptnox.ctl.dual import dual
+from hwilib_cryptnox.ctl.dual import dual, look_ahead
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.screen import Report
@@ -50,11 +50,12 @@ def setup(
     owner = (name, email)
     opened = find_card(app, wanted_serial(app), candidates(app), channel=False)
     with telling(provision(app, opened, chain)) as work:
-        is_nft = work.card.info.is_nft
-        if is_nft and choice not in (None, "card"):
+        if work.is_nft and choice not in (None, "card"):
             raise CtlError(Exit.USAGE, "An NFT card makes its one key itself")
+        if choice == "dual" and second is not None:
+            look_ahead(app, second, work.serial)
         begin(app, work, owner)
-        chosen = "card" if is_nft else choice or _choose(app)
+        chosen = "card" if work.is_nft else choice or _choose(app)
         if chosen == "dual":
             return dual(app, work, owner, second, chain)
         if chosen == "card":
@@ -72,7 +73,7 @@ def _card(app: App, work: Provision, chain: str) -> Report:
     app.terminal.typed("", NO_BACKUP)
     work.check = ""
     work.generate()
-    if work.card.info.is_nft:
+    if work.is_nft:
         return nft_report(app, work, _ALONE)
     settle(app, work, None)
     return report(app, work, _ALONE, chain, checked=None)

@@ -129,6 +129,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
             look,
             prove=True,
+            doubted=not opened.card.info.has_user_key(chosen),
         )
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
 
@@ -179,7 +180,8 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             keep="cryptnoxctl info says which",
         )
         look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
-        change(app, opened, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look)
+        doubted = opened.card.info.has_user_key(_SLOTS[slot])
+        change(app, opened, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look, doubted=doubted)
     return said({"serial": serial, "slot": slot}, *app.achieved)
 
 

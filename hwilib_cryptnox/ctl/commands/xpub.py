@@ -101,10 +101,10 @@ def _switch(app: App, *, on: bool) -> Report:
 
 def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
     """SET PUB EXPORT with the PUK; see `change`."""
-    word = "on" if on else "off"
+    word, other = ("on", "off") if on else ("off", "on")
     words = Words(
         done=f"xpub export is {word}",
-        kept=f"xpub export is not {word}: nothing was changed",
+        kept=f"xpub export is still {other}",
         either=f"xpub export may be {word} already, or not",
         keep="cryptnoxctl info says which",
     )

@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from cryptnox_core.wire import CARD_TYPE_NFT
 from tests.support.emulator import MNEMONIC
 from tests.system.life.facts import Facts
 from tests.system.life.oracle import FalseWordError, judge
-from tests.system.life.scenes import FRESH, OF_WORDS, SCENES, Scene
+from tests.system.life.scenes import ANY, FRESH, OF_WORDS, SCENES, Scene
 from tests.system.life.world import Slot, Told, Way, World, mend
 from tests.system.torture.programs import NEW_PIN, NEW_PUK, PIN, PUK
 
 _CHOSEN = {PIN, NEW_PIN}, {PUK, NEW_PUK}
-_SETUP = SCENES["ctl setup restore"]
+_SETUP, _NFT = SCENES["ctl setup restore"], SCENES["ctl setup, NFT"]
 
 
 def aftermath(world: World, scene: Scene) -> str:
@@ -27,8 +28,9 @@ def aftermath(world: World, scene: Scene) -> str:
     _look(world, slot)
     if truth.initialised and (truth.pin not in _CHOSEN[0] or not truth.pin_auth or truth.tries < 2):
         return "left alone"
+    is_nft = slot.card.memory.card_type == CARD_TYPE_NFT
     if not truth.initialised:
-        _play(world, replace(_SETUP, person={**_SETUP.person, **FRESH}), truth)
+        _play(world, _NFT if is_nft else replace(_SETUP, person={**_SETUP.person, **FRESH}), truth)
         return "set up"
     known = {"pin": truth.pin, "puk": truth.puk, "words": MNEMONIC}
     if truth.own_pairing_key and truth.pairing_key not in json.dumps(world.kept()):
@@ -37,9 +39,14 @@ def aftermath(world: World, scene: Scene) -> str:
         _play(world, replace(SCENES["ctl pairing recover"], person=known), truth)
     _verify(world, slot)
     if not truth.seed:
+        if is_nft:
+            _play(world, replace(_NFT, person=known, wants={"seed": ANY}), slot.facts)
+            return "given its key"
         wants = {"seed": OF_WORDS["seed"], "export": True}
         _play(world, replace(SCENES["ctl setup, initialised"], person=known, wants=wants), slot.facts)
         return "given its seed"
+    if is_nft:
+        return "has its key"
     if truth.puk in _CHOSEN[1] or truth.export:
         _play(world, replace(SCENES["ctl adopt"], person=known, wants={"export": True}), slot.facts)
     return "adopted"

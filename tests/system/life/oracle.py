@@ -77,12 +77,10 @@ def judge(
     person: Person,
     *,
     stdout_lost: bool = False,
-    forged: bool = False,
 ) -> None:
     """FalseWordError where what was told is false, or something that changed is not told.
 
-    `stdout_lost`: stdout took nothing. `forged`: what the card says of itself in the clear is somebody else's; then a
-    refusal may repeat it.
+    `stdout_lost`: stdout took nothing.
     """
     text = told_text(scene, told)
     if told.hung:
@@ -103,8 +101,7 @@ def judge(
         return
     for serial, before, after in cards:
         _check_failure(scene, told, text, serial, before, after)
-        if not forged:
-            _check_claims(about(serial, sentences(text)), before, after)
+        _check_claims(about(serial, sentences(text)), before, after)
     if stdout_lost:
         _check_full(scene, told, befores, afters)
 

@@ -108,7 +108,7 @@ def play(
         then = facts(world)
         verdict = ""
         try:
-            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe", forged=_forged(told, twist))
+            judge(scene, told, before, then, person, stdout_lost=twist.stdout != "pipe")
             if twist == NO_TWIST and not succeeded(scene, told):
                 verdict = f"it does not succeed: {told.out} {told.err} {told.terminal[-300:]}"
             mend(world.state)
@@ -121,13 +121,6 @@ def play(
         except AssertionError as error:
             verdict = str(error)
         return Played(told, before, then, verdict, person)
-
-
-def _forged(told: Told, twist: Twist) -> bool:
-    """Whether a SELECT, which is answered in the clear, was answered by somebody else."""
-    if twist.event is None or twist.event.kind not in ("garbage", "badmac"):
-        return False
-    return any(each.number == twist.event.at and each.ins == Ins.SELECT for each in told.exchanges)
 
 
 def met(world: World) -> dict[str, object]:
@@ -186,6 +179,10 @@ PROVED = {"pin", "puk", "pairing_key", "seed"}
 CHECKED = PROVED | {"data", "custom"}
 """What stands in a first block, which a reader in the middle may alter."""
 STATE = ("state gone", "state full")
+SPENT = {"pin"}
+"""What is found out by a try: a refusal of the card's own is believed there."""
+SEEDS = (Ins.LOAD_KEY, Ins.GENERATE_KEY)
+"""They are refused on a card that has its seed already, which is another matter."""
 
 
 def quick_twists(whole: Played) -> list[Twist]:
@@ -218,6 +215,8 @@ def twists(whole: Played, disk: bool) -> list[Twist]:
             found.append(Twist(Event("forgets", at)))
         if at in changing and exchange.ins != Ins.INIT:
             found.append(Twist(Event("says:6F00", at)))
+        if at in changing and not exchange.changes & SPENT and exchange.ins not in (Ins.INIT, *SEEDS):
+            found.append(Twist(Event("says:6985", at)))
         if exchange.changes & CHECKED and exchange.ins != Ins.RESET:
             found.append(Twist(Event("alters", at)))
         if at in changing:

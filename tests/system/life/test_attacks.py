@@ -15,6 +15,7 @@ import pytest
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins
 from tests.core.emulated import SERIAL
+from tests.system.life.facts import Facts
 from tests.system.life.oracle import FalseWordError, judge
 from tests.system.life.people import Person
 from tests.system.life.play import Twist, facts, play
@@ -138,6 +139,114 @@ def test_two_cards_whose_set_up_was_interrupted_at_any_moment(tmp_path: Path) ->
     for exchange in whole.told.exchanges:
         with tempfile.TemporaryDirectory(dir=tmp_path) as place:
             made_together(exchange.number, Path(place))
+
+
+class Pair:
+    """Two cards in two readers, or in turns in one, and commands on one of them."""
+
+    def __init__(self, folder: Path, *, readers: int) -> None:
+        self.scene = SCENES["ctl setup dual" if readers == 2 else "ctl setup dual, one reader"]
+        self.readers = readers
+        cards = [self.scene.memory(), second()]
+        self.world = World(folder, *cards[:readers], in_readers=True)
+        self.world.spare += [Chip(memory) for memory in cards[readers:]]
+
+    def holds(self, serial: int) -> Facts:
+        """What a card holds."""
+        return next(found for found in facts(self.world) if found.serial == serial)
+
+    def set_up(self, event: Event | None = None) -> Told:
+        """The two make their secret, as far as the event lets them."""
+        self._put_in(SERIAL)
+        return self._run(SERIAL, self.scene.words.removesuffix(" --second {second}"), event)
+
+    def on(self, serial: int, command: str) -> Told:
+        """A command on a card, which wants the other one."""
+        self._put_in(serial)
+        return self._run(serial, command, None)
+
+    def _run(self, serial: int, command: str, event: Event | None) -> Told:
+        words = [*command.split(), "--card", str(serial)]
+        if self.readers == 2 and command.startswith(("setup", "backup")):
+            words += ["--second", self.world.slots[SERIAL + 1 - serial].reader]
+        swap = (r"take the .*card.* out and put", lambda world: world.swap() or "")
+        person = replace(self.scene.people(), answers=(swap, ("own pairing key", "n")))
+        told = self.world.run("ctl", words, person, event)
+        for slot in self.world.slots:
+            slot.insert()
+        return told
+
+    def _put_in(self, serial: int) -> None:
+        if self.readers == 1 and self.world.slots[0].card.memory.serial != serial:
+            self.world.swap()
+
+
+def killed_between(at: int, kind: str, folder: Path, *, readers: int) -> None:
+    """It is said truly which card has to be reset, by each command on each card that has to know; or a second set-up
+    goes on; or both are compared."""
+    pair, other = Pair(folder, readers=readers), SERIAL + 1
+    with pair.world:
+        assert pair.set_up(Event(kind, at)).killed
+        one, two = pair.holds(SERIAL), pair.holds(other)
+        if one.seed:
+            assert one.seed == two.seed
+            for serial in (SERIAL, other):
+                told = pair.on(serial, "backup check --second-card")
+                assert told.status == 0 and "same wallet" in told.out, wanted(told)
+            return
+        if two.seed:
+            reset = f"reset --card {other}"
+            for serial, command in ((other, "adopt"), (other, "backup check --second-card"), (SERIAL, DUAL)):
+                told = pair.on(serial, command)
+                assert reset in told.out + told.err and "no backup" in told.out + told.err, wanted(told)
+                assert "Wallets can use this card" not in told.out
+            told = pair.on(SERIAL, "backup check --second-card")
+            assert told.status and "reset it" in told.err, wanted(told)
+            erased = pair.on(other, "reset")
+            assert erased.status == 0, wanted(erased)
+        told = pair.set_up()
+        assert told.status == 0, wanted(told)
+        assert pair.holds(SERIAL).seed == pair.holds(other).seed != ""
+
+
+DUAL = "setup --seed dual --name= --email="
+
+
+def between(folder: Path, readers: int) -> Told:
+    """Two cards are set up, and nothing goes wrong."""
+    pair = Pair(folder, readers=readers)
+    with pair.world:
+        return pair.set_up()
+
+
+def test_the_second_card_is_looked_at_first(tmp_path: Path) -> None:
+    """One that holds a wallet ends the set-up before the first card is asked for anything, or given anything."""
+    pair = Pair(tmp_path, readers=2)
+    with pair.world as world:
+        for name in ("initialized", "pin", "puk", "pairing_key", "key_source", "seed"):
+            setattr(world.slots[1].card.memory, name, getattr(seeded(), name))
+        before = facts(world)
+        told = pair.set_up()
+        assert told.status and f"wallet on the card {SERIAL + 1} already" in told.err, wanted(told)
+        assert not told.prompts and facts(world) == before
+
+
+@pytest.mark.parametrize("readers", [2, 1], ids=["two readers", "one reader"])
+def test_two_cards_whose_program_was_killed(readers: int, tmp_path: Path) -> None:
+    """After each command that changed one of them."""
+    for at in between(tmp_path, readers).changing():
+        with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+            killed_between(at, "killed", Path(place), readers=readers)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["kill", "killed"])
+@pytest.mark.parametrize("readers", [2, 1], ids=["two readers", "one reader"])
+def test_two_cards_whose_program_was_killed_at_any_moment(readers: int, kind: str, tmp_path: Path) -> None:
+    for exchange in between(tmp_path, readers).exchanges:
+        with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+            killed_between(exchange.number, kind, Path(place), readers=readers)
 
 
 # Two computers

@@ -35,7 +35,7 @@ _DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|del
 UNCHANGED = (
     rf"\bnothing (was|is|has been|were) \w+|\bunchanged\b|as (it was|they were) before|\brepeat the command\b"
     rf"|\b(was|were|is|are|has|have)( still| been)? not (been )?{_DO}"
-    r"|\bstill (has|had|holds|is|the)\b|\bdid not\b|\bit is not\b"
+    r"|\bstill (has|had|holds|is|the)\b|\b(is|are) still\b|\bdid not\b|\bit is not\b"
 )
 """Words of a sentence that says that something is as it was."""
 NO_SEED = r"\b(has|holds|with) no (seed|wallet)\b|without (its |a )?seed"
@@ -66,8 +66,8 @@ CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
     (r"\bPIN and PUK are as they were\b", lambda b, a: (a.pin, a.puk) == (b.pin, b.puk)),
     (r"\bhas the common pairing key\b", lambda b, a: a.pairing_key == COMMON_PAIRING_KEY.hex()),
     (r"\bhas its own pairing key\b", lambda b, a: a.own_pairing_key),
-    (r"\bexport is on\b", lambda b, a: a.export),
-    (r"\bexport is off\b", lambda b, a: not a.export),
+    (r"\bexport is (still )?on\b", lambda b, a: a.export),
+    (r"\bexport is (still )?off\b", lambda b, a: not a.export),
     (r"\bPIN authentication is on\b", lambda b, a: a.pin_auth),
     (r"\bPIN authentication is off\b", lambda b, a: not a.pin_auth),
 )

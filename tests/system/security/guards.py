@@ -1054,4 +1054,25 @@ GUARDS = (
         "            if False and info is not None",
         "tests/core/test_library.py::TestApplet2::test_a_handshake_that_passes_shows_little",
     ),
+    Guard(
+        "a refusal is doubted where asking is free",
+        "hwilib_cryptnox/signer/irreversible.py",
+        "            if end not in (End.TAKEN, End.HALF):\n",
+        "            if True:\n",
+        "tests/system/life/test_noise.py::test_what_was_done_is_told_although_the_card_refused_it",
+    ),
+    Guard(
+        "the state of a card is heard twice",
+        "hwilib_cryptnox/signer/cards.py",
+        "    if not _is_usual(card.info):\n",
+        "    if False:\n",
+        "tests/system/life/test_noise.py::test_a_disturbed_answer_before_the_channel_is_open_ends_nothing",
+    ),
+    Guard(
+        "a second card is looked at before the first is set up",
+        "hwilib_cryptnox/ctl/commands/setup.py",
+        "            look_ahead(app, second, work.serial)\n",
+        "            pass\n",
+        "tests/system/life/test_attacks.py::test_the_second_card_is_looked_at_first",
+    ),
 )
