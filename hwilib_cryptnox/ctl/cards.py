@@ -18,16 +18,8 @@ from hwilib_cryptnox.errors import NoPinError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer import irreversible
-from hwilib_cryptnox.signer.cards import (
-    CARD_PREFIX,
-    EMULATOR_PREFIX,
-    Access,
-    ForeignCardError,
-    OpenCard,
-    serial_of,
-    settle,
-    twice,
-)
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
 LAST_TRY = "last try"

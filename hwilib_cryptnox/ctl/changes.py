@@ -10,7 +10,8 @@ from cryptnox_core.models import AppletInfo
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
-from hwilib_cryptnox.signer.cards import OpenCard, agreed
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
 
 

@@ -331,7 +331,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
     if ending.end is not End.TAKEN:
         cause = ending.lost or TransportError("the answer was lost")
         message, hint = failure(words, ending, to_hwi_error(cause).message)
-        raise RetoldError(cause, _with_hint(message, hint))
+        raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
     if lost is not None:
         _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
     return True

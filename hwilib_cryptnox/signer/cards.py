@@ -7,10 +7,9 @@ Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from cryptnox_core.bip32 import MASTER
 from cryptnox_core.card import Card
@@ -36,7 +35,7 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY, KeySource
+from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource
 from hwilib_cryptnox.errors import (
     NO_SEED_TEXT,
     NOT_INITIALIZED_TEXT,
@@ -48,17 +47,14 @@ from hwilib_cryptnox.errors import (
     UnavailableError,
     WalletError,
 )
+from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
-T = TypeVar("T")
-
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
-_READINGS = 3
-"""How often SELECT is sent again at most, until two answers agree."""
 ANSWER_LIMIT = 60.0
 """Seconds the emulated card may take for one answer."""
 EMULATOR_CA = TrustAnchor(
@@ -325,53 +321,6 @@ class Access:
         if serial is not None and all(certificate.serial != serial for certificate in certificates):
             return ()
         return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
-
-
-def twice(card: Card, action: Callable[[], T]) -> T:
-    """Run it; where what the card said in the clear made no sense select the card and run it once more, since one
-    disturbed answer proves nothing against a card. Raises what it raises then."""
-    try:
-        return action()
-    except UnknownChannelError:
-        raise
-    except ProtocolError:
-        card.select()
-        settle(card)
-        return action()
-
-
-def settle(card: Card) -> None:
-    """SELECT comes in the clear: an answer that says anything but a wallet in its usual state (not initialised, no
-    seed, PIN authentication off, another type of card) is believed when two of them agree.
-
-    Requires: the card selected; it still is, without a channel where it had to be asked again. Raises what `agreed`
-    does.
-    """
-    if not _is_usual(card.info):
-        agreed(card)
-
-
-def agreed(card: Card) -> AppletInfo:
-    """What SELECT says twice in a row, the last one sent being the first of them; the channel ends.
-
-    Raises what SELECT does, MalformedResponseError where it says something else each time.
-    """
-    info = card.info
-    for left in reversed(range(_READINGS)):
-        try:
-            again = card.select()
-        except (StatusWordError, MalformedResponseError):
-            if not left:
-                raise
-            continue
-        if again == info:
-            return info
-        info = again
-    raise MalformedResponseError("SELECT: the card says something else each time it is asked")
-
-
-def _is_usual(info: AppletInfo) -> bool:
-    return info.card_type == CARD_TYPE_BASIC and info.initialized and info.seeded and info.pin_auth
 
 
 def _pcsc_readers(*, required: bool = False) -> list[str]:

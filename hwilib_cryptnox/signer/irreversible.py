@@ -18,7 +18,8 @@ from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
-from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard, agreed
+from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.storage.settings import check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 

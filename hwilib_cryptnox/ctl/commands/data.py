@@ -20,7 +20,8 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
 from hwilib_cryptnox.ctl.screen import Report, Screen, listed, said
 from hwilib_cryptnox.ctl.vendor import touched_marks
-from hwilib_cryptnox.signer.cards import OpenCard, agreed
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import End, Words
 
 data = group("data", "Read and write the card's user data (3600 bytes) and its 16 custom bytes.")

@@ -24,7 +24,8 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
-from hwilib_cryptnox.signer.cards import OpenCard, twice
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.heard import twice
 from hwilib_cryptnox.signer.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
 

@@ -1063,7 +1063,7 @@ GUARDS = (
     ),
     Guard(
         "the state of a card is heard twice",
-        "hwilib_cryptnox/signer/cards.py",
+        "hwilib_cryptnox/signer/heard.py",
         "    if not _is_usual(card.info):\n",
         "    if False:\n",
         "tests/system/life/test_noise.py::test_a_disturbed_answer_before_the_channel_is_open_ends_nothing",
