@@ -457,7 +457,7 @@ def test_killed_while_signing(hwi: Program, state: State) -> None:
 
 def test_an_answer_that_never_came_is_told(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "0")
-    with card_with("badmac@C0:1", "sw:6F00@A4:2") as card:
+    with card_with("badmac@C0:1", "sw:6F00@A4:2", "sw:6F00@A4:3") as card:
         assert hwi.on(card, "signtx", draft(spend("p2wpkh")).base64())["code"] in (-3, -13)
         data = ctl(card, "audit")
         assert data["elsewhere"] == [] and len(data["unanswered"]) == 1

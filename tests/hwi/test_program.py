@@ -418,7 +418,7 @@ def test_a_missing_audit_line_is_told_after_the_error(signer: EmulatorProcess) -
     assert run.stderr.startswith(b"no audit line was written") and b"Not a directory" in run.stderr
     run = run_process(*select, "signmessage", "x", "m/0h")
     assert "signature" in first_line(run) and run.stderr.startswith(b"no audit line was written")
-    faults = ("--fault", "remove@C0:2", "--fault", "sw:6F00@A4:2")
+    faults = ("--fault", "remove@C0:2", "--fault", "sw:6F00@A4:2", "--fault", "sw:6F00@A4:3")
     with EmulatorProcess("--seed", SEED, "--xpub-export", *faults) as card:
         select = ["--signer-mode", "-t", "cryptnox", "-d", card.path, "-p", PIN]
         given = draft(spend("p2wpkh"), spend("p2wpkh", 1)).base64()
