@@ -237,6 +237,7 @@ def lowest(tmp_path_factory: pytest.TempPathFactory) -> Lowest:
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.xdist_group("lowest")
 def test_lowest_versions(lowest: Lowest, request: pytest.FixtureRequest) -> None:
