@@ -98,7 +98,7 @@ def enable() -> Path:
 
 
 def disable() -> Path:
-    """Take that back. Returns the file that is gone."""
+    """Undo `enable`. Returns the file that is gone."""
     path = autoload_file()
     path.unlink(missing_ok=True)
     return path

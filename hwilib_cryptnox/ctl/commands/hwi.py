@@ -23,7 +23,7 @@ def hwi_enable(app: App) -> Report:  # noqa: ARG001 - every command takes it
 
 @hwi.command("disable")
 def hwi_disable(app: App) -> Report:  # noqa: ARG001 - every command takes it
-    """Take that back."""
+    """Make the stock hwi program of this environment forget the card again."""
     from hwilib_cryptnox.plugin import register
 
     try:
