@@ -24,7 +24,36 @@ if TYPE_CHECKING:
     from cryptnox_core.discovery import FoundCard as FoundCard
     from cryptnox_core.discovery import list_cards as list_cards
     from cryptnox_core.discovery import open_card as open_card
-    from cryptnox_core.errors import *  # noqa: F403 (nothing but the errors)
+    from cryptnox_core.errors import BadMacError as BadMacError
+    from cryptnox_core.errors import BadSignatureError as BadSignatureError
+    from cryptnox_core.errors import CardRemovedError as CardRemovedError
+    from cryptnox_core.errors import CertificateError as CertificateError
+    from cryptnox_core.errors import ChannelAbortedError as ChannelAbortedError
+    from cryptnox_core.errors import ChannelError as ChannelError
+    from cryptnox_core.errors import CryptnoxError as CryptnoxError
+    from cryptnox_core.errors import InvalidDataError as InvalidDataError
+    from cryptnox_core.errors import MalformedResponseError as MalformedResponseError
+    from cryptnox_core.errors import NoCardError as NoCardError
+    from cryptnox_core.errors import NoReaderError as NoReaderError
+    from cryptnox_core.errors import NoSeedError as NoSeedError
+    from cryptnox_core.errors import NotAllowedError as NotAllowedError
+    from cryptnox_core.errors import NotAuthenticatedError as NotAuthenticatedError
+    from cryptnox_core.errors import NotFoundError as NotFoundError
+    from cryptnox_core.errors import NotInitializedError as NotInitializedError
+    from cryptnox_core.errors import NotSupportedError as NotSupportedError
+    from cryptnox_core.errors import PairingError as PairingError
+    from cryptnox_core.errors import PinLockedError as PinLockedError
+    from cryptnox_core.errors import ProtocolError as ProtocolError
+    from cryptnox_core.errors import ReaderBusyError as ReaderBusyError
+    from cryptnox_core.errors import ServiceUnavailableError as ServiceUnavailableError
+    from cryptnox_core.errors import StatusWordError as StatusWordError
+    from cryptnox_core.errors import SupportMissingError as SupportMissingError
+    from cryptnox_core.errors import TransportError as TransportError
+    from cryptnox_core.errors import TriesError as TriesError
+    from cryptnox_core.errors import UnknownChannelError as UnknownChannelError
+    from cryptnox_core.errors import UsageError as UsageError
+    from cryptnox_core.errors import WrongPinError as WrongPinError
+    from cryptnox_core.errors import WrongPukError as WrongPukError
     from cryptnox_core.models import AppletInfo as AppletInfo
     from cryptnox_core.models import CardInfo as CardInfo
     from cryptnox_core.models import HistoryEntry as HistoryEntry

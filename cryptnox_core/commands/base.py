@@ -154,6 +154,14 @@ class StatusCommand(Command[None]):
             raise MalformedResponseError(f"{type(self).__name__}: {len(data)} bytes where none belong")
 
 
+class PukCommand(StatusCommand):
+    """A command with the PUK, 12 ASCII characters. WrongPukError where it is wrong."""
+
+    __slots__ = ()
+
+    uses_puk: ClassVar[bool] = True
+
+
 def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:
     """An applet command.
 

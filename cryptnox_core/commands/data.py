@@ -40,10 +40,7 @@ class ReadCardInfo(Command[CardInfo]):
 
 
 def _page(page: int, nft_slot: int | None) -> int:
-    """A page number, 0 to 2, beside a slot that exists.
-
-    Raises: UsageError.
-    """
+    """A page number, 0 to 2, beside a slot that exists; else UsageError."""
     if not 0 <= number(page, "a page") < USER_DATA_PAGES:
         raise UsageError(f"user data has {USER_DATA_PAGES} pages")
     if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < NFT_DATA_SLOTS:
@@ -81,18 +78,14 @@ class ReadUserData(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class WriteUserData(StatusCommand):
-    """WRITE DATA: one page of user data.
+    """WRITE DATA: one page of user data, up to 1200 bytes; as `ReadUserData`, but the page counts from 0 on all cards.
 
-    On the wire: 00 and the page from 0. On NFT cards: slot + 1, and the page from 0.
     Requires: the PIN verified; pages written in order.
     """
 
     page: int
-    """0 to 2."""
     content: bytes = field(repr=False)
-    """Up to 1200 bytes."""
     nft_slot: int | None = None
-    """0 to 3 on NFT cards; None on others."""
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
@@ -105,13 +98,9 @@ class WriteUserData(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class WriteCustomBytes(StatusCommand):
-    """WRITE DATA 01: the custom bytes, public in every SELECT.
-
-    Requires: the PIN verified.
-    """
+    """WRITE DATA 01: the 16 custom bytes, public in every SELECT. Requires the PIN verified."""
 
     content: bytes
-    """16 bytes."""
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
@@ -121,11 +110,7 @@ class WriteCustomBytes(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class GetHistory(Command[HistoryEntry | None]):
-    """GET HISTORY: one entry; None for an unused one.
-
-    Requires: the PIN verified.
-    Raises: NotFoundError, for an unused one too.
-    """
+    """GET HISTORY: one entry; None, or NotFoundError, for an unused one. Requires the PIN verified."""
 
     slot: int
     """0, the newest, to 148."""

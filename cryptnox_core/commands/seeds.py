@@ -25,7 +25,9 @@ from cryptnox_core.wire import (
     Sw,
 )
 
-_ALREADY_SEEDED: Meaning = (NotAllowedError, "the card already holds a seed; it can get another one only after a reset")
+_ALREADY_SEEDED: Mapping[int, Meaning] = {
+    Sw.NOT_ALLOWED: (NotAllowedError, "the card already holds a seed; it can get another one only after a reset"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class LoadKey(Command[bytes]):
     """None only where a user key authorized."""
 
     ins: ClassVar[Ins] = Ins.LOAD_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+    meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
 
     @classmethod
     def seed(cls, seed: bytes, pin: str | None) -> LoadKey:
@@ -56,11 +58,7 @@ class LoadKey(Command[bytes]):
     def key_pair(
         cls, private_key: bytes, pin: str | None, *, public_key: bytes = b"", chain_code: bytes = b""
     ) -> LoadKey:
-        """A single private key; with a chain code an extended key.
-
-        `private_key`, `chain_code`: 32 bytes.
-        `public_key`: 65 bytes, or none.
-        """
+        """A private key of 32 bytes; with a chain code of 32 an extended one. The public key has 65, or none."""
         fields = (
             (KeyTag.PUBLIC_KEY, octets(public_key, "a public key", 0, P256_POINT_LENGTH)),
             (KeyTag.PRIVATE_KEY, octets(private_key, "a private key", 32)),
@@ -96,7 +94,7 @@ class GenerateKey(Command[bytes]):
     """None only where a user key authorized."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+    meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=optional_pin(self.pin))
@@ -113,7 +111,7 @@ class GenerateSeedWrapKey(Command[bytes]):
     """512 to 4096, a multiple of 8."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_SEED_WRAP_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+    meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
 
     def encode(self) -> CommandApdu:
         if number(self.bits, "an RSA size") % 8 or not 512 <= self.bits <= 4096:

@@ -6,12 +6,21 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from cryptnox_core.apdu import ByteReader, CommandApdu, Flow
 from cryptnox_core.arguments import octets, switch, text
 from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
-from cryptnox_core.commands.base import POWER_CYCLE, Command, Meaning, StatusCommand, apdu, pin_field, puk_field
+from cryptnox_core.commands.base import (
+    POWER_CYCLE,
+    Command,
+    Meaning,
+    PukCommand,
+    StatusCommand,
+    apdu,
+    pin_field,
+    puk_field,
+)
 from cryptnox_core.crypto.aes import encrypt_padded
 from cryptnox_core.crypto.p256 import EphemeralKey, is_point
 from cryptnox_core.errors import (
@@ -47,22 +56,33 @@ from cryptnox_core.wire import (
     Sw,
 )
 
-_SOFT_LOCK: Meaning = (PinLockedError, POWER_CYCLE)
-"""6985 where no PIN is needed (PROTOCOL 9, soft-locked card)."""
+T = TypeVar("T")
+
+
+class _InTheClear(Command[T]):
+    """A command for any card, without channel and PIN: 6985 says that a power cycle is wanted (PROTOCOL 9)."""
+
+    __slots__ = ()
+
+    secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (PinLockedError, POWER_CYCLE)}
+
+
+_REFUSED = (Sw.INS_NOT_SUPPORTED, Sw.CONDITIONS, Sw.NOT_ALLOWED)
+"""What INIT and RESET answer where they are not possible any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Select(Command[AppletInfo]):
+class Select(_InTheClear[AppletInfo]):
     """SELECT. Ends any channel and all authentication.
 
     Raises: NotFoundError or NotSupportedError for another card; PinLockedError (power cycle wanted).
     """
 
     ins: ClassVar[Ins] = Ins.SELECT
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: _SOFT_LOCK,
+        **_InTheClear.meanings,
         Sw.FILE_NOT_FOUND: (NotFoundError, "this card does not have the Cryptnox applet"),
         Sw.WRONG_P1P2: (NotSupportedError, "this card does not have the Cryptnox applet"),
     }
@@ -75,13 +95,10 @@ class Select(Command[AppletInfo]):
 
 
 @dataclass(frozen=True, slots=True)
-class GetCardPublicKey(Command[bytes]):
+class GetCardPublicKey(_InTheClear[bytes]):
     """GET CARD PUBKEY: the card's static P-256 key, 65 bytes uncompressed."""
 
     ins: ClassVar[Ins] = Ins.GET_CARD_PUBLIC_KEY
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
         return CommandApdu(Cla.APPLET, self.ins, 0, 0, le=0)
@@ -94,15 +111,12 @@ class GetCardPublicKey(Command[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
-class GetManufacturerCertificate(Command[bytes]):
+class GetManufacturerCertificate(_InTheClear[bytes]):
     """GET MANUFACTURER CERTIFICATE: one page. Page 0 starts with the length of the whole (2 bytes)."""
 
     page: int
 
     ins: ClassVar[Ins] = Ins.GET_MANUFACTURER_CERTIFICATE
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
         return CommandApdu(Cla.APPLET, self.ins, 0, self.page, le=0)
@@ -112,16 +126,13 @@ class GetManufacturerCertificate(Command[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
-class GetCardCertificate(Command[SessionCertificate]):
+class GetCardCertificate(_InTheClear[SessionCertificate]):
     """GET CARD CERTIFICATE with a fresh nonce. The caller checks nonce and signature."""
 
     nonce: bytes
     """8 bytes."""
 
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=octets(self.nonce, "the nonce", CERTIFICATE_NONCE_LENGTH))
@@ -167,7 +178,7 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSecureChannel(Command[bytes]):
+class OpenSecureChannel(_InTheClear[bytes]):
     """OPEN SECURE CHANNEL: sends the host's key, returns the session salt (32 bytes)."""
 
     public_key: bytes
@@ -176,8 +187,7 @@ class OpenSecureChannel(Command[bytes]):
     """Pairing key slot 0, or FF for the key made from the PUK."""
 
     ins: ClassVar[Ins] = Ins.OPEN_SECURE_CHANNEL
-    secure: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
+    needs_init: ClassVar[bool] = True
 
     def encode(self) -> CommandApdu:
         if self.index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
@@ -214,10 +224,7 @@ class InitParameters:
     """NFT cards only: whether NFC readers may be used for signing. None for Basic cards."""
 
     def encode(self) -> bytes:
-        """The plain parameters.
-
-        Raises: UsageError for what does not fit.
-        """
+        """The plain parameters; UsageError for what does not fit."""
         name, email = text(self.name, "a name").encode("utf-8"), text(self.email, "an e-mail address").encode("utf-8")
         if len(name) > NAME_MAX or len(email) > EMAIL_MAX:
             raise UsageError(f"a name has at most {NAME_MAX} bytes, an e-mail address {EMAIL_MAX}")
@@ -231,10 +238,7 @@ class InitParameters:
 
 @dataclass(frozen=True, slots=True)
 class Init(StatusCommand):
-    """INIT. The card must be selected again afterwards.
-
-    Raises: NotAllowedError where it is initialized already.
-    """
+    """INIT; NotAllowedError where that was done already. The card must be selected again afterwards."""
 
     data: bytes = field(repr=False)
     """As `Init.seal` makes it."""
@@ -243,24 +247,15 @@ class Init(StatusCommand):
     secure: ClassVar[bool] = False
     needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.INS_NOT_SUPPORTED: (NotAllowedError, "the card is already initialised"),
-        Sw.CONDITIONS: (NotAllowedError, "the card is already initialised"),
-        Sw.NOT_ALLOWED: (NotAllowedError, "the card is already initialised"),
+        **dict.fromkeys(_REFUSED, (NotAllowedError, "the card is already initialised")),
         Sw.DATA_INVALID: (InvalidDataError, "the card could not decrypt the parameters"),
     }
 
     @classmethod
     def seal(cls, parameters: InitParameters, session_key: bytes, random: Callable[[int], bytes]) -> Init:
-        """Encrypt the parameters for the card's session key.
-
-        Requires: the signature of the session key checked.
-        Raises: UsageError for parameters that do not fit.
-        """
-        plain = parameters.encode()
-        key = EphemeralKey.generate(random)
-        iv = random(BLOCK)
-        point = key.public_key
-        sealed = encrypt_padded(key.exchange(session_key), iv, plain)
+        """Encrypt the parameters for the card's session key, whose signature has to be checked before."""
+        plain, key, iv = parameters.encode(), EphemeralKey.generate(random), random(BLOCK)
+        point, sealed = key.public_key, encrypt_padded(key.exchange(session_key), iv, plain)
         return cls(bytes((len(point),)) + point + iv + sealed)
 
     def encode(self) -> CommandApdu:
@@ -268,18 +263,13 @@ class Init(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePairingKey(StatusCommand):
-    """CHANGE PAIRING KEY, with the PUK. It holds from the next channel on.
-
-    Raises: WrongPukError.
-    """
+class ChangePairingKey(PukCommand):
+    """CHANGE PAIRING KEY. It has 32 bytes and holds from the next channel on."""
 
     pairing_key: bytes = field(repr=False)
-    """32 bytes."""
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.CHANGE_PAIRING_KEY
-    uses_puk: ClassVar[bool] = True
 
     def encode(self) -> CommandApdu:
         key = octets(self.pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
@@ -287,24 +277,15 @@ class ChangePairingKey(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class Reset(StatusCommand):
-    """RESET to the factory state, with the PUK. Erases everything.
-
-    Raises: NotAllowedError where reset is disabled for ever, as on some cards; WrongPukError.
-    """
+class Reset(PukCommand):
+    """RESET to the factory state. Erases everything. NotAllowedError where reset is disabled for ever."""
 
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.RESET
-    uses_puk: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever"),
-        Sw.NOT_ALLOWED: (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever"),
-        Sw.INS_NOT_SUPPORTED: (
-            NotAllowedError,
-            "the card refuses to be reset; on some cards reset is disabled for ever",
-        ),
-    }
+    meanings: ClassVar[Mapping[int, Meaning]] = dict.fromkeys(
+        _REFUSED, (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever")
+    )
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=puk_field(self.puk))

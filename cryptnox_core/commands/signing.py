@@ -70,10 +70,7 @@ def verified_signature(
 
 @dataclass(frozen=True, slots=True)
 class Sign(Command[bytes]):
-    """SIGN a digest: DER as the card sends it, or 64 bytes for Schnorr, not yet verified.
-
-    Raises: WrongPinError and PinLockedError as VERIFY PIN.
-    """
+    """SIGN a digest: DER as the card sends it, or 64 bytes for Schnorr, not yet verified. PIN errors as VERIFY PIN."""
 
     digest: bytes
     """32 bytes."""
@@ -111,10 +108,7 @@ class Sign(Command[bytes]):
 
 @dataclass(frozen=True, slots=True)
 class SignPinless(Command[bytes]):
-    """SIGN with the key of the pin-less path, outside the channel and without PIN. DER, not yet verified.
-
-    Raises: NotFoundError where no such path is set.
-    """
+    """SIGN with the key of the pin-less path, or NotFoundError, without channel and PIN. DER, not yet verified."""
 
     digest: bytes
     """32 bytes."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets, text
-from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu, puk_field
+from cryptnox_core.commands.base import Command, Meaning, PukCommand, apdu, puk_field
 from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.crypto.p256 import is_point
 from cryptnox_core.errors import (
@@ -61,12 +61,8 @@ def digest_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class AddUserKey(StatusCommand):
-    """ADD USER KEY, with the PUK.
-
-    Requires: the PIN verified (on some cards).
-    Raises: NotAllowedError where the slot is taken; WrongPukError.
-    """
+class AddUserKey(PukCommand):
+    """ADD USER KEY. NotAllowedError where the slot is taken. Some cards require the PIN verified, too."""
 
     slot: UserKeySlot
     text: str
@@ -78,7 +74,6 @@ class AddUserKey(StatusCommand):
     """FIDO: 1 to 64 bytes; otherwise empty."""
 
     ins: ClassVar[Ins] = Ins.ADD_USER_KEY
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.NOT_ALLOWED: (NotAllowedError, "there is a user key in this slot already"),
     }
@@ -105,17 +100,13 @@ class AddUserKey(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteUserKey(StatusCommand):
-    """DELETE USER KEY, with the PUK.
-
-    Raises: NotFoundError where the slot is empty; WrongPukError.
-    """
+class DeleteUserKey(PukCommand):
+    """DELETE USER KEY. NotFoundError where the slot is empty."""
 
     slot: UserKeySlot
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.DELETE_USER_KEY
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
 
     def encode(self) -> CommandApdu:
@@ -124,11 +115,7 @@ class DeleteUserKey(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class ReadUserKey(Command[UserKeyInfo]):
-    """READ DATA slot 00: text and key of a slot.
-
-    Requires: the PIN verified.
-    Raises: NotFoundError where the slot is empty.
-    """
+    """READ DATA slot 00: text and key of a slot, or NotFoundError. Requires the PIN verified."""
 
     slot: UserKeySlot
 
@@ -160,26 +147,34 @@ class UserKeyChallenge(Command[bytes]):
         return ByteReader(data, "CHECK USER KEY").take(CHALLENGE_LENGTH)
 
 
-def _verdict(data: bytes) -> bool:
-    verdict = ByteReader(data, "CHECK USER KEY").number(1)
-    if verdict not in (0, 1):
-        raise MalformedResponseError("CHECK USER KEY: the answer is neither 00 nor 01")
-    return verdict == 1
+class _Verdict(Command[bool]):
+    """A signature of a user key, which the card accepts or not. NotFoundError where the slot is empty.
+
+    Such a signature is over `message_to_sign`; a FIDO key's has the assertion's counter (4 bytes) in front.
+    """
+
+    __slots__ = ()
+
+    ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
+
+    def decode(self, data: bytes) -> bool:
+        verdict = ByteReader(data, "CHECK USER KEY").number(1)
+        if verdict not in (0, 1):
+            raise MalformedResponseError("CHECK USER KEY: the answer is neither 00 nor 01")
+        return verdict == 1
 
 
 @dataclass(frozen=True, slots=True)
-class UserKeyResponse(Command[bool]):
+class UserKeyResponse(_Verdict):
     """CHECK USER KEY 02: the signature over the challenge. True: authenticated as by the PIN, but for SIGN.
 
     Requires: `UserKeyChallenge` before, once for each answer.
-    Raises: NotFoundError where the slot is empty.
     """
 
     slot: UserKeySlot
     signature: bytes
-    """See `message_to_sign`. FIDO: the assertion's counter (4 bytes) first."""
 
-    ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NotAuthenticatedError, "ask for a challenge first"),
         Sw.NOT_ALLOWED: _NO_KEY,
@@ -189,27 +184,17 @@ class UserKeyResponse(Command[bool]):
         signature = octets(self.signature, "a signature")
         return apdu(self.ins, CheckUserKeyMode.RESPONSE, data=bytes((self.slot,)) + signature)
 
-    def decode(self, data: bytes) -> bool:
-        return _verdict(data)
-
 
 @dataclass(frozen=True, slots=True)
-class AuthorizeHashes(Command[bool]):
-    """CHECK USER KEY 00 or 10: unlocks SIGN for these digests, in this order. False: refused.
-
-    Raises: NotFoundError where the slot is empty.
-    """
+class AuthorizeHashes(_Verdict):
+    """CHECK USER KEY 00 or 10: unlocks SIGN for these digests, in this order. False: refused."""
 
     slot: UserKeySlot
     digests: tuple[bytes, ...]
     """32 bytes each: one, or as a list up to 4 (FIDO 3)."""
     signature: bytes
-    """See `message_to_sign`. FIDO: the assertion's counter (4 bytes) first."""
     as_list: bool = False
     """Mode 10, also for one."""
-
-    ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
 
     def encode(self) -> CommandApdu:
         most = (MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else MAX_HASHES) if self.as_list else 1
@@ -219,9 +204,6 @@ class AuthorizeHashes(Command[bool]):
         first = octets(self.digests[0], "a digest", DIGEST_LENGTH)
         message = message_to_sign(self.digests if self.as_list else first)
         return apdu(self.ins, mode, data=bytes((self.slot,)) + message + octets(self.signature, "a signature"))
-
-    def decode(self, data: bytes) -> bool:
-        return _verdict(data)
 
 
 @dataclass(frozen=True, slots=True)
