@@ -153,10 +153,7 @@ def open_card(
 
 
 def _is_wanted(card: Card, serial: int | None) -> bool:
-    """Whether this is a card of ours, and the one of that serial number.
-
-    Raises: what keeps that from being known.
-    """
+    """Whether this is a card of ours, and the one of that serial number. Raises what keeps that from being known."""
     try:
         card.select()
     except CryptnoxError as error:

@@ -179,10 +179,7 @@ class UserKeyInfo:
 
     @classmethod
     def parse(cls, slot: UserKeySlot, data: bytes) -> UserKeyInfo:
-        """Read the data of the response.
-
-        Raises: MalformedResponseError where there is no key of the slot's kind.
-        """
+        """Read the data of the response. Raises MalformedResponseError where there is no key of the slot's kind."""
         reader = ByteReader(data, "READ DATA (user key)")
         text = reader.take(USER_KEY_TEXT).rstrip(b"\0").decode("utf-8", "replace")
         if slot is UserKeySlot.RSA:

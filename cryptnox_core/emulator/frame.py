@@ -37,10 +37,7 @@ class Command:
 
 
 def parse(raw: bytes) -> Command:
-    """Read a frame. Le is accepted and not looked at.
-
-    Raises: Refusal (6700) when lengths and frame disagree.
-    """
+    """Read a frame. Le is accepted and not looked at. Raises Refusal (6700) when lengths and frame disagree."""
     if len(raw) < _HEADER:
         raise Refusal(Sw.WRONG_LENGTH)
     cla, ins, p1, p2 = raw[:_HEADER]

@@ -187,10 +187,7 @@ def encode_answer(raw: bytes) -> bytes:
 
 
 def decode_length(header: bytes) -> int:
-    """The announced length.
-
-    Raises: BadMessageError.
-    """
+    """The announced length. Raises BadMessageError."""
     text = header.rstrip(b" ")
     if not text.isdigit() or not 0 < int(text) <= _MAX_MESSAGE:
         raise BadMessageError("no length")
@@ -198,10 +195,7 @@ def decode_length(header: bytes) -> int:
 
 
 def decode_request(body: bytes) -> bytes:
-    """The APDU of a request, a JSON list of byte values.
-
-    Raises: BadMessageError.
-    """
+    """The APDU of a request, a JSON list of byte values. Raises BadMessageError."""
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
