@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
 from cryptnox_core.arguments import member, number, octets, switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
@@ -29,35 +30,11 @@ from cryptnox_core.first_block import in_steps
 from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import (
-    CERTIFICATE_NONCE_LENGTH,
-    COMMON_PAIRING_KEY,
-    CUSTOM_BYTES,
-    DIGEST_LENGTH,
-    HISTORY_LENGTH,
-    MAX_DEPTH,
-    NFT_DATA_SLOTS,
-    PAIRING_INDEX,
-    PAIRING_INDEX_PUK,
-    PAIRING_KEY_LENGTH,
-    SIGNATURE_CHECK_NONCE,
-    USER_DATA_PAGE,
-    USER_DATA_PAGES,
-    XPUB_MIN_DEPTH,
-    Curve,
-    ExportKind,
-    LoadKeyType,
-    SignatureKind,
-    Source,
-    StatusFlag,
-    Sw,
-    UserKeyFlag,
-    UserKeySlot,
-)
+from cryptnox_core.wire import Curve, ExportKind, SignatureKind, Source, StatusFlag, Sw, UserKeyFlag, UserKeySlot
 
 T = TypeVar("T")
 
-USER_DATA_MAX = USER_DATA_PAGE * USER_DATA_PAGES
+USER_DATA_MAX = wire.USER_DATA_PAGE * wire.USER_DATA_PAGES
 """Bytes of user data that a card holds."""
 
 _log = logging.getLogger(__name__)
@@ -128,7 +105,7 @@ class Card:
         self._certificate: CardCertificate | None = None
         self._channel: SecureChannel | None = None
         self._certificate_readable = False
-        self._opened_with: tuple[bytes | None, int] = (None, PAIRING_INDEX)
+        self._opened_with: tuple[bytes | None, int] = (None, wire.PAIRING_INDEX)
         self._only_read = False
         """Nothing but plain reads went through this channel: a new one is as good."""
         self._length_known = length_by_value is not None
@@ -264,7 +241,7 @@ class Card:
 
     def _session_key_under(self, candidates: Sequence[CardCertificate]) -> bytes | None:
         self._certificate_readable = False
-        nonce = self._random(CERTIFICATE_NONCE_LENGTH)
+        nonce = self._random(wire.CERTIFICATE_NONCE_LENGTH)
         session = self.send(setup.GetCardCertificate(nonce))
         session.check_nonce(nonce)
         for candidate in candidates:
@@ -279,7 +256,7 @@ class Card:
         self,
         pairing_key: bytes | None = None,
         *,
-        index: int = PAIRING_INDEX,
+        index: int = wire.PAIRING_INDEX,
         known: Sequence[CardCertificate] = (),
     ) -> None:
         """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
@@ -292,16 +269,16 @@ class Card:
         instead, from applet 2.0 on; NotInitializedError; PinLockedError (power cycle wanted).
         """
         if pairing_key is not None:
-            pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
-        if number(index, "the pairing key index") not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+            pairing_key = octets(pairing_key, "a pairing key", wire.PAIRING_KEY_LENGTH)
+        if number(index, "the pairing key index") not in (wire.PAIRING_INDEX, wire.PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
         if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
             raise UsageError("known certificates are a list of CardCertificate")
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
-            kept = COMMON_PAIRING_KEY if kept is None else kept
-            pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
+            kept = wire.COMMON_PAIRING_KEY if kept is None else kept
+            pairing_key = octets(kept, "the pairing key that was kept", wire.PAIRING_KEY_LENGTH)
         self._authorized = []
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info), self._transmit)
@@ -431,7 +408,7 @@ class Card:
 
     def _keep_pairing_key(self, key: bytes) -> None:
         if self._pairing_keys is not None:
-            self._pairing_keys.keep_pairing_key(self.serial, None if key == COMMON_PAIRING_KEY else key)
+            self._pairing_keys.keep_pairing_key(self.serial, None if key == wire.COMMON_PAIRING_KEY else key)
 
     # Keys
 
@@ -494,8 +471,10 @@ class Card:
         Raises: NotAllowedError where export is off; MalformedResponseError when the answer is not for this path.
         """
         at = Path.of(path)
-        if not XPUB_MIN_DEPTH <= at.depth <= MAX_DEPTH:
-            raise UsageError(f"the card gives extended keys of depth {XPUB_MIN_DEPTH} to {MAX_DEPTH}; {at} is none")
+        if not wire.XPUB_MIN_DEPTH <= at.depth <= wire.MAX_DEPTH:
+            raise UsageError(
+                f"the card gives extended keys of depth {wire.XPUB_MIN_DEPTH} to {wire.MAX_DEPTH}; {at} is none"
+            )
         self.derive(at)
         key = self.read_extended_public_key()
         if key.depth != at.depth or key.child_number != at.steps[-1]:
@@ -533,7 +512,7 @@ class Card:
         Requires: the channel open, a seed on the card.
         Raises: BadSignatureError when the signature does not verify.
         """
-        digest, curve = octets(digest, "a digest", DIGEST_LENGTH), _curve(curve)
+        digest, curve = octets(digest, "a digest", wire.DIGEST_LENGTH), _curve(curve)
         kind, source = member(SignatureKind, kind, "kind"), member(Source, source, "source")
         command = signing.Sign(digest, pin, None if path is None else Path.of(path), source, curve, kind)
         command.encode()  # a mistake is found before anything is sent
@@ -563,7 +542,7 @@ class Card:
         Requires: a pin-less path on the card; selects the card where needed.
         Raises: NotFoundError where no pin-less path is set; BadSignatureError.
         """
-        digest, public_key = octets(digest, "a digest", DIGEST_LENGTH), _known_key(public_key, Curve.K1)
+        digest, public_key = octets(digest, "a digest", wire.DIGEST_LENGTH), _known_key(public_key, Curve.K1)
         self._ensure_selected()
         return signing.verified_signature(self.send(signing.SignPinless(digest)), digest, public_key)
 
@@ -593,7 +572,7 @@ class Card:
         Raises: BadSignatureError.
         """
         key = None if public_key is None else _known_key(public_key, Curve.K1)
-        check = self.send(signing.CheckSignature(self._random(SIGNATURE_CHECK_NONCE) if nonce is None else nonce))
+        check = self.send(signing.CheckSignature(self._random(wire.SIGNATURE_CHECK_NONCE) if nonce is None else nonce))
         if key is not None:
             signing.verified_signature(check.signature, sha256(check.message), key)
         return check
@@ -607,7 +586,7 @@ class Card:
         *,
         pin: str,
         puk: str,
-        pairing_key: bytes = COMMON_PAIRING_KEY,
+        pairing_key: bytes = wire.COMMON_PAIRING_KEY,
         nft_nfc_sign: bool | None = None,
     ) -> AppletInfo:
         """Set up a card as it comes from the factory: INIT, then SELECT.
@@ -637,7 +616,7 @@ class Card:
         Raises: NotAllowedError where reset is disabled (`info.reset_disabled` says so from applet 2.0 on).
         """
         self.send(setup.Reset(puk))
-        self._keep_pairing_key(COMMON_PAIRING_KEY)
+        self._keep_pairing_key(wire.COMMON_PAIRING_KEY)
         return self.select()
 
     def info_page(self) -> CardInfo:
@@ -670,11 +649,11 @@ class Card:
 
     def dual_seed_start(self, pin: str | None) -> bytes:
         """First step of making one seed on two cards: this card's signed public key, for the other card."""
-        return self.send(seeds.LoadKey(LoadKeyType.DUAL_STEP_1, b"", pin))
+        return self.send(seeds.LoadKey(wire.LoadKeyType.DUAL_STEP_1, b"", pin))
 
     def dual_seed_finish(self, other: bytes, pin: str | None) -> None:
         """Second step, with what `dual_seed_start` returned on the other card. Do it on both."""
-        self._load(seeds.LoadKey(LoadKeyType.DUAL_STEP_2, other, pin))
+        self._load(seeds.LoadKey(wire.LoadKeyType.DUAL_STEP_2, other, pin))
 
     def generate_seed_wrap_key(self, bits: int = 2048) -> bytes:
         """Make an RSA key of `bits` to wrap a seed with, and return its public part as the card sends it.
@@ -685,7 +664,7 @@ class Card:
 
     def load_wrapped_seed(self, wrapped: bytes, pin: str | None) -> None:
         """Load a seed encrypted to the key of `generate_seed_wrap_key`."""
-        self._load(seeds.LoadKey(LoadKeyType.WRAPPED_SEED, wrapped, pin))
+        self._load(seeds.LoadKey(wire.LoadKeyType.WRAPPED_SEED, wrapped, pin))
 
     def _load(self, command: seeds.LoadKey) -> None:
         self.send(command)
@@ -731,10 +710,10 @@ class Card:
         """
         nft_slot = self._data_slot(slot)
         content = b""
-        for page in range(USER_DATA_PAGES):
+        for page in range(wire.USER_DATA_PAGES):
             piece = self._read_page(page, nft_slot)
             content += piece
-            if len(piece) < USER_DATA_PAGE:
+            if len(piece) < wire.USER_DATA_PAGE:
                 break
         return content
 
@@ -743,22 +722,22 @@ class Card:
         nft_slot, content = self._data_slot(slot), octets(content, "user data")
         if not 1 <= len(content) <= USER_DATA_MAX:
             raise UsageError(f"the card holds 1 to {USER_DATA_MAX} bytes of user data, not {len(content)}")
-        if nft_slot == 0 and len(content) == CUSTOM_BYTES:
-            raise UsageError(f"an NFT card may take {CUSTOM_BYTES} bytes in slot 0 for its custom bytes: add one")
-        used = -(-len(content) // USER_DATA_PAGE)
+        if nft_slot == 0 and len(content) == wire.CUSTOM_BYTES:
+            raise UsageError(f"an NFT card may take {wire.CUSTOM_BYTES} bytes in slot 0 for its custom bytes: add one")
+        size = wire.USER_DATA_PAGE
+        used = -(-len(content) // size)
         for page in range(used):
-            piece = content[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]
-            self.send(data.WriteUserData(page, piece, nft_slot))
+            self.send(data.WriteUserData(page, content[page * size : (page + 1) * size], nft_slot))
         # What was longer before would be read as a continuation of a full page, and of none other.
-        if len(content) == used * USER_DATA_PAGE and used < USER_DATA_PAGES and self._read_page(used, nft_slot):
+        if len(content) == used * size and used < wire.USER_DATA_PAGES and self._read_page(used, nft_slot):
             self.send(data.WriteUserData(used, b"", nft_slot))
 
     def _data_slot(self, slot: int) -> int | None:
         """The slot on an NFT card; None on others."""
         number(slot, "a slot")
         if self.info.is_nft:
-            if not 0 <= slot < NFT_DATA_SLOTS:
-                raise UsageError(f"an NFT card has {NFT_DATA_SLOTS} slots of user data, from 0")
+            if not 0 <= slot < wire.NFT_DATA_SLOTS:
+                raise UsageError(f"an NFT card has {wire.NFT_DATA_SLOTS} slots of user data, from 0")
             return slot
         if slot:
             raise UsageError("only NFT cards have more than slot 0 of user data")
@@ -780,7 +759,7 @@ class Card:
         self.send(data.WriteCustomBytes(content))
         self._info = replace(self.info, custom=bytes(content))
 
-    def history(self, limit: int = HISTORY_LENGTH) -> list[HistoryEntry]:
+    def history(self, limit: int = wire.HISTORY_LENGTH) -> list[HistoryEntry]:
         """The latest signatures, newest first. One APDU an entry.
 
         `limit`: how many at most; the card keeps 149.
@@ -788,7 +767,7 @@ class Card:
         if number(limit, "the number of entries") < 1:
             raise UsageError("history takes how many of the latest signatures are wanted; history(1) is the newest one")
         entries = []
-        for slot in range(min(limit, HISTORY_LENGTH)):
+        for slot in range(min(limit, wire.HISTORY_LENGTH)):
             try:
                 entry = self.send(data.GetHistory(slot))
             except NotFoundError:
@@ -863,8 +842,8 @@ class Card:
 
 def _checked(path: Path | str) -> Path:
     path = Path.of(path)
-    if path.depth > MAX_DEPTH:
-        raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {path.depth}")
+    if path.depth > wire.MAX_DEPTH:
+        raise UsageError(f"the card derives at most {wire.MAX_DEPTH} levels; {path} has {path.depth}")
     return path
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from os import urandom
 from typing import ClassVar, TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.card import Card
 from cryptnox_core.commands.base import Command, apdu
@@ -21,17 +22,7 @@ from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, G
 from cryptnox_core.errors import CryptnoxError, StatusWordError, TransportError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import (
-    CERTIFICATE_NONCE_LENGTH,
-    NFT_DATA_SLOTS,
-    USER_DATA_PAGES,
-    Cla,
-    Curve,
-    Ins,
-    KeySource,
-    StatusFlag,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Curve, Ins, KeySource, StatusFlag, Sw
 
 T = TypeVar("T")
 FORMAT = 1
@@ -148,7 +139,7 @@ def record(
     if "certificate" not in recording:
         recording["certificate_pages"] = [page.hex() for page in recorder.pages]
     _probe(run, card, "card public key", _clear(GetCardPublicKey()))
-    _probe(run, card, "card certificate", _clear(GetCardCertificate(urandom(CERTIFICATE_NONCE_LENGTH))))
+    _probe(run, card, "card certificate", _clear(GetCardCertificate(urandom(wire.CERTIFICATE_NONCE_LENGTH))))
     _probe(run, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
     if info.flags & StatusFlag.CLEAR_PUBKEY:
         _probe(run, card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))
@@ -172,9 +163,9 @@ def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) ->
         for p1 in (0x08, 0x00):
             _probe(run, card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
     if info.is_nft:
-        pages = [apdu(Ins.READ_DATA, slot + 1, 0, long_answer=True) for slot in range(NFT_DATA_SLOTS)]
+        pages = [apdu(Ins.READ_DATA, slot + 1, 0, long_answer=True) for slot in range(wire.NFT_DATA_SLOTS)]
     else:
-        pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(USER_DATA_PAGES)]
+        pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(wire.USER_DATA_PAGES)]
     for number, page in enumerate(pages, 1):
         _probe(run, card, f"user data {number}", Probe(page))
     other = Card(recorder, length_by_value=True)

@@ -6,20 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu
 from cryptnox_core.errors import NotFoundError, UsageError
 from cryptnox_core.models import CardInfo, HistoryEntry
-from cryptnox_core.wire import (
-    CUSTOM_BYTES,
-    HISTORY_LENGTH,
-    NFT_DATA_SLOTS,
-    USER_DATA_PAGE,
-    USER_DATA_PAGES,
-    Ins,
-    Sw,
-)
+from cryptnox_core.wire import Ins, Sw
 
 _NOT_THERE: Meaning = (NotFoundError, "the card has nothing there")
 _EMPTY: Mapping[int, Meaning] = {Sw.WRONG_PARAMETERS: _NOT_THERE, Sw.WRONG_P1P2: _NOT_THERE}
@@ -41,10 +34,10 @@ class ReadCardInfo(Command[CardInfo]):
 
 def _page(page: int, nft_slot: int | None) -> int:
     """A page number, 0 to 2, beside a slot that exists; else UsageError."""
-    if not 0 <= number(page, "a page") < USER_DATA_PAGES:
-        raise UsageError(f"user data has {USER_DATA_PAGES} pages")
-    if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < NFT_DATA_SLOTS:
-        raise UsageError(f"an NFT card has {NFT_DATA_SLOTS} slots of user data, from 0")
+    if not 0 <= number(page, "a page") < wire.USER_DATA_PAGES:
+        raise UsageError(f"user data has {wire.USER_DATA_PAGES} pages")
+    if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < wire.NFT_DATA_SLOTS:
+        raise UsageError(f"an NFT card has {wire.NFT_DATA_SLOTS} slots of user data, from 0")
     return page
 
 
@@ -73,7 +66,7 @@ class ReadUserData(Command[bytes]):
         return apdu(self.ins, self.nft_slot + 1, page, long_answer=True)
 
     def decode(self, data: bytes) -> bytes:
-        return bytes(data[:USER_DATA_PAGE])
+        return bytes(data[: wire.USER_DATA_PAGE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +84,8 @@ class WriteUserData(StatusCommand):
 
     def encode(self) -> CommandApdu:
         page, content = _page(self.page, self.nft_slot), octets(self.content, "user data")
-        if len(content) > USER_DATA_PAGE:
-            raise UsageError(f"a page of user data has at most {USER_DATA_PAGE} bytes, not {len(content)}")
+        if len(content) > wire.USER_DATA_PAGE:
+            raise UsageError(f"a page of user data has at most {wire.USER_DATA_PAGE} bytes, not {len(content)}")
         return apdu(self.ins, 0 if self.nft_slot is None else self.nft_slot + 1, page, content)
 
 
@@ -105,7 +98,7 @@ class WriteCustomBytes(StatusCommand):
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, 1, 0, octets(self.content, "the custom field", CUSTOM_BYTES))
+        return apdu(self.ins, 1, 0, octets(self.content, "the custom field", wire.CUSTOM_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +112,8 @@ class GetHistory(Command[HistoryEntry | None]):
     meanings: ClassVar[Mapping[int, Meaning]] = _EMPTY
 
     def encode(self) -> CommandApdu:
-        if not 0 <= number(self.slot, "a history entry") < HISTORY_LENGTH:
-            raise UsageError(f"the card keeps {HISTORY_LENGTH} entries, from 0")
+        if not 0 <= number(self.slot, "a history entry") < wire.HISTORY_LENGTH:
+            raise UsageError(f"the card keeps {wire.HISTORY_LENGTH} entries, from 0")
         return apdu(self.ins, self.slot)
 
     def decode(self, data: bytes) -> HistoryEntry | None:

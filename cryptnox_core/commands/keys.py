@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
@@ -31,20 +32,7 @@ from cryptnox_core.errors import (
     WrongPukError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.wire import (
-    DERIVE_BIT,
-    MAX_DEPTH,
-    PINLESS_PREFIX,
-    XPUB_MIN_DEPTH,
-    Cla,
-    Curve,
-    ExportKind,
-    Ins,
-    KeyUse,
-    PubKeyForm,
-    Source,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Curve, ExportKind, Ins, KeyUse, PubKeyForm, Source, Sw
 
 _NO_PARENT: Meaning = (NotFoundError, "the current key has no parent on the card")
 
@@ -70,7 +58,7 @@ class DeriveKey(StatusCommand):
     def encode(self) -> CommandApdu:
         if not self.path.steps and self.source is not Source.MASTER:
             raise UsageError("deriving from the parent or the current key takes at least one level")
-        return apdu(self.ins, DERIVE_BIT | self.source | self.curve, data=path_field(self.path))
+        return apdu(self.ins, wire.DERIVE_BIT | self.source | self.curve, data=path_field(self.path))
 
 
 def _public_key(data: bytes, curve: Curve) -> bytes:
@@ -150,7 +138,7 @@ class GetExtendedPublicKey(Command[ExtendedPublicKey]):
     ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.NOT_ALLOWED: (NotAllowedError, f"the card gives no extended key above depth {XPUB_MIN_DEPTH}"),
+        Sw.NOT_ALLOWED: (NotAllowedError, f"the card gives no extended key above depth {wire.XPUB_MIN_DEPTH}"),
     }
 
     def encode(self) -> CommandApdu:
@@ -182,7 +170,7 @@ class GetCurrentPath(Command[Path]):
         return apdu(self.ins, self.curve, PubKeyForm.PATH)
 
     def decode(self, data: bytes) -> Path:
-        return Path.from_bytes(data[: 4 * min(len(data) // 4, MAX_DEPTH)])
+        return Path.from_bytes(data[: 4 * min(len(data) // 4, wire.MAX_DEPTH)])
 
 
 _NO_SEED: Meaning = (NoSeedError, "the card holds no seed")
@@ -233,6 +221,6 @@ class SetPinlessPath(_Setting):
     }
 
     def encode(self) -> CommandApdu:
-        if self.path is not None and not self.path.starts_with(Path(PINLESS_PREFIX)):
+        if self.path is not None and not self.path.starts_with(Path(wire.PINLESS_PREFIX)):
             raise UsageError("a pin-less path lies under m/43h/60h/1581h")
         return apdu(self.ins, data=puk_field(self.puk) + path_field(self.path or MASTER))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader, CommandApdu, Flow
 from cryptnox_core.arguments import octets, switch, text
 from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
@@ -35,26 +36,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.wire import (
-    AID,
-    BLOCK,
-    CERTIFICATE_FIRST_PAGE,
-    CERTIFICATE_NONCE_LENGTH,
-    CERTIFICATE_PAGE,
-    EMAIL_MAX,
-    NAME_MAX,
-    NFT_NFC_SIGN_ALLOWED,
-    NFT_NFC_SIGN_DENIED,
-    P256_POINT_LENGTH,
-    PAIRING_INDEX,
-    PAIRING_INDEX_PUK,
-    PAIRING_KEY_LENGTH,
-    PUK_PAIRING_ROUNDS,
-    SALT_LENGTH,
-    Cla,
-    Ins,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Ins, Sw
 
 T = TypeVar("T")
 
@@ -88,7 +70,7 @@ class Select(_InTheClear[AppletInfo]):
     }
 
     def encode(self) -> CommandApdu:
-        return CommandApdu(Cla.ISO, self.ins, 0x04, 0x00, AID)
+        return CommandApdu(Cla.ISO, self.ins, 0x04, 0x00, wire.AID)
 
     def decode(self, data: bytes) -> AppletInfo:
         return AppletInfo.parse(data)
@@ -104,7 +86,7 @@ class GetCardPublicKey(_InTheClear[bytes]):
         return CommandApdu(Cla.APPLET, self.ins, 0, 0, le=0)
 
     def decode(self, data: bytes) -> bytes:
-        key = ByteReader(data, "GET CARD PUBKEY").take(P256_POINT_LENGTH)
+        key = ByteReader(data, "GET CARD PUBKEY").take(wire.P256_POINT_LENGTH)
         if not is_point(key):
             raise MalformedResponseError("GET CARD PUBKEY: not a P-256 point")
         return key
@@ -135,7 +117,7 @@ class GetCardCertificate(_InTheClear[SessionCertificate]):
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, data=octets(self.nonce, "the nonce", CERTIFICATE_NONCE_LENGTH))
+        return apdu(self.ins, data=octets(self.nonce, "the nonce", wire.CERTIFICATE_NONCE_LENGTH))
 
     def decode(self, data: bytes) -> SessionCertificate:
         return SessionCertificate.parse(data)
@@ -156,7 +138,7 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
     length, whole = reader.number(2), reader.rest()
     if not 0 < length <= MAX_CERTIFICATE:
         raise CertificateError(f"the card announces a certificate of {length} bytes; 1 to {MAX_CERTIFICATE} are read")
-    documented = whole[:CERTIFICATE_FIRST_PAGE]
+    documented = whole[: wire.CERTIFICATE_FIRST_PAGE]
     while len(whole) < length or (len(whole) > length and len(documented) < length):
         command = GetManufacturerCertificate(command.page + 1)
         try:
@@ -168,7 +150,7 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
         if not piece or command.page == 0xFF:
             break
         whole += piece
-        documented += piece[:CERTIFICATE_PAGE]
+        documented += piece[: wire.CERTIFICATE_PAGE]
     if len(whole) < length:
         raise CertificateError(f"the card's certificate ends after {len(whole)} of {length} bytes")
     if len(whole) > length and len(documented) >= length and documented[:length] != whole[:length]:
@@ -183,25 +165,25 @@ class OpenSecureChannel(_InTheClear[bytes]):
 
     public_key: bytes
     """P-256, 65 bytes."""
-    index: int = PAIRING_INDEX
+    index: int = wire.PAIRING_INDEX
     """Pairing key slot 0, or FF for the key made from the PUK."""
 
     ins: ClassVar[Ins] = Ins.OPEN_SECURE_CHANNEL
     needs_init: ClassVar[bool] = True
 
     def encode(self) -> CommandApdu:
-        if self.index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+        if self.index not in (wire.PAIRING_INDEX, wire.PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
-        return apdu(self.ins, self.index, data=octets(self.public_key, "the host's key", P256_POINT_LENGTH))
+        return apdu(self.ins, self.index, data=octets(self.public_key, "the host's key", wire.P256_POINT_LENGTH))
 
     def decode(self, data: bytes) -> bytes:
-        return ByteReader(data, "OPEN SECURE CHANNEL").take(SALT_LENGTH)
+        return ByteReader(data, "OPEN SECURE CHANNEL").take(wire.SALT_LENGTH)
 
 
 def pairing_key_from_puk(puk: str) -> bytes:
     """The pairing key of index FF: SHA-256 applied 32 times to the PUK."""
     key = puk_field(puk)
-    for _ in range(PUK_PAIRING_ROUNDS):
+    for _ in range(wire.PUK_PAIRING_ROUNDS):
         key = hashlib.sha256(key).digest()
     return key
 
@@ -226,13 +208,14 @@ class InitParameters:
     def encode(self) -> bytes:
         """The plain parameters; UsageError for what does not fit."""
         name, email = text(self.name, "a name").encode("utf-8"), text(self.email, "an e-mail address").encode("utf-8")
-        if len(name) > NAME_MAX or len(email) > EMAIL_MAX:
-            raise UsageError(f"a name has at most {NAME_MAX} bytes, an e-mail address {EMAIL_MAX}")
+        if len(name) > wire.NAME_MAX or len(email) > wire.EMAIL_MAX:
+            raise UsageError(f"a name has at most {wire.NAME_MAX} bytes, an e-mail address {wire.EMAIL_MAX}")
         nfc = b""
         if self.nft_nfc_sign is not None:
-            nfc = NFT_NFC_SIGN_ALLOWED if switch(self.nft_nfc_sign, "signing over NFC") else NFT_NFC_SIGN_DENIED
+            allowed = switch(self.nft_nfc_sign, "signing over NFC")
+            nfc = wire.NFT_NFC_SIGN_ALLOWED if allowed else wire.NFT_NFC_SIGN_DENIED
         named = bytes((len(name),)) + name + bytes((len(email),)) + email
-        key = octets(self.pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+        key = octets(self.pairing_key, "a pairing key", wire.PAIRING_KEY_LENGTH)
         return named + pin_field(self.pin) + puk_field(self.puk) + nfc + key
 
 
@@ -254,7 +237,7 @@ class Init(StatusCommand):
     @classmethod
     def seal(cls, parameters: InitParameters, session_key: bytes, random: Callable[[int], bytes]) -> Init:
         """Encrypt the parameters for the card's session key, whose signature has to be checked before."""
-        plain, key, iv = parameters.encode(), EphemeralKey.generate(random), random(BLOCK)
+        plain, key, iv = parameters.encode(), EphemeralKey.generate(random), random(wire.BLOCK)
         point, sealed = key.public_key, encrypt_padded(key.exchange(session_key), iv, plain)
         return cls(bytes((len(point),)) + point + iv + sealed)
 
@@ -272,7 +255,7 @@ class ChangePairingKey(PukCommand):
     ins: ClassVar[Ins] = Ins.CHANGE_PAIRING_KEY
 
     def encode(self) -> CommandApdu:
-        key = octets(self.pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+        key = octets(self.pairing_key, "a pairing key", wire.PAIRING_KEY_LENGTH)
         return apdu(self.ins, data=key + puk_field(self.puk))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets, text
 from cryptnox_core.commands.base import Command, Meaning, PukCommand, apdu, puk_field
@@ -19,20 +20,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import UserKeyInfo
-from cryptnox_core.wire import (
-    CHALLENGE_LENGTH,
-    DIGEST_LENGTH,
-    FIDO_CREDENTIAL_MAX,
-    MAX_HASHES,
-    MAX_HASHES_FIDO,
-    P256_POINT_LENGTH,
-    RSA_MODULUS,
-    USER_KEY_TEXT,
-    CheckUserKeyMode,
-    Ins,
-    Sw,
-    UserKeySlot,
-)
+from cryptnox_core.wire import CheckUserKeyMode, Ins, Sw, UserKeySlot
 
 _NO_KEY: Meaning = (NotFoundError, "there is no user key in this slot")
 
@@ -46,12 +34,12 @@ def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
     Raises: UsageError for more than 4 digests, none, or what is no digest.
     """
     if isinstance(hashes, bytes | bytearray | memoryview):
-        return octets(hashes, "a digest", DIGEST_LENGTH)
+        return octets(hashes, "a digest", wire.DIGEST_LENGTH)
     if not isinstance(hashes, Sequence):
         raise UsageError("a digest is bytes, and several are a list of them")
-    digests = [octets(digest, "a digest", DIGEST_LENGTH) for digest in hashes]
-    if not 1 <= len(digests) <= MAX_HASHES:
-        raise UsageError(f"1 to {MAX_HASHES} digests are authorised at once")
+    digests = [octets(digest, "a digest", wire.DIGEST_LENGTH) for digest in hashes]
+    if not 1 <= len(digests) <= wire.MAX_HASHES:
+        raise UsageError(f"1 to {wire.MAX_HASHES} digests are authorised at once")
     return bytes((len(digests),)) + b"".join(digests)
 
 
@@ -80,22 +68,22 @@ class AddUserKey(PukCommand):
 
     def encode(self) -> CommandApdu:
         label = text(self.text, "the text").encode("utf-8")
-        if len(label) > USER_KEY_TEXT:
-            raise UsageError(f"the text has at most {USER_KEY_TEXT} bytes")
+        if len(label) > wire.USER_KEY_TEXT:
+            raise UsageError(f"the text has at most {wire.USER_KEY_TEXT} bytes")
         if self.slot is UserKeySlot.RSA:
-            key = octets(self.public_key, "the RSA modulus", RSA_MODULUS)
+            key = octets(self.public_key, "the RSA modulus", wire.RSA_MODULUS)
         else:
-            key = octets(self.public_key, "a P-256 key", P256_POINT_LENGTH)
+            key = octets(self.public_key, "a P-256 key", wire.P256_POINT_LENGTH)
             if not is_point(key):
                 raise UsageError("the key is no point of P-256")
         credential = octets(self.credential_id, "a credential id")
         if self.slot is UserKeySlot.FIDO:
-            if not 1 <= len(credential) <= FIDO_CREDENTIAL_MAX:
-                raise UsageError(f"a FIDO credential id has 1 to {FIDO_CREDENTIAL_MAX} bytes")
+            if not 1 <= len(credential) <= wire.FIDO_CREDENTIAL_MAX:
+                raise UsageError(f"a FIDO credential id has 1 to {wire.FIDO_CREDENTIAL_MAX} bytes")
             credential = bytes((len(credential),)) + credential
         elif credential:
             raise UsageError("only FIDO keys have a credential id")
-        head = bytes((self.slot,)) + label.ljust(USER_KEY_TEXT, b"\0")
+        head = bytes((self.slot,)) + label.ljust(wire.USER_KEY_TEXT, b"\0")
         return apdu(self.ins, data=head + credential + key + puk_field(self.puk))
 
 
@@ -144,7 +132,7 @@ class UserKeyChallenge(Command[bytes]):
         return apdu(self.ins, CheckUserKeyMode.CHALLENGE)
 
     def decode(self, data: bytes) -> bytes:
-        return ByteReader(data, "CHECK USER KEY").take(CHALLENGE_LENGTH)
+        return ByteReader(data, "CHECK USER KEY").take(wire.CHALLENGE_LENGTH)
 
 
 class _Verdict(Command[bool]):
@@ -197,11 +185,11 @@ class AuthorizeHashes(_Verdict):
     """Mode 10, also for one."""
 
     def encode(self) -> CommandApdu:
-        most = (MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else MAX_HASHES) if self.as_list else 1
+        most = (wire.MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else wire.MAX_HASHES) if self.as_list else 1
         if not 1 <= len(self.digests) <= most:
-            raise UsageError(f"1 to {most} digests of {DIGEST_LENGTH} bytes are authorised at once")
+            raise UsageError(f"1 to {most} digests of {wire.DIGEST_LENGTH} bytes are authorised at once")
         mode = CheckUserKeyMode.SIGN_HASHES if self.as_list else CheckUserKeyMode.SIGN_HASH
-        first = octets(self.digests[0], "a digest", DIGEST_LENGTH)
+        first = octets(self.digests[0], "a digest", wire.DIGEST_LENGTH)
         message = message_to_sign(self.digests if self.as_list else first)
         return apdu(self.ins, mode, data=bytes((self.slot,)) + message + octets(self.signature, "a signature"))
 
@@ -220,8 +208,8 @@ class FidoCredentialId(Command[bytes]):
         return apdu(self.ins, CheckUserKeyMode.CREDENTIAL_ID, 0x01)
 
     def decode(self, data: bytes) -> bytes:
-        if data and 1 <= data[0] <= min(len(data) - 1, FIDO_CREDENTIAL_MAX):
+        if data and 1 <= data[0] <= min(len(data) - 1, wire.FIDO_CREDENTIAL_MAX):
             return bytes(data[1 : 1 + data[0]])
-        if not 1 <= len(data) <= FIDO_CREDENTIAL_MAX:
+        if not 1 <= len(data) <= wire.FIDO_CREDENTIAL_MAX:
             raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are no credential id")
         return bytes(data)

@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cryptnox_core.wire import (
-    CARD_TYPE_BASIC,
-    CUSTOM_BYTES,
-    HISTORY_LENGTH,
-    PIN_TRIES_TOTAL,
-    Curve,
-    KeySource,
-    UserKeySlot,
-)
+from cryptnox_core import wire
+from cryptnox_core.wire import Curve, KeySource, UserKeySlot
 
 T = TypeVar("T")
 
@@ -48,7 +41,7 @@ class Memory:
     """The card's persistent memory. Secrets are kept out of `repr`."""
 
     serial: int
-    card_type: int = CARD_TYPE_BASIC
+    card_type: int = wire.CARD_TYPE_BASIC
     initialized: bool = False
     name: bytes = b""
     email: bytes = b""
@@ -56,7 +49,7 @@ class Memory:
     puk: bytes = field(default=b"", repr=False)
     pairing_key: bytes = field(default=b"", repr=False)
     nfc_sign: bool = False
-    pin_tries: int = PIN_TRIES_TOTAL
+    pin_tries: int = wire.PIN_TRIES_TOTAL
     pin_auth: bool = True
     key_source: KeySource = KeySource.NONE
     seed: bytes = field(default=b"", repr=False)
@@ -69,7 +62,7 @@ class Memory:
     pinless_path: tuple[int, ...] = ()
     reset_disabled: bool = False
     """RESET is refused for good. No command of this applet sets it."""
-    custom: bytes = bytes(CUSTOM_BYTES)
+    custom: bytes = bytes(wire.CUSTOM_BYTES)
     user_data: bytes = b""
     """On an NFT card its first slot."""
     more_user_data: dict[int, bytes] = field(default_factory=dict)
@@ -84,7 +77,7 @@ class Memory:
         """Count a signature and remember what was signed."""
         self.counter += 1
         self.history.insert(0, (self.counter, digest))
-        del self.history[HISTORY_LENGTH:]
+        del self.history[wire.HISTORY_LENGTH :]
 
     def erase_keys(self) -> None:
         """Forget the seed and what hangs on it; also all that a torn RESET does."""
