@@ -42,8 +42,6 @@ _ZERO_IV = bytes(wire.BLOCK)
 
 
 class ChannelState(Enum):
-    """Where a channel stands."""
-
     CLOSED = "closed"
     HANDSHAKE = "handshake"
     OPEN = "open"
@@ -95,7 +93,6 @@ class SecureChannel:
 
     @property
     def state(self) -> ChannelState:
-        """Where the channel stands."""
         return self._state
 
     def fail(self) -> None:
@@ -147,9 +144,9 @@ class SecureChannel:
     def exchange(self, command: Command[T], info: AppletInfo | None = None) -> Flow[T]:
         """One command through the open channel. Whatever goes wrong below its own status word fails the channel.
 
-        Raises: what the command's class says; ChannelAbortedError, BadMacError, MalformedResponseError. Where that
-        happens to the first command, and the applet is of version 2 or later, UnknownChannelError: a handshake can pass
-        between two forms that differ in a counter.
+        Raises: what the command's class says, and what `unwrap` does. Where that happens to the first command, and the
+        applet is of version 2 or later, UnknownChannelError: a handshake can pass between two forms that differ in a
+        counter.
         """
         if self._state is not ChannelState.OPEN:
             raise ChannelError("the secure channel is not open; select the card and open it anew")
@@ -218,7 +215,6 @@ class SecureChannel:
 
 
 def _is_about_the_channel(error: BaseException) -> bool:
-    """Whether a failed handshake may be due to a channel of another form."""
     if isinstance(error, NotInitializedError | PinLockedError):
         return False
     return isinstance(error, ProtocolError | StatusWordError)

@@ -116,25 +116,19 @@ def sign(ctx: Context, command: Command, data: bytes) -> bytes:
     ctx.root(curve)
     require(len(data) >= wire.DIGEST_LENGTH, Sw.WRONG_DATA)
     digest, rest = data[: wire.DIGEST_LENGTH], data[wire.DIGEST_LENGTH :]
-    after = Auth.PIN
     if ctx.selection.auth is Auth.SIGN:
-        authorized = list(ctx.selection.hashes)
+        first, *others = ctx.selection.hashes
         require(derive or not rest, Sw.WRONG_DATA)
         node = _signing_node(ctx, curve, source, rest, derive)
-        require(authorized[0] == digest, Sw.CONDITIONS)
-        after = Auth.USER_KEY if len(authorized) == 1 else Auth.SIGN
-        signature = _signature(ctx, node, digest, command.p2)
-        _end_of_signature(ctx, after)
-        if ctx.selection.auth is Auth.SIGN:
-            ctx.selection.hashes = authorized[1:]
+        require(first == digest, Sw.CONDITIONS)
+        signature = _signature(ctx, node, digest, command.p2, Auth.SIGN if others else Auth.USER_KEY)
+        ctx.selection.hashes = others
         return signature
     path, has_pin = _split_pin(ctx, rest, derive)
     if has_pin:
         check_pin(ctx, rest[len(path) :], always=ctx.reads(Reading.PIN_AUTH_OFF_TAKES_PIN))
     node = _signing_node(ctx, curve, source, path, derive)
-    signature = _signature(ctx, node, digest, command.p2)
-    _end_of_signature(ctx, Auth.PIN if has_pin else Auth.NONE)
-    return signature
+    return _signature(ctx, node, digest, command.p2, Auth.PIN if has_pin else Auth.NONE)
 
 
 def sign_pinless(ctx: Context, command: Command, data: bytes) -> bytes:
@@ -146,9 +140,7 @@ def sign_pinless(ctx: Context, command: Command, data: bytes) -> bytes:
     require(len(data) == wire.DIGEST_LENGTH, Sw.WRONG_LENGTH)
     node = root.descend(ctx.memory.pinless_path)
     ctx.counters.derivations += len(ctx.memory.pinless_path)
-    signature = _signature(ctx, node, data, command.p2)
-    _end_of_signature(ctx, Auth.NONE)
-    return signature
+    return _signature(ctx, node, data, command.p2, Auth.NONE)
 
 
 def _check_kind(kind: int, curve: Curve) -> None:
@@ -178,7 +170,8 @@ def _signing_node(ctx: Context, curve: Curve, source: Source, path: bytes, deriv
     return ctx.find(curve, source, levels)
 
 
-def _signature(ctx: Context, node: Node, digest: bytes, kind: int) -> bytes:
+def _signature(ctx: Context, node: Node, digest: bytes, kind: int, after: Auth) -> bytes:
+    """Signs, and ends every authentication but `after`; under the second reading a PIN's, too."""
     schnorr, repeated = kind == SignatureKind.SCHNORR, ctx.last_nonce if ctx.repeat_nonce else 0
     if repeated and node.curve is Curve.K1:
         signature = (curves.schnorr_with if schnorr else curves.ecdsa_with)(node.secret, digest, repeated)
@@ -190,16 +183,9 @@ def _signature(ctx: Context, node: Node, digest: bytes, kind: int) -> bytes:
         ctx.last_nonce = curves.nonce_of(node.secret, digest, signature, schnorr=schnorr)
     ctx.memory.record(digest)
     ctx.counters.signatures += 1
+    ends = ctx.reads(Reading.PIN_ENDS_AT_SIGN) and after is not Auth.SIGN
+    set_auth(ctx, Auth.NONE if ends else after)
     return signature
-
-
-def _end_of_signature(ctx: Context, after: Auth) -> None:
-    """A signature ends every authentication but the one it was made with; under the second reading that one, too."""
-    if ctx.power.selection is None:
-        return
-    if ctx.reads(Reading.PIN_ENDS_AT_SIGN) and after is not Auth.SIGN:
-        after = Auth.NONE
-    set_auth(ctx, after)
 
 
 def sign_public(ctx: Context, command: Command, data: bytes) -> bytes:
