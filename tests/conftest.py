@@ -113,14 +113,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    chosen = []
+    chosen, left_out = [], []
     for item in items:
         if item.get_closest_marker("heavy") and not config.getoption("--all"):
             _deselected[str(item.path.relative_to(config.rootpath))] += 1
+            left_out.append(item)
         else:
             chosen.append(item)
-    if len(chosen) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
     # What may take long begins first, so that no worker waits for another at the end.
     items.sort(key=lambda item: not _may_take_long(item, config))
