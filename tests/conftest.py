@@ -175,8 +175,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
+    for item in items:
+        _follow_group(item)
     # What may take long begins first, so that no worker waits for another at the end.
     items.sort(key=lambda item: not _may_take_long(item, config))
+
+
+def _follow_group(item: pytest.Item) -> None:
+    """Tests of a group are one worker's. pytest-xdist 3.8 writes the group where pytest 9.2 does not look for it any
+    more: they would be spread over all workers, and each would wait for the readers."""
+    written = vars(item).get("_nodeid", "")
+    if written and written != item.nodeid and item.parent is not None:
+        item._id = item.parent.id.child(f"{item.name}@{written.rpartition('@')[2]}")  # type: ignore[attr-defined]
 
 
 def _may_take_long(item: pytest.Item, config: pytest.Config) -> bool:

@@ -45,6 +45,15 @@ def test_the_lock_is_waited_for_and_given_back(tmp_path: Path) -> None:
     os.close(pcsc.take_lock(path, wait=0))
 
 
+def test_a_group_is_one_workers() -> None:
+    """With the versions of pytest and pytest-xdist that are here."""
+    command = [sys.executable, "-m", "pytest", "-n", "1", "--dist", "loadgroup", "-rA", "-k", "source_is_found"]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command.append("tests/test_architecture.py")
+    run = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=100)
+    assert "PASSED tests/test_architecture.py::test_the_source_is_found@architecture" in run.stdout, run.stdout
+
+
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (
