@@ -1,4 +1,4 @@
-"""Where the start-up file of `cryptnoxctl hwi enable`, of any version, looks for the registration."""
+"""Where the start-up file that `cryptnoxctl hwi enable` writes looks for the registration."""
 
 from __future__ import annotations
 

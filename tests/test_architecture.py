@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("architecture")  # all modules are read once
+
 ROOT = Path(__file__).resolve().parent.parent
 CORE, WALLET = "cryptnox_core", "hwilib_cryptnox"
 PACKAGES = (CORE, WALLET)

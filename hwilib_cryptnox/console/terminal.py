@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
+import signal
 import string
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -132,7 +135,7 @@ class Terminal:
     def _read(self, prompt: str) -> str:
         source, _ = self._need(prompt.strip())
         self._write(prompt, prompt)
-        line = source.readline()
+        line = _line(source)
         if not line:
             raise LeftError
         return line
@@ -225,7 +228,7 @@ class HiddenLines:
         for _ in range(ATTEMPTS):
             self._out.write(f"{question}: ")
             self._out.flush()
-            line = self._source.readline()
+            line = _line(self._source)
             self._out.write("\n")
             if not line:
                 raise LeftError
@@ -253,6 +256,21 @@ def _open_terminal() -> tuple[IO[str], IO[str]]:
     names = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
     source = Path(names[0]).open(encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - as long as the process
     return source, Path(names[1]).open("w", encoding="utf-8", errors="replace")
+
+
+def _line(source: IO[str]) -> str:
+    """The next line. A Ctrl-C that comes just before the waiting ends it, too: Python would see it afterwards."""
+    if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        woken, waker = os.pipe()
+        os.set_blocking(waker, False)
+        before = signal.set_wakeup_fd(waker)
+        try:
+            select.select([source.fileno(), woken], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(waker)
+            os.close(woken)
+    return source.readline()
 
 
 def _drop_typed(file: IO[str]) -> None:

@@ -23,8 +23,7 @@ _HOOK = (
     "__import__('hwilib_cryptnox.register', fromlist=['autoload']).autoload(name, path))})())\n"
 )
 """One line that Python runs at start: a name is compared at each import, and nothing is loaded before hwilib's drivers
-are. Where this project was removed it does nothing. The same line since the first version, so that one written then
-still works, and is told to be there."""
+are. Where this project was removed it does nothing. Files with this line are on disk: it stays as it is."""
 
 
 def register() -> None:
