@@ -1,20 +1,30 @@
-"""Which card a command works on, and the PIN and PUK it needs."""
+"""Which card a command works on, what is said of it, and the PIN and PUK it needs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from cryptnox_core.card import Card
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.errors import (
+    CryptnoxError,
+    NoCardError,
+    PinLockedError,
+    ProtocolError,
+    ReaderBusyError,
+    TransportError,
+)
+from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.transport.tcp import parse_address
-from cryptnox_core.wire import PUK_LENGTH
+from cryptnox_core.wire import PUK_LENGTH, KeySource
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.screen import WARN
-from hwilib_cryptnox.errors import NoPinError
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
+from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer import irreversible
@@ -22,8 +32,28 @@ from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, F
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
+T = TypeVar("T")
+
+SWAPS = 10
+"""How often a person is asked to swap the cards before it is given up."""
 LAST_TRY = "last try"
 """What is typed to spend the last PIN try."""
+_KEY_SOURCES = {
+    KeySource.NONE: "none",
+    KeySource.SINGLE: "single key",
+    KeySource.EXTENDED: "extended key",
+    KeySource.LOADED: "loaded seed",
+    KeySource.ON_CARD: "made on the card",
+    KeySource.DUAL: "made by two cards",
+    KeySource.WRAPPED: "loaded wrapped",
+}
+_JUDGED = {
+    Genuineness.GENUINE: ("genuine", GOOD),
+    Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
+    Genuineness.UNKNOWN: ("cannot tell", WARN),
+}
+_EMULATED = "emulated"
+_EMPTY, _OTHER = "empty", "another card"
 
 
 def wanted_serial(app: App) -> int | None:
@@ -64,11 +94,18 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
+def open_card(app: App, *, channel: bool = True, initialised: bool = False, seeded: bool = False) -> Iterator[OpenCard]:
     """The one card the options mean, selected and identified; with `channel` its secure channel is open where the card
-    is initialised. Reset and released at the end, whatever happens."""
+    is initialised. Reset and released at the end, whatever happens.
+
+    CtlError for one that has no PIN and PUK yet, where it is to be `initialised`, or no keys, where `seeded`.
+    """
     opened = find_card(app, wanted_serial(app), candidates(app), channel=channel)
     try:
+        if initialised and not opened.card.info.initialized:
+            raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
+        if seeded and not opened.card.info.seeded:
+            raise CtlError(Exit.REFUSED, "The card holds no seed", "cryptnoxctl setup")
         yield opened
     finally:
         opened.close()
@@ -230,3 +267,129 @@ def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False)
 def wallet(app: App, opened: OpenCard) -> Wallet:
     """The wallet on an open card; it reopens the card by itself after a fault."""
     return Wallet(opened.path, app.host.access, unlocker(app), opened=opened)
+
+
+def other_card(
+    app: App, second: str | None, serial: int, place: str | None = None, *, channel: bool = False
+) -> OpenCard:
+    """The second card: in its own reader, or in the place of the first (the reader `place`, or any)."""
+    if second is not None:
+        opened = find_card(app, None, candidates(app, second), channel=channel)
+        if opened.card.serial == serial:
+            opened.close()
+            raise CtlError(Exit.USAGE, "--second: that is the first card again")
+        return opened
+
+    def look() -> OpenCard:
+        opened = find_card(app, None, candidates(app) if place is None else [place], channel=channel)
+        if opened.card.serial == serial:
+            opened.close()
+            raise CtlError(Exit.NO_CARD, "That is still the first card")
+        return opened
+
+    return swapped(app, f"Take the card {serial} out and put the second card in.", look)
+
+
+def second_unlocker(app: App) -> PersonUnlocker:
+    """For the second of two cards: the PIN of `--stdinpass` is the first one's, and is not sent to it."""
+    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)
+
+
+def swapped(app: App, text: str, look: Callable[[], T]) -> T:
+    """What `look` finds when the person has put a card in. An Enter too early costs nothing; LeftError after
+    ten of them."""
+    for _ in range(SWAPS):
+        app.terminal.pause(f"\n{text}")
+        try:
+            return look()
+        except LeftError:
+            raise
+        except (WalletError, CryptnoxError) as error:
+            problem = explain(error)
+            app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
+    raise LeftError("Canceled: the card was not put in")
+
+
+# What is said of a card
+
+
+def version_text(info: AppletInfo) -> str:
+    """The applet's version, dotted."""
+    return ".".join(map(str, info.version))
+
+
+def verdict_text(genuine: Genuineness, reader: str) -> str:
+    """The verdict as in JSON. A card over TCP is never genuine: anybody can sign for one."""
+    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)
+    return _EMULATED if emulated else genuine.value
+
+
+def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
+    """The verdict in words, and its style."""
+    text = verdict_text(genuine, reader)
+    return (text, WARN) if text == _EMULATED else _JUDGED[genuine]
+
+
+def card_state(info: AppletInfo) -> str:
+    """How far a card is set up, in one word or two."""
+    if not info.initialized:
+        return "not initialised"
+    return "ready" if info.seeded else "no seed"
+
+
+def source_text(page: CardInfo) -> str:
+    """Where the card's key comes from."""
+    source = page.key_source
+    return _KEY_SOURCES[source] if isinstance(source, KeySource) else f"unknown ({source:02x})"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One reader and what is in it."""
+
+    reader: str
+    state: str
+    serial: int | None = None
+    info: AppletInfo | None = None
+    genuine: Genuineness | None = None
+
+    @property
+    def unread(self) -> bool:
+        """Whether there may be a card of ours that could not be asked which it is."""
+        return self.serial is None and self.state not in (_EMPTY, _OTHER)
+
+    def data(self) -> dict[str, object]:
+        """As in `list --json`."""
+        return {
+            "reader": self.reader,
+            "state": self.state,
+            "serial": None if self.serial is None else str(self.serial),
+            "type": None if self.info is None else self.info.type_name,
+            "version": None if self.info is None else version_text(self.info),
+            "genuine": None if self.genuine is None else verdict_text(self.genuine, self.reader),
+        }
+
+
+def see(app: App, reader: str) -> Seen:
+    """What is in a reader."""
+    try:
+        opened = app.host.access.connect(reader, app.settings.enumerate_wait)
+    except NoCardError:
+        return Seen(reader, _EMPTY)
+    except ForeignCardError:
+        return Seen(reader, _OTHER)
+    except TransportError as error:
+        return Seen(reader, _short(error))
+    try:
+        certificate = opened.card.read_certificate()
+        return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)
+    except CryptnoxError as error:
+        return Seen(reader, _short(error), info=opened.card.info)
+    finally:
+        opened.close()
+
+
+def _short(error: CryptnoxError) -> str:
+    if isinstance(error, PinLockedError):
+        return "locked: take it out and put it back"
+    return explain(error).message

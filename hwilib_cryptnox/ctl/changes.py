@@ -59,9 +59,15 @@ def tell(app: App, words: Words, ending: Ending) -> None:
     raise CtlError(problem.exit_code, message, hint)
 
 
-def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
-    """What SELECT says, twice alike, of a card that was opened anew."""
-    return lambda opened: End.TAKEN if wanted(agreed(opened.card)) else End.NOT_TAKEN
+def switch(
+    app: App, opened: OpenCard, words: Words, send: Callable[[Card], object], wanted: Callable[[AppletInfo], bool]
+) -> None:
+    """As `change`, of a setting that SELECT shows; `wanted`: whether it shows what is wanted."""
+
+    def look(opened: OpenCard) -> End:
+        return End.TAKEN if wanted(agreed(opened.card)) else End.NOT_TAKEN
+
+    change(app, opened, words, send, look, doubted=not wanted(opened.card.info))
 
 
 def accepted_again(app: App, opened: OpenCard, pin: str) -> None:

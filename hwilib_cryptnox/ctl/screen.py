@@ -75,8 +75,8 @@ class Screen:
 
         self.console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent)))
 
-    def fields(self, rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
-        """Names and values, aligned; a third member is the value's style."""
+    def fields(self, rows: Sequence[Row]) -> None:
+        """Names and values, aligned."""
         if not self.fancy:
             for row in rows:
                 self._record(row[:2])
@@ -155,19 +155,30 @@ class Report:
     """The data were written already, while the command ran."""
 
 
-def said(data: Mapping[str, object], *lines: str) -> Report:
-    """A report of a few plain lines."""
+Row = tuple[str, str] | tuple[str, str, str]
+"""A name and its value; a third member is the value's style."""
+Part = str | tuple[str, str] | Callable[[Screen], None]
+"""A line, a line and its style, or what draws itself."""
+
+
+def said(data: Mapping[str, object], *parts: Part, exit_code: Exit = Exit.DONE) -> Report:
+    """A report that shows its parts one after the other."""
 
     def show(screen: Screen) -> None:
-        for line in lines:
-            screen.line(line)
+        for part in parts:
+            if isinstance(part, str):
+                screen.line(part)
+            elif isinstance(part, tuple):
+                screen.line(*part)
+            else:
+                part(screen)
 
-    return Report(data, show)
+    return Report(data, show, exit_code)
 
 
-def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Report:
+def listed(data: Mapping[str, object], rows: Sequence[Row]) -> Report:
     """A report of names and values."""
-    return Report(data, lambda screen: screen.fields(rows))
+    return said(data, lambda screen: screen.fields(rows))
 
 
 def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:

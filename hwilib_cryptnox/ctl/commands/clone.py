@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import click
-
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.certificate import Genuineness
 from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.cards import (
+    PersonUnlocker,
+    judged,
+    open_card,
+    other_card,
+    second_unlocker,
+    source_text,
+    unlocker,
+    version_text,
+)
 from hwilib_cryptnox.ctl.commands.backup import require_wallet
-from hwilib_cryptnox.ctl.commands.info import judged, source_text, version_text
-from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, second_option, text_of
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
@@ -61,7 +66,7 @@ class Held:
 
 
 @clone.command("check")
-@click.option("--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader.")
+@second_option
 @chain_option
 def clone_check(app: App, second: str | None, chain: str) -> Report:
     """Compare two cards of the same words: same wallet, and what the second one lacks to take the first one's place.
@@ -86,31 +91,26 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
         "needed": lacks,
     }
 
-    def show(screen: Screen) -> None:
-        screen.table(
-            ("Card", "Fingerprint", f"First address ({one.shown.path})", "Seed", "Genuine"),
-            [
-                (
-                    str(card.serial),
-                    card.shown.fingerprint.hex(),
-                    card.address(chain),
-                    card.seed,
-                    judged(card.genuine, card.reader),
-                )
-                for card in (one, two)
-            ],
+    heads = ("Card", "Fingerprint", f"First address ({one.shown.path})", "Seed", "Genuine")
+    rows = [
+        (
+            str(card.serial),
+            card.shown.fingerprint.hex(),
+            card.address(chain),
+            card.seed,
+            judged(card.genuine, card.reader),
         )
-        if not same:
-            screen.line(f"The cards {one.serial} and {two.serial} are NOT the same wallet", BAD)
-            return
-        screen.line(f"Good: the cards {one.serial} and {two.serial} hold the same wallet", GOOD)
-        for line in lacks:
-            screen.line(f"To do: {line}", WARN)
-        screen.line(
-            "Each has a PIN, a PUK and tries of its own. Keep them apart: who has one card and its PIN can spend."
-        )
-
-    return Report(data, show, Exit.DONE if same else Exit.INPUT)
+        for card in (one, two)
+    ]
+    lines: list[Part] = [(f"The cards {one.serial} and {two.serial} are NOT the same wallet", BAD)]
+    if same:
+        lines = [
+            (f"Good: the cards {one.serial} and {two.serial} hold the same wallet", GOOD),
+            *((f"To do: {line}", WARN) for line in lacks),
+            "Each has a PIN, a PUK and tries of its own. Keep them apart: who has one card and its PIN can spend.",
+        ]
+    exit_code = Exit.DONE if same else Exit.INPUT
+    return said(data, lambda screen: screen.table(heads, rows), *lines, exit_code=exit_code)
 
 
 def _held(app: App, opened: OpenCard, given: PersonUnlocker, chain: str) -> Held:

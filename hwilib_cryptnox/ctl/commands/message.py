@@ -14,7 +14,7 @@ from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import decoded, read_input
 from hwilib_cryptnox.ctl.options import account_at, chain_option, script_of, script_of_address, text_of
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, listed, said
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.signer.messages import encode_simple, recover_public_key, simple_digest, verify_simple
 
@@ -82,14 +82,9 @@ def message_verify(app: App, address: str, signature: str, text: str, chain: str
     except UsageError as error:
         raise CtlError(Exit.INPUT, f"The signature cannot be checked: {error}") from error
     data = {"address": address, "valid": good, "format": form}
-
-    def show(screen: Screen) -> None:
-        if good:
-            screen.line(f"Good: {address} signed this message", GOOD)
-        else:
-            screen.line(f"Bad: this is no signature of {address} over this message", BAD)
-
-    return Report(data, show, Exit.DONE if good else Exit.INPUT)
+    if good:
+        return said(data, (f"Good: {address} signed this message", GOOD))
+    return said(data, (f"Bad: this is no signature of {address} over this message", BAD), exit_code=Exit.INPUT)
 
 
 _LEGACY_LENGTH = 88

@@ -19,9 +19,8 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KE
 from hwilib_cryptnox.ctl.app import App, group
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import change
-from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
+from hwilib_cryptnox.ctl.files import NEW_FILE, OLD_FILE, check_free, read_text, write_new
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -31,12 +30,10 @@ from hwilib_cryptnox.storage.state import StateError
 
 pairing = group("pairing", "The pairing key, which opens the secure channel.")
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 
 @pairing.command("change")
 @click.option("--common", is_flag=True, help="Back to the key every card comes with.")
-@click.option("--file", "source", type=_FILE, help="A key exported.")
+@click.option("--file", "source", type=OLD_FILE, help="A key exported.")
 def pairing_change(app: App, common: bool, source: Path | None) -> Report:
     """Give the card a pairing key of its own, kept on this computer. Needs the PUK.
 
@@ -47,8 +44,7 @@ def pairing_change(app: App, common: bool, source: Path | None) -> Report:
     key = system.token_bytes(PAIRING_KEY_LENGTH) if source is None else read_key(source)
     if common:
         key = COMMON_PAIRING_KEY
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         change_pairing_key(app, opened, key, puk(app, opened))
         serial = str(opened.card.serial)
     own = key != COMMON_PAIRING_KEY
@@ -117,12 +113,11 @@ def read_key(source: Path) -> bytes:
 
 
 @pairing.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=NEW_FILE)
 def pairing_export(app: App, file: Path) -> Report:
     """Write the card's own pairing key to a new FILE (mode 0600), for another computer."""
     check_free(file, None)
-    with open_card(app, channel=False) as opened:
-        require_initialised(opened)
+    with open_card(app, channel=False, initialised=True) as opened:
         admit(app, opened)
         serial = opened.card.serial
         key = next((key for key in app.state.pairing_keys(serial) if opens(opened, key)), None)
@@ -138,15 +133,14 @@ def pairing_export(app: App, file: Path) -> Report:
 
 
 @pairing.command("recover")
-@click.option("--file", "source", type=_FILE, help="A key exported.")
+@click.option("--file", "source", type=OLD_FILE, help="A key exported.")
 def pairing_recover(app: App, source: Path | None) -> Report:
     """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets the common key).
 
     Where the card can be opened as it is, nothing is changed, and no PUK is asked for.
     """
     key = None if source is None else read_key(source)
-    with open_card(app, channel=False) as opened:
-        require_initialised(opened)
+    with open_card(app, channel=False, initialised=True) as opened:
         admit(app, opened)
         serial = opened.card.serial
         if key is not None:

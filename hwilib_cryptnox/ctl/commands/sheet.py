@@ -16,10 +16,9 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox import __version__
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import open_card, wallet
-from hwilib_cryptnox.ctl.commands.info import source_text, version_text
+from hwilib_cryptnox.ctl.cards import open_card, source_text, version_text, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import check_free, write_new
+from hwilib_cryptnox.ctl.files import check_free, force_option, output_option, write_new
 from hwilib_cryptnox.ctl.options import (
     TYPES,
     account_at,
@@ -227,8 +226,8 @@ def _rows(cells: Iterable[tuple[str, str, bool]]) -> str:
     help="How many of the first addresses.",
 )
 @click.option("--html", "as_page", is_flag=True, help="A page for a browser to print, instead of text.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=FilePath), help="Write this new file.")
-@click.option("--force", is_flag=True, help="Overwrite it.")
+@output_option
+@force_option
 def sheet(
     app: App,
     kind: str,

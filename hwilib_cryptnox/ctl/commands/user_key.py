@@ -15,11 +15,10 @@ from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
 from hwilib_cryptnox.ctl.app import App, group
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
-from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
-from hwilib_cryptnox.ctl.commands.pin import require_initialised
+from hwilib_cryptnox.ctl.changes import accepted_again, change, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import read_file
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
+from hwilib_cryptnox.ctl.files import OLD_FILE, read_file
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words
 
@@ -30,44 +29,29 @@ user_key = group("user-key", "Keys held elsewhere that authenticate instead of t
 
 _SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
 _slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @user_key.command("list")
 def user_key_list(app: App) -> Report:
     """Show the user keys on the card."""
-    keys: list[UserKeyInfo] = []
-    with open_card(app) as opened:
-        require_initialised(opened)
-        serial = str(opened.card.serial)
-        info = opened.card.info
-        for slot in info.user_key_slots:
-            if info.tells_user_keys and not info.has_user_key(slot):
-                continue
-            key = _read(app, opened, slot)
-            if key is not None:
-                keys.append(key)
-    data = {
-        "serial": serial,
-        "user_keys": [
-            {
-                "slot": key.slot.name.lower(),
-                "text": key.text,
-                "public_key": key.public_key.hex(),
-                "credential_id": key.credential_id.hex() or None,
-            }
-            for key in keys
-        ],
-    }
-
-    def show(screen: Screen) -> None:
-        rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
-        if rows:
-            screen.table(("Slot", "Text", "Key"), rows)
-        else:
-            screen.line("There is no user key on the card")
-
-    return Report(data, show)
+    with open_card(app, initialised=True) as opened:
+        serial, info = str(opened.card.serial), opened.card.info
+        slots = [slot for slot in info.user_key_slots if info.has_user_key(slot) or not info.tells_user_keys]
+        keys = [key for slot in slots if (key := _read(app, opened, slot)) is not None]
+    entries = [
+        {
+            "slot": key.slot.name.lower(),
+            "text": key.text,
+            "public_key": key.public_key.hex(),
+            "credential_id": key.credential_id.hex() or None,
+        }
+        for key in keys
+    ]
+    data = {"serial": serial, "user_keys": entries}
+    rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
+    if not rows:
+        return said(data, "There is no user key on the card")
+    return said(data, lambda screen: screen.table(("Slot", "Text", "Key"), rows))
 
 
 def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
@@ -87,7 +71,7 @@ def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
 
 @user_key.command("add")
 @_slot
-@click.argument("key_file", metavar="KEY", type=_FILE)
+@click.argument("key_file", metavar="KEY", type=OLD_FILE)
 @click.option("--text", default="", help="What it is, up to 64 bytes.")
 @click.option("--credential-id", metavar="HEX", help="FIDO: the credential's id.")
 def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: str | None) -> Report:
@@ -100,8 +84,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     except ValueError as error:
         raise CtlError(Exit.USAGE, "--credential-id is hexadecimal") from error
     public = _public_key(key_file, chosen)
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         _require_slot(opened, chosen)
         pin, serial = unlock(app, opened), str(opened.card.serial)
         secret = puk(app, opened)
@@ -167,8 +150,7 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         _require_slot(opened, _SLOTS[slot])
         if not opened.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
@@ -179,37 +161,35 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             either=f"the {slot} user key may be gone from the card already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
-        doubted = opened.card.info.has_user_key(_SLOTS[slot])
-        change(app, opened, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look, doubted=doubted)
+        switch(
+            app,
+            opened,
+            words,
+            lambda card: card.delete_user_key(_SLOTS[slot], secret),
+            lambda info: not info.has_user_key(_SLOTS[slot]),
+        )
     return said({"serial": serial, "slot": slot}, *app.achieved)
 
 
 @user_key.command("test")
 @click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
-@click.argument("key_file", metavar="PRIVATE-KEY", type=_FILE)
+@click.argument("key_file", metavar="PRIVATE-KEY", type=OLD_FILE)
 def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
 
     FIDO keys sign in their own device and cannot be tested here.
     """
     private = _private_key(key_file)
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         admit(app, opened)
         _require_slot(opened, _SLOTS[slot])
         digest = digest_to_sign(opened.card.user_key_challenge())
         accepted = opened.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(opened.card.serial)
     data = {"serial": serial, "slot": slot, "accepted": accepted}
-
-    def show(screen: Screen) -> None:
-        if accepted:
-            screen.line("The card accepts this key", GOOD)
-        else:
-            screen.line("The card refuses this key", BAD)
-
-    return Report(data, show, Exit.DONE if accepted else Exit.REFUSED)
+    if accepted:
+        return said(data, ("The card accepts this key", GOOD))
+    return said(data, ("The card refuses this key", BAD), exit_code=Exit.REFUSED)
 
 
 def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

@@ -1,0 +1,82 @@
+"""`history`: what the card signed."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from cryptnox_core.wire import HISTORY_LENGTH
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import open_card, unlock
+from hwilib_cryptnox.ctl.screen import Report, Screen, said
+from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, Noted, compare, noted_digests
+
+
+def compared(app: App, limit: int) -> tuple[int, Comparison]:
+    """The serial number of the card, and its newest signatures beside what this computer remembers of them."""
+    with open_card(app, seeded=True) as opened:
+        unlock(app, opened)
+        serial = opened.card.serial
+        counter = opened.card.info_page().signature_counter
+        history = opened.card.history(limit)
+    lines = app.state.audited({entry.digest.hex() for entry in history})
+    return serial, compare(counter, history, noted_digests(lines, serial))
+
+
+def _what(screen: Screen, noted: Noted | None) -> str:
+    if noted is None:
+        return "not made here"
+    text = "a message" if noted.txid is None else _short(screen, noted.txid)
+    return text + _MARKS.get(noted.event, "")
+
+
+_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (thrown away)"}
+
+
+def _when(noted: Noted | None) -> str:
+    return "-" if noted is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
+
+
+def _entries(comparison: Comparison) -> list[dict[str, object]]:
+    return [
+        {
+            "counter": entry.counter,
+            "digest": entry.digest.hex(),
+            "made_here": noted is not None,
+            "time": None if noted is None else noted.time,
+            "txid": None if noted is None else noted.txid,
+            "outpoint": None if noted is None else noted.outpoint,
+            "event": None if noted is None else noted.event,
+        }
+        for entry, noted in comparison.seen
+    ]
+
+
+def _short(screen: Screen, text: str) -> str:
+    """Hashes are whole in pipes and in --json; on a terminal their beginnings stand side by side."""
+    return text if len(text) < 64 or not screen.fancy else f"{text[:20]}..."
+
+
+def _table(screen: Screen, comparison: Comparison) -> None:
+    """In a pipe with the coins; a terminal has no room for them."""
+    columns, rows = ["Number", "Signed hash", "When", "Transaction"], []
+    for entry, noted in comparison.seen:
+        rows.append([str(entry.counter), _short(screen, entry.digest.hex()), _when(noted), _what(screen, noted)])
+        if not screen.fancy:
+            rows[-1].append("-" if noted is None or noted.outpoint is None else noted.outpoint)
+    screen.table(columns if screen.fancy else [*columns, "Coin"], rows, right=(0,))
+
+
+@command("history")
+@click.option("--limit", type=click.IntRange(1, HISTORY_LENGTH), default=HISTORY_LENGTH, help="Newest entries only.")
+def history(app: App, limit: int) -> Report:
+    """Show the signatures the card remembers, newest first (149 at most), with their transactions and coins.
+
+    "no answer": asked for here, but the card or this program was stopped before the signature arrived.
+    "thrown away": the card had repeated a nonce.
+    """
+    serial, comparison = compared(app, limit)
+    data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": _entries(comparison)}
+    table = [lambda screen: _table(screen, comparison)] if comparison.seen else []
+    return said(data, *table, f"{comparison.counter} signatures were made in all")
