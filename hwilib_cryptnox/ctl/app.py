@@ -7,10 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
@@ -116,44 +115,23 @@ class App:
         return self.options.stdin_pin or self.options.stdin_puk
 
 
-@dataclass(frozen=True, slots=True)
-class CommonOption:
-    """An option of every command."""
-
-    name: str
-    """Field of `Options`."""
-    flags: tuple[str, ...]
-    help: str
-    metavar: str | None = None
-    """None for a switch."""
-
-
-COMMON_OPTIONS = (
-    CommonOption("json", ("--json",), "Print one JSON object on stdout."),
-    CommonOption("quiet", ("-q", "--quiet"), "No remarks and no progress bar."),
-    CommonOption("card", ("--card",), "The card with this serial number, or tcp:HOST:PORT.", "SERIAL"),
-    CommonOption("reader", ("--reader",), "The card in this reader: name, part of it, or number.", "NAME"),
-    CommonOption("stdin_pin", ("--stdinpass",), "The first line of stdin is the PIN."),
-    CommonOption("stdin_puk", ("--stdinpuk",), "The next line of stdin is the PUK."),
-)
-
-
-def _common_options() -> list[click.Parameter]:
+def _common(*flags: str, help: str, metavar: str | None = None) -> click.Option:  # noqa: A002 - as click calls it
     def keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
         if value and parameter.name is not None:
             setattr(context.ensure_object(App).options, parameter.name, value)
 
-    return [
-        click.Option(
-            [*option.flags, option.name],
-            expose_value=False,
-            callback=keep,
-            is_flag=option.metavar is None,
-            metavar=option.metavar,
-            help=option.help,
-        )
-        for option in COMMON_OPTIONS
-    ]
+    return click.Option(flags, expose_value=False, callback=keep, is_flag=metavar is None, metavar=metavar, help=help)
+
+
+COMMON_OPTIONS = (
+    _common("--json", help="Print one JSON object on stdout."),
+    _common("-q", "--quiet", help="No remarks and no progress bar."),
+    _common("--card", metavar="SERIAL", help="The card with this serial number, or tcp:HOST:PORT."),
+    _common("--reader", metavar="NAME", help="The card in this reader: name, part of it, or number."),
+    _common("--stdinpass", "stdin_pin", help="The first line of stdin is the PIN."),
+    _common("--stdinpuk", "stdin_puk", help="The next line of stdin is the PUK."),
+)
+"""The options of every command; each has the name of a field of `Options`."""
 
 
 class CtlCommand(click.Command):
@@ -161,7 +139,7 @@ class CtlCommand(click.Command):
 
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
-        self.params.extend(_common_options())
+        self.params.extend(COMMON_OPTIONS)
 
     def invoke(self, context: click.Context) -> int:
         """Run it, print its report, return the exit code."""
@@ -202,7 +180,7 @@ class CtlGroup(click.Group):
 
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
-        self.params.extend(_common_options())
+        self.params.extend(COMMON_OPTIONS)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Nothing at all is a usage error (click before 8.2 prints the help on stdout and ends with 0)."""
@@ -211,38 +189,12 @@ class CtlGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-class LazyGroup(CtlGroup):
-    """The root: knows every command's name, line of help and place, and imports only the one that runs."""
-
-    places: Mapping[str, tuple[str, str]] = {}
-    """Name -> (`module:attribute`, line of help)."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order of the table."""
-        return list(self.places)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import one command."""
-        if cmd_name not in self.places:
-            return None
-        module, _, attribute = self.places[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{module}:{attribute} is no command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table of `--help`, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.places.items()])
-
-
 def run(root: click.Command, arguments: list[str] | None = None) -> int:
     """Run the program: the one place where errors end. Returns the exit code."""
     open_stdout = complete()
     app = App()
     if not open_stdout:
-        code = _fail(app, Problem(Exit.USAGE, CLOSED_TEXT))
+        code = _fail(app, Problem(CLOSED_TEXT, exit_code=Exit.USAGE))
         give_up_stderr()
         return code
     warnings: list[str] = []
@@ -269,7 +221,7 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         # A mistyped option ends the parsing before --json was seen.
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
             app.options.json = True
-            return _fail(app, Problem(Exit.USAGE, error.format_message()))
+            return _fail(app, Problem(error.format_message(), exit_code=Exit.USAGE))
         with contextlib.suppress(OSError):
             error.show()
         return Exit.USAGE

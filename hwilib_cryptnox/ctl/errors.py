@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cryptnox_core import errors
-from hwilib_cryptnox.console.told import is_of_psbt, told
+from hwilib_cryptnox.console.told import Told, is_of_psbt, told
 from hwilib_cryptnox.errors import (
     BadRequestError,
     BadWordsError,
@@ -46,14 +46,10 @@ class CtlError(TerminalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Told):
     """An error as it is shown."""
 
-    exit_code: Exit
-    message: str
-    hint: str = ""
-    unchanged: str = ""
-    """The end of the message where that says that nothing was changed."""
+    exit_code: Exit = Exit.REFUSED
 
 
 _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
@@ -78,7 +74,7 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
 def explain(error: BaseException) -> Problem:
     """What to tell the person. Total: an error nobody foresaw is REFUSED with its text, never silence."""
     said = told(error)
-    return Problem(_exit_of(error), said.message, said.hint, said.unchanged)
+    return Problem(said.message, said.hint, said.unchanged, _exit_of(error))
 
 
 def _exit_of(error: BaseException) -> Exit:

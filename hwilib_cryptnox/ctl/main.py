@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from hwilib_cryptnox.ctl.app import LazyGroup, run
+from hwilib_cryptnox.ctl.app import CtlGroup, run
 
 _HERE = "hwilib_cryptnox.ctl"
 
@@ -46,10 +47,27 @@ COMMANDS = {
 """Name of a command: the module that holds it and its attribute there, and its line of help."""
 
 
-class Root(LazyGroup):
-    """All commands."""
+class Root(CtlGroup):
+    """All commands: knows every command's name, line of help and place, and imports only the one that runs."""
 
-    places = COMMANDS
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table of `--help`, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
