@@ -147,7 +147,7 @@ class Report:
     """What a command found or did: `data` for `--json`, `show` for people."""
 
     data: Mapping[str, object]
-    show: Callable[[Screen], None] = field(repr=False)
+    show: Callable[[Screen], object] = field(repr=False)
     exit_code: Exit = Exit.DONE
     delivered: Callable[[], None] | None = field(default=None, repr=False)
     """Called when all of it is written."""
@@ -157,7 +157,7 @@ class Report:
 
 Row = tuple[str, str] | tuple[str, str, str]
 """A name and its value; a third member is the value's style."""
-Part = str | tuple[str, str] | Callable[[Screen], None]
+Part = str | tuple[str, str] | Callable[[Screen], object]
 """A line, a line and its style, or what draws itself."""
 
 
