@@ -398,7 +398,6 @@ COVERED_BY: dict[str, str] = {
     # Module: the test file that covers it, where none has its name.
     f"{WALLET}.console.streams": "hwi/test_program.py",
     f"{WALLET}.console.told": "ctl/test_pieces.py",
-    f"{WALLET}.console.warned": "hwi/test_program.py",
     f"{WALLET}.ctl.cards": "ctl/test_readers.py",
     f"{WALLET}.ctl.commands.adopt": "ctl/test_vendor_cards.py",
     f"{WALLET}.ctl.commands.emulator": "emulator/test_program.py",

@@ -1,8 +1,9 @@
-"""Standard streams that are closed, or take no more."""
+"""Standard streams that are closed, or take no more; warnings that wait until the answer is out."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -79,3 +80,22 @@ def _to_nowhere(number: int) -> None:
     os.set_inheritable(number, True)
     if nowhere != number:
         os.close(nowhere)
+
+
+class Warnings(logging.Handler):
+    """Puts the warnings of this package into `texts` while it is entered."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self._texts.append(record.getMessage())
+
+    def __enter__(self) -> Warnings:
+        logging.getLogger("hwilib_cryptnox").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("hwilib_cryptnox").removeHandler(self)

@@ -14,9 +14,8 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
 
-from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, give_up_stderr, give_up_stdout, undisturbed
+from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up_stderr, give_up_stdout, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
-from hwilib_cryptnox.console.warned import Warnings
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 

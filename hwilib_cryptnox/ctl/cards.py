@@ -8,16 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from cryptnox_core import errors
 from cryptnox_core.card import Card
 from cryptnox_core.certificate import Genuineness
-from cryptnox_core.errors import (
-    CryptnoxError,
-    NoCardError,
-    PinLockedError,
-    ProtocolError,
-    ReaderBusyError,
-    TransportError,
-)
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.transport.tcp import parse_address
 from cryptnox_core.wire import PUK_LENGTH, KeySource
@@ -116,21 +109,21 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
     way = app.host.access
     chosen: OpenCard | None = None
     others: list[str] = []
-    unread: CryptnoxError | None = None
+    unread: errors.CryptnoxError | None = None
     try:
         for place in places:
             try:
                 opened = way.connect(place, app.settings.wait)
-            except (ReaderBusyError, PinLockedError) as error:
+            except (errors.ReaderBusyError, errors.PinLockedError) as error:
                 unread = error
                 continue
-            except (TransportError, ForeignCardError):
+            except (errors.TransportError, ForeignCardError):
                 if len(places) == 1:
                     raise
                 continue
             try:
                 number = _serial(opened)
-            except CryptnoxError as error:
+            except errors.CryptnoxError as error:
                 if serial is None:
                     raise
                 unread = error  # perhaps another card's trouble
@@ -255,7 +248,7 @@ def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False)
     admit(app, opened)
     try:
         return unlocker(app, typed=typed).unlock(opened.card, opened.reader, prompt=prompt)
-    except (TransportError, ProtocolError) as error:
+    except (errors.TransportError, errors.ProtocolError) as error:
         problem = explain(error)
         raise CtlError(
             problem.exit_code,
@@ -304,7 +297,7 @@ def swapped(app: App, text: str, look: Callable[[], T]) -> T:
             return look()
         except LeftError:
             raise
-        except (WalletError, CryptnoxError) as error:
+        except (WalletError, errors.CryptnoxError) as error:
             problem = explain(error)
             app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
     raise LeftError("Canceled: the card was not put in")
@@ -374,22 +367,22 @@ def see(app: App, reader: str) -> Seen:
     """What is in a reader."""
     try:
         opened = app.host.access.connect(reader, app.settings.enumerate_wait)
-    except NoCardError:
+    except errors.NoCardError:
         return Seen(reader, _EMPTY)
     except ForeignCardError:
         return Seen(reader, _OTHER)
-    except TransportError as error:
+    except errors.TransportError as error:
         return Seen(reader, _short(error))
     try:
         certificate = opened.card.read_certificate()
         return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)
-    except CryptnoxError as error:
+    except errors.CryptnoxError as error:
         return Seen(reader, _short(error), info=opened.card.info)
     finally:
         opened.close()
 
 
-def _short(error: CryptnoxError) -> str:
-    if isinstance(error, PinLockedError):
+def _short(error: errors.CryptnoxError) -> str:
+    if isinstance(error, errors.PinLockedError):
         return "locked: take it out and put it back"
     return explain(error).message

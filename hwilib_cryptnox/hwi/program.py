@@ -193,7 +193,7 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         return list_entries(options.password, emulators=options.allow_emulators), False
     from dataclasses import replace
 
-    from hwilib_cryptnox.console.warned import Warnings
+    from hwilib_cryptnox.console.streams import Warnings
     from hwilib_cryptnox.signer.host import Host
 
     host = Host(emulators=options.allow_emulators)

@@ -18,19 +18,9 @@ from pathlib import Path
 
 import click
 
+from cryptnox_core import errors
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.deviations import Deviation, deviations
-from cryptnox_core.errors import (
-    CryptnoxError,
-    NoCardError,
-    NoReaderError,
-    PinLockedError,
-    ReaderBusyError,
-    ServiceUnavailableError,
-    StatusWordError,
-    TransportError,
-    UsageError,
-)
 from cryptnox_core.recording import record as record_card
 from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
 from hwilib_cryptnox.ctl.app import App, command
@@ -165,9 +155,9 @@ def _service() -> Iterator[Finding]:
 
     try:
         names = list_readers()
-    except NoReaderError:
+    except errors.NoReaderError:
         names = []
-    except (ServiceUnavailableError, TransportError) as error:
+    except (errors.ServiceUnavailableError, errors.TransportError) as error:
         yield Finding("PC/SC service", Verdict.BAD, str(error), _service_remedy(), Exit.NO_CARD)
         return
     yield Finding("PC/SC service", Verdict.GOOD, "it answers")
@@ -249,11 +239,11 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
     what = f"card in {name}"
     try:
         opened = app.host.access.connect(name, app.settings.enumerate_wait)
-    except ReaderBusyError as error:
+    except errors.ReaderBusyError as error:
         remedy = "end the program that holds it (see the programs below); gpg: gpgconf --kill scdaemon"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
-    except NoCardError as error:
+    except errors.NoCardError as error:
         if name.startswith(EMULATOR_PREFIX) and name in (app.options.card, app.options.reader):
             yield Finding(what, Verdict.BAD, str(error), "start it, or correct the address", Exit.NO_CARD)
         else:
@@ -262,7 +252,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
     except ForeignCardError:
         yield Finding(what, Verdict.NOTE, "another card, not a Cryptnox wallet card")
         return
-    except TransportError as error:
+    except errors.TransportError as error:
         remedy = "take the card out and put it back; clean its contacts"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
@@ -282,9 +272,9 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
         if _is_easy_mode(opened):
             yield Finding(what, Verdict.NOTE, _EASY_FOUND, _EASY_REMEDY)
-    except PinLockedError as error:
+    except errors.PinLockedError as error:
         yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
-    except (CryptnoxError, WalletError) as error:
+    except (errors.CryptnoxError, WalletError) as error:
         problem = explain(error)
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
@@ -297,7 +287,7 @@ def _is_easy_mode(opened: OpenCard) -> bool:
         return False
     try:
         return is_easy_mode(opened.card.info_page())
-    except StatusWordError:
+    except errors.StatusWordError:
         return False
 
 
@@ -361,7 +351,7 @@ def _serial_of(opened: OpenCard) -> str | None:
     """The card's serial number; None where it has no certificate that can be read."""
     try:
         return str(opened.card.read_certificate().serial)
-    except CryptnoxError:
+    except errors.CryptnoxError:
         return None
 
 
@@ -374,7 +364,7 @@ def _analysed(app: App, name: str) -> Report:
         found = deviations(json.loads(data))
     except (ValueError, RecursionError) as error:
         raise CtlError(Exit.INPUT, f"{name}: this is no recording of a card") from error
-    except UsageError as error:
+    except errors.UsageError as error:
         raise CtlError(Exit.INPUT, f"{name}: {error}") from error
     return _deviating({"file": name}, found)
 

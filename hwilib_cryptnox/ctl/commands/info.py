@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from cryptnox_core.errors import (
-    CryptnoxError,
-    NotAllowedError,
-    NotFoundError,
-    PairingError,
-    PinLockedError,
-    TransportError,
-)
+from cryptnox_core import errors
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.wire import UserKeySlot
 from hwilib_cryptnox.ctl.app import App, command
@@ -45,12 +38,12 @@ def _look(app: App, opened: OpenCard) -> Report:
         try:
             app.host.access.identify(opened, serial)
             tries = tries_left(opened.card) if info.pin_auth else None
-            with contextlib.suppress(NotAllowedError, NotFoundError, PinLockedError):
+            with contextlib.suppress(errors.NotAllowedError, errors.NotFoundError, errors.PinLockedError):
                 page = opened.card.info_page()
-        except TransportError:
+        except errors.TransportError:
             raise
-        except (CryptnoxError, WalletError) as error:
-            problem, unpaired = explain(error).message, isinstance(error, PairingError)
+        except (errors.CryptnoxError, WalletError) as error:
+            problem, unpaired = explain(error).message, isinstance(error, errors.PairingError)
     own = False
     with contextlib.suppress(StateError):  # told above
         own = info.initialized and app.state.pairing_key(serial) is not None
