@@ -107,10 +107,9 @@ def open_card(app: App, *, channel: bool = True, initialised: bool = False, seed
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
     """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
     way = app.host.access
-    chosen: OpenCard | None = None
-    others: list[str] = []
+    found: list[int] = []
     unread: errors.CryptnoxError | None = None
-    try:
+    with contextlib.ExitStack() as closing:
         for place in places:
             try:
                 opened = way.connect(place, app.settings.wait)
@@ -128,24 +127,19 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
                     raise
                 unread = error  # perhaps another card's trouble
                 continue
-            if serial not in (None, number):
+            if serial not in (None, number) or found:
                 opened.close()
-            elif chosen is None:
-                chosen = opened
-                others.append(str(number))
             else:
-                opened.close()
-                others.append(str(number))
-        if chosen is not None and len(others) == 1:
+                chosen = closing.enter_context(contextlib.closing(opened))
+            if serial in (None, number):
+                found.append(number)
+        if len(found) == 1:
             identify(way, chosen, channel=channel)
+            closing.pop_all()
             return chosen
-    except BaseException:
-        if chosen is not None:
-            chosen.close()
-        raise
-    if chosen is not None:
-        chosen.close()
-        raise CtlError(Exit.USAGE, f"{len(others)} cards are here: {', '.join(others)}", "say which: --card SERIAL")
+    if found:
+        cards = ", ".join(map(str, found))
+        raise CtlError(Exit.USAGE, f"{len(found)} cards are here: {cards}", "say which: --card SERIAL")
     if unread is not None:
         raise unread
     if not places:

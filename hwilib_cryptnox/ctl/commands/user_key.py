@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptnox_core.card import Card
 from cryptnox_core.commands.user_keys import digest_to_sign
 from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWordError
 from cryptnox_core.models import UserKeyInfo
@@ -105,15 +106,12 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             remedy="cryptnoxctl user-key list shows what the card has now; delete what is not yours, and use another "
             "reader",
         )
-        change(
-            app,
-            opened,
-            words,
-            lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
-            look,
-            prove=True,
-            doubted=not opened.card.info.has_user_key(chosen),
-        )
+
+        def send(card: Card) -> None:
+            card.add_user_key(chosen, text, public, secret, credential_id=credential)
+
+        doubted = not opened.card.info.has_user_key(chosen)
+        change(app, opened, words, send, look, prove=True, doubted=doubted)
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
 
 
@@ -133,16 +131,16 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
         key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
-    if slot is UserKeySlot.RSA:
-        if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
-            raise CtlError(Exit.INPUT, f"{path}: no RSA key of 2048 bits")
-        numbers = key.public_numbers()
-        if numbers.e != RSA_EXPONENT:
-            raise CtlError(Exit.INPUT, f"{path}: the card takes the exponent {RSA_EXPONENT} only")
-        return numbers.n.to_bytes(RSA_MODULUS, "big")
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
-    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    if slot is not UserKeySlot.RSA:
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
+        raise CtlError(Exit.INPUT, f"{path}: no RSA key of 2048 bits")
+    numbers = key.public_numbers()
+    if numbers.e != RSA_EXPONENT:
+        raise CtlError(Exit.INPUT, f"{path}: the card takes the exponent {RSA_EXPONENT} only")
+    return numbers.n.to_bytes(RSA_MODULUS, "big")
 
 
 @user_key.command("delete")
@@ -150,11 +148,12 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
+    key = _SLOTS[slot]
     with open_card(app, initialised=True) as opened:
-        _require_slot(opened, _SLOTS[slot])
+        _require_slot(opened, key)
         if not opened.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
-        serial, secret = str(opened.card.serial), puk(app, opened)
+        secret = puk(app, opened)
         words = Words(
             done=f"The {slot} user key is gone from the card",
             kept=f"the {slot} user key is still on the card: nothing was changed",
@@ -162,13 +161,9 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             keep="cryptnoxctl info says which",
         )
         switch(
-            app,
-            opened,
-            words,
-            lambda card: card.delete_user_key(_SLOTS[slot], secret),
-            lambda info: not info.has_user_key(_SLOTS[slot]),
+            app, opened, words, lambda card: card.delete_user_key(key, secret), lambda info: not info.has_user_key(key)
         )
-    return said({"serial": serial, "slot": slot}, *app.achieved)
+        return said({"serial": str(opened.card.serial), "slot": slot}, *app.achieved)
 
 
 @user_key.command("test")
