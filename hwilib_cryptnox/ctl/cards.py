@@ -93,15 +93,12 @@ def open_card(app: App, *, channel: bool = True, initialised: bool = False, seed
 
     CtlError for one that has no PIN and PUK yet, where it is to be `initialised`, or no keys, where `seeded`.
     """
-    opened = find_card(app, wanted_serial(app), candidates(app), channel=channel)
-    try:
+    with contextlib.closing(find_card(app, wanted_serial(app), candidates(app), channel=channel)) as opened:
         if initialised and not opened.card.info.initialized:
             raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
         if seeded and not opened.card.info.seeded:
             raise CtlError(Exit.REFUSED, "The card holds no seed", "cryptnoxctl setup")
         yield opened
-    finally:
-        opened.close()
 
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:

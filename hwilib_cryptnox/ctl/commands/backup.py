@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from cryptnox_core.bip32 import Path
@@ -45,15 +47,12 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
         card = _shown(opened, unlocker(app), path)
         dual = opened.card.info_page().key_source == KeySource.DUAL
     if second_card:
-        other = other_card(app, second, serial, place, channel=True)
-        try:
+        with contextlib.closing(other_card(app, second, serial, place, channel=True)) as other:
             if not other.card.info.seeded:
                 text = f"The card {other.card.serial} holds no seed: it is no backup of the card {serial}"
                 raise CtlError(Exit.REFUSED, text, _NO_TWIN.format(serial) if dual else "")
             there = _shown(other, second_unlocker(app), path)
             what = f"the card {other.card.serial}"
-        finally:
-            other.close()
     else:
         words = mnemonic.ask(app.terminal)
         expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))

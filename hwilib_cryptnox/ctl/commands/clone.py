@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,12 +57,9 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
     with open_card(app) as opened:
         first, place = opened.card.serial, opened.reader
         one = _held(app, opened, unlocker(app), chain)
-    other = other_card(app, second, first, place, channel=True)
-    try:
+    with contextlib.closing(other_card(app, second, first, place, channel=True)) as other:
         serial = other.card.serial
         two = _held(app, other, second_unlocker(app), chain)
-    finally:
-        other.close()
     exported = None not in (one.accounts, two.accounts)
     same = one.shown == two.shown and (not exported or one.accounts == two.accounts)
     lacks = [*one.lacks, *two.lacks] if same else []

@@ -94,7 +94,6 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
     else:
         findings += [*_service(), *_modules(), *_readers(app), *_programs()]
     findings += _pin_source(app)
-
     rows = [(_MARKS[found.verdict], found.check, _with_remedy(found)) for found in findings]
     data = {
         "findings": [
@@ -340,11 +339,8 @@ def _the_only_card(app: App) -> Iterator[OpenCard]:
         with open_card(app, channel=False) as opened:
             yield opened
         return
-    opened = app.host.access.connect(places[0], app.settings.wait)
-    try:
+    with contextlib.closing(app.host.access.connect(places[0], app.settings.wait)) as opened:
         yield opened
-    finally:
-        opened.close()
 
 
 def _serial_of(opened: OpenCard) -> str | None:

@@ -157,8 +157,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
         own = app.state.pairing_key(serial) is not None
     what = "its own pairing key, which is kept here" if own else "the common pairing key"
     return said(
-        {"serial": str(serial), "own_pairing_key": own},
-        f"There is nothing to recover: the card opens with {what}",
+        {"serial": str(serial), "own_pairing_key": own}, f"There is nothing to recover: the card opens with {what}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets as system
 
 import click
@@ -51,13 +52,7 @@ _Owner = tuple[str | None, str | None]
 @click.option("--second", metavar="READER", help="Dual: the reader with the second card.")
 @chain_option
 def setup(
-    app: App,
-    choice: str | None,
-    words: str | None,
-    name: str | None,
-    email: str | None,
-    second: str | None,
-    chain: str,
+    app: App, choice: str | None, words: str | None, name: str | None, email: str | None, second: str | None, chain: str
 ) -> Report:
     """Make a usable wallet of a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal.
 
@@ -329,11 +324,8 @@ def _check_second(card: Card, first: int) -> None:
 def _look_ahead(app: App, second: str, serial: int) -> None:
     """Before anything is done to the first card: CtlError where the second one, in a reader of its own, cannot be used.
     It is let go again."""
-    opened = other_card(app, second, serial)
-    try:
+    with contextlib.closing(other_card(app, second, serial)) as opened:
         _check_second(opened.card, serial)
-    finally:
-        opened.close()
 
 
 def _half(error: BaseException, first: Provision, other: Provision) -> EndedError:

@@ -18,15 +18,7 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, source_text, version_text, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, force_option, output_option, write_new
-from hwilib_cryptnox.ctl.options import (
-    TYPES,
-    account_at,
-    account_option,
-    chain_option,
-    script_of,
-    text_of,
-    type_option,
-)
+from hwilib_cryptnox.ctl.options import TYPES, account_at, account_option, chain_option, script_of, text_of, type_option
 from hwilib_cryptnox.ctl.screen import Report, printable, said
 from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network, ScriptType, account_path
