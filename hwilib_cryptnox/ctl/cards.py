@@ -257,21 +257,19 @@ def other_card(
     app: App, second: str | None, serial: int, place: str | None = None, *, channel: bool = False
 ) -> OpenCard:
     """The second card: in its own reader, or in the place of the first (the reader `place`, or any)."""
-    if second is not None:
-        opened = find_card(app, None, candidates(app, second), channel=channel)
-        if opened.card.serial == serial:
-            opened.close()
-            raise CtlError(Exit.USAGE, "--second: that is the first card again")
-        return opened
+    named = None if second is None else candidates(app, second)
 
     def look() -> OpenCard:
-        opened = find_card(app, None, candidates(app) if place is None else [place], channel=channel)
-        if opened.card.serial == serial:
-            opened.close()
-            raise CtlError(Exit.NO_CARD, "That is still the first card")
-        return opened
+        places = named or (candidates(app) if place is None else [place])
+        opened = find_card(app, None, places, channel=channel)
+        if opened.card.serial != serial:
+            return opened
+        opened.close()
+        if named is not None:
+            raise CtlError(Exit.USAGE, "--second: that is the first card again")
+        raise CtlError(Exit.NO_CARD, "That is still the first card")
 
-    return swapped(app, f"Take the card {serial} out and put the second card in.", look)
+    return look() if named else swapped(app, f"Take the card {serial} out and put the second card in.", look)
 
 
 def second_unlocker(app: App) -> PersonUnlocker:

@@ -52,23 +52,16 @@ class Problem(Told):
     exit_code: Exit = Exit.REFUSED
 
 
-_EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
-    (CardNotFoundError, Exit.NO_CARD),
-    (NoPinError, Exit.SECRET),
-    (RefusedPinError, Exit.SECRET),
-    (NotReadyError, Exit.SECRET),
-    (UnknownPukError, Exit.SECRET),
-    (BadWordsError, Exit.INPUT),
-    (BadRequestError, Exit.USAGE),
-    (NoTerminalError, Exit.USAGE),
-    (NoHiddenInputError, Exit.USAGE),
-    (errors.WrongPinError, Exit.SECRET),
-    (errors.PinLockedError, Exit.SECRET),
-    (errors.WrongPukError, Exit.SECRET),
-    (errors.TransportError, Exit.NO_CARD),
-    (errors.UsageError, Exit.USAGE),
-)
-"""The first that fits; all others are REFUSED."""
+_EXITS = {
+    Exit.NO_CARD: (CardNotFoundError, errors.TransportError),
+    Exit.SECRET: (
+        *(NoPinError, RefusedPinError, NotReadyError, UnknownPukError),
+        *(errors.WrongPinError, errors.PinLockedError, errors.WrongPukError),
+    ),
+    Exit.INPUT: (BadWordsError,),
+    Exit.USAGE: (BadRequestError, NoTerminalError, NoHiddenInputError, errors.UsageError),
+}
+"""All others are REFUSED."""
 
 
 def explain(error: BaseException) -> Problem:
@@ -86,4 +79,4 @@ def _exit_of(error: BaseException) -> Exit:
         return Exit.USAGE
     if is_of_psbt(error):
         return Exit.INPUT
-    return next((exit_code for kind, exit_code in _EXITS if isinstance(error, kind)), Exit.REFUSED)
+    return next((exit_code for exit_code, kinds in _EXITS.items() if isinstance(error, kinds)), Exit.REFUSED)

@@ -94,7 +94,8 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
     else:
         findings += [*_service(), *_modules(), *_readers(app), *_programs()]
     findings += _pin_source(app)
-    rows = [(_MARKS[found.verdict], found.check, _with_remedy(found)) for found in findings]
+    texts = [f"{found.text}. What to do: {found.remedy}" if found.remedy else found.text for found in findings]
+    rows = [(_MARKS[found.verdict], found.check, text) for found, text in zip(findings, texts, strict=True)]
     data = {
         "findings": [
             {"check": f.check, "verdict": f.verdict.value, "finding": f.text, "remedy": f.remedy} for f in findings
@@ -104,25 +105,18 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
     return said(data, lambda screen: screen.table(("", "Check", "Finding"), rows), exit_code=exit_code)
 
 
-def _with_remedy(found: Finding) -> str:
-    return f"{found.text}. What to do: {found.remedy}" if found.remedy else found.text
-
-
 def _versions() -> Iterator[Finding]:
     python = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
-    missing = [name for name in _PACKAGES if _version(name) is None]
-    text = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if name not in missing)
-    yield Finding("versions", Verdict.GOOD, f"{python}; {text}")
+    there, missing = [], []
+    for name in _PACKAGES:
+        try:
+            there.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("versions", Verdict.GOOD, f"{python}; {', '.join(there)}")
     if missing:
         remedy = "pip install --force-reinstall hwi-cryptnox"
         yield Finding("versions", Verdict.BAD, f"missing: {', '.join(missing)}", remedy, Exit.REFUSED)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _files(app: App) -> Iterator[Finding]:
@@ -176,7 +170,7 @@ def _service_remedy() -> str:
     there = [name for name in _SOCKETS if Path(name).exists()]
     if there and not os.access(there[0], os.W_OK):
         return f"{there[0]} is closed to you: log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
-    if _running("pcscd"):
+    if any(_read(entry / "comm").strip() == "pcscd" for entry in _processes()):
         return "pcscd runs and does not answer this user: sudo systemctl restart pcscd; in a sandbox give access to it"
     return "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
 
@@ -193,10 +187,6 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _running(name: str) -> bool:
-    return any(_read(entry / "comm").strip() == name for entry in _processes())
 
 
 def _modules() -> Iterator[Finding]:

@@ -38,21 +38,6 @@ def _when(noted: Noted | None) -> str:
     return "-" if noted is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
 
 
-def _entries(comparison: Comparison) -> list[dict[str, object]]:
-    return [
-        {
-            "counter": entry.counter,
-            "digest": entry.digest.hex(),
-            "made_here": noted is not None,
-            "time": None if noted is None else noted.time,
-            "txid": None if noted is None else noted.txid,
-            "outpoint": None if noted is None else noted.outpoint,
-            "event": None if noted is None else noted.event,
-        }
-        for entry, noted in comparison.seen
-    ]
-
-
 def _short(screen: Screen, text: str) -> str:
     """Hashes are whole in pipes and in --json; on a terminal their beginnings stand side by side."""
     return text if len(text) < 64 or not screen.fancy else f"{text[:20]}..."
@@ -77,6 +62,18 @@ def history(app: App, limit: int) -> Report:
     "thrown away": the card had repeated a nonce.
     """
     serial, comparison = compared(app, limit)
-    data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": _entries(comparison)}
+    entries = [
+        {
+            "counter": entry.counter,
+            "digest": entry.digest.hex(),
+            "made_here": noted is not None,
+            "time": noted and noted.time,
+            "txid": noted and noted.txid,
+            "outpoint": noted and noted.outpoint,
+            "event": noted and noted.event,
+        }
+        for entry, noted in comparison.seen
+    ]
+    data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": entries}
     table = [lambda screen: _table(screen, comparison)] if comparison.seen else []
     return said(data, *table, f"{comparison.counter} signatures were made in all")

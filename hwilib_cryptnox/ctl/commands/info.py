@@ -16,6 +16,9 @@ from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 
+_UNPAIRED = "another than this computer has: cryptnoxctl pairing recover (needs the PUK)"
+_OWN = "own, kept on this computer"
+
 
 @command("info")
 def info_command(app: App) -> Report:
@@ -97,7 +100,7 @@ def _look(app: App, opened: OpenCard) -> Report:
             ("Clear key reading", "on" if info.clear_public_key else "off"),
             ("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))),
             ("User keys", ", ".join(keys) or ("none" if info.tells_user_keys else "the card does not tell")),
-            ("Pairing key", *_pairing(own=own, unpaired=unpaired)),
+            ("Pairing key", *((_UNPAIRED, BAD) if unpaired else (_OWN if own else "common", ""))),
             ("Fingerprint", *((fingerprint, STRONG) if fingerprint else ("not known to this computer yet", FAINT))),
         ]
     if any(info.custom):
@@ -105,12 +108,6 @@ def _look(app: App, opened: OpenCard) -> Report:
     if problem:
         rows.append(("Problem", problem, BAD))
     return listed(data, rows)
-
-
-def _pairing(*, own: bool, unpaired: bool) -> tuple[str, str]:
-    if unpaired:
-        return "another than this computer has: cryptnoxctl pairing recover (needs the PUK)", BAD
-    return "own, kept on this computer" if own else "common", ""
 
 
 def _yes(value: bool, style: str, yes: str = "yes", no: str = "no") -> tuple[str, str]:

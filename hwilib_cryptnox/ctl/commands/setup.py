@@ -69,17 +69,15 @@ def setup(
         if choice == "dual" and second is not None:
             _look_ahead(app, second, work.serial)
         _begin(app, work, owner)
-        chosen = "card" if work.is_nft else choice or _choose(app)
+        chosen = "card" if work.is_nft else choice
+        if chosen is None:
+            app.terminal.say("\nWhere does the secret come from?")
+            chosen = app.terminal.choose("Your choice", SEEDS)
         if chosen == "dual":
             return _dual(app, work, owner, second, chain)
         if chosen == "card":
             return _card(app, work, chain)
         return _new(app, work, words, chain) if chosen == "new" else _restore(app, work, chain)
-
-
-def _choose(app: App) -> str:
-    app.terminal.say("\nWhere does the secret come from?")
-    return app.terminal.choose("Your choice", SEEDS)
 
 
 def _card(app: App, work: Provision, chain: str) -> Report:
@@ -158,7 +156,9 @@ def _initialise(app: App, work: Provision, owner: _Owner) -> None:
         "\nThe PIN is asked for at every signature. 3 wrong ones lock the card until it is taken out, 6 block it."
     )
     pin = terminal.new_pin()
-    chosen = _choose_puk(app)
+    terminal.say("\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card.")
+    own_puk = terminal.agrees("Choose it yourself? (No: one is drawn and shown once)")
+    chosen = terminal.new_puk() if own_puk else terminal.drawn_puk()
     terminal.say("\nThe owner's name and e-mail address stand on the card. They may be empty.")
     name = _asked(app, "Name", NAME_MAX) if owner[0] is None else owner[0]
     email = _asked(app, "E-mail", EMAIL_MAX) if owner[1] is None else owner[1]
@@ -195,14 +195,6 @@ def _asked(app: App, what: str, most: int) -> str:
             return text
         app.terminal.say(problem)
     raise LeftError
-
-
-def _choose_puk(app: App) -> str:
-    terminal = app.terminal
-    terminal.say("\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card.")
-    if terminal.agrees("Choose it yourself? (No: one is drawn and shown once)"):
-        return terminal.new_puk()
-    return terminal.drawn_puk()
 
 
 def _settle(app: App, work: Provision, expected: mnemonic.Expected | None) -> None:
