@@ -21,7 +21,7 @@ from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer import irreversible
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -102,7 +102,8 @@ def open_card(app: App, *, channel: bool = True, initialised: bool = False, seed
 
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
-    """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
+    """The card with a serial number, or the only one, in some of the readers; that it is the card it was before is
+    checked. The caller closes it."""
     way = app.host.access
     found: list[int] = []
     unread: errors.CryptnoxError | None = None
@@ -131,7 +132,12 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
             if serial in (None, number):
                 found.append(number)
         if len(found) == 1:
-            identify(way, chosen, channel=channel)
+            if channel:
+                way.identify(chosen, found[0])
+            else:
+                settle(chosen.card)
+                chosen.card.read_certificate()
+                chosen.hold()
             closing.pop_all()
             return chosen
     if found:
@@ -151,16 +157,6 @@ def _serial(opened: OpenCard) -> int:
     except BaseException:
         opened.close()
         raise
-
-
-def identify(way: Access, opened: OpenCard, *, channel: bool = True) -> None:
-    """Open the channel where the card has one, check that it is the card it was before."""
-    if channel:
-        way.identify(opened, opened.card.serial)
-    else:
-        settle(opened.card)
-        opened.card.read_certificate()
-        opened.hold()
 
 
 def admit(app: App, opened: OpenCard) -> None:

@@ -52,12 +52,10 @@ class Problem(Told):
     exit_code: Exit = Exit.REFUSED
 
 
+_REFUSALS = (errors.WrongPinError, errors.PinLockedError, errors.WrongPukError)
 _EXITS = {
     Exit.NO_CARD: (CardNotFoundError, errors.TransportError),
-    Exit.SECRET: (
-        *(NoPinError, RefusedPinError, NotReadyError, UnknownPukError),
-        *(errors.WrongPinError, errors.PinLockedError, errors.WrongPukError),
-    ),
+    Exit.SECRET: (NoPinError, RefusedPinError, NotReadyError, UnknownPukError, *_REFUSALS),
     Exit.INPUT: (BadWordsError,),
     Exit.USAGE: (BadRequestError, NoTerminalError, NoHiddenInputError, errors.UsageError),
 }

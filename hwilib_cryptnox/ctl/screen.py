@@ -22,6 +22,12 @@ NARROW = 60
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
+Row = tuple[str, str] | tuple[str, str, str]
+"""A name and its value; a third member is the value's style."""
+Cell = str | tuple[str, str]
+"""Of a table: a text, or a text and its style."""
+
+
 def _steers(char: str) -> bool:
     """Whether it is a control, format or bidirectional character, or a line or paragraph separator."""
     category = unicodedata.category(char)
@@ -92,38 +98,32 @@ class Screen:
         self.console.print(table)
 
     def table(
-        self,
-        heads: Sequence[str],
-        rows: Sequence[Sequence[str | tuple[str, str]]],
-        *,
-        title: str = "",
-        right: Sequence[int] = (),
+        self, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "", right: Sequence[int] = ()
     ) -> None:
-        """Rows under heads; a cell may be (text, style). `right` are the columns aligned right."""
+        """Rows under heads. `right` are the columns aligned right. In a narrow terminal every cell is on a line of its
+        own."""
+        styled = [[(cell, "") if isinstance(cell, str) else cell for cell in row] for row in rows]
         if not self.fancy:
-            for row in (heads, *rows):
-                self._record([cell if isinstance(cell, str) else cell[0] for cell in row])
+            for texts in (heads, *([text for text, _ in row] for row in styled)):
+                self._record(texts)
             return
         if self.console.width < NARROW:
-            self._tall(heads, rows, title)
+            self.line(title, STRONG)
+            for row in styled:
+                for head, (text, style) in zip(heads, row, strict=True):
+                    self.paragraph(f"{head}: {text}" if head else text, style)
+                self.line()
             return
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            title=title or None,
-            title_justify="left",
-            header_style=STRONG,
-            border_style=FAINT,
-        )
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None, header_style=STRONG, border_style=FAINT)
+        table.title_justify = "left"
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number in right else "left", overflow="fold")
-        for row in rows:
-            cells = [(cell, "") if isinstance(cell, str) else cell for cell in row]
-            table.add_row(*(Text(printable(text), style) for text, style in cells))
+        for row in styled:
+            table.add_row(*(Text(printable(text), style) for text, style in row))
         self.console.print(table)
 
     def _record(self, cells: Sequence[str]) -> None:
@@ -131,15 +131,6 @@ class Screen:
         kept = [" ".join(printable(cell.replace("\t", " ")).split("\n")) for cell in cells]
         self._stream.write("\t".join(kept) + "\n")
         self._stream.flush()
-
-    def _tall(self, heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]], title: str) -> None:
-        """A table for a narrow terminal: every cell on a line of its own."""
-        self.line(title, STRONG)
-        for row in rows:
-            for head, cell in zip(heads, row, strict=True):
-                text, style = (cell, "") if isinstance(cell, str) else cell
-                self.paragraph(f"{head}: {text}" if head else text, style)
-            self.line()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +146,8 @@ class Report:
     """The data were written already, while the command ran."""
 
 
-Row = tuple[str, str] | tuple[str, str, str]
-"""A name and its value; a third member is the value's style."""
-Part = str | tuple[str, str] | Callable[[Screen], object]
-"""A line, a line and its style, or what draws itself."""
+Part = Cell | Callable[[Screen], object]
+"""A line, with its style or without, or what draws itself."""
 
 
 def said(data: Mapping[str, object], *parts: Part, exit_code: Exit = Exit.DONE) -> Report:

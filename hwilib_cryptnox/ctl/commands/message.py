@@ -22,11 +22,9 @@ message = group("message", "Sign and verify messages.")
 
 
 def _content(app: App, text: str) -> str:
-    if text == "-":
-        return decoded(read_input(app, text, empty=True), "the message")
     try:
         # What the shell passed on that is no text stands in it as surrogates.
-        given = text.encode("utf-8", "surrogateescape")
+        given = read_input(app, text, empty=True) if text == "-" else text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # surrogates of other origin (Windows)
         given = text.encode("utf-8", "surrogatepass")
     return decoded(given, "the message")
