@@ -50,23 +50,14 @@ def deliver(text: str) -> OSError | None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        give_up_stdout()
+        give_up(sys.stdout)
         return error
     return None
 
 
-def give_up_stdout() -> None:
-    """Where stdout takes no more, what is left for it is dropped: Python would try again at the end, and its failure
+def give_up(stream: TextIO) -> None:
+    """Where a stream takes no more, what is left for it is dropped: Python would try again at the end, and its failure
     there would replace our exit code."""
-    _give_up(sys.stdout)
-
-
-def give_up_stderr() -> None:
-    """The same of stderr, before the program ends."""
-    _give_up(sys.stderr)
-
-
-def _give_up(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:

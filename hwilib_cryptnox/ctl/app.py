@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
 
-from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up_stderr, give_up_stdout, undisturbed
+from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
@@ -155,7 +155,7 @@ class CtlCommand(click.Command):
                 write_json(report.data)
         except BrokenPipeError:
             # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
-            give_up_stdout()
+            give_up(sys.stdout)
             for fact in app.achieved:
                 app.note(fact)
             return report.exit_code
@@ -194,7 +194,7 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
     app = App()
     if not open_stdout:
         code = _fail(app, Problem(CLOSED_TEXT, exit_code=Exit.USAGE))
-        give_up_stderr()
+        give_up(sys.stderr)
         return code
     warnings: list[str] = []
     with Warnings(warnings):
@@ -203,7 +203,7 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             for text in warnings:
                 app.err.line(f"Warning: {text}", WARN)
-        give_up_stderr()
+        give_up(sys.stderr)
     return code
 
 
@@ -228,7 +228,7 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         return _fail(app, explain(KeyboardInterrupt()))
     except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
         code = _fail(app, explain(error))
-        give_up_stdout()
+        give_up(sys.stdout)
         return code
 
 
@@ -247,7 +247,7 @@ def _say(app: App, problem: Problem) -> None:
         if app.options.json:
             write_json({"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)})
             return
-    give_up_stdout()
+    give_up(sys.stdout)
     with contextlib.suppress(OSError):
         app.err.line(f"Error: {problem.message}", BAD)
         if problem.hint:
@@ -257,8 +257,3 @@ def _say(app: App, problem: Problem) -> None:
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:
     """Make a command of a function `(app, ...) -> Report`."""
     return click.command(name, cls=CtlCommand, **settings)
-
-
-def group(name: str, help_text: str) -> CtlGroup:
-    """A group to hang commands on."""
-    return CtlGroup(name, help=help_text)

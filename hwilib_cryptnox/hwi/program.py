@@ -38,7 +38,7 @@ _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 def main() -> None:
     """Entry point of the console script."""
-    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up_stderr, undisturbed
+    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up, undisturbed
 
     code = 1
     if complete():
@@ -51,7 +51,7 @@ def main() -> None:
             sys.stderr.write(f"{CLOSED_TEXT}\n")
     with undisturbed():
         code = 1 if deliver("") else code
-        give_up_stderr()
+        give_up(sys.stderr)
         sys.exit(code)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import PairingError
-from cryptnox_core.models import CardInfo
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
 from hwilib_cryptnox.ctl.app import App, command
@@ -66,9 +65,10 @@ def _look(app: App, chain: str) -> Report:
         app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
         session = authenticate(opened, unlocker(app))
         page = card.info_page()
-        easy = _easy_mode(page, session.pin)
+        careful = _EASY_SET if session.pin == EASY_PIN else _EASY_PIN_CHANGED
+        easy = [careful] if is_easy_mode(page) else []
         if easy and app.terminal.available:  # before an address is shown
-            app.terminal.say(f"Careful: {easy[0]}.")
+            app.terminal.say(f"Careful: {careful}.")
         path = first_path(Network.of_chain(chain).coin_type)
         shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
@@ -112,13 +112,6 @@ _EASY_PIN_CHANGED = (
     f"put no money on this card before the PUK is your own, too: cryptnoxctl puk change. It was set up in "
     f'"easy mode", whose PUK {EASY_PUK} is public and sets a new PIN'
 )
-
-
-def _easy_mode(page: CardInfo, pin: str) -> list[str]:
-    """What to do about a card of the vendor's easy mode; `pin` is the one it has just accepted."""
-    if not is_easy_mode(page):
-        return []
-    return [_EASY_SET if pin == EASY_PIN else _EASY_PIN_CHANGED]
 
 
 def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:

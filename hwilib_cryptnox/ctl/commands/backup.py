@@ -8,7 +8,7 @@ import click
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, other_card, second_unlocker, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, second_option, text_of
@@ -19,7 +19,7 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
 
-backup = group("backup", "Check a backup before money arrives.")
+backup = CtlGroup("backup", help="Check a backup before money arrives.")
 
 
 _NO_TWIN = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.certificate import Genuineness
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import (
     PersonUnlocker,
     judged,
@@ -28,7 +28,7 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import Wallet
 
-clone = group("clone", "A second card that holds the same seed.")
+clone = CtlGroup("clone", help="A second card that holds the same seed.")
 
 
 @dataclass(frozen=True, slots=True)

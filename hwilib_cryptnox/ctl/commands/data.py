@@ -12,7 +12,7 @@ from cryptnox_core.card import USER_DATA_MAX, Card
 from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.wire import CUSTOM_BYTES, Sw
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -22,7 +22,7 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import End, Words
 
-data = group("data", "Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
+data = CtlGroup("data", help="Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
 
 _MARKS = ("PIV", "KMS", "Windows Hello")
 """The user keys that the vendor's tools mark, by the place of the custom byte (PROTOCOL.md 11)."""

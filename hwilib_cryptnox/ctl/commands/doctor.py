@@ -309,13 +309,14 @@ def _recorded(app: App, file: Path, *, yes: bool) -> Report:
     if not yes and not app.terminal.available:
         raise CtlError(Exit.USAGE, f"{_IDENTIFIES} Nothing was written", "--yes writes it without asking")
     with _the_only_card(app) as opened:
-        serial, way = _serial_of(opened), app.host.access
-        if serial is not None:
+        serial: str | None = None
+        with contextlib.suppress(errors.CryptnoxError):  # it has no certificate that can be read
+            serial = str(opened.card.read_certificate().serial)
             opened.hold()
         if not yes:
             app.terminal.say(_IDENTIFIES)
             app.terminal.confirm(f"Record the card {serial or 'in ' + opened.reader} to {file}?")
-        recording = record_card(opened.card.transport, time.monotonic, opening=way.open_channel)
+        recording = record_card(opened.card.transport, time.monotonic, opening=app.host.access.open_channel)
     write_new(file, (json.dumps(recording, indent=1) + "\n").encode("ascii"))
     return _deviating({"serial": serial, "file": str(file)}, deviations(recording), f"Written: {file}")
 
@@ -331,14 +332,6 @@ def _the_only_card(app: App) -> Iterator[OpenCard]:
         return
     with contextlib.closing(app.host.access.connect(places[0], app.settings.wait)) as opened:
         yield opened
-
-
-def _serial_of(opened: OpenCard) -> str | None:
-    """The card's serial number; None where it has no certificate that can be read."""
-    try:
-        return str(opened.card.read_certificate().serial)
-    except errors.CryptnoxError:
-        return None
 
 
 def _analysed(app: App, name: str) -> Report:

@@ -10,7 +10,9 @@ from cryptnox_core.wire import HISTORY_LENGTH
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
-from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, Noted, compare, noted_digests
+from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, compare, noted_digests
+
+_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (thrown away)"}
 
 
 def compared(app: App, limit: int) -> tuple[int, Comparison]:
@@ -24,20 +26,6 @@ def compared(app: App, limit: int) -> tuple[int, Comparison]:
     return serial, compare(counter, history, noted_digests(lines, serial))
 
 
-def _what(screen: Screen, noted: Noted | None) -> str:
-    if noted is None:
-        return "not made here"
-    text = "a message" if noted.txid is None else _short(screen, noted.txid)
-    return text + _MARKS.get(noted.event, "")
-
-
-_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (thrown away)"}
-
-
-def _when(noted: Noted | None) -> str:
-    return "-" if noted is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
-
-
 def _short(screen: Screen, text: str) -> str:
     """Hashes are whole in pipes and in --json; on a terminal their beginnings stand side by side."""
     return text if len(text) < 64 or not screen.fancy else f"{text[:20]}..."
@@ -45,12 +33,15 @@ def _short(screen: Screen, text: str) -> str:
 
 def _table(screen: Screen, comparison: Comparison) -> None:
     """In a pipe with the coins; a terminal has no room for them."""
-    columns, rows = ["Number", "Signed hash", "When", "Transaction"], []
+    heads, rows = ("Number", "Signed hash", "When", "Transaction", "Coin")[: 4 if screen.fancy else 5], []
     for entry, noted in comparison.seen:
-        rows.append([str(entry.counter), _short(screen, entry.digest.hex()), _when(noted), _what(screen, noted)])
-        if not screen.fancy:
-            rows[-1].append("-" if noted is None or noted.outpoint is None else noted.outpoint)
-    screen.table(columns if screen.fancy else [*columns, "Coin"], rows, right=(0,))
+        told = ["-", "not made here", "-"]
+        if noted is not None:
+            text = "a message" if noted.txid is None else _short(screen, noted.txid)
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
+            told = [when, text + _MARKS.get(noted.event, ""), "-" if noted.outpoint is None else noted.outpoint]
+        rows.append([str(entry.counter), _short(screen, entry.digest.hex()), *told][: len(heads)])
+    screen.table(heads, rows, right=(0,))
 
 
 @command("history")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 
-hwi = group("hwi", "Let the stock hwi program of this Python environment see the card. (hwi-cryptnox always does.)")
+hwi = CtlGroup(
+    "hwi", help="Let the stock hwi program of this Python environment see the card. (hwi-cryptnox always does.)"
+)
 
 
 @hwi.command("enable")

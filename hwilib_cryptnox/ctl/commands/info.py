@@ -87,7 +87,10 @@ def _look(app: App, opened: OpenCard) -> Report:
         ("Initialised", *_yes(info.initialized, WARN)),
     ]
     if info.initialized:
-        rows.append(("Seed", *_seed(info, page)))
+        seed = (
+            ("yes" if page is None else source_text(page), GOOD) if info.seeded else ("none: cryptnoxctl setup", WARN)
+        )
+        rows.append(("Seed", *seed))
         if page is not None:
             rows.append(("Owner", " ".join(filter(None, (page.name, page.email and f"<{page.email}>"))) or "-"))
             rows.append(("Signatures made", str(page.signature_counter)))
@@ -112,12 +115,6 @@ def _look(app: App, opened: OpenCard) -> Report:
 
 def _yes(value: bool, style: str, yes: str = "yes", no: str = "no") -> tuple[str, str]:
     return (yes, GOOD) if value else (no, style)
-
-
-def _seed(info: AppletInfo, page: CardInfo | None) -> tuple[str, str]:
-    if not info.seeded:
-        return "none: cryptnoxctl setup", WARN
-    return (source_text(page) if page is not None else "yes"), GOOD
 
 
 def _pin(info: AppletInfo, tries: int | None, record: CardRecord) -> tuple[str, str]:

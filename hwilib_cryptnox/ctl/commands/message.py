@@ -9,7 +9,7 @@ from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import decompress
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import MAX_DEPTH
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import decoded, read_input
@@ -18,7 +18,7 @@ from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, listed, said
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.signer.messages import encode_simple, recover_public_key, simple_digest, verify_simple
 
-message = group("message", "Sign and verify messages.")
+message = CtlGroup("message", help="Sign and verify messages.")
 
 
 def _content(app: App, text: str) -> str:

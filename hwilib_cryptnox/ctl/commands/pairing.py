@@ -16,7 +16,7 @@ from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, UsageError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -28,7 +28,7 @@ from hwilib_cryptnox.signer.heard import twice
 from hwilib_cryptnox.signer.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
 
-pairing = group("pairing", "The pairing key, which opens the secure channel.")
+pairing = CtlGroup("pairing", help="The pairing key, which opens the secure channel.")
 
 
 @pairing.command("change")
@@ -126,10 +126,8 @@ def pairing_export(app: App, file: Path) -> Report:
     if key in (None, COMMON_PAIRING_KEY):
         raise CtlError(Exit.REFUSED, "The card has no pairing key of its own: it uses the common one")
     write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
-    return said(
-        {"serial": str(serial), "file": str(file)},
-        f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}",
-    )
+    text = f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}"
+    return said({"serial": str(serial), "file": str(file)}, text)
 
 
 @pairing.command("recover")
@@ -149,16 +147,12 @@ def pairing_recover(app: App, source: Path | None) -> Report:
             twice(opened.card, lambda: app.host.access.open_channel(opened.card))
         except PairingError:
             recover_by_puk(app, opened)
-            return said(
-                {"serial": str(serial), "own_pairing_key": False},
-                *app.achieved,
-                "An own one: cryptnoxctl pairing change",
-            )
+            data = {"serial": str(serial), "own_pairing_key": False}
+            return said(data, *app.achieved, "An own one: cryptnoxctl pairing change")
         own = app.state.pairing_key(serial) is not None
+    data = {"serial": str(serial), "own_pairing_key": own}
     what = "its own pairing key, which is kept here" if own else "the common pairing key"
-    return said(
-        {"serial": str(serial), "own_pairing_key": own}, f"There is nothing to recover: the card opens with {what}"
-    )
+    return said(data, f"There is nothing to recover: the card opens with {what}")
 
 
 def _take(app: App, opened: OpenCard, key: bytes) -> Report:

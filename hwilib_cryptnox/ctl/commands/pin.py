@@ -10,7 +10,7 @@ import click
 from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError, NotAllowedError, WrongPukError
 from cryptnox_core.wire import PIN_TRIES_SESSION, Sw
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import PersonUnlocker, admit, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -21,7 +21,7 @@ from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words, is_puk
 
-pin = group("pin", "Change, verify or unblock the PIN; ask for the tries left.")
+pin = CtlGroup("pin", help="Change, verify or unblock the PIN; ask for the tries left.")
 
 SPARE_TRIES = 3
 """So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""

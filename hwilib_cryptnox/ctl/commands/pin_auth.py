@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk
 from hwilib_cryptnox.ctl.changes import switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.signer.irreversible import Words
 
-pin_auth = group("pin-auth", "Switch PIN authentication on or off.")
+pin_auth = CtlGroup("pin-auth", help="Switch PIN authentication on or off.")
 
 
 @pin_auth.command("on")

@@ -6,7 +6,7 @@ import click
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import PINLESS_PREFIX
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk
 from hwilib_cryptnox.ctl.changes import change, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -15,7 +15,7 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import End, Words
 
-pinless = group("pinless", "The path whose key signs without PIN. Not for money.")
+pinless = CtlGroup("pinless", help="The path whose key signs without PIN. Not for money.")
 
 
 @pinless.command("set")

@@ -7,7 +7,7 @@ import contextlib
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import StatusWordError
 from cryptnox_core.wire import PAIRING_INDEX_PUK
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card
 from hwilib_cryptnox.ctl.cards import puk as ask_puk
 from hwilib_cryptnox.ctl.changes import change
@@ -17,7 +17,7 @@ from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words, is_puk, opens
 
-puk = group("puk", "Change or verify the PUK.")
+puk = CtlGroup("puk", help="Change or verify the PUK.")
 
 
 def _fits(opened: OpenCard, secret: str) -> bool:

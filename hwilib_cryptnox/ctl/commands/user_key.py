@@ -14,7 +14,7 @@ from cryptnox_core.commands.user_keys import digest_to_sign
 from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWordError
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -26,7 +26,7 @@ from hwilib_cryptnox.signer.irreversible import End, Words
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-user_key = group("user-key", "Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+user_key = CtlGroup("user-key", help="Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
 
 _SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
 _slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
