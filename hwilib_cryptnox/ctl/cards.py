@@ -119,9 +119,10 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
                     raise
                 continue
             try:
-                number = _serial(opened)
-            except errors.CryptnoxError as error:
-                if serial is None:
+                number = twice(opened.card, opened.card.read_certificate).serial
+            except BaseException as error:
+                opened.close()
+                if serial is None or not isinstance(error, errors.CryptnoxError):
                     raise
                 unread = error  # perhaps another card's trouble
                 continue
@@ -149,14 +150,6 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
         raise CtlError(Exit.NO_CARD, "There is no card reader", "plug one in, then: cryptnoxctl doctor")
     what = "No Cryptnox card was found" if serial is None else f"The card {serial} is in no reader"
     raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows what is there")
-
-
-def _serial(opened: OpenCard) -> int:
-    try:
-        return twice(opened.card, opened.card.read_certificate).serial
-    except BaseException:
-        opened.close()
-        raise
 
 
 def admit(app: App, opened: OpenCard) -> None:
@@ -229,12 +222,12 @@ def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
     return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
 
 
-def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False) -> str:
+def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str:
     """Verify the PIN in the open channel and return it. Raises what `admit` and `Unlocker.unlock` raise; CtlError where
     the card's answer was lost."""
     admit(app, opened)
     try:
-        return unlocker(app, typed=typed).unlock(opened.card, opened.reader, prompt=prompt)
+        return unlocker(app, typed=typed).unlock(opened.card, opened.reader)
     except (errors.TransportError, errors.ProtocolError) as error:
         problem = explain(error)
         raise CtlError(
