@@ -145,7 +145,7 @@ class Terminal:
 
     def new_pin(self) -> str:
         """A new PIN, typed twice."""
-        return self._new("PIN", "4 to 9 digits", is_pin, weakness_of_pin)
+        return self._new_secret("PIN", "4 to 9 digits", is_pin, weakness_of_pin)
 
     def puk(self, question: str = "PUK") -> str:
         """12 ASCII characters."""
@@ -153,7 +153,7 @@ class Terminal:
 
     def new_puk(self) -> str:
         """A new PUK, typed twice."""
-        return self._new("PUK", f"{PUK_LENGTH} characters", _is_puk, weakness_of_puk)
+        return self._new_secret("PUK", f"{PUK_LENGTH} characters", _is_puk, weakness_of_puk)
 
     def _formed(self, question: str, good: Callable[[str], bool], rule: str) -> str:
         for _ in range(ATTEMPTS):
@@ -163,7 +163,9 @@ class Terminal:
             self.say(f"{rule}; it was not sent to the card")
         raise LeftError
 
-    def _new(self, what: str, form: str, good: Callable[[str], bool], weakness_of: Callable[[str], str | None]) -> str:
+    def _new_secret(
+        self, what: str, form: str, good: Callable[[str], bool], weakness_of: Callable[[str], str | None]
+    ) -> str:
         for _ in range(ATTEMPTS):
             text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
             if self.hidden("The same again") != text:

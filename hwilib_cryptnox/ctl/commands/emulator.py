@@ -23,12 +23,12 @@ from cryptnox_core import wire
 from cryptnox_core.emulator import card, faults, memory, server, vpcd
 from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.ctl.files import NEW_FILE
-from hwilib_cryptnox.signer import mnemonic as mnemonics
 from hwilib_cryptnox.storage.files import lock
 
 DEFAULT_PIN = "000000"
 DEFAULT_PUK = "000000000000"
 _SERIAL_MIN, _SERIAL_MAX = 1 << 56, (1 << 64) - 1
+_BIP39_ROUNDS = 2048
 _FIRST_CONNECT = 3.0
 """Seconds the ready line waits for the virtual reader to take the card."""
 _NEVER_SHORT = 10.0
@@ -50,10 +50,13 @@ def _seed_of_mnemonic(words: str, passphrase: str) -> bytes:
     from embit import bip39
 
     normal = " ".join(unicodedata.normalize("NFKD", words).split())
+    valid = False
     with contextlib.suppress(ValueError, KeyError):
-        if bip39.mnemonic_is_valid(normal):
-            return mnemonics.seed(normal, passphrase)
-    raise click.UsageError("the mnemonic is none of BIP39's in English, or its checksum is wrong")
+        valid = bip39.mnemonic_is_valid(normal)
+    if not valid:
+        raise click.UsageError("the mnemonic is none of BIP39's in English, or its checksum is wrong")
+    salt = unicodedata.normalize("NFKD", "mnemonic" + passphrase)
+    return hashlib.pbkdf2_hmac("sha512", normal.encode(), salt.encode(), _BIP39_ROUNDS)
 
 
 def _serial_of_seed(seed: bytes) -> int:
@@ -84,7 +87,7 @@ def _puk_bytes(text: str) -> bytes:
     return text.encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Wanted:
     """The card that the options describe; None for what they leave open."""
 
