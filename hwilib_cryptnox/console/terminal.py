@@ -148,9 +148,7 @@ class Terminal:
 
     def new_pin(self) -> str:
         """A new PIN, typed twice."""
-        pin = self._twice("New PIN (4 to 9 digits)", is_pin, "a PIN has 4 to 9 digits")
-        self._name_weakness("PIN", weakness_of_pin(pin))
-        return pin
+        return self._new_secret("PIN", "4 to 9 digits", is_pin, weakness_of_pin)
 
     def puk(self, question: str = "PUK") -> str:
         """12 ASCII characters."""
@@ -158,13 +156,7 @@ class Terminal:
 
     def new_puk(self) -> str:
         """A new PUK, typed twice."""
-        puk = self._twice(f"New PUK ({PUK_LENGTH} characters)", _is_puk, f"a PUK has {PUK_LENGTH} characters")
-        self._name_weakness("PUK", weakness_of_puk(puk))
-        return puk
-
-    def _name_weakness(self, what: str, weakness: str | None) -> None:
-        if weakness is not None:
-            self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
+        return self._new_secret("PUK", f"{PUK_LENGTH} characters", _is_puk, weakness_of_puk)
 
     def _formed(self, question: str, good: Callable[[str], bool], rule: str) -> str:
         for _ in range(ATTEMPTS):
@@ -174,12 +166,18 @@ class Terminal:
             self.say(f"{rule}; it was not sent to the card")
         raise LeftError
 
-    def _twice(self, question: str, good: Callable[[str], bool], rule: str) -> str:
+    def _new_secret(
+        self, what: str, form: str, good: Callable[[str], bool], weakness_of: Callable[[str], str | None]
+    ) -> str:
         for _ in range(ATTEMPTS):
-            text = self._formed(question, good, rule)
-            if self.hidden("The same again") == text:
-                return text
-            self.say("the two differ")
+            text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
+            if self.hidden("The same again") != text:
+                self.say("the two differ")
+                continue
+            weakness = weakness_of(text)
+            if weakness is not None:
+                self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
+            return text
         raise LeftError
 
     def show_secret(self, lines: list[str]) -> None:

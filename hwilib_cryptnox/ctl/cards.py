@@ -1,29 +1,52 @@
-"""Which card a command works on, and the PIN and PUK it needs."""
+"""Which card a command works on, what is said of it, and the PIN and PUK it needs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from cryptnox_core import errors
 from cryptnox_core.card import Card
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.transport.tcp import parse_address
-from cryptnox_core.wire import PUK_LENGTH
+from cryptnox_core.wire import PUK_LENGTH, KeySource
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.screen import WARN
-from hwilib_cryptnox.errors import NoPinError
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
+from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer import irreversible
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
+T = TypeVar("T")
+
+SWAPS = 10
+"""How often a person is asked to swap the cards before it is given up."""
 LAST_TRY = "last try"
 """What is typed to spend the last PIN try."""
+_KEY_SOURCES = {
+    KeySource.NONE: "none",
+    KeySource.SINGLE: "single key",
+    KeySource.EXTENDED: "extended key",
+    KeySource.LOADED: "loaded seed",
+    KeySource.ON_CARD: "made on the card",
+    KeySource.DUAL: "made by two cards",
+    KeySource.WRAPPED: "loaded wrapped",
+}
+_JUDGED = {
+    Genuineness.GENUINE: ("genuine", GOOD),
+    Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
+    Genuineness.UNKNOWN: ("cannot tell", WARN),
+}
+_EMULATED = "emulated"
+_EMPTY, _OTHER = "empty", "another card"
 
 
 def wanted_serial(app: App) -> int | None:
@@ -64,82 +87,69 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
+def open_card(app: App, *, channel: bool = True, initialised: bool = False, seeded: bool = False) -> Iterator[OpenCard]:
     """The one card the options mean, selected and identified; with `channel` its secure channel is open where the card
-    is initialised. Reset and released at the end, whatever happens."""
-    opened = find_card(app, wanted_serial(app), candidates(app), channel=channel)
-    try:
+    is initialised. Reset and released at the end, whatever happens.
+
+    CtlError for one that has no PIN and PUK yet, where it is to be `initialised`, or no keys, where `seeded`.
+    """
+    with contextlib.closing(find_card(app, wanted_serial(app), candidates(app), channel=channel)) as opened:
+        if initialised and not opened.card.info.initialized:
+            raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
+        if seeded and not opened.card.info.seeded:
+            raise CtlError(Exit.REFUSED, "The card holds no seed", "cryptnoxctl setup")
         yield opened
-    finally:
-        opened.close()
 
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
-    """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
+    """The card with a serial number, or the only one, in some of the readers; that it is the card it was before is
+    checked. The caller closes it."""
     way = app.host.access
-    chosen: OpenCard | None = None
-    others: list[str] = []
-    unread: CryptnoxError | None = None
-    try:
+    found: list[int] = []
+    unread: errors.CryptnoxError | None = None
+    with contextlib.ExitStack() as closing:
         for place in places:
             try:
                 opened = way.connect(place, app.settings.wait)
-            except (ReaderBusyError, PinLockedError) as error:
+            except (errors.ReaderBusyError, errors.PinLockedError) as error:
                 unread = error
                 continue
-            except (TransportError, ForeignCardError):
+            except (errors.TransportError, ForeignCardError):
                 if len(places) == 1:
                     raise
                 continue
             try:
-                number = _serial(opened)
-            except CryptnoxError as error:
-                if serial is None:
+                number = twice(opened.card, opened.card.read_certificate).serial
+            except BaseException as error:
+                opened.close()
+                if serial is None or not isinstance(error, errors.CryptnoxError):
                     raise
                 unread = error  # perhaps another card's trouble
                 continue
-            if serial not in (None, number):
+            if serial not in (None, number) or found:
                 opened.close()
-            elif chosen is None:
-                chosen = opened
-                others.append(str(number))
             else:
-                opened.close()
-                others.append(str(number))
-        if chosen is not None and len(others) == 1:
-            identify(way, chosen, channel=channel)
+                chosen = closing.enter_context(contextlib.closing(opened))
+            if serial in (None, number):
+                found.append(number)
+        if len(found) == 1:
+            if channel:
+                way.identify(chosen, found[0])
+            else:
+                settle(chosen.card)
+                chosen.card.read_certificate()
+                chosen.hold()
+            closing.pop_all()
             return chosen
-    except BaseException:
-        if chosen is not None:
-            chosen.close()
-        raise
-    if chosen is not None:
-        chosen.close()
-        raise CtlError(Exit.USAGE, f"{len(others)} cards are here: {', '.join(others)}", "say which: --card SERIAL")
+    if found:
+        cards = ", ".join(map(str, found))
+        raise CtlError(Exit.USAGE, f"{len(found)} cards are here: {cards}", "say which: --card SERIAL")
     if unread is not None:
         raise unread
     if not places:
         raise CtlError(Exit.NO_CARD, "There is no card reader", "plug one in, then: cryptnoxctl doctor")
     what = "No Cryptnox card was found" if serial is None else f"The card {serial} is in no reader"
     raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows what is there")
-
-
-def _serial(opened: OpenCard) -> int:
-    try:
-        return twice(opened.card, opened.card.read_certificate).serial
-    except BaseException:
-        opened.close()
-        raise
-
-
-def identify(way: Access, opened: OpenCard, *, channel: bool = True) -> None:
-    """Open the channel where the card has one, check that it is the card it was before."""
-    if channel:
-        way.identify(opened, opened.card.serial)
-    else:
-        settle(opened.card)
-        opened.card.read_certificate()
-        opened.hold()
 
 
 def admit(app: App, opened: OpenCard) -> None:
@@ -212,13 +222,13 @@ def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
     return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
 
 
-def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False) -> str:
+def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str:
     """Verify the PIN in the open channel and return it. Raises what `admit` and `Unlocker.unlock` raise; CtlError where
     the card's answer was lost."""
     admit(app, opened)
     try:
-        return unlocker(app, typed=typed).unlock(opened.card, opened.reader, prompt=prompt)
-    except (TransportError, ProtocolError) as error:
+        return unlocker(app, typed=typed).unlock(opened.card, opened.reader)
+    except (errors.TransportError, errors.ProtocolError) as error:
         problem = explain(error)
         raise CtlError(
             problem.exit_code,
@@ -230,3 +240,127 @@ def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False)
 def wallet(app: App, opened: OpenCard) -> Wallet:
     """The wallet on an open card; it reopens the card by itself after a fault."""
     return Wallet(opened.path, app.host.access, unlocker(app), opened=opened)
+
+
+def other_card(
+    app: App, second: str | None, serial: int, place: str | None = None, *, channel: bool = False
+) -> OpenCard:
+    """The second card: in its own reader, or in the place of the first (the reader `place`, or any)."""
+    named = None if second is None else candidates(app, second)
+
+    def look() -> OpenCard:
+        places = named or (candidates(app) if place is None else [place])
+        opened = find_card(app, None, places, channel=channel)
+        if opened.card.serial != serial:
+            return opened
+        opened.close()
+        if named is not None:
+            raise CtlError(Exit.USAGE, "--second: that is the first card again")
+        raise CtlError(Exit.NO_CARD, "That is still the first card")
+
+    return look() if named else swapped(app, f"Take the card {serial} out and put the second card in.", look)
+
+
+def second_unlocker(app: App) -> PersonUnlocker:
+    """For the second of two cards: the PIN of `--stdinpass` is the first one's, and is not sent to it."""
+    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)
+
+
+def swapped(app: App, text: str, look: Callable[[], T]) -> T:
+    """What `look` finds when the person has put a card in. An Enter too early costs nothing; LeftError after
+    ten of them."""
+    for _ in range(SWAPS):
+        app.terminal.pause(f"\n{text}")
+        try:
+            return look()
+        except LeftError:
+            raise
+        except (WalletError, errors.CryptnoxError) as error:
+            problem = explain(error)
+            app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
+    raise LeftError("Canceled: the card was not put in")
+
+
+# What is said of a card
+
+
+def version_text(info: AppletInfo) -> str:
+    """The applet's version, dotted."""
+    return ".".join(map(str, info.version))
+
+
+def verdict_text(genuine: Genuineness, reader: str) -> str:
+    """The verdict as in JSON. A card over TCP is never genuine: anybody can sign for one."""
+    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)
+    return _EMULATED if emulated else genuine.value
+
+
+def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
+    """The verdict in words, and its style."""
+    text = verdict_text(genuine, reader)
+    return (text, WARN) if text == _EMULATED else _JUDGED[genuine]
+
+
+def card_state(info: AppletInfo) -> str:
+    """How far a card is set up, in one word or two."""
+    if not info.initialized:
+        return "not initialised"
+    return "ready" if info.seeded else "no seed"
+
+
+def source_text(page: CardInfo) -> str:
+    """Where the card's key comes from."""
+    source = page.key_source
+    return _KEY_SOURCES[source] if isinstance(source, KeySource) else f"unknown ({source:02x})"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One reader and what is in it."""
+
+    reader: str
+    state: str
+    serial: int | None = None
+    info: AppletInfo | None = None
+    genuine: Genuineness | None = None
+
+    @property
+    def unread(self) -> bool:
+        """Whether there may be a card of ours that could not be asked which it is."""
+        return self.serial is None and self.state not in (_EMPTY, _OTHER)
+
+    def data(self) -> dict[str, object]:
+        """As in `list --json`."""
+        return {
+            "reader": self.reader,
+            "state": self.state,
+            "serial": None if self.serial is None else str(self.serial),
+            "type": None if self.info is None else self.info.type_name,
+            "version": None if self.info is None else version_text(self.info),
+            "genuine": None if self.genuine is None else verdict_text(self.genuine, self.reader),
+        }
+
+
+def see(app: App, reader: str) -> Seen:
+    """What is in a reader."""
+    try:
+        opened = app.host.access.connect(reader, app.settings.enumerate_wait)
+    except errors.NoCardError:
+        return Seen(reader, _EMPTY)
+    except ForeignCardError:
+        return Seen(reader, _OTHER)
+    except errors.TransportError as error:
+        return Seen(reader, _short(error))
+    try:
+        certificate = opened.card.read_certificate()
+        return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)
+    except errors.CryptnoxError as error:
+        return Seen(reader, _short(error), info=opened.card.info)
+    finally:
+        opened.close()
+
+
+def _short(error: errors.CryptnoxError) -> str:
+    if isinstance(error, errors.PinLockedError):
+        return "locked: take it out and put it back"
+    return explain(error).message

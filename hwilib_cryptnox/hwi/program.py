@@ -38,7 +38,7 @@ _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 def main() -> None:
     """Entry point of the console script."""
-    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up_stderr, undisturbed
+    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up, undisturbed
 
     code = 1
     if complete():
@@ -51,7 +51,7 @@ def main() -> None:
             sys.stderr.write(f"{CLOSED_TEXT}\n")
     with undisturbed():
         code = 1 if deliver("") else code
-        give_up_stderr()
+        give_up(sys.stderr)
         sys.exit(code)
 
 
@@ -193,7 +193,7 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         return list_entries(options.password, emulators=options.allow_emulators), False
     from dataclasses import replace
 
-    from hwilib_cryptnox.console.warned import Warnings
+    from hwilib_cryptnox.console.streams import Warnings
     from hwilib_cryptnox.signer.host import Host
 
     host = Host(emulators=options.allow_emulators)

@@ -871,7 +871,7 @@ GUARDS = (
     ),
     Guard(
         "the PIN of stdin is the first card's",
-        "hwilib_cryptnox/ctl/dual.py",
+        "hwilib_cryptnox/ctl/cards.py",
         "    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)",
         '    return PersonUnlocker(app.settings, app.state, app.secret_line("PIN"), (), app=app)',
         "tests/ctl/test_clone.py::test_the_pin_of_stdin_is_the_first_cards",
@@ -900,7 +900,7 @@ GUARDS = (
     ),
     Guard(
         "no card over TCP is called genuine",
-        "hwilib_cryptnox/ctl/commands/info.py",
+        "hwilib_cryptnox/ctl/cards.py",
         "    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)\n",
         "    emulated = False\n",
         "tests/ctl/test_info.py::test_an_emulated_card_is_never_called_genuine",
@@ -921,14 +921,14 @@ GUARDS = (
     ),
     Guard(
         "a card of the easy mode is named",
-        "hwilib_cryptnox/ctl/vendor.py",
-        "    return page.name == page.email == EASY_MODE\n",
+        "hwilib_cryptnox/console/weak.py",
+        "    return page.name == page.email == _EASY_MODE\n",
         "    return False\n",
         "tests/ctl/test_vendor_cards.py::test_adopt_says_it_before_an_address_is_shown",
     ),
     Guard(
         "the vendor's marks are told of",
-        "hwilib_cryptnox/ctl/vendor.py",
+        "hwilib_cryptnox/ctl/commands/data.py",
         "    lost = [name for name, old, new in pairs if old and old != new]\n",
         "    lost = []\n",
         "tests/ctl/test_vendor_cards.py::test_overwriting_marks_is_told_and_asked",
@@ -1071,7 +1071,7 @@ GUARDS = (
     Guard(
         "a second card is looked at before the first is set up",
         "hwilib_cryptnox/ctl/commands/setup.py",
-        "            look_ahead(app, second, work.serial)\n",
+        "            _look_ahead(app, second, work.serial)\n",
         "            pass\n",
         "tests/system/life/test_attacks.py::test_the_second_card_is_looked_at_first",
     ),
