@@ -14,7 +14,6 @@ from cryptnox_core.errors import (
     ProtocolError,
     ReaderBusyError,
     StatusWordError,
-    TransportError,
 )
 from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.errors import (
@@ -30,7 +29,7 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, OpenCard, may_be_ours
 from hwilib_cryptnox.signer.wallet import authenticate
 from hwilib_cryptnox.storage.settings import check_genuine
 from hwilib_cryptnox.storage.state import CardRecord, StateError, check_identity
@@ -78,10 +77,10 @@ class Lister:
     def entries(self) -> list[Entry]:
         """Cards whose fingerprint is known first: HWI's search by fingerprint opens the others on its way, and gives
         them a PIN that is not theirs."""
-        found = []
-        for reader in self._access.readers():
+        entries = []
+        for reader, found in self._access.scan(self._access.readers(), self._access.settings.enumerate_wait):
             try:
-                entry = self._reader(reader)
+                entry = self._reader(reader, found)
             except CryptnoxError as error:
                 _log.debug("%s: %s", reader, error)
                 continue
@@ -89,25 +88,24 @@ class Lister:
                 _log.warning("enumerate: %s: %s", reader, str(error) or type(error).__name__)
                 continue
             if entry is not None:
-                found.append(entry)
-        return sorted(found, key=lambda entry: "fingerprint" not in entry)
+                entries.append(entry)
+        return sorted(entries, key=lambda entry: "fingerprint" not in entry)
 
-    def _reader(self, reader: str) -> Entry | None:
-        """The entry of a reader; None where it is empty or holds nothing of ours."""
-        try:
-            opened = self._access.connect(reader, self._access.settings.enumerate_wait)
-        except ReaderBusyError:
+    def _reader(self, reader: str, found: OpenCard | Exception) -> Entry | None:
+        """The entry of a reader; None where it is empty or holds nothing of ours. One whose card cannot be asked is
+        that of the card which is remembered there."""
+        if isinstance(found, ReaderBusyError):
             return self._remembered(reader, Code.BUSY, BUSY_TEXT)
-        except PinLockedError:
-            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
-        except (TransportError, ForeignCardError):
+        if isinstance(found, OpenCard):
+            try:
+                return self._card(found)
+            except PinLockedError:
+                pass
+            finally:
+                found.close()
+        elif not may_be_ours(found):
             return None
-        try:
-            return self._card(opened)
-        except PinLockedError:
-            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
-        finally:
-            opened.close()
+        return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
 
     def _remembered(self, reader: str, code: Code, text: str) -> Entry | None:
         """The entry of a card that cannot be asked for its serial; None where nobody knows it."""

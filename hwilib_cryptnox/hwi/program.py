@@ -324,14 +324,14 @@ class _Command:
 
         text = self.options.psbt
         psbt = Psbt.parse(text)
-        test = Network.of_chain(self.options.chain) is Network.TEST
+        network = Network.of_chain(self.options.chain)
         if stays_unchanged(psbt, fingerprint):
             signed: Psbt = psbt
         else:
             prompt = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, prompt)
             chain = CHAINS.get(self.options.named_chain)
-            signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()
+            signed = Signing(wallet, psbt, network=network, chain=chain, progress=_progress()).run()
         changed = signed is not psbt
         return {
             "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
+from cryptnox_core.errors import TransportError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
 from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
 from hwilib_cryptnox.errors import (
@@ -33,22 +33,20 @@ from hwilib_cryptnox.errors import (
     RetoldError,
     TerminalError,
     UnavailableError,
-    WalletError,
 )
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer import words as mnemonic
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard, remembered
+from hwilib_cryptnox.signer.cards import Access, OpenCard
+from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet
+from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +68,10 @@ def named_card(
     Raises BadRequestError where several cards may be meant, CardNotFoundError where none is, or where the one at
     `path` has another fingerprint; and what keeps the PIN from being verified.
     """
-    wallet = Wallet(path, access, unlocker, expected=fingerprint) if path else None
-    if wallet is None:
-        wallet = _only(access, unlocker, fingerprint, empty=empty)
+    if path:
+        wallet = Wallet(path, access, unlocker, expected=fingerprint)
+    else:
+        wallet = only_wallet(access, unlocker, fingerprint, empty=empty)
     if fingerprint is not None:
         try:
             _prove(wallet, unlocker)
@@ -80,59 +79,6 @@ def named_card(
             wallet.close()
             raise
     return wallet
-
-
-def _only(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empty: bool) -> Wallet:
-    cards: list[OpenCard] = []
-    unusable: list[str] = []
-    problems: list[Exception] = []
-    others: list[str] = []
-    chosen: OpenCard | None = None
-    try:
-        for reader in access.readers():
-            _identify(access, reader, cards, unusable, problems)
-        if fingerprint is None:
-            meant = [opened for opened in cards if empty and not opened.card.info.seeded]
-            if not meant:
-                meant, others = cards, unusable
-        else:
-            meant = [opened for opened in cards if remembered(opened) == fingerprint]
-            meant = meant or [opened for opened in cards if opened.card.info.seeded and remembered(opened) is None]
-        if len(meant) + len(others) > 1:
-            names = [*(str(opened.card.serial) for opened in meant), *others]
-            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
-        if not meant:
-            raise problems[0] if problems else CardNotFoundError(NOT_FOUND_TEXT)
-        chosen = meant[0]
-        return Wallet(chosen.path, access, unlocker, opened=chosen, expected=fingerprint)
-    finally:
-        for opened in cards:
-            if opened is not chosen:
-                opened.close()
-
-
-def _identify(
-    access: Access, reader: str, cards: list[OpenCard], unusable: list[str], problems: list[Exception]
-) -> None:
-    """The card in a reader: in `cards` where it is one of ours and can be used, in `unusable` where it cannot."""
-    try:
-        opened = access.connect(reader, access.settings.wait)
-    except (ReaderBusyError, PinLockedError) as error:
-        problems.append(error)
-        return
-    except (TransportError, ForeignCardError):
-        return
-    try:
-        access.identify(opened)
-    except (CryptnoxError, WalletError) as error:
-        problems.append(error)
-        unusable.append(f"one in {reader}")
-        opened.close()
-    except BaseException:
-        opened.close()
-        raise
-    else:
-        cards.append(opened)
 
 
 def _prove(wallet: Wallet, unlocker: Unlocker) -> None:

@@ -21,6 +21,7 @@ from hwilib_cryptnox.hwi.errors import (
     Code,
     to_hwi_error,
 )
+from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,11 +65,10 @@ def mapped(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
-def is_test(chain: object) -> bool:
-    """Whether a chain writes tpub and coin type 1: hwilib's enumeration, or the text some callers assign instead. What
-    is not said is the main chain."""
+def network_of(chain: object) -> Network:
+    """Of a chain: hwilib's enumeration, or the text some callers assign instead. What is not said is the main chain."""
     name = str(getattr(chain, "name", chain) or "main").lower()
-    return name not in ("main", "mainnet", "none")
+    return Network.MAIN if name in ("main", "mainnet", "none") else Network.TEST
 
 
 @functools.lru_cache(maxsize=1)
@@ -114,19 +114,15 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     def get_pubkey_at_path(self, bip32_path: str) -> ExtendedKey:
         """The extended public key at a path of 3 to 8 levels."""
         from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.networks import Network
 
         key = self._open().xpub(Path.parse(bip32_path))
-        network = Network.TEST if is_test(self.chain) else Network.MAIN
-        return ExtendedKey.deserialize(key.to_string(network.version))
+        return ExtendedKey.deserialize(key.to_string(network_of(self.chain).version))
 
     @mapped
     def get_master_xpub(self, addrtype: AddressType = AddressType.WIT, account: int = 0) -> ExtendedKey:
         """The extended public key of an account (BIP44, 49, 84, 86)."""
-        from hwilib_cryptnox.networks import ADDRESS_TYPES
-
         purpose = ADDRESS_TYPES[addrtype.name.lower()].purpose
-        return self.get_pubkey_at_path(f"m/{purpose}h/{int(is_test(self.chain))}h/{account}h")
+        return self.get_pubkey_at_path(f"m/{purpose}h/{network_of(self.chain).coin_type}h/{account}h")
 
     @mapped
     def sign_tx(self, psbt: PSBT) -> PSBT:
@@ -139,7 +135,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
                 "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0",
             )
         given = Psbt.parse(psbt.serialize())
-        signed = Signing(self._open(), given, test=is_test(self.chain)).run()
+        signed = Signing(self._open(), given, network=network_of(self.chain)).run()
         if signed is given:
             return psbt
         result = PSBT()

@@ -7,9 +7,11 @@ Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from cryptnox_core.bip32 import MASTER
 from cryptnox_core.card import Card
@@ -52,6 +54,8 @@ from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
+T = TypeVar("T")
+
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
@@ -68,6 +72,8 @@ EMULATOR_CA = TrustAnchor(
 """The CA of emulated cards. Anybody can sign with it: over TCP it tells an emulated card, in a reader it is nobody's
 anchor, and nowhere does it make a card genuine to a person."""
 
+_RETRY = 0.2
+"""Seconds between two looks for a card that has left."""
 _wanted: set[str] = set()
 """Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
 not be loopback."""
@@ -154,20 +160,19 @@ class Access:
     def connect(self, reader: str, wait: float) -> OpenCard:
         """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError,
         PinLockedError where it wants a power cycle, SettingsError."""
+        transport: Transport
         if reader.startswith(EMULATOR_PREFIX):
             from cryptnox_core.transport.tcp import RemoteTransport, parse_address
 
-            host, port = parse_address(reader.removeprefix(EMULATOR_PREFIX))
+            address = parse_address(reader.removeprefix(EMULATOR_PREFIX))
             anchors = self.anchors(simulated=True)
-            transport = RemoteTransport.connect(host, port, self.answer_limit, wait=wait)
+            transport = RemoteTransport.connect(*address, self.answer_limit, wait=wait)
             _wanted.add(reader)
-            return self._select(transport, reader, anchors)
-        from cryptnox_core.transport.pcsc import PcscTransport
+        else:
+            from cryptnox_core.transport.pcsc import PcscTransport
 
-        anchors = self.anchors(simulated=False)
-        return self._select(PcscTransport.open(reader, wait), reader, anchors)
-
-    def _select(self, transport: Transport, reader: str, anchors: TrustAnchors) -> OpenCard:
+            anchors = self.anchors(simulated=False)
+            transport = PcscTransport.open(reader, wait)
         card = Card(transport, anchors=anchors)
         try:
             try:
@@ -183,6 +188,17 @@ class Access:
             card.close()
             raise
         return OpenCard(card, reader, self.state)
+
+    def scan(self, readers: Iterable[str], wait: float) -> Iterator[tuple[str, OpenCard | Exception]]:
+        """Reader by reader the card in it, selected, or what `connect` raised. The caller closes each card, and says
+        which one is meant and which error wins; `may_be_ours` tells the errors apart."""
+        for reader in readers:
+            found: OpenCard | Exception
+            try:
+                found = self.connect(reader, wait)
+            except Exception as error:  # noqa: BLE001 - one reader must not hide the others
+                found = error
+            yield reader, found
 
     def anchors(self, *, simulated: bool) -> TrustAnchors:
         """The emulator's own CA counts only over TCP: its private key is public. SettingsError, also where the
@@ -219,20 +235,18 @@ class Access:
             raise BadRequestError(f"{path}: a card at another host is opened only with --emulators")
 
     def _open_serial(self, serial: int) -> OpenCard:
-        seen: list[CryptnoxError | WalletError] = []
-        for reader in self._likely_first(serial):
-            try:
-                opened = self.connect(reader, self.settings.wait)
-            except (ReaderBusyError, PinLockedError) as error:
-                seen.insert(0, error)
-                continue
-            except (TransportError, ForeignCardError) as error:
-                seen.append(error)
+        """The reader where it was last comes first. Another card's troubles are none of this one's; what kept a card
+        from being asked whether it is the one is raised where none is: a busy or locked one before others, the last of
+        them."""
+        seen: list[Exception] = []
+        for _, opened in self.scan(self._likely_first(serial), self.settings.wait):
+            if not isinstance(opened, OpenCard):
+                seen.insert(0 if may_be_ours(opened) else len(seen), opened)
                 continue
             with _closing_on_error(opened):
                 try:
                     self.identify(opened, serial)
-                except (CryptnoxError, WalletError) as error:  # another card's troubles are none of this one's
+                except (CryptnoxError, WalletError) as error:
                     certificate = opened.card.certificate
                     if certificate is not None and certificate.serial == serial:
                         raise
@@ -321,6 +335,35 @@ class Access:
         if serial is not None and all(certificate.serial != serial for certificate in certificates):
             return ()
         return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
+
+
+def may_be_ours(error: Exception) -> bool:
+    """Whether a card of ours may be in a reader where `scan` met an error: one that is busy, or wants a power cycle.
+
+    False where it is empty, gone, or holds another card. Raises the error where it is none of a reader's.
+    """
+    if not isinstance(error, PinLockedError | TransportError | ForeignCardError):
+        raise error
+    return isinstance(error, PinLockedError | ReaderBusyError)
+
+
+def until_back(seconds: float, look: Callable[[], T], away: Callable[[], None] | None = None) -> T:
+    """What `look` gives, which opens a card that has left: called until the card is back, for so many seconds.
+
+    `away` is called once, where it is not there at the first look. Raises what `look` raises: TransportError and
+    CardNotFoundError when the time is over, anything else at once.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except (TransportError, CardNotFoundError):
+            if time.monotonic() >= end:
+                raise
+        if away is not None:
+            away()
+            away = None
+        time.sleep(_RETRY)
 
 
 def _pcsc_readers(*, required: bool = False) -> list[str]:

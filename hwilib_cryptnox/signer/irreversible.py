@@ -8,7 +8,6 @@ command was carried out.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,13 +17,10 @@ from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
-from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.cards import Access, OpenCard, until_back
 from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.storage.settings import check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
-
-_RETRY = 0.3
-"""Seconds between two looks for a card that has left."""
 
 
 class End(Enum):
@@ -165,24 +161,13 @@ def come_back(access: Access, opened: OpenCard, away: Callable[[], None] | None 
     certificate, serial = opened.card.read_certificate(), opened.card.serial
     with contextlib.suppress(TransportError):  # it is gone as it is
         opened.card.close()
-    end = time.monotonic() + access.settings.reinsert_wait
-    while True:
-        try:
-            card = access.connect(opened.reader, access.settings.wait).card
-        except (TransportError, ForeignCardError):
-            if time.monotonic() >= end:
-                raise
-            if away is not None:
-                away()
-                away = None
-            time.sleep(_RETRY)
-            continue
-        opened.card = card
-        card.session_key((certificate,))
-        if card.serial != serial:
-            raise another_card(serial)
-        card.select()
-        return
+    wait = access.settings.wait
+    back = until_back(access.settings.reinsert_wait, lambda: access.connect(opened.reader, wait), away)
+    opened.card = card = back.card
+    card.session_key((certificate,))
+    if card.serial != serial:
+        raise another_card(serial)
+    card.select()
 
 
 def opens(opened: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:

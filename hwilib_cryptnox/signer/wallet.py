@@ -194,10 +194,6 @@ class Wallet:
             self._opened.close()
         self._opened = self._session = self._accepted = None
 
-    def holds(self, opened: OpenCard) -> bool:
-        """Whether it is this wallet's to close."""
-        return self._opened is opened
-
     def open(self) -> OpenCard:
         """The card, identified. One that is opened anew has no PIN verified."""
         if self._opened is None:
