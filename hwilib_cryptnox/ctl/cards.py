@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from functools import partial
 
 from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
@@ -161,55 +161,38 @@ def puk(app: App, opened: OpenCard) -> str:
     return app.terminal.puk()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PersonUnlocker(Unlocker):
-    """Asks the person at the terminal where no other source gives a PIN.
+def _typed_pin(app: App, card: Card, missing: NoPinError | None) -> tuple[str, bool]:
+    """The PIN that the person types where no source gave one (`missing`: why), and whether it may cost the last try,
+    which wants a typed confirmation."""
+    if not app.terminal.available:
+        raise missing or CtlError(
+            Exit.SECRET,
+            "A PIN is needed, and there is no terminal to ask on",
+            "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
+        )
+    if missing is not None:
+        app.err.line(explain(missing).message, WARN)
+    left = tries_left(card)
+    if not left:
+        raise CtlError(
+            Exit.SECRET,
+            "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
+            "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+        )
+    if left == 1:
+        app.terminal.typed("One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY)
+    tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
+    return app.terminal.pin(f"PIN of card {card.serial} ({tries})"), left == 1
 
-    At most one PIN is sent that may be wrong; the last try wants a typed confirmation.
+
+def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker:
+    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal.
+
+    `second`: for the second of two cards: the PIN of stdin is the first one's, and is not sent to it.
     """
-
-    app: App | None = None
-
-    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
-        """As `Unlocker.unlock`."""
-        app = self.app
-        if app is None or self.password is not None:
-            return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
-        if self.sources:
-            try:
-                return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
-            except NoPinError as error:
-                # Nothing was sent. A person in front of a terminal can still be asked.
-                if not app.terminal.available:
-                    raise
-                app.err.line(explain(error).message, WARN)
-        if not app.terminal.available:
-            raise CtlError(
-                Exit.SECRET,
-                "A PIN is needed, and there is no terminal to ask on",
-                "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
-            )
-        settings, left = self.settings, tries_left(card)
-        if not left:
-            raise CtlError(
-                Exit.SECRET,
-                "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
-                "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
-            )
-        if left == 1:
-            app.terminal.typed(
-                "One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY
-            )
-            settings = replace(settings, last_try=True)
-        tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
-        pin = app.terminal.pin(f"PIN of card {card.serial} ({tries})")
-        return Unlocker.unlock(replace(self, settings=settings, password=pin), card, reader, prompt=prompt)
-
-
-def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
-    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal."""
-    given = app.secret_line("PIN") if app.options.stdin_pin else None
-    return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
+    given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
+    sources = () if typed else automatic_sources(app.settings)
+    return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app))
 
 
 def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False) -> str:

@@ -8,12 +8,11 @@ from typing import TypeVar
 from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError
 from hwilib_cryptnox.ctl.app import App
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, candidates, find_card
+from hwilib_cryptnox.ctl.cards import candidates, find_card
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import Report
 from hwilib_cryptnox.ctl.steps import Owner, begin, provision, report
 from hwilib_cryptnox.errors import EndedError, LeftError, WalletError
-from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Provision, said_of, telling
 from hwilib_cryptnox.signer.stages import Stage
@@ -148,11 +147,6 @@ def other_card(
         return opened
 
     return _asked_for(app, f"Take the card {serial} out and put the second card in.", look)
-
-
-def second_unlocker(app: App) -> PersonUnlocker:
-    """For the second of two cards: the PIN of `--stdinpass` is the first one's, and is not sent to it."""
-    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)
 
 
 def _asked_for(app: App, text: str, look: Callable[[], T]) -> T:

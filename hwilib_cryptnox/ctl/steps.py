@@ -7,7 +7,7 @@ import secrets as system
 from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
 from hwilib_cryptnox.console.terminal import ATTEMPTS
 from hwilib_cryptnox.ctl.app import App
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, puk, unlocker
+from hwilib_cryptnox.ctl.cards import puk, unlocker
 from hwilib_cryptnox.ctl.commands.info import judged
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import script_of, text_of
@@ -46,7 +46,7 @@ def begin(app: App, work: Provision, owner: Owner, *, second: bool = False) -> N
         return
     app.terminal.say("It is initialised and holds no seed: it goes on from there, with the PUK and the PIN it has.")
     from_stdin = app.options.stdin_puk and not second
-    given = PersonUnlocker(app.settings, app.state, app=app) if second else unlocker(app, typed=True)
+    given = unlocker(app, typed=True, second=second)
     work.take_over(
         (lambda: puk(app, work.opened)) if from_stdin else app.terminal.puk,
         lambda opened: given.unlock(opened.card, opened.reader),

@@ -19,8 +19,8 @@ Nothing derived from a PIN is ever stored.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from cryptnox_core.arguments import is_pin
 from cryptnox_core.card import Card
@@ -61,8 +61,6 @@ from hwilib_cryptnox.pin.sources import (
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings, check_genuine
 from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError, static_key_hash
 
-U = TypeVar("U", bound="Unlocker")
-
 _refused: dict[int, set[str]] = {}
 """PINs this process saw refused, by serial. Memory only."""
 _noted: set[int] = set()
@@ -84,6 +82,9 @@ class Unlocker:
     """The sources whose PIN a card accepted, the last one last."""
     withheld: bool = False
     """Sources that are set up are left out: see `at`."""
+    person: Callable[[Card, NoPinError | None], tuple[str, bool]] | None = field(default=None, compare=False)
+    """Asks a person for a card's PIN, where none was given and no source has one (why, where there are any): the PIN,
+    and whether it may cost the last try."""
 
     @classmethod
     def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
@@ -93,7 +94,7 @@ class Unlocker:
     def __repr__(self) -> str:
         return "Unlocker()"
 
-    def at(self: U, place: str) -> U:
+    def at(self, place: str) -> Unlocker:
         """This one for a card in a reader, or at `tcp:HOST:PORT`: there without the sources that are not used."""
         if not place.startswith(EMULATOR_PREFIX) or self.settings.trusts(place):
             return self
@@ -132,7 +133,17 @@ class Unlocker:
         Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
         the card's commands raise. Spends at most one try.
         """
-        return self.at(card.transport.name)._unlock(card, reader, polling, prompt)
+        missing = None
+        if self.person is None or self.password is not None or self.sources:
+            try:
+                return self.at(card.transport.name)._unlock(card, reader, polling, prompt)
+            except NoPinError as error:  # nothing was sent
+                if self.person is None or self.password is not None:
+                    raise
+                missing = error
+        pin, last = self.person(card, missing)
+        settings = replace(self.settings, last_try=self.settings.last_try or last)
+        return replace(self, settings=settings, password=pin, person=None).unlock(card, reader, prompt=prompt)
 
     def _unlock(self, card: Card, reader: str, polling: bool, prompt: str) -> str:
         if not self.has_source:

@@ -7,12 +7,13 @@ import click
 from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
-from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
+from hwilib_cryptnox.ctl.cards import open_card, unlocker
+from hwilib_cryptnox.ctl.dual import other_card
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
 from hwilib_cryptnox.networks import Network
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer import words as mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
@@ -51,7 +52,7 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
             if not other.card.info.seeded:
                 text = f"The card {other.card.serial} holds no seed: it is no backup of the card {serial}"
                 raise CtlError(Exit.REFUSED, text, _NO_TWIN.format(serial) if dual else "")
-            there = _shown(other, second_unlocker(app), path)
+            there = _shown(other, unlocker(app, second=True), path)
             what = f"the card {other.card.serial}"
         finally:
             other.close()
@@ -92,7 +93,7 @@ def require_wallet(opened: OpenCard) -> None:
         raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
 
 
-def _shown(opened: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+def _shown(opened: OpenCard, given: Unlocker, path: Path) -> Shown:
     """Fingerprint, and the key of the first address; the PIN is verified."""
     require_wallet(opened)
     session = authenticate(opened, given)

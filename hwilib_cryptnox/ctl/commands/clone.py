@@ -10,14 +10,15 @@ import click
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.certificate import Genuineness
 from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.cards import open_card, unlocker
 from hwilib_cryptnox.ctl.commands.backup import require_wallet
 from hwilib_cryptnox.ctl.commands.info import judged, source_text, version_text
-from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
+from hwilib_cryptnox.ctl.dual import other_card
 from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.networks import Network
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -73,7 +74,7 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
         place = opened.reader
     other = other_card(app, second, one.serial, place, channel=True)
     try:
-        two = _held(app, other, second_unlocker(app), chain)
+        two = _held(app, other, unlocker(app, second=True), chain)
     finally:
         other.close()
     same = one.shown == two.shown and (None in (one.accounts, two.accounts) or one.accounts == two.accounts)
@@ -113,7 +114,7 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
     return Report(data, show, Exit.DONE if same else Exit.INPUT)
 
 
-def _held(app: App, opened: OpenCard, given: PersonUnlocker, chain: str) -> Held:
+def _held(app: App, opened: OpenCard, given: Unlocker, chain: str) -> Held:
     require_wallet(opened)
     used = Wallet(opened.path, app.host.access, given, opened=opened)
     session = used.session()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
 STDIN = "-"
 
@@ -94,7 +93,8 @@ def sign(
             )
         return _finish(file, psbt, None, None, target, raw_target, force=force)
     lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
-    with open_card(app) as opened, _progress(app) as progress:
+    screen = None if app.options.quiet or not app.err.fancy else app.err
+    with open_card(app) as opened, contextlib.closing(_Progress(screen)) as progress:
         wallet = shown.wallet = wallet_of(app, opened)
         signing = Signing(
             wallet,
@@ -202,60 +202,41 @@ class _Shown:
 
 
 class _Progress:
-    """How far the card is. Does nothing where nobody looks."""
+    """How far the card is; a bar with the time left, where somebody looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, screen: Screen | None) -> None:
         self.made = 0
         self.total = 0
+        self._bar = None if screen is None else _bar(screen)
+        self._task: TaskID | None = None
 
     def tell(self, made: int, total: int) -> None:
         """`made` of `total` signatures are there."""
         self.made, self.total = made, total
-
-
-class _Bar(_Progress):
-    """A bar with the time left."""
-
-    def __init__(self, screen: Screen) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        super().__init__()
-        self._bar = Progress(
-            TextColumn("The card signs"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("time left"),
-            TimeRemainingColumn(),
-            console=screen.console,
-        )
-        self._task: TaskID | None = None
-
-    def tell(self, made: int, total: int) -> None:
-        """As `_Progress.tell`."""
-        super().tell(made, total)
-        if not total:
+        if self._bar is None or not total:
             return
         if self._task is None:
             self._task = self._bar.add_task("sign", total=total, completed=made)
             self._bar.start()
         self._bar.update(self._task, completed=made)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Leave the last state on the screen."""
-        if self._task is not None:
+        if self._bar is not None and self._task is not None:
             self._bar.stop()
 
 
-@contextlib.contextmanager
-def _progress(app: App) -> Iterator[_Progress]:
-    if app.options.quiet or not app.err.fancy:
-        yield _Progress()
-        return
-    bar = _Bar(app.err)
-    try:
-        yield bar
-    finally:
-        bar.finish()
+def _bar(screen: Screen) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("The card signs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+        console=screen.console,
+    )
 
 
 def _interrupted(error: BaseException, made: int) -> CtlError:

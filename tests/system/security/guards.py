@@ -871,9 +871,9 @@ GUARDS = (
     ),
     Guard(
         "the PIN of stdin is the first card's",
-        "hwilib_cryptnox/ctl/dual.py",
-        "    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)",
-        '    return PersonUnlocker(app.settings, app.state, app.secret_line("PIN"), (), app=app)',
+        "hwilib_cryptnox/ctl/cards.py",
+        '    given = app.secret_line("PIN") if app.options.stdin_pin and not second else None',
+        '    given = app.secret_line("PIN") if app.options.stdin_pin else None',
         "tests/ctl/test_clone.py::test_the_pin_of_stdin_is_the_first_cards",
     ),
     Guard(
