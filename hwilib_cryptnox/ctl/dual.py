@@ -44,15 +44,13 @@ def dual(app: App, first: Provision, owner: Owner, second: str | None, chain: st
             raise EndedError(error, f"{ended}; {first.truth()[0]}", hint=ended.hint) from error
         try:
             other.dual_finish(own)
-            shown = other.compare(None)
-            other.export_on()
+            shown = other.finish(None)
             other.line.leave()
             if second is None:
                 text = f"Take the second card out and put the card {first.serial} in again."
                 _asked_for(app, text, first.line.reopen)
             first.dual_finish(theirs)
-            first.compare(shown)
-            first.export_on()
+            first.finish(shown)
         except (Exception, KeyboardInterrupt) as error:
             raise _half(error, first, other) from error
     backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."

@@ -110,8 +110,7 @@ def _choose_puk(app: App) -> str:
 def settle(app: App, work: Provision, expected: Expected | None) -> None:
     """Compare the card with its words, where there are any, and switch xpub export on. The success is told here, before
     anything else can fail."""
-    shown = work.compare(expected)
-    work.export_on(expected)
+    shown = work.finish(expected)
     proof = " Fingerprint, first address and account key are those of your words." if expected is not None else ""
     app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 

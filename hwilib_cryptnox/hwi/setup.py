@@ -36,13 +36,13 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
-from hwilib_cryptnox.signer import words as mnemonic
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
 from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.signer.words import Expected, ask_seed
 from hwilib_cryptnox.storage.state import StateError
 
 P = ParamSpec("P")
@@ -158,10 +158,7 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
             return _finish(work, None)
         count = int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
         _prepare(work, wallet, label)
-        words = work.new_words(count)
-        mnemonic.show(terminal, words)
-        mnemonic.type_back(terminal, words)
-        return _load(work, mnemonic.Expected.of(words))
+        return _finish(work, work.new_seed(count))
 
 
 @_answered
@@ -169,10 +166,10 @@ def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
     """Initialise a card with the seed of recovery words, which are typed hidden. Arguments and errors as `setup`."""
     entropy_length(word_count)
     with _begun(wallet, label) as work:
-        words = mnemonic.ask(work.terminal, word_count)
-        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(work.terminal))
+        expected = ask_seed(work.terminal, word_count)
         _prepare(work, wallet, label)
-        return _load(work, expected)
+        work.restore(expected)
+        return _finish(work, expected)
 
 
 @contextlib.contextmanager
@@ -233,15 +230,9 @@ def _new_puk(terminal: Terminal) -> str:
     return terminal.drawn_puk()
 
 
-def _load(work: Provision, expected: mnemonic.Expected) -> bool:
-    work.load_seed(expected.seed)
-    return _finish(work, expected)
-
-
-def _finish(work: Provision, expected: mnemonic.Expected | None) -> bool:
-    """Compared with the words, extended keys readable (the card wants the seed first), the fingerprint shown."""
-    fingerprint = work.compare(expected).fingerprint.hex()
-    work.export_on(expected)
+def _finish(work: Provision, expected: Expected | None) -> bool:
+    """Compared with the words, extended keys readable, the fingerprint shown."""
+    fingerprint = work.finish(expected).fingerprint.hex()
     proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
     if work.check:

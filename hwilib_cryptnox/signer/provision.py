@@ -42,7 +42,7 @@ from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.irreversible import admit, is_puk
 from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
 from hwilib_cryptnox.signer.steady import SteadyCard
-from hwilib_cryptnox.signer.words import Expected, make
+from hwilib_cryptnox.signer.words import Expected, make, show, type_back
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 T = TypeVar("T")
@@ -70,8 +70,8 @@ def first_path(coin_type: int) -> Path:
 class Provision:
     """One card being set up. Closes it at its end; opens it anew by itself after a fault.
 
-    Steps in their order: `admit`, then `initialise` or `take_over`, then `load_seed`, `generate` or the two of a dual
-    seed, then `compare`, `export_on`. What they raise goes through `ended` (see `telling`).
+    Steps in their order: `admit`, then `initialise` or `take_over`, then `new_seed`, `restore`, `generate` or the two
+    of a dual seed, then `finish`. What they raise goes through `ended` (see `telling`).
     """
 
     def __init__(self, way: Access, opened: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
@@ -256,13 +256,19 @@ class Provision:
 
     # The seed
 
-    def new_words(self, count: int) -> list[str]:
-        """A new mnemonic of 12 or 24 words; the card's randomness has a part in it."""
-        return self.line.run(lambda: make(self.card, count))
+    def new_seed(self, count: int) -> Expected:
+        """That of a new mnemonic of 12 or 24 words, in which the card's randomness has a part: shown, typed back and
+        loaded."""
+        words = self.line.run(lambda: make(self.card, count))
+        show(self.terminal, words)
+        type_back(self.terminal, words)
+        expected = Expected.of(words)
+        self.restore(expected)
+        return expected
 
-    def load_seed(self, seed: bytes) -> None:
-        """LOAD KEY. `compare` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
-        self._give_seed(lambda: self.card.load_seed(seed, self._pin))
+    def restore(self, expected: Expected) -> None:
+        """LOAD KEY. `finish` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
+        self._give_seed(lambda: self.card.load_seed(expected.seed, self._pin))
 
     def generate(self) -> None:
         """GENERATE KEY."""
@@ -288,7 +294,7 @@ class Provision:
             try:
                 send()
             except StatusWordError as refusal:
-                # What it says is one thing, what it has another: `compare` says which seed.
+                # What it says is one thing, what it has another: `finish` says which seed.
                 self.line.reopen()
                 if not self.card.info.seeded:
                     self.stage = Stage.INITIALISED
@@ -302,9 +308,9 @@ class Provision:
 
     # What it holds
 
-    def compare(self, expected: Expected | Shown | None) -> Shown:
-        """Fingerprint and first key, read from the card, which have to be the expected ones; None: there are none.
-        SetUpError where they are not."""
+    def finish(self, expected: Expected | Shown | None) -> Shown:
+        """Fingerprint and first key, read from the card, which have to be the expected ones (None: there are none);
+        then xpub export is switched on, which the card wants a seed for. SetUpError where something does not fit."""
         self.shown = shown = self._seen(self._read)
         wanted = shown
         if isinstance(expected, Expected):
@@ -322,6 +328,7 @@ class Provision:
         if not self.opened.simulated:
             with contextlib.suppress(StateError):  # it is read again when it is needed
                 self.way.state.update(self.serial, lambda now: replace(now, fingerprint=shown.fingerprint))
+        self.line.run(lambda: self._export_on(shown, expected))
         return shown
 
     def _seen(self, read: Callable[[], T]) -> T:
@@ -335,24 +342,19 @@ class Provision:
     def _read(self) -> Shown:
         return Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
 
-    def export_on(self, expected: Expected | None = None) -> None:
-        """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or
-        to the key of the first address."""
+    def _export_on(self, shown: Shown, expected: Expected | Shown | None) -> None:
+        """Have the card give its account's extended key, which has to fit: to the key of the first address, and to the
+        words."""
         account = self.path.parent.parent
-
-        def attempt() -> None:
-            key = self._extended_key(account)
-            first = key.child(self.path.steps[-2]).child_public_key(self.path.steps[-1])
-            fits = self.shown is None or first == self.shown.key
-            if expected is not None:
-                fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
-            if not fits:
-                raise SetUpError(
-                    f"The card gives an extended key for {account} that is not its own",
-                    hint="do not use this card, nor this reader",
-                )
-
-        self.line.run(attempt)
+        key = self._extended_key(account)
+        fits = key.child(self.path.steps[-2]).child_public_key(self.path.steps[-1]) == shown.key
+        if isinstance(expected, Expected):
+            fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
+        if not fits:
+            raise SetUpError(
+                f"The card gives an extended key for {account} that is not its own",
+                hint="do not use this card, nor this reader",
+            )
 
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
         """The account's extended key; its export is switched on where flags or card say that it is off."""

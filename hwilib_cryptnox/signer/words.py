@@ -137,6 +137,12 @@ def ask(terminal: Terminal, count: int | None = None) -> list[str]:
     raise BadWordsError("These words are no mnemonic: the checksum is wrong", hint="compare them with your paper")
 
 
+def ask_seed(terminal: Terminal, count: int | None = None) -> Expected:
+    """That of an existing mnemonic and its passphrase, typed as for `ask`."""
+    words = ask(terminal, count)
+    return Expected.of(words, ask_passphrase(terminal))
+
+
 def _typed(terminal: Terminal, count: int) -> list[str]:
     """So many words of the list; none where more were typed, which has been said then."""
     from embit.wordlists.bip39 import WORDLIST
@@ -187,8 +193,7 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool]) -> bool:
             return False
         if answer:
             continue
-        words = ask(terminal)
-        if same(Expected.of(words, ask_passphrase(terminal))):
+        if same(ask_seed(terminal)):
             terminal.say("Good: the words on your paper are this wallet.")
             return True
         terminal.say("These words (with this passphrase) are another wallet, not the card's.")

@@ -57,8 +57,7 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
         finally:
             other.close()
     else:
-        words = mnemonic.ask(app.terminal)
-        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
+        expected = mnemonic.ask_seed(app.terminal)
         there = Shown(expected.fingerprint, path, expected.public_key(path))
         what = "the words"
     same = card == there

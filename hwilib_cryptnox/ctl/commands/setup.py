@@ -83,11 +83,7 @@ def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
     if count is None:
         explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
         count = app.terminal.choose("How many words", explained)
-    words = work.new_words(int(count))
-    mnemonic.show(app.terminal, words)
-    mnemonic.type_back(app.terminal, words)
-    expected = mnemonic.Expected.of(words)
-    work.load_seed(expected.seed)
+    expected = work.new_seed(int(count))
     settle(app, work, expected)
     checked = mnemonic.check_backup(app.terminal, lambda typed: typed == expected)
     check = "" if checked else f"cryptnoxctl backup check --card {work.serial}"
@@ -96,9 +92,8 @@ def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
 
 def _restore(app: App, work: Provision, chain: str) -> Report:
     """The words come from the paper, and the card is compared with them: the backup is checked by that."""
-    words = mnemonic.ask(app.terminal)
-    expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
-    work.load_seed(expected.seed)
+    expected = mnemonic.ask_seed(app.terminal)
+    work.restore(expected)
     settle(app, work, expected)
     backup = "The words on your paper (with the passphrase, if you gave one) are the backup."
     return report(app, work, backup, chain, checked=True)

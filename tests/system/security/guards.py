@@ -936,7 +936,7 @@ GUARDS = (
     # The life of a card
     Guard(
         "of several cards none is erased",
-        "hwilib_cryptnox/hwi/setup.py",
+        "hwilib_cryptnox/signer/finding.py",
         "        if len(meant) + len(others) > 1:\n",
         "        if False:\n",
         "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
