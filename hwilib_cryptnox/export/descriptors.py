@@ -76,12 +76,7 @@ def descriptor(keys: KeySet, script: ScriptType, account: int = 0, *, branch: st
 
 
 def multisig_descriptor(
-    script: ScriptType,
-    threshold: int,
-    cosigners: Sequence[Cosigner],
-    network: Network,
-    *,
-    branch: str = BOTH,
+    script: ScriptType, threshold: int, cosigners: Sequence[Cosigner], network: Network, *, branch: str = BOTH
 ) -> str:
     """The descriptor of a multisig wallet with sorted keys (BIP67), with checksum.
 

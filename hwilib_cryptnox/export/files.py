@@ -69,12 +69,7 @@ def electrum_wallet(keys: KeySet, script: ScriptType, account: int = 0, *, label
 
 
 def electrum_multisig_wallet(
-    script: ScriptType,
-    threshold: int,
-    cosigners: Sequence[Cosigner],
-    network: Network,
-    *,
-    labels: Sequence[str] = (),
+    script: ScriptType, threshold: int, cosigners: Sequence[Cosigner], network: Network, *, labels: Sequence[str] = ()
 ) -> str:
     """An Electrum wallet file of a multisig wallet, watch-only. `labels` name the cosigners in their order.
 

@@ -233,13 +233,7 @@ class _Command:
 
     def run(self) -> Answer:
         """The answer; raises for errors."""
-        from hwilib_cryptnox.hwi.commands import (
-            getdescriptors,
-            getkeypool,
-            getmasterxpub,
-            getxpub,
-            signmessage,
-        )
+        from hwilib_cryptnox.hwi.commands import getdescriptors, getkeypool, getmasterxpub, getxpub, signmessage
         from hwilib_cryptnox.networks import Network
 
         options = self.options
@@ -333,10 +327,7 @@ class _Command:
             chain = CHAINS.get(self.options.named_chain)
             signed = Signing(wallet, psbt, network=network, chain=chain, progress=_progress()).run()
         changed = signed is not psbt
-        return {
-            "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),
-            "signed": changed,
-        }
+        return {"psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(), "signed": changed}
 
     def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options

@@ -55,12 +55,7 @@ _log = logging.getLogger(__name__)
 
 
 def named_card(
-    access: Access,
-    unlocker: Unlocker,
-    path: str | None,
-    fingerprint: bytes | None,
-    *,
-    empty: bool = False,
+    access: Access, unlocker: Unlocker, path: str | None, fingerprint: bytes | None, *, empty: bool = False
 ) -> Wallet:
     """The card at `path`, or the only one in all readers; with `fingerprint` the one that has it, which is read from
     the card: the PIN is asked for where no source has it. `empty`: cards without a seed go before others.

@@ -13,14 +13,7 @@ from hwilib.key import ExtendedKey
 from hwilib.psbt import PSBT
 
 from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
-from hwilib_cryptnox.hwi.errors import (
-    NO_BACKUP_TEXT,
-    NO_DESCRIPTORS_TEXT,
-    NO_TOGGLE_TEXT,
-    PIN_TEXT,
-    Code,
-    to_hwi_error,
-)
+from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_DESCRIPTORS_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
 from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,7 +125,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
 
         if getattr(psbt, "version", 0) == 2 and not reads_version_2():
             raise BadRequestError(
-                "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0",
+                "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0"
             )
         given = Psbt.parse(psbt.serialize())
         signed = Signing(self._open(), given, network=network_of(self.chain)).run()

@@ -188,11 +188,7 @@ class _Prover:
     """Judges the outputs of one PSBT whose claims are true."""
 
     def __init__(
-        self,
-        psbt: Psbt,
-        collected: Collected,
-        ours: Mapping[int, Sequence[Claim]],
-        wallet: WalletScripts | None,
+        self, psbt: Psbt, collected: Collected, ours: Mapping[int, Sequence[Claim]], wallet: WalletScripts | None
     ) -> None:
         self._psbt, self._collected, self._ours, self._wallet = psbt, collected, ours, wallet
         spendings = [collected.spendings[index] for index in ours]

@@ -18,14 +18,7 @@ from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
-from hwilib_cryptnox.psbt.summary import (
-    Notice,
-    NoticeKind,
-    Summary,
-    chain_of,
-    coin_of,
-    summarize,
-)
+from hwilib_cryptnox.psbt.summary import Notice, NoticeKind, Summary, chain_of, coin_of, summarize
 from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
 
 _ALWAYS_ALLOWED = (Sighash.DEFAULT, Sighash.ALL)

@@ -477,5 +477,5 @@ def _remember(opened: OpenCard, fingerprint: bytes) -> None:
         opened.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
     if before is not None and before != fingerprint:
         raise FailedError(
-            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",
+            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}"
         )

@@ -28,14 +28,7 @@ from cryptnox_core.errors import (
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.console.told import told
-from hwilib_cryptnox.errors import (
-    EndedError,
-    LeftError,
-    RefusedPinError,
-    SetUpError,
-    SoftLockedError,
-    UnknownPukError,
-)
+from hwilib_cryptnox.errors import EndedError, LeftError, RefusedPinError, SetUpError, SoftLockedError, UnknownPukError
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard

@@ -8,16 +8,8 @@ from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
-from cryptnox_core.derivation import (
-    Sign,
-    plan_session,
-)
-from cryptnox_core.errors import (
-    CertificateError,
-    ProtocolError,
-    TransportError,
-    UsageError,
-)
+from cryptnox_core.derivation import Sign, plan_session
+from cryptnox_core.errors import CertificateError, ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError
 from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.psbt import (

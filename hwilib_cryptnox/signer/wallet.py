@@ -20,12 +20,7 @@ from cryptnox_core.derivation import (
     Step,
     plan_session,
 )
-from cryptnox_core.errors import (
-    MalformedResponseError,
-    NotAuthenticatedError,
-    TransportError,
-    UsageError,
-)
+from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, TransportError, UsageError
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
 from hwilib_cryptnox.errors import (
     BadRequestError,
@@ -63,11 +58,7 @@ class Runner:
     """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted."""
 
     def __init__(
-        self,
-        session: Session,
-        state: State,
-        extended: dict[Path, ExtendedPublicKey],
-        public: dict[Path, bytes],
+        self, session: Session, state: State, extended: dict[Path, ExtendedPublicKey], public: dict[Path, bytes]
     ) -> None:
         self.session = session
         self.extended = extended
@@ -289,7 +280,7 @@ class Wallet:
             for path, base in above.items():
                 if base is None or path.depth > MAX_DEPTH:
                     raise BadRequestError(
-                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
+                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only"
                     )
             self.check_export(session)
             self._read(session, above.values(), (), {})

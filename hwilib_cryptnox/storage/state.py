@@ -352,5 +352,5 @@ def check_identity(card: Card, state: State) -> None:
     if known is not None and known != static_key_hash(card):
         raise RefusedCardError(
             f"another card with the serial {card.serial} was used before: this one is refused "
-            f"(cryptnoxctl forget {card.serial} if it is yours)",
+            f"(cryptnoxctl forget {card.serial} if it is yours)"
         )
