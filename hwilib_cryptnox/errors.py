@@ -187,7 +187,6 @@ NO_SEED_TEXT = "Not initialized: the card has no seed"
 SINGLE_KEY_TEXT = "the card holds a single key, not a wallet"
 PIN_AUTH_OFF_TEXT = "PIN authentication is off on this card"
 RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
-NO_SCREEN_TEXT = "The Cryptnox card has no screen"
 
 
 def wrong_pin_text(left: int) -> str:

@@ -10,7 +10,6 @@ from cryptnox_core.wire import Sw
 from hwilib_cryptnox.errors import (
     BUSY_TEXT,
     NO_PIN_NOW_TEXT,
-    NO_SCREEN_TEXT,
     NO_SEED_TEXT,
     NOT_INITIALIZED_TEXT,
     PAIRING_TEXT,
@@ -34,17 +33,14 @@ from hwilib_cryptnox.errors import (
     wrong_pin_text,
 )
 
-PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
-NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
-NO_TOGGLE_TEXT = "The card has no switch for a passphrase: it is part of the seed that was loaded"
-NO_DESCRIPTORS_TEXT = "The card keeps no descriptors; none has to be registered"
+_PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
 UNAVAILABLE = {
-    "displayaddress": NO_SCREEN_TEXT,
-    "backup": NO_BACKUP_TEXT,
-    "promptpin": PIN_TEXT,
-    "sendpin": PIN_TEXT,
-    "togglepassphrase": NO_TOGGLE_TEXT,
-    "registerdescriptor": NO_DESCRIPTORS_TEXT,
+    "displayaddress": "The Cryptnox card has no screen",
+    "backup": "The card gives no backup out: keep the recovery words",
+    "promptpin": _PIN_TEXT,
+    "sendpin": _PIN_TEXT,
+    "togglepassphrase": "The card has no switch for a passphrase: it is part of the seed that was loaded",
+    "registerdescriptor": "The card keeps no descriptors; none has to be registered",
     "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
 }
 """HWI's commands that no card has, and why."""

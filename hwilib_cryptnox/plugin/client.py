@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from hwilib import errors as hwi_errors
 from hwilib.common import AddressType, Chain
@@ -12,8 +12,8 @@ from hwilib.hwwclient import HardwareWalletClient
 from hwilib.key import ExtendedKey
 from hwilib.psbt import PSBT
 
-from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
-from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_DESCRIPTORS_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
+from hwilib_cryptnox.errors import BadRequestError, UnavailableError
+from hwilib_cryptnox.hwi.errors import UNAVAILABLE, Code, to_hwi_error
 from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,6 +76,17 @@ def reads_version_2() -> bool:
     except Exception:  # noqa: BLE001 - whatever it stumbles over, it does not read it
         return False
     return getattr(probe, "version", None) == 2 and getattr(probe, "tx_version", None) == 2
+
+
+def _unavailable(command: str) -> Callable[..., Any]:
+    """The method for what no card does: UnavailableActionError, with the text of HWI's command."""
+
+    @mapped
+    def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
+        """Not available."""
+        raise UnavailableError(UNAVAILABLE[command])
+
+    return method
 
 
 class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
@@ -179,42 +190,15 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         from cryptnox_core.bip32 import Path
 
         Path.parse(bip32_path)
-        raise UnavailableError(NO_SCREEN_TEXT)
+        raise UnavailableError(UNAVAILABLE["displayaddress"])
 
-    @mapped
-    def display_multisig_address(self, addr_type: AddressType, multisig: object) -> str:  # noqa: ARG002
-        """Not available: there is no screen."""
-        raise UnavailableError(NO_SCREEN_TEXT)
-
-    @mapped
-    def display_bip388_policy_address(self, *args: object, **kwargs: object) -> str:  # noqa: ARG002
-        """Not available: there is no screen. (Later versions of hwilib.)"""
-        raise UnavailableError(NO_SCREEN_TEXT)
-
-    @mapped
-    def register_descriptor(self, *args: object, **kwargs: object) -> object:  # noqa: ARG002
-        """Not available: the card knows no descriptors. (Later versions of hwilib.)"""
-        raise UnavailableError(NO_DESCRIPTORS_TEXT)
-
-    @mapped
-    def backup_device(self, label: str = "", passphrase: str = "") -> bool:  # noqa: ARG002
-        """Not available."""
-        raise UnavailableError(NO_BACKUP_TEXT)
-
-    @mapped
-    def prompt_pin(self) -> bool:
-        """Not available: PINs are not typed on a matrix."""
-        raise UnavailableError(PIN_TEXT)
-
-    @mapped
-    def send_pin(self, pin: str) -> bool:  # noqa: ARG002
-        """Not available: PINs are not typed on a matrix."""
-        raise UnavailableError(PIN_TEXT)
-
-    @mapped
-    def toggle_passphrase(self) -> bool:
-        """Not available."""
-        raise UnavailableError(NO_TOGGLE_TEXT)
+    # Some are of later versions of hwilib.
+    display_multisig_address = display_bip388_policy_address = _unavailable("displayaddress")
+    register_descriptor = _unavailable("registerdescriptor")
+    backup_device = _unavailable("backup")
+    prompt_pin = _unavailable("promptpin")
+    send_pin = _unavailable("sendpin")
+    toggle_passphrase = _unavailable("togglepassphrase")
 
 
 def enumerate(  # noqa: A001 - the name HWI fixes
