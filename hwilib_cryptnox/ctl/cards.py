@@ -17,7 +17,6 @@ from hwilib_cryptnox.ctl.screen import WARN
 from hwilib_cryptnox.errors import NoPinError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
-from hwilib_cryptnox.signer import irreversible
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -143,8 +142,8 @@ def identify(way: Access, opened: OpenCard, *, channel: bool = True) -> None:
 
 
 def admit(app: App, opened: OpenCard) -> None:
-    """Before a secret is asked for: see `irreversible.admit`. `puk` and `unlock` do it themselves."""
-    irreversible.admit(app.host.access, opened.card)
+    """Before a secret is asked for: see `Access.admit`. `puk` and `unlock` do it themselves."""
+    app.host.access.admit(opened.card)
 
 
 def puk(app: App, opened: OpenCard) -> str:

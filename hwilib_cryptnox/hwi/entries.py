@@ -31,8 +31,7 @@ from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, OpenCard, may_be_ours
 from hwilib_cryptnox.signer.wallet import authenticate
-from hwilib_cryptnox.storage.settings import check_genuine
-from hwilib_cryptnox.storage.state import CardRecord, StateError, check_identity
+from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 MODEL = "cryptnox_basic"
 SIMULATOR_MODEL = f"{MODEL}_simulator"
@@ -125,8 +124,7 @@ class Lister:
         if card.info.is_nft:
             return None
         card.read_certificate()
-        check_identity(card, self._state)
-        check_genuine(card, self._access.settings)
+        self._access.admit(card)
         unlocker = self._unlocker.at(opened.reader)
         entry = base_entry(opened.path)
         if self._unusable is not None:

@@ -38,7 +38,7 @@ from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
-from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
+from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -79,7 +79,7 @@ def named_card(
 def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
     """Read the fingerprint from the card and compare it."""
     opened = wallet.open()
-    admit(wallet.access, opened.card)
+    wallet.access.admit(opened.card)
     if not opened.card.info.seeded:
         raise CardNotFoundError(f"the card {opened.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
     try:
@@ -251,7 +251,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
         raise NoWalletError(f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
     if opened.card.info.reset_disabled:
         raise UnavailableError(RESET_DISABLED_TEXT)
-    admit(wallet.access, opened.card)
+    wallet.access.admit(opened.card)
     terminal = Terminal()
     puk = _asked(opened, terminal)
     wait = wallet.access.settings.reinsert_wait

@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 from cryptnox_core.arguments import is_pin
 from hwilib_cryptnox.errors import NotShownError
+from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, PinSourceError, ask_pinentry, confirm_pinentry
 from hwilib_cryptnox.storage.settings import Settings
 
 SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
@@ -30,10 +31,6 @@ _MAX_OUTPUT = 4096
 
 NO_PIN_TEXT = "PIN needed: use --password/--stdinpass or CRYPTNOX_PIN_COMMAND"
 FOREIGN_TEXT = "given password is not a card PIN"
-
-
-class PinSourceError(Exception):
-    """A source that was set up gives no PIN. The text names the source and the reason, never what it held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,16 +253,9 @@ class PinentrySource:
     def get(self, request: PinRequest) -> str | None:
         if not request.ask:
             return None
-        from hwilib_cryptnox.pin.assuan import AssuanError, ask_pinentry
-
-        try:
-            return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
-        except AssuanError as error:
-            raise PinSourceError(str(error)) from error
+        return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
 
     def confirm(self, text: str, plain: str) -> None:
-        from hwilib_cryptnox.pin.assuan import confirm_pinentry
-
         with _shown():
             confirm_pinentry(self.program, _TITLE, text, plain)
 
@@ -281,29 +271,18 @@ class AgentSource:
     keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
-        from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent
-
+        pin = GpgAgent().get(_agent_key(request), _description(request), ask=request.ask)
         try:
-            pin = GpgAgent().get(_agent_key(request), _description(request), ask=request.ask)
-        except AssuanError as error:
-            raise PinSourceError(str(error)) from error
-        if pin is None:
-            return None
-        try:
-            return _checked(pin, "gpg-agent")
+            return None if pin is None else _checked(pin, "gpg-agent")
         except PinSourceError:
             self.refused(request)
             raise
 
     def confirm(self, text: str, plain: str) -> None:
-        from hwilib_cryptnox.pin.assuan import GpgAgent
-
         with _shown():
             GpgAgent().confirm(text, plain)
 
     def refused(self, request: PinRequest) -> None:
-        from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent
-
         with contextlib.suppress(AssuanError):  # no agent any more: nothing is kept
             GpgAgent().forget(_agent_key(request))
 
@@ -311,8 +290,6 @@ class AgentSource:
 @contextlib.contextmanager
 def _shown() -> Iterator[None]:
     """Around a dialogue that has to appear: where it cannot, nothing is signed."""
-    from hwilib_cryptnox.pin.assuan import AssuanError
-
     try:
         yield
     except AssuanError as error:

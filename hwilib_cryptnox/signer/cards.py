@@ -7,11 +7,9 @@ Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from cryptnox_core.bip32 import MASTER
 from cryptnox_core.card import Card
@@ -54,8 +52,6 @@ from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
-T = TypeVar("T")
-
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
@@ -72,8 +68,6 @@ EMULATOR_CA = TrustAnchor(
 """The CA of emulated cards. Anybody can sign with it: over TCP it tells an emulated card, in a reader it is nobody's
 anchor, and nowhere does it make a card genuine to a person."""
 
-_RETRY = 0.2
-"""Seconds between two looks for a card that has left."""
 _wanted: set[str] = set()
 """Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
 not be loopback."""
@@ -276,17 +270,24 @@ class Access:
         TransportError, and WalletError, also for a card that the configuration does not admit.
         """
         card = opened.card
-        twice(card, lambda: self._meet(card, serial))
-        check_identity(card, self.state)
-        check_genuine(card, self.settings)
+
+        def meet() -> None:
+            settle(card)
+            if card.info.initialized:
+                self.open_channel(card, known=self._remembered_certificates(serial))
+            else:
+                card.read_certificate()
+
+        twice(card, meet)
+        self.admit(card)
         opened.hold()
 
-    def _meet(self, card: Card, serial: int | None) -> None:
-        settle(card)
-        if card.info.initialized:
-            self.open_channel(card, known=self._remembered_certificates(serial))
-        else:
-            card.read_certificate()
+    def admit(self, card: Card) -> None:
+        """Before a secret is asked for or sent: RefusedCardError for a card with a known serial and another static key
+        than before, and for one that the configuration does not admit. The certificate must have been read; that the
+        card holds its key is proved when the channel is opened."""
+        check_identity(card, self.state)
+        check_genuine(card, self.settings)
 
     def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
         """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
@@ -345,25 +346,6 @@ def may_be_ours(error: Exception) -> bool:
     if not isinstance(error, PinLockedError | TransportError | ForeignCardError):
         raise error
     return isinstance(error, PinLockedError | ReaderBusyError)
-
-
-def until_back(seconds: float, look: Callable[[], T], away: Callable[[], None] | None = None) -> T:
-    """What `look` gives, which opens a card that has left: called until the card is back, for so many seconds.
-
-    `away` is called once, where it is not there at the first look. Raises what `look` raises: TransportError and
-    CardNotFoundError when the time is over, anything else at once.
-    """
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return look()
-        except (TransportError, CardNotFoundError):
-            if time.monotonic() >= end:
-                raise
-        if away is not None:
-            away()
-            away = None
-        time.sleep(_RETRY)
 
 
 def _pcsc_readers(*, required: bool = False) -> list[str]:

@@ -17,10 +17,9 @@ from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
-from hwilib_cryptnox.signer.cards import Access, OpenCard, until_back
-from hwilib_cryptnox.signer.heard import agreed
-from hwilib_cryptnox.storage.settings import check_genuine
-from hwilib_cryptnox.storage.state import State, StateError, check_identity
+from hwilib_cryptnox.signer.cards import Access, OpenCard
+from hwilib_cryptnox.signer.heard import agreed, until_back
+from hwilib_cryptnox.storage.state import State, StateError
 
 
 class End(Enum):
@@ -90,14 +89,6 @@ def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
     if ending.end is End.UNKNOWN:
         return f"{cause}; {words.either}", words.keep
     return f"{cause}; {words.half if ending.end is End.HALF else words.kept}", words.again
-
-
-def admit(access: Access, card: Card) -> None:
-    """Before a secret is asked for or sent: RefusedCardError for a card with a known serial and another static
-    key than before, and for one that the configuration does not admit. The certificate must have been read; that the
-    card holds its key is proved when the channel is opened."""
-    check_identity(card, access.state)
-    check_genuine(card, access.settings)
 
 
 def carry_out(

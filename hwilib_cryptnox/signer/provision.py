@@ -32,11 +32,11 @@ from hwilib_cryptnox.errors import EndedError, LeftError, RefusedPinError, SetUp
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.irreversible import admit, is_puk
+from hwilib_cryptnox.signer.irreversible import is_puk
 from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
 from hwilib_cryptnox.signer.steady import SteadyCard
 from hwilib_cryptnox.signer.words import Expected, make, show, type_back
-from hwilib_cryptnox.storage.state import CardRecord, StateError
+from hwilib_cryptnox.storage.state import StateError
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class Provision:
     def admit(self) -> None:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
-        admit(self.way, self.card)
+        self.way.admit(self.card)
         if self.card.info.seeded:
             raise SetUpError(
                 f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
@@ -127,7 +127,7 @@ class Provision:
         InitParameters(name, email, pin, puk, key).encode()
         state = self.way.state
         keys = tuple(dict.fromkeys((key, *state.pairing_keys(self.serial), COMMON_PAIRING_KEY)))
-        state.update(self.serial, _without_notes)
+        state.update(self.serial, lambda now: replace(now, fingerprint=None, full_counter=None, note=None))
         # What is kept is tried in this order; none is dropped before another has opened a channel.
         state.keep_pairing_key(self.serial, *(keys if len(keys) > 1 else ()))
         self._pin, self._puk = pin, puk
@@ -304,7 +304,9 @@ class Provision:
     def finish(self, expected: Expected | Shown | None) -> Shown:
         """Fingerprint and first key, read from the card, which have to be the expected ones (None: there are none);
         then xpub export is switched on, which the card wants a seed for. SetUpError where something does not fit."""
-        self.shown = shown = self._seen(self._read)
+        self.shown = shown = self._seen(
+            lambda: Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
+        )
         wanted = shown
         if isinstance(expected, Expected):
             wanted = Shown(expected.fingerprint, self.path, expected.public_key(self.path))
@@ -331,9 +333,6 @@ class Provision:
         except (NoSeedError, NotAuthenticatedError):
             self.stage = Stage.SEED_SENT  # its answer, or its flags, said that it has one
             raise
-
-    def _read(self) -> Shown:
-        return Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
 
     def _export_on(self, shown: Shown, expected: Expected | Shown | None) -> None:
         """Have the card give its account's extended key, which has to fit: to the key of the first address, and to the
@@ -413,11 +412,6 @@ class Provision:
         if self._fresh or self._init_sent:
             secrets = Secrets.PROVED if self._puk_proved and self._pin_proved else Secrets.CHOSEN
         return truth(self.stage, self.serial, secrets, self.check, fingerprint)
-
-
-def _without_notes(record: CardRecord) -> CardRecord:
-    """What is remembered of a card that gets a new PIN and a new seed."""
-    return replace(record, fingerprint=None, full_counter=None, note=None)
 
 
 def said_of(error: BaseException) -> str:

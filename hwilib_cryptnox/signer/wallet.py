@@ -137,10 +137,9 @@ class Runner:
         if not self._ends:
             self._ends = True
             with contextlib.suppress(StateError):  # found out again then
-                self._state.update(self.session.card.serial, self._with_pin_expiry)
-
-    def _with_pin_expiry(self, now: CardRecord) -> CardRecord:
-        return replace(now, pin_expires_on_sign=True, version=self._version)
+                self._state.update(
+                    self.session.card.serial, lambda now: replace(now, pin_expires_on_sign=True, version=self._version)
+                )
 
 
 def authenticate(opened: OpenCard, unlocker: Unlocker, *, polling: bool = False, prompt: str = "") -> Session:
@@ -282,7 +281,8 @@ class Wallet:
                     raise BadRequestError(
                         f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only"
                     )
-            self.check_export(session)
+            if not session.card.info.xpub_export:
+                raise ExportOffError
             self._read(session, above.values(), (), {})
             for path, base in above.items():
                 if base is not None and path not in self.keys:
@@ -317,12 +317,6 @@ class Wallet:
         bases = [base for base in dict.fromkeys(above.values()) if base is not None]
         return bases, [path for path, base in above.items() if base is None]
 
-    @staticmethod
-    def check_export(session: Session) -> None:
-        """WalletError where the card does not give extended keys."""
-        if not session.card.info.xpub_export:
-            raise ExportOffError
-
     def sign_message(self, message: str | bytes, path: Path) -> str:
         """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
         from hwilib_cryptnox.signer.messages import encode_signature, message_digest
@@ -336,9 +330,12 @@ class Wallet:
         """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
         `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked."""
         from hwilib_cryptnox.signer.memory import SignatureMemory
+        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
 
         _check_depths([path])
-        session = self._confirmed(message, path)
+        session = self.session(message_prompt_text(path))
+        if self.unlocker.confirms:
+            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
         *reading, sign = plan_session(
@@ -362,15 +359,6 @@ class Wallet:
             lambda: session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source),
         )
         return public_key, signature
-
-    def _confirmed(self, message: bytes, path: Path) -> Session:
-        """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
-        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
-
-        session = self.session(message_prompt_text(path))
-        if self.unlocker.confirms:
-            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
-        return session
 
 
 def _identity(card: Card) -> tuple[int, bytes]:
