@@ -47,8 +47,7 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
         parse_address(place.removeprefix(EMULATOR_PREFIX))
         return [place]
     if not place and app.options.card is None and "CRYPTNOX_EMULATOR" in os.environ:
-        host, port = app.settings.emulator
-        return [f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"]
+        return [app.settings.emulator_path]
     names = app.host.access.readers()
     if not place:
         return names

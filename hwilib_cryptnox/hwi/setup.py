@@ -7,11 +7,9 @@ Each is for the one card that was named, and no other. Nothing is changed before
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
 
 from cryptnox_core.errors import TransportError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
@@ -27,7 +25,6 @@ from hwilib_cryptnox.errors import (
     LastTryError,
     LeftError,
     NoPinError,
-    NoTerminalError,
     NotReadyError,
     NoWalletError,
     RetoldError,
@@ -44,9 +41,6 @@ from hwilib_cryptnox.signer.provision import Provision, telling
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.words import Expected, ask_seed
 from hwilib_cryptnox.storage.state import StateError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -105,28 +99,12 @@ def _typed_pin(opened: OpenCard) -> str:
 # A new card
 
 
-def _answered(function: Callable[P, T]) -> Callable[P, T]:
-    """What goes wrong on the terminal, as HWI's callers are told it: there is no place for a hint beside the text."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except NoTerminalError as error:
-            raise UnavailableError(f"{error}: this command needs a terminal") from error
-        except EndedError as error:
-            raise RetoldError(error, _with_hint(str(error), error.hint)) from error
-
-    return wrapper
-
-
 def _with_hint(text: str, hint: str) -> str:
     """One text of both, as sentences; a command at the beginning stays as it is typed."""
     hint = hint if hint.startswith("cryptnoxctl") else hint[:1].upper() + hint[1:]
     return f"{text}. {hint}" if hint else text
 
 
-@_answered
 def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
     """Initialise a card and give it a new seed: recovery words, all typed back, or a seed nobody ever sees.
 
@@ -156,7 +134,6 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
         return _finish(work, work.new_seed(count))
 
 
-@_answered
 def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
     """Initialise a card with the seed of recovery words, which are typed hidden. Arguments and errors as `setup`."""
     entropy_length(word_count)
@@ -178,11 +155,17 @@ def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
         raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
     if not terminal.available:
-        raise NoTerminalError(f"setting up the card {opened.card.serial}")
-    with telling(Provision(wallet.access, opened, terminal)) as work:
-        terminal.say(f"Setting up the Cryptnox card {work.serial}.")
-        work.admit()
-        yield work
+        serial = opened.card.serial
+        raise UnavailableError(
+            f"There is no terminal to ask on: setting up the card {serial}: this command needs a terminal"
+        )
+    try:
+        with telling(Provision(wallet.access, opened, terminal)) as work:
+            terminal.say(f"Setting up the Cryptnox card {work.serial}.")
+            work.admit()
+            yield work
+    except EndedError as error:  # HWI's callers have no place for a hint beside the text
+        raise RetoldError(error, _with_hint(str(error), error.hint)) from error
 
 
 def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
@@ -190,7 +173,8 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
     terminal, given = work.terminal, wallet.unlocker.explicit
     if not work.card.info.initialized:
         pin = _new_pin(terminal, given)
-        puk = _new_puk(terminal)
+        kinds = {"new": "made now and shown once", "own": f"your own {PUK_LENGTH} characters"}
+        puk = terminal.new_puk() if terminal.choose("PUK", kinds) == "own" else terminal.drawn_puk()
         terminal.confirm("Initialise the card now?")
         work.initialise(label, "", pin, puk, COMMON_PAIRING_KEY)
         return
@@ -217,12 +201,6 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
             return given
         terminal.say("That is another PIN than the one given")
     raise LeftError
-
-
-def _new_puk(terminal: Terminal) -> str:
-    if terminal.choose("PUK", {"new": "made now and shown once", "own": f"your own {PUK_LENGTH} characters"}) == "own":
-        return terminal.new_puk()
-    return terminal.drawn_puk()
 
 
 def _finish(work: Provision, expected: Expected | None) -> bool:

@@ -137,19 +137,16 @@ class Access:
     def readers(self) -> list[str]:
         """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service;
         SupportMissingError where that is this installation's fault and no emulated card is wanted."""
+        names: list[str] = []
         try:
             names = [name for name in _pcsc_readers() if name]
         except SupportMissingError:
             if not self.emulators:
                 raise
-            names = []
-        return [*names, self._emulator_path()] if self.emulators else names
-
-    def _emulator_path(self) -> str:
-        host, port = self.settings.emulator
-        path = f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"
-        _wanted.add(path)
-        return path
+        if self.emulators:
+            names.append(self.settings.emulator_path)
+            _wanted.add(names[-1])
+        return names
 
     def connect(self, reader: str, wait: float) -> OpenCard:
         """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError,
@@ -210,23 +207,20 @@ class Access:
 
     def open(self, path: str) -> OpenCard:
         """The card of a path, identified. WalletError where there is none, and what `identify` raises."""
-        if path.startswith(EMULATOR_PREFIX):
-            self._check_host(path)
-            opened = self.connect(path, self.settings.wait)
-            with _closing_on_error(opened):
-                self.identify(opened)
-            return opened
-        serial = serial_of(path)
-        if serial is None:
-            raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
-        return self._open_serial(serial)
-
-    def _check_host(self, path: str) -> None:
+        if not path.startswith(EMULATOR_PREFIX):
+            serial = serial_of(path)
+            if serial is None:
+                raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
+            return self._open_serial(serial)
         from cryptnox_core.transport.tcp import is_loopback, parse_address
 
         host, _ = parse_address(path.removeprefix(EMULATOR_PREFIX))
         if not (self.emulators or path in _wanted or is_loopback(host)):
             raise BadRequestError(f"{path}: a card at another host is opened only with --emulators")
+        opened = self.connect(path, self.settings.wait)
+        with _closing_on_error(opened):
+            self.identify(opened)
+        return opened
 
     def _open_serial(self, serial: int) -> OpenCard:
         """The reader where it was last comes first. Another card's troubles are none of this one's; what kept a card
@@ -355,12 +349,12 @@ def _pcsc_readers(*, required: bool = False) -> list[str]:
     """
     from cryptnox_core.transport.pcsc import list_readers
 
+    names: list[str] = []
     try:
         names = list(list_readers())
     except (ServiceUnavailableError, NoReaderError) as error:
         if required or isinstance(error, SupportMissingError):
             raise
-        return []
     if required and not names:
         raise NoReaderError("there is no card reader")
     return names
