@@ -55,26 +55,33 @@ def main() -> None:
         sys.exit(code)
 
 
+class _Besides:
+    """What there is to say besides the answer: `warnings`, and what was `done` and cannot be taken back, which an error
+    says first. `signer`: whether signer mode is on."""
+
+    def __init__(self, signer: bool) -> None:
+        self.signer = signer
+        self.warnings: list[str] = []
+        self.done: list[str] = []
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status."""
     from hwilib_cryptnox.console.streams import undisturbed
 
-    signer, command = False, ""
-    warnings: list[str] = []
-    done: list[str] = []
+    command, besides = "", _Besides(_signer_mode_in(arguments))
     try:
         options = _parse(arguments)
         command = options.command
-        answer, signer = _answer(options, warnings, done)
+        answer = _answer(options, besides)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
         told = to_hwi_error(error)
-        answer = {"error": ". ".join([*done, told.message]), "code": int(told.code)}
-        signer = _signer_mode_in(arguments)
+        answer = {"error": ". ".join([*besides.done, told.message]), "code": int(told.code)}
     with undisturbed():
-        return _tell(answer, done, warnings, signer=signer and command in _SIGNER_COMMANDS)
+        return _tell(answer, besides, signer=besides.signer and command in _SIGNER_COMMANDS)
 
 
-def _tell(answer: Answer, done: list[str], warnings: list[str], *, signer: bool) -> int:
+def _tell(answer: Answer, besides: _Besides, *, signer: bool) -> int:
     """Write the answer and what is to be said besides; the exit status."""
     from hwilib_cryptnox.console.streams import deliver
 
@@ -83,11 +90,11 @@ def _tell(answer: Answer, done: list[str], warnings: list[str], *, signer: bool)
     # Bitcoin Core takes the first line for the error.
     lines = [str(answer["error"])] if refused and isinstance(answer, dict) else []
     if lost is not None:
-        lines += done  # what cannot be taken back
+        lines += besides.done
         if not isinstance(lost, BrokenPipeError):  # where nobody listens any more, nobody is told
             lines.append(f"the answer cannot be written: {lost.strerror}")
     with contextlib.suppress(OSError):
-        sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *warnings])
+        sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *besides.warnings])
     return 1 if lines else 0
 
 
@@ -180,9 +187,7 @@ def _split(line: str) -> list[str]:
 # Commands
 
 
-def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -> tuple[Answer, bool]:
-    """The answer, and whether signer mode is on. `warnings` gets what is to be said besides, `done` what cannot be
-    taken back: an error says it first."""
+def _answer(options: argparse.Namespace, besides: _Besides) -> Answer:
     if options.debug:
         import logging
 
@@ -190,7 +195,7 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
     if options.command == "enumerate":
         from hwilib_cryptnox.hwi.listing import list_entries
 
-        return list_entries(options.password, emulators=options.allow_emulators), False
+        return list_entries(options.password, emulators=options.allow_emulators)
     from dataclasses import replace
 
     from hwilib_cryptnox.console.warned import Warnings
@@ -205,15 +210,9 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
         allow_sighash=settings.allow_sighash or options.allow_sighash,
         allow_unproved_amounts=settings.allow_unproved_amounts or options.allow_unproved_amounts,
     )
-    command = _Command(options, host.changed(settings), done)
-    with Warnings(warnings):
-        try:
-            return command.run(), settings.signer_mode
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-            told = to_hwi_error(error)
-            return {"error": ". ".join([*done, told.message]), "code": int(told.code)}, settings.signer_mode
-        finally:
-            command.close()
+    besides.signer = settings.signer_mode
+    with Warnings(besides.warnings), contextlib.closing(_Command(options, host.changed(settings), besides.done)) as one:
+        return one.run()
 
 
 class _Command:

@@ -226,8 +226,11 @@ class Access:
         """The reader where it was last comes first. Another card's troubles are none of this one's; what kept a card
         from being asked whether it is the one is raised where none is: a busy or locked one before others, the last of
         them."""
-        seen: list[Exception] = []
-        for _, opened in self.scan(self._likely_first(serial), self.settings.wait):
+        names, seen = _pcsc_readers(required=True), list[Exception]()
+        with contextlib.suppress(StateError):
+            last = self.state.record(serial).reader
+            names.sort(key=lambda name: name != last)
+        for _, opened in self.scan(names, self.settings.wait):
             if not isinstance(opened, OpenCard):
                 seen.insert(0 if may_be_ours(opened) else len(seen), opened)
                 continue
@@ -247,13 +250,6 @@ class Access:
             if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
                 raise reason
         raise CardNotFoundError(f"the card {serial} is in no reader")
-
-    def _likely_first(self, serial: int) -> list[str]:
-        names = _pcsc_readers(required=True)
-        with contextlib.suppress(StateError):
-            last = self.state.record(serial).reader
-            names.sort(key=lambda name: name != last)
-        return names
 
     def identify(self, opened: OpenCard, serial: int | None = None) -> None:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
@@ -319,14 +315,11 @@ class Access:
     def _remembered_certificates(self, serial: int | None) -> tuple[CardCertificate, ...]:
         """Certificates that a card may turn out to have; none where the expected card's is not among them, since
         trying them in vain costs two commands."""
-        try:
-            stored = self.state.certificates()
-        except StateError:
-            return ()
         certificates = []
-        for der in stored:
-            with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
-                certificates.append(CardCertificate.parse(der))
+        with contextlib.suppress(StateError):
+            for der in self.state.certificates():
+                with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
+                    certificates.append(CardCertificate.parse(der))
         if serial is not None and all(certificate.serial != serial for certificate in certificates):
             return ()
         return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
