@@ -11,10 +11,10 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwilib_cryptnox import DEVICE_TYPE, __version__
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, NoPinError, UnavailableError
+from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CardNotFoundError, NoPinError, UnavailableError
 from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
 from hwilib_cryptnox.hwi.errors import UNAVAILABLE, NoDeviceTypeError, UnknownDeviceTypeError, to_hwi_error
 
@@ -202,14 +202,9 @@ def _answer(options: argparse.Namespace, besides: _Besides) -> Answer:
     from hwilib_cryptnox.signer.host import Host
 
     host = Host(emulators=options.allow_emulators)
-    settings = host.settings
-    settings = replace(
-        settings,
-        signer_mode=settings.signer_mode or options.signer_mode,
-        rawtr=settings.rawtr or options.rawtr,
-        allow_sighash=settings.allow_sighash or options.allow_sighash,
-        allow_unproved_amounts=settings.allow_unproved_amounts or options.allow_unproved_amounts,
-    )
+    switches = ("signer_mode", "rawtr", "allow_sighash", "allow_unproved_amounts")
+    given: dict[str, Any] = {name: True for name in switches if getattr(options, name)}
+    settings = replace(host.settings, **given)
     besides.signer = settings.signer_mode
     with Warnings(besides.warnings), contextlib.closing(_Command(options, host.changed(settings), besides.done)) as one:
         return one.run()
@@ -286,8 +281,6 @@ class _Command:
         options = self.options
         if not options.fingerprint and not options.device_type:
             raise NoDeviceTypeError(NO_DEVICE_TEXT)
-        from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT
-
         if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
             if options.device_path and not options.fingerprint:
                 raise UnknownDeviceTypeError("Unknown device type specified")

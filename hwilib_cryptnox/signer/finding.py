@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from cryptnox_core.errors import CryptnoxError
-from hwilib_cryptnox.errors import BadRequestError, CanceledError, CardNotFoundError, WalletError
+from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CanceledError, CardNotFoundError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, OpenCard, Session, may_be_ours, remembered
-from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet, authenticate, of_card
+from hwilib_cryptnox.signer.wallet import Wallet, authenticate, of_card
 from hwilib_cryptnox.storage.state import StateError
 
 BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"

@@ -23,6 +23,7 @@ from cryptnox_core.derivation import (
 from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, TransportError, UsageError
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
 from hwilib_cryptnox.errors import (
+    NOT_FOUND_TEXT,
     BadRequestError,
     CanceledError,
     CardNotFoundError,
@@ -49,7 +50,6 @@ from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import SignRequest
 
-NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
 _KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
 """By the engine's name of the kind."""
 
