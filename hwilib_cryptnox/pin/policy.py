@@ -151,13 +151,12 @@ class Unlocker:
         left, record = self._look(card)
         if self.explicit is not None:
             self._check_explicit(card, record, left, polling)
-            return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
+            return self._send(card, self.explicit, record, left, reader)
         self._check_automatic(card, record, left)
-        request = PinRequest(card.serial, prompt, ask=not polling)
-        pin, source = self._fetch(request)
+        pin, source = self._fetch(PinRequest(card.serial, prompt, ask=not polling))
         if pin in _refused.get(card.serial, set()):
             raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)
-        return self._send(card, pin, record, left, source, request, reader)
+        return self._send(card, pin, record, left, reader, source)
 
     def resume(self, card: Card, reader: str, pin: str) -> None:
         """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one.
@@ -165,7 +164,7 @@ class Unlocker:
         left, record = self._look(card)
         self._check_last_try(left)
         self._check_note(record, left)
-        self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
+        self._send(card, pin, record, left, reader)
 
     def check(self, card: Card) -> None:
         """Raise what `unlock` would raise before a PIN of this unlocker's is fetched and sent; sends none."""
@@ -271,22 +270,14 @@ class Unlocker:
         for source in self.sources:
             try:
                 pin = source.get(request)
+                if pin is not None:
+                    return pin, source
             except PinSourceError as error:
                 reasons.append(str(error))
-                continue
-            if pin is not None:
-                return pin, source
         raise self.no_pin(reasons)
 
     def _send(
-        self,
-        card: Card,
-        pin: str,
-        record: CardRecord | None,
-        left: int,
-        source: PinSource | None,
-        request: PinRequest,
-        reader: str,
+        self, card: Card, pin: str, record: CardRecord | None, left: int, reader: str, source: PinSource | None = None
     ) -> str:
         serial = card.serial
         if record is not None and record.note is None:
@@ -302,24 +293,24 @@ class Unlocker:
             soft = error.sw == Sw.CONDITIONS or _is_soft_lock(record, left)
             # Where the counter shows tries of this session, the last refusal already says "locked".
             if not soft:
-                self._note_refusal(serial, pin, source, request)
+                self._note_refusal(serial, pin, source)
             text = SOFT_LOCKED_TEXT if soft else _remedy_of_locked_pin(record, left)
             raise LockedPinError(text, spent=not soft) from error
         except WrongPinError as error:
-            self._note_refusal(serial, pin, source, request)
+            self._note_refusal(serial, pin, source)
             raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
         self._succeeded(card, record, left, reader)
         if source is not None:
             self.accepted.append(source)
         return pin
 
-    def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:
+    def _note_refusal(self, serial: int, pin: str, source: PinSource | None) -> None:
         """In memory, on disk, and where the PIN came from."""
         _refused.setdefault(serial, set()).add(pin)
         with contextlib.suppress(StateError):  # the pending note stands as it is
             self.state.update(serial, lambda now: replace(now, note=NoteKind.REFUSED))
         if source is not None:
-            source.refused(request)
+            source.refused(PinRequest(serial))
 
     def _succeeded(self, card: Card, record: CardRecord | None, left: int, reader: str) -> None:
         """Forget refusals, remember the card and what its counter shows when full."""

@@ -297,13 +297,8 @@ class Template:
         return same and self.form == other.form
 
 
-@dataclass(frozen=True, slots=True)
-class _Cosigner:
-    key: ExtendedPublicKey
-
-    @property
-    def identity(self) -> Identity:
-        return self.key.public_key, self.key.chain_code
+def _identity(key: ExtendedPublicKey) -> Identity:
+    return key.public_key, key.chain_code
 
 
 class Templates:
@@ -311,16 +306,16 @@ class Templates:
     compared."""
 
     def __init__(self, psbt: Psbt) -> None:
-        self._cosigners: dict[bytes, list[_Cosigner]] = {}
+        self._cosigners: dict[bytes, list[ExtendedPublicKey]] = {}
         """By origin: fingerprint and path, as in the PSBT."""
-        self._branches: dict[tuple[Identity, Path], ExtendedPublicKey | None] = {}
+        self._branches: dict[tuple[Identity, Path], ExtendedPublicKey] = {}
         for key, value in psbt.globals.items():
             if key[0] != f.GLOBAL_XPUB:
                 continue
             alike = self._cosigners.setdefault(value, [])
             if len(alike) < _MOST_ALIKE:
                 with contextlib.suppress(InvalidExtendedKeyError):  # it proves nothing
-                    alike.append(_Cosigner(ExtendedPublicKey.from_bytes(key[1:])))
+                    alike.append(ExtendedPublicKey.from_bytes(key[1:]))
 
     def read(
         self, kind: Kind, nested: Kind | None, script: bytes, derivations: Iterable[tuple[bytes, bytes]]
@@ -381,21 +376,14 @@ class Templates:
                 continue
             for cosigner in self._cosigners.get(origin[: -4 * levels], ()):
                 if self._derives(cosigner, path, key):
-                    return cosigner.identity, suffix
+                    return _identity(cosigner), suffix
         return None
 
-    def _derives(self, cosigner: _Cosigner, path: Path, key: bytes) -> bool:
-        branch = self._branch(cosigner, path.parent)
+    def _derives(self, cosigner: ExtendedPublicKey, path: Path, key: bytes) -> bool:
+        place = _identity(cosigner), path.parent
         try:
-            return branch is not None and branch.child_public_key(path.steps[-1]) == key
+            if place not in self._branches:
+                self._branches[place] = cosigner.derive(path.parent)
+            return self._branches[place].child_public_key(path.steps[-1]) == key
         except InvalidPathError:
             return False
-
-    def _branch(self, cosigner: _Cosigner, path: Path) -> ExtendedPublicKey | None:
-        place = cosigner.identity, path
-        if place not in self._branches:
-            try:
-                self._branches[place] = cosigner.key.derive(path)
-            except InvalidPathError:
-                self._branches[place] = None
-        return self._branches[place]

@@ -270,9 +270,10 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
     for index in range(counts[1]):
         try:
             fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
-            _check_versions(fields, tx is not None, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             if tx is None:
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
+            else:
+                _refuse(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
         except BadPsbt as error:
             raise BadPsbt(f"output {index}: {error}") from error
         outputs.append(OutputMap(fields))
@@ -304,7 +305,7 @@ def _version(pairs: Mapping[bytes, bytes]) -> int:
     if version == _V0:
         if not unsigned:
             raise BadPsbt("the unsigned transaction is missing")
-        _check_versions(pairs, True, f.V2_ONLY_GLOBAL, f.GLOBAL_RULES)
+        _refuse(pairs, f.V2_ONLY_GLOBAL, f.GLOBAL_RULES)
     else:
         if unsigned:
             raise BadPsbt("version 2 has no unsigned transaction")
@@ -312,13 +313,10 @@ def _version(pairs: Mapping[bytes, bytes]) -> int:
     return version
 
 
-def _check_versions(
-    pairs: Mapping[bytes, bytes], is_v0: bool, only_v2: Sequence[int], rules: Mapping[int, f.Rule]
-) -> None:
-    if is_v0:
-        for field in only_v2:
-            if _KEYS[field] in pairs:
-                raise BadPsbt(f"{rules[field].name}: belongs to PSBT version 2 only")
+def _refuse(pairs: Mapping[bytes, bytes], only_v2: Sequence[int], rules: Mapping[int, f.Rule]) -> None:
+    for field in only_v2:
+        if _KEYS[field] in pairs:
+            raise BadPsbt(f"{rules[field].name}: belongs to PSBT version 2 only")
 
 
 def _require(pairs: Mapping[bytes, bytes], needed: Sequence[int], rules: Mapping[int, f.Rule]) -> None:
@@ -346,7 +344,7 @@ def _counts(pairs: Mapping[bytes, bytes]) -> tuple[int, int]:
 def _check_input(pairs: Mapping[bytes, bytes], outpoint: bytes | None) -> int:
     """The version's own rules for an input; returns the index of the output that it spends."""
     if outpoint is not None:
-        _check_versions(pairs, True, f.V2_ONLY_INPUT, f.INPUT_RULES)
+        _refuse(pairs, f.V2_ONLY_INPUT, f.INPUT_RULES)
         return int.from_bytes(outpoint[32:], "little")
     _require(pairs, (f.IN_PREVIOUS_TXID, f.IN_OUTPUT_INDEX), f.INPUT_RULES)
     return int.from_bytes(pairs[_KEYS[f.IN_OUTPUT_INDEX]], "little")

@@ -212,7 +212,10 @@ class Signing:
                 if request is not None:
                     self._admit(request, signature)
             self._kept = []
-            self._ask(made.requests, self._remembered.txid)
+            # All in one line, before the first signature: one wait for the disk, however many inputs there are.
+            there = {_place_of_request(request) for request, _ in self._made}
+            asked = [request.digest for request in made.requests if _place_of_request(request) not in there]
+            self._memory.ask(asked, self._remembered.txid)
 
     def _with_warnings(self, made: Plan, remembered: Remembered) -> Plan:
         """The plan, with what this computer remembers of its coins among the warnings."""
@@ -235,11 +238,6 @@ class Signing:
             self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))
 
     # What this computer remembers
-
-    def _ask(self, requests: tuple[SignRequest, ...], txid: str) -> None:
-        """All in one line, before the first signature: one wait for the disk, however many inputs there are."""
-        made = {_place_of_request(request) for request, _ in self._made}
-        self._memory.ask([request.digest for request in requests if _place_of_request(request) not in made], txid)
 
     def _admit(self, request: SignRequest, signature: bytes) -> None:
         """Take a signature, unless its nonce was used before: then it is kept nowhere."""
