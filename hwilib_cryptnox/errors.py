@@ -173,6 +173,7 @@ class EndedError(RetoldError):
 
 
 NOTHING_CHANGED = "; nothing was changed"
+NO_SCREEN_TEXT = "The Cryptnox card has no screen"
 NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
 BUSY_TEXT = "Card is in use by another program"
 LOCKED_TEXT = "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)"

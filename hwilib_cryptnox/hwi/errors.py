@@ -9,14 +9,17 @@ from cryptnox_core import errors
 from cryptnox_core.wire import Sw
 from hwilib_cryptnox import errors as kinds
 
-_PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
+PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
+NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
+NO_TOGGLE_TEXT = "The card has no switch for a passphrase: it is part of the seed that was loaded"
+NO_DESCRIPTORS_TEXT = "The card keeps no descriptors; none has to be registered"
 UNAVAILABLE = {
-    "displayaddress": "The Cryptnox card has no screen",
-    "backup": "The card gives no backup out: keep the recovery words",
-    "promptpin": _PIN_TEXT,
-    "sendpin": _PIN_TEXT,
-    "togglepassphrase": "The card has no switch for a passphrase: it is part of the seed that was loaded",
-    "registerdescriptor": "The card keeps no descriptors; none has to be registered",
+    "displayaddress": kinds.NO_SCREEN_TEXT,
+    "backup": NO_BACKUP_TEXT,
+    "promptpin": PIN_TEXT,
+    "sendpin": PIN_TEXT,
+    "togglepassphrase": NO_TOGGLE_TEXT,
+    "registerdescriptor": NO_DESCRIPTORS_TEXT,
     "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
 }
 """HWI's commands that no card has, and why."""

@@ -25,6 +25,7 @@ from hwilib_cryptnox.errors import (
     LastTryError,
     LeftError,
     NoPinError,
+    NoTerminalError,
     NotReadyError,
     NoWalletError,
     RetoldError,
@@ -155,10 +156,8 @@ def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
         raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
     if not terminal.available:
-        serial = opened.card.serial
-        raise UnavailableError(
-            f"There is no terminal to ask on: setting up the card {serial}: this command needs a terminal"
-        )
+        missing = NoTerminalError(f"setting up the card {opened.card.serial}")
+        raise UnavailableError(f"{missing}: this command needs a terminal")
     try:
         with telling(Provision(wallet.access, opened, terminal)) as work:
             terminal.say(f"Setting up the Cryptnox card {work.serial}.")

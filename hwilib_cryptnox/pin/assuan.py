@@ -34,11 +34,7 @@ _MAX_LINE = 4096
 _START_LIMIT = 15.0
 
 
-class PinSourceError(Exception):
-    """A source that was set up gives no PIN. The text names the source and the reason, never what it held."""
-
-
-class AssuanError(PinSourceError):
+class AssuanError(Exception):
     """The other side answered ERR, or ended. `number` is the error's low 16 bits, 0 where there was none."""
 
     def __init__(self, message: str, number: int = 0) -> None:

@@ -46,7 +46,6 @@ from hwilib_cryptnox.errors import (
     SoftLockedError,
     wrong_pin_text,
 )
-from hwilib_cryptnox.pin.assuan import PinSourceError
 from hwilib_cryptnox.pin.sources import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
@@ -55,6 +54,7 @@ from hwilib_cryptnox.pin.sources import (
     EnvironmentSource,
     PinRequest,
     PinSource,
+    PinSourceError,
     automatic_sources,
     dialogue_of,
 )

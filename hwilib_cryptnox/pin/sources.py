@@ -18,7 +18,7 @@ from typing import IO, Protocol
 
 from cryptnox_core.arguments import is_pin
 from hwilib_cryptnox.errors import NotShownError
-from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, PinSourceError, ask_pinentry, confirm_pinentry
+from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, ask_pinentry, confirm_pinentry
 from hwilib_cryptnox.storage.settings import Settings
 
 SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
@@ -31,6 +31,10 @@ _MAX_OUTPUT = 4096
 
 NO_PIN_TEXT = "PIN needed: use --password/--stdinpass or CRYPTNOX_PIN_COMMAND"
 FOREIGN_TEXT = "given password is not a card PIN"
+
+
+class PinSourceError(Exception):
+    """A source that was set up gives no PIN. The text names the source and the reason, never what it held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +257,10 @@ class PinentrySource:
     def get(self, request: PinRequest) -> str | None:
         if not request.ask:
             return None
-        return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
+        try:
+            return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
+        except AssuanError as error:
+            raise PinSourceError(str(error)) from error
 
     def confirm(self, text: str, plain: str) -> None:
         with _shown():
@@ -271,9 +278,11 @@ class AgentSource:
     keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
-        pin = GpgAgent().get(_agent_key(request), _description(request), ask=request.ask)
         try:
+            pin = GpgAgent().get(_agent_key(request), _description(request), ask=request.ask)
             return None if pin is None else _checked(pin, "gpg-agent")
+        except AssuanError as error:
+            raise PinSourceError(str(error)) from error
         except PinSourceError:
             self.refused(request)
             raise

@@ -12,8 +12,8 @@ from hwilib.hwwclient import HardwareWalletClient
 from hwilib.key import ExtendedKey
 from hwilib.psbt import PSBT
 
-from hwilib_cryptnox.errors import BadRequestError, UnavailableError
-from hwilib_cryptnox.hwi.errors import UNAVAILABLE, Code, to_hwi_error
+from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
+from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_DESCRIPTORS_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
 from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,13 +78,13 @@ def reads_version_2() -> bool:
     return getattr(probe, "version", None) == 2 and getattr(probe, "tx_version", None) == 2
 
 
-def _unavailable(command: str) -> Callable[..., Any]:
-    """The method for what no card does: UnavailableActionError, with the text of HWI's command."""
+def _refusing(error: UnavailableError) -> Callable[..., Any]:
+    """The method for what no card does."""
 
     @mapped
     def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
         """Not available."""
-        raise UnavailableError(UNAVAILABLE[command])
+        raise error.with_traceback(None)
 
     return method
 
@@ -190,15 +190,14 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         from cryptnox_core.bip32 import Path
 
         Path.parse(bip32_path)
-        raise UnavailableError(UNAVAILABLE["displayaddress"])
+        raise UnavailableError(NO_SCREEN_TEXT)
 
     # Some are of later versions of hwilib.
-    display_multisig_address = display_bip388_policy_address = _unavailable("displayaddress")
-    register_descriptor = _unavailable("registerdescriptor")
-    backup_device = _unavailable("backup")
-    prompt_pin = _unavailable("promptpin")
-    send_pin = _unavailable("sendpin")
-    toggle_passphrase = _unavailable("togglepassphrase")
+    display_multisig_address = display_bip388_policy_address = _refusing(UnavailableError(NO_SCREEN_TEXT))
+    register_descriptor = _refusing(UnavailableError(NO_DESCRIPTORS_TEXT))
+    backup_device = _refusing(UnavailableError(NO_BACKUP_TEXT))
+    prompt_pin = send_pin = _refusing(UnavailableError(PIN_TEXT))
+    toggle_passphrase = _refusing(UnavailableError(NO_TOGGLE_TEXT))
 
 
 def enumerate(  # noqa: A001 - the name HWI fixes
