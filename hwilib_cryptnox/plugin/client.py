@@ -84,7 +84,8 @@ def _refusing(error: UnavailableError) -> Callable[..., Any]:
     @mapped
     def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
         """Not available."""
-        raise error.with_traceback(None)
+        error.__traceback__ = None  # it is raised each time
+        raise error
 
     return method
 
