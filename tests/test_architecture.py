@@ -419,7 +419,6 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.console.wording": "signer/test_shown.py",
     f"{WALLET}.errors": "hwi/test_errors.py",
     f"{WALLET}.hwi.entries": "hwi/test_listing.py",
-    f"{WALLET}.signer.finding": "signer/test_cards.py",
     f"{WALLET}.signer.message_prompts": "signer/test_shown.py",
     f"{WALLET}.psbt.amounts": "psbt/test_policy.py",
     f"{WALLET}.psbt.checks": "psbt/test_dishonest.py",

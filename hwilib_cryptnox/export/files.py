@@ -119,11 +119,13 @@ def core_import(
     `timestamp` is the Unix time from which the chain is searched for the wallet's coins, None for "now" (a new
     wallet); `end` the last address number watched at once.
     """
-    entries: list[dict[str, object]] = []
-    for script in scripts:
-        for branch in (RECEIVE, CHANGE):
-            entries.append(_core_entry(descriptor(keys, script, account, branch=branch), branch, timestamp, end))
-    return _text(entries)
+    return _text(
+        [
+            _core_entry(descriptor(keys, script, account, branch=branch), branch, timestamp, end)
+            for script in scripts
+            for branch in (RECEIVE, CHANGE)
+        ]
+    )
 
 
 def core_import_multisig(

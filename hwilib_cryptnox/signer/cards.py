@@ -303,7 +303,7 @@ class Access:
     def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
         """The card's own. The certificate is read first where there are any, for they go by serial."""
         with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
-            if self.state.has_pairing_keys():
+            if self.state.paired():
                 return self.state.pairing_keys(card.read_certificate().serial)
         return ()
 

@@ -116,7 +116,7 @@ def check_genuine(card: Card, settings: Settings) -> None:
     """RefusedCardError for a card that the configuration does not admit. The certificate must have been read."""
     if not settings.require_genuine:
         return
-    if is_emulated(card):
+    if card.transport.name.startswith(EMULATOR_PREFIX):
         verdict = "an emulated card is not genuine"
     elif card.genuineness is Genuineness.NOT_GENUINE:
         verdict = "the card is not genuine"
@@ -125,11 +125,6 @@ def check_genuine(card: Card, settings: Settings) -> None:
     else:
         return
     raise RefusedCardError(f"{verdict}, and the configuration requires a genuine one")
-
-
-def is_emulated(card: Card) -> bool:
-    """Whether a card is reached over TCP."""
-    return card.transport.name.startswith(EMULATOR_PREFIX)
 
 
 def _address(text: str, where: str) -> tuple[str, int]:

@@ -894,7 +894,7 @@ GUARDS = (
     Guard(
         "no card over TCP is genuine",
         "hwilib_cryptnox/storage/settings.py",
-        "    if is_emulated(card):\n",
+        "    if card.transport.name.startswith(EMULATOR_PREFIX):\n",
         "    if False:\n",
         f"{PINS}::test_require_genuine",
     ),
@@ -1074,5 +1074,12 @@ GUARDS = (
         "            look_ahead(app, second, work.serial)\n",
         "            pass\n",
         "tests/system/life/test_attacks.py::test_the_second_card_is_looked_at_first",
+    ),
+    Guard(
+        "a card that is refused gets no PIN where another is looked for",
+        "hwilib_cryptnox/signer/finding.py",
+        "            else:\n                yield opened\n",
+        "            yield opened\n",
+        "tests/signer/test_finding.py::test_a_card_that_is_refused_gets_no_pin",
     ),
 )
