@@ -53,10 +53,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def _lower(text: str) -> str:
-    return text.lower()
-
-
 def make_parser(version: Callable[[], str], *, register_descriptor: bool = False) -> Parser:
     """The parser. `version` is called only for `--version`; `register_descriptor`: hwilib has that command."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION)
@@ -65,10 +61,17 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
     add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
     add("--password", "-p", help="The PIN. Other users of this machine may see it: prefer --stdinpass")
     add("--stdinpass", help="Read the PIN from the terminal, or from the first line of stdin", action="store_true")
-    add("--chain", help="Select chain to work with", type=_lower, choices=CHAIN_CHOICES)
+    add("--chain", help="Select chain to work with", type=str.lower, choices=CHAIN_CHOICES)
     add("--debug", help="Print debug statements", action="store_true")
     add("--fingerprint", "-f", help="The device to connect to, by the fingerprint of its master key (8 hex digits)")
-    add("--version", action=_Version, version_text=version, help="Show the version and exit")
+    add(
+        "--version",
+        action=_Version,
+        nargs=0,
+        const=version,
+        default=argparse.SUPPRESS,
+        help="Show the version and exit",
+    )
     add("--stdin", help="Enter commands and arguments via stdin", action="store_true")
     add("--interactive", "-i", help="Dialogues on the terminal; needed by setup and restore", action="store_true")
     add("--expert", help="More detailed information from some commands", action="store_true")
@@ -86,21 +89,11 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
 
 
 class _Version(argparse.Action):
-    """`--version`, with the text made when it is asked for."""
-
-    def __init__(
-        self,
-        option_strings: list[str],
-        dest: str,
-        version_text: Callable[[], str],
-        help: str | None = None,  # noqa: A002
-    ) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
-        self._text = version_text
+    """`--version`, with the text made when it is asked for, by `const`."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print and exit."""
-        sys.stdout.write(self._text() + "\n")
+        sys.stdout.write(self.const() + "\n")
         parser.exit()
 
 
@@ -162,7 +155,7 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
 
 def _add_type(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--addr-type", help="The address type", type=_lower, choices=tuple(ADDRESS_TYPES), default="wit"
+        "--addr-type", help="The address type", type=str.lower, choices=tuple(ADDRESS_TYPES), default="wit"
     )
 
 

@@ -129,12 +129,10 @@ class Lister:
         entry = base_entry(opened.path)
         if self._unusable is not None:
             return _failed(entry, *to_hwi_error(self._unusable))
-        if not card.info.initialized:
+        if not (card.info.initialized and card.info.seeded):
             self._forget_fingerprint(card.serial)
-            return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
-        if not card.info.seeded:
-            self._forget_fingerprint(card.serial)
-            return _failed(entry, Code.NOT_INITIALIZED, NO_SEED_TEXT)
+            text = NO_SEED_TEXT if card.info.initialized else NOT_INITIALIZED_TEXT
+            return _failed(entry, Code.NOT_INITIALIZED, text)
         try:
             record: CardRecord | None = self._state.record(card.serial)
         except StateError:
@@ -145,15 +143,11 @@ class Lister:
             return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
         if not unlocker.has_source or (known is None and not unlocker.has_silent_source):
             return self._no_pin(entry, unlocker.no_pin())
-        if known is not None and not self._must_ask(card.serial, record):
-            return entry
-        return self._ask(opened, entry, known)
-
-    def _must_ask(self, serial: int, record: CardRecord | None) -> bool:
-        """Whether a card with known fingerprint has to be asked all the same: its PIN may not be sent as it is."""
+        # A card with a known fingerprint is asked where its PIN may not be sent as it is.
+        doubtful = record is not None and record.note is not None
         if self._unlocker.explicit is not None:
-            return self._unlocker.was_refused(serial)
-        return record is not None and record.note is not None
+            doubtful = self._unlocker.was_refused(card.serial)
+        return entry if known is not None and not doubtful else self._ask(opened, entry, known)
 
     def _ask(self, opened: OpenCard, entry: Entry, known: bytes | None) -> Entry:
         """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""

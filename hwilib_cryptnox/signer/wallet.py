@@ -302,13 +302,22 @@ class Wallet:
         return {path: found[path] for path in wanted}
 
     def _read(
-        self, session: Session, xpubs: Iterable[Path | None], singles: Sequence[Path], public: dict[Path, bytes]
-    ) -> None:
-        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`."""
+        self,
+        session: Session,
+        xpubs: Iterable[Path | None],
+        singles: Sequence[Path],
+        public: dict[Path, bytes],
+        *,
+        sign: Sequence[Path] = (),
+    ) -> list[Sign]:
+        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`. The steps that are
+        left to sign."""
         missing = [path for path in dict.fromkeys(xpubs) if path is not None and path not in self.keys]
-        steps = plan_session(xpubs=missing, public_keys=singles, known=tuple(self.keys), at=session.position)
+        known = tuple(self.keys)
+        steps = plan_session(xpubs=missing, public_keys=singles, signatures=sign, known=known, at=session.position)
         with deriving(session.opened):
-            Runner(session, self.access.state, self.keys, public).run(steps)
+            Runner(session, self.access.state, self.keys, public).run(s for s in steps if not isinstance(s, Sign))
+        return [step for step in steps if isinstance(step, Sign)]
 
     @staticmethod
     def _split(session: Session, paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -338,17 +347,7 @@ class Wallet:
             self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
-        *reading, sign = plan_session(
-            xpubs=[base for base in bases if base not in self.keys],
-            public_keys=singles,
-            signatures=[path],
-            known=tuple(self.keys),
-            at=session.position,
-        )
-        if not isinstance(sign, Sign):
-            raise UsageError("nothing was planned")
-        with deriving(session.opened):
-            Runner(session, self.access.state, self.keys, public).run(reading)
+        (sign,) = self._read(session, bases, singles, public, sign=[path])
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
         suffix = sign.suffix if sign.suffix.depth else None
