@@ -15,9 +15,9 @@ from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Report, Screen
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.mnemonic import Expected
 from hwilib_cryptnox.signer.provision import Provision
 from hwilib_cryptnox.signer.stages import Stage
-from hwilib_cryptnox.signer.words import Expected
 
 Owner = tuple[str | None, str | None]
 """Name and e-mail address as they were given; None: to be asked."""

@@ -37,10 +37,9 @@ from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
-from hwilib_cryptnox.signer.mnemonic import entropy_length
+from hwilib_cryptnox.signer.mnemonic import Expected, ask_seed, entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
 from hwilib_cryptnox.signer.wallet import Wallet
-from hwilib_cryptnox.signer.words import Expected, ask_seed
 from hwilib_cryptnox.storage.state import StateError
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate

@@ -11,7 +11,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.screen import Report
 from hwilib_cryptnox.ctl.steps import begin, check_owner, nft_report, provision, report, settle
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.provision import Provision, telling
 
 SEEDS = {

@@ -864,7 +864,7 @@ GUARDS = (
     ),
     Guard(
         "of pasted words none is dropped",
-        "hwilib_cryptnox/signer/words.py",
+        "hwilib_cryptnox/signer/mnemonic.py",
         "        more = len(words) > count or hidden.more()",
         "        more, words = False, words[:count]",
         "tests/ctl/test_words.py::test_more_words_than_were_announced_are_never_dropped",
