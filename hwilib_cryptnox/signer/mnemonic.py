@@ -1,5 +1,5 @@
-"""Recovery words (BIP39, English): made, checked, and at the terminal shown, typed back, asked for, compared with a card.
-Nothing of them is stored; errors never repeat a word."""
+"""Recovery words (BIP39, English): made, checked, and at the terminal shown, typed back, asked for, compared with a
+card. Nothing of them is stored; errors never repeat a word."""
 
 from __future__ import annotations
 
