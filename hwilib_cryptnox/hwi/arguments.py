@@ -29,8 +29,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
-        """What an abbreviated option may stand for: HWI's own only, so that what HWI takes is no more ambiguous here
-        (`getkeypool --all` would be)."""
+        """What an abbreviated option may stand for: HWI's own only (`getkeypool --all` would be ambiguous else)."""
         found: list[Any] = super()._get_option_tuples(option_string)
         return [match for match in found if match[1] not in OUR_OPTIONS]
 

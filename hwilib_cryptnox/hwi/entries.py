@@ -1,5 +1,4 @@
-"""The entries of `enumerate`, one a card. An entry without `error` means that the next command can succeed without more
-input."""
+"""The entries of `enumerate`, one a card. One without `error`: the next command can succeed without more input."""
 
 from __future__ import annotations
 
@@ -74,8 +73,7 @@ class Lister:
         """A card refused the PIN in this run: it is not tried on further ones."""
 
     def entries(self) -> list[Entry]:
-        """Cards whose fingerprint is known first: HWI's search by fingerprint opens the others on its way, and gives
-        them a PIN that is not theirs."""
+        """Known fingerprints first: on its way HWI's search opens the other cards with a PIN that is not theirs."""
         entries = []
         for reader, found in self._access.scan(self._access.readers(), self._access.settings.enumerate_wait):
             try:

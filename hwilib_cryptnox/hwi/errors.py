@@ -119,8 +119,7 @@ def to_hwi_error(error: BaseException) -> HwiError:
 
 
 def _code_of_end(cause: BaseException) -> Code:
-    """Of a set-up that ended early. What the card and the line to it do then is no state of the card that HWI has a
-    code for."""
+    """Of a set-up that ended early: HWI has no code for what the card and the line to it do then."""
     if isinstance(cause, kinds.WalletError | KeyboardInterrupt):
         return to_hwi_error(cause).code
     if isinstance(cause, errors.TransportError):

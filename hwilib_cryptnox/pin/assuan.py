@@ -21,11 +21,9 @@ from hwilib_cryptnox.errors import CanceledError
 DIALOGUE_LIMIT = 300.0
 """Seconds a dialogue may stay open."""
 DESCRIPTION_LIMIT = 980
-"""Bytes that a dialogue's text has at most, escapes included: an Assuan line has 1,000, and GET_CONFIRMATION before
-it."""
+"""Bytes of a dialogue's text, escapes included: an Assuan line has 1,000, GET_CONFIRMATION among them."""
 DESCRIPTION_LINES, DESCRIPTION_COLUMNS = 18, 76
-"""What of it is seen whole: pinentry-curses shows 20 lines of 76 columns on a terminal of 24 by 80, and nothing of a
-longer text."""
+"""What is seen of it: on 80 columns by 24 lines pinentry-curses shows 76 by 20, and nothing of a longer text."""
 _CANCELED = (62, 99, 114, 198)
 """GPG_ERR_TIMEOUT, CANCELED, NOT_CONFIRMED and FULLY_CANCELED: the low 16 bits of an error number."""
 _NO_DATA, _LOCALE, _TOO_SMALL = 58, 166, 301

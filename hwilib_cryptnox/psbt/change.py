@@ -34,8 +34,7 @@ _MOST_ALIKE = 4
 
 
 class WalletScripts(Protocol):
-    """A wallet that the caller knows: whether a script is the wallet's at the place where a key of ours says to be, and
-    holds that key."""
+    """A wallet that the caller knows: whether a script is its own where a key of ours says to be, and holds it."""
 
     def __call__(self, script: bytes, claim: Claim) -> bool: ...
 
@@ -123,8 +122,7 @@ def prove_change(
 
 
 def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> list[Claim]:
-    """The claims of an output that are true. A false one refuses the PSBT, unless four bytes of an account's
-    fingerprint matched by chance."""
+    """The true claims of an output. A false one refuses the PSBT, unless an account's fingerprint fits by chance."""
     proved = []
     holder = _holder(psbt.outputs[index], psbt.tx.outputs[index][1])
     for claim in claims:
@@ -302,8 +300,7 @@ def _identity(key: ExtendedPublicKey) -> Identity:
 
 
 class Templates:
-    """Reads scripts as keys of the extended keys that a PSBT names (PSBT_GLOBAL_XPUB). Each key is derived and
-    compared."""
+    """Reads scripts as keys of the extended keys in PSBT_GLOBAL_XPUB, each of them derived and compared."""
 
     def __init__(self, psbt: Psbt) -> None:
         self._cosigners: dict[bytes, list[ExtendedPublicKey]] = {}

@@ -249,8 +249,7 @@ def is_single(spending: Spending) -> bool:
 
 
 def contains_key(spending: Spending, key: bytes) -> bool:
-    """Whether the script that is signed holds a key, or its HASH160. `key` in the form in which the script would hold
-    it."""
+    """Whether the script that is signed holds a key, in the form that is given, or its HASH160."""
     if spending.key_hash is not None:
         return hash160(key) == spending.key_hash
     return spending.facts is not None and holds(spending.facts, key)

@@ -110,8 +110,7 @@ class Psbt:
 
     @classmethod
     def parse(cls, data: bytes | str) -> Psbt:
-        """From base64, hex or binary. White space around text and line breaks in it are taken; anything else foreign
-        raises BadPsbt."""
+        """From base64, hex or binary; text may have white space around it and line breaks in it. Raises BadPsbt."""
         raw, form = _from_text(data)
         return _parse(raw, form, data)
 

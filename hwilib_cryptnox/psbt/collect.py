@@ -1,5 +1,4 @@
-"""Collect: what is ours in a PSBT, what of it is signed already, and the digests of the rest. Needs neither card nor
-keys."""
+"""Collect: what is ours in a PSBT, what of it is signed, and the digests of the rest. Needs neither card nor keys."""
 
 from __future__ import annotations
 
@@ -130,8 +129,7 @@ class Collected:
         return tuple(dict.fromkeys([claim.path for _, claim in self.signed_claims]))
 
     def why_nothing(self) -> str | None:
-        """Why nothing can be signed though something is ours; None where there is something to sign or nothing to
-        do."""
+        """Why nothing can be signed though something is ours; None where something can, or nothing is to be."""
         return None if self.candidates or self.stays_unchanged else why_nothing(self.skipped)
 
 
@@ -274,8 +272,7 @@ class _Collector:
     def _claim(
         self, index: int, fields: InputMap, spending: Spending, claim: Claim, sighash: int
     ) -> tuple[str | None, bool]:
-        """Adds what can be signed with a key. Returns the reason where something cannot, and whether something was
-        added."""
+        """Adds what can be signed with a key: the reason where something cannot, and whether anything was added."""
         if len(claim.path) > MAX_CARD_DEPTH:
             return f"{shown(claim.path)} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
         if claim.is_taproot:
@@ -388,8 +385,7 @@ class _Collector:
         return False
 
     def _check_existing(self, candidate: Candidate, existing: bytes, fields: InputMap, spending: Spending) -> None:
-        """Refuses a signature of ours that is not valid: left there it would spoil the input, and it is not ours to
-        delete."""
+        """Refuses an invalid signature of ours: it would spoil the input, and it is not ours to delete."""
         index, digest = candidate.index, candidate.digest
         if candidate.kind is SignatureKind.ECDSA:
             signature, sighash = existing[:-1], existing[-1]

@@ -18,8 +18,7 @@ MAX_WEIGHT = 400_000
 MAX_BLOCK_WEIGHT = 4_000_000
 """Weight units; no block holds a larger transaction."""
 _SIGNATURE, _KEY, _SCHNORR = 72, 34, 65
-"""Bytes with their length byte: DER signature with low S and sighash type, compressed key, Schnorr signature of type
-DEFAULT."""
+"""Bytes with their length byte: DER signature (low S) and sighash type, compressed key, Schnorr signature (DEFAULT)."""
 _FINAL_SIGNATURE = 73
 _MOST_LEAF = 200
 """Bytes that a leaf counts at most: whoever has the internal key, or a smaller leaf, need not show it in the end."""

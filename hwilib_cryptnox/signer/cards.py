@@ -69,8 +69,7 @@ EMULATOR_CA = TrustAnchor(
 anchor, and nowhere does it make a card genuine to a person."""
 
 _wanted: set[str] = set()
-"""Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
-not be loopback."""
+"""Emulated cards that `--emulators` had this process list, or that it connected to: not only at loopback hosts."""
 
 
 def serial_of(path: str) -> int | None:
@@ -126,8 +125,7 @@ class OpenCard:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Opens cards for one command. `emulators` is HWI's `--emulators`; `answer_limit` the seconds a card over TCP may
-    take for one answer."""
+    """Opens cards for one command. `emulators`: HWI's `--emulators`; `answer_limit`: seconds, for cards over TCP."""
 
     settings: Settings
     state: State
@@ -192,8 +190,7 @@ class Access:
             yield reader, found
 
     def anchors(self, *, simulated: bool) -> TrustAnchors:
-        """The emulator's own CA counts only over TCP: its private key is public. SettingsError, also where the
-        configuration names it."""
+        """The emulator's own CA counts only over TCP: its key is public. SettingsError, also where it is configured."""
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
             try:

@@ -223,8 +223,7 @@ def erase(access: Access, opened: OpenCard, puk: str, away: Callable[[], None] |
 
 
 def forget_erased(state: State, serial: int, end: End) -> StateError | None:
-    """Forget what was erased; the error where that cannot be written. A pairing key of its own goes when a channel has
-    been opened without it."""
+    """Forget what was erased (its own pairing key goes later, with the first channel without it); or why it was not."""
     try:
         if end is End.TAKEN:
             state.forget(serial)

@@ -108,8 +108,7 @@ def warnings_before(state: State, remembered: Remembered, inputs: Iterable[int])
 
 
 def _hides(entry: Entry, remembered: Remembered) -> bool:
-    """Whether a signature of the same transaction by the same seed goes with other inputs of ours. Another card has
-    others."""
+    """Whether a signature of the same transaction by the same seed (another has others) goes with other inputs."""
     return entry.get("fingerprint") == remembered.fingerprint and entry.get("ours") != remembered.ours
 
 

@@ -139,8 +139,7 @@ def show(terminal: Terminal, words: list[str]) -> None:
 
 
 def type_back(terminal: Terminal, words: list[str]) -> None:
-    """The person types every word, hidden; the first four letters are enough. LeftError where it does not come
-    right."""
+    """The person types every word, hidden; four letters are enough. LeftError where it does not come right."""
     terminal.say("Type all words back, from your paper; the first four letters of each are enough. They are not shown.")
     number = 0
     while number < len(words):

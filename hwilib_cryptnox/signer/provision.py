@@ -208,8 +208,7 @@ class Provision:
             )
 
     def _prove_puk(self) -> bool:
-        """Whether the PUK is the card's, or may be where the card lets none be proved and the person goes on in words;
-        LeftError where not."""
+        """Whether the PUK is the card's; where the card lets none be proved the person goes on, or LeftError."""
         given = self._puk or ""
         try:
             self._puk_proved = self.line.run(lambda: is_puk(self.way, self.opened, given))
@@ -224,8 +223,7 @@ class Provision:
             return True
 
     def _note_full_counter(self) -> None:
-        """What a card shows that has just been initialised is its full counter: then a lost answer of VERIFY PIN can be
-        told from a refusal."""
+        """A new card shows its full counter: with it a lost answer of VERIFY PIN can be told from a refusal."""
         left = self.card.pin_tries_left()
         with contextlib.suppress(StateError):
             self.way.state.update(self.serial, lambda now: replace(now, full_counter=left, note=None))
@@ -250,8 +248,7 @@ class Provision:
     # The seed
 
     def new_seed(self, count: int) -> Expected:
-        """That of a new mnemonic of 12 or 24 words, in which the card's randomness has a part: shown, typed back and
-        loaded."""
+        """That of a new mnemonic of 12 or 24 words, partly the card's randomness: shown, typed back and loaded."""
         words = self.line.run(lambda: make(self.card, count))
         show(self.terminal, words)
         type_back(self.terminal, words)
@@ -335,8 +332,7 @@ class Provision:
             raise
 
     def _export_on(self, shown: Shown, expected: Expected | Shown | None) -> None:
-        """Have the card give its account's extended key, which has to fit: to the key of the first address, and to the
-        words."""
+        """Have the card give its account's extended key, which has to fit the first address, and the words."""
         account = self.path.parent.parent
         key = self._extended_key(account)
         fits = key.child(self.path.steps[-2]).child_public_key(self.path.steps[-1]) == shown.key

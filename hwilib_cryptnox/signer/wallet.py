@@ -310,8 +310,7 @@ class Wallet:
         *,
         sign: Sequence[Path] = (),
     ) -> list[Sign]:
-        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`. The steps that are
-        left to sign."""
+        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`. What is to sign."""
         missing = [path for path in dict.fromkeys(xpubs) if path is not None and path not in self.keys]
         known = tuple(self.keys)
         steps = plan_session(xpubs=missing, public_keys=singles, signatures=sign, known=known, at=session.position)
