@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from cryptnox_core.card import Card
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
+from cryptnox_core.errors import CryptnoxError, ProtocolError, TransportError
 from cryptnox_core.transport.tcp import parse_address
 from cryptnox_core.wire import PUK_LENGTH
 from hwilib_cryptnox.ctl.app import App
@@ -17,7 +17,7 @@ from hwilib_cryptnox.ctl.screen import WARN
 from hwilib_cryptnox.errors import NoPinError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, OpenCard, may_be_ours, serial_of
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -73,21 +73,22 @@ def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
 
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
-    """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
+    """The card with a serial number, or the only one, in some of the readers. The caller closes it.
+
+    Where there is none the last reason is raised why a card could not be read. A reader without a card of ours is one
+    only where it is the only place; a card whose serial number cannot be read is one at once where none is asked for.
+    """
     way = app.host.access
     chosen: OpenCard | None = None
     others: list[str] = []
-    unread: CryptnoxError | None = None
+    unread: Exception | None = None
     try:
-        for place in places:
-            try:
-                opened = way.connect(place, app.settings.wait)
-            except (ReaderBusyError, PinLockedError) as error:
-                unread = error
-                continue
-            except (TransportError, ForeignCardError):
-                if len(places) == 1:
-                    raise
+        for _, opened in way.scan(places, app.settings.wait):
+            if not isinstance(opened, OpenCard):
+                if may_be_ours(opened):
+                    unread = opened
+                elif len(places) == 1:
+                    raise opened
                 continue
             try:
                 number = _serial(opened)
