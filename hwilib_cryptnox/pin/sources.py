@@ -54,20 +54,16 @@ class PinSource(Protocol):
     @property
     def keeps(self) -> str:
         """Where it keeps a PIN that somebody has to change there, as the person knows it; empty for nowhere."""
-        ...
 
     @property
     def interactive(self) -> bool:
         """Whether it may ask a person."""
-        ...
 
     def get(self, request: PinRequest) -> str | None:
         """A PIN, or None for none. Raises PinSourceError, or CanceledError."""
-        ...
 
     def refused(self, request: PinRequest) -> None:
         """The card refused what `get` gave."""
-        ...
 
 
 class Dialogue(Protocol):
@@ -76,7 +72,6 @@ class Dialogue(Protocol):
     def confirm(self, text: str, plain: str) -> None:
         """Return when the person agreed to `text` (`plain`: the same in ASCII). CanceledError where not,
         NotShownError where it cannot be shown."""
-        ...
 
 
 def _checked(text: str, source: str) -> str:

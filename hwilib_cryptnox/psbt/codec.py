@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -156,16 +156,7 @@ class Psbt:
                 shift += len(piece)
             inputs.append(InputMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo, types))
         pieces.append(self.raw[at:])
-        return Psbt(
-            version=self.version,
-            tx=self.tx,
-            globals=pairs_of_globals,
-            inputs=tuple(inputs),
-            outputs=self.outputs,
-            raw=b"".join(pieces),
-            form=self.form,
-            as_bytes=self.as_bytes,
-        )
+        return replace(self, globals=pairs_of_globals, inputs=tuple(inputs), raw=b"".join(pieces), source=None)
 
     def __repr__(self) -> str:
         counts = f"inputs={len(self.inputs)}, outputs={len(self.outputs)}"
@@ -249,7 +240,7 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
             tx = _unsigned_tx(pairs)
             counts = len(tx.outpoints), len(tx.outputs)
         else:
-            counts = _counts(pairs)
+            counts = _count(pairs, f.GLOBAL_INPUT_COUNT), _count(pairs, f.GLOBAL_OUTPUT_COUNT)
         if counts[0] * _LEAST_INPUT_V2 + counts[1] * _LEAST_OUTPUT_V2 > len(raw) and version == _V2:
             raise BadPsbt("more inputs and outputs claimed than the PSBT has room for")
     except BadPsbt as error:
@@ -334,10 +325,8 @@ def _unsigned_tx(pairs: Mapping[bytes, bytes]) -> Transaction:
     return tx
 
 
-def _counts(pairs: Mapping[bytes, bytes]) -> tuple[int, int]:
-    inputs, _ = read_compact(pairs[_KEYS[f.GLOBAL_INPUT_COUNT]], 0)
-    outputs, _ = read_compact(pairs[_KEYS[f.GLOBAL_OUTPUT_COUNT]], 0)
-    return inputs, outputs
+def _count(pairs: Mapping[bytes, bytes], field: int) -> int:
+    return read_compact(pairs[_KEYS[field]], 0)[0]
 
 
 def _check_input(pairs: Mapping[bytes, bytes], outpoint: bytes | None) -> int:

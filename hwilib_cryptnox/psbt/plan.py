@@ -148,16 +148,8 @@ def plan(
     # The coins that a message shows are no fee: its transaction cannot be mined.
     high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
-        SignRequest(
-            candidate.index,
-            candidate.claim.path,
-            keys[candidate.claim.path],
-            candidate.digest,
-            candidate.kind,
-            candidate.sighash,
-            candidate.leaf_hash,
-        )
-        for candidate in candidates
+        SignRequest(one.index, one.claim.path, keys[one.claim.path], one.digest, one.kind, one.sighash, one.leaf_hash)
+        for one in candidates
     ]
     return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
 
