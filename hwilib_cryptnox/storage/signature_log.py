@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hwilib_cryptnox.storage.files import PrivateFolder, parsed_json
@@ -181,8 +181,14 @@ class SignatureLog:
         descriptor, end = self._descriptor(log), self._size(log)
         if descriptor is None or position >= end:
             return
-        for start, entry, position in _entries(_read(descriptor, position, end - position).splitlines(True), position):
-            self._take_in(log, start, entry)
+        content = _read(descriptor, position, end - position)
+        for line in content.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                break
+            entry = _parsed(line)
+            if entry is not None:
+                self._take_in(log, position, entry)
+            position += len(line)
         self._mark(log, position)
         self._write_header()
 
@@ -244,7 +250,10 @@ class SignatureLog:
         self._header = _Header()
         for log in LOGS:
             position = 0
-            for start, entry, position in _entries(self._files.lines(log), 0):
+            for line in self._files.lines(log):
+                if not line.endswith(b"\n"):
+                    break
+                entry = _parsed(line) or {}
                 for name, other in INDEXED:
                     value = entry.get(name)
                     if isinstance(value, str) and other in entry:
@@ -252,7 +261,8 @@ class SignatureLog:
                         mark = key, str(entry[other])
                         if mark not in known:
                             known.add(mark)
-                            slots.append((key, _place(log, start)))
+                            slots.append((key, _place(log, position)))
+                position += len(line)
             if position:
                 self._mark(log, position)
         self._replace(slots)
@@ -310,15 +320,6 @@ def _key(name: str, value: str) -> bytes:
 def _place(log: str, start: int) -> int:
     """A log and a position in it as a number above 0."""
     return LOGS.index(log) << 63 | start + 1
-
-
-def _entries(lines: Iterable[bytes], start: int) -> Iterator[tuple[int, Entry, int]]:
-    """Whole lines: where each begins, what it says (nothing where it is none of ours), and where it ends."""
-    for line in lines:
-        if not line.endswith(b"\n"):
-            return
-        yield start, _parsed(line) or {}, start + len(line)
-        start += len(line)
 
 
 def _parsed(line: bytes) -> Entry | None:
