@@ -19,7 +19,7 @@ from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress
 from hwilib_cryptnox.networks import AccountType, ScriptType, TaprootType
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, contains_key, holds, is_single
-from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
@@ -152,7 +152,7 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
     return proved
 
 
-def _holder(fields: OutputMap, script: bytes) -> Callable[[bytes], bool | None]:
+def _holder(fields: FieldMap, script: bytes) -> Callable[[bytes], bool | None]:
     """Tells whether an output's script holds a key; None where the PSBT does not tell. The scripts are hashed and read
     once, however many keys are asked for."""
     kind = kind_of(script)
@@ -250,7 +250,7 @@ class _Prover:
         return first if all(first.fits(read) for read in found) else None
 
 
-def _script_of_output(fields: OutputMap, script: bytes) -> tuple[Kind, Kind | None, bytes] | None:
+def _script_of_output(fields: FieldMap, script: bytes) -> tuple[Kind, Kind | None, bytes] | None:
     """Kind, nested kind and the script with the keys, where the output's fields lead to it."""
     kind, nested = kind_of(script), None
     redeem, witness_script = fields.get(f.OUT_REDEEM_SCRIPT), fields.get(f.OUT_WITNESS_SCRIPT)

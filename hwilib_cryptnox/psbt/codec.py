@@ -45,14 +45,14 @@ class Form(Enum):
     HEX = "hex"
 
 
-class InputMap(NamedTuple):
-    """One input's pairs, in their order."""
+class FieldMap(NamedTuple):
+    """The pairs of an input or output, in their order."""
 
     pairs: dict[bytes, bytes]
     end: int
     """Position of the separator in the PSBT's bytes."""
     previous: Previous | None = None
-    """From non_witness_utxo."""
+    """Of an input, from non_witness_utxo."""
     witness_utxo: Output | None = None
     types: int = 0
     """The field types that are there, a bit each."""
@@ -71,21 +71,6 @@ class InputMap(NamedTuple):
         return _FINAL_SCRIPT in self.pairs or _FINAL_WITNESS in self.pairs
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMap:
-    """One output's pairs, in their order."""
-
-    pairs: dict[bytes, bytes]
-
-    def get(self, field: int) -> bytes | None:
-        """The value of a field without key data."""
-        return self.pairs.get(_KEYS[field])
-
-    def keyed(self, field: int) -> list[Pair]:
-        """Key data and value of all pairs of a type."""
-        return [(key[1:], value) for key, value in self.pairs.items() if key[0] == field]
-
-
 _KEYS = tuple(bytes((number,)) for number in range(256))
 _FINAL_SCRIPT, _FINAL_WITNESS = _KEYS[f.IN_FINAL_SCRIPTSIG], _KEYS[f.IN_FINAL_SCRIPTWITNESS]
 
@@ -99,8 +84,8 @@ class Psbt:
     tx: Transaction
     """The unsigned transaction; of version 2 as its fields make it, with the lock time of BIP370."""
     globals: dict[bytes, bytes]
-    inputs: tuple[InputMap, ...]
-    outputs: tuple[OutputMap, ...]
+    inputs: tuple[FieldMap, ...]
+    outputs: tuple[FieldMap, ...]
     raw: bytes
     form: Form = Form.BINARY
     source: bytes | str | None = None
@@ -154,7 +139,7 @@ class Psbt:
                 pieces += (self.raw[at : fields.end], piece)
                 at = fields.end
                 shift += len(piece)
-            inputs.append(InputMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo, types))
+            inputs.append(FieldMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo, types))
         pieces.append(self.raw[at:])
         return replace(self, globals=pairs_of_globals, inputs=tuple(inputs), raw=b"".join(pieces), source=None)
 
@@ -254,19 +239,19 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
             previous, witness_utxo = _spent(fields, outpoint_index)
         except BadPsbt as error:
             raise BadPsbt(f"input {index}: {error}") from error
-        inputs.append(InputMap(fields, end, previous, witness_utxo, types))
+        inputs.append(FieldMap(fields, end, previous, witness_utxo, types))
         at = end + 1
     outputs = []
     for index in range(counts[1]):
         try:
-            fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
+            fields, end, types = _parse_map(raw, at, f.OUTPUT_RULES)
             if tx is None:
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             else:
                 _refuse(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
         except BadPsbt as error:
             raise BadPsbt(f"output {index}: {error}") from error
-        outputs.append(OutputMap(fields))
+        outputs.append(FieldMap(fields, end, types=types))
         at = end + 1
     if at != len(raw):
         raise BadPsbt("bytes behind the last map")
@@ -358,7 +343,7 @@ def _spent(pairs: Mapping[bytes, bytes], index: int) -> tuple[Previous | None, O
     return previous, witness_utxo
 
 
-def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[InputMap]) -> bytes:
+def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[FieldMap]) -> bytes:
     """BIP370, "Determining Lock Time": the greatest required one, heights before times where both would do."""
     heights = [fields.get(f.IN_REQUIRED_HEIGHT) for fields in inputs]
     times = [fields.get(f.IN_REQUIRED_TIME) for fields in inputs]
@@ -373,7 +358,7 @@ def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[InputMap]) -> byte
 
 
 def _transaction_of_v2(
-    pairs: Mapping[bytes, bytes], inputs: Sequence[InputMap], outputs: Sequence[OutputMap]
+    pairs: Mapping[bytes, bytes], inputs: Sequence[FieldMap], outputs: Sequence[FieldMap]
 ) -> Transaction:
     txid, index, sequence = _KEYS[f.IN_PREVIOUS_TXID], _KEYS[f.IN_OUTPUT_INDEX], _KEYS[f.IN_SEQUENCE]
     amount, script = _KEYS[f.OUT_AMOUNT], _KEYS[f.OUT_SCRIPT]

@@ -19,7 +19,7 @@ from cryptnox_core.crypto.secp256k1 import (
 )
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PlacedError
 from hwilib_cryptnox.psbt.script import (
     OP_1,
@@ -67,12 +67,12 @@ def extract(psbt: Psbt) -> bytes:
     return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
 
 
-def _final_fields(fields: InputMap) -> Unlocking:
+def _final_fields(fields: FieldMap) -> Unlocking:
     witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
-def unlock(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
+def unlock(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
     """What spends one input that is not final yet. Raises NotFinal where something is missing."""
     if spending.problem is not None:
         raise NotFinal(index, spending.problem)
@@ -89,7 +89,7 @@ def unlock(index: int, fields: InputMap, spending: Spending, amount: int, hasher
     return nested, tuple(stack) if spending.key_hash is not None else (*stack, spending.script)
 
 
-def _ecdsa_signatures(fields: InputMap, digest: Callable[[int], bytes]) -> dict[bytes, bytes]:
+def _ecdsa_signatures(fields: FieldMap, digest: Callable[[int], bytes]) -> dict[bytes, bytes]:
     """The valid partial signatures (with sighash type) by key."""
     return {key: value for key, value in fields.keyed(f.IN_PARTIAL_SIG) if ecdsa_valid(key, value, digest)}
 
@@ -128,7 +128,7 @@ def _key_stack(script: bytes, signatures: dict[bytes, bytes]) -> list[bytes] | N
     return None
 
 
-def _taproot(index: int, fields: InputMap, spending: Spending, hasher: SignatureHasher) -> Stack:
+def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> Stack:
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None and schnorr_valid(spending.script, value, index, None, hasher):
         return (value,)

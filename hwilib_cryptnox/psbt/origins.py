@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.codec import InputMap, Pair, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Pair, Psbt
 
 MAX_CARD_DEPTH = 8
 """Levels that the card derives."""
@@ -78,7 +78,7 @@ class Matcher:
         return (account.extend(suffix), True) if suffix.is_unhardened and 0 < len(suffix) <= _MAX_SUFFIX else None
 
 
-def names_keys(fields: InputMap) -> bool:
+def names_keys(fields: FieldMap) -> bool:
     """Whether an input says where any of its keys comes from; without that nobody's key is found."""
     return any(key[0] in _DERIVATIONS for key in fields.pairs)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from cryptnox_core.crypto.hashes import hash160
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Route, Spend, Spending
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, operations, parse_multisig
 from hwilib_cryptnox.psbt.tx import encode_compact, encode_output, read_witness, with_length
@@ -95,7 +95,7 @@ def _weight(
     return 4 * base + witness
 
 
-def _leaf_size(fields: InputMap, spending: Spending, leaf_hash: bytes | None) -> int:
+def _leaf_size(fields: FieldMap, spending: Spending, leaf_hash: bytes | None) -> int:
     """Bytes of script and control block of the leaf that is signed; none for the key path, which costs least."""
     leaf = spending.leaves.get(leaf_hash) if leaf_hash is not None else None
     if leaf is None:
@@ -105,13 +105,13 @@ def _leaf_size(fields: InputMap, spending: Spending, leaf_hash: bytes | None) ->
     return min(len(leaf.script) + min(controls, default=0) + 2, _MOST_LEAF)
 
 
-def _final_sizes(fields: InputMap) -> tuple[int, int]:
+def _final_sizes(fields: FieldMap) -> tuple[int, int]:
     """Bytes of scriptSig and witness that are there."""
     script_sig, witness = fields.get(f.IN_FINAL_SCRIPTSIG), fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return len(script_sig or b""), len(witness or b"")
 
 
-def _most_needed(fields: InputMap, spending: Spending, script: bytes) -> tuple[int, int]:
+def _most_needed(fields: FieldMap, spending: Spending, script: bytes) -> tuple[int, int]:
     """Bytes of scriptSig and witness that a final input is counted with at most: what keys need, and the script itself
     where it has to be shown. What else a script takes counts nothing."""
     key_witness = 1 + _FINAL_SIGNATURE + _KEY

@@ -165,9 +165,9 @@ def ask_count(terminal: Terminal) -> int:
     raise LeftError
 
 
-def ask(terminal: Terminal, count: int | None = None) -> list[str]:
-    """An existing mnemonic of `count` words (None: it is asked), typed hidden, in one line or in several; checked by
-    the list and its checksum. Nothing that was typed is left out: more words than that are refused.
+def ask_seed(terminal: Terminal, count: int | None = None) -> Expected:
+    """That of an existing mnemonic of `count` words (None: it is asked) and its passphrase, typed hidden, in one line
+    or in several; checked by the list and its checksum. Nothing that was typed is left out: more words are refused.
 
     BadWordsError after three attempts that were none; its text repeats no word.
     """
@@ -178,16 +178,12 @@ def ask(terminal: Terminal, count: int | None = None) -> list[str]:
         if not words:
             continue
         try:
-            return checked(" ".join(words), number).split()
+            checked(" ".join(words), number)
         except UsageError:
             terminal.say("These words are no mnemonic: a word is wrong or in the wrong place. Begin anew.")
+        else:
+            return Expected.of(words, ask_passphrase(terminal))
     raise BadWordsError("These words are no mnemonic: the checksum is wrong", hint="compare them with your paper")
-
-
-def ask_seed(terminal: Terminal, count: int | None = None) -> Expected:
-    """That of an existing mnemonic and its passphrase, typed as for `ask`."""
-    words = ask(terminal, count)
-    return Expected.of(words, ask_passphrase(terminal))
 
 
 def _typed(terminal: Terminal, count: int) -> list[str]:
