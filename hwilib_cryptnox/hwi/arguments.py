@@ -115,7 +115,18 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
     message.add_argument("message", help="The message")
     message.add_argument("path", help="BIP32 path of the key")
 
-    _add_keypool(command("getkeypool", "Get keys for Bitcoin Core's importdescriptors"))
+    keypool = command("getkeypool", "Get keys for Bitcoin Core's importdescriptors")
+    pool = keypool.add_mutually_exclusive_group()
+    pool.add_argument("--keypool", action="store_true", dest="keypool", help="For the keypool", default=True)
+    pool.add_argument("--nokeypool", action="store_false", dest="keypool", help="Not for the keypool", default=False)
+    keypool.add_argument("--internal", action="store_true", help="Change keys")
+    kind = keypool.add_mutually_exclusive_group()
+    _add_type(kind)
+    kind.add_argument("--all", action="store_true", help="All standard address types", dest="addr_all")
+    keypool.add_argument("--account", help="BIP44 account", type=int, default=0)
+    keypool.add_argument("--path", help="Derivation path, like m/84h/0h/0h/1/*")
+    keypool.add_argument("start", type=int, help="First index")
+    keypool.add_argument("end", type=int, help="Last index")
 
     descriptors = command("getdescriptors", "Get receive and change descriptors for each address type")
     descriptors.add_argument("--account", help="BIP44 account", type=int, default=0)
@@ -156,17 +167,3 @@ def _add_type(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--addr-type", help="The address type", type=str.lower, choices=tuple(ADDRESS_TYPES), default="wit"
     )
-
-
-def _add_keypool(parser: argparse.ArgumentParser) -> None:
-    pool = parser.add_mutually_exclusive_group()
-    pool.add_argument("--keypool", action="store_true", dest="keypool", help="For the keypool", default=True)
-    pool.add_argument("--nokeypool", action="store_false", dest="keypool", help="Not for the keypool", default=False)
-    parser.add_argument("--internal", action="store_true", help="Change keys")
-    kind = parser.add_mutually_exclusive_group()
-    _add_type(kind)
-    kind.add_argument("--all", action="store_true", help="All standard address types", dest="addr_all")
-    parser.add_argument("--account", help="BIP44 account", type=int, default=0)
-    parser.add_argument("--path", help="Derivation path, like m/84h/0h/0h/1/*")
-    parser.add_argument("start", type=int, help="First index")
-    parser.add_argument("end", type=int, help="Last index")

@@ -211,8 +211,6 @@ def _answer(options: argparse.Namespace, besides: _Besides) -> Answer:
 
 
 class _Command:
-    """One command on one card."""
-
     def __init__(self, options: argparse.Namespace, host: Host, done: list[str]) -> None:
         self.options = options
         self.done = done
@@ -221,12 +219,10 @@ class _Command:
         self._wallet: Wallet | None = None
 
     def close(self) -> None:
-        """Let go of the card."""
         if self._wallet is not None:
             self._wallet.close()
 
     def run(self) -> Answer:
-        """The answer; raises for errors."""
         from hwilib_cryptnox.hwi.commands import getdescriptors, getkeypool, getmasterxpub, getxpub, signmessage
         from hwilib_cryptnox.networks import Network
 

@@ -202,7 +202,6 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
 
 
 def _finish(work: Provision, expected: Expected | None) -> bool:
-    """Compared with the words, extended keys readable, the fingerprint shown."""
     fingerprint = work.finish(expected).fingerprint.hex()
     proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")

@@ -196,7 +196,6 @@ def fits(text: str) -> bool:
 
 @contextlib.contextmanager
 def _pinentry(program: str, title: str, limit: float) -> Iterator[Assuan]:
-    """A pinentry that knows where to appear."""
     with Assuan.program(program, limit) as pinentry:
         _place(pinentry)
         pinentry.command(f"SETTITLE {_quoted(title)}")

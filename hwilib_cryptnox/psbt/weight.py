@@ -106,7 +106,6 @@ def _leaf_size(fields: FieldMap, spending: Spending, leaf_hash: bytes | None) ->
 
 
 def _final_sizes(fields: FieldMap) -> tuple[int, int]:
-    """Bytes of scriptSig and witness that are there."""
     script_sig, witness = fields.get(f.IN_FINAL_SCRIPTSIG), fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return len(script_sig or b""), len(witness or b"")
 

@@ -49,18 +49,15 @@ class _Search:
                 yield opened
 
     def take(self, opened: OpenCard, session: Session | None = None) -> Wallet:
-        """The wallet of the card that is meant."""
         self._taken = opened
         return Wallet(
             opened.path, self._access, self._unlocker, opened=opened, session=session, expected=self._fingerprint
         )
 
     def none(self) -> Exception:
-        """Why there is none."""
         return self.problems[0] if self.problems else CardNotFoundError(NOT_FOUND_TEXT)
 
     def close(self) -> None:
-        """Let go of the others."""
         for opened in self.cards:
             if opened is not self._taken:
                 opened.close()
@@ -72,19 +69,20 @@ def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
     Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before
     others; what keeps its PIN from being verified names it, and says how another one is chosen.
 
-    A PIN is sent only where no card is known to have the fingerprint, and only to one that was identified. A card that
-    is given none does not end the search; one that refuses it does, since a command spends one try at the most: it has
-    a note then, and cards with a note come last, so that the next command reaches the others. Raises CardNotFoundError,
-    with HWI's own text, where there is no such card, and the first reason a card could not be asked.
+    A PIN is sent only where no card is known to have the fingerprint, to cards that were identified. One that is given
+    none does not end the search; one that refuses it does, for a command spends one try at the most: cards with a note
+    come last, so that the next command reaches the others. Where there is none the first reason is raised why a card
+    could not be asked, else CardNotFoundError with HWI's own text.
     """
     with contextlib.closing(_Search(access, unlocker, fingerprint)) as search:
         cards: list[OpenCard] = []
         for opened in search.identified(nft=False):
             cards.append(opened)
-            if opened.card.info.seeded if fingerprint is None else _has(opened, fingerprint) and not _noted(opened):
+            fits = opened.card.info.seeded if fingerprint is None else remembered(opened) == fingerprint
+            if fits and (fingerprint is None or not _noted(opened)):
                 return search.take(opened)
         for opened in cards:
-            if fingerprint is None or _has(opened, fingerprint):
+            if fingerprint is None or remembered(opened) == fingerprint:
                 return search.take(opened)
         for opened in sorted(cards, key=_noted):
             if opened.card.info.seeded and opened.card.channel_open and remembered(opened) is None:
@@ -118,7 +116,7 @@ def only_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
             if not meant:
                 meant, others = cards, search.unusable
         else:
-            meant = [opened for opened in cards if _has(opened, fingerprint)]
+            meant = [opened for opened in cards if remembered(opened) == fingerprint]
             meant = meant or [opened for opened in cards if opened.card.info.seeded and remembered(opened) is None]
         if len(meant) + len(others) > 1:
             names = [*(str(opened.card.serial) for opened in meant), *others]
@@ -126,11 +124,6 @@ def only_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
         if not meant:
             raise search.none()
         return search.take(meant[0])
-
-
-def _has(opened: OpenCard, fingerprint: bytes) -> bool:
-    """Whether a card is known to have it."""
-    return remembered(opened) == fingerprint
 
 
 def _noted(opened: OpenCard) -> bool:

@@ -38,8 +38,6 @@ REPEATED_NONCE_TEXT = (
     "away. The second one was thrown away; it was neither handed out nor saved. Stop using this card: restore your "
     "recovery words on another card or wallet, and move the money from there to a new seed"
 )
-
-
 BROUGHT_NONCE_TEXT = (
     "The card's new signature and one that the PSBT brings use the same secret number (nonce). If both are real, they "
     "give your private key away together: the new one was thrown away; it was neither handed out nor saved. If this "

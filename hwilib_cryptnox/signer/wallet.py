@@ -360,7 +360,6 @@ class Wallet:
 
 
 def _identity(card: Card) -> tuple[int, bytes]:
-    """Serial number and hash of the static key."""
     return card.serial, static_key_hash(card)
 
 

@@ -239,7 +239,6 @@ class SignatureLog:
             number, left = (number + count) % slots, left - count
 
     def _grow(self) -> None:
-        """A table of twice the size."""
         content = _read(self._index, _START, self._header.slots * _SLOT.size)
         self._replace([slot for slot in _SLOT.iter_unpack(content) if slot[1]])
 
