@@ -239,7 +239,13 @@ class _Command:
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
             return self._dialogue(fingerprint)
-        wallet = self._open(fingerprint, self._prompt())
+        prompt = ""
+        if options.command == "signmessage" and self.unlocker.asks_person:
+            from cryptnox_core.bip32 import Path
+            from hwilib_cryptnox.signer.message_prompts import message_prompt_text
+
+            prompt = message_prompt_text(Path.parse(options.path))
+        wallet = self._open(fingerprint, prompt)
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
             "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
@@ -262,15 +268,6 @@ class _Command:
 
             known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
             check_descriptor(options.desc, known.known_fingerprint())
-
-    def _prompt(self) -> str:
-        """What a dialogue says where it asks for the PIN."""
-        if self.options.command != "signmessage" or not self.unlocker.asks_person:
-            return ""
-        from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.signer.message_prompts import message_prompt_text
-
-        return message_prompt_text(Path.parse(self.options.path))
 
     def _check_device(self) -> bytes | None:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""

@@ -71,7 +71,7 @@ class Remembered:
 
 
 def remembered_of(psbt: Psbt, collected: Collected, plan: Plan) -> Remembered:
-    """A planned PSBT's `Spending`."""
+    """What is remembered of a planned PSBT."""
     outpoints = tuple(f"{point[31::-1].hex()}:{int.from_bytes(point[32:], 'little')}" for point in psbt.tx.outpoints)
     payments = [encode_output((output.amount, output.script)) for output in plan.summary.outputs if not output.change]
     ours = [outpoints[index] for index in plan.ours]
@@ -158,7 +158,7 @@ class SignatureMemory:
         remembered: Remembered | None = None,
         index: int = 0,
     ) -> None:
-        """Judge a verified signature (DER or 64 bytes), and remember it. `spending`, `index`: what it spends.
+        """Judge a verified signature (DER or 64 bytes), and remember it. `remembered`, `index`: what it spends.
 
         Raises RepeatedNonceError where its nonce came with something else before. The same digest, key and kind may
         come again: the signature of then was lost.
