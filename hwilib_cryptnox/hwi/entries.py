@@ -77,16 +77,12 @@ class Lister:
         entries = []
         for reader, found in self._access.scan(self._access.readers(), self._access.settings.enumerate_wait):
             try:
-                entry = self._reader(reader, found)
+                entries.append(self._reader(reader, found))
             except CryptnoxError as error:
                 _log.debug("%s: %s", reader, error)
-                continue
             except Exception as error:  # noqa: BLE001 - one card must not hide the others
                 _log.warning("enumerate: %s: %s", reader, str(error) or type(error).__name__)
-                continue
-            if entry is not None:
-                entries.append(entry)
-        return sorted(entries, key=lambda entry: "fingerprint" not in entry)
+        return sorted((entry for entry in entries if entry is not None), key=lambda entry: "fingerprint" not in entry)
 
     def _reader(self, reader: str, found: OpenCard | Exception) -> Entry | None:
         """The entry of a reader; None where it is empty or holds nothing of ours. One whose card cannot be asked is

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from cryptnox_core import errors
 from cryptnox_core.wire import Sw
 from hwilib_cryptnox import errors as kinds
+from hwilib_cryptnox.errors import BUSY_TEXT, NO_PIN_NOW_TEXT, NO_SEED_TEXT, NOT_INITIALIZED_TEXT, PAIRING_TEXT
 
 PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
 NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
@@ -79,14 +80,14 @@ _CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
     (kinds.NoWalletError, Code.NOT_INITIALIZED, ""),
     (kinds.WalletError, Code.FAILURE, ""),
     (errors.WrongPinError, Code.BAD_ARGUMENT, ""),
-    (errors.PinLockedError, Code.NOT_READY, kinds.NO_PIN_NOW_TEXT),
+    (errors.PinLockedError, Code.NOT_READY, NO_PIN_NOW_TEXT),
     (errors.WrongPukError, Code.BAD_ARGUMENT, ""),
-    (errors.NotInitializedError, Code.NOT_INITIALIZED, kinds.NOT_INITIALIZED_TEXT),
-    (errors.NoSeedError, Code.NOT_INITIALIZED, kinds.NO_SEED_TEXT),
+    (errors.NotInitializedError, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT),
+    (errors.NoSeedError, Code.NOT_INITIALIZED, NO_SEED_TEXT),
     (errors.NotSupportedError, Code.UNAVAILABLE, ""),
     (errors.StatusWordError, Code.FAILURE, ""),
-    (errors.ReaderBusyError, Code.BUSY, kinds.BUSY_TEXT),
-    (errors.PairingError, Code.NOT_READY, kinds.PAIRING_TEXT),
+    (errors.ReaderBusyError, Code.BUSY, BUSY_TEXT),
+    (errors.PairingError, Code.NOT_READY, PAIRING_TEXT),
     (errors.UnknownChannelError, Code.NOT_READY, ""),
     (errors.TransportError, Code.CONNECTION, ""),
     (errors.CertificateError, Code.CONNECTION, ""),
