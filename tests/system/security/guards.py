@@ -291,7 +291,7 @@ GUARDS = (
     Guard(
         "each key is derived from its extended key",
         CHANGE,
-        "            return branch is not None and branch.child_public_key(path.steps[-1]) == key\n",
+        "            return self._branches[place].child_public_key(path.steps[-1]) == key\n",
         "            return branch is not None and bool(branch.child_public_key(path.steps[-1]))\n",
         f"{CHANGES}::test_origins_prove_nothing",
     ),
@@ -837,14 +837,14 @@ GUARDS = (
     Guard(
         "a genuine card before a PIN and a PUK are asked for",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        self.way.admit(self.card)\n",
         "",
         f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
     ),
     Guard(
         "no set-up for another card of a known serial",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        self.way.admit(self.card)\n",
         "        pass\n",
         f"{SETUP}::test_another_card_of_a_known_serial_gets_no_secret",
     ),
