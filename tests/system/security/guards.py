@@ -292,7 +292,7 @@ GUARDS = (
         "each key is derived from its extended key",
         CHANGE,
         "            return self._branches[place].child_public_key(path.steps[-1]) == key\n",
-        "            return branch is not None and bool(branch.child_public_key(path.steps[-1]))\n",
+        "            return bool(self._branches[place].child_public_key(path.steps[-1]))\n",
         f"{CHANGES}::test_origins_prove_nothing",
     ),
     Guard(
