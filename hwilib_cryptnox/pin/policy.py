@@ -133,15 +133,15 @@ class Unlocker:
         Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
         the card's commands raise. Spends at most one try.
         """
-        missing = None
-        if self.person is None or self.password is not None or self.sources:
+        person, missing = self.person if self.password is None else None, None
+        if person is None or self.sources:
             try:
                 return self.at(card.transport.name)._unlock(card, reader, polling, prompt)
             except NoPinError as error:  # nothing was sent
-                if self.person is None or self.password is not None:
+                if person is None:
                     raise
                 missing = error
-        pin, last = self.person(card, missing)
+        pin, last = person(card, missing)
         settings = replace(self.settings, last_try=self.settings.last_try or last)
         return replace(self, settings=settings, password=pin, person=None).unlock(card, reader, prompt=prompt)
 
