@@ -167,10 +167,10 @@ class Signing:
         """The same card again, waiting for it to come back. The cause is raised where it does not."""
         if self._lost is not None:
             self._lost()
-        try:
+        with contextlib.suppress(TransportError, CardNotFoundError):
             until_back(self.settings.reinsert_wait, self.wallet.reopen)
-        except (TransportError, CardNotFoundError):
-            raise cause from None
+            return
+        raise cause
 
     def _attempt(self, session: Session, collected: Collected) -> None:
         done = {_place(candidate) for candidate, _ in self._kept}
