@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from cryptnox_core import errors
@@ -20,8 +21,14 @@ from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
 from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
-from hwilib_cryptnox.signer import irreversible
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import (
+    CARD_PREFIX,
+    EMULATOR_PREFIX,
+    ForeignCardError,
+    OpenCard,
+    may_be_ours,
+    serial_of,
+)
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -71,8 +78,7 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
         parse_address(place.removeprefix(EMULATOR_PREFIX))
         return [place]
     if not place and app.options.card is None and "CRYPTNOX_EMULATOR" in os.environ:
-        host, port = app.settings.emulator
-        return [f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"]
+        return [app.settings.emulator_path]
     names = app.host.access.readers()
     if not place:
         return names
@@ -103,20 +109,21 @@ def open_card(app: App, *, channel: bool = True, initialised: bool = False, seed
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
     """The card with a serial number, or the only one, in some of the readers; that it is the card it was before is
-    checked. The caller closes it."""
+    checked. The caller closes it.
+
+    Where there is none the last reason is raised why a card could not be read. A reader without a card of ours is one
+    only where it is the only place; a card whose serial number cannot be read is one at once where none is asked for.
+    """
     way = app.host.access
     found: list[int] = []
-    unread: errors.CryptnoxError | None = None
+    unread: Exception | None = None
     with contextlib.ExitStack() as closing:
-        for place in places:
-            try:
-                opened = way.connect(place, app.settings.wait)
-            except (errors.ReaderBusyError, errors.PinLockedError) as error:
-                unread = error
-                continue
-            except (errors.TransportError, ForeignCardError):
-                if len(places) == 1:
-                    raise
+        for _, opened in way.scan(places, app.settings.wait):
+            if not isinstance(opened, OpenCard):
+                if may_be_ours(opened):
+                    unread = opened
+                elif len(places) == 1:
+                    raise opened
                 continue
             try:
                 number = twice(opened.card, opened.card.read_certificate).serial
@@ -153,8 +160,8 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
 
 
 def admit(app: App, opened: OpenCard) -> None:
-    """Before a secret is asked for: see `irreversible.admit`. `puk` and `unlock` do it themselves."""
-    irreversible.admit(app.host.access, opened.card)
+    """Before a secret is asked for: see `Access.admit`. `puk` and `unlock` do it themselves."""
+    app.host.access.admit(opened.card)
 
 
 def puk(app: App, opened: OpenCard) -> str:
@@ -171,55 +178,38 @@ def puk(app: App, opened: OpenCard) -> str:
     return app.terminal.puk()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PersonUnlocker(Unlocker):
-    """Asks the person at the terminal where no other source gives a PIN.
+def _typed_pin(app: App, card: Card, missing: NoPinError | None) -> tuple[str, bool]:
+    """The PIN that the person types where no source gave one (`missing`: why), and whether it may cost the last try,
+    which wants a typed confirmation."""
+    if not app.terminal.available:
+        raise missing or CtlError(
+            Exit.SECRET,
+            "A PIN is needed, and there is no terminal to ask on",
+            "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
+        )
+    if missing is not None:
+        app.err.line(explain(missing).message, WARN)
+    left = tries_left(card)
+    if not left:
+        raise CtlError(
+            Exit.SECRET,
+            "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
+            "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+        )
+    if left == 1:
+        app.terminal.typed("One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY)
+    tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
+    return app.terminal.pin(f"PIN of card {card.serial} ({tries})"), left == 1
 
-    At most one PIN is sent that may be wrong; the last try wants a typed confirmation.
+
+def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker:
+    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal.
+
+    `second`: for the second of two cards: the PIN of stdin is the first one's, and is not sent to it.
     """
-
-    app: App | None = None
-
-    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
-        """As `Unlocker.unlock`."""
-        app = self.app
-        if app is None or self.password is not None:
-            return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
-        if self.sources:
-            try:
-                return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
-            except NoPinError as error:
-                # Nothing was sent. A person in front of a terminal can still be asked.
-                if not app.terminal.available:
-                    raise
-                app.err.line(explain(error).message, WARN)
-        if not app.terminal.available:
-            raise CtlError(
-                Exit.SECRET,
-                "A PIN is needed, and there is no terminal to ask on",
-                "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
-            )
-        settings, left = self.settings, tries_left(card)
-        if not left:
-            raise CtlError(
-                Exit.SECRET,
-                "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
-                "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
-            )
-        if left == 1:
-            app.terminal.typed(
-                "One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY
-            )
-            settings = replace(settings, last_try=True)
-        tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
-        pin = app.terminal.pin(f"PIN of card {card.serial} ({tries})")
-        return Unlocker.unlock(replace(self, settings=settings, password=pin), card, reader, prompt=prompt)
-
-
-def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
-    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal."""
-    given = app.secret_line("PIN") if app.options.stdin_pin else None
-    return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
+    given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
+    sources = () if typed else automatic_sources(app.settings)
+    return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app))
 
 
 def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str:
@@ -259,11 +249,6 @@ def other_card(
         raise CtlError(Exit.NO_CARD, "That is still the first card")
 
     return look() if named else swapped(app, f"Take the card {serial} out and put the second card in.", look)
-
-
-def second_unlocker(app: App) -> PersonUnlocker:
-    """For the second of two cards: the PIN of `--stdinpass` is the first one's, and is not sent to it."""
-    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)
 
 
 def swapped(app: App, text: str, look: Callable[[], T]) -> T:

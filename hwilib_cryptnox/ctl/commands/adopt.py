@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.screen import GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
 

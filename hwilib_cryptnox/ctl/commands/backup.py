@@ -9,12 +9,13 @@ import click
 from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox.ctl.app import App, CtlGroup
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, other_card, second_unlocker, unlocker
+from hwilib_cryptnox.ctl.cards import open_card, other_card, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, second_option, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Part, Report, said
 from hwilib_cryptnox.networks import Network
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
@@ -51,11 +52,10 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
             if not other.card.info.seeded:
                 text = f"The card {other.card.serial} holds no seed: it is no backup of the card {serial}"
                 raise CtlError(Exit.REFUSED, text, _NO_TWIN.format(serial) if dual else "")
-            there = _shown(other, second_unlocker(app), path)
+            there = _shown(other, unlocker(app, second=True), path)
             what = f"the card {other.card.serial}"
     else:
-        words = mnemonic.ask(app.terminal)
-        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
+        expected = mnemonic.ask_seed(app.terminal)
         there = Shown(expected.fingerprint, path, expected.public_key(path))
         what = "the words"
     same = card == there
@@ -86,7 +86,7 @@ def require_wallet(opened: OpenCard) -> None:
         raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
 
 
-def _shown(opened: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+def _shown(opened: OpenCard, given: Unlocker, path: Path) -> Shown:
     """Fingerprint, and the key of the first address; the PIN is verified."""
     require_wallet(opened)
     session = authenticate(opened, given)

@@ -10,11 +10,9 @@ from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.certificate import Genuineness
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import (
-    PersonUnlocker,
     judged,
     open_card,
     other_card,
-    second_unlocker,
     source_text,
     unlocker,
     version_text,
@@ -24,6 +22,7 @@ from hwilib_cryptnox.ctl.errors import Exit
 from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, second_option, text_of
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.networks import Network
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -59,7 +58,7 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
         one = _held(app, opened, unlocker(app), chain)
     with contextlib.closing(other_card(app, second, first, place, channel=True)) as other:
         serial = other.card.serial
-        two = _held(app, other, second_unlocker(app), chain)
+        two = _held(app, other, unlocker(app, second=True), chain)
     exported = None not in (one.accounts, two.accounts)
     same = one.shown == two.shown and (not exported or one.accounts == two.accounts)
     lacks = [*one.lacks, *two.lacks] if same else []
@@ -82,7 +81,7 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
     return said(data, lambda screen: screen.table(heads, [one.row, two.row]), *lines, exit_code=exit_code)
 
 
-def _held(app: App, opened: OpenCard, given: PersonUnlocker, chain: str) -> _Held:
+def _held(app: App, opened: OpenCard, given: Unlocker, chain: str) -> _Held:
     require_wallet(opened)
     used = Wallet(opened.path, app.host.access, given, opened=opened)
     session = used.session()

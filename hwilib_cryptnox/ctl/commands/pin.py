@@ -11,12 +11,12 @@ from cryptnox_core.card import Card
 from cryptnox_core.errors import CryptnoxError, NotAllowedError, WrongPukError
 from cryptnox_core.wire import PIN_TRIES_SESSION, Sw
 from hwilib_cryptnox.ctl.app import App, CtlGroup
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
-from hwilib_cryptnox.pin.policy import tries_left
+from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words, is_puk
@@ -159,7 +159,7 @@ class _PinLook:
 
     def _accepted(self, opened: OpenCard, pin: str) -> bool:
         try:
-            PersonUnlocker(self.app.settings, self.app.state, pin).unlock(opened.card, opened.reader)
+            Unlocker(self.app.settings, self.app.state, pin).unlock(opened.card, opened.reader)
         except RefusedPinError as error:
             if error.spent:
                 return False

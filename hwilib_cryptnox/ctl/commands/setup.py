@@ -12,7 +12,6 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_
 from hwilib_cryptnox.console.terminal import ATTEMPTS
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import (
-    PersonUnlocker,
     candidates,
     find_card,
     judged,
@@ -27,7 +26,7 @@ from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Part, Report, Row, said
 from hwilib_cryptnox.errors import EndedError, LeftError
 from hwilib_cryptnox.networks import Network
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Provision, said_of, telling
 from hwilib_cryptnox.signer.stages import Stage
@@ -95,11 +94,7 @@ def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
     if count is None:
         explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
         count = app.terminal.choose("How many words", explained)
-    words = work.new_words(int(count))
-    mnemonic.show(app.terminal, words)
-    mnemonic.type_back(app.terminal, words)
-    expected = mnemonic.Expected.of(words)
-    work.load_seed(expected.seed)
+    expected = work.new_seed(int(count))
     _settle(app, work, expected)
     checked = mnemonic.check_backup(app.terminal, lambda typed: typed == expected)
     check = "" if checked else f"cryptnoxctl backup check --card {work.serial}"
@@ -108,9 +103,8 @@ def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
 
 def _restore(app: App, work: Provision, chain: str) -> Report:
     """The words come from the paper, and the card is compared with them: the backup is checked by that."""
-    words = mnemonic.ask(app.terminal)
-    expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
-    work.load_seed(expected.seed)
+    expected = mnemonic.ask_seed(app.terminal)
+    work.restore(expected)
     _settle(app, work, expected)
     backup = "The words on your paper (with the passphrase, if you gave one) are the backup."
     return _report(app, work, backup, chain, checked=True)
@@ -142,7 +136,7 @@ def _begin(app: App, work: Provision, owner: _Owner, *, second: bool = False) ->
         return
     app.terminal.say("It is initialised and holds no seed: it goes on from there, with the PUK and the PIN it has.")
     from_stdin = app.options.stdin_puk and not second
-    given = PersonUnlocker(app.settings, app.state, app=app) if second else unlocker(app, typed=True)
+    given = unlocker(app, typed=True, second=second)
     work.take_over(
         (lambda: puk(app, work.opened)) if from_stdin else app.terminal.puk,
         lambda opened: given.unlock(opened.card, opened.reader),
@@ -200,8 +194,7 @@ def _asked(app: App, what: str, most: int) -> str:
 def _settle(app: App, work: Provision, expected: mnemonic.Expected | None) -> None:
     """Compare the card with its words, where there are any, and switch xpub export on. The success is told here, before
     anything else can fail."""
-    shown = work.compare(expected)
-    work.export_on(expected)
+    shown = work.finish(expected)
     proof = " Fingerprint, first address and account key are those of your words." if expected is not None else ""
     app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 
@@ -281,15 +274,13 @@ def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: 
             raise EndedError(error, f"{ended}; {first.truth()[0]}", hint=ended.hint) from error
         try:
             other.dual_finish(own)
-            shown = other.compare(None)
-            other.export_on()
+            shown = other.finish(None)
             other.line.leave()
             if second is None:
                 text = f"Take the second card out and put the card {first.serial} in again."
                 swapped(app, text, first.line.reopen)
             first.dual_finish(theirs)
-            first.compare(shown)
-            first.export_on()
+            first.finish(shown)
         except (Exception, KeyboardInterrupt) as error:
             raise _half(error, first, other) from error
     backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."

@@ -15,7 +15,8 @@ from click.core import ParameterSource
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.cards import open_card
+from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.options import chain_option
@@ -25,7 +26,6 @@ from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
@@ -34,24 +34,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 STDIN = "-"
-
-
-class _PatientWallet(Wallet):
-    """Tells the person when the card has to come back."""
-
-    def __init__(self, app: App, opened: OpenCard, person: PersonUnlocker) -> None:
-        super().__init__(opened.path, app.host.access, person, opened=opened)
-        self._app = app
-        self._told = False
-
-    def reopen(self) -> None:
-        """As `Wallet.reopen`."""
-        if not self._told:
-            self._told = True
-            wait = self._app.settings.reinsert_wait
-            self._app.remark(f"The card was lost; put it back within {wait:.0f} seconds to go on", WARN)
-        super().reopen()
-        self._told = False
 
 
 @command("sign")
@@ -110,15 +92,17 @@ def sign(
                 "have the wallet put the key origins (BIP32 derivations) in",
             )
         return _finish(file, psbt, shown, target, raw_target, force=force)
+    lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
     named = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
     with open_card(app) as opened, contextlib.closing(_Progress(app)) as progress:
-        wallet = shown.wallet = _PatientWallet(app, opened, unlocker(app))
+        wallet = shown.wallet = wallet_of(app, opened)
         signing = Signing(
             wallet,
             psbt,
-            test=Network.of_chain(chain) is Network.TEST,
+            network=Network.of_chain(chain),
             chain=CHAINS[chain] if named else None,
             progress=progress.tell,
+            lost=lambda: app.remark(lost_text, WARN),
             approve=shown.approve,
             ask_fee=not yes,
             descriptor=prover,
