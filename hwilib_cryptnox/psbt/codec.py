@@ -49,13 +49,13 @@ class FieldMap(NamedTuple):
     """The pairs of an input or output, in their order."""
 
     pairs: dict[bytes, bytes]
-    end: int
-    """Position of the separator in the PSBT's bytes."""
+    end: int = 0
+    """Of an input: position of the separator in the PSBT's bytes."""
     previous: Previous | None = None
     """Of an input, from non_witness_utxo."""
     witness_utxo: Output | None = None
     types: int = 0
-    """The field types that are there, a bit each."""
+    """Of an input: the field types that are there, a bit each."""
 
     def get(self, field: int) -> bytes | None:
         """The value of a field without key data."""
@@ -244,14 +244,14 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
     outputs = []
     for index in range(counts[1]):
         try:
-            fields, end, types = _parse_map(raw, at, f.OUTPUT_RULES)
+            fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
             if tx is None:
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             else:
                 _refuse(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
         except BadPsbt as error:
             raise BadPsbt(f"output {index}: {error}") from error
-        outputs.append(FieldMap(fields, end, types=types))
+        outputs.append(FieldMap(fields))
         at = end + 1
     if at != len(raw):
         raise BadPsbt("bytes behind the last map")
