@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
@@ -31,6 +31,7 @@ from hwilib_cryptnox.psbt import (
     Plan,
     Policy,
     Psbt,
+    RegisteredWallet,
     SignRequest,
     WalletScripts,
     collect,
@@ -49,9 +50,11 @@ from hwilib_cryptnox.signer.memory import (
     warnings_before,
 )
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text
+from hwilib_cryptnox.signer.registered import registered_wallets
 from hwilib_cryptnox.signer.wallet import Runner, Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
+from hwilib_cryptnox.storage.wallets import WalletStore
 
 Progress = Callable[[int, int], None]
 """Told how many signatures are made, of how many."""
@@ -67,7 +70,8 @@ class Signing:
     `test`: the network, for accounts of wallets that do not tell where their keys come from; `chain`: the network that
     the user named, where keys of another are refused. `approve` is told the plan before the first signature and raises
     to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also decides about a fee above the
-    default limits. `descriptor`: the wallet with several keys that all inputs and change are of.
+    default limits. `descriptor`: the wallet with several keys that all inputs and change are of; `wallets`: the
+    registered ones, None for those that this computer remembers of the card.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Signing:
         approve: Callable[[Plan], None] | None = None,
         ask_fee: bool = False,
         descriptor: WalletScripts | None = None,
+        wallets: Sequence[RegisteredWallet] | None = None,
     ) -> None:
         self.wallet = wallet
         self.psbt = psbt
@@ -91,6 +96,7 @@ class Signing:
         self._approve = approve
         self._policy = policy_of(self.settings, chain=chain, ask_fee=ask_fee)
         self._descriptor = descriptor
+        self._wallets = wallets
         self._extended = wallet.keys
         self._public: dict[Path, bytes] = {}
         self._kept: list[tuple[Candidate, bytes]] = []
@@ -106,6 +112,8 @@ class Signing:
         fingerprint = self.wallet.known_fingerprint()
         if stays_unchanged(self.psbt, fingerprint):
             return self.psbt
+        if self._wallets is None:
+            WalletStore(self.state).all()  # a damaged file is told before the PIN is sent
         prompt = ""
         if self.wallet.unlocker.asks_person:
             prompt = prompt_text(self.psbt, fingerprint)
@@ -212,7 +220,10 @@ class Signing:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
         if self.plan is None:
             keys = derived_keys(collected.all_paths, self._extended, self._public)
-            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
+            wallets = self._wallets
+            if wallets is None:
+                wallets = registered_wallets(self.state, collected.fingerprint)
+            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor, wallets=wallets)
             self._remembered = remembered_of(self.psbt, collected, made)
             made = self._with_warnings(made, self._remembered)
             if self._approve is not None:
@@ -344,6 +355,7 @@ def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool =
         max_fee_percent=_limit(settings.max_fee_percent),
         ask_fee=ask_fee,
         chain=chain,
+        require_registered=settings.require_registered,
     )
 
 

@@ -17,10 +17,10 @@ from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.export import add_checksum
 from hwilib_cryptnox.networks import Chain, Network
 from hwilib_cryptnox.psbt import address_of
-from hwilib_cryptnox.psbt.script import MAX_REDEEM_SCRIPT, Kind, kind_of, p2sh
-from hwilib_cryptnox.signer.policy_script import TWICE_TEXT, check_functions, compiled, multisig_script
-from hwilib_cryptnox.signer.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
-from hwilib_cryptnox.signer.policy_words import Way, ways
+from hwilib_cryptnox.psbt.script import MAX_REDEEM_SCRIPT, OP_1, OP_16, OP_CHECKMULTISIG, Kind, kind_of, p2sh, push
+from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled
+from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
+from hwilib_cryptnox.export.policy_words import Way, ways
 
 __all__ = ["PolicyError", "PolicyKey", "PolicyKind", "WalletPolicy", "card_paths", "check_name", "check_on_card"]
 
@@ -161,8 +161,8 @@ class WalletPolicy:
         return None if place is None else (place[0], steps[-1])
 
     def matches(self, script: bytes, path: Path, fingerprint: bytes, public_key: bytes) -> bool:
-        """Whether a scriptPubKey is the wallet's at the place where a key (33 bytes; 32: x only) at a path of a master key
-        says to be, and holds that key. The whole script is derived."""
+        """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be, and holds that
+        key (33 bytes; 32: x only). The whole script is derived."""
         steps = path.steps
         place = self._places.get((fingerprint, steps[:-1])) if steps and steps[-1] < HARDENED else None
         if place is None or kind_of(script) is not self.kind.kind:
@@ -212,7 +212,7 @@ class WalletPolicy:
     def _script_of(self, keys: Sequence[bytes]) -> bytes:
         if self._multisig is None:
             return compiled(self.tree, keys)
-        script = multisig_script(self._multisig, keys)
+        script = _multisig_script(self._multisig, keys)
         if self.kind is PolicyKind.P2SH:
             return p2sh(hash160(script))
         program = b"\x00\x20" + sha256(script)
@@ -227,7 +227,7 @@ class WalletPolicy:
             if kind_of(self.script(branch, 0)) is not self.kind.kind:
                 raise PolicyError("the descriptor makes another script than it says")
         if self._multisig is not None:
-            size = len(multisig_script(self._multisig, self.keys_at(0, 0)))
+            size = len(_multisig_script(self._multisig, self.keys_at(0, 0)))
             if self.kind is PolicyKind.P2SH and size > MAX_REDEEM_SCRIPT:
                 raise PolicyError("a P2SH wallet of more than 15 keys cannot be spent: wsh() holds up to 20")
 
@@ -295,6 +295,24 @@ def _check_distinct(keys: Sequence[PolicyKey]) -> None:
                 raise PolicyError(f"two different keys say to be the one at {key.origin}: one of them is a stranger's")
 
 
+def _number(value: int) -> bytes:
+    """The shortest push of 1 to 127."""
+    most = OP_16 - OP_1 + 1
+    return bytes((OP_1 - 1 + value,)) if value <= most else bytes((1, value))
+
+
+def _multisig_script(node: Node, keys: Sequence[bytes]) -> bytes:
+    """The script of `multi` or `sortedmulti` with compressed keys, in the order of the descriptor."""
+    ordered = sorted(keys) if node.name == "sortedmulti" else keys
+    parts = [
+        _number(int(str(node.args[0]))),
+        *[push(key) for key in ordered],
+        _number(len(keys)),
+        bytes((OP_CHECKMULTISIG,)),
+    ]
+    return b"".join(parts)
+
+
 # The card
 
 
@@ -360,8 +378,3 @@ def _alphabet(char: str) -> str:
     """Of those with letters that look alike."""
     first = unicodedata.name(char, "").partition(" ")[0]
     return first if first in ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE") else ""
-
-
-def name_key(name: str) -> str:
-    """What two names are compared by: case and composition do not count."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -75,6 +75,9 @@ class Settings:
     """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
     trust_emulated: tuple[tuple[str, int], ...] = ()
     """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
+    require_registered: bool = False
+    """Key `require_registered`; CRYPTNOX_REQUIRE_REGISTERED=1 switches it on, too: inputs that several keys hold are
+    signed only where a registered wallet derives them."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
 
@@ -104,6 +107,7 @@ class Settings:
             rawtr=_switch(env, "CRYPTNOX_RAWTR"),
             allow_sighash=_switch(env, "CRYPTNOX_ALLOW_SIGHASH"),
             allow_unproved_amounts=_switch(env, "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS"),
+            require_registered=settings.require_registered or _switch(env, "CRYPTNOX_REQUIRE_REGISTERED"),
             max_fee=_fee_limit(env, "max_fee", settings.max_fee),
             max_fee_rate=_fee_limit(env, "max_fee_rate", settings.max_fee_rate),
             max_fee_percent=_fee_limit(env, "max_fee_percent", settings.max_fee_percent),
@@ -217,6 +221,7 @@ def from_toml(text: str, where: str) -> Settings:
         "anchors": (list,),
         **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
         "trust_emulated": (list,),
+        "require_registered": (bool,),
         "audit": (bool,),
     }
     for key, value in table.items():

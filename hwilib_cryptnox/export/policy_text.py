@@ -16,7 +16,7 @@ from cryptnox_core.crypto.hashes import base58check_decode
 from cryptnox_core.crypto.secp256k1 import compress, is_public_key
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.errors import BadRequestError
-from hwilib_cryptnox.export import check_descriptor, descriptor_checksum
+from hwilib_cryptnox.export.descriptors import check_descriptor, descriptor_checksum
 from hwilib_cryptnox.networks import Network, network_of_version
 
 MAX_TEXT = 16 * 1024

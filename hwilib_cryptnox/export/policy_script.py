@@ -1,12 +1,11 @@
-"""The scripts of a wallet's policy: a multisig is put together here, every other script by embit, whose version decides
-what is known. Pure."""
+"""Which functions a wallet's script may have, and the scripts that embit puts together: its version decides what is known.
+Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwilib_cryptnox.psbt.script import OP_1, OP_16, OP_CHECKMULTISIG, push
-from hwilib_cryptnox.signer.policy_text import MULTI, SINGLE, TREE, Node, PolicyError, x_of
+from hwilib_cryptnox.export.policy_text import MULTI, SINGLE, TREE, Node, PolicyError, x_of
 
 MOST_MULTISIG = 20
 """Keys of OP_CHECKMULTISIG."""
@@ -48,27 +47,6 @@ def check_functions(tree: Node) -> None:
         raise PolicyError(
             f"the installed embit {_embit_version()} does not know {what}: version 0.8 does (pip install 'embit>=0.8')"
         )
-
-
-def _number(value: int) -> bytes:
-    """The shortest push of 1 to 127."""
-    most = OP_16 - OP_1 + 1
-    return bytes((OP_1 - 1 + value,)) if value <= most else bytes((1, value))
-
-
-def multisig_script(node: Node, keys: Sequence[bytes]) -> bytes:
-    """The script of `multi` or `sortedmulti` with compressed keys, in the order of the descriptor."""
-    ordered = sorted(keys) if node.name == "sortedmulti" else keys
-    parts = [
-        _number(int(str(node.args[0]))),
-        *[push(key) for key in ordered],
-        _number(len(keys)),
-        bytes((OP_CHECKMULTISIG,)),
-    ]
-    return b"".join(parts)
-
-
-# What embit does
 
 
 def _known_to_embit() -> frozenset[str]:

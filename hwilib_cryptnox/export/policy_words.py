@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from hwilib_cryptnox.psbt.fields import LOCK_TIME_THRESHOLD
-from hwilib_cryptnox.signer.policy_text import MULTI, TREE, Node, PolicyError, PolicyKey
+from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node, PolicyError, PolicyKey
 
 NUMS = bytes.fromhex("50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0")
 """The x coordinate whose private key nobody has (BIP341)."""
@@ -17,6 +16,8 @@ _ALL = frozenset({"and_v", "and_b", "and_n"})
 _ANY = frozenset({"or_b", "or_c", "or_d", "or_i", TREE})
 _TIME = 1 << 22
 _VALUE = 0xFFFF
+_FIRST_TIME = 500_000_000
+"""Of OP_CHECKLOCKTIMEVERIFY: smaller numbers are blocks."""
 
 
 class _TooManyError(Exception):
@@ -100,7 +101,7 @@ def _threshold(threshold: int, nodes: Sequence[Node], label: Callable[[PolicyKey
 
 
 def _each(parts: Sequence[Sequence[Way]]) -> list[Way]:
-    found = []
+    found: list[Way] = []
     for chosen in product(*parts):
         way = Way()
         for part in chosen:
@@ -130,4 +131,4 @@ def _days(days: float) -> str:
 
 
 def _after(number: int) -> str:
-    return f"from block {number:,} on" if number < LOCK_TIME_THRESHOLD else f"from the time {number} (Unix) on"
+    return f"from block {number:,} on" if number < _FIRST_TIME else f"from the time {number} (Unix) on"
