@@ -1,5 +1,5 @@
-"""Which functions a wallet's script may have, and the scripts that embit puts together: its version decides what is known.
-Pure."""
+"""Which functions a wallet's script may have, and the scripts that embit puts together: its version decides what is
+known. Pure."""
 
 from __future__ import annotations
 

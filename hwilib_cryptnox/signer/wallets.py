@@ -15,12 +15,12 @@ from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, InvalidPathError, P
 from cryptnox_core.crypto.hashes import hash160, sha256
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.export import add_checksum
-from hwilib_cryptnox.networks import Chain, Network
-from hwilib_cryptnox.psbt import address_of
-from hwilib_cryptnox.psbt.script import MAX_REDEEM_SCRIPT, OP_1, OP_16, OP_CHECKMULTISIG, Kind, kind_of, p2sh, push
 from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled
 from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
 from hwilib_cryptnox.export.policy_words import Way, ways
+from hwilib_cryptnox.networks import Chain, Network
+from hwilib_cryptnox.psbt import address_of
+from hwilib_cryptnox.psbt.script import MAX_REDEEM_SCRIPT, OP_1, OP_16, OP_CHECKMULTISIG, Kind, kind_of, p2sh, push
 
 __all__ = ["PolicyError", "PolicyKey", "PolicyKind", "WalletPolicy", "card_paths", "check_name", "check_on_card"]
 
