@@ -35,7 +35,7 @@ TREE = "{}"
 _UNKNOWN = frozenset({"musig", "addr", "raw", "rawtr", "combo", "wpkh", "unspend", "sp", "multi_a", "sortedmulti_a"})
 _TOKEN = re.compile(r"[(),{}]|[^(),{}]+")
 _BRACED = re.compile(r"/\{(\d{1,10}),(\d{1,10})\}")
-"""Branches as embit before 0.8 writes them."""
+"""Branches as embit before 0.8 writes them; `/**` is how BIP388 does."""
 _NAME = re.compile(r"(?:([asctdvjnlu]+):)?([a-z][a-z0-9_]*)")
 _KEY = re.compile(r"(\[[^\]]*\])?([0-9A-Za-z]+)((?:/[^/]*)*)")
 _STEP = re.compile(r"<(\d{1,10}(?:;\d{1,10})*)>|(\d{1,10})")
@@ -169,8 +169,8 @@ def _tree(text: str) -> Node:
         raise PolicyError(
             "the descriptor's checksum is wrong, or it has characters that no descriptor has: copy it again"
         ) from None
-    tokens = _TOKEN.findall(_BRACED.sub(r"/<\1;\2>", body))
-    return _Reader(tokens).read()
+    body = _BRACED.sub(r"/<\1;\2>", body).replace("/**", "/<0;1>/*")
+    return _Reader(_TOKEN.findall(body)).read()
 
 
 class _Frame:
