@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from itertools import permutations
@@ -53,9 +54,9 @@ LEAVES = f"tr({NUMS.hex()},{{pk({key(ME)}),and_v(v:pk({key(OTHER)}),after(900000
 
 
 def embit_script(text: str, branch: int, index: int) -> bytes:
-    return bytes(
-        EmbitDescriptor.from_string(text.split("#")[0]).derive(index, branch_index=branch).script_pubkey().data
-    )
+    """`{0,1}` is how every version of embit reads branches."""
+    old = re.sub(r"<(\d+);(\d+)>", r"{\1,\2}", text.split("#")[0])
+    return bytes(EmbitDescriptor.from_string(old).derive(index, branch_index=branch).script_pubkey().data)
 
 
 def bdk_script(text: str, network: Network, branch: int, index: int) -> bytes:
