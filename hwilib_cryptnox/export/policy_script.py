@@ -25,7 +25,7 @@ def check_functions(tree: Node) -> None:
         if node.name in MULTI:
             if node.name.endswith("_a") is not taproot:
                 other = "multi_a() and sortedmulti_a()" if taproot else "multi() and sortedmulti()"
-                raise PolicyError(f"{node.name}() does not belong here: {other} do")
+                raise PolicyError(f"the descriptor's {node.name}() does not belong here: {other} do")
             if not 1 <= int(str(node.args[0])) <= len(node.keys):
                 raise PolicyError(f"{node.args[0]} of {len(node.keys)} keys: the threshold does not fit")
             if not taproot and len(node.keys) > MOST_MULTISIG:
@@ -33,9 +33,9 @@ def check_functions(tree: Node) -> None:
             if len({x_of(key) for key in node.keys}) < len(node.keys):
                 raise PolicyError(TWICE_TEXT)
             if node.name == "sortedmulti" and node is not inside:
-                raise PolicyError("sortedmulti() does not belong into a larger script: multi() does")
+                raise PolicyError("the descriptor's sortedmulti() does not belong into a larger script: multi() does")
         if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and node is not tree and tree.name != "sh"):
-            raise PolicyError(f"{node.name}() does not belong into a script")
+            raise PolicyError(f"the descriptor's {node.name}() does not belong into a script")
     names = {node.name for node in tree.walk()} - {*top, TREE}
     if inside.name in ("multi", "sortedmulti"):
         return

@@ -237,11 +237,11 @@ def _argument(frame: _Frame, token: str) -> PolicyKey | str:
     name, at = frame.name, len(frame.args)
     if name in _LOCKS or ((name in MULTI or name == "thresh") and not at):
         if _NUMBER.fullmatch(token) is None:
-            raise PolicyError(f"{name}() needs a number")
+            raise PolicyError(f"the descriptor's {name}() needs a number")
         return token
     if name in _HASHES:
         if len(token) != _HASHES[name] or _HEX.fullmatch(token) is None:
-            raise PolicyError(f"{name}() needs a hash of {_HASHES[name]} hexadecimal digits")
+            raise PolicyError(f"the descriptor's {name}() needs a hash of {_HASHES[name]} hexadecimal digits")
         return token.lower()
     if name in _KEYS or name in MULTI or name in SINGLE or (name == "tr" and not at):
         return _key(token)
@@ -266,11 +266,11 @@ def _node(frame: _Frame) -> Node:
     elif name in _KEYS or name in _LOCKS or name in _HASHES or name in SINGLE:
         right = len(args) == 1 and not isinstance(args[0], Node)
     elif name in _UNKNOWN:
-        raise PolicyError(f"{name}() is nothing that this program can register")
+        raise PolicyError(f"the descriptor has {name}(), which this program cannot register")
     else:
         raise PolicyError("the descriptor has a function that is not known here")
     if not right:
-        raise PolicyError(f"{name}() has not what it needs")
+        raise PolicyError(f"the descriptor's {name}() has not what it needs")
     return Node(name, args, frame.wrappers)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations, islice, product
 
-from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node, PolicyError, PolicyKey
+from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node, PolicyKey
 
 NUMS = bytes.fromhex("50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0")
 """The x coordinate whose private key nobody has (BIP341)."""
@@ -18,10 +18,6 @@ _TIME = 1 << 22
 _VALUE = 0xFFFF
 _FIRST_TIME = 500_000_000
 """Of OP_CHECKLOCKTIMEVERIFY: smaller numbers are blocks."""
-
-
-class _TooManyError(Exception):
-    """More ways than a person looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +38,21 @@ class Way:
 
 def ways(policy: Node, label: Callable[[PolicyKey], str]) -> tuple[Way, ...]:
     """Every way to spend, in the order of the descriptor; none where there are too many to tell. `label`: what a key
-    is called.
+    is called."""
+    found = _ways(policy, label)
+    return tuple(found) if len(found) <= MOST_WAYS else ()
 
-    Raises: PolicyError for a way that needs no key: anybody could spend then.
-    """
-    try:
-        found = _ways(policy, label)
-    except _TooManyError:
-        return ()
-    if not all(way.keys for way in found):
-        raise PolicyError("one way to spend needs no key: anybody could take the coins")
-    return tuple(found)
+
+def needs_key(node: Node) -> bool:
+    """Whether every way to spend needs a key: else anybody could take the coins."""
+    below = [needs_key(one) for one in node.nodes]
+    if node.name in _ANY or node.name == "tr":
+        return all(below)
+    if node.name == "andor":
+        return (below[0] or below[1]) and below[2]
+    if node.name == "thresh":
+        return below.count(False) < int(str(node.args[0]))
+    return any(below) or any(isinstance(arg, PolicyKey) for arg in node.args)
 
 
 def _ways(node: Node, label: Callable[[PolicyKey], str]) -> list[Way]:
@@ -93,27 +93,17 @@ def _threshold(threshold: int, nodes: Sequence[Node], label: Callable[[PolicyKey
     single = [node.keys[0] for node in nodes if not node.nodes and len(node.keys) == 1]
     if len(single) == len(nodes):
         return [Way((_of(str(threshold), [label(key) for key in single]),))]
-    found: list[Way] = []
     below = [_ways(node, label) for node in nodes]
-    for chosen in combinations(below, threshold):
-        found = _few(found + _each(chosen))
-    return found
+    return _few(way for chosen in combinations(below, threshold) for way in _each(chosen))
 
 
 def _each(parts: Sequence[Sequence[Way]]) -> list[Way]:
-    found: list[Way] = []
-    for chosen in product(*parts):
-        way = Way()
-        for part in chosen:
-            way += part
-        found = _few([*found, way])
-    return found
+    return _few(sum(chosen, Way()) for chosen in product(*parts))
 
 
-def _few(found: list[Way]) -> list[Way]:
-    if len(found) > MOST_WAYS:
-        raise _TooManyError
-    return found
+def _few(found: Iterable[Way]) -> list[Way]:
+    """No more than it takes to see that there are too many."""
+    return list(islice(found, MOST_WAYS + 1))
 
 
 def _older(number: int) -> str:

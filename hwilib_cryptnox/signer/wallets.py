@@ -17,7 +17,7 @@ from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.export import add_checksum
 from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled
 from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
-from hwilib_cryptnox.export.policy_words import Way, ways
+from hwilib_cryptnox.export.policy_words import Way, needs_key, ways
 from hwilib_cryptnox.networks import Chain, Network
 from hwilib_cryptnox.psbt import address_of
 from hwilib_cryptnox.psbt.script import MAX_REDEEM_SCRIPT, OP_1, OP_16, OP_CHECKMULTISIG, Kind, kind_of, p2sh, push
@@ -75,7 +75,8 @@ class WalletPolicy:
         policy = cls(tree, kind, extended[0].network or Network.MAIN)
         check_functions(tree)
         policy._check_scripts()
-        _ = policy.ways  # PolicyError where anybody could spend
+        if not needs_key(tree):
+            raise PolicyError("one way to spend needs no key: anybody could take the coins")
         return policy
 
     # What it says
