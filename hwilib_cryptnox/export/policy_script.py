@@ -11,6 +11,8 @@ MOST_MULTISIG = 20
 """Keys of OP_CHECKMULTISIG."""
 MAX_WITNESS_SCRIPT = 3600
 """Bytes that nodes relay (Bitcoin Core's MAX_STANDARD_P2WSH_SCRIPT_SIZE)."""
+_MOST_NESTED, _MOST_VERIFIED = 100, 5
+"""Functions and wrappers in one another, and `v:` among them: embit takes three times as long for each of these."""
 TWICE_TEXT = "one key stands in the descriptor twice: whoever has it counts for two"
 
 
@@ -36,6 +38,9 @@ def check_functions(tree: Node) -> None:
                 raise PolicyError("the descriptor's sortedmulti() does not belong into a larger script: multi() does")
         if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and node is not tree and tree.name != "sh"):
             raise PolicyError(f"the descriptor's {node.name}() does not belong into a script")
+    levels, verified = _nesting(tree)
+    if levels > _MOST_NESTED or verified > _MOST_VERIFIED:
+        raise PolicyError("the descriptor has too many functions in one another")
     names = {node.name for node in tree.walk()} - {*top, TREE}
     if inside.name in ("multi", "sortedmulti"):
         return
@@ -47,6 +52,13 @@ def check_functions(tree: Node) -> None:
         raise PolicyError(
             f"the installed embit {_embit_version()} does not know {what}: version 0.8 does (pip install 'embit>=0.8')"
         )
+
+
+def _nesting(node: Node) -> tuple[int, int]:
+    """Levels below a node and itself, and how many of them are `v:`, each by the longest way."""
+    below = [_nesting(one) for one in node.nodes]
+    deepest, verified = [max(column, default=0) for column in zip(*below, strict=True)] if below else (0, 0)
+    return deepest + 1 + len(node.wrappers), verified + node.wrappers.count("v")
 
 
 def _known_to_embit() -> frozenset[str]:
@@ -91,6 +103,7 @@ def compiled(tree: Node, keys: Sequence[bytes]) -> bytes:
         AttributeError,
         AssertionError,
         OverflowError,
+        RecursionError,
     ) as error:
         raise PolicyError(f"the script is no sound miniscript: {str(error)[:80]}") from error
     if inner is not None and len(inner.data) > MAX_WITNESS_SCRIPT:

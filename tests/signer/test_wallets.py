@@ -323,6 +323,14 @@ REFUSED: dict[str, tuple[str, str]] = {
     "too deep": ("wsh(" * (MAX_DEPTH + 1), "brackets in one another"),
     "very deep": ("wsh(" + "and_v(v:" * 1500, "brackets in one another"),
     "deep leaves": (f"tr({key(ME)}," + "{" * 3000, "brackets in one another"),
+    "many verifications": (
+        f"wsh({'and_v(v:' * 12}pk({key(ME)}){''.join(f',pk({key(MANY[n])}))' for n in range(12))})",
+        "too many functions in one another",
+    ),
+    "many wrappers in one another": (
+        f"wsh({'nnnnnnnnn:or_i(' * 15}pk({key(ME)}){''.join(f',pk({key(MANY[n])}))' for n in range(15))})",
+        "too many functions in one another",
+    ),
     "many wrappers": (f"wsh({'n' * 200}:pk({key(ME)}))", "no output descriptor"),
     "an older of another form": (f"wsh(and_v(v:pk({key(ME)}),older(-1)))", "needs a number"),
     "a hash that is none": (f"wsh(and_v(v:sha256(abcd),multi(1,{keys(ME, OTHER)})))", "hash of 64"),
