@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.errors import FailedError
@@ -16,8 +17,9 @@ from hwilib_cryptnox.signer.registration import (
     verify,
 )
 from hwilib_cryptnox.signer.wallet import Wallet
-from hwilib_cryptnox.signer.wallets import WalletPolicy, card_paths, check_name, check_on_card
-from hwilib_cryptnox.storage.wallets import name_key
+from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, card_paths, check_name, check_on_card
+from hwilib_cryptnox.storage.state import State
+from hwilib_cryptnox.storage.wallets import WalletStore, name_key
 
 
 def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> dict[Path, bytes]:
@@ -62,6 +64,24 @@ def believe(wallet: Wallet, registration: Registration) -> CardWallet:
             "anew"
         )
     return CardWallet.of(registration.name, registration.policy, wallet.fingerprint())
+
+
+def remember(
+    state: State, name: str, policy: WalletPolicy, fingerprint: bytes, made: Registration | None = None
+) -> None:
+    """Keep a wallet on this computer, for a card that was proved to be in it (master fingerprint). `made`: what the
+    card signed of it.
+
+    Raises: PolicyError for a name that is none; BadRequestError where the name is taken, or the wallet is there
+    already, under another name or with its keys in another order; StateError.
+    """
+    store, name = WalletStore(state), check_name(name)
+    for known in store.all():
+        other = CardWallet(known.name, known.descriptor, fingerprint).policy
+        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
+            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
+    registration = None if made is None else made.registration
+    store.add(name, policy.descriptor, fingerprint, date.today().isoformat(), registration)
 
 
 def with_believed(known: Sequence[CardWallet], believed: CardWallet) -> tuple[CardWallet, ...]:

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access
 from hwilib_cryptnox.signer.registered import CardWallet
-from hwilib_cryptnox.signer.registering import believe, prove, register, with_believed
+from hwilib_cryptnox.signer.registering import believe, prove, register, remember, with_believed
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
+from hwilib_cryptnox.storage.wallets import WalletStore
 from tests.hwi.conftest import SEED
 from tests.psbt.factory import ME, OTHER
 from tests.signer.test_wallets import FAMILY, RECOVERY, THIRD, bent, key, keys
@@ -133,6 +135,32 @@ def test_registrations_of_others(signer: EmulatorProcess, card: EmulatorProcess,
     ):
         with pytest.raises(RegistrationError, match="did not sign this registration"):
             believe(wallet, bent_one)
+
+
+def test_remember(state: State) -> None:
+    def add(name: str, text: str) -> None:
+        remember(state, name, WalletPolicy.parse(text), ME.fingerprint)
+
+    add("Family", FAMILY)
+    (kept,) = WalletStore(state).all()
+    assert (kept.name, kept.descriptor, dict(kept.cards)) == ("Family", POLICY.descriptor, {ME.fingerprint: None})
+    made = Registration("Family", POLICY, b"\x01" + bytes(64))
+    remember(state, "Family", POLICY, OTHER.fingerprint, made)
+    assert WalletStore(state).all()[0].cards == {ME.fingerprint: None, OTHER.fingerprint: made.registration}
+    for name, text, reason in (
+        (
+            "Other",
+            f"wsh(sortedmulti(2,{keys(THIRD, ME, OTHER)}))",
+            'registered as "Family", with its keys in another order',
+        ),
+        ("Other", FAMILY, 'registered as "Family"'),
+        ("family", RECOVERY, "another wallet of the name"),
+        ("Fam\u202eily", RECOVERY, "can be seen"),
+    ):
+        with pytest.raises(BadRequestError, match=reason):
+            add(name, text)
+    add("Other", f"wsh(multi(2,{keys(THIRD, ME, OTHER)}))")
+    assert [one.name for one in WalletStore(state).all()] == ["Family", "Other"]
 
 
 def test_with_believed() -> None:
