@@ -39,6 +39,7 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
+from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.origins import names_keys, originless
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
@@ -54,7 +55,6 @@ from hwilib_cryptnox.signer.registered import registered_wallets
 from hwilib_cryptnox.signer.wallet import Runner, Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
-from hwilib_cryptnox.storage.wallets import WalletStore
 
 Progress = Callable[[int, int], None]
 """Told how many signatures are made, of how many."""
@@ -112,8 +112,6 @@ class Signing:
         fingerprint = self.wallet.known_fingerprint()
         if stays_unchanged(self.psbt, fingerprint):
             return self.psbt
-        if self._wallets is None:
-            WalletStore(self.state).all()  # a damaged file is told before the PIN is sent
         prompt = ""
         if self.wallet.unlocker.asks_person:
             prompt = prompt_text(self.psbt, fingerprint)
@@ -220,9 +218,7 @@ class Signing:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
         if self.plan is None:
             keys = derived_keys(collected.all_paths, self._extended, self._public)
-            wallets = self._wallets
-            if wallets is None:
-                wallets = registered_wallets(self.state, collected.fingerprint)
+            wallets = self._registered(collected)
             made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor, wallets=wallets)
             self._remembered = remembered_of(self.psbt, collected, made)
             made = self._with_warnings(made, self._remembered)
@@ -238,6 +234,19 @@ class Signing:
                     self._admit(request, signature)
             self._kept = []
             self._ask(made.requests, self._remembered.txid)
+
+    def _registered(self, collected: Collected) -> Sequence[RegisteredWallet]:
+        """The wallets that are known by name. StateError where they cannot be read, and coins of several keys are to be
+        signed for: then it is not known whose the change is."""
+        if self._wallets is not None:
+            return self._wallets
+        try:
+            return registered_wallets(self.state, collected.fingerprint)
+        except StateError:
+            spendings = [collected.spendings[candidate.index] for candidate in collected.candidates]
+            if any(spending is not None and not is_single(spending) for spending in spendings):
+                raise
+            return ()
 
     def _with_warnings(self, made: Plan, remembered: Remembered) -> Plan:
         """The plan, with what this computer remembers of its coins among the warnings."""

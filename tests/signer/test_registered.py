@@ -22,7 +22,7 @@ from hwilib_cryptnox.storage.state import State, StateError
 from hwilib_cryptnox.storage.wallets import FILE, WalletStore
 from tests.psbt.dishonest_change import paying
 from tests.psbt.dishonest_wallets import BACK, BACK_PATH, COSIGNER, OURS, US, XPUBS, shared_coin, shared_out
-from tests.psbt.factory import ME, Draft, p2wsh
+from tests.psbt.factory import ME, Draft, out_deriv, p2wpkh, p2wsh
 from tests.psbt.test_registered import ATTACKS, keys
 from tests.support.emulator import PIN, EmulatorProcess
 
@@ -102,18 +102,16 @@ def test_attacks_on_the_card(wallet: Wallet, state: State, name: str) -> None:
     assert NoticeKind.STRANGE_SCRIPT in {notice.kind for notice in plan.summary.warnings if notice.grave}
 
 
-def test_a_damaged_file_is_told_before_the_pin(signer: EmulatorProcess, state: State) -> None:
+def test_a_damaged_file_stops_what_it_is_needed_for(signer: EmulatorProcess, wallet: Wallet, state: State) -> None:
+    """Not what one key signs alone."""
     state.folder.mkdir(parents=True)
     (state.folder / FILE).write_text("{")
-    before = signer.stats()
-    made = wallet_on(signer)
-    try:
-        with pytest.raises(StateError, match=r"wallets\.json"):
-            Signing(made, Psbt.parse(HONEST.encode())).run()
-    finally:
-        made.close()
-    assert signer.stats()["by_ins"].get("20", 0) == before["by_ins"].get("20", 0)
-    assert signer.stats()["signatures"] == before["signatures"]
+    before = signer.stats()["signatures"]
+    with pytest.raises(StateError, match=r"wallets\.json"):
+        signed(wallet, HONEST)
+    assert signer.stats()["signatures"] == before
+    signed(wallet, paying(p2wpkh(ME.key("m/84h/0h/0h/1/5")), [out_deriv("m/84h/0h/0h/1/5")]))
+    assert signer.stats()["signatures"] == before + 1
 
 
 def test_required(signer: EmulatorProcess, state: State) -> None:
