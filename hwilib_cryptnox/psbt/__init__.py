@@ -15,6 +15,7 @@ from hwilib_cryptnox.psbt.errors import BadPsbt, PsbtError, RefusedInput, Refuse
 from hwilib_cryptnox.psbt.insert import InvalidSignature, insert
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.plan import Limit, Plan, Policy, SignRequest, plan
+from hwilib_cryptnox.psbt.registered import RegisteredWallet, Unregistered, WalletInputs
 from hwilib_cryptnox.psbt.sighash import Sighash
 from hwilib_cryptnox.psbt.summary import Notice, NoticeKind, OutputSummary, Summary, address_of, describe
 
@@ -36,11 +37,14 @@ __all__ = [
     "PsbtError",
     "RefusedInput",
     "RefusedOutput",
+    "RegisteredWallet",
     "SignRequest",
     "Sighash",
     "SignatureKind",
     "Skipped",
     "Summary",
+    "Unregistered",
+    "WalletInputs",
     "WalletScripts",
     "address_of",
     "collect",

@@ -1,8 +1,9 @@
 """Which outputs are change: what is proved to come back to the wallet. Everything else is a payment.
 
 An output is change where its script is made of the card's own key at the path that the output names; or where it is
-the script of a wallet that the caller knows; or where every key of it comes from the same extended keys, by the same
-template and threshold, as every key of all our inputs. Origins alone prove nothing: a PSBT may claim anything.
+the script of a wallet that the caller knows, or of the one registered wallet that all our inputs come from; or where
+every key of it comes from the same extended keys, by the same template and threshold, as every key of all our inputs.
+Origins alone prove nothing: a PSBT may claim anything.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
+from hwilib_cryptnox.psbt.registered import Registered
 from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, operations, p2pkh, p2sh, p2wpkh, parse_multisig
 
 _MOST_KEYS = 20
@@ -103,14 +105,16 @@ def prove_change(
     ours: Mapping[int, Sequence[Claim]],
     keys: Mapping[Path, bytes],
     wallet: WalletScripts | None = None,
+    registered: Registered | None = None,
 ) -> dict[int, Path]:
-    """The path of our key in each output that is change.
+    """The path of our key in each output that is change. `registered`: whose the inputs are; whose each output is, is
+    noted there.
 
     Raises RefusedOutput for an output that claims a key that is not the card's, that it does not contain, or that
     cannot be compared (deeper than the card derives, or not among `keys`). With `wallet` named, RefusedInput and
     RefusedOutput for what is ours and not that wallet's.
     """
-    prover = _Prover(psbt, collected, ours, wallet)
+    prover = _Prover(psbt, collected, ours, wallet, registered or Registered())
     change = {}
     for index, claims in enumerate(collected.output_claims):
         proved = _proved_claims(psbt, index, claims, keys) if claims else []
@@ -186,9 +190,15 @@ class _Prover:
     """Judges the outputs of one PSBT whose claims are true."""
 
     def __init__(
-        self, psbt: Psbt, collected: Collected, ours: Mapping[int, Sequence[Claim]], wallet: WalletScripts | None
+        self,
+        psbt: Psbt,
+        collected: Collected,
+        ours: Mapping[int, Sequence[Claim]],
+        wallet: WalletScripts | None,
+        registered: Registered,
     ) -> None:
         self._psbt, self._collected, self._ours, self._wallet = psbt, collected, ours, wallet
+        self._registered = registered
         spendings = [collected.spendings[index] for index in ours]
         # One key's change of coins that several keys hold leaves the wallet: it is a payment.
         self._single = any(spending is not None and is_single(spending) for spending in spendings)
@@ -205,6 +215,7 @@ class _Prover:
         if self._wallet is not None:
             for claim in claims[:_MOST_KEYS]:
                 if self._wallet(script, claim):
+                    self._registered.judge(index, script, [claim], ())
                     return claim.path
             raise RefusedOutput(
                 index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"
@@ -213,7 +224,15 @@ class _Prover:
             for claim in claims:
                 if script in single_key_scripts(keys[claim.path]).values():
                     return claim.path
+        if self._registered.wallets:
+            path = self._registered.judge(index, script, claims, self._single_scripts(claims, keys))
+            if self._registered.by_input:
+                return path
         return self._path_by_template(index, claims)
+
+    @staticmethod
+    def _single_scripts(claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> set[bytes]:
+        return {script for claim in claims for script in single_key_scripts(keys[claim.path]).values()}
 
     def _path_by_template(self, index: int, claims: Sequence[Claim]) -> Path | None:
         if self._templates is None:

@@ -17,6 +17,7 @@ from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Sk
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
+from hwilib_cryptnox.psbt.registered import Registered, RegisteredWallet
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
 from hwilib_cryptnox.psbt.summary import Notice, NoticeKind, Summary, chain_of, coin_of, summarize
 from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
@@ -58,6 +59,8 @@ class Policy:
     """A fee above a default limit is not refused: the plan says so, and a person decides."""
     chain: Chain | None = None
     """The network that the user named."""
+    require_registered: bool = False
+    """Inputs that several keys hold are signed only where a registered wallet derives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,14 @@ def plan(
     policy: Policy | None = None,
     *,
     wallet: WalletScripts | None = None,
+    wallets: Sequence[RegisteredWallet] = (),
 ) -> Plan:
     """What the card shall sign.
 
     `keys`: the card's compressed keys, of `collected.all_paths`: what of `paths` and `output_paths` cannot be compared
-    is refused, what of `signed_paths` cannot is not told to be ours. `wallet`: one with
-    several keys, from which all our inputs come then. Raises RefusedInput, RefusedOutput or PsbtError for every lie and
-    for what the policy forbids; UsageError where a key of `collected.signing_paths` is missing.
+    is refused, what of `signed_paths` cannot is not told to be ours. `wallet`: one with several keys, from which all
+    our inputs come then; `wallets`: the registered ones of this card. Raises RefusedInput, RefusedOutput or PsbtError
+    for every lie and for what the policy forbids; UsageError where a key of `collected.signing_paths` is missing.
     """
     policy = policy or Policy()
     disproved, skipped = _prove_claims(collected, keys)
@@ -129,7 +133,12 @@ def plan(
     if candidates and weight(psbt, collected.spendings) > MAX_WEIGHT:
         raise too_large()
     ours = our_inputs(collected, candidates, keys)
-    change = prove_change(psbt, collected, ours, keys, wallet)
+    registered = Registered.of(collected, ours, wallets)
+    if policy.require_registered:
+        _check_registered(registered, candidates)
+    change = prove_change(psbt, collected, ours, keys, wallet, registered)
+    if wallet is not None:  # the person named it: nothing is unknown
+        registered.unregistered.clear()
     notices = [
         Notice(NoticeKind.SIGHASH, f"sighash type {type_name(candidate.sighash)} leaves parts open", candidate.index)
         for candidate in candidates
@@ -144,6 +153,7 @@ def plan(
         settled=not unsettled(collected, candidates),
         chain=chain_of([candidate.claim.path for candidate in candidates], policy.chain),
         signed_leaves={candidate.index: candidate.leaf_hash for candidate in candidates},
+        registered=registered,
     )
     # The coins that a message shows are no fee: its transaction cannot be mined.
     high_fee = _check_fee(summary, policy) if candidates and message is None else None
@@ -190,6 +200,17 @@ def _check_sighash(candidates: Sequence[Candidate], policy: Policy) -> None:
         if candidate.sighash not in _ALWAYS_ALLOWED:
             name = type_name(candidate.sighash)
             raise RefusedInput(candidate.index, f"sighash type {name} is asked for; allow it with --allow-sighash")
+
+
+def _check_registered(registered: Registered, candidates: Sequence[Candidate]) -> None:
+    for candidate in candidates:
+        words = registered.unregistered.get(candidate.index)
+        if words is not None:
+            raise RefusedInput(
+                candidate.index,
+                f"it is held by {words} of no registered wallet, and the configuration (require_registered) wants one: "
+                "register the wallet (cryptnoxctl wallet add)",
+            )
 
 
 def _check_chain(candidates: Sequence[Candidate], policy: Policy) -> None:

@@ -15,6 +15,7 @@ from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Collected
 from hwilib_cryptnox.psbt.origins import Claim
+from hwilib_cryptnox.psbt.registered import Registered, Unregistered, WalletInputs
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.psbt.tx import SEQUENCE_FINAL
 from hwilib_cryptnox.psbt.weight import virtual_size
@@ -29,6 +30,8 @@ _MOST_INDEX = 1_000_000
 _SEQUENCE_LOCK_DISABLED, _SEQUENCE_LOCK_TIME, _SEQUENCE_LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
 _CHAINS = (0, 1)
 """Receive and change."""
+_MOST_NAMED = 8
+"""Inputs that are named one by one."""
 _NOBODY = bytes(4)
 """Fingerprint of no master key."""
 
@@ -46,10 +49,20 @@ class NoticeKind(Enum):
     CHANGE_TYPE = "change of another script type"
     SIGNED_BEFORE = "signed before"
     """Something else was signed for a coin, or the same transaction as another one, as this computer remembers."""
+    NO_WALLET = "inputs of no registered wallet"
+    TO_WALLET = "payment to a registered wallet"
+    STRANGE_SCRIPT = "own key in an unknown script"
 
 
 _GRAVE = frozenset(
-    {NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.SIGHASH, NoticeKind.CHANGE_PATH, NoticeKind.SIGNED_BEFORE}
+    {
+        NoticeKind.HIGH_FEE,
+        NoticeKind.UNKNOWN_FEE,
+        NoticeKind.SIGHASH,
+        NoticeKind.CHANGE_PATH,
+        NoticeKind.SIGNED_BEFORE,
+        NoticeKind.STRANGE_SCRIPT,
+    }
 )
 
 
@@ -82,6 +95,8 @@ class OutputSummary:
     kind: Kind
     path: Path | None = None
     """Of our key, where the output is change."""
+    wallet: str | None = None
+    """Name of the registered wallet that derives its script: what it is change of, or pays to."""
 
     @property
     def change(self) -> bool:
@@ -120,6 +135,10 @@ class Summary:
     """How addresses are shown."""
     warnings: tuple[Notice, ...] = ()
     """The grave ones last."""
+    wallets: tuple[WalletInputs, ...] = ()
+    """The registered wallets that our inputs come from."""
+    unregistered: tuple[Unregistered, ...] = ()
+    """Our inputs that several keys hold and that no registered wallet derives (nor one that the person named)."""
 
     @property
     def fee_rate(self) -> float | None:
@@ -199,12 +218,15 @@ def summarize(
     settled: bool,
     chain: Chain,
     signed_leaves: Mapping[int, bytes | None] | None = None,
+    registered: Registered | None = None,
 ) -> Summary:
-    """Amounts, outputs and warnings. `settled`: whether all amounts are; `signed_leaves`: as for `virtual_size`."""
+    """Amounts, outputs and warnings. `settled`: whether all amounts are; `signed_leaves`: as for `virtual_size`;
+    `registered`: whose inputs and outputs are."""
+    registered = registered or Registered()
     tx, spends, ours, change = psbt.tx, collected.spends, ours or {}, change or {}
     outputs = tuple(
         [
-            OutputSummary(index, amount, script, kind_of(script), change.get(index))
+            OutputSummary(index, amount, script, kind_of(script), change.get(index), registered.outputs.get(index))
             for index, (amount, script) in enumerate(tx.outputs)
         ]
     )
@@ -227,6 +249,8 @@ def summarize(
         outputs=outputs,
         accounts=tuple(dict.fromkeys([account_of(path) for path in paths])),
         chain=chain,
+        wallets=registered.inputs,
+        unregistered=registered.others,
     )
     found = [
         *notices,
@@ -235,6 +259,7 @@ def summarize(
         *_output_notices(summary, spends),
         *_change_notices(summary, collected, own),
         *_leaving_notices(summary, len(ours) - len(own)),
+        *_wallet_notices(summary, registered.strange),
     ]
     return replace(summary, warnings=tuple(sorted(found, key=lambda notice: notice.grave)))
 
@@ -324,7 +349,8 @@ def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, S
     for output in summary.outputs:
         if output.path is None:
             continue
-        reason = _odd_path(output.path, accounts, last, coins)
+        # Where a registered wallet has its branches is for its descriptor to say.
+        reason = _far(output.path, last) if output.wallet else _odd_path(output.path, accounts, last, coins)
         if reason is not None:
             text = f"output {output.index} is change at an unusual path, {output.path}: {reason}"
             notices.append(Notice(NoticeKind.CHANGE_PATH, text, output.index))
@@ -344,6 +370,28 @@ def _leaving_notices(summary: Summary, shared: int) -> list[Notice]:
     return [Notice(NoticeKind.CHANGE_PATH, text, change[0])]
 
 
+def _wallet_notices(summary: Summary, strange: Sequence[int]) -> list[Notice]:
+    """What several keys hold: of which wallet it is not, and where it goes."""
+    notices = []
+    for group in summary.unregistered:
+        few = ", ".join(map(str, group.inputs[:_MOST_NAMED]))
+        more = len(group.inputs) - _MOST_NAMED
+        which = f"inputs {few}{f' and {more} more' if more > 0 else ''} are" if group.inputs[1:] else f"input {few} is"
+        text = f"{which} held by {group.words} of no registered wallet"
+        notices.append(Notice(NoticeKind.NO_WALLET, text, group.inputs[0]))
+    for output in summary.outputs:
+        if output.wallet is not None and not output.change:
+            text = f'output {output.index} pays to the registered wallet "{output.wallet}"'
+            notices.append(Notice(NoticeKind.TO_WALLET, text, output.index))
+    for index in strange:
+        text = (
+            f"output {index} is a payment: it holds a key of this card with others, and is no address of the wallet "
+            "that the inputs come from"
+        )
+        notices.append(Notice(NoticeKind.STRANGE_SCRIPT, text, index))
+    return notices
+
+
 def _odd_path(path: Path, accounts: Collection[Path], last: int, coins: set[int | None]) -> str | None:
     account = account_of(path)
     below = path.below(account).steps
@@ -356,8 +404,13 @@ def _odd_path(path: Path, accounts: Collection[Path], last: int, coins: set[int 
         return "it is hardened below the account, where wallets do not look"
     if len(below) != 2 or below[0] not in _CHAINS:
         return "it is on neither the receive nor the change chain of the account"
-    if below[1] > _MOST_INDEX:
+    return _far(path, last)
+
+
+def _far(path: Path, last: int) -> str | None:
+    index = path.steps[-1]
+    if index > _MOST_INDEX:
         return f"its index is more than {_MOST_INDEX}, further than a wallet looks"
-    if below[1] > last + FAR_INDEX:
+    if index > last + FAR_INDEX:
         return f"its index is more than {FAR_INDEX} beyond the inputs'"
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
@@ -22,6 +22,7 @@ from hwilib_cryptnox.psbt import (
     Plan,
     Policy,
     Psbt,
+    RegisteredWallet,
     SignRequest,
     WalletScripts,
     collect,
@@ -29,6 +30,7 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt import SignatureKind as Kind
+from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.origins import names_keys, originless
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
@@ -41,6 +43,7 @@ from hwilib_cryptnox.signer.memory import (
     warnings_before,
 )
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text
+from hwilib_cryptnox.signer.registered import registered_wallets
 from hwilib_cryptnox.signer.wallet import Runner, Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
@@ -59,7 +62,7 @@ class Signing:
     keys of another are refused. `lost` is told that the card has to come back. `approve` is told the plan before the
     first signature and raises to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also
     decides about a fee above the default limits. `descriptor`: the wallet with several keys that all inputs and change
-    are of.
+    are of. `wallets`: the registered ones, None for those that this computer remembers of the card.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Signing:
         approve: Callable[[Plan], None] | None = None,
         ask_fee: bool = False,
         descriptor: WalletScripts | None = None,
+        wallets: Sequence[RegisteredWallet] | None = None,
     ) -> None:
         self.wallet = wallet
         self.psbt = psbt
@@ -85,6 +89,7 @@ class Signing:
         self._approve = approve
         self._policy = policy_of(self.settings, chain=chain, ask_fee=ask_fee)
         self._descriptor = descriptor
+        self._wallets = wallets
         self._extended = wallet.keys
         self._public: dict[Path, bytes] = {}
         self._kept: list[tuple[Candidate, bytes]] = []
@@ -198,7 +203,8 @@ class Signing:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
         if self.plan is None:
             keys = derived_keys(collected.all_paths, self._extended, self._public)
-            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor)
+            wallets = self._registered(collected)
+            made = plan(self.psbt, collected, keys, self._policy, wallet=self._descriptor, wallets=wallets)
             self._remembered = remembered_of(self.psbt, collected, made)
             made = self._with_warnings(made, self._remembered)
             if self._approve is not None:
@@ -216,6 +222,19 @@ class Signing:
             there = {_place_of_request(request) for request, _ in self._made}
             asked = [request.digest for request in made.requests if _place_of_request(request) not in there]
             self._memory.ask(asked, self._remembered.txid)
+
+    def _registered(self, collected: Collected) -> Sequence[RegisteredWallet]:
+        """The wallets that are known by name. StateError where they cannot be read, and coins of several keys are to be
+        signed for: then it is not known whose the change is."""
+        if self._wallets is not None:
+            return self._wallets
+        try:
+            return registered_wallets(self.state, collected.fingerprint)
+        except StateError:
+            spendings = [collected.spendings[candidate.index] for candidate in collected.candidates]
+            if any(spending is not None and not is_single(spending) for spending in spendings):
+                raise
+            return ()
 
     def _with_warnings(self, made: Plan, remembered: Remembered) -> Plan:
         """The plan, with what this computer remembers of its coins among the warnings."""
@@ -328,6 +347,7 @@ def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool =
         max_fee_percent=_limit(settings.max_fee_percent),
         ask_fee=ask_fee,
         chain=chain,
+        require_registered=settings.require_registered,
     )
 
 

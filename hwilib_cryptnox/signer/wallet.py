@@ -337,13 +337,15 @@ class Wallet:
     def sign_digest(self, message: bytes, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
         """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
         `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked."""
-        from hwilib_cryptnox.signer.memory import SignatureMemory
-        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
-
         _check_depths([path])
-        session = self.session(message_prompt_text(path))
-        if self.unlocker.confirms:
-            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
+        self._confirmed(message, path)
+        return self.sign_unasked(path, digest_of)
+
+    def sign_unasked(self, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
+        """The same of what somebody else has shown already: nobody is asked here."""
+        from hwilib_cryptnox.signer.memory import SignatureMemory
+
+        session = self.session()
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
         (sign,) = self._read(session, bases, singles, public, sign=[path])
@@ -357,6 +359,14 @@ class Wallet:
             lambda: session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source),
         )
         return public_key, signature
+
+    def _confirmed(self, message: bytes, path: Path) -> None:
+        """Verify the PIN, and have the person agree to sign a message where somebody is to be asked."""
+        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
+
+        session = self.session(message_prompt_text(path))
+        if self.unlocker.confirms:
+            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
 
 
 def _identity(card: Card) -> tuple[int, bytes]:

@@ -77,6 +77,9 @@ class Settings:
     """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
     trust_emulated: tuple[tuple[str, int], ...] = ()
     """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
+    require_registered: bool = False
+    """Key `require_registered`; CRYPTNOX_REQUIRE_REGISTERED=1 switches it on, too: inputs that several keys hold are
+    signed only where a registered wallet derives them."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
 
@@ -106,6 +109,8 @@ class Settings:
             changes[name] = _seconds(env, variable, getattr(settings, name))
         for name in _SWITCHES:
             changes[name] = _switch(env, f"CRYPTNOX_{name.upper()}")
+        if _switch(env, "CRYPTNOX_REQUIRE_REGISTERED"):
+            changes["require_registered"] = True
         for name in _FEE_LIMITS:
             changes[name] = _fee_limit(env, name, getattr(settings, name))
         source = _pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE")
@@ -213,6 +218,7 @@ def from_toml(text: str, where: str) -> Settings:
         "anchors": (list,),
         **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
         "trust_emulated": (list,),
+        "require_registered": (bool,),
         "audit": (bool,),
     }
     for key, value in table.items():

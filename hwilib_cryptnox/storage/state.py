@@ -230,6 +230,15 @@ class State:
             for name in _partial_names(transaction):
                 self._files.remove(name)
 
+    # Files of others
+
+    @contextlib.contextmanager
+    def files(self, what: str, *, change: bool = False) -> Iterator[PrivateFolder]:
+        """The folder, to read the file `what`, or to change it while nobody else does. What goes wrong is a StateError
+        that names it."""
+        with self._failures(what), self._locked() if change else contextlib.nullcontext():
+            yield self._files
+
     # audit.jsonl, nonces.jsonl and their index
 
     @contextlib.contextmanager

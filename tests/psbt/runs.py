@@ -19,6 +19,7 @@ from hwilib_cryptnox.psbt import (
     Policy,
     Psbt,
     PsbtError,
+    RegisteredWallet,
     SignRequest,
     Summary,
     WalletScripts,
@@ -157,11 +158,12 @@ def run(
     accounts: Mapping[bytes, Path] | None = None,
     export: bool | None = None,
     named: WalletScripts | None = None,
+    wallets: Sequence[RegisteredWallet] = (),
     **policy: object,
 ) -> Run:
     """One run. `export`: the keys that the product reads from a card with export on or off; None: all that are asked
-    for. `named`: the wallet that a person names. Anything but a PsbtError goes through: a traceback is a fault of its
-    own."""
+    for. `named`: the wallet that a person names; `wallets`: the registered ones. Anything but a PsbtError goes
+    through: a traceback is a fault of its own."""
     allowed = Policy(**policy)  # type: ignore[arg-type]
     psbt = None
     try:
@@ -173,7 +175,7 @@ def run(
             keys = wallet.keys(collected.all_paths)
         else:
             keys = card_keys(psbt, wallet, accounts, export)
-        made_plan = plan(psbt, collected, keys, allowed, wallet=named)
+        made_plan = plan(psbt, collected, keys, allowed, wallet=named, wallets=wallets)
         signed = [(request, wallet.sign(request)) for request in made_plan.requests]
         result = insert(psbt, signed)
     except PsbtError as refusal:

@@ -48,6 +48,8 @@ REMEMBERED = "tests/signer/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
+WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
+REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
 
 GUARDS = (
     # The card and the channel
@@ -1081,5 +1083,83 @@ GUARDS = (
         "            else:\n                yield opened\n",
         "            yield opened\n",
         "tests/signer/test_finding.py::test_a_card_that_is_refused_gets_no_pin",
+    ),
+    # Registered wallets
+    Guard(
+        "the whole script is derived",
+        WALLETS,
+        " and self._script_of(keys) == script",
+        "",
+        f"{WALLETS_TEST}::test_matches",
+    ),
+    Guard(
+        "the card's key stands at its place in the wallet",
+        WALLETS,
+        "return keys[number][-len(public_key) :] == public_key and ",
+        "return ",
+        f"{WALLETS_TEST}::test_matches",
+    ),
+    Guard(
+        "a registered wallet's key is the card's, chain code included",
+        WALLETS,
+        "        if wrong:\n",
+        "        if False:\n",
+        f"{WALLETS_TEST}::test_a_key_that_is_not_the_cards",
+    ),
+    Guard(
+        "no key of a wallet counts for two",
+        WALLETS,
+        "        _check_distinct(keys)\n",
+        "",
+        f"{WALLETS_TEST}::test_refused",
+    ),
+    Guard(
+        "no wallet that anybody spends from",
+        WALLETS,
+        "        if not needs_key(tree):\n",
+        "        if False:\n",
+        f"{WALLETS_TEST}::test_refused",
+    ),
+    Guard(
+        "no name that cannot be seen",
+        WALLETS,
+        """if category[0] == "C" or """,
+        "if ",
+        f"{WALLETS_TEST}::test_names_that_are_none",
+    ),
+    Guard(
+        "all inputs come from the wallet whose change is known",
+        REGISTERED,
+        "len(owners) == 1 and len(found.by_input) == len(ours)",
+        "owners",
+        f"{REGISTERED_TEST}::test_inputs_of_two_wallets_have_no_change",
+    ),
+    Guard(
+        "beside a registered wallet a PSBT's extended keys prove nothing",
+        CHANGE,
+        "            if self._registered.by_input:\n",
+        "            if False:\n",
+        f"{REGISTERED_TEST}::test_the_extended_keys_of_a_psbt_prove_nothing_beside_a_registered_wallet",
+    ),
+    Guard(
+        "require_registered",
+        PLAN,
+        "    if policy.require_registered:\n",
+        "    if False:\n",
+        f"{REGISTERED_TEST}::test_required",
+    ),
+    Guard(
+        "a registration is believed where this card signed it",
+        "hwilib_cryptnox/signer/registering.py",
+        "    if not verify(key, registration.name, registration.descriptor, registration.registration):\n",
+        "    if False:\n",
+        "tests/signer/test_registering.py::test_registrations_of_others",
+    ),
+    Guard(
+        "a registration has one form",
+        "hwilib_cryptnox/signer/registration.py",
+        "return is_low_s(signature) and verify_ecdsa",
+        "return verify_ecdsa",
+        "tests/signer/test_registration.py::test_high_s_is_refused",
     ),
 )

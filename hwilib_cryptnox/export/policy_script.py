@@ -1,0 +1,111 @@
+"""Which functions a wallet's script may have, and the scripts that embit puts together: its version decides what is
+known. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hwilib_cryptnox.export.policy_text import MULTI, SINGLE, TREE, Node, PolicyError, x_of
+
+MOST_MULTISIG = 20
+"""Keys of OP_CHECKMULTISIG."""
+MAX_WITNESS_SCRIPT = 3600
+"""Bytes that nodes relay (Bitcoin Core's MAX_STANDARD_P2WSH_SCRIPT_SIZE)."""
+_MOST_NESTED, _MOST_VERIFIED = 100, 5
+"""Functions and wrappers in one another, and `v:` among them: embit takes three times as long for each of these."""
+TWICE_TEXT = "one key stands in the descriptor twice: whoever has it counts for two"
+
+
+def check_functions(tree: Node) -> None:
+    """PolicyError for functions where none belong, or that the installed embit does not know."""
+    taproot = tree.name == "tr"
+    top = {"wsh", "sh", "tr"}
+    inside = tree
+    while inside.name in ("sh", "wsh"):
+        inside = inside.nodes[0]
+    for node in tree.walk():
+        if node.name in MULTI:
+            if node.name.endswith("_a") is not taproot:
+                other = "multi_a() and sortedmulti_a()" if taproot else "multi() and sortedmulti()"
+                raise PolicyError(f"the descriptor's {node.name}() does not belong here: {other} do")
+            if not 1 <= int(str(node.args[0])) <= len(node.keys):
+                raise PolicyError(f"{node.args[0]} of {len(node.keys)} keys: the threshold does not fit")
+            if not taproot and len(node.keys) > MOST_MULTISIG:
+                raise PolicyError(f"a multisig has at most {MOST_MULTISIG} keys")
+            if len({x_of(key) for key in node.keys}) < len(node.keys):
+                raise PolicyError(TWICE_TEXT)
+            if node.name == "sortedmulti" and node is not inside:
+                raise PolicyError("the descriptor's sortedmulti() does not belong into a larger script: multi() does")
+        if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and node is not tree and tree.name != "sh"):
+            raise PolicyError(f"the descriptor's {node.name}() does not belong into a script")
+    levels, verified = _nesting(tree)
+    if levels > _MOST_NESTED or verified > _MOST_VERIFIED:
+        raise PolicyError("the descriptor has too many functions in one another")
+    names = {node.name for node in tree.walk()} - {*top, TREE}
+    if inside.name in ("multi", "sortedmulti"):
+        return
+    missing = sorted(names - _known_to_embit())
+    if taproot and not _embit_has_trees():
+        missing.insert(0, "tr() with script leaves")
+    if missing:
+        what = ", ".join([name if "(" in name else f"{name}()" for name in missing])
+        raise PolicyError(
+            f"the installed embit {_embit_version()} does not know {what}: version 0.8 does (pip install 'embit>=0.8')"
+        )
+
+
+def _nesting(node: Node) -> tuple[int, int]:
+    """Levels below a node and itself, and how many of them are `v:`, each by the longest way."""
+    below = [_nesting(one) for one in node.nodes]
+    deepest, verified = [max(column, default=0) for column in zip(*below, strict=True)] if below else (0, 0)
+    return deepest + 1 + len(node.wrappers), verified + node.wrappers.count("v")
+
+
+def _known_to_embit() -> frozenset[str]:
+    from embit.descriptor.miniscript import OPERATOR_NAMES
+
+    return frozenset(OPERATOR_NAMES)
+
+
+def _embit_has_trees() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("embit.descriptor.taptree") is not None
+
+
+def _embit_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("embit")
+    except PackageNotFoundError:
+        return "(of unknown version)"
+
+
+def compiled(tree: Node, keys: Sequence[bytes]) -> bytes:
+    """The scriptPubKey of a script that is no mere multisig: embit judges it and puts it together, with keys in place
+    of extended keys."""
+    from embit.base import EmbitError
+    from embit.descriptor import Descriptor
+
+    taproot = tree.name == "tr"
+    texts = iter([(b"\x02" + key[1:] if taproot else key).hex() for key in keys])
+    try:
+        made = Descriptor.from_string(tree.filled(texts))
+        inner = made.witness_script()
+        script = bytes(made.script_pubkey().data)
+    except (
+        EmbitError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise PolicyError(f"the script is no sound miniscript: {str(error)[:80]}") from error
+    if inner is not None and len(inner.data) > MAX_WITNESS_SCRIPT:
+        raise PolicyError(f"the script is longer than the {MAX_WITNESS_SCRIPT} bytes that nodes relay")
+    return script

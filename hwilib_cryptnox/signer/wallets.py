@@ -1,0 +1,381 @@
+"""Wallets of several keys: what an output descriptor says, its scripts and addresses, and whether the card is in it.
+
+Pure. A wallet is registered once, looked at by its owner; its change is known then by deriving the whole script.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, InvalidPathError, Path
+from cryptnox_core.crypto.hashes import hash160, sha256
+from cryptnox_core.wire import MAX_DEPTH
+from hwilib_cryptnox.export import add_checksum
+from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled
+from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
+from hwilib_cryptnox.export.policy_words import Way, needs_key, ways
+from hwilib_cryptnox.networks import Chain, Network
+from hwilib_cryptnox.psbt import address_of
+from hwilib_cryptnox.psbt.script import MAX_REDEEM_SCRIPT, OP_1, OP_16, OP_CHECKMULTISIG, Kind, kind_of, p2sh, push
+
+__all__ = ["PolicyError", "PolicyKey", "PolicyKind", "WalletPolicy", "card_paths", "check_name", "check_on_card"]
+
+MOST_NAME = 64
+"""Characters of a wallet's name."""
+_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that are drawn as nothing."""
+
+
+class PolicyKind(Enum):
+    """What the addresses of a wallet are."""
+
+    P2WSH = "p2wsh"
+    P2SH_P2WSH = "p2sh-p2wsh"
+    P2SH = "p2sh"
+    P2TR = "p2tr"
+
+    @property
+    def kind(self) -> Kind:
+        """Of the scriptPubKey."""
+        return {PolicyKind.P2WSH: Kind.P2WSH, PolicyKind.P2TR: Kind.P2TR}.get(self, Kind.P2SH)
+
+
+@dataclass(frozen=True)
+class WalletPolicy:
+    """A wallet of several keys, as its descriptor says. Make it with `parse`."""
+
+    tree: Node
+    kind: PolicyKind
+    network: Network
+
+    @classmethod
+    def parse(cls, text: str) -> WalletPolicy:
+        """From one output descriptor with `<0;1>` (or `{0,1}`) branches, or the two of receive and change; checksums
+        may be left out.
+
+        Raises: PolicyError, with the reason in a sentence that repeats nothing of a text that may be secret.
+        """
+        tree = read(text)
+        kind = _kind(tree)
+        keys = tree.keys
+        extended = [key for key in keys if key.key is not None]
+        if len({x_of(key) for key in keys}) < 2:
+            raise PolicyError(SINGLE_TEXT)
+        if not extended:
+            raise PolicyError("none of the keys is an extended one (xpub): the wallet would have a single address")
+        _check_distinct(keys)
+        networks = {key.network for key in extended}
+        if len(networks) > 1:
+            raise PolicyError("keys of the main network (xpub) and of a test network (tpub) are mixed")
+        _check_branches(extended)
+        policy = cls(tree, kind, extended[0].network or Network.MAIN)
+        check_functions(tree)
+        policy._check_scripts()
+        if not needs_key(tree):
+            raise PolicyError("one way to spend needs no key: anybody could take the coins")
+        return policy
+
+    # What it says
+
+    @cached_property
+    def descriptor(self) -> str:
+        """The descriptor in its one normal form: h for hardened levels, `<0;1>` branches, checksum."""
+        return add_checksum(str(self.tree))
+
+    @cached_property
+    def keys(self) -> tuple[PolicyKey, ...]:
+        """All keys, in the order of the descriptor; one with several pairs of branches stands there several times."""
+        return self.tree.keys
+
+    @cached_property
+    def signers(self) -> tuple[PolicyKey, ...]:
+        """The same, each once."""
+        return tuple({x_of(key): key for key in reversed(self.keys)}.values())[::-1]
+
+    @property
+    def branches(self) -> int:
+        """2: receive (0) and change (1); 1 where the addresses of both are the same."""
+        return max(len(key.branches) for key in self.keys)
+
+    @cached_property
+    def threshold(self) -> tuple[int, int] | None:
+        """How many of how many keys sign, where the script is a multisig and nothing else."""
+        node = self._multisig
+        return None if node is None else (int(str(node.args[0])), len(node.keys))
+
+    @property
+    def words(self) -> str:
+        """The policy in a few words: "2 of 3 must sign"."""
+        if self.threshold is not None:
+            return f"{self.threshold[0]} of {self.threshold[1]} must sign"
+        return f"a script with {len(self.signers)} keys"
+
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
+        """Every way to spend, for `str`; keys are numbered as in `signers`, from 1. Empty where there are too many."""
+        numbers = {x_of(key): number for number, key in enumerate(self.signers, 1)}
+        return ways(self.tree, lambda key: f"key {numbers[x_of(key)]}")
+
+    def keys_of(self, fingerprint: bytes) -> tuple[PolicyKey, ...]:
+        """The keys that say to come from a master key (fingerprint: 4 bytes)."""
+        return tuple([key for key in self.keys if key.fingerprint == fingerprint])
+
+    # What it makes
+
+    def keys_at(self, branch: int, index: int) -> tuple[bytes, ...]:
+        """The compressed keys of one script, in the order of `keys`.
+
+        Raises: PolicyError for a branch or an index that the wallet does not have.
+        """
+        if not 0 <= branch < self.branches or not 0 <= index < HARDENED:
+            raise PolicyError("the wallet has no such address")
+        try:
+            return tuple(
+                [
+                    parent if isinstance(parent, bytes) else parent.child_public_key(index)
+                    for parent in self._parents[branch]
+                ]
+            )
+        except InvalidPathError:
+            raise PolicyError("the wallet has no such address") from None
+
+    def script(self, branch: int, index: int) -> bytes:
+        """The scriptPubKey at a branch (0 receive, 1 change) and an index below 2^31. Raises as `keys_at`."""
+        return self._script_of(self.keys_at(branch, index))
+
+    def address(self, branch: int, index: int, chain: Chain | None = None) -> str:
+        """The address at a place. `chain`: how it is written; None: as the keys say. Raises as `keys_at`."""
+        default = Chain.MAIN if self.network is Network.MAIN else Chain.TEST
+        return address_of(self.script(branch, index), chain or default) or ""
+
+    def locate(self, path: Path, fingerprint: bytes) -> tuple[int, int] | None:
+        """Branch and index of the script that holds the key at a path of a master key (4 bytes); None where the wallet
+        has no such key."""
+        steps = path.steps
+        if not steps or steps[-1] >= HARDENED:
+            return None
+        place = self._places.get((fingerprint, steps[:-1]))
+        return None if place is None else (place[0], steps[-1])
+
+    def matches(self, script: bytes, path: Path, fingerprint: bytes, public_key: bytes) -> bool:
+        """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be, and holds that
+        key (33 bytes; 32: x only). The whole script is derived."""
+        steps = path.steps
+        place = self._places.get((fingerprint, steps[:-1])) if steps and steps[-1] < HARDENED else None
+        if place is None or kind_of(script) is not self.kind.kind:
+            return False
+        branch, number = place
+        try:
+            keys = self.keys_at(branch, steps[-1])
+        except PolicyError:
+            return False
+        return keys[number][-len(public_key) :] == public_key and self._script_of(keys) == script
+
+    @cached_property
+    def _multisig(self) -> Node | None:
+        node = self.tree
+        while node.name in ("sh", "wsh"):
+            node = node.nodes[0]
+        return node if node.name in ("multi", "sortedmulti") else None
+
+    @cached_property
+    def _parents(self) -> tuple[tuple[ExtendedPublicKey | bytes, ...], ...]:
+        """By branch: what each address's keys are children of, or the key itself."""
+        known: dict[tuple[bytes, tuple[int, ...]], ExtendedPublicKey] = {}
+        found = []
+        for branch in range(self.branches):
+            parents: list[ExtendedPublicKey | bytes] = []
+            for key in self.keys:
+                if key.key is None:
+                    parents.append(compressed(key.fixed))
+                    continue
+                steps = key.branches[branch]
+                place = key.key.public_key, steps
+                if place not in known:
+                    known[place] = key.key.derive(Path(steps))
+                parents.append(known[place])
+            found.append(tuple(parents))
+        return tuple(found)
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[bytes, tuple[int, ...]], tuple[int, int]]:
+        """Branch, and number of the key, by master fingerprint and the levels above the index."""
+        return {
+            (key.fingerprint or b"", (*key.path.steps, *steps)): (branch, number)
+            for number, key in reversed(list(enumerate(self.keys)))
+            for branch, steps in enumerate(key.branches)
+        }
+
+    def _script_of(self, keys: Sequence[bytes]) -> bytes:
+        if self._multisig is None:
+            return compiled(self.tree, keys)
+        script = _multisig_script(self._multisig, keys)
+        if self.kind is PolicyKind.P2SH:
+            return p2sh(hash160(script))
+        program = b"\x00\x20" + sha256(script)
+        return program if self.kind is PolicyKind.P2WSH else p2sh(hash160(program))
+
+    def _check_scripts(self) -> None:
+        """PolicyError unless the first scripts can be made, and spent."""
+        for branch in range(self.branches):
+            keys = self.keys_at(branch, 0)
+            if len({key[1:] for key in keys}) < len(self.keys):
+                raise PolicyError(TWICE_TEXT)
+            if kind_of(self.script(branch, 0)) is not self.kind.kind:
+                raise PolicyError("the descriptor makes another script than it says")
+        if self._multisig is not None:
+            size = len(_multisig_script(self._multisig, self.keys_at(0, 0)))
+            if self.kind is PolicyKind.P2SH and size > MAX_REDEEM_SCRIPT:
+                raise PolicyError("a P2SH wallet of more than 15 keys cannot be spent: wsh() holds up to 20")
+
+
+SINGLE_TEXT = (
+    "one key alone spends from this wallet: it needs no registration, since the card itself proves that its change "
+    "comes back"
+)
+
+
+def _kind(tree: Node) -> PolicyKind:
+    inner = tree.nodes[0] if tree.nodes else None
+    if tree.name in SINGLE or (
+        tree.name in ("sh", "wsh") and inner is not None and inner.name in ("wpkh", "pkh", "pk")
+    ):
+        raise PolicyError(SINGLE_TEXT)
+    if tree.name == "tr":
+        if len(tree.args) < 2:
+            raise PolicyError(
+                "a tr() wallet without script leaves is spent by one tweaked key, which this card cannot sign with"
+            )
+        return PolicyKind.P2TR
+    if tree.wrappers or inner is None:
+        raise PolicyError("a wallet's descriptor begins with wsh(), sh(wsh()), sh() or tr()")
+    if tree.name == "wsh":
+        return PolicyKind.P2WSH
+    if tree.name == "sh" and inner.name == "wsh" and inner.nodes and not inner.wrappers:
+        return PolicyKind.P2SH_P2WSH
+    if tree.name == "sh" and inner.name in ("multi", "sortedmulti") and not inner.wrappers:
+        return PolicyKind.P2SH
+    raise PolicyError("a wallet's descriptor begins with wsh(), sh(wsh()) or tr(); sh() alone holds a multisig only")
+
+
+def _check_branches(extended: Sequence[PolicyKey]) -> None:
+    counts = {len(key.branches) for key in extended}
+    if len(counts) > 1:
+        raise PolicyError("some keys have two branches (<0;1>) and others one: all need the same number")
+    if counts == {1}:
+        last = {key.branches[0][-1:] for key in extended}
+        if last in ({(0,)}, {(1,)}):
+            half, other = ("receive", "change") if last == {(0,)} else ("change", "receive")
+            raise PolicyError(
+                f"this is the {half} half of a wallet: give the descriptor of its {other} addresses, too, or one with "
+                "/<0;1>/*"
+            )
+
+
+def _check_distinct(keys: Sequence[PolicyKey]) -> None:
+    """One key, one signer: PolicyError for what would be counted twice, or is not what it says to be."""
+    seen: dict[bytes, list[PolicyKey]] = {}
+    for key in keys:
+        seen.setdefault(x_of(key), []).append(key)
+    for same in seen.values():
+        first = same[0]
+        if any((key.key, key.origin) != (first.key, first.origin) for key in same):
+            raise PolicyError("one key stands in the descriptor twice, in different forms or with different origins")
+        used = [steps for key in same for steps in key.branches]
+        if len(set(used)) < len(used) or (first.key is None and len(same) > 1):
+            raise PolicyError(TWICE_TEXT)
+    origins: dict[tuple[bytes, Path], bytes] = {}
+    for key in keys:
+        if key.origin is not None and any(key.origin.fingerprint):
+            place = key.origin.fingerprint, key.origin.path
+            if origins.setdefault(place, x_of(key)) != x_of(key):
+                raise PolicyError(f"two different keys say to be the one at {key.origin}: one of them is a stranger's")
+
+
+def _number(value: int) -> bytes:
+    """The shortest push of 1 to 127."""
+    most = OP_16 - OP_1 + 1
+    return bytes((OP_1 - 1 + value,)) if value <= most else bytes((1, value))
+
+
+def _multisig_script(node: Node, keys: Sequence[bytes]) -> bytes:
+    """The script of `multi` or `sortedmulti` with compressed keys, in the order of the descriptor."""
+    ordered = sorted(keys) if node.name == "sortedmulti" else keys
+    parts = [
+        _number(int(str(node.args[0]))),
+        *[push(key) for key in ordered],
+        _number(len(keys)),
+        bytes((OP_CHECKMULTISIG,)),
+    ]
+    return b"".join(parts)
+
+
+# The card
+
+
+def card_paths(policy: WalletPolicy, fingerprint: bytes) -> list[Path]:
+    """The paths whose keys `check_on_card` asks for: our extended keys, and the first address of each branch."""
+    return [
+        path
+        for key in policy.keys_of(fingerprint)
+        for path in (key.path, *[Path((*key.path.steps, *steps, 0)) for steps in key.branches])
+    ]
+
+
+def check_on_card(policy: WalletPolicy, keys: Mapping[Path, bytes], fingerprint: bytes) -> None:
+    """Whether the card's keys are in a wallet where it says so. `keys`: the card's compressed keys at `card_paths`. The
+    key of an address proves the chain code, too.
+
+    Raises: PolicyError where none is, or one is another.
+    """
+    ours = policy.keys_of(fingerprint)
+    if not ours:
+        others = ", ".join(dict.fromkeys([(key.fingerprint or b"").hex() or "unknown" for key in policy.keys]))
+        raise PolicyError(
+            f"no key of the wallet says to be of this card (fingerprint {fingerprint.hex()}); its keys are of {others}"
+        )
+    for key in ours:
+        if key.key is None:
+            raise PolicyError("this card's key is there as a single key: an extended one (xpub) is needed")
+        if key.path.depth + len(key.branches[0]) + 1 > MAX_DEPTH:
+            raise PolicyError(f"this card's key has addresses below the {MAX_DEPTH} levels that the card derives")
+        wrong = keys.get(key.path) != key.key.public_key or any(
+            keys.get(Path((*key.path.steps, *steps, 0))) != key.key.derive(Path((*steps, 0))).public_key
+            for steps in key.branches
+        )
+        if wrong:
+            raise PolicyError(f"the key that the wallet has for this card at {key.path} is not the card's")
+
+
+# Names
+
+
+def check_name(text: str) -> str:
+    """A wallet's name: 1 to 64 printable characters, in Unicode's NFC form.
+
+    Raises: PolicyError for what a person could not see, or would take for another name.
+    """
+    name = unicodedata.normalize("NFC", text)
+    if not 1 <= len(name) <= MOST_NAME:
+        raise PolicyError(f"a wallet's name has 1 to {MOST_NAME} characters")
+    if name != name.strip() or "  " in name:
+        raise PolicyError("a wallet's name has no blanks at its ends, nor two in a row")
+    for char in name:
+        category = unicodedata.category(char)
+        if category[0] == "C" or (category[0] == "Z" and char != " ") or char in _INVISIBLE:
+            raise PolicyError("a wallet's name has only characters that can be seen: no control or invisible ones")
+    if len({_alphabet(char) for char in name} - {""}) > 1:
+        raise PolicyError("a wallet's name has letters of different alphabets that look alike: use those of one")
+    if unicodedata.category(name[0])[0] == "M":
+        raise PolicyError("a wallet's name begins with a character of its own, not with a mark on another")
+    return name
+
+
+def _alphabet(char: str) -> str:
+    """Of those with letters that look alike."""
+    first = unicodedata.name(char, "").partition(" ")[0]
+    return first if first in ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE") else ""
