@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -89,10 +90,29 @@ def run(copy: Path, *tests: str) -> subprocess.CompletedProcess[str]:
     for name in [name for name in environment if name.startswith(("PYTEST_", "PCSCLITE_"))]:
         del environment[name]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-rfEs", *tests]
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=copy, env=environment, text=True, **pipes) as process:
+        try:
+            out, error = process.communicate(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has started
+            process.communicate(timeout=30)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, error)
+
+
+def of_guards() -> list[object]:
+    """One worker has the readers; tests with them are run there."""
+    readers = pytest.mark.xdist_group("pcsc")
+    return [
+        pytest.param(guard, id=guard.name, marks=readers if "mark.pcsc" in (ROOT / file).read_text() else ())
+        for guard in GUARDS
+        for file in [guard.test.partition("::")[0]]
+    ]
 
 
 @pytest.mark.heavy
+@pytest.mark.xdist_group("pcsc")
 def test_the_copy_is_what_is_tested(copy: Path) -> None:
     """With all guards in place all their tests pass, and they are run on the copy."""
     (copy / "tests/test_where.py").write_text(
@@ -108,7 +128,7 @@ def test_the_copy_is_what_is_tested(copy: Path) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+@pytest.mark.parametrize("guard", of_guards())
 def test_its_test_fails_without_the_guard(copy: Path, guard: Guard) -> None:
     file = copy / guard.file
     whole = file.read_text()
