@@ -37,9 +37,9 @@ def two(readers: VirtualReaders, folder: Path, case: Case) -> Iterator[tuple[Wor
 
 
 def some(names: Sequence[str]) -> list[object]:
-    """Every third by default, and the one that erases; `tests/system/life/test_cards.py` has the same rules with all
-    commands."""
-    chosen = {*names[::3], "reset"}
+    """Every third by default, and those that need the PUK and no PIN; `tests/system/life/test_cards.py` has the same
+    rules with all commands."""
+    chosen = {*names[::3], "reset", "pairing recover", "puk verify"}
     return [pytest.param(name, marks=() if name in chosen else pytest.mark.heavy) for name in names]
 
 
