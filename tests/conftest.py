@@ -175,18 +175,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
-    for item in items:
-        _follow_group(item)
     # What may take long begins first, so that no worker waits for another at the end.
     items.sort(key=lambda item: not _may_take_long(item, config))
 
 
-def _follow_group(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
     """Tests of a group are one worker's. pytest-xdist 3.8 writes the group where pytest 9.2 does not look for it any
-    more: they would be spread over all workers, and each would wait for the readers."""
-    written = vars(item).get("_nodeid", "")
-    if written and written != item.nodeid and item.parent is not None:
-        item._id = item.parent.id.child(f"{item.name}@{written.rpartition('@')[2]}")  # type: ignore[attr-defined]
+    more: they would be spread over all workers, and each would wait for the readers. So the workers tell their tests
+    with it."""
+    grouped = [item for item in session.items if vars(item).get("_nodeid", item.nodeid) != item.nodeid]
+    ids = [item.id for item in grouped]  # type: ignore[attr-defined]
+    for item in grouped:
+        item._id = type(item.id).parse(vars(item)["_nodeid"])  # type: ignore[attr-defined]
+    try:
+        return (yield)
+    finally:
+        for item, own in zip(grouped, ids, strict=True):
+            item._id = own  # type: ignore[attr-defined]
 
 
 def _may_take_long(item: pytest.Item, config: pytest.Config) -> bool:

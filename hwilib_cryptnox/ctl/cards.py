@@ -326,16 +326,21 @@ class Seen:
         }
 
 
-def see(app: App, reader: str) -> Seen:
-    """What is in a reader."""
-    try:
-        opened = app.host.access.connect(reader, app.settings.enumerate_wait)
-    except errors.NoCardError:
+def see(app: App, readers: list[str]) -> list[Seen]:
+    """What is in each reader. What keeps a card from being asked is told as its state."""
+    found = app.host.access.scan(readers, app.settings.enumerate_wait)
+    return [_seen(reader, opened) for reader, opened in found]
+
+
+def _seen(reader: str, opened: OpenCard | Exception) -> Seen:
+    if isinstance(opened, errors.NoCardError):
         return Seen(reader, _EMPTY)
-    except ForeignCardError:
+    if isinstance(opened, ForeignCardError):
         return Seen(reader, _OTHER)
-    except errors.TransportError as error:
-        return Seen(reader, _short(error))
+    if isinstance(opened, errors.TransportError | errors.PinLockedError):
+        return Seen(reader, _short(opened))
+    if not isinstance(opened, OpenCard):
+        raise opened
     try:
         certificate = opened.card.read_certificate()
         return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)

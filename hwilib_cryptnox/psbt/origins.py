@@ -13,6 +13,7 @@ MAX_CARD_DEPTH = 8
 """Levels that the card derives."""
 _MAX_SUFFIX = 3
 """Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
+_NO_LEAVES: frozenset[bytes] = frozenset()
 _DERIVATIONS = (f.IN_BIP32_DERIVATION, f.IN_TAP_BIP32_DERIVATION)
 
 
@@ -54,12 +55,13 @@ class Matcher:
         """All claims of a map (keys with their type)."""
         found = []
         for key, value in pairs:
-            leaf_hashes: frozenset[bytes] = frozenset()
-            if key[0] == tap_field:
-                leaf_hashes, value = f.split_tap_derivation(value)
-            elif key[0] != field:
+            if key[0] == field:
+                leaf_hashes, origin = _NO_LEAVES, value
+            elif key[0] == tap_field:
+                leaf_hashes, origin = f.split_tap_derivation(value)
+            else:
                 continue
-            ours = self._origin(value)
+            ours = self._origin(origin)
             if ours is not None:
                 found.append(Claim(key[1:], ours[0], leaf_hashes, ours[1]))
         return found

@@ -76,9 +76,6 @@ def seed(words: str, passphrase: str = "") -> bytes:
     return hashlib.pbkdf2_hmac("sha512", words.encode("utf-8"), salt.encode("utf-8"), _ROUNDS)
 
 
-# With a person and a card
-
-
 def make(card: Card, count: int) -> list[str]:
     """A new mnemonic of 12 or 24 words, from 32 bytes of the card's randomness and 32 of this computer's: good when
     either is. Requires: the channel open."""

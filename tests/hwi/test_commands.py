@@ -9,12 +9,9 @@ from typing import Any
 import bdkpython as bdk
 import pytest
 from embit import bip32, bip39, networks, script
-from hwilib.common import AddressType
-from hwilib.errors import BadArgumentError
 
 from cryptnox_core.bip32 import TPUB, XPUB
 from hwilib_cryptnox.export import add_checksum
-from hwilib_cryptnox.plugin.client import CryptnoxClient
 from hwilib_cryptnox.signer.messages import verify_message
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
@@ -262,7 +259,3 @@ def test_what_is_no_path(card: EmulatorProcess, hwi: Program, path: str) -> None
     """A bad argument in every command that takes a path, also where the card could not do it anyway."""
     for command in (["getxpub", path], ["signmessage", "text", path], ["displayaddress", "--path", path]):
         assert hwi.on(card, *command)["code"] == -7, command
-    client = CryptnoxClient(card.path, PIN)
-    with pytest.raises(BadArgumentError):
-        client.display_singlesig_address(path, AddressType.WIT)
-    client.close()

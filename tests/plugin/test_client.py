@@ -248,3 +248,12 @@ def test_enumerate_never_raises(monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
         monkeypatch.setenv(name, value)
         assert device.enumerate() == [] == device.enumerate("1234", True, "nowhere", True)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("path", ["f", "m/x", "m/4294967296", "84h//0"])
+def test_what_is_no_path(card: EmulatorProcess, path: str) -> None:
+    """A bad argument also where the card could not do it anyway."""
+    client = CryptnoxClient(card.path, PIN)
+    with pytest.raises(errors.BadArgumentError):
+        client.display_singlesig_address(path, AddressType.WIT)
+    client.close()

@@ -44,7 +44,8 @@ def load() -> None:
     """Everything that a program loads late, so that it is loaded once."""
     for module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
         if "specter" not in module.name:  # they want Specter
-            importlib.import_module(module.name)
+            with contextlib.suppress(ModuleNotFoundError):  # the driver wants hwilib
+                importlib.import_module(module.name)
     for name in (
         "cryptnox_core.emulator.server",
         "cryptnox_core.transport.pcsc",

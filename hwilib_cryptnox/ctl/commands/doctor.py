@@ -215,7 +215,7 @@ def _readers(app: App) -> Iterator[Finding]:
             return
     found = False
     for name in places:
-        seen = None if serial is None else see(app, name)
+        seen = None if serial is None else see(app, [name])[0]
         if seen is None or seen.unread or seen.serial == serial:
             yield from _reader(app, name)
         found = found or (seen is not None and seen.serial == serial)

@@ -15,7 +15,7 @@ _HEADS = ("Reader", "Card", "Type", "Version", "State", "Genuine")
 def list_cards(app: App) -> Report:
     """Show the readers and the cards in them, one line each. Sends no PIN."""
     if app.options.card is None and app.options.reader is None:
-        seen = [see(app, name) for name in app.host.access.readers()]
+        seen = see(app, app.host.access.readers())
     else:
         seen = _named(app)
     data = {"readers": [entry.data() for entry in seen]}
@@ -38,7 +38,7 @@ def _row(entry: Seen) -> tuple[str | tuple[str, str], ...]:
 def _named(app: App) -> list[Seen]:
     """What --card and --reader name; CtlError NO_CARD where it is not there. A reader may be empty."""
     serial = wanted_serial(app)
-    seen = [see(app, name) for name in candidates(app)]
+    seen = see(app, candidates(app))
     hint = "cryptnoxctl list alone shows what is there"
     if serial is not None:
         mine = [entry for entry in seen if entry.serial == serial]
