@@ -353,6 +353,17 @@ def test_a_wallet_that_the_person_named_is_none_of_them() -> None:
     assert made.summary.unregistered == () and kinds(made.summary) == set()
 
 
+def test_change_of_the_named_wallet_alone_is_no_strange_script() -> None:
+    """The same inputs, and a change branch that the registered wallet does not have: the person named it."""
+    named = registered("Odd", FAMILY.descriptor.split("#")[0].replace("<0;1>", "<0;2>"))
+    made = run(paying(*shared_out(places(US, "2/7")), shared_coin(OURS)), named=named, wallets=BOTH)
+    assert change_of(made) == {1: f"{MULTI}/2/7"} and NoticeKind.STRANGE_SCRIPT not in kinds(made.summary)
+    assert made.summary is not None and made.summary.outputs[1].wallet is None
+    made = run(paying(*shared_out(BACK), shared_coin(OURS)), named=FAMILY, wallets=BOTH)
+    assert change_of(made) == {1: BACK_PATH} and made.summary is not None
+    assert made.summary.outputs[1].wallet == "Family" and made.summary.wallets[0].name == "Family"
+
+
 def test_required() -> None:
     draft = paying(*shared_out(BACK), shared_coin(OURS), extra=list(XPUBS))
     for wallets in ((), (SAVINGS,)):
