@@ -103,12 +103,12 @@ class Registered:
         if wallet is not None and claim is not None:
             self.outputs[index] = wallet.name
             return claim.path
-        self.name(index, script, claims)
+        self.note_owner(index, script, claims)
         if index not in self.outputs and self.by_input and script not in single:
             self.strange.append(index)
         return None
 
-    def name(self, index: int, script: bytes, claims: Sequence[Claim]) -> None:
+    def note_owner(self, index: int, script: bytes, claims: Sequence[Claim]) -> None:
         """Note which wallet derives an output, if any does."""
         owner = self.owner(script, claims)
         if owner is not None:
