@@ -10,7 +10,6 @@ import pytest
 from cryptnox_core.bip32 import HARDENED, Path
 from hwilib_cryptnox.psbt import Notice, NoticeKind, Summary, WalletInputs
 from hwilib_cryptnox.signer.registered import CardWallet
-from hwilib_cryptnox.signer.wallets import WalletPolicy
 from tests.psbt.dishonest import OUTCOMES
 from tests.psbt.dishonest_change import CHANGE, EVE, paying
 from tests.psbt.dishonest_wallets import (
@@ -49,6 +48,7 @@ from tests.psbt.factory import (
 from tests.psbt.runs import Coin, Run, Truth, lies, run
 from tests.psbt.signing import check_on_kernel, sign
 from tests.psbt.test_outcomes import EXPORTS, judged
+from tests.support.versions import parsed
 
 THIRD = Wallet(b"the third cosigner of another wallet")
 
@@ -62,7 +62,7 @@ def keys(*wallets: Wallet, path: str = MULTI) -> str:
 
 
 def registered(name: str, text: str) -> CardWallet:
-    return CardWallet.of(name, WalletPolicy.parse(text), ME.fingerprint)
+    return CardWallet.of(name, parsed(text), ME.fingerprint)
 
 
 FAMILY = registered("Family", f"wsh(sortedmulti(2,{keys(*US)}))")

@@ -26,6 +26,7 @@ from tests.psbt.factory import ME, NUMS, Draft, out_deriv, p2wpkh, p2wsh
 from tests.psbt.factory import Wallet as KeyTree
 from tests.psbt.test_registered import ATTACKS, keys
 from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.versions import parsed
 from tests.system.interop.paper import PaperWallet
 
 DESCRIPTOR = WalletPolicy.parse(f"wsh(sortedmulti(2,{keys(*US)}))").descriptor
@@ -164,7 +165,7 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_bdk_wallets_live_on_registered_ones(wallet: Wallet, name: str) -> None:
     """Coins on paper, spent twice: the change of the first payment is spent by the second."""
-    policy = WalletPolicy.parse(FORMS[name])
+    policy = parsed(FORMS[name])
     known = CardWallet.of("Paper", policy, ME.fingerprint)
     paper = PaperWallet(policy.descriptor)
     paper.receive(60_000_000)

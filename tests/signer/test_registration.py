@@ -26,6 +26,7 @@ from hwilib_cryptnox.signer.registration import (
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy
 from tests.psbt.factory import ME, OTHER, compact, sha, spend, string
 from tests.signer.test_wallets import FAMILY, LEAVES, RECOVERY, key
+from tests.support.versions import parsed
 
 NAME = "Family"
 POLICY = WalletPolicy.parse(FAMILY)
@@ -115,7 +116,7 @@ def test_every_changed_byte_is_seen() -> None:
 @pytest.mark.parametrize("text", [FAMILY, RECOVERY, LEAVES])
 @pytest.mark.parametrize("name", [NAME, "Für uns", "x" * 64])
 def test_the_text_comes_back(text: str, name: str) -> None:
-    registration = signed(name, WalletPolicy.parse(text))
+    registration = signed(name, parsed(text))
     assert Registration.parse(f" {registration.to_text()}\n") == registration
 
 
