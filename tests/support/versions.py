@@ -16,8 +16,8 @@ EMBIT_KNOWS_SCRIPT_PATHS = pytest.mark.skipif(
 
 
 def parsed(text: str) -> WalletPolicy:
-    """A wallet's policy. Leaves of taproot came to embit with 0.8: before they are refused with the reason, and there is
-    nothing more to test."""
+    """A wallet's policy. Leaves of taproot came to embit with 0.8: before they are refused with the reason, and there
+    is nothing more to test."""
     if Version("0.8") > EMBIT and text.startswith("tr("):
         with pytest.raises(PolicyError, match=f"embit {EMBIT} does not know tr"):
             WalletPolicy.parse(text)
