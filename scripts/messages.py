@@ -91,6 +91,11 @@ FAMILIES = {
         "by the wallet that made it.",
         "NotFinal",
     ),
+    "Registered wallets": (
+        "What is wrong with a wallet's descriptor, its name or its registration. Nothing was registered. No message "
+        "repeats a descriptor: it may hold a secret.",
+        "PolicyError RegistrationError",
+    ),
     "Settings and state": (
         "A value in [the configuration file or the environment](settings.md), or the state folder. The message "
         "names which.",

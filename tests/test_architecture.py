@@ -26,6 +26,7 @@ ORDER = (("errors", "networks"), ("storage", "psbt", "export", "console"), ("pin
 IMPURE = frozenset(
     {"socket", "os", "time", "logging", "select", "selectors", "subprocess", "threading", "asyncio", "signal"}
 )
+PURE_OF_SIGNER = ("messages", "registration", "wallets")
 HEAVY = frozenset({"embit", "coincurve", "cryptography", "smartcard", "click", "rich", "hwilib", "bdkpython"})
 PROGRAM, SIGNING = f"{WALLET}.hwi.program", f"{WALLET}.signer.signing"
 LONGEST = {PROGRAM: 8, SIGNING: 6}
@@ -313,7 +314,7 @@ def test_folders_rest_on_those_before_them() -> None:
 def test_pure_modules_touch_no_system() -> None:
     """Randomness is a parameter whose default is os.urandom: that one name may be imported."""
     card = all_but(WALLET, f"{CORE}.transport", f"{CORE}.card", f"{CORE}.emulator.server", f"{CORE}.emulator.vpcd")
-    wallet = only(*rooms("psbt", "export", "networks", "signer.messages"))
+    wallet = only(*rooms("psbt", "export", "networks", *(f"signer.{one}" for one in PURE_OF_SIGNER)))
     assert [*offences(card, *IMPURE, but=("os.urandom",)), *offences(wallet, *IMPURE, but=("os.urandom",))] == []
     assert offences(only(f"{CORE}.card"), *(IMPURE - {"logging"})) == []
 

@@ -215,7 +215,7 @@ class _Prover:
         if self._wallet is not None:
             for claim in claims[:_MOST_KEYS]:
                 if self._wallet(script, claim):
-                    self._registered.judge(index, script, [claim], ())
+                    self._registered.note_owner(index, script, [claim])
                     return claim.path
             raise RefusedOutput(
                 index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"

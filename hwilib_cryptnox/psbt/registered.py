@@ -103,12 +103,16 @@ class Registered:
         if wallet is not None and claim is not None:
             self.outputs[index] = wallet.name
             return claim.path
-        other = self.owner(script, claims)
-        if other is not None:
-            self.outputs[index] = other.name
-        elif self.by_input and script not in single:
+        self.note_owner(index, script, claims)
+        if index not in self.outputs and self.by_input and script not in single:
             self.strange.append(index)
         return None
+
+    def note_owner(self, index: int, script: bytes, claims: Sequence[Claim]) -> None:
+        """Note which wallet derives an output, if any does."""
+        owner = self.owner(script, claims)
+        if owner is not None:
+            self.outputs[index] = owner.name
 
     @property
     def inputs(self) -> tuple[WalletInputs, ...]:

@@ -10,7 +10,6 @@ import pytest
 from cryptnox_core.bip32 import HARDENED, Path
 from hwilib_cryptnox.psbt import Notice, NoticeKind, Summary, WalletInputs
 from hwilib_cryptnox.signer.registered import CardWallet
-from hwilib_cryptnox.signer.wallets import WalletPolicy
 from tests.psbt.dishonest import OUTCOMES
 from tests.psbt.dishonest_change import CHANGE, EVE, paying
 from tests.psbt.dishonest_wallets import (
@@ -49,6 +48,7 @@ from tests.psbt.factory import (
 from tests.psbt.runs import Coin, Run, Truth, lies, run
 from tests.psbt.signing import check_on_kernel, sign
 from tests.psbt.test_outcomes import EXPORTS, judged
+from tests.support.versions import parsed
 
 THIRD = Wallet(b"the third cosigner of another wallet")
 
@@ -62,7 +62,7 @@ def keys(*wallets: Wallet, path: str = MULTI) -> str:
 
 
 def registered(name: str, text: str) -> CardWallet:
-    return CardWallet.of(name, WalletPolicy.parse(text), ME.fingerprint)
+    return CardWallet.of(name, parsed(text), ME.fingerprint)
 
 
 FAMILY = registered("Family", f"wsh(sortedmulti(2,{keys(*US)}))")
@@ -351,6 +351,17 @@ def test_a_wallet_that_the_person_named_is_none_of_them() -> None:
     made = run(paying(*shared_out(BACK), shared_coin(OURS)), named=FAMILY)
     assert change_of(made) == {1: BACK_PATH} and made.summary is not None
     assert made.summary.unregistered == () and kinds(made.summary) == set()
+
+
+def test_change_of_the_named_wallet_alone_is_no_strange_script() -> None:
+    """The same inputs, and a change branch that the registered wallet does not have: the person named it."""
+    named = registered("Odd", FAMILY.descriptor.split("#")[0].replace("<0;1>", "<0;2>"))
+    made = run(paying(*shared_out(places(US, "2/7")), shared_coin(OURS)), named=named, wallets=BOTH)
+    assert change_of(made) == {1: f"{MULTI}/2/7"} and NoticeKind.STRANGE_SCRIPT not in kinds(made.summary)
+    assert made.summary is not None and made.summary.outputs[1].wallet is None
+    made = run(paying(*shared_out(BACK), shared_coin(OURS)), named=FAMILY, wallets=BOTH)
+    assert change_of(made) == {1: BACK_PATH} and made.summary is not None
+    assert made.summary.outputs[1].wallet == "Family" and made.summary.wallets[0].name == "Family"
 
 
 def test_required() -> None:

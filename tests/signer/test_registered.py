@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import TPUB, Path
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.psbt import Claim, NoticeKind, Plan, Psbt, PsbtError, WalletInputs
 from hwilib_cryptnox.signer.cards import Access
@@ -22,9 +22,12 @@ from hwilib_cryptnox.storage.state import State, StateError
 from hwilib_cryptnox.storage.wallets import FILE, WalletStore
 from tests.psbt.dishonest_change import paying
 from tests.psbt.dishonest_wallets import BACK, BACK_PATH, COSIGNER, OURS, US, XPUBS, shared_coin, shared_out
-from tests.psbt.factory import ME, Draft, out_deriv, p2wpkh, p2wsh
+from tests.psbt.factory import ME, NUMS, Draft, out_deriv, p2wpkh, p2wsh
+from tests.psbt.factory import Wallet as KeyTree
 from tests.psbt.test_registered import ATTACKS, keys
 from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.versions import parsed
+from tests.system.interop.paper import PaperWallet
 
 DESCRIPTOR = WalletPolicy.parse(f"wsh(sortedmulti(2,{keys(*US)}))").descriptor
 HONEST = paying(*shared_out(BACK), shared_coin(OURS))
@@ -135,3 +138,45 @@ def test_the_setting() -> None:
     config_folder().mkdir(parents=True)
     (config_folder() / "config.toml").write_text("require_registered = true\n")
     assert Settings.load({"CRYPTNOX_REQUIRE_REGISTERED": "0"}).require_registered
+
+
+# --- PSBTs as BDK makes them
+
+
+TESTNET = "m/48h/1h/0h/2h"
+
+
+def key_on_test(wallet: KeyTree, steps: str = "/<0;1>/*") -> str:
+    return f"[{wallet.fingerprint.hex()}{TESTNET[1:]}]{wallet.account(TESTNET).to_string(TPUB)}{steps}"
+
+
+A, B, C = key_on_test(ME), key_on_test(COSIGNER), key_on_test(KeyTree(b"the third of a wallet that BDK uses"))
+FORMS = {
+    "1 of 3": f"wsh(sortedmulti(1,{A},{B},{C}))",
+    "in the order of the text": f"sh(wsh(multi(1,{C},{A})))",
+    "P2SH": f"sh(sortedmulti(1,{A},{B}))",
+    "miniscript": f"wsh(or_d(pk({A}),multi(2,{B},{C})))",
+    "a branch of its own": f"wsh(or_d(pk({key_on_test(ME, '/<4;7>/*')}),and_v(v:pkh({B}),pk({C}))))",
+    "a leaf": f"tr({NUMS.hex()},{{pk({A}),multi_a(2,{B},{C})}})",
+    "a leaf below somebody's key": f"tr({B},{{and_v(v:pk({C}),pkh({key_on_test(ME, '/<2;3>/*')})),pk({A})}})",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_bdk_wallets_live_on_registered_ones(wallet: Wallet, name: str) -> None:
+    """Coins on paper, spent twice: the change of the first payment is spent by the second."""
+    policy = parsed(FORMS[name])
+    known = CardWallet.of("Paper", policy, ME.fingerprint)
+    paper = PaperWallet(policy.descriptor)
+    paper.receive(60_000_000)
+    for amount in (20_000_000, 10_000_000):
+        psbt = paper.pay(bytes.fromhex("0014" + "51" * 20), amount)
+        signing = Signing(wallet, Psbt.parse(psbt), wallets=[known])
+        done = signing.run()
+        assert signing.plan is not None
+        summary = signing.plan.summary
+        assert (summary.sent, len(summary.wallets), summary.wallets[0].name) == (amount, 1, "Paper")
+        assert [out.wallet for out in summary.outputs if out.change] == ["Paper"]
+        assert not [notice for notice in summary.warnings if notice.grave]
+        paper.finish(done.to_base64())
+        assert summary.change_amount == paper.balance

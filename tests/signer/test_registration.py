@@ -8,19 +8,25 @@ import hashlib
 import pytest
 
 from cryptnox_core.crypto.secp256k1 import ORDER, from_compact, parse_der
+from cryptnox_core.errors import UsageError
+from hwilib_cryptnox.export.imports import wallet_file
+from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt.sighash import Sighash, SignatureHasher
 from hwilib_cryptnox.signer.messages import message_digest
 from hwilib_cryptnox.signer.registration import (
     REGISTRATION_PATH,
     TAG,
+    FoundWallet,
     Registration,
     encode,
+    read_wallet,
     registration_digest,
     verify,
 )
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy
 from tests.psbt.factory import ME, OTHER, compact, sha, spend, string
 from tests.signer.test_wallets import FAMILY, LEAVES, RECOVERY, key
+from tests.support.versions import parsed
 
 NAME = "Family"
 POLICY = WalletPolicy.parse(FAMILY)
@@ -110,7 +116,7 @@ def test_every_changed_byte_is_seen() -> None:
 @pytest.mark.parametrize("text", [FAMILY, RECOVERY, LEAVES])
 @pytest.mark.parametrize("name", [NAME, "Für uns", "x" * 64])
 def test_the_text_comes_back(text: str, name: str) -> None:
-    registration = signed(name, WalletPolicy.parse(text))
+    registration = signed(name, parsed(text))
     assert Registration.parse(f" {registration.to_text()}\n") == registration
 
 
@@ -189,6 +195,28 @@ def test_another_writing_of_the_descriptor_is_the_same_registration() -> None:
     written = POLICY.descriptor.split("#")[0].replace("48h/0h/0h/2h", "48'/0'/0'/2'")
     registration = Registration.parse(parts(descriptor=string(written.encode())))
     assert registration == signed() and good(registration)
+
+
+def test_read_wallet() -> None:
+    made = signed()
+    for data in (FAMILY, f"# x\n{FAMILY}\n", FAMILY.replace("<0;1>", "0") + " " + FAMILY.replace("<0;1>", "1")):
+        found = read_wallet(data.encode())
+        assert (found.policy, found.name, found.registration) == (POLICY, None, None)
+    assert read_wallet(made.to_text().encode()) == FoundWallet(POLICY, NAME, made)
+    assert read_wallet(wallet_file(NAME, POLICY.descriptor, made.to_text()).encode()) == FoundWallet(POLICY, NAME, made)
+    assert read_wallet(wallet_file(NAME, POLICY.descriptor).encode()) == FoundWallet(POLICY, NAME, None)
+    bsms = f"BSMS 1.0\n{FAMILY.replace('/<0;1>/*', '/**')}\n/0/*,/1/*\n"
+    for chain in Chain:
+        assert read_wallet(f"{bsms}{POLICY.address(0, 0, chain)}\n".encode()).policy == POLICY
+    for data, reason in (
+        (f"{bsms}{POLICY.address(0, 1)}\n", "first address is another"),
+        (wallet_file("Other", POLICY.descriptor, made.to_text()), "another wallet or name"),
+        (wallet_file(NAME, WalletPolicy.parse(RECOVERY).descriptor, made.to_text()), "another wallet or name"),
+        (wallet_file(NAME, POLICY.descriptor, made.to_text()[:-4]), "damaged|base64|behind its end"),
+        (f"wpkh({key(ME)})", "several keys"),
+    ):
+        with pytest.raises((PolicyError, UsageError), match=reason):
+            read_wallet(data.encode())
 
 
 def test_hwi_reads_it() -> None:

@@ -28,6 +28,7 @@ from hwilib_cryptnox.signer.wallets import (
 from hwilib_cryptnox.storage.wallets import name_key
 from tests.psbt.factory import ME, NUMS, OTHER, Wallet
 from tests.signer.wallet_examples import EXAMPLES, Example
+from tests.support.versions import parsed
 
 THIRD = Wallet(b"the third of a wallet with three keys")
 MANY = [Wallet(b"one of many, number %d" % number) for number in range(21)]
@@ -77,7 +78,7 @@ def test_examples_of_other_programs(example: Example) -> None:
         with pytest.raises(PolicyError, match=example.refused):
             WalletPolicy.parse(example.text)
         return
-    policy = WalletPolicy.parse(example.text)
+    policy = parsed(example.text)
     assert policy.words == example.words
     for branch in range(policy.branches):
         for index in INDEXES:
@@ -113,7 +114,7 @@ def test_examples_of_other_programs(example: Example) -> None:
     ],
 )
 def test_scripts_are_embits_and_bdks(text: str) -> None:
-    policy = WalletPolicy.parse(text)
+    policy = parsed(text)
     for branch in range(policy.branches):
         for index in (0, 77):
             script = policy.script(branch, index)
@@ -139,9 +140,14 @@ def test_what_it_says() -> None:
     nested = WalletPolicy.parse(f"sh(wsh(multi(1,{keys(*US)})))")
     assert nested.kind is PolicyKind.P2SH_P2WSH and nested.address(0, 0).startswith("3")
     assert WalletPolicy.parse(f"sh(multi(1,{keys(*US)}))").kind is PolicyKind.P2SH
-    assert WalletPolicy.parse(LEAVES).kind is PolicyKind.P2TR
     test = WalletPolicy.parse(f"wsh(multi(1,{','.join(key(wallet, version=TPUB) for wallet in US)}))")
     assert test.network is Network.TEST and test.address(0, 0).startswith("tb1q")
+
+
+def test_leaves_of_taproot() -> None:
+    policy = parsed(LEAVES)
+    assert policy.kind is PolicyKind.P2TR and policy.address(0, 0).startswith("bc1p")
+    assert policy.words == "a script with 3 keys" and policy.threshold is None
 
 
 WAYS = {
@@ -168,7 +174,7 @@ WAYS = {
 @pytest.mark.parametrize("text", WAYS)
 def test_ways_to_spend(text: str) -> None:
     """BIP68 looks at 16 bits only: older(65536) waits for nothing."""
-    assert [str(way) for way in WalletPolicy.parse(text).ways] == WAYS[text]
+    assert [str(way) for way in parsed(text).ways] == WAYS[text]
 
 
 def test_too_many_ways_are_not_told() -> None:
