@@ -33,6 +33,7 @@ wallet = CtlGroup("wallet", help="Wallets of several keys that this computer kno
 _FIRST = 3
 """Addresses that are shown before a wallet is added."""
 MAX_COUNT = 1_000
+_SIGNED = "This card signed"
 
 
 @wallet.command("add")
@@ -107,7 +108,7 @@ def _check_new(known: StoredWallet | None, fingerprint: bytes) -> None:
 def _origin_text(made: Sequence[Registration], own: Registration | None, name: str) -> str:
     """What the file's registration is worth."""
     if own is not None:
-        return "This card signed this registration: it is the wallet that was looked at then."
+        return f"{_SIGNED} this registration: it is the wallet that was looked at then."
     if any(one.name != name for one in made):
         return f"The file registers it as {quoted(made[0].name)}: as {quoted(name)} this card has not signed it."
     return "This card did NOT sign the file's registration: compare every key." if made else ""
@@ -128,7 +129,7 @@ def _agree(
     screen = app.err if yes or app.err.fancy else Screen(app.terminal.stream)
     _show(screen, name, policy, chain, cards, _FIRST)
     if note:
-        screen.paragraph(note, GOOD if note.startswith("This card signed") else WARN)
+        screen.paragraph(note, GOOD if note.startswith(_SIGNED) else WARN)
     if yes:
         return
     screen.paragraph(
@@ -136,7 +137,8 @@ def _agree(
         "could take part of the money, or hold it back."
     )
     app.terminal.fresh()
-    if not app.terminal.agrees(f"Register {quoted(name)}?"):
+    with_one = "" if note.startswith(_SIGNED) else " with one signature"
+    if not app.terminal.agrees(f"Register {quoted(name)}{with_one}?"):
         raise LeftError("Canceled; nothing was registered")
 
 
