@@ -133,8 +133,8 @@ def _agree(
     if yes:
         return
     screen.paragraph(
-        "Compare the keys with those that the other signers show on their own devices. Whoever replaced one of them "
-        "could take part of the money, or hold it back."
+        "Compare the keys with those that the other signers' devices show. A key that nobody compared may be a thief's, "
+        "and the signer that it stands for could not sign then."
     )
     app.terminal.fresh()
     with_one = "" if note.startswith(_SIGNED) else " with one signature"
