@@ -539,6 +539,18 @@ def test_a_wallet_put_into_the_store_by_hand(card: EmulatorProcess, tmp_path: Pa
     assert "did NOT sign" in done.stderr
 
 
+def test_a_registration_in_the_store_that_is_none(card: EmulatorProcess) -> None:
+    """The card's word counts: it signs anew."""
+    add(card, "Pair", PAIR)
+    content = json.loads(store().read_text())
+    (mine,) = content["wallets"][0]["cards"]
+    content["wallets"][0]["cards"][mine] = "01" + "11" * 64
+    store().write_text(json.dumps(content))
+    assert add(card, "Pair", PAIR)["signature"] is True
+    assert "with this card already" in refused(card, "Pair", PAIR, code=2)
+    assert names() == ["Pair"] and signatures(card) == 2
+
+
 def test_a_descriptor_that_cannot_be_read_any_more(card: EmulatorProcess, tmp_path: Path) -> None:
     add(card, "Pair", PAIR)
     content = json.loads(store().read_text())

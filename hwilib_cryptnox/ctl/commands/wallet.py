@@ -67,7 +67,7 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
             try:
                 key = prove(used, policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
                 fingerprint, serial = used.fingerprint(), opened.card.serial
-                _check_new(known, fingerprint)
+                _check_new(known, fingerprint, key)
                 own = next((one for one in made if verify(key, name, policy.descriptor, one.registration)), None)
                 card = {fingerprint: f"this card, {serial}"}
                 _agree(app, yes, name, policy, shown_chain, card, _origin_text(made, own, name))
@@ -96,8 +96,11 @@ def _check_address(found: WalletFile, policy: WalletPolicy) -> None:
         raise CtlError(Exit.INPUT, "The file's first address is not the one that its descriptor makes")
 
 
-def _check_new(known: StoredWallet | None, fingerprint: bytes) -> None:
-    if known is not None and known.cards.get(fingerprint) is not None:
+def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> None:
+    """CtlError where the wallet has this card's signature already. `key`: that of registrations; what is no signature
+    of it is made anew."""
+    made = None if known is None else known.cards.get(fingerprint)
+    if known is not None and made is not None and verify(key, known.name, known.descriptor, made):
         raise CtlError(
             Exit.USAGE,
             f"The wallet {quoted(known.name)} is registered with this card already",
@@ -133,8 +136,8 @@ def _agree(
     if yes:
         return
     screen.paragraph(
-        "Compare the keys with those that the other signers' devices show. A key that nobody compared may be a thief's, "
-        "and the signer that it stands for could not sign then."
+        "Compare the keys with those that the other signers' devices show. A key that nobody compared may be a "
+        "thief's, and the signer that it stands for could not sign then."
     )
     app.terminal.fresh()
     with_one = "" if note.startswith(_SIGNED) else " with one signature"
