@@ -411,6 +411,7 @@ def test_a_changed_file(card: EmulatorProcess, tmp_path: Path, changed: str) -> 
         child.expect_exact("This card did NOT sign the file's registration")
         dialogue(child, ("with one signature?", "n"))
         assert ended(child) == 1
+    assert "did not sign" in refused(card, "Family", file)
     assert signatures(card) == made and names() == []
 
 
@@ -427,7 +428,11 @@ def test_a_registration_of_another_card_or_name(card: EmulatorProcess, second: E
         assert ended(child) == 0
     assert signatures(second) == made + 1
     answer(None, "wallet", "remove", "Family", "--yes", schema="wallet remove")
-    assert add(card, "Wallet of mine", content["registration"])["signature"] is True
+    with terminal(card, "wallet", "add", "Wallet of mine", content["registration"]) as child:
+        dialogue(child, ASKED)
+        child.expect_exact('This card signed this wallet as "Family", when it was looked at.')
+        dialogue(child, ('Register "Wallet of mine" with one signature?', "y"))
+        assert ended(child) == 0
     stored = answer(None, "wallet", "show", "Wallet of mine", schema="wallet show")
     assert Registration.parse(stored["cards"][0]["registration"]).name == "Wallet of mine"
     flipped = Registration.parse(content["registration"])
@@ -435,8 +440,8 @@ def test_a_registration_of_another_card_or_name(card: EmulatorProcess, second: E
     bits[-1] ^= 1
     answer(None, "wallet", "remove", "Wallet of mine", "--yes", schema="wallet remove")
     text = Registration("Family", flipped.policy, bytes(bits)).to_text()
-    done = run(card, "wallet", "add", "Family", text, "--yes")
-    assert done.returncode == 0 and "did NOT sign" in done.stderr
+    assert "did not sign" in refused(card, "Family", text)
+    assert names() == []
 
 
 @pytest.mark.parametrize(
@@ -536,7 +541,8 @@ def test_a_wallet_put_into_the_store_by_hand(card: EmulatorProcess, tmp_path: Pa
     answer(None, "wallet", "export", "Pair", "--output", str(moved), schema="wallet export")
     elsewhere = {"XDG_STATE_HOME": str(tmp_path / "elsewhere")}
     done = run(card, "wallet", "add", "Pair", str(moved), "--yes", **elsewhere)
-    assert "did NOT sign" in done.stderr
+    assert done.returncode == 5 and "did not sign" in done.stderr
+    assert "No wallet" in run(None, "wallet", "list", **elsewhere).stdout
 
 
 def test_a_registration_in_the_store_that_is_none(card: EmulatorProcess) -> None:

@@ -68,9 +68,9 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
                 key = prove(used, policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
                 fingerprint, serial = used.fingerprint(), opened.card.serial
                 _check_new(known, fingerprint, key)
-                own = next((one for one in made if verify(key, name, policy.descriptor, one.registration)), None)
+                own, note = _judge(made, key, name, yes)
                 card = {fingerprint: f"this card, {serial}"}
-                _agree(app, yes, name, policy, shown_chain, card, _origin_text(made, own, name))
+                _agree(app, yes, name, policy, shown_chain, card, note, once=own is None)
                 registration = own or register(used, name, policy)
             finally:
                 used.close()
@@ -108,13 +108,21 @@ def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> No
         )
 
 
-def _origin_text(made: Sequence[Registration], own: Registration | None, name: str) -> str:
-    """What the file's registration is worth."""
-    if own is not None:
-        return f"{_SIGNED} this registration: it is the wallet that was looked at then."
-    if any(one.name != name for one in made):
-        return f"The file registers it as {quoted(made[0].name)}: as {quoted(name)} this card has not signed it."
-    return "This card did NOT sign the file's registration: compare every key." if made else ""
+def _judge(made: Sequence[Registration], key: bytes, name: str, yes: bool) -> tuple[Registration | None, str]:
+    """What the file's registrations are worth to the card with this key: the one that can be kept, and what is said.
+    CtlError where none is the card's, and nobody is asked."""
+    signed = [one for one in made if verify(key, one.name, one.descriptor, one.registration)]
+    own = next((one for one in signed if one.name == name), None)
+    if signed:
+        under = "" if own else f" as {quoted(signed[0].name)}"
+        return own, f"{_SIGNED} this wallet{under}, when it was looked at."
+    if made and yes:
+        raise CtlError(
+            Exit.INPUT,
+            "This card did not sign the file's registration; nothing was registered",
+            "compare every key, in a terminal, without --yes",
+        )
+    return None, "This card did NOT sign the file's registration: compare every key." if made else ""
 
 
 def _agree(
@@ -125,8 +133,10 @@ def _agree(
     chain: Chain,
     cards: dict[bytes, str],
     note: str,
+    *,
+    once: bool,
 ) -> None:
-    """Show the wallet, and ask. LeftError for a no."""
+    """Show the wallet, and ask. `once`: the card is to sign. LeftError for a no."""
     if yes and app.options.quiet:
         return
     screen = app.err if yes or app.err.fancy else Screen(app.terminal.stream)
@@ -140,8 +150,7 @@ def _agree(
         "thief's, and the signer that it stands for could not sign then."
     )
     app.terminal.fresh()
-    with_one = "" if note.startswith(_SIGNED) else " with one signature"
-    if not app.terminal.agrees(f"Register {quoted(name)}{with_one}?"):
+    if not app.terminal.agrees(f"Register {quoted(name)}{' with one signature' if once else ''}?"):
         raise LeftError("Canceled; nothing was registered")
 
 

@@ -1180,8 +1180,8 @@ GUARDS = (
     Guard(
         "a file's registration is the card's, or it is told",
         WALLET,
-        "if verify(key, name, policy.descriptor, one.registration)), None)",
-        "), None)",
+        "for one in made if verify(key, one.name, one.descriptor, one.registration)]",
+        "for one in made]",
         f"{WALLET_TEST}::test_a_registration_of_another_card_or_name",
     ),
     Guard(
