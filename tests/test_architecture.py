@@ -270,7 +270,7 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         "main",
         "message",
     )
-    commands += ("pairing", "pin", "pinless", "puk", "relay", "reset", "sign", "user_key", "verify", "xpub")
+    commands += ("pairing", "pin", "pinless", "puk", "relay", "reset", "sign", "user_key", "verify", "wallet", "xpub")
     files = (*ours, *(f"tests/ctl/test_{name}.py" for name in commands))
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
@@ -411,6 +411,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.ctl.options": "ctl/test_address.py",
     f"{WALLET}.ctl.review": "ctl/test_hostile.py",
     f"{WALLET}.ctl.screen": "ctl/test_pieces.py",
+    f"{WALLET}.ctl.wallets": "ctl/test_wallet.py",
     f"{WALLET}.hwi.arguments": "hwi/test_program.py",
     f"{WALLET}.hwi.errors": "system/frozen",
     f"{WALLET}.pin.policy": "pin/test_pin_accounting.py",

@@ -34,6 +34,7 @@ COMMANDS = {
     "pin-auth": (f"{_HERE}.commands.pin_auth:pin_auth", "Switch PIN authentication on or off."),
     "address": (f"{_HERE}.commands.address:address", "Show addresses, or find one."),
     "descriptors": (f"{_HERE}.commands.descriptors:descriptors", "Show an account's output descriptors."),
+    "wallet": (f"{_HERE}.commands.wallet:wallet", "Wallets of several keys: add, list, show, remove."),
     "export": (f"{_HERE}.commands.export:export", "Write files for wallets."),
     "message": (f"{_HERE}.commands.message:message", "Sign and verify messages."),
     "sign": (f"{_HERE}.commands.sign:sign", "Review a transaction and sign it."),

@@ -6,18 +6,15 @@ rest summed, equal reasons and warnings are counted, long data cut. What may cos
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptnox_core.bip32 import HARDENED, Path
-from cryptnox_core.errors import UsageError
+from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.console.wording import counted, escaped
-from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Screen
-from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, address_of
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Row, Screen
+from hwilib_cryptnox.ctl.wallets import quoted
+from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Summary, address_of
 from hwilib_cryptnox.psbt.message import Message
-from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.signer.shown import (
     bitcoin,
     chain_text,
@@ -43,7 +40,9 @@ _MOST_ACCOUNTS = 5
 _MOST_REASONS = 5
 _MOST_ALIKE = 3
 """Warnings of a kind."""
-_BRANCHES = re.compile("<([^<>]*)>")
+_MOST_WALLETS = 5
+_MOST_NUMBERS = 8
+"""Inputs that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def review(screen: Screen, plan: Plan, card: Signer) -> None:
         screen.fields(head)
         _show_message(screen, plan, plan.message)
     else:
-        screen.fields([*head, ("Inputs", _inputs(plan))])
+        screen.fields([*head, *_wallets(summary), ("Inputs", _inputs(plan))])
         _show_payments(screen, plan)
     for text in grouped_skipped(plan.skipped, _MOST_REASONS):
         screen.paragraph(f"Not signed: {text}", WARN)
@@ -105,7 +104,9 @@ def _show_payments(screen: Screen, plan: Plan) -> None:
     change = [output for output in summary.outputs if output.change]
     payments, data = payments_of(summary)
     paid = f"{counted(len(payments), 'payment')}, {bitcoin(summary.sent)} BTC"
-    back = f"Change back to the wallet, proved: {bitcoin(summary.change_amount)} BTC"
+    named = {output.wallet for output in change}
+    whose = f" {quoted(name)}" if len(named) == 1 and (name := next(iter(named))) is not None else ""
+    back = f"Change back to the wallet{whose}, proved: {bitcoin(summary.change_amount)} BTC"
     groups = (
         (payments, MOST_SHOWN, "payment", paid, STRONG),
         (data, _MOST_DATA, "data output", f"{counted(len(data), 'data output')}, no money", FAINT),
@@ -137,6 +138,25 @@ def _accounts(accounts: Sequence[Path]) -> str:
     return named if len(accounts) <= _MOST_ACCOUNTS else f"{named} and {len(accounts) - _MOST_ACCOUNTS:,} more"
 
 
+def _wallets(summary: Summary) -> list[Row]:
+    """The registered wallets that inputs come from, and what several keys hold that is no registered wallet's."""
+    single = len(summary.wallets) == 1 and len(summary.wallets[0].inputs) == summary.our_inputs
+    rows: list[Row] = []
+    for wallet in summary.wallets[:_MOST_WALLETS]:
+        which = "" if single else f" ({_numbers(wallet.inputs)})"
+        rows.append(("Wallet", f"{quoted(wallet.name)}{which}: {wallet.words}", STRONG))
+    for group in summary.unregistered[:_MOST_WALLETS]:
+        rows.append(("Wallet", f"none that is registered ({_numbers(group.inputs)}): {group.words}", WARN))
+    more = sum([max(len(groups) - _MOST_WALLETS, 0) for groups in (summary.wallets, summary.unregistered)])
+    return [*rows, ("Wallet", f"and {more:,} more")] if more else rows
+
+
+def _numbers(inputs: Sequence[int]) -> str:
+    named = ", ".join(map(str, inputs[:_MOST_NUMBERS]))
+    more = len(inputs) - _MOST_NUMBERS
+    return f"{'input' if len(inputs) == 1 else 'inputs'} {named}{f' and {more:,} more' if more > 0 else ''}"
+
+
 def _inputs(plan: Plan) -> str:
     summary = plan.summary
     amount = "unknown" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
@@ -150,7 +170,8 @@ def _list(screen: Screen, outputs: Sequence[OutputSummary], most: int, chain: Ch
         path = "" if output.path is None else f", {output.path}"
         lost = "DESTROYED  " if destroys(output) else ""
         amount = f"{bitcoin(output.amount)} BTC  {lost}" if output.amount else ""
-        screen.paragraph(f"{amount}(output {output.index}{path})", BAD if lost else "", indent=1)
+        whose = "" if output.wallet is None else f", wallet {quoted(output.wallet)}"
+        screen.paragraph(f"{amount}(output {output.index}{path}{whose})", BAD if lost else "", indent=1)
         screen.paragraph(place(output, chain), indent=3)
     if rest:
         screen.paragraph(f"{counted(len(rest), f'other {noun}')}, {total(rest)} BTC together", indent=1)
@@ -162,7 +183,7 @@ def _rows(outputs: Sequence[OutputSummary], most: int, chain: Chain, noun: str) 
         (
             str(output.index),
             bitcoin(output.amount),
-            "DESTROYED" if destroys(output) else noun,
+            "DESTROYED" if destroys(output) else noun if output.wallet is None else f"{noun}, {quoted(output.wallet)}",
             destination(output, chain),
             "-" if output.path is None else str(output.path),
         )
@@ -180,6 +201,10 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
         "chain": summary.chain.name.lower(),
         "card": {"serial": str(card.serial), "fingerprint": card.fingerprint.hex(), "emulated": card.emulated},
         "accounts": [str(path) for path in summary.accounts],
+        "wallets": [
+            {"name": wallet.name, "policy": wallet.words, "inputs": list(wallet.inputs)} for wallet in summary.wallets
+        ],
+        "unregistered": [{"policy": group.words, "inputs": list(group.inputs)} for group in summary.unregistered],
         "inputs": summary.inputs,
         "our_inputs": summary.our_inputs,
         "our_amount": summary.our_amount,
@@ -198,6 +223,7 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
                 "script": output.script.hex(),
                 "change": output.change,
                 "path": None if output.path is None else str(output.path),
+                "wallet": output.wallet,
             }
             for output in summary.outputs
         ],
@@ -212,37 +238,3 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
         "warnings": [{"text": notice.text, "grave": notice.grave} for notice in summary.warnings],
         "skipped": [{"input": item.index, "reason": item.reason} for item in plan.skipped],
     }
-
-
-class WalletProver:
-    """Proves change by a wallet's output descriptor, for wallets with several keys."""
-
-    def __init__(self, text: str) -> None:
-        """CtlError INPUT for what is no ranged descriptor, or one with a wrong checksum."""
-        from embit.base import EmbitError
-        from embit.descriptor import Descriptor
-
-        from hwilib_cryptnox.export import check_descriptor
-
-        body = text.strip()
-        try:
-            if "#" in body:
-                body = check_descriptor(body)
-            # embit before 0.8 knows BIP389's branches in its own spelling only, {0,1}; later ones know both.
-            self._descriptor = Descriptor.from_string(
-                _BRANCHES.sub(lambda found: f"{{{found[1].replace(';', ',')}}}", body)
-            )
-        except (EmbitError, UsageError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise CtlError(Exit.INPUT, f"--wallet: no output descriptor: {error}") from error
-
-    def __call__(self, script: bytes, claim: Claim) -> bool:
-        """Whether a script is the wallet's at the place where a key of ours says to be, and holds that key."""
-        path = claim.path
-        if not path.steps or path.steps[-1] >= HARDENED:
-            return False
-        for branch in range(self._descriptor.num_branches):
-            derived = self._descriptor.derive(path.steps[-1], branch_index=branch)
-            if bytes(derived.script_pubkey().data) == script:
-                length = len(claim.public_key)
-                return any(key.sec()[-length:] == claim.public_key for key in derived.keys)
-        return False

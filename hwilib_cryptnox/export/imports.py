@@ -50,12 +50,21 @@ class WalletFile:
     """As HWI writes it, where the file has one."""
     address: str | None = None
     """The first receive address, where the file tells it: it has to be the descriptor's."""
+    others: tuple[str, ...] = ()
+    """Registrations of further cards."""
+
+    @property
+    def registrations(self) -> tuple[str, ...]:
+        """All of the file."""
+        return (*(() if self.registration is None else (self.registration,)), *self.others)
 
 
-def wallet_file(name: str, descriptor: str, registration: str | None = None) -> str:
+def wallet_file(name: str, descriptor: str, registration: str | None = None, others: Sequence[str] = ()) -> str:
     """Our own file, to take a wallet to another computer. `descriptor`: in its normal form; `registration`: as HWI
-    writes it."""
-    content = {_OURS: _VERSION, "name": name, "descriptor": descriptor, "registration": registration}
+    writes it, `others`: those of further cards."""
+    content: dict[str, object] = {_OURS: _VERSION, "name": name, "descriptor": descriptor, "registration": registration}
+    if others:
+        content["others"] = list(others)
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -181,7 +190,9 @@ def _our_own(content: Mapping[str, object]) -> WalletFile:
     name, descriptor = _text(content, "name"), _text(content, "descriptor")
     if name is None or descriptor is None:
         raise UsageError("the file is damaged: it has no name or no descriptor")
-    return WalletFile(descriptor, name, _text(content, "registration"))
+    others = content.get("others")
+    further = [text for text in others if isinstance(text, str)] if isinstance(others, list) else []
+    return WalletFile(descriptor, name, _text(content, "registration"), others=tuple(further))
 
 
 def _with_change(text: str) -> str:

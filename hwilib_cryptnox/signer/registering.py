@@ -19,7 +19,7 @@ from hwilib_cryptnox.signer.registration import (
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, card_paths, check_name, check_on_card
 from hwilib_cryptnox.storage.state import State
-from hwilib_cryptnox.storage.wallets import WalletStore, name_key
+from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore, name_key
 
 
 def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> dict[Path, bytes]:
@@ -66,6 +66,19 @@ def believe(wallet: Wallet, registration: Registration) -> CardWallet:
     return CardWallet.of(registration.name, registration.policy, wallet.fingerprint())
 
 
+def known_before(state: State, name: str, policy: WalletPolicy) -> StoredWallet | None:
+    """The wallet as this computer remembers it already, perhaps for other cards; None for a new one.
+
+    Raises: as `remember`, so that no card is troubled for what cannot be kept.
+    """
+    store, name = WalletStore(state), check_name(name)
+    for known in store.all():
+        other = CardWallet(known.name, known.descriptor, b"").policy
+        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
+            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
+    return store.known(name, policy.descriptor)
+
+
 def remember(
     state: State, name: str, policy: WalletPolicy, fingerprint: bytes, made: Registration | None = None
 ) -> None:
@@ -75,13 +88,9 @@ def remember(
     Raises: PolicyError for a name that is none; BadRequestError where the name is taken, or the wallet is there
     already, under another name or with its keys in another order; StateError.
     """
-    store, name = WalletStore(state), check_name(name)
-    for known in store.all():
-        other = CardWallet(known.name, known.descriptor, fingerprint).policy
-        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
-            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
+    known_before(state, name, policy)
     registration = None if made is None else made.registration
-    store.add(name, policy.descriptor, fingerprint, date.today().isoformat(), registration)
+    WalletStore(state).add(check_name(name), policy.descriptor, fingerprint, date.today().isoformat(), registration)
 
 
 def with_believed(known: Sequence[CardWallet], believed: CardWallet) -> tuple[CardWallet, ...]:

@@ -16,13 +16,14 @@ from cryptnox_core import errors
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.options import script_of_address, text_of
-from hwilib_cryptnox.ctl.review import WalletProver
 from hwilib_cryptnox.ctl.screen import Screen, printable, write_json
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
 from hwilib_cryptnox.psbt.message import message_hash
 from hwilib_cryptnox.psbt.signers import input_statuses
 from hwilib_cryptnox.signer import messages
+from hwilib_cryptnox.signer.registered import NamedWallet
 from hwilib_cryptnox.signer.shown import bitcoin
+from hwilib_cryptnox.signer.wallets import PolicyError
 from hwilib_cryptnox.storage.audit import compare, noted_digests
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend
 from tests.psbt.signing import sign
@@ -154,8 +155,8 @@ def test_piped_tables_are_tab_separated() -> None:
 
 @pytest.mark.parametrize("text", ["", "wpkh()", "wsh(nonsense)", "(", "wpkh(xpub)#qqqqqqqq", "x" * 500])
 def test_what_is_no_wallet(text: str) -> None:
-    with pytest.raises(CtlError):
-        WalletProver(text)
+    with pytest.raises(PolicyError):
+        NamedWallet.parse(text)
 
 
 def test_audit_compares_by_digest() -> None:

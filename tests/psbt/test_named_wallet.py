@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hwilib_cryptnox.ctl.review import WalletProver
+from hwilib_cryptnox.signer.registered import NamedWallet
 from tests.psbt.dishonest_change import paying
 from tests.psbt.dishonest_wallets import (
     BACK,
@@ -35,7 +35,7 @@ SINGLE = f"wpkh({key_expression(ME, 'm/84h/0h/0h')})"
 
 
 def named(draft: Draft, descriptor: str = SHARED, export: bool | None = None) -> Run:
-    return run(draft, export=export, named=WalletProver(descriptor))
+    return run(draft, export=export, named=NamedWallet.parse(descriptor))
 
 
 def assert_truth(made: Run, draft: Draft, change: dict[int, str], grave: str | None = None) -> None:

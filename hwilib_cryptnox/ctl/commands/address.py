@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+from click.core import ParameterSource
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.ctl.app import App, command
@@ -19,7 +22,12 @@ from hwilib_cryptnox.ctl.options import (
     text_of,
     type_option,
 )
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
+from hwilib_cryptnox.ctl.wallets import chosen_chain, policy_of, quoted, stored_wallet
+from hwilib_cryptnox.networks import CHAINS, Chain
+
+if TYPE_CHECKING:
+    from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 _RECEIVE, _CHANGE = 0, 1
 MAX_RANGE = 10_000
@@ -50,6 +58,7 @@ def _range(text: str) -> range:
 @click.option(
     "--gap", type=click.IntRange(1, MAX_RANGE), default=1000, show_default=True, help="How far --check looks."
 )
+@click.option("--wallet", "wallet_name", metavar="NAME", help="Of a registered wallet; needs no card.")
 def address(
     app: App,
     numbers: str,
@@ -60,8 +69,15 @@ def address(
     path_text: str | None,
     check: str | None,
     gap: int,
+    wallet_name: str | None,
 ) -> Report:
-    """Show addresses of an account, or find out whether an address is the card's."""
+    """Show addresses of an account, or find out whether an address is the card's.
+
+    With --wallet: those of a registered wallet, derived from its descriptor, which was compared with the card when the
+    wallet was added. Compare the address with the one that another signer's device shows.
+    """
+    if wallet_name is not None:
+        return _of_wallet(app, wallet_name, numbers, change, check, gap)
     if kind == "p2tr":
         raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr for the untweaked key")
     if check is not None:
@@ -81,6 +97,53 @@ def address(
     entries = [{"path": path, "address": text, "public_key": key} for path, text, key in shown]
     data = {"type": kind, "chain": chain, "addresses": entries}
     return said(data, lambda screen: screen.table(("Path", "Address"), [row[:2] for row in shown]))
+
+
+def _of_wallet(app: App, name: str, numbers: str, change: bool, check: str | None, gap: int) -> Report:
+    """Addresses of a registered wallet. No card is asked."""
+    source = click.get_current_context().get_parameter_source
+    for option, parameter in (("--type", "kind"), ("--account", "account"), ("--path", "path_text")):
+        if source(parameter) is ParameterSource.COMMANDLINE:
+            raise CtlError(Exit.USAGE, f"{option} is for the card's own addresses: --wallet goes without it")
+    stored = stored_wallet(app, name)
+    policy = policy_of(stored)
+    chain = chosen_chain(policy)
+    head = {"wallet": stored.name, "policy": policy.words, "chain": chain.name.lower()}
+    if check is not None:
+        return _check_wallet(head, policy, check, chain, gap)
+    branch, wanted = _CHANGE if change else _RECEIVE, _range(numbers)
+    if branch >= policy.branches:
+        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} has no change addresses of its own")
+    shown = [(index, policy.address(branch, index, chain)) for index in wanted]
+    entries = [{"branch": branch, "index": index, "address": text} for index, text in shown]
+    title = f"Wallet {quoted(stored.name)}, {policy.words}"
+    heads = ("#", "Change address" if change else "Receive address")
+
+    def show(screen: Screen) -> None:
+        screen.table(heads, [(str(index), text) for index, text in shown], title=title if screen.fancy else "")
+
+    return Report({**head, "addresses": entries}, show)
+
+
+def _check_wallet(head: dict[str, str], policy: WalletPolicy, text: str, chain: Chain, gap: int) -> Report:
+    wanted = script_of_address(text, next(name for name, one in CHAINS.items() if one is chain))
+    found = next(
+        (
+            (branch, index)
+            for index in range(gap)
+            for branch in range(policy.branches)
+            if policy.script(branch, index) == wanted
+        ),
+        None,
+    )
+    branch, index = found or (None, None)
+    data = {**head, "address": text, "ours": found is not None, "branch": branch, "index": index, "looked_at": gap}
+    whose = f"wallet {quoted(head['wallet'])}"
+    if found is not None:
+        which = "change" if branch == _CHANGE else "receive"
+        return said(data, (f"Yes: {text} is {which} address {index} of the {whose}", GOOD))
+    no = f"No: {text} is not among the first {gap} addresses of the {whose}"
+    return said(data, (no, BAD), exit_code=Exit.REFUSED)
 
 
 def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:

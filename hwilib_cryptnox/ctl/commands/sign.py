@@ -18,10 +18,11 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card
 from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, read_text, write_new
+from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
 from hwilib_cryptnox.ctl.options import chain_option
-from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
+from hwilib_cryptnox.ctl.review import Signer, review, summary_data
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
+from hwilib_cryptnox.ctl.wallets import named_wallet
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
@@ -41,7 +42,12 @@ STDIN = "-"
 @click.option("--output", type=NEW_FILE, help="Where to write. [FILE-signed.EXT]")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--finalize", is_flag=True, help="Write the raw network transaction, in hexadecimal, as well.")
-@click.option("--wallet", "wallet_text", metavar="DESCRIPTOR|FILE", help="A multisig wallet, to prove its change.")
+@click.option(
+    "--wallet",
+    "wallet_text",
+    metavar="NAME|DESCRIPTOR|FILE",
+    help="Sign for this wallet alone. Registered wallets are recognized without.",
+)
 @click.option("--yes", is_flag=True, help="Sign without asking. Nobody looks at the transaction then.")
 @click.option("--allow-sighash", is_flag=True, help="Sign with sighash types that leave parts of it open.")
 @click.option("--allow-unproved-amounts", is_flag=True, help="Sign segwit inputs without their previous transactions.")
@@ -82,7 +88,7 @@ def sign(
         allow_unproved_amounts=app.settings.allow_unproved_amounts or allow_unproved_amounts,
     )
     app.host = app.host.changed(settings)
-    prover = None if wallet_text is None else WalletProver(_wallet_text(wallet_text))
+    named = None if wallet_text is None else named_wallet(app, wallet_text)
     shown = _Shown(app, yes)
     if stays_unchanged(psbt, None):
         if not all(fields.is_final for fields in psbt.inputs):
@@ -93,19 +99,19 @@ def sign(
             )
         return _finish(file, psbt, shown, target, raw_target, force=force)
     lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
-    named = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
+    chosen = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
     with open_card(app) as opened, contextlib.closing(_Progress(app)) as progress:
         wallet = shown.wallet = wallet_of(app, opened)
         signing = Signing(
             wallet,
             psbt,
             network=Network.of_chain(chain),
-            chain=CHAINS[chain] if named else None,
+            chain=CHAINS[chain] if chosen else None,
             progress=progress.tell,
             lost=lambda: app.remark(lost_text, WARN),
             approve=shown.approve,
             ask_fee=not yes,
-            descriptor=prover,
+            descriptor=named,
         )
         try:
             done = signing.run()
@@ -144,15 +150,6 @@ def _targets(file: str, output: Path | None, finalize: bool) -> tuple[Path | Non
     source = Path(file)
     target = output or source.with_name(f"{source.stem}-signed{source.suffix or '.psbt'}")
     return target, target.with_name(f"{source.stem}-final.hex") if finalize else None
-
-
-def _wallet_text(text: str) -> str:
-    if "(" in text:
-        return text
-    if not Path(text).is_file():
-        raise CtlError(Exit.USAGE, f"--wallet: {text} is neither a descriptor nor a file")
-    lines = [line.strip() for line in read_text(Path(text)).splitlines()]
-    return next((line for line in lines if line and not line.startswith("#")), "")
 
 
 class _Shown:

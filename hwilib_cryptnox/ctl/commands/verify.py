@@ -14,6 +14,7 @@ from hwilib_cryptnox.ctl.files import read_input
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import MOST_SHOWN
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.wallets import known_wallets, owner_of, quoted
 from hwilib_cryptnox.networks import CHAINS
 from hwilib_cryptnox.psbt import Psbt, describe
 from hwilib_cryptnox.psbt.checks import spent_outputs
@@ -30,10 +31,22 @@ _MOST_NAME = 120
 @click.argument("file", metavar="FILE")
 @chain_option
 def verify(app: App, file: str, chain: str) -> Report:
-    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified."""
+    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified.
+
+    Inputs and outputs of registered wallets are named: their scripts are derived. What is change the card proves.
+    """
     psbt, network = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8)), CHAINS[chain]
-    statuses = input_statuses(psbt)
-    proved = [spend.proved for spend in spent_outputs(psbt)]
+    statuses, spends = input_statuses(psbt), spent_outputs(psbt)
+    proved = [spend.proved for spend in spends]
+    wallets = known_wallets(app)
+    from_wallets = [
+        None if spend.output is None else owner_of(wallets, spend.output[1], fields, output=False)
+        for spend, fields in zip(spends, psbt.inputs, strict=True)
+    ]
+    to_wallets = [
+        owner_of(wallets, script, fields, output=True)
+        for (_, script), fields in zip(psbt.tx.outputs, psbt.outputs, strict=True)
+    ]
     summary = describe(psbt, network)
     bad = any(signer.bad for status in statuses for signer in status.signers)
     fee = summary.fee
@@ -44,21 +57,29 @@ def verify(app: App, file: str, chain: str) -> Report:
         "complete": complete,
         "bad_signatures": bad,
         "fee": fee,
-        "inputs": [_data(status, known) for status, known in zip(statuses, proved, strict=True)],
+        "inputs": [
+            {**_data(status, known), "wallet": name}
+            for status, known, name in zip(statuses, proved, from_wallets, strict=True)
+        ],
         "outputs": [
-            {"index": output.index, "amount": output.amount, "address": output.address(network)}
-            for output in summary.outputs
+            {"index": output.index, "amount": output.amount, "address": output.address(network), "wallet": name}
+            for output, name in zip(summary.outputs, to_wallets, strict=True)
         ],
     }
 
     def show(screen: Screen) -> None:
-        _show_inputs(screen, statuses, proved)
+        _show_inputs(screen, statuses, proved, from_wallets)
         shown, rest = listed(summary.outputs, MOST_SHOWN)
         where = place if screen.fancy else destination
-        rows = [(str(output.index), bitcoin(output.amount), where(output, network)) for output in shown]
+        rows = [
+            (str(output.index), bitcoin(output.amount), where(output, network), _wallet(to_wallets[output.index], "-"))
+            for output in shown
+        ]
         if rest:
-            rows.append(("-", total(rest), counted(len(rest), "other output")))
-        screen.table(("#", "BTC", "To"), rows, title="Outputs", right=(0, 1))
+            rows.append(("-", total(rest), counted(len(rest), "other output"), "-"))
+        columns = 4 if any(to_wallets) else 3
+        heads = ("#", "BTC", "To", "Wallet")[:columns]
+        screen.table(heads, [row[:columns] for row in rows], title="Outputs", right=(0, 1))
         screen.line(f"Fee: {bitcoin(fee)} BTC" if fee is not None else "Fee: unknown, some amounts are not proved")
         if bad:
             screen.line("There are signatures that do not verify", BAD)
@@ -71,12 +92,14 @@ def verify(app: App, file: str, chain: str) -> Report:
     return Report(data, show, Exit.INPUT if bad else Exit.DONE)
 
 
-def _show_inputs(screen: Screen, statuses: Sequence[InputStatus], proved: Sequence[bool]) -> None:
+def _show_inputs(
+    screen: Screen, statuses: Sequence[InputStatus], proved: Sequence[bool], wallets: Sequence[str | None]
+) -> None:
     """Those with bad signatures first, then those that want some, where there are more than fit a screen."""
     chosen = list(zip(statuses, proved, strict=True))
     if len(chosen) > MOST_SHOWN:
         chosen.sort(key=lambda item: (not any(signer.bad for signer in item[0].signers), item[0].complete))
-    rows = [_row(status, known) for status, known in chosen[:MOST_SHOWN]]
+    rows = [_row(status, known, wallets[status.index]) for status, known in chosen[:MOST_SHOWN]]
     screen.table(("#", "BTC", "Kind", "Signed by", "Missing", "State"), rows, title="Inputs")
     rest = [status for status, _ in chosen[MOST_SHOWN:]]
     if rest:
@@ -125,7 +148,11 @@ def _names(names: list[str]) -> str:
     return "\n".join(cut(name, _MOST_NAME) for name in names[:_MOST_KEYS] + more)
 
 
-def _row(status: InputStatus, proved: bool) -> list[str | tuple[str, str]]:
+def _wallet(name: str | None, none: str) -> str:
+    return none if name is None else quoted(name)
+
+
+def _row(status: InputStatus, proved: bool, wallet: str | None) -> list[str | tuple[str, str]]:
     signed = [_name(signer) for signer in status.signers if signer.signed]
     missing = [f"{_name(signer)}{' (BAD signature)' if signer.bad else ''}" for signer in _missing(status)]
     need = f"{len(signed)} of {status.needed}" if status.needed is not None else f"{len(signed)}"
@@ -133,7 +160,7 @@ def _row(status: InputStatus, proved: bool) -> list[str | tuple[str, str]]:
     return [
         str(status.index),
         "-" if status.amount is None else f"{'' if proved else 'said: '}{bitcoin(status.amount)}",
-        status.kind,
+        " ".join(filter(None, (status.kind, _wallet(wallet, "")))),
         ("not told any more", FAINT) if status.final else _names(signed) or "nobody",
         _names(missing) or "-",
         state,

@@ -40,6 +40,7 @@ WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 ADDRESS = "127.0.0.1:9720"
 """Where the pages' emulated card is. The tests' is elsewhere; names are exchanged."""
 NEW_PIN = "135790"
+THIRD_MNEMONIC = "legal winner thank year wave sausage worth useful legal winner thank yellow"
 
 HWI = """#!/bin/sh
 # A person at the terminal, who types the PIN where it is asked for.
@@ -49,7 +50,10 @@ case " $* " in
 esac
 """
 CTL = """#!/bin/sh
-# A person at the terminal, who types the PIN and looks at the transaction.
+# A person at the terminal, who types the PIN and looks at the transaction, or at the wallet.
+case "$1 $2" in
+    "wallet add") set -- "$@" --yes ;;
+esac
 case $1 in
     hwi | verify) exec {program} "$@" ;;
     sign) printf '%s\\n' {pin} | {program} "$@" --card {card} --stdinpass --yes ;;
@@ -82,6 +86,10 @@ ASKED_PIN, ASKED_PUK = ("PIN of card", PIN), ("PUK: ", PUK)
 TYPED_NEW = (("New PIN", NEW_PIN), ("same again", NEW_PIN))
 OWN_KEY = f"printf '%s\\n' {PUK} | cryptnoxctl pairing change --stdinpuk"
 FORGOTTEN = 'rm -r "$XDG_STATE_HOME"'
+REGISTERED = (
+    "cryptnoxctl export descriptor --type p2wsh --threshold 2 --cosigner cosigner.txt --cosigner cosigner-2.txt "
+    "> family.txt && cryptnoxctl wallet add Family family.txt --yes --quiet"
+)
 EMULATOR = f'cryptnoxctl emulator --mnemonic "{MNEMONIC}" --xpub-export'
 READY = "ready listen=127.0.0.1:9720 vpcd=- serial=7108776947887105570"
 ANY_PORT = ("cryptnoxctl emulator", "cryptnoxctl emulator --listen 127.0.0.1:0")
@@ -164,6 +172,15 @@ SCENES = {
         words=(("cryptnoxctl verify", "cryptnoxctl verify payment.psbt --chain regtest"),),
     ),
     "cryptnoxctl verify FILE": Scene(says="73c5da0a/84h/1h/0h/0/0", words=(("FILE", "payment.psbt"),)),
+    "cryptnoxctl wallet show Family": Scene(says="2 of 3 must sign", before=REGISTERED),
+    "cryptnoxctl wallet remove Family": Scene(
+        (('Remove the wallet "Family"?', "y"),), 'Removed: "Family"', before=REGISTERED
+    ),
+    "cryptnoxctl wallet add Family family.json": Scene(
+        (ASKED_PIN, ('Register "Family"?', "y")),
+        "this card had signed",
+        before=f"{REGISTERED} && cryptnoxctl wallet export Family --output family.json && {FORGOTTEN}",
+    ),
     "cryptnoxctl emulator": Scene(says="ready listen=", until=True, words=(ANY_PORT,)),
     "cryptnoxctl emulator --reading NAME": Scene(
         says="ready listen=", until=True, words=(ANY_PORT, ("NAME", "pin-ends-at-sign"))
@@ -266,6 +283,8 @@ NOT_RUN = {
 }
 PHRASES = {
     "backup check",
+    "wallet add",
+    "address --wallet",
     "pin verify",
     "pin unblock",
     "pin-auth off",
@@ -317,14 +336,14 @@ def programs(folder: Path, python: str, hwi: str, ctl: str, **values: object) ->
 
 
 def paper(folder: Path) -> None:
-    """What lies on the person's desk: transactions to sign, another cosigner's key, a PIN."""
+    """What lies on the person's desk: transactions to sign, two other cosigners' keys, a PIN."""
     (folder / "examples").mkdir()
     for name in ("examples/payment.psbt", "payment.psbt"):
         shutil.copyfile(ROOT / "examples" / "payment.psbt", folder / name)
     (folder / "pin-typed-by-hand").write_text(f"{PIN}\n")
-    (folder / "cosigner.txt").write_text(
-        key_line(make_keys(Network.MAIN, mnemonic=OTHER_MNEMONIC), account_path(ScriptType.P2WSH, Network.MAIN))
-    )
+    for name, words in (("cosigner.txt", OTHER_MNEMONIC), ("cosigner-2.txt", THIRD_MNEMONIC)):
+        line = key_line(make_keys(Network.MAIN, mnemonic=words), account_path(ScriptType.P2WSH, Network.MAIN))
+        (folder / name).write_text(line)
 
 
 @pytest.fixture(scope="module")

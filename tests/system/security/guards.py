@@ -50,6 +50,7 @@ PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
+WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_wallet.py"
 
 GUARDS = (
     # The card and the channel
@@ -1161,5 +1162,47 @@ GUARDS = (
         "return is_low_s(signature) and verify_ecdsa",
         "return verify_ecdsa",
         "tests/signer/test_registration.py::test_high_s_is_refused",
+    ),
+    Guard(
+        "no wallet is registered unseen",
+        WALLET,
+        "    if not yes and not app.terminal.available:\n",
+        "    if False:\n",
+        f"{WALLET_TEST}::test_nobody_to_ask",
+    ),
+    Guard(
+        "a file's registration is of the file's wallet",
+        WALLET,
+        "    if any(one.descriptor != policy.descriptor for one in made):\n",
+        "    if False:\n",
+        f"{WALLET_TEST}::test_a_changed_file",
+    ),
+    Guard(
+        "a file's registration is the card's, or it is told",
+        WALLET,
+        "for one in made if verify(key, one.name, one.descriptor, one.registration)]",
+        "for one in made]",
+        f"{WALLET_TEST}::test_a_registration_of_another_card_or_name",
+    ),
+    Guard(
+        "a file's first address is its descriptor's",
+        WALLET,
+        "        _check_address(found, policy)\n",
+        "",
+        f"{WALLET_TEST}::test_files_of_other_programs",
+    ),
+    Guard(
+        "a wallet is named for scripts that it derives",
+        "hwilib_cryptnox/ctl/wallets.py",
+        "            if policy.matches(script, path, value[:4], key):\n",
+        "            if policy.locate(path, value[:4]):\n",
+        f"{WALLET_TEST}::test_verify_names_wallets",
+    ),
+    Guard(
+        "a wallet that was named holds the key that is said to be ours",
+        "hwilib_cryptnox/signer/registered.py",
+        "return any(key[-len(held) :] == held for key in keys)",
+        "return True",
+        "tests/psbt/test_named_wallet.py::test_a_key_of_another_chain_lends_no_path",
     ),
 )

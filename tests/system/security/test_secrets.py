@@ -13,6 +13,7 @@ from tests.ctl.program import dialogue, ended
 from tests.psbt.factory import Wallet, draft, spend
 from tests.support.emulator import EmulatorProcess, trust
 from tests.system.security.world import CTL, STOCK, Secrets, World
+from tests.system.torture.programs import PAIR
 
 PIN, NEW_PIN, WRONG = "739182645", "582931764", "918273645"
 PUK, NEW_PUK, WRONG_PUK = "Qz-MarkPuk7x", "Xv-MarkPuk8y", "Wt-MarkPuk9z"
@@ -169,6 +170,8 @@ def test_cryptnoxctl(world: World, card: EmulatorProcess, tmp_path: Path) -> Non
     key, psbt = tmp_path / "pairing-key", tmp_path / "draft.psbt"
     key.write_text(PAIRING.hex())
     psbt.write_text(PSBT)
+    pair = tmp_path / "pair.txt"
+    pair.write_text(PAIR)
     card_option = ("--card", card.path)
     runs: list[tuple[list[str], str, int]] = [
         (["list"], "", 0),
@@ -182,6 +185,8 @@ def test_cryptnoxctl(world: World, card: EmulatorProcess, tmp_path: Path) -> Non
         (["address", "--stdinpass", *card_option], PIN, 0),
         (["message", "sign", "hello", "--path", MESSAGE_PATH, "--stdinpass", *card_option], PIN, 0),
         (["sign", str(psbt), "--yes", "--stdinpass", *card_option], PIN, 0),
+        (["wallet", "add", "Pair", str(pair), "--yes", "--stdinpass", *card_option], PIN, 0),
+        (["wallet", "export", "Pair", "--output", str(tmp_path / "pair.json")], "", 0),
         (["history", "--stdinpass", *card_option], PIN, 0),
         (["pairing", "change", "--file", str(key), "--stdinpuk", *card_option], WRONG_PUK, 4),
         (["pairing", "change", "--file", str(key), "--stdinpuk", *card_option], PUK, 0),

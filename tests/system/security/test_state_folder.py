@@ -15,6 +15,7 @@ import pytest
 
 from hwilib_cryptnox.storage.signature_log import AUDIT, INDEX, NONCES
 from hwilib_cryptnox.storage.state import State, StateError
+from hwilib_cryptnox.storage.wallets import WalletStore
 
 
 def remember(state: State) -> None:
@@ -29,11 +30,20 @@ def look_up(state: State) -> None:
         assert len(list(log.find("r", "aa"))) == 1
 
 
+def know_wallet(state: State) -> None:
+    """Whether or not it is known already."""
+    store = WalletStore(state)
+    store.remove("Pair")
+    store.add("Pair", "wsh(a)#1", b"abcd", "2026-11-26")
+
+
 EVERYTHING: dict[str, Callable[[State], object]] = {
     "cards.json": lambda state: state.update(5, lambda now: replace(now, full_counter=6)),
     "cards.json (read)": lambda state: state.records(),
     "pairing.json": lambda state: state.keep_pairing_key(5, b"k" * 32),
     "pairing.json (read)": lambda state: state.pairing_key(5),
+    "wallets.json": know_wallet,
+    "wallets.json (read)": lambda state: WalletStore(state).all(),
     "certs/5.der": lambda state: state.keep_certificate(5, b"der"),
     "certs (read)": lambda state: state.certificates(),
     "partial": lambda state: state.keep_partial(b"tx", [1]),
@@ -121,7 +131,7 @@ def test_a_linked_file_is_neither_read_nor_written_through(state: State, tmp_pat
         path.unlink()
         path.symlink_to(target)
     targets = {path: path.read_bytes() for path in tmp_path.glob("target-*")}
-    assert len(targets) == 9
+    assert len(targets) == 10
     for name, work in EVERYTHING.items():
         if name == "certs (read)":
             assert state.certificates() == []

@@ -25,6 +25,7 @@ from tests.system.torture.programs import (
     NEW_PIN,
     NEW_PUK,
     OWN_PAIRING_KEY,
+    PAIR,
     PIN,
     PUK,
     SERIAL,
@@ -166,6 +167,25 @@ class InterruptedSigning(Signing):
             raise AssertionError("a signature that was kept was asked for again")
         self.no_thief(card)
         return "one signature was kept" if kept else f"none was kept, {min(signed, 1)} made"
+
+
+class WalletAdded(Scene):
+    """The wallet is known whole or not at all; the same command again leaves it known, and no signature is strange."""
+
+    stdin = PIN
+
+    def words(self, card: ForkedCard) -> list[str]:
+        (self.folder / "wallet").write_text(PAIR)
+        return ["wallet", "add", "Pair", str(self.folder / "wallet"), "--yes", "--stdinpass"]
+
+    def after(self, card: ForkedCard, ended: Ended) -> str:
+        known = "Pair" in self.must(card, "wallet", "list").out
+        if not known:
+            self.must(card, *self.words(card), stdin=PIN)
+        if self.must(card, "wallet", "show", "Pair").out.count("Registration of") != 1:
+            raise AssertionError("the wallet has no registration")
+        self.must(card, "audit", "--stdinpass", stdin=PIN)
+        return "it was known" if known else "it was not known yet"
 
 
 class PinChange(Scene):
@@ -329,6 +349,7 @@ SCENES: dict[str, type[Scene]] = {
     "signing, new file": SigningAnew,
     "signing for HWI": SigningForHwi,
     "interrupted signing": InterruptedSigning,
+    "wallet added": WalletAdded,
     "PIN change": PinChange,
     "PUK change": PukChange,
     "pairing key, first": PairingChange,

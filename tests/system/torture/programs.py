@@ -20,7 +20,7 @@ from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE
 from hwilib_cryptnox.psbt import Psbt, collect
 from tests.core.emulated import SEED, SERIAL
 from tests.core.test_faults import KINDS
-from tests.psbt.factory import ME, Draft, draft, spend
+from tests.psbt.factory import ME, OTHER, Draft, draft, spend
 from tests.psbt.signing import check_on_kernel
 from tests.support.emulator import MNEMONIC
 from tests.system.torture.forked import Ended, ForkedCard, Steps, check_said, check_state, environment, run
@@ -32,6 +32,12 @@ LEAF = "m/84h/0h/0h/0/0"
 PRESENT = [kind for kind in KINDS if kind != "silence"]
 """Silence is in the library's matrix: a program waits a minute for a silent card."""
 DRAFT = draft(spend("p2wpkh"), spend("p2sh-p2wpkh", 1))
+PAIR = (
+    "wsh(sortedmulti(2,"
+    + ",".join(f"[{one.fingerprint.hex()}/48h]{one.account('m/48h').to_string()}/<0;1>/*" for one in (ME, OTHER))
+    + "))"
+)
+"""A wallet of `seeded` and somebody else."""
 KEY = ec.derive_private_key(7, ec.SECP256R1())
 INITIALISE: Steps = (
     ("New PIN", PIN),
@@ -171,6 +177,7 @@ COMMANDS = {
             ("export core", None),
             (f"message sign hello --path {LEAF}", None),
             ("sign --yes --force --output {signed} {draft}", DRAFT),
+            ("wallet add Pair {wallet} --yes", None),
             ("history", None),
             ("audit", None),
         )
@@ -259,6 +266,7 @@ def words_of(command: Command, card: ForkedCard, folder: Path) -> list[str]:
     files = {
         "draft": (command.draft or DRAFT).base64().encode(),
         "file": b"data",
+        "wallet": PAIR.encode(),
         "key": bytes(16),
         "pem": KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         "private": KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
