@@ -7,7 +7,7 @@ from datetime import date
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.errors import FailedError
-from hwilib_cryptnox.signer.registered import CardWallet
+from hwilib_cryptnox.signer.registered import CardWallet, registered_wallets
 from hwilib_cryptnox.signer.registration import (
     REGISTRATION_PATH,
     Registration,
@@ -19,7 +19,7 @@ from hwilib_cryptnox.signer.registration import (
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, card_paths, check_name, check_on_card
 from hwilib_cryptnox.storage.state import State
-from hwilib_cryptnox.storage.wallets import WalletStore, name_key
+from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore, name_key
 
 
 def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> dict[Path, bytes]:
@@ -36,14 +36,16 @@ def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> 
     return {path: keys[path] for path in asked}
 
 
-def register(wallet: Wallet, name: str, policy: WalletPolicy) -> Registration:
-    """Have the card sign a wallet's name and descriptor. The person has agreed already: this asks nobody.
+def register(wallet: Wallet, name: str, policy: WalletPolicy, key: bytes | None = None) -> Registration:
+    """Have the card sign a wallet's name and descriptor. The person has agreed already: this asks nobody. `key`: the
+    card's compressed key at REGISTRATION_PATH, where `prove` has given it already.
 
     Raises: PolicyError for a name that is none, and where the card is not in the wallet; FailedError where the
     signature is not the card's.
     """
     name = check_name(name)
-    key = prove(wallet, policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
+    if key is None:
+        key = prove(wallet, policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
     digest = registration_digest(name, policy.descriptor)
     signed_by, signature = wallet.sign_unasked(REGISTRATION_PATH, lambda _: digest)
     registration = encode(signature)
@@ -66,6 +68,19 @@ def believe(wallet: Wallet, registration: Registration) -> CardWallet:
     return CardWallet.of(registration.name, registration.policy, wallet.fingerprint())
 
 
+def known_before(state: State, name: str, policy: WalletPolicy) -> StoredWallet | None:
+    """The wallet as this computer remembers it already, perhaps for other cards; None for a new one.
+
+    Raises: as `remember`, so that no card is troubled for what cannot be kept.
+    """
+    store, name = WalletStore(state), check_name(name)
+    for known in store.all():
+        other = CardWallet(known.name, known.descriptor, b"").policy
+        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
+            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
+    return store.known(name, policy.descriptor)
+
+
 def remember(
     state: State, name: str, policy: WalletPolicy, fingerprint: bytes, made: Registration | None = None
 ) -> None:
@@ -75,13 +90,9 @@ def remember(
     Raises: PolicyError for a name that is none; BadRequestError where the name is taken, or the wallet is there
     already, under another name or with its keys in another order; StateError.
     """
-    store, name = WalletStore(state), check_name(name)
-    for known in store.all():
-        other = CardWallet(known.name, known.descriptor, fingerprint).policy
-        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
-            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
+    known_before(state, name, policy)
     registration = None if made is None else made.registration
-    store.add(name, policy.descriptor, fingerprint, date.today().isoformat(), registration)
+    WalletStore(state).add(check_name(name), policy.descriptor, fingerprint, date.today().isoformat(), registration)
 
 
 def with_believed(known: Sequence[CardWallet], believed: CardWallet) -> tuple[CardWallet, ...]:
@@ -90,3 +101,12 @@ def with_believed(known: Sequence[CardWallet], believed: CardWallet) -> tuple[Ca
     if any(name_key(wallet.name) == name_key(believed.name) for wallet in others):
         raise RegistrationError(f'this computer knows another wallet of the name "{believed.name}": remove one of them')
     return (believed, *others)
+
+
+def wallets_with(wallet: Wallet, registration: Registration) -> tuple[CardWallet, ...]:
+    """The wallets that this computer remembers of the card, and that of a registration.
+
+    Raises: as `believe`; RegistrationError where this computer knows another wallet of the name; StateError.
+    """
+    believed = believe(wallet, registration)
+    return with_believed(registered_wallets(wallet.access.state, believed.fingerprint), believed)

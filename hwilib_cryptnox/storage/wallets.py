@@ -44,6 +44,12 @@ class WalletStore:
         """By name; case and Unicode's composition do not count."""
         return next((wallet for wallet in self.all() if name_key(wallet.name) == name_key(name)), None)
 
+    def known(self, name: str, descriptor: str) -> StoredWallet | None:
+        """The wallet as it is there already. Raises as `add` where it cannot be added under this name."""
+        wallets = self.all()
+        number = _place_of(wallets, name, descriptor)
+        return None if number is None else wallets[number]
+
     def add(
         self, name: str, descriptor: str, fingerprint: bytes, added: str, registration: bytes | None = None
     ) -> StoredWallet:
@@ -53,21 +59,15 @@ class WalletStore:
         """
         with self._state.files(FILE, change=True) as files:
             wallets = _read(files.read(FILE))
-            for number, wallet in enumerate(wallets):
-                same = name_key(wallet.name) == name_key(name)
-                if same and wallet.descriptor != descriptor:
-                    raise BadRequestError(f'there is another wallet of the name "{wallet.name}": choose another name')
-                if wallet.descriptor != descriptor:
-                    continue
-                if not same:
-                    raise BadRequestError(f'this wallet is registered as "{wallet.name}"')
+            number = _place_of(wallets, name, descriptor)
+            if number is None:
+                known = StoredWallet(name, descriptor, {fingerprint: registration}, added)
+                wallets.append(known)
+            else:
+                wallet = wallets[number]
                 if fingerprint in wallet.cards and registration in (None, wallet.cards[fingerprint]):
                     raise BadRequestError(f'the wallet "{wallet.name}" is registered with this card already')
                 known = wallets[number] = replace(wallet, cards={**wallet.cards, fingerprint: registration})
-                break
-            else:
-                known = StoredWallet(name, descriptor, {fingerprint: registration}, added)
-                wallets.append(known)
             files.replace(FILE, _written(wallets))
             return known
 
@@ -84,6 +84,19 @@ class WalletStore:
 def name_key(name: str) -> str:
     """What names are compared by: case, composition and compatible forms of letters do not count."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _place_of(wallets: list[StoredWallet], name: str, descriptor: str) -> int | None:
+    """Where a wallet stands; BadRequestError where its name is another's, or it has another name."""
+    for number, wallet in enumerate(wallets):
+        same = name_key(wallet.name) == name_key(name)
+        if same and wallet.descriptor != descriptor:
+            raise BadRequestError(f'there is another wallet of the name "{wallet.name}": choose another name')
+        if wallet.descriptor == descriptor:
+            if not same:
+                raise BadRequestError(f'this wallet is registered as "{wallet.name}"')
+            return number
+    return None
 
 
 def _written(wallets: list[StoredWallet]) -> bytes:
