@@ -155,7 +155,8 @@ def check_place(registration: Registration, index: int | None, branch: int | Non
     if not 0 <= index < HARDENED:
         raise BadRequestError(f"the index of an address is 0 to {HARDENED - 1}")
     if not 0 <= branch < policy.branches:
-        raise BadRequestError(f"the wallet has {policy.branches} branches: 0 and 1 for receive and change, or 0 alone")
+        known = "0 is receive, 1 is change" if policy.branches > 1 else "0 is receive and change"
+        raise BadRequestError(f"the wallet has no branch {branch}: {known}")
     policy.keys_at(branch, index)
     return branch, index
 
