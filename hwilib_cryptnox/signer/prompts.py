@@ -7,7 +7,6 @@ grave warnings, is last and always there.
 from __future__ import annotations
 
 from hwilib_cryptnox.console.wording import counted, cut
-from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.psbt import (
     Chain,
     NoticeKind,
@@ -118,9 +117,6 @@ def transaction_text(plan: Plan, serial: int, fingerprint: bytes, *, ascii_only:
         left = [f"{counted(len(notes) - noted, 'more note')}"] if noted < len(notes) else []
         lines = [*head, *wallets, *_payments(payments, paid, summary.chain, ascii_only), *tail]
         return "\n".join([*lines, *notes[:noted], *left, *warnings])
-
-    while wallets and not fits(text(0, 0)):
-        wallets.pop()
 
     paid = most_that_fits(lambda number: text(number, 0), min(len(payments), _MOST_PAYMENTS))
     return text(paid, most_that_fits(lambda number: text(paid, number), len(notes)))

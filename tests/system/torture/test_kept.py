@@ -38,7 +38,7 @@ WITHOUT_A_CARD = {
     },
     "hwi": {
         "installudevrules": "looks at nothing",
-        "displayaddress": "refused before a card is opened",
+        "displayaddress": "ends in an error without a fault, too; a registration is believed as by signtx",
         "backup": "refused before a card is opened",
         "promptpin": "refused before a card is opened",
         "sendpin": "refused before a card is opened",
