@@ -72,6 +72,11 @@ FAMILIES = {
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
         "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError",
     ),
+    "Wallets of several keys": (
+        "Nothing was registered, or recognized. `cryptnoxctl` begins these with what was refused: the descriptor, the "
+        "file, the name. [Wallets of several keys](multisig.md).",
+        "PolicyError RegistrationError",
+    ),
     "Transactions that are refused": (
         "Nothing was signed. Why each of these is refused: [What is signed](psbt-policy.md). Inputs and outputs "
         "are counted from 0.",

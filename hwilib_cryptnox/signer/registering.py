@@ -21,6 +21,9 @@ from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, card_paths
 from hwilib_cryptnox.storage.state import State
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore, name_key
 
+_COMPARED = 16
+"""First addresses by which wallets are told apart."""
+
 
 def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> dict[Path, bytes]:
     """Compare the keys of a wallet with the card's, which needs the PIN. The card's compressed keys at `others` are
@@ -76,9 +79,14 @@ def known_before(state: State, name: str, policy: WalletPolicy) -> StoredWallet 
     store, name = WalletStore(state), check_name(name)
     for known in store.all():
         other = CardWallet(known.name, known.descriptor, b"").policy
-        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
+        if other is not None and other != policy and _same_scripts(other, policy):
             raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
     return store.known(name, policy.descriptor)
+
+
+def _same_scripts(one: WalletPolicy, other: WalletPolicy) -> bool:
+    """Whether two wallets are one. A single script may be the same by chance: sorted keys stand in any order there."""
+    return all(one.script(0, index) == other.script(0, index) for index in range(_COMPARED))
 
 
 def remember(
