@@ -161,7 +161,7 @@ def test_nothing_below_knows_a_face() -> None:
 
 ALLOWED = {
     "hwi": (),
-    "plugin": rooms("hwi.errors", "hwi.listing", "hwi.setup"),
+    "plugin": rooms("hwi.errors", "hwi.listing", "hwi.registerdescriptor", "hwi.setup"),
     "specter": (),
     "electrum": (),
     "ctl": (),
@@ -424,6 +424,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.signer.stages": "ctl/test_dual.py",
     f"{WALLET}.signer.steady": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.wallet": "signer/test_signing.py",
+    f"{WALLET}.signer.wallet_prompts": "hwi/test_registerdescriptor.py",
     f"{WALLET}.storage.audit": "ctl/test_audit.py",
     f"{WALLET}.storage.files": "system/security/test_state_folder.py",
     f"{CORE}.emulator": "emulator",

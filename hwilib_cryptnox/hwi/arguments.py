@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def make_parser(version: Callable[[], str], *, register_descriptor: bool = False) -> Parser:
-    """The parser. `version` is called only for `--version`; `register_descriptor`: hwilib has that command."""
+def make_parser(version: Callable[[], str]) -> Parser:
+    """The parser. `version` is called only for `--version`."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION)
     add = parser.add_argument
     add("--device-path", "-d", help="The device to connect to: cryptnox:SERIAL, or tcp:HOST:PORT")
@@ -72,7 +72,12 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
         help="Show the version and exit",
     )
     add("--stdin", help="Enter commands and arguments via stdin", action="store_true")
-    add("--interactive", "-i", help="Dialogues on the terminal; needed by setup and restore", action="store_true")
+    add(
+        "--interactive",
+        "-i",
+        help="Dialogues on the terminal; setup and restore need it",
+        action="store_true",
+    )
     add("--expert", help="More detailed information from some commands", action="store_true")
     add("--emulators", help="List and open emulated cards too", action="store_true", dest="allow_emulators")
     add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
@@ -83,7 +88,7 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
         help="Sign segwit inputs whose amounts no previous transaction proves",
         action="store_true",
     )
-    _add_commands(parser, register_descriptor=register_descriptor)
+    _add_commands(parser)
     return parser
 
 
@@ -96,7 +101,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
+def _add_commands(parser: Parser) -> None:
     commands = parser.add_subparsers(description="Commands", dest="command", required=True)
 
     def command(name: str, help_text: str) -> argparse.ArgumentParser:
@@ -108,7 +113,9 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
     _add_type(master)
     master.add_argument("--account", help="The account number", type=int, default=0)
 
-    command("signtx", "Sign a PSBT").add_argument("psbt", help="The Partially Signed Bitcoin Transaction, base64")
+    sign = command("signtx", "Sign a PSBT")
+    sign.add_argument("psbt", help="The Partially Signed Bitcoin Transaction, base64")
+    sign.add_argument("--registration", help="What registerdescriptor gave of the wallet that is signed for")
     command("getxpub", "Get an extended public key").add_argument("path", help="BIP32 path of 3 to 8 levels")
 
     message = command("signmessage", "Sign a message")
@@ -135,7 +142,7 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
     what = display.add_mutually_exclusive_group(required=True)
     what.add_argument("--desc", help="Output descriptor")
     what.add_argument("--path", help="BIP32 path")
-    what.add_argument("--registration", help="What registerdescriptor gave (later versions of HWI)")
+    what.add_argument("--registration", help="What registerdescriptor gave")
     _add_type(display)
     display.add_argument("--index", help="Index of the address, with --registration", type=int)
     branch = display.add_mutually_exclusive_group()
@@ -155,9 +162,9 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
     command("promptpin", "Not available: the PIN goes with the command")
     command("togglepassphrase", "Not available")
     command("sendpin", "Not available: the PIN goes with the command").add_argument("pin", help="Not used")
-    if register_descriptor:
-        registration = command("registerdescriptor", "Not available: the card keeps no descriptors")
-        registration.add_argument("rest", nargs=argparse.REMAINDER)
+    register = command("registerdescriptor", "Register a wallet of several keys, which is shown first")
+    register.add_argument("name", help="The wallet's name, as transactions are shown with it")
+    register.add_argument("descriptor", help="Its output descriptor, receive and change: /<0;1>/*")
     if sys.platform.startswith("linux"):
         rules = command("installudevrules", "Nothing to install: card readers are the PC/SC service's")
         rules.add_argument("--location", default="/etc/udev/rules.d/")

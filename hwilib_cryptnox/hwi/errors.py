@@ -13,14 +13,12 @@ from hwilib_cryptnox.errors import BUSY_TEXT, NO_PIN_NOW_TEXT, NO_SEED_TEXT, NOT
 PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
 NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
 NO_TOGGLE_TEXT = "The card has no switch for a passphrase: it is part of the seed that was loaded"
-NO_DESCRIPTORS_TEXT = "The card keeps no descriptors; none has to be registered"
 UNAVAILABLE = {
     "displayaddress": kinds.NO_SCREEN_TEXT,
     "backup": NO_BACKUP_TEXT,
     "promptpin": PIN_TEXT,
     "sendpin": PIN_TEXT,
     "togglepassphrase": NO_TOGGLE_TEXT,
-    "registerdescriptor": NO_DESCRIPTORS_TEXT,
     "installudevrules": "Nothing to install: card readers are reached through the PC/SC service (pcscd)",
 }
 """HWI's commands that no card has, and why."""

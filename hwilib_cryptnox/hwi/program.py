@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hwilib_cryptnox.psbt import Psbt
     from hwilib_cryptnox.signer.host import Host
+    from hwilib_cryptnox.signer.registration import Registration
     from hwilib_cryptnox.signer.signing import Progress
     from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -128,23 +129,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     password = _password_from_stdin() if any(word.startswith("--stdinp") for word in arguments) else None
     if "--stdin" in arguments:
         arguments = [*arguments, *_words_from_stdin()]
-    parser = make_parser(_version, register_descriptor=_has_register_descriptor(arguments))
-    options = parser.parse_args(arguments)
+    options = make_parser(_version).parse_args(arguments)
     options.named_chain, options.chain = options.chain, options.chain or "main"
     if options.stdinpass:
         options.password = _password_from_stdin() if password is None else password
     return options
-
-
-def _has_register_descriptor(arguments: list[str]) -> bool:
-    """Whether the command is given and this HWI has it: those after `_LIKE_HWI` do."""
-    if "registerdescriptor" not in arguments:
-        return False
-    return _numbers(_version_of_hwi()) > _numbers(_LIKE_HWI)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(digits) for digits in re.findall(r"[0-9]+", version)][:3]
 
 
 def _password_from_stdin() -> str:
@@ -239,6 +228,8 @@ class _Command:
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
             return self._dialogue(fingerprint)
+        if options.command == "registerdescriptor":
+            return self._register(fingerprint)
         prompt = ""
         if options.command == "signmessage" and self.unlocker.asks_person:
             from cryptnox_core.bip32 import Path
@@ -268,6 +259,40 @@ class _Command:
 
             known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
             check_descriptor(options.desc, known.known_fingerprint())
+        if options.registration is not None:
+            self._check_registered(fingerprint)
+        elif options.index is not None or options.multipath_index is not None:
+            raise BadRequestError("Missing --registration")
+
+    def _check_registered(self, fingerprint: bytes | None) -> None:
+        """An address of a registered wallet: whether there is one, and the card vouches for the wallet."""
+        from hwilib_cryptnox.hwi.registerdescriptor import check_place, check_registered
+        from hwilib_cryptnox.signer.wallet_prompts import look_prompt_text
+
+        options = self.options
+        registration = _registration(options.registration, fingerprint)
+        check_place(registration, options.index, options.multipath_index)
+        check_registered(self._open(fingerprint, look_prompt_text(registration.name)), registration)
+
+    def _register(self, fingerprint: bytes | None) -> Answer:
+        from hwilib_cryptnox.hwi.registerdescriptor import (
+            Request,
+            check_ours,
+            person_at_terminal,
+            registerdescriptor,
+        )
+
+        options = self.options
+        request = Request.of(
+            options.name,
+            options.descriptor,
+            self.access.state,
+            self.unlocker,
+            chain=options.named_chain,
+            terminal=options.interactive or person_at_terminal(),
+        )
+        check_ours(request.policy, fingerprint)
+        return {"registration": registerdescriptor(self._open(fingerprint, request.prompt), request).to_text()}
 
     def _check_device(self) -> bytes | None:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
@@ -301,7 +326,8 @@ class _Command:
         from hwilib_cryptnox.signer.prompts import prompt_text
         from hwilib_cryptnox.signer.signing import Signing, stays_unchanged
 
-        text = self.options.psbt
+        text, told = self.options.psbt, self.options.registration
+        registration = None if told is None else _registration(told, fingerprint)
         psbt = Psbt.parse(text)
         network = Network.of_chain(self.options.chain)
         if stays_unchanged(psbt, fingerprint):
@@ -310,7 +336,15 @@ class _Command:
             prompt = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, prompt)
             chain = CHAINS.get(self.options.named_chain)
-            signed = Signing(wallet, psbt, network=network, chain=chain, progress=_progress()).run()
+            wallets = None
+            if registration is not None:
+                from functools import partial
+
+                from hwilib_cryptnox.signer.registering import wallets_with
+
+                wallets = partial(wallets_with, wallet, registration)
+            signing = Signing(wallet, psbt, network=network, chain=chain, progress=_progress(), wallets=wallets)
+            signed = signing.run()
         changed = signed is not psbt
         return {"psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(), "signed": changed}
 
@@ -331,6 +365,17 @@ class _Command:
         if options.command == "setup":
             return {"success": dialogue.setup(wallet, options.label, options.backup_passphrase)}
         return {"success": dialogue.restore(wallet, options.label, options.word_count)}
+
+
+def _registration(text: str, fingerprint: bytes | None) -> Registration:
+    """What a registration says, before any card is asked: PolicyError where it is none, or none of the card that is
+    asked for."""
+    from hwilib_cryptnox.hwi.registerdescriptor import check_ours
+    from hwilib_cryptnox.signer.registration import Registration
+
+    registration = Registration.parse(text)
+    check_ours(registration.policy, fingerprint)
+    return registration
 
 
 def _progress() -> Progress | None:

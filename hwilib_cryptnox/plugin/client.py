@@ -12,11 +12,14 @@ from hwilib.hwwclient import HardwareWalletClient
 from hwilib.key import ExtendedKey
 from hwilib.psbt import PSBT
 
+from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
-from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_DESCRIPTORS_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
+from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
 from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+OLD_HWILIB_TEXT = "this hwilib knows no registered wallets: hwi-cryptnox registerdescriptor, or cryptnoxctl wallet add"
 
 _VERSION_2 = bytes.fromhex("70736274ff01fb040200000001020402000000010401000105010000")
 """A PSBT of version 2 without inputs and outputs, transaction version 2."""
@@ -90,6 +93,18 @@ def _refusing(error: UnavailableError) -> Callable[..., Any]:
     return method
 
 
+def _registration(given: object) -> Any:
+    """What hwilib's RegisteredDescriptor, or its text, says. Raises BadRequestError."""
+    from hwilib_cryptnox.signer.registration import Registration
+
+    return Registration.parse(_text_of(given, "serialize"))
+
+
+def _text_of(given: object, method: str) -> str:
+    """A text, or what hwilib's object for it writes."""
+    return given if isinstance(given, str) else str(getattr(given, method)())
+
+
 class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     """A Cryptnox card for hwilib. The card is opened by the first method that needs it; `close` lets go of it.
 
@@ -130,8 +145,11 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         return self.get_pubkey_at_path(f"m/{purpose}h/{network_of(self.chain).coin_type}h/{account}h")
 
     @mapped
-    def sign_tx(self, psbt: PSBT) -> PSBT:
-        """Sign what is ours; the same object where nothing is left to sign."""
+    def sign_tx(self, psbt: PSBT, registered_descriptor: object = None) -> PSBT:
+        """Sign what is ours; the same object where nothing is left to sign. `registered_descriptor`: what
+        `register_descriptor` gave, of the wallet that is signed for."""
+        from functools import partial
+
         from hwilib_cryptnox.psbt import Psbt
         from hwilib_cryptnox.signer.signing import Signing
 
@@ -140,7 +158,12 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
                 "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0"
             )
         given = Psbt.parse(psbt.serialize())
-        signed = Signing(self._open(), given, network=network_of(self.chain)).run()
+        wallet, wallets = self._open(), None
+        if registered_descriptor is not None:
+            from hwilib_cryptnox.signer.registering import wallets_with
+
+            wallets = partial(wallets_with, wallet, _registration(registered_descriptor))
+        signed = Signing(wallet, given, network=network_of(self.chain), wallets=wallets).run()
         if signed is given:
             return psbt
         result = PSBT()
@@ -193,9 +216,45 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         Path.parse(bip32_path)
         raise UnavailableError(NO_SCREEN_TEXT)
 
-    # Some are of later versions of hwilib.
-    display_multisig_address = display_bip388_policy_address = _refusing(UnavailableError(NO_SCREEN_TEXT))
-    register_descriptor = _refusing(UnavailableError(NO_DESCRIPTORS_TEXT))
+    # The next two are of hwilib's versions after 3.2.0.
+
+    @mapped
+    def register_descriptor(self, name: str, descriptor: object) -> Any:
+        """Have the owner look at a wallet of several keys, and the card register it: hwilib's RegisteredDescriptor.
+        `descriptor`: hwilib's. The terminal is asked where a person sits at it, else the dialogue that gives the PIN,
+        or that of the configuration; without either it is not available."""
+        try:
+            from hwilib.descriptor import RegisteredDescriptor
+        except ImportError:
+            raise UnavailableError(OLD_HWILIB_TEXT) from None
+        from hwilib_cryptnox.hwi.registerdescriptor import Request, person_at_terminal, registerdescriptor
+
+        wallet = self._open()
+        request = Request.of(
+            name,
+            _text_of(descriptor, "to_string"),
+            wallet.access.state,
+            wallet.unlocker,
+            chain=None,
+            terminal=person_at_terminal(),
+        )
+        made = registerdescriptor(wallet, request)
+        return RegisteredDescriptor(made.name, descriptor, DEVICE_TYPE, made.registration)
+
+    @mapped
+    def display_bip388_policy_address(
+        self, registered_descriptor: object, index: int, multipath_index: int = 0
+    ) -> NoReturn:
+        """Not available: there is no screen. Before that it is looked at whether the card registered the wallet, and
+        whether it has such an address: BadArgumentError."""
+        from hwilib_cryptnox.hwi.registerdescriptor import check_place, check_registered
+
+        registration = _registration(registered_descriptor)
+        check_place(registration, index, multipath_index)
+        check_registered(self._open(), registration)
+        raise UnavailableError(NO_SCREEN_TEXT)
+
+    display_multisig_address = _refusing(UnavailableError(NO_SCREEN_TEXT))
     backup_device = _refusing(UnavailableError(NO_BACKUP_TEXT))
     prompt_pin = send_pin = _refusing(UnavailableError(PIN_TEXT))
     toggle_passphrase = _refusing(UnavailableError(NO_TOGGLE_TEXT))

@@ -7,7 +7,17 @@ grave warnings, is last and always there.
 from __future__ import annotations
 
 from hwilib_cryptnox.console.wording import counted, cut
-from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Psbt, PsbtError, Summary, collect, most_leaving
+from hwilib_cryptnox.psbt import (
+    Chain,
+    NoticeKind,
+    OutputSummary,
+    Plan,
+    Psbt,
+    PsbtError,
+    Summary,
+    collect,
+    most_leaving,
+)
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.signer.message_prompts import both, most_that_fits
 from hwilib_cryptnox.signer.shown import (
@@ -21,8 +31,10 @@ from hwilib_cryptnox.signer.shown import (
     largest,
     payments_of,
     place,
+    quoted_name,
     signing_address,
     total,
+    wallets_of,
 )
 
 _MOST_SIGNERS = 5
@@ -34,6 +46,8 @@ _WARNING = 200
 """Characters of a warning."""
 _WARNINGS = 360
 """Characters of all grave warnings; the rest is counted."""
+_NAMED = frozenset({NoticeKind.NO_WALLET, NoticeKind.TO_WALLET})
+"""Notices that lines of their own stand for."""
 
 
 def prompt_text(psbt: Psbt, fingerprint: bytes | None) -> str:
@@ -69,20 +83,29 @@ def _most_of_anybody(psbt: Psbt) -> int | None:
 def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
     """What a plan does, and the same in ASCII."""
     if plan.message is None:
-        text = transaction_text(plan, serial, fingerprint)
-        return text, text
+        return (
+            transaction_text(plan, serial, fingerprint),
+            transaction_text(plan, serial, fingerprint, ascii_only=True),
+        )
     coins = coins_shown(plan)
     notes, warnings = _warnings(plan)
-    about = [f"Address: {signing_address(plan, plan.message)}", *([f"It shows {coins}"] if coins else []), *notes[:1]]
+    about = [
+        f"Address: {signing_address(plan, plan.message)}",
+        *wallets_of(plan.summary, ascii_only=True)[:1],
+        *([f"It shows {coins}"] if coins else []),
+        *notes[:1],
+    ]
     return both(plan.message.text.encode("utf-8"), about, serial, fingerprint, warnings)
 
 
-def transaction_text(plan: Plan, serial: int, fingerprint: bytes) -> str:
-    """What a transaction does, every word of it proved: payments, change, fee, what leaves the wallet, warnings."""
+def transaction_text(plan: Plan, serial: int, fingerprint: bytes, *, ascii_only: bool = False) -> str:
+    """What a transaction does, every word of it proved: wallets, payments, change, fee, what leaves the wallet,
+    warnings. `ascii_only`: names are spelled out."""
     summary = plan.summary
     head = [f"Sign with the Cryptnox card {serial} ({fingerprint.hex()})?"]
     if summary.chain is not Chain.MAIN:
         head.append(f"Network: {chain_text(summary.chain)}")
+    wallets = wallets_of(summary, ascii_only=ascii_only)
     payments, data = payments_of(summary)
     tail = [*_data(data, summary.chain), *_change(summary), f"Fee: {fee_text(summary)}"]
     tail.append(f"Leaves the wallet: {'unknown' if summary.net is None else f'{bitcoin(summary.net)} BTC'}")
@@ -92,14 +115,14 @@ def transaction_text(plan: Plan, serial: int, fingerprint: bytes) -> str:
 
     def text(paid: int, noted: int) -> str:
         left = [f"{counted(len(notes) - noted, 'more note')}"] if noted < len(notes) else []
-        lines = [*head, *_payments(payments, paid, summary.chain), *tail, *notes[:noted], *left, *warnings]
-        return "\n".join(lines)
+        lines = [*head, *wallets, *_payments(payments, paid, summary.chain, ascii_only), *tail]
+        return "\n".join([*lines, *notes[:noted], *left, *warnings])
 
     paid = most_that_fits(lambda number: text(number, 0), min(len(payments), _MOST_PAYMENTS))
     return text(paid, most_that_fits(lambda number: text(paid, number), len(notes)))
 
 
-def _payments(payments: list[OutputSummary], number: int, chain: Chain) -> list[str]:
+def _payments(payments: list[OutputSummary], number: int, chain: Chain, ascii_only: bool) -> list[str]:
     """The `number` largest, and the sum of the others."""
     if not payments:
         return ["No payment"]
@@ -107,15 +130,16 @@ def _payments(payments: list[OutputSummary], number: int, chain: Chain) -> list[
     lines = []
     if len(payments) > 1:
         lines.append(f"{counted(len(payments), 'payment')}, {total(payments)} BTC in all:")
-    lines += [f"{bitcoin(output.amount)} BTC {_to(output, chain)}" for output in shown]
+    lines += [f"{bitcoin(output.amount)} BTC {_to(output, chain, ascii_only)}" for output in shown]
     if rest:
         lines.append(f"{counted(len(rest), 'other payment' if shown else 'payment')}: {total(rest)} BTC together")
     return lines
 
 
-def _to(output: OutputSummary, chain: Chain) -> str:
+def _to(output: OutputSummary, chain: Chain, ascii_only: bool) -> str:
     if output.address(chain) is not None:
-        return f"to {place(output, chain)}"
+        wallet = "" if output.wallet is None else f", wallet {quoted_name(output.wallet, ascii_only=ascii_only)}"
+        return f"to {place(output, chain)}{wallet}"
     return f"{'DESTROYED' if destroys(output) else 'to'} ({destination(output, chain, _DATA)})"
 
 
@@ -136,7 +160,7 @@ def _change(summary: Summary) -> list[str]:
 
 def _warnings(plan: Plan) -> tuple[list[str], list[str]]:
     """Notes, and grave warnings; of the latter what does not fit is counted."""
-    lines = grouped_notices(plan, 1)
+    lines = grouped_notices(plan, 1, _NAMED)
     notes = [f"Note: {cut(text, _WARNING)}" for text, grave in lines if not grave]
     found = [f"WARNING: {cut(text, _WARNING)}" for text, grave in lines if grave]
     warnings: list[str] = []

@@ -7,7 +7,7 @@ from datetime import date
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.errors import FailedError
-from hwilib_cryptnox.signer.registered import CardWallet
+from hwilib_cryptnox.signer.registered import CardWallet, registered_wallets
 from hwilib_cryptnox.signer.registration import (
     REGISTRATION_PATH,
     Registration,
@@ -20,6 +20,9 @@ from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, card_paths, check_name, check_on_card
 from hwilib_cryptnox.storage.state import State
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore, name_key
+
+_COMPARED = 16
+"""First addresses by which wallets are told apart."""
 
 
 def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> dict[Path, bytes]:
@@ -36,14 +39,16 @@ def prove(wallet: Wallet, policy: WalletPolicy, others: Iterable[Path] = ()) -> 
     return {path: keys[path] for path in asked}
 
 
-def register(wallet: Wallet, name: str, policy: WalletPolicy) -> Registration:
-    """Have the card sign a wallet's name and descriptor. The person has agreed already: this asks nobody.
+def register(wallet: Wallet, name: str, policy: WalletPolicy, key: bytes | None = None) -> Registration:
+    """Have the card sign a wallet's name and descriptor. The person has agreed already: this asks nobody. `key`: the
+    card's compressed key at REGISTRATION_PATH, where `prove` has given it already.
 
     Raises: PolicyError for a name that is none, and where the card is not in the wallet; FailedError where the
     signature is not the card's.
     """
     name = check_name(name)
-    key = prove(wallet, policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
+    if key is None:
+        key = prove(wallet, policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
     digest = registration_digest(name, policy.descriptor)
     signed_by, signature = wallet.sign_unasked(REGISTRATION_PATH, lambda _: digest)
     registration = encode(signature)
@@ -74,9 +79,14 @@ def known_before(state: State, name: str, policy: WalletPolicy) -> StoredWallet 
     store, name = WalletStore(state), check_name(name)
     for known in store.all():
         other = CardWallet(known.name, known.descriptor, b"").policy
-        if other is not None and other != policy and other.script(0, 0) == policy.script(0, 0):
+        if other is not None and other != policy and _same_scripts(other, policy):
             raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
     return store.known(name, policy.descriptor)
+
+
+def _same_scripts(one: WalletPolicy, other: WalletPolicy) -> bool:
+    """Whether two wallets are one. A single script may be the same by chance: sorted keys stand in any order there."""
+    return all(one.script(0, index) == other.script(0, index) for index in range(_COMPARED))
 
 
 def remember(
@@ -99,3 +109,12 @@ def with_believed(known: Sequence[CardWallet], believed: CardWallet) -> tuple[Ca
     if any(name_key(wallet.name) == name_key(believed.name) for wallet in others):
         raise RegistrationError(f'this computer knows another wallet of the name "{believed.name}": remove one of them')
     return (believed, *others)
+
+
+def wallets_with(wallet: Wallet, registration: Registration) -> tuple[CardWallet, ...]:
+    """The wallets that this computer remembers of the card, and that of a registration.
+
+    Raises: as `believe`; RegistrationError where this computer knows another wallet of the name; StateError.
+    """
+    believed = believe(wallet, registration)
+    return with_believed(registered_wallets(wallet.access.state, believed.fingerprint), believed)

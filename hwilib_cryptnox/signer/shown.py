@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from hwilib_cryptnox.console.wording import counted, cut, escaped
 from hwilib_cryptnox.psbt import Chain, Notice, NoticeKind, OutputSummary, Plan, Skipped, Summary, address_of
@@ -14,6 +14,8 @@ MOST_DATA = 80
 """Bytes of a data output or a script that are shown."""
 _MOST_NUMBERS = 8
 """Inputs that are named one by one."""
+_MOST_NAME = 48
+"""Bytes of a wallet's name in a dialogue, as its protocol carries them."""
 _OF_MONEY = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.REUSED_KEY, NoticeKind.UNKNOWN_SCRIPT})
 _CHAINS = {Chain.MAIN: "Bitcoin", Chain.TEST: "a test network", Chain.REGTEST: "regtest"}
 
@@ -124,6 +126,32 @@ def percent(value: float) -> str:
     return f"{min(value, 99.9) if value < 100 else value:.1f} %"
 
 
+def quoted_name(name: str, *, ascii_only: bool = False) -> str:
+    """A wallet's name in quotation marks; what is too long for a dialogue is cut."""
+    for size in range(len(name), 0, -1):
+        text = escaped(name[:size], ascii_only=ascii_only)
+        if len(text.encode("utf-8")) + 2 * sum(map(text.count, "%+")) <= _MOST_NAME:
+            return f'"{text}"' if size == len(name) else f'"{text}..."'
+    return '"..."'
+
+
+def wallets_of(summary: Summary, *, ascii_only: bool = False) -> list[str]:
+    """The registered wallet that our inputs come from, by name (of several the first), and how many are of none."""
+    lines = []
+    if summary.wallets:
+        first = summary.wallets[0]
+        lines.append(f"Wallet {quoted_name(first.name, ascii_only=ascii_only)}: {first.words}")
+    if summary.wallets[1:]:
+        others = sum(len(wallet.inputs) for wallet in summary.wallets[1:])
+        lines.append(f"{counted(others, 'input')} of {counted(len(summary.wallets) - 1, 'other wallet')}")
+    if summary.unregistered:
+        number = sum(len(group.inputs) for group in summary.unregistered)
+        words = summary.unregistered[0].words
+        more = " or others" if summary.unregistered[1:] else ""
+        lines.append(f"{counted(number, 'input')} of no registered wallet: {words}{more}")
+    return lines
+
+
 def grouped_skipped(skipped: Iterable[Skipped], most: int) -> list[str]:
     """What is not signed: one line for each reason with its inputs, at most so many lines and one for the rest."""
     reasons: dict[str, list[int]] = {}
@@ -144,12 +172,12 @@ def _inputs(indexes: Sequence[int]) -> str:
     return f"{'input' if len(inputs) == 1 else 'inputs'} {named}{more}{keys}"
 
 
-def grouped_notices(plan: Plan, most: int) -> list[tuple[str, bool]]:
+def grouped_notices(plan: Plan, most: int, but: Collection[NoticeKind] = frozenset()) -> list[tuple[str, bool]]:
     """Warnings, and whether each is grave: at most so many of a kind, with the number of the others like them. Of a
-    message those that concern money are left out."""
+    message those that concern money are left out. `but`: kinds that are told elsewhere."""
     kinds: dict[object, list[Notice]] = {}
     for notice in plan.warnings:
-        if plan.message is not None and notice.kind in _OF_MONEY:
+        if notice.kind in but or (plan.message is not None and notice.kind in _OF_MONEY):
             continue
         kinds.setdefault((notice.kind, notice.grave), []).append(notice)
     lines = []

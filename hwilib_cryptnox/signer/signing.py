@@ -62,7 +62,8 @@ class Signing:
     keys of another are refused. `lost` is told that the card has to come back. `approve` is told the plan before the
     first signature and raises to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also
     decides about a fee above the default limits. `descriptor`: the wallet with several keys that all inputs and change
-    are of. `wallets`: the registered ones, None for those that this computer remembers of the card.
+    are of. `wallets`: the registered ones, or what gives them once the PIN is verified, and perhaps asks the card; None
+    for those that this computer remembers of the card.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Signing:
         approve: Callable[[Plan], None] | None = None,
         ask_fee: bool = False,
         descriptor: WalletScripts | None = None,
-        wallets: Sequence[RegisteredWallet] | None = None,
+        wallets: Sequence[RegisteredWallet] | Callable[[], Sequence[RegisteredWallet]] | None = None,
     ) -> None:
         self.wallet = wallet
         self.psbt = psbt
@@ -178,6 +179,8 @@ class Signing:
         raise cause
 
     def _attempt(self, session: Session, collected: Collected) -> None:
+        if callable(self._wallets):
+            self._wallets = self._wallets()
         done = {_place(candidate) for candidate, _ in self._kept}
         done |= {_place_of_request(request) for request, _ in self._made}
         left = [candidate for candidate in collected.candidates if _place(candidate) not in done]
@@ -226,7 +229,7 @@ class Signing:
     def _registered(self, collected: Collected) -> Sequence[RegisteredWallet]:
         """The wallets that are known by name. StateError where they cannot be read, and coins of several keys are to be
         signed for: then it is not known whose the change is."""
-        if self._wallets is not None:
+        if self._wallets is not None and not callable(self._wallets):
             return self._wallets
         try:
             return registered_wallets(self.state, collected.fingerprint)

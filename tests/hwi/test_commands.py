@@ -185,8 +185,6 @@ def test_signmessage_too_deep(card: EmulatorProcess, hwi: Program) -> None:
         ["displayaddress", "--desc", add_checksum(f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})")],
         ["displayaddress", "--desc", f"sh(wpkh([73c5da0a/49'/1'/0']{ACCOUNT}/0/5))"],
         ["displayaddress", "--desc", f"wsh(sortedmulti(2,[00000000/48h/1h/0h/2h]{ACCOUNT}/0/5,{KEY}))"],
-        ["displayaddress", "--registration", "abcd", "--index", "7", "--multipath-index", "1"],
-        ["displayaddress", "--registration", "abcd", "--index", "7", "--change"],
         ["backup"],
         ["promptpin"],
         ["sendpin", "123"],

@@ -164,8 +164,6 @@ def test_not_available(signer: EmulatorProcess) -> None:
     calls = [
         lambda: client.display_singlesig_address("m/0", AddressType.WIT),
         lambda: client.display_multisig_address(AddressType.WIT, None),
-        lambda: client.display_bip388_policy_address("a", b=1),
-        lambda: client.register_descriptor("wpkh()"),
         client.backup_device,
         client.prompt_pin,
         lambda: client.send_pin("1"),

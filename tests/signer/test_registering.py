@@ -163,6 +163,14 @@ def test_remember(state: State) -> None:
     assert [one.name for one in WalletStore(state).all()] == ["Family", "Other"]
 
 
+def test_sorted_keys_in_their_order_by_chance(state: State) -> None:
+    """One order or the other is that of the first address: another wallet all the same."""
+    remember(state, "Sorted", WalletPolicy.parse(f"wsh(sortedmulti(1,{keys(ME, OTHER)}))"), ME.fingerprint)
+    for name, pair in (("One", (ME, OTHER)), ("Other", (OTHER, ME))):
+        remember(state, name, WalletPolicy.parse(f"wsh(multi(1,{keys(*pair)}))"), ME.fingerprint)
+    assert len(WalletStore(state).all()) == 3
+
+
 def test_with_believed() -> None:
     def known(name: str, text: str) -> CardWallet:
         return CardWallet.of(name, WalletPolicy.parse(text), ME.fingerprint)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.console.wording import escaped
 from hwilib_cryptnox.pin.assuan import _plus_quoted, fits
-from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt import Plan, Psbt, Unregistered, WalletInputs
 from hwilib_cryptnox.signer.message_prompts import message_text
-from hwilib_cryptnox.signer.prompts import prompt_text, transaction_text
-from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
+from hwilib_cryptnox.signer.prompts import prompt_text, review_text, transaction_text
+from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped, quoted_name
 from tests.psbt.factory import ME, OTHER, Out, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import make_plan
 from tests.support.dialogues import KEY, NO_LIMITS, payment
@@ -156,3 +158,50 @@ def test_the_most_that_can_leave_is_told_for_a_card_that_is_not_known() -> None:
         Psbt.parse(draft(spend("p2wpkh", previous=False), spend("p2wpkh", 1)).encode()), None
     )
     assert "at most" not in prompt_text(ours, OTHER.fingerprint) or "0.00000000" in prompt_text(ours, OTHER.fingerprint)
+
+
+# Wallets of several keys
+
+
+def in_wallets(plan: Plan, *names: str, others: int = 0, paid: str | None = None) -> Plan:
+    """The same plan, its inputs said to be of registered wallets, and so many of none; payments to another one."""
+    wallets = tuple(WalletInputs(name, "15 of 20 must sign", (number,)) for number, name in enumerate(names))
+    held = (Unregistered(tuple(range(others)), "2 of 3 keys"),) if others else ()
+    outputs = tuple(replace(out, wallet=None if out.change else paid) for out in plan.summary.outputs)
+    return replace(plan, summary=replace(plan.summary, wallets=wallets, unregistered=held, outputs=outputs))
+
+
+def test_wallets_are_named() -> None:
+    plan = in_wallets(make_plan(Psbt.parse(payment().encode())), "Für uns", "Other", others=3, paid="Ersparnis+")
+    text, plain = review_text(plan, 5, ME.fingerprint)
+    assert text.splitlines()[1:5] == [
+        'Wallet "Für uns": 15 of 20 must sign',
+        "1 input of 1 other wallet",
+        "3 inputs of no registered wallet: 2 of 3 keys",
+        f'0.00060000 BTC to {grouped("bc1qpv3mv0rc0e6emm6gd60cc2hl2gldsltmtvu6g8")}, wallet "Ersparnis+"',
+    ]
+    assert plain.isascii() and 'Wallet "F\\u00fcr uns": 15 of 20 must sign' in plain
+
+
+@pytest.mark.parametrize("name", ["W", "W" * 64, "\u6f22" * 64, "+" * 64, "%" * 64, "\U0001f600" * 64, 'a"' * 32])
+@pytest.mark.parametrize("number", [1, 5])
+def test_wallets_fit_beside_all_there_is_to_tell(name: str, number: int) -> None:
+    """The wallet that the inputs come from, and that others are of none, whatever else is said."""
+    far = [f"m/84h/0h/{number}h/1/{5_000_000 + number}" for number in range(9)]
+    outs = [Out(b"\x51\x20" + OTHER.key(f"m/{number}")[1:], 1_000_000_000 + number) for number in range(40)]
+    outs += [Out(p2wpkh(ME.key(path)), 7_000, [out_deriv(path)]) for path in far]
+    outs += [Out(b"\x6a\x28" + b"x" * 40, 0), Out(b"\x51" * 300, 5), Out(b"\x6a\x28" + b"x" * 40, 500)]
+    ins = [spend("p2wpkh", number, 14_000_000_000, sequence=144) for number in range(3)]
+    plan = make_plan(Psbt.parse(draft(*ins, outs=outs, lock_time=800_000).encode()), **NO_LIMITS)
+    named = in_wallets(plan, *[name] * number, others=30, paid=name)
+    for ascii_only in (False, True):
+        text = transaction_text(named, 2**64 - 1, ME.fingerprint, ascii_only=ascii_only)
+        assert fits(text) and fee_text(plan.summary) in text and (text.isascii() or not ascii_only)
+        assert f"Wallet {quoted_name(name, ascii_only=ascii_only)}: 15 of 20 must sign" in text.splitlines()
+        assert "30 inputs of no registered wallet: 2 of 3 keys" in text.splitlines()
+
+
+def test_the_names_of_wallets() -> None:
+    assert quoted_name("Family") == '"Family"' and quoted_name('a"b\\') == '"a\\"b\\\\"'
+    assert quoted_name("x" * 64) == f'"{"x" * 48}..."' and quoted_name("+" * 64) == f'"{"+" * 16}..."'
+    assert quoted_name("ü" * 3, ascii_only=True) == '"\\u00fc\\u00fc\\u00fc"'

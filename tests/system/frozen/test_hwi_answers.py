@@ -172,8 +172,6 @@ def test_enumerate_names_the_same_errors(cards: running.Cards, monkeypatch: pyte
 UNAVAILABLE = {
     "display_singlesig_address": (("m/84h/0h/0h/0/0", None), "The Cryptnox card has no screen"),
     "display_multisig_address": ((None, None), "The Cryptnox card has no screen"),
-    "display_bip388_policy_address": ((), "The Cryptnox card has no screen"),
-    "register_descriptor": ((), "The card keeps no descriptors; none has to be registered"),
     "backup_device": ((), "The card gives no backup out: keep the recovery words"),
     "prompt_pin": ((), "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"),
     "send_pin": (("1234",), "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"),
@@ -214,6 +212,8 @@ def test_what_hwilib_is_told_of_a_card(cards: running.Cards, monkeypatch: pytest
     assert told("NFT", PIN, fingerprint)[:2] == (errors.UnavailableActionError, -9)
     assert told("export off", PIN, key, "m/84h/0h/0h") == (errors.DeviceNotReadyError, -12, off)
     assert told("wallet", PIN, key, "here")[:2] == (errors.BadArgumentError, -7)
+    assert told("wallet", PIN, "display_bip388_policy_address", "here", 0)[:2] == (errors.BadArgumentError, -7)
+    assert told("wallet", PIN, "register_descriptor", "Family", "here")[1] in (-7, -9), "-9 with hwilib to 3.2.0"
     assert told("wallet", PIN, "setup_device")[:2] == (errors.DeviceAlreadyInitError, -10)
     assert told("factory", PIN, "wipe_device")[:2] == (errors.HWWError, -18)
     monkeypatch.setenv("CRYPTNOX_WAIT", "0.1")

@@ -34,6 +34,7 @@ SIGHASH = "hwilib_cryptnox/psbt/sighash.py"
 CHECKS = "hwilib_cryptnox/psbt/checks.py"
 FILES = "hwilib_cryptnox/storage/files.py"
 PIN = "hwilib_cryptnox/pin/sources.py"
+REGISTER_TEST = "tests/hwi/test_registerdescriptor.py"
 PINS = "tests/pin/test_pin_accounting.py"
 POLICY = "tests/psbt/test_policy.py"
 CHANGES = "tests/psbt/test_change.py"
@@ -1204,5 +1205,47 @@ GUARDS = (
         "return any(key[-len(held) :] == held for key in keys)",
         "return True",
         "tests/psbt/test_named_wallet.py::test_a_key_of_another_chain_lends_no_path",
+    ),
+    Guard(
+        "signtx believes a registration where the card signed it",
+        "hwilib_cryptnox/hwi/program.py",
+        "wallets = partial(wallets_with, wallet, registration)",
+        "wallets = lambda: ()",
+        f"{REGISTER_TEST}::test_forged_registrations",
+    ),
+    Guard(
+        "displayaddress asks the card whether it signed a registration",
+        "hwilib_cryptnox/hwi/registerdescriptor.py",
+        "    wallet.session(look_prompt_text(registration.name))\n    believe(wallet, registration)\n",
+        "    wallet.session(look_prompt_text(registration.name))\n",
+        f"{REGISTER_TEST}::test_forged_registrations",
+    ),
+    Guard(
+        "a person agrees before a card registers a wallet",
+        "hwilib_cryptnox/hwi/registerdescriptor.py",
+        "    _ask(wallet, request)\n",
+        "",
+        f"{REGISTER_TEST}::test_who_leaves_registers_nothing",
+    ),
+    Guard(
+        "a program that has our stdin is no person at a terminal",
+        "hwilib_cryptnox/hwi/registerdescriptor.py",
+        "all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))",
+        "True",
+        f"{REGISTER_TEST}::test_a_program_that_has_our_stdin_is_no_person",
+    ),
+    Guard(
+        "what wallets.json says of a card is asked of the card",
+        "hwilib_cryptnox/hwi/registerdescriptor.py",
+        "            believe(wallet, again)\n",
+        "",
+        f"{REGISTER_TEST}::test_what_the_file_says_is_not_believed",
+    ),
+    Guard(
+        "a dialogue that cannot show a wallet whole does not show it",
+        "hwilib_cryptnox/signer/wallet_prompts.py",
+        "            if fits(shown):\n",
+        "            if True:\n",
+        f"{REGISTER_TEST}::test_many_keys",
     ),
 )

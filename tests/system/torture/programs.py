@@ -18,10 +18,15 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource, UserKeySlot
 from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE
 from hwilib_cryptnox.psbt import Psbt, collect
+from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, encode, registration_digest
+from hwilib_cryptnox.signer.wallets import WalletPolicy
 from tests.core.emulated import SEED, SERIAL
 from tests.core.test_faults import KINDS
+from tests.psbt.dishonest_change import paying
+from tests.psbt.dishonest_wallets import BACK, OURS, US, shared_coin, shared_out
 from tests.psbt.factory import ME, OTHER, Draft, draft, spend
 from tests.psbt.signing import check_on_kernel
+from tests.psbt.test_registered import keys
 from tests.support.emulator import MNEMONIC
 from tests.system.torture.forked import Ended, ForkedCard, Steps, check_said, check_state, environment, run
 from tests.system.torture.parts import Part
@@ -38,6 +43,14 @@ PAIR = (
     + "))"
 )
 """A wallet of `seeded` and somebody else."""
+POLICY = WalletPolicy.parse(f"wsh(sortedmulti(2,{keys(*US)}))")
+REGISTERED = Registration(
+    "Family",
+    POLICY,
+    encode(ME.private(REGISTRATION_PATH).sign(registration_digest("Family", POLICY.descriptor), hasher=None)),
+).to_text()
+SHARED = paying(*shared_out(BACK), shared_coin(OURS))
+"""A coin of that wallet; another signs it, too."""
 KEY = ec.derive_private_key(7, ec.SECP256R1())
 INITIALISE: Steps = (
     ("New PIN", PIN),
@@ -122,6 +135,14 @@ COMMANDS = {
             (f"signtx {DRAFT.base64()}", DRAFT),
         )
     },
+    "hwi registerdescriptor": Command(
+        "hwi",
+        f"{HWI} --stdinpass registerdescriptor Family {POLICY.descriptor}",
+        steps=(("password", PIN), ("Register this wallet", "y")),
+    ),
+    "hwi signtx --registration": Command(
+        "hwi", f"{HWI} --stdinpass signtx --registration {REGISTERED} {SHARED.base64()}", stdin=PIN
+    ),
     "hwi setup": Command(
         "hwi",
         f"{HWI} --interactive setup",
