@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 STDIN = "-"
+_NEITHER_TEXT = "What was given is neither an output descriptor nor a file that is there"
 _REGISTRATION = "cmRlc2"
 """How a registration of HWI begins."""
 _MOST_CLAIMS = 20
@@ -89,8 +90,9 @@ def known_wallets(app: App) -> list[tuple[str, WalletPolicy]]:
 # As they are given
 
 
-def given_file(app: App, text: str) -> WalletFile:
-    """What DESCRIPTOR|FILE says. Its text is repeated in no message: it may be a secret that was pasted by mistake."""
+def given_file(app: App, text: str, neither: str = _NEITHER_TEXT) -> WalletFile:
+    """What DESCRIPTOR|FILE says. Its text is repeated in no message: it may be a secret that was pasted by mistake.
+    `neither`: what is said of anything else."""
     from hwilib_cryptnox.export.imports import WalletFile, read_wallet_file
 
     if text == STDIN:
@@ -102,7 +104,7 @@ def given_file(app: App, text: str) -> WalletFile:
     elif _is_file(text):
         data = read_file(text)
     else:
-        raise CtlError(Exit.USAGE, "What was given is neither an output descriptor nor a file that is there")
+        raise CtlError(Exit.USAGE, neither)
     try:
         return read_wallet_file(data)
     except UsageError as error:
@@ -126,7 +128,7 @@ def named_wallet(app: App, text: str) -> NamedWallet:
     descriptor = _one_key_in(text)
     with refused("The wallet of --wallet"):
         if descriptor is None:
-            found = given_file(app, text)
+            found = given_file(app, text, "--wallet: this is no registered wallet, no output descriptor, and no file")
             descriptor = found.descriptor or Registration.parse(found.registration or "").descriptor
         return NamedWallet.parse(descriptor)
 

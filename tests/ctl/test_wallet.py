@@ -179,6 +179,9 @@ def test_files_of_other_programs(card: EmulatorProcess, tmp_path: Path) -> None:
     assert (data["name"], data["descriptor"]) == ("Mine", WalletPolicy.parse(PAIR).descriptor)
     answer(None, "wallet", "remove", "Mine", "--yes", schema="wallet remove")
     assert add(card, "Mine", "-", stdin=text)["name"] == "Mine"
+    answer(None, "wallet", "remove", "Mine", "--yes", schema="wallet remove")
+    words = ("wallet", "add", "Mine", "-", "--yes", "--stdinpass")
+    assert answer(card, *words, stdin=f"{PIN}\n{text}", pin=None, schema="wallet add")["name"] == "Mine"
     restricted = PAIR.replace("/<0;1>/*", "/**")
     for branch, code in ((0, 2), (1, 5)):
         address = WalletPolicy.parse(PAIR).address(branch, 0)
@@ -318,7 +321,10 @@ def test_sign_for_a_wallet_by_name(card: EmulatorProcess, tmp_path: Path, monkey
     file, _ = multisig_pay(tmp_path)
     assert answer(card, "sign", "--yes", "--wallet", "pair", str(file))["review"]["change"] == 49_000
     assert "--wallet" in answer(card, "sign", "--yes", "--force", "--wallet", "Family", str(file), code=5)["error"]
-    assert "neither" in answer(card, "sign", "--yes", "--force", "--wallet", "Nobody", str(file), code=2)["error"]
+    assert (
+        "no registered wallet"
+        in answer(card, "sign", "--yes", "--force", "--wallet", "Nobody", str(file), code=2)["error"]
+    )
     (tmp_path / "Family").write_text(PAIR)
     monkeypatch.chdir(tmp_path)
     for text, code, told in (("Family", 5, True), ("./Family", 0, False), (PAIR, 0, False)):

@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.screen import Report, said
 def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
     """Clear what this computer remembers of a card, or of all: fingerprint, certificate, notes of refused PINs.
 
-    Its own pairing key stays, unless --pairing-key. The card is not touched.
+    Its own pairing key stays, unless --pairing-key; registered wallets stay. The card is not touched.
     """
     serial = None if which == "all" else _number(which)
     keys = [number for number in app.state.paired() if serial in (None, number)]
