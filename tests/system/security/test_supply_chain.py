@@ -253,7 +253,7 @@ def test_lowest_versions_in_all_tests(lowest: Lowest, request: pytest.FixtureReq
     request.node.user_properties.append(("table", ["lowest versions, all tests", *lowest.versions, *rows]))
 
 
-VERSIONS = ("3.10", "3.11", "3.12")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 def interpreter(version: str) -> str:
