@@ -18,7 +18,9 @@ from types import TracebackType
 
 from cryptnox_core.card import Card
 from cryptnox_core.errors import PinLockedError, WrongPinError
+from cryptnox_core.transport import pcsclite
 from tests.support.emulator import EmulatorProcess
+from tests.support.scard import scard
 
 LOCK_FILE = Path(tempfile.gettempdir()) / "hwi-cryptnox-virtual-readers.lock"
 LOCK_WAIT = float(os.environ.get("CRYPTNOX_TEST_READER_WAIT", "600"))
@@ -51,10 +53,11 @@ class VirtualReaders:
     def acquire(cls, folder: Path, wait: float = LOCK_WAIT) -> VirtualReaders:
         """Take the lock within `wait` seconds and see to the service. `folder` receives pcscd's log. Raises
         UnavailableError."""
-        try:
-            import smartcard.scard  # noqa: F401
-        except ImportError as error:
-            raise UnavailableError("pyscard is not installed") from error
+        if scard is pcsclite:
+            try:
+                pcsclite.load()
+            except OSError as error:
+                raise UnavailableError(f"neither pyscard nor {pcsclite.LIBRARY} is installed") from error
         lock = take_lock(LOCK_FILE, wait)
         try:
             return cls(lock, _service(folder), folder)
@@ -152,8 +155,6 @@ def _start_service(folder: Path) -> subprocess.Popen[bytes]:
 
 def _readers() -> tuple[str, ...] | None:
     """The readers pcscd knows; None when it does not answer."""
-    from smartcard import scard
-
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     if result != scard.SCARD_S_SUCCESS:
         return None
@@ -166,8 +167,6 @@ def _readers() -> tuple[str, ...] | None:
 
 def card_present(slot: int) -> bool:
     """Whether pcscd sees a card in the slot now."""
-    from smartcard import scard
-
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     if result != scard.SCARD_S_SUCCESS:
         return False
@@ -195,8 +194,6 @@ class _Shared:
     """A shared connection to the card in a slot, which stays powered: another program's, which does not reset it."""
 
     def __init__(self, slot: int) -> None:
-        from smartcard import scard
-
         self.name = SLOTS[slot]
         _, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
         result, self._handle, _ = scard.SCardConnect(
@@ -205,15 +202,11 @@ class _Shared:
         assert result == scard.SCARD_S_SUCCESS
 
     def transmit(self, apdu: bytes) -> bytes:
-        from smartcard import scard
-
         result, answer = scard.SCardTransmit(self._handle, scard.SCARD_PCI_T1, list(apdu))
         assert result == scard.SCARD_S_SUCCESS
         return bytes(answer)
 
     def close(self) -> None:
-        from smartcard import scard
-
         scard.SCardDisconnect(self._handle, scard.SCARD_UNPOWER_CARD)
         scard.SCardReleaseContext(self._context)
 
