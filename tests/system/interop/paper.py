@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Sequence
 
 import bdkpython as bdk
-from coincurve import PublicKey
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
+from tests.support.curve import PublicKey
 from tests.support.kernel import failing_inputs
 
 FEE_RATE = 3
