@@ -27,6 +27,7 @@ from hwilib_cryptnox.storage.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
+from tests.support.optional import hwilib
 
 WRONG = "111111"
 FOREIGN = "correct horse battery staple"
@@ -361,7 +362,7 @@ def test_a_long_lived_poller(counted: EmulatorProcess, monkeypatch: pytest.Monke
 
 def test_hwilib_finds_the_device_with_one_try(counted: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """`find_device` swallows the error of its enumerate and opens the card again with the same password."""
-    from hwilib import commands
+    commands = hwilib("hwilib.commands")
 
     import hwilib_cryptnox
 
