@@ -53,7 +53,7 @@ def test_keys_without_export(bare: EmulatorProcess) -> None:
 
 
 def test_descriptors_and_exports(card: EmulatorProcess, tmp_path: Path) -> None:
-    import bdkpython as bdk
+    from tests.support.optional import bdk
 
     shown = answer(card, "descriptors")["descriptors"]
     assert [entry["type"] for entry in shown] == ["p2pkh", "p2sh-p2wpkh", "p2wpkh"]

@@ -22,10 +22,8 @@ from tests.psbt.factory import (
 )
 from tests.psbt.signing import make_plan, sign
 from tests.support.kernel import failing_inputs
-from tests.support.optional import hwilib
+from tests.support.optional import bdk, hwilib
 from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
-
-bdk = pytest.importorskip("bdkpython")
 
 
 def xpub(wallet: object, path: str) -> str:
