@@ -77,10 +77,7 @@ class ResponseApdu:
 
     @classmethod
     def parse(cls, raw: bytes) -> ResponseApdu:
-        """Read a response as it came over the wire.
-
-        Raises: MalformedResponseError for fewer than two bytes.
-        """
+        """Read a response as it came over the wire. Raises MalformedResponseError for fewer than two bytes."""
         if len(raw) < 2:
             raise MalformedResponseError(f"a response has at least the two bytes of its status word, not {len(raw)}")
         return cls(bytes(raw[:-2]), int.from_bytes(raw[-2:], "big"))

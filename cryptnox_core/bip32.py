@@ -50,10 +50,7 @@ class Path:
 
     @classmethod
     def of(cls, path: Path | str) -> Path:
-        """A path that may be given as text.
-
-        Raises: InvalidPathError, also for what is neither.
-        """
+        """A path that may be given as text. Raises InvalidPathError, also for what is neither."""
         return path if isinstance(path, Path) else cls.parse(path)
 
     @classmethod
@@ -104,10 +101,7 @@ class Path:
 
     @property
     def parent(self) -> Path:
-        """One level up.
-
-        Raises: InvalidPathError at the master key.
-        """
+        """One level up. Raises InvalidPathError at the master key."""
         if not self.steps:
             raise InvalidPathError("the master key has no parent")
         return Path(self.steps[:-1])
@@ -126,10 +120,7 @@ class Path:
         return self.steps[: len(steps)] == steps
 
     def below(self, prefix: Path | str) -> Path:
-        """The levels after `prefix`.
-
-        Raises: InvalidPathError unless `prefix` is this path or an ancestor of it.
-        """
+        """The levels after `prefix`. Raises InvalidPathError unless `prefix` is this path or an ancestor of it."""
         prefix = Path.of(prefix)
         if not self.starts_with(prefix):
             raise InvalidPathError(f"{self} does not start with {prefix}")
@@ -159,10 +150,7 @@ class KeyOrigin:
 
     @classmethod
     def parse(cls, text: str) -> KeyOrigin:
-        """Read a key origin like `[73c5da0a/84h/0h/0h]`, as in output descriptors (BIP380).
-
-        Raises: UsageError.
-        """
+        """Read a key origin like `[73c5da0a/84h/0h/0h]`, as in output descriptors (BIP380). Raises UsageError."""
         match = _ORIGIN.fullmatch(arguments.text(text, "a key origin").strip())
         if match is None:
             raise UsageError(f"{text!r} is not a key origin like [73c5da0a/84h/0h/0h]")
@@ -310,10 +298,7 @@ class ExtendedPublicKey:
         )
 
     def derive(self, path: Path | str) -> ExtendedPublicKey:
-        """The key at an unhardened relative path.
-
-        Raises: InvalidPathError.
-        """
+        """The key at an unhardened relative path. Raises InvalidPathError."""
         key = self
         for number in Path.of(path).steps:
             key = key.child(number)

@@ -1,7 +1,4 @@
-"""`Card`: one card over a transport, and everything that can be done with it.
-
-It owns the transport and the secure channel, and drives the conversations that the rest of this package describes.
-"""
+"""`Card`: one card over a transport and its secure channel, and everything that can be done with it."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
 from cryptnox_core.arguments import member, number, octets, switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
@@ -32,45 +30,20 @@ from cryptnox_core.first_block import in_steps
 from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import (
-    CERTIFICATE_NONCE_LENGTH,
-    COMMON_PAIRING_KEY,
-    CUSTOM_BYTES,
-    DIGEST_LENGTH,
-    HISTORY_LENGTH,
-    MAX_DEPTH,
-    NFT_DATA_SLOTS,
-    PAIRING_INDEX,
-    PAIRING_INDEX_PUK,
-    PAIRING_KEY_LENGTH,
-    SIGNATURE_CHECK_NONCE,
-    USER_DATA_PAGE,
-    USER_DATA_PAGES,
-    XPUB_MIN_DEPTH,
-    Curve,
-    ExportKind,
-    LoadKeyType,
-    SignatureKind,
-    Source,
-    StatusFlag,
-    Sw,
-    UserKeyFlag,
-    UserKeySlot,
-)
+from cryptnox_core.wire import Curve, ExportKind, SignatureKind, Source, StatusFlag, Sw, UserKeyFlag, UserKeySlot
 
 T = TypeVar("T")
 
-USER_DATA_MAX = USER_DATA_PAGE * USER_DATA_PAGES
+USER_DATA_MAX = wire.USER_DATA_PAGE * wire.USER_DATA_PAGES
 """Bytes of user data that a card holds."""
 
 _log = logging.getLogger(__name__)
 
 
 class PairingKeys(Protocol):
-    """Where the pairing keys of cards are kept, by serial number: an interface.
+    """Where the pairing keys of cards are kept, by serial number: an interface; the file is the program's.
 
-    They are secrets: without its own pairing key only the PUK opens a card again. The file behind it belongs to the
-    program.
+    They are secrets: without its own pairing key only the PUK opens a card again.
     """
 
     def pairing_key(self, serial: int) -> bytes | None:
@@ -83,22 +56,22 @@ class PairingKeys(Protocol):
 
 
 class Card:
-    """One card. Nothing is sent before the first method is called.
+    """One card. Nothing is sent before the first method is called, and nothing is ever sent twice (but see `send`).
 
     A path may be given as text wherever one is wanted: `card.public_key("m/84h/0h/0h/0/0")`. One of more than three
-    levels is gone in steps, one command each: a longer one could be changed on its way to the card (`first_block`).
-    Secrets that could be taken for one another are given by name.
-
-    Nothing is ever sent twice, PINs least of all; but for the READ DATA that shows which form of the MAC the card wants
-    (see `send`).
+    levels is gone in steps, one command each (`first_block`). Secrets that could be taken for one another are given by
+    name. A PIN is text of 4 to 9 digits, a PUK of 12 ASCII characters; `pin` is None only where a user key has
+    authenticated.
 
     Unless a method says otherwise:
-    Requires: the channel open; for keys and signatures the PIN verified and a seed on the card, too.
+    Requires: the channel open; for keys, signatures and all that is stored the PIN verified; for keys and signatures a
+    seed on the card.
     Raises: UsageError before anything is sent.
     TransportError and ProtocolError when the conversation broke: the channel has failed then, and only a new SELECT and
     a new channel help.
-    StatusWordError when the card refused. NotAuthenticatedError where the PIN is wanted; NoSeedError; WrongPukError for
-    a wrong PUK, of which a power cycle allows 12 tries, without a limit in all.
+    StatusWordError when the card refused. NotAuthenticatedError where the PIN is wanted; NoSeedError, or
+    NotAllowedError for another seed where there is one; WrongPinError; PinLockedError; WrongPukError for a wrong PUK,
+    of which a power cycle allows 12 tries, without a limit in all. See the command's class in `commands`.
     """
 
     def __init__(
@@ -132,13 +105,13 @@ class Card:
         self._certificate: CardCertificate | None = None
         self._channel: SecureChannel | None = None
         self._certificate_readable = False
-        self._opened_with: tuple[bytes | None, int] = (None, PAIRING_INDEX)
+        self._opened_with: tuple[bytes | None, int] = (None, wire.PAIRING_INDEX)
         self._only_read = False
         """Nothing but plain reads went through this channel: a new one is as good."""
         self._length_known = length_by_value is not None
         self._length_by_value = length_by_value is not None and switch(length_by_value, "the length by value")
         """The form that frames have now. `_length_known`: an answer has shown that the card wants it, or the caller."""
-        self._authorized: tuple[bytes, ...] = ()
+        self._authorized: list[bytes] = []
         """Digests that a user key has unlocked in this channel, and that are not signed yet. A SIGN without PIN that
         the card does not expect costs a PIN try."""
 
@@ -164,10 +137,7 @@ class Card:
 
     @property
     def info(self) -> AppletInfo:
-        """What the latest SELECT said, kept true by what was changed since.
-
-        Raises: UsageError before the first SELECT.
-        """
+        """What the latest SELECT said, kept true by what was changed since. UsageError before the first SELECT."""
         if self._info is None:
             raise UsageError("select the card first")
         return self._info
@@ -179,18 +149,12 @@ class Card:
 
     @property
     def serial(self) -> int:
-        """The card's serial number.
-
-        Raises: UsageError before the certificate is known.
-        """
+        """The card's serial number. UsageError before the certificate is known."""
         return self._known_certificate().serial
 
     @property
     def genuineness(self) -> Genuineness:
-        """What the trust anchors say about the certificate.
-
-        Raises: UsageError before the certificate is known.
-        """
+        """What the trust anchors say about the certificate. UsageError before it is known."""
         return self._anchors.judge(self._known_certificate())
 
     @property
@@ -206,17 +170,11 @@ class Card:
     # Keep `info` true after a command that the card accepted and that the next SELECT would show.
 
     def _note(self, flag: StatusFlag, on: bool) -> None:
-        if self._info is not None:
-            self._info = replace(self._info, flags=self._info.flags | flag if on else self._info.flags & ~flag)
+        self._info = replace(self.info, flags=self.info.flags | flag if on else self.info.flags & ~flag)
 
     def _note_user_key(self, slot: UserKeySlot, there: bool) -> None:
-        if self._info is not None:
-            flag, held = UserKeyFlag[slot.name], self._info.user_keys
-            self._info = replace(self._info, user_keys=held | flag if there else held & ~flag)
-
-    def _note_custom(self, content: bytes) -> None:
-        if self._info is not None:
-            self._info = replace(self._info, custom=content)
+        flag, held = UserKeyFlag[slot.name], self.info.user_keys
+        self._info = replace(self.info, user_keys=held | flag if there else held & ~flag)
 
     # Select and recognize
 
@@ -283,7 +241,7 @@ class Card:
 
     def _session_key_under(self, candidates: Sequence[CardCertificate]) -> bytes | None:
         self._certificate_readable = False
-        nonce = self._random(CERTIFICATE_NONCE_LENGTH)
+        nonce = self._random(wire.CERTIFICATE_NONCE_LENGTH)
         session = self.send(setup.GetCardCertificate(nonce))
         session.check_nonce(nonce)
         for candidate in candidates:
@@ -298,7 +256,7 @@ class Card:
         self,
         pairing_key: bytes | None = None,
         *,
-        index: int = PAIRING_INDEX,
+        index: int = wire.PAIRING_INDEX,
         known: Sequence[CardCertificate] = (),
     ) -> None:
         """Open the secure channel: certificates, OPEN, MUTUALLY AUTHENTICATE. An open channel is given up.
@@ -311,17 +269,17 @@ class Card:
         instead, from applet 2.0 on; NotInitializedError; PinLockedError (power cycle wanted).
         """
         if pairing_key is not None:
-            pairing_key = octets(pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
-        if number(index, "the pairing key index") not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+            pairing_key = octets(pairing_key, "a pairing key", wire.PAIRING_KEY_LENGTH)
+        if number(index, "the pairing key index") not in (wire.PAIRING_INDEX, wire.PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
         if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
             raise UsageError("known certificates are a list of CardCertificate")
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
-            kept = COMMON_PAIRING_KEY if kept is None else kept
-            pairing_key = octets(kept, "the pairing key that was kept", PAIRING_KEY_LENGTH)
-        self._authorized = ()
+            kept = wire.COMMON_PAIRING_KEY if kept is None else kept
+            pairing_key = octets(kept, "the pairing key that was kept", wire.PAIRING_KEY_LENGTH)
+        self._authorized = []
         self._channel = SecureChannel(random=self._random, length_by_value=self._length_by_value)
         drive(self._channel.handshake(session_key, pairing_key, index=index, info=self._info), self._transmit)
         self._opened_with, self._only_read = (pairing_key, index), True
@@ -344,12 +302,15 @@ class Card:
         if not command.secure:
             return command.result(self._transmit(command.encode()), self._info)
         if not command.plain_read and not isinstance(command, signing.Sign | auth.PinTriesLeft):
-            self._authorized = ()  # who authenticates otherwise ends it, and that can be almost any command
+            self._authorized = []  # who authenticates otherwise ends it, and that can be almost any command
         result = self._send_in_channel(command)
         if isinstance(command, user_keys.AuthorizeHashes) and result is True:
-            self._authorized = command.digests
+            self._authorized = list(command.digests)
         elif isinstance(command, signing.Sign):
-            self._authorized = _without_first(self._authorized, command.digest) if command.pin is None else ()
+            if command.pin is not None:
+                self._authorized = []
+            elif command.digest in self._authorized:
+                self._authorized.remove(command.digest)
         return result
 
     def _send_in_channel(self, command: Command[T]) -> T:
@@ -416,35 +377,24 @@ class Card:
     def verify_pin(self, pin: str) -> None:
         """Verify the PIN, which opens most commands until the channel ends. On some cards a signature ends it, too.
 
-        `pin`: text of 4 to 9 digits; for anything else UsageError.
         Raises: WrongPinError with the tries left; PinLockedError.
         """
         self.send(auth.VerifyPin(pin))
 
     def change_pin(self, new_pin: str, *, puk: str | None = None) -> None:
-        """Set another PIN, 4 to 9 digits.
-
-        Requires: the PIN verified, or the PUK given.
-        """
+        """Set another PIN. Requires the PIN verified, or the PUK given."""
         self.send(auth.ChangePin(new_pin, puk))
 
     def change_puk(self, *, new: str, current: str) -> None:
-        """Set another PUK, 12 ASCII characters."""
+        """Set another PUK."""
         self.send(auth.ChangePuk(new, current))
 
     def unblock_pin(self, *, puk: str, new_pin: str) -> None:
-        """Set another PIN on a card whose PIN is blocked.
-
-        `new_pin`: 4 to 9 digits.
-        Raises: NotAllowedError unless it is blocked for good, not merely locked until power-up.
-        """
+        """Set another PIN where it is blocked for good, not merely locked until power-up: then NotAllowedError."""
         self.send(auth.UnblockPin(puk, new_pin))
 
     def set_pin_auth(self, enabled: bool, puk: str) -> None:
-        """Switch PIN authentication.
-
-        Raises: NotAllowedError where no user key exists.
-        """
+        """Switch PIN authentication. NotAllowedError where no user key exists."""
         self.send(auth.SetPinAuth(enabled, puk))
         self._note(StatusFlag.PIN_AUTH, enabled)
 
@@ -457,9 +407,8 @@ class Card:
         self._keep_pairing_key(pairing_key)
 
     def _keep_pairing_key(self, key: bytes) -> None:
-        """Tell the store that this is the card's pairing key now."""
         if self._pairing_keys is not None:
-            self._pairing_keys.keep_pairing_key(self.serial, None if key == COMMON_PAIRING_KEY else key)
+            self._pairing_keys.keep_pairing_key(self.serial, None if key == wire.COMMON_PAIRING_KEY else key)
 
     # Keys
 
@@ -467,7 +416,7 @@ class Card:
         """Move the current key of a curve. Where the card refuses a later step, what the earlier ones made is current.
 
         `path`: 0 to 8 levels, relative to `source`; an empty one makes the master current.
-        Raises: NotFoundError where the current key has no parent on the card; UsageError deeper than 8 levels.
+        Raises: NotFoundError where the current key has no parent on the card.
         """
         path, source, curve = _checked(path), member(Source, source, "source"), _curve(curve)
         for step in in_steps(path):
@@ -490,7 +439,7 @@ class Card:
 
         `path`: 1 to 8 levels from `source`. Up to 3 are derived on the fly, and the current key stays; with more, a key
         above the one asked for becomes current. The master key has no such path: `derive("m")` makes it current.
-        Raises: NotFoundError where the current key has no parent on the card; UsageError deeper than 8 levels.
+        Raises: NotFoundError where the current key has no parent on the card.
         """
         source, curve = member(Source, source, "source"), _curve(curve)
         at = None if path is None else _checked(path)
@@ -513,23 +462,19 @@ class Card:
         return _formed(self.send(keys.GetClearPublicKey(curve)), curve, compressed)
 
     def read_extended_public_key(self) -> ExtendedPublicKey:
-        """The extended key of the current k1 key.
-
-        Raises: NotAllowedError where export is off or the depth is below 3.
-        """
+        """The extended key of the current k1 key. NotAllowedError where export is off or the depth is below 3."""
         return self.send(keys.GetExtendedPublicKey())
 
     def extended_public_key(self, path: Path | str) -> ExtendedPublicKey:
-        """Derive from the master, then read the extended key. The current key moves.
+        """Derive from the master, 3 to 8 levels, then read the extended key. The current key moves.
 
-        `path`: 3 to 8 levels.
-        Requires: export switched on.
-        Raises: UsageError for another depth; NotAllowedError where export is off; MalformedResponseError when the
-        card's answer is not for this path.
+        Raises: NotAllowedError where export is off; MalformedResponseError when the answer is not for this path.
         """
         at = Path.of(path)
-        if not XPUB_MIN_DEPTH <= at.depth <= MAX_DEPTH:
-            raise UsageError(f"the card gives extended keys of depth {XPUB_MIN_DEPTH} to {MAX_DEPTH}; {at} is none")
+        if not wire.XPUB_MIN_DEPTH <= at.depth <= wire.MAX_DEPTH:
+            raise UsageError(
+                f"the card gives extended keys of depth {wire.XPUB_MIN_DEPTH} to {wire.MAX_DEPTH}; {at} is none"
+            )
         self.derive(at)
         key = self.read_extended_public_key()
         if key.depth != at.depth or key.child_number != at.steps[-1]:
@@ -565,9 +510,9 @@ class Card:
         `path`: 0 to 8 levels from `source`.
         Returns: strict DER with low S, or 64 bytes for Schnorr, verified against the public key.
         Requires: the channel open, a seed on the card.
-        Raises: BadSignatureError when the signature does not verify; WrongPinError; PinLockedError.
+        Raises: BadSignatureError when the signature does not verify.
         """
-        digest, curve = octets(digest, "a digest", DIGEST_LENGTH), _curve(curve)
+        digest, curve = octets(digest, "a digest", wire.DIGEST_LENGTH), _curve(curve)
         kind, source = member(SignatureKind, kind, "kind"), member(Source, source, "source")
         command = signing.Sign(digest, pin, None if path is None else Path.of(path), source, curve, kind)
         command.encode()  # a mistake is found before anything is sent
@@ -582,7 +527,6 @@ class Card:
         return signing.verified_signature(self.send(command), digest, public_key, curve=curve, kind=kind)
 
     def _own_key(self, command: signing.Sign, pin: str) -> bytes:
-        """The key that a SIGN will be made with."""
         reading = keys.GetPublicKey(command.path, command.source, command.curve)
         try:
             return self.send(reading)
@@ -598,7 +542,7 @@ class Card:
         Requires: a pin-less path on the card; selects the card where needed.
         Raises: NotFoundError where no pin-less path is set; BadSignatureError.
         """
-        digest, public_key = octets(digest, "a digest", DIGEST_LENGTH), _known_key(public_key, Curve.K1)
+        digest, public_key = octets(digest, "a digest", wire.DIGEST_LENGTH), _known_key(public_key, Curve.K1)
         self._ensure_selected()
         return signing.verified_signature(self.send(signing.SignPinless(digest)), digest, public_key)
 
@@ -612,17 +556,11 @@ class Card:
         return self.send(signing.SignPublic(member(Curve, curve, "curve")))
 
     def decryption_key(self, point: bytes, pin: str | None) -> bytes:
-        """IV (16 bytes) and AES-128 key (16) shared with the owner of `point` (P-256, 65 bytes).
-
-        `pin`: None only where a user key authenticated.
-        """
+        """IV (16 bytes) and AES-128 key (16) shared with the owner of `point` (P-256, 65 bytes)."""
         return self.send(signing.Decrypt(point, pin))
 
     def decrypt(self, point: bytes, ciphertext: bytes, pin: str | None) -> bytes:
-        """The plaintext of whole AES blocks (16 bytes each) encrypted under `decryption_key`.
-
-        `pin`: None only where a user key authenticated.
-        """
+        """The plaintext of whole AES blocks (16 bytes each) encrypted under `decryption_key`."""
         return self.send(signing.Decrypt(point, pin, octets(ciphertext, "a ciphertext")))
 
     def signature_check(self, public_key: bytes | None = None, nonce: bytes | None = None) -> SignatureCheck:
@@ -634,7 +572,7 @@ class Card:
         Raises: BadSignatureError.
         """
         key = None if public_key is None else _known_key(public_key, Curve.K1)
-        check = self.send(signing.CheckSignature(self._random(SIGNATURE_CHECK_NONCE) if nonce is None else nonce))
+        check = self.send(signing.CheckSignature(self._random(wire.SIGNATURE_CHECK_NONCE) if nonce is None else nonce))
         if key is not None:
             signing.verified_signature(check.signature, sha256(check.message), key)
         return check
@@ -648,7 +586,7 @@ class Card:
         *,
         pin: str,
         puk: str,
-        pairing_key: bytes = COMMON_PAIRING_KEY,
+        pairing_key: bytes = wire.COMMON_PAIRING_KEY,
         nft_nfc_sign: bool | None = None,
     ) -> AppletInfo:
         """Set up a card as it comes from the factory: INIT, then SELECT.
@@ -656,8 +594,6 @@ class Card:
         The card's session signature is checked before anything secret is sent.
 
         `name`: up to 20 bytes of UTF-8; `email`: up to 60.
-        `pin`: 4 to 9 digits.
-        `puk`: 12 ASCII characters.
         `pairing_key`: 32 bytes.
         `nft_nfc_sign`: for NFT cards alone, there None means False.
         Requires: no channel; selects the card where needed.
@@ -680,80 +616,55 @@ class Card:
         Raises: NotAllowedError where reset is disabled (`info.reset_disabled` says so from applet 2.0 on).
         """
         self.send(setup.Reset(puk))
-        self._keep_pairing_key(COMMON_PAIRING_KEY)
+        self._keep_pairing_key(wire.COMMON_PAIRING_KEY)
         return self.select()
 
     def info_page(self) -> CardInfo:
         """Key source, name, e-mail, signature counter."""
         return self.send(data.ReadCardInfo())
 
-    # Administration: seeds. `pin` None only where a user key authenticated.
+    # Administration: seeds
 
     def load_seed(self, seed: bytes, pin: str | None) -> None:
-        """Load a binary seed (BIP39: the 64 bytes made from the words).
-
-        `seed`: 16 to 64 bytes.
-        `pin`: None only where a user key authenticated.
-        Raises: NotAllowedError where there is a seed already; WrongPinError.
-        """
+        """Load a binary seed of 16 to 64 bytes (BIP39: the 64 bytes made from the words)."""
         self._load(seeds.LoadKey.seed(seed, pin))
 
     def load_key(
         self, private_key: bytes, pin: str | None, *, chain_code: bytes = b"", public_key: bytes = b""
     ) -> None:
-        """Load a single key, or an extended one with its chain code.
+        """Load a single key, or an extended one with its chain code (32 bytes each).
 
-        `private_key`: 32 bytes.
-        `pin`: None only where a user key authenticated.
-        `chain_code`: 32 bytes, or none.
         `public_key`: 65 bytes, or none.
-        Raises: NotAllowedError where there is a seed already; WrongPinError.
         """
         self._load(seeds.LoadKey.key_pair(private_key, pin, public_key=public_key, chain_code=chain_code))
 
     def generate_key(self, pin: str | None) -> bytes:
         """Make a seed on the card. Nobody can back this seed up.
 
-        `pin`: None only where a user key authenticated.
         Returns: the 32-byte id of the master key, or nothing where the card does not tell it.
-        Raises: NotAllowedError where there is a seed already; WrongPinError.
         """
         key_id = self.send(seeds.GenerateKey(pin))
         self._has_new_key()
         return key_id
 
     def dual_seed_start(self, pin: str | None) -> bytes:
-        """First step of making one seed on two cards: this card's signed public key, for the other card.
-
-        `pin`: None only where a user key authenticated.
-        Raises: NotAllowedError where there is a seed already; WrongPinError.
-        """
-        return self.send(seeds.LoadKey(LoadKeyType.DUAL_STEP_1, b"", pin))
+        """First step of making one seed on two cards: this card's signed public key, for the other card."""
+        return self.send(seeds.LoadKey(wire.LoadKeyType.DUAL_STEP_1, b"", pin))
 
     def dual_seed_finish(self, other: bytes, pin: str | None) -> None:
-        """Second step, with what `dual_seed_start` returned on the other card. Do it on both.
-
-        `pin`: None only where a user key authenticated.
-        Requires: `dual_seed_start` before, on both cards.
-        Raises: NotAllowedError where there is a seed already; WrongPinError.
-        """
-        self._load(seeds.LoadKey(LoadKeyType.DUAL_STEP_2, other, pin))
+        """Second step, with what `dual_seed_start` returned on the other card. Do it on both."""
+        self._load(seeds.LoadKey(wire.LoadKeyType.DUAL_STEP_2, other, pin))
 
     def generate_seed_wrap_key(self, bits: int = 2048) -> bytes:
-        """Make an RSA key to wrap a seed with, and return its public part as the card sends it.
+        """Make an RSA key of `bits` to wrap a seed with, and return its public part as the card sends it.
 
-        `bits`: length of the modulus.
         Raises: NotSupportedError where the applet has none.
         """
         return self.send(seeds.GenerateSeedWrapKey(bits))
 
     def load_wrapped_seed(self, wrapped: bytes, pin: str | None) -> None:
-        """Load a seed encrypted to the key of `generate_seed_wrap_key`.
-
-        `pin`: None only where a user key authenticated.
-        Raises: NotAllowedError where there is a seed already; WrongPinError.
-        """
-        self._load(seeds.LoadKey(LoadKeyType.WRAPPED_SEED, wrapped, pin))
+        """Load a seed encrypted to the key of `generate_seed_wrap_key`."""
+        self._load(seeds.LoadKey(wire.LoadKeyType.WRAPPED_SEED, wrapped, pin))
 
     def _load(self, command: seeds.LoadKey) -> None:
         self.send(command)
@@ -764,35 +675,23 @@ class Card:
         self._note(StatusFlag.PINLESS_PATH, False)
 
     def random_bytes(self, size: int) -> bytes:
-        """Random bytes of the card.
-
-        `size`: 16 to 64, a multiple of 4.
-        """
+        """Random bytes of the card: 16 to 64, a multiple of 4."""
         return self.send(seeds.GenerateRandom(size))
 
     # Administration: switches
 
     def set_xpub_export(self, on: bool, puk: str) -> None:
-        """Allow or forbid reading extended public keys.
-
-        Requires: a seed on the card.
-        """
+        """Allow or forbid reading extended public keys. Requires a seed on the card."""
         self.send(keys.SetPubExport(ExportKind.XPUB, on, puk))
         self._note(StatusFlag.XPUB_EXPORT, on)
 
     def set_clear_public_key(self, on: bool, puk: str) -> None:
-        """Allow or forbid reading the current public key without channel and PIN.
-
-        Requires: a seed on the card.
-        """
+        """Allow or forbid reading the current public key without channel and PIN. Requires a seed on the card."""
         self.send(keys.SetPubExport(ExportKind.CLEAR_PUBLIC_KEY, on, puk))
         self._note(StatusFlag.CLEAR_PUBKEY, on)
 
     def set_pinless_path(self, path: Path | str | None, puk: str) -> None:
-        """Set the path under m/43h/60h/1581h whose key signs without PIN, or clear it with None.
-
-        Requires: a seed on the card.
-        """
+        """Set the path under m/43h/60h/1581h whose key signs without PIN, or clear it with None. Requires a seed."""
         try:
             at = None if path is None else Path.of(path)
         except UsageError:  # it says what was given: where the two were swapped, the PUK
@@ -808,42 +707,37 @@ class Card:
         """The user data, up to 3600 bytes, of all pages in use.
 
         `slot`: 0 to 3 on NFT cards; others have slot 0 alone.
-        Requires: the PIN verified.
         """
         nft_slot = self._data_slot(slot)
         content = b""
-        for page in range(USER_DATA_PAGES):
+        for page in range(wire.USER_DATA_PAGES):
             piece = self._read_page(page, nft_slot)
             content += piece
-            if len(piece) < USER_DATA_PAGE:
+            if len(piece) < wire.USER_DATA_PAGE:
                 break
         return content
 
     def write_user_data(self, content: bytes, slot: int = 0) -> None:
-        """Replace the user data by 1 to 3600 bytes. Only a reset makes it empty again.
-
-        `slot`: 0 to 3 on NFT cards; others have slot 0 alone.
-        Requires: the PIN verified.
-        """
+        """Replace the user data of a slot by 1 to 3600 bytes. Only a reset makes it empty again."""
         nft_slot, content = self._data_slot(slot), octets(content, "user data")
         if not 1 <= len(content) <= USER_DATA_MAX:
             raise UsageError(f"the card holds 1 to {USER_DATA_MAX} bytes of user data, not {len(content)}")
-        if nft_slot == 0 and len(content) == CUSTOM_BYTES:
-            raise UsageError(f"an NFT card may take {CUSTOM_BYTES} bytes in slot 0 for its custom bytes: add one")
-        used = -(-len(content) // USER_DATA_PAGE)
+        if nft_slot == 0 and len(content) == wire.CUSTOM_BYTES:
+            raise UsageError(f"an NFT card may take {wire.CUSTOM_BYTES} bytes in slot 0 for its custom bytes: add one")
+        size = wire.USER_DATA_PAGE
+        used = -(-len(content) // size)
         for page in range(used):
-            piece = content[page * USER_DATA_PAGE : (page + 1) * USER_DATA_PAGE]
-            self.send(data.WriteUserData(page, piece, nft_slot))
+            self.send(data.WriteUserData(page, content[page * size : (page + 1) * size], nft_slot))
         # What was longer before would be read as a continuation of a full page, and of none other.
-        if len(content) == used * USER_DATA_PAGE and used < USER_DATA_PAGES and self._read_page(used, nft_slot):
+        if len(content) == used * size and used < wire.USER_DATA_PAGES and self._read_page(used, nft_slot):
             self.send(data.WriteUserData(used, b"", nft_slot))
 
     def _data_slot(self, slot: int) -> int | None:
         """The slot on an NFT card; None on others."""
         number(slot, "a slot")
         if self.info.is_nft:
-            if not 0 <= slot < NFT_DATA_SLOTS:
-                raise UsageError(f"an NFT card has {NFT_DATA_SLOTS} slots of user data, from 0")
+            if not 0 <= slot < wire.NFT_DATA_SLOTS:
+                raise UsageError(f"an NFT card has {wire.NFT_DATA_SLOTS} slots of user data, from 0")
             return slot
         if slot:
             raise UsageError("only NFT cards have more than slot 0 of user data")
@@ -858,24 +752,22 @@ class Card:
     def write_custom_bytes(self, content: bytes) -> None:
         """Write the 16 public bytes that every SELECT shows.
 
-        Requires: the PIN verified.
         Raises: UsageError on NFT cards, whose user data is written with the same command.
         """
         if self.info.is_nft:
             raise UsageError("an NFT card takes what is written to the custom bytes for user data: nothing was sent")
         self.send(data.WriteCustomBytes(content))
-        self._note_custom(bytes(content))
+        self._info = replace(self.info, custom=bytes(content))
 
-    def history(self, limit: int = HISTORY_LENGTH) -> list[HistoryEntry]:
+    def history(self, limit: int = wire.HISTORY_LENGTH) -> list[HistoryEntry]:
         """The latest signatures, newest first. One APDU an entry.
 
         `limit`: how many at most; the card keeps 149.
-        Requires: the PIN verified.
         """
         if number(limit, "the number of entries") < 1:
             raise UsageError("history takes how many of the latest signatures are wanted; history(1) is the newest one")
         entries = []
-        for slot in range(min(limit, HISTORY_LENGTH)):
+        for slot in range(min(limit, wire.HISTORY_LENGTH)):
             try:
                 entry = self.send(data.GetHistory(slot))
             except NotFoundError:
@@ -903,20 +795,13 @@ class Card:
         self._note_user_key(slot, True)
 
     def delete_user_key(self, slot: UserKeySlot, puk: str) -> None:
-        """Remove a user key.
-
-        Raises: NotFoundError where the slot is empty.
-        """
+        """Remove a user key. NotFoundError where the slot is empty."""
         slot = self._key_slot(slot)
         self.send(user_keys.DeleteUserKey(slot, puk))
         self._note_user_key(slot, False)
 
     def user_key(self, slot: UserKeySlot) -> UserKeyInfo:
-        """Text and key of a slot.
-
-        Requires: the PIN verified.
-        Raises: NotFoundError where the slot is empty.
-        """
+        """Text and key of a slot. NotFoundError where it is empty."""
         return self.send(user_keys.ReadUserKey(self._key_slot(slot)))
 
     def user_key_challenge(self) -> bytes:
@@ -932,48 +817,33 @@ class Card:
         return self.send(user_keys.UserKeyResponse(self._key_slot(slot), signature))
 
     def authorize_digest(self, slot: UserKeySlot, digest: bytes, signature: bytes) -> bool:
-        """Unlock SIGN (with `pin` None) for one digest by a user key's signature over it. False: refused.
+        """Unlock SIGN (with `pin` None) for 32 bytes by a user key's signature over them. False: refused.
 
-        `digest`: 32 bytes.
-        `signature`: see `message_to_sign`; a FIDO key's with the assertion's counter (4 bytes) in front.
+        `signature`: as in `user_key_respond`.
         """
         return self.send(user_keys.AuthorizeHashes(self._key_slot(slot), (digest,), signature))
 
     def authorize_digests(self, slot: UserKeySlot, digests: Sequence[bytes], signature: bytes) -> bool:
-        """The same for several digests under one signature over all of them, to be signed in this order.
-
-        `digests`: 32 bytes each, up to 4 of them (FIDO 3).
-        `signature`: as in `authorize_digest`.
-        """
+        """The same for up to 4 digests (FIDO 3) under one signature over all of them, to be signed in this order."""
         if not isinstance(digests, Sequence) or isinstance(digests, bytes | bytearray | memoryview | str):
             raise UsageError("several digests are a list of them")
         return self.send(user_keys.AuthorizeHashes(self._key_slot(slot), tuple(digests), signature, as_list=True))
 
     def fido_credential_id(self) -> bytes:
-        """The credential id of the FIDO slot.
-
-        Raises: NotFoundError where the slot is empty.
-        """
+        """The credential id of the FIDO slot. NotFoundError where it is empty."""
         return self.send(user_keys.FidoCredentialId())
 
     def _key_slot(self, slot: UserKeySlot) -> UserKeySlot:
-        """A slot that this applet has."""
         slot = member(UserKeySlot, slot, "slot")
         if slot not in self.info.user_key_slots:
             raise UsageError(f"there is no user-key slot {slot.value} before applet 2.0")
         return slot
 
 
-def _without_first(digests: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
-    """The digests without the first that is this one."""
-    at = digests.index(digest) if digest in digests else len(digests)
-    return digests[:at] + digests[at + 1 :]
-
-
 def _checked(path: Path | str) -> Path:
     path = Path.of(path)
-    if path.depth > MAX_DEPTH:
-        raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {path.depth}")
+    if path.depth > wire.MAX_DEPTH:
+        raise UsageError(f"the card derives at most {wire.MAX_DEPTH} levels; {path} has {path.depth}")
     return path
 
 
@@ -982,10 +852,7 @@ def _curve(curve: Curve) -> Curve:
 
 
 def _known_key(public_key: bytes, curve: Curve) -> bytes:
-    """A public key that a caller gave.
-
-    Raises: UsageError for what is no key of the curve in 33 or 65 bytes.
-    """
+    """A key that a caller gave, 33 or 65 bytes."""
     key = octets(public_key, "a public key", secp256k1.COMPRESSED_LENGTH, secp256k1.UNCOMPRESSED_LENGTH)
     if not (secp256k1.is_public_key(key) if curve is Curve.K1 else p256.is_point(key)):
         raise UsageError("to verify a signature its public key is needed, 33 or 65 bytes")

@@ -38,10 +38,6 @@ _BUILT_IN = (
 """Issuer name and P-256 key of the CA that signs wallet cards, as the vendor's C++ SDK publishes it."""
 
 
-_ANCHOR_CURVES = {65: "secp256r1", 97: "secp384r1", 133: "secp521r1"}
-"""Curves of CAs by the length of an uncompressed point."""
-
-
 class Genuineness(str, Enum):
     """What the certificate chain says about the card."""
 
@@ -86,7 +82,10 @@ class CardCertificate:
             raise CertificateError("the card's certificate cannot be read") from error
         if serial <= 0:
             raise CertificateError("the card's certificate has no positive serial number")
-        return cls(bytes(der), serial, _p256_point(key), issuer)
+        point = _point(key)
+        if len(point) != P256_POINT_LENGTH:
+            raise CertificateError("the certificate holds no P-256 key")
+        return cls(der, serial, point, issuer)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Whether the card's static key made this signature (ECDSA with SHA-256, DER)."""
@@ -108,10 +107,7 @@ class SessionCertificate:
 
     @classmethod
     def parse(cls, data: bytes) -> SessionCertificate:
-        """Read the data of the response.
-
-        Raises: MalformedResponseError for a wrong length or tag.
-        """
+        """Read the data of the response. Raises MalformedResponseError for a wrong length or tag."""
         reader = ByteReader(data, "GET CARD CERTIFICATE")
         if reader.number(1) != CARD_CERTIFICATE_TAG:
             raise MalformedResponseError("GET CARD CERTIFICATE: wrong tag")
@@ -119,10 +115,7 @@ class SessionCertificate:
         return cls(nonce, key, bytes(data[:CARD_CERTIFICATE_SIGNED_LENGTH]), reader.signature())
 
     def check_nonce(self, nonce: bytes) -> None:
-        """See that the card answered to this nonce.
-
-        Raises: CertificateError where it did not.
-        """
+        """See that the card answered to this nonce. Raises CertificateError where it did not."""
         if not hmac.compare_digest(self.nonce, nonce):
             raise CertificateError("the card's session certificate answers another nonce")
 
@@ -184,12 +177,14 @@ class TrustAnchors:
 
     def judge(self, certificate: CardCertificate) -> Genuineness:
         """What these anchors say about a card's certificate. Chains are not followed: an anchor signed it, or none."""
+        from cryptography import x509
+
         if not isinstance(certificate, CardCertificate):
             raise UsageError(f"a CardCertificate is judged, not {type(certificate).__name__}")
         parsed = _load(certificate.der)
         if not _has_whole_signature(certificate.der, parsed):
             return Genuineness.UNKNOWN
-        identifier = _authority_key_id(parsed)
+        identifier = _key_identifier(parsed, x509.AuthorityKeyIdentifier)
         named = False
         for anchor in self.anchors:
             if _is_signed_by(parsed, anchor.public_key):
@@ -224,25 +219,21 @@ def _has_whole_signature(der: bytes, certificate: x509.Certificate) -> bool:
 
 
 def _anchor(certificate: x509.Certificate) -> TrustAnchor:
+    from cryptography import x509
+
     key = _point(certificate.public_key())
-    if len(key) not in _ANCHOR_CURVES:
+    if not key:
         raise CertificateError("a certificate holds no key on P-256, P-384 or P-521")
-    return TrustAnchor(_common_name(certificate.subject), key, _subject_key_id(certificate))
-
-
-def _p256_point(key: object) -> bytes:
-    point = _point(key)
-    if len(point) != P256_POINT_LENGTH:
-        raise CertificateError("the certificate holds no P-256 key")
-    return point
+    return TrustAnchor(_common_name(certificate.subject), key, _key_identifier(certificate, x509.SubjectKeyIdentifier))
 
 
 def _point(key: object) -> bytes:
-    """An uncompressed point of one of NIST's curves, whose length tells the curve; empty for any other key."""
+    """An uncompressed point of P-256, P-384 or P-521, whose length tells the curve; empty for any other key."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _ANCHOR_CURVES.values():
+    known = ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, known):
         return b""
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
@@ -254,20 +245,13 @@ def _common_name(name: x509.Name) -> str:
     return str(common[0].value) if common else name.rfc4514_string()
 
 
-def _subject_key_id(certificate: x509.Certificate) -> bytes | None:
+def _key_identifier(
+    certificate: x509.Certificate, extension: type[x509.SubjectKeyIdentifier | x509.AuthorityKeyIdentifier]
+) -> bytes | None:
     from cryptography import x509
 
     try:
-        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
-    except (x509.ExtensionNotFound, ValueError):
-        return None
-
-
-def _authority_key_id(certificate: x509.Certificate) -> bytes | None:
-    from cryptography import x509
-
-    try:
-        return certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        return certificate.extensions.get_extension_for_class(extension).value.key_identifier
     except (x509.ExtensionNotFound, ValueError):
         return None
 
@@ -287,14 +271,12 @@ def _is_signed_by(certificate: x509.Certificate, anchor: bytes) -> bool:
         SignatureAlgorithmOID.ECDSA_WITH_SHA384: hashes.SHA384(),
         SignatureAlgorithmOID.ECDSA_WITH_SHA512: hashes.SHA512(),
     }
-    curves: dict[str, ec.EllipticCurve] = {
-        curve.name: curve for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
-    }
-    algorithm, curve = algorithms.get(certificate.signature_algorithm_oid), _ANCHOR_CURVES.get(len(anchor))
+    curves: dict[int, ec.EllipticCurve] = {65: ec.SECP256R1(), 97: ec.SECP384R1(), 133: ec.SECP521R1()}
+    algorithm, curve = algorithms.get(certificate.signature_algorithm_oid), curves.get(len(anchor))
     if algorithm is None or curve is None:
         return False
     try:
-        key = ec.EllipticCurvePublicKey.from_encoded_point(curves[curve], anchor)
+        key = ec.EllipticCurvePublicKey.from_encoded_point(curve, anchor)
         key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(algorithm))
     except (InvalidSignature, ValueError):
         return False

@@ -109,7 +109,6 @@ class PlanCost:
 
 
 def plan_cost(steps: Iterable[Step]) -> PlanCost:
-    """Counts a plan."""
     derivations = commands = verifications = 0
     after_signature = False
     for step in steps:
@@ -147,11 +146,9 @@ def plan_session(
     ends its validity it is verified again before the next Derive (`PlanCost.verifications`).
     Raises: UsageError for a path of a wrong depth.
 
-    The fewest child derivations for one account or two with any chains and keys, from an unknown position, the master
-    key, an account's key or a chain's; and the fewest commands for them (two accounts: in nearly all plans). Elsewhere
-    at most one derivation more, as far as the tests have found (docs/performance.md). That each key on the way is
-    derived but once is possible for one account, but not where two branches that both fork have to be visited: two
-    accounts with both chains and three keys each cost 22, not 20, since the card forgets the first fork.
+    The fewest child derivations for one account or two, elsewhere at most one more: docs/performance.md, "The
+    derivation
+    planner", with what cannot be had.
     """
     _check(xpubs, public_keys, signatures)
     have = {path.steps for path in known}
@@ -188,10 +185,10 @@ def _check(xpubs: Sequence[Path], public_keys: Sequence[Path], signatures: Seque
 
 
 def _in_pieces(steps: Sequence[Step]) -> Iterator[Step]:
-    """The same with no DERIVE KEY of more levels than the channel protects (`first_block`).
+    """The same with no DERIVE KEY of more levels than the channel protects: it becomes several (`first_block`).
 
-    It becomes several, each from the key of the one before. Four levels stay together where the extended key is read
-    next, which is compared, and no single key afterwards, which nothing would compare if the command were sent again.
+    Four levels stay together where the extended key is read next, which is compared, and no single key afterwards,
+    which nothing would compare if the command were sent again.
     """
     single = max((at for at, step in enumerate(steps) if isinstance(step, ReadPublicKey | ReadOnTheFly)), default=-1)
     for at, step in enumerate(steps):
@@ -231,7 +228,6 @@ class _Use:
 
 
 def _current(start: Steps | None, steps: Sequence[Step]) -> Steps | None:
-    """The key that is current after steps from `start`."""
     return next((step.result.steps for step in reversed(steps) if isinstance(step, Derive)), start)
 
 
@@ -309,7 +305,6 @@ class _Node:
     """A spine ends here."""
 
     def add(self, steps: Steps) -> _Node:
-        """The key at a path, made where there is none."""
         node = self
         for depth, step in enumerate(steps, 1):
             if step not in node.children:

@@ -127,95 +127,93 @@ def deviations(recording: object) -> list[Deviation]:
     return found
 
 
-def _select(steps: _Steps) -> list[Deviation]:
-    selected, found = steps.selected, []
+def _select(steps: _Steps) -> Iterator[Deviation]:
+    selected = steps.selected
     version = steps.recording.get("version")
     major = version[0] if isinstance(version, list) and version and isinstance(version[0], int) else 0
     expected = _SELECT_LENGTH_2 if major >= 2 else _SELECT_LENGTH
     if major >= 2:
-        found.append(Deviation("an applet of version 2: only its answer to SELECT is documented", "select-v2"))
+        yield Deviation("an applet of version 2: only its answer to SELECT is documented", "select-v2")
     if len(selected) != expected:
-        found.append(Deviation(f"SELECT answers {len(selected)} bytes, not {expected}"))
+        yield Deviation(f"SELECT answers {len(selected)} bytes, not {expected}")
     if selected and selected[0] not in (CARD_TYPE_BASIC, CARD_TYPE_NFT):
-        found.append(Deviation(f"the type of the card is {selected[0]:02x}, not 42 (Basic) or 4e (NFT)"))
+        yield Deviation(f"the type of the card is {selected[0]:02x}, not 42 (Basic) or 4e (NFT)")
     known = sum(flag for flag in StatusFlag if flag is not StatusFlag.RESET_DISABLED)
     unknown = int.from_bytes(selected[4:6], "big") & ~known
     if unknown and major < 2:
-        found.append(Deviation(f"SELECT sets status bits of no known meaning: {unknown:04x}"))
-    return found
+        yield Deviation(f"SELECT sets status bits of no known meaning: {unknown:04x}")
 
 
-def _certificates(steps: _Steps) -> list[Deviation]:
-    found = []
+def _certificates(steps: _Steps) -> Iterator[Deviation]:
     length = steps.number("certificate", "length")
     if length is None and steps.reached("certificate"):
-        found.append(Deviation(f"the manufacturer certificate was not read: {steps.status('certificate')}"))
+        yield Deviation(f"the manufacturer certificate was not read: {steps.status('certificate')}")
     elif length is not None and length not in _CERTIFICATE_LENGTHS:
-        found.append(Deviation(f"the manufacturer certificate has {length} bytes; about 411 are usual"))
+        yield Deviation(f"the manufacturer certificate has {length} bytes; about 411 are usual")
     if steps.text("card certificate", "sw") != "9000":
-        found += [Deviation("GET CARD CERTIFICATE was refused")] if steps.reached("card certificate") else []
+        if steps.reached("card certificate"):
+            yield Deviation("GET CARD CERTIFICATE was refused")
     elif steps.number("card certificate", "length") not in _SESSION_LENGTHS:
         size = steps.number("card certificate", "length")
-        found.append(Deviation(f"GET CARD CERTIFICATE answers {size} bytes; 144 to 146 are usual"))
+        yield Deviation(f"GET CARD CERTIFICATE answers {size} bytes; 144 to 146 are usual")
     again = steps.text("certificate after it", "sw")
     if again == "6985" and not steps.failed("certificate"):
         text = "no manufacturer certificate after GET CARD CERTIFICATE (6985)"
-        found.append(Deviation(text, "no-f7-after-f8"))
+        yield Deviation(text, "no-f7-after-f8")
     elif again != "9000" and steps.reached("certificate after it"):
         status = steps.status("certificate after it")
-        found.append(Deviation(f"a certificate page after GET CARD CERTIFICATE: status word {status}"))
+        yield Deviation(f"a certificate page after GET CARD CERTIFICATE: status word {status}")
     if steps.number("card public key", "length") != 65 and steps.reached("card public key"):
-        found.append(Deviation("GET CARD PUBKEY answers no key of 65 bytes"))
-    return found
+        yield Deviation("GET CARD PUBKEY answers no key of 65 bytes")
 
 
-def _clear_key(steps: _Steps) -> list[Deviation]:
+def _clear_key(steps: _Steps) -> Iterator[Deviation]:
     length = steps.number("clear public key", "length")
     if "clear public key" not in steps or length == 65:
-        return []
+        return
     if length in (32, 33):
-        return [Deviation(f"the public key read in the clear has {length} bytes, not 65", f"clearpub-{length}")]
-    return [Deviation(f"the public key read in the clear: status word {steps.status('clear public key')}")]
+        yield Deviation(f"the public key read in the clear has {length} bytes, not 65", f"clearpub-{length}")
+    else:
+        yield Deviation(f"the public key read in the clear: status word {steps.status('clear public key')}")
 
 
-def _pin(steps: _Steps) -> list[Deviation]:
+def _pin(steps: _Steps) -> Iterator[Deviation]:
     if "PIN tries" not in steps or steps.broken("PIN tries"):
-        return []
-    found = []
+        return
     sw, count = steps.text("PIN tries", "sw"), steps.number("PIN tries", "count")
     if re.fullmatch("63c[0-9a-f]", sw):
         count = int(sw[3], 16)
-        found.append(Deviation(f"an empty VERIFY PIN answers a status word ({sw})", "pin-query-sw"))
+        yield Deviation(f"an empty VERIFY PIN answers a status word ({sw})", "pin-query-sw")
     elif sw != "9000":
-        found.append(Deviation(f"an empty VERIFY PIN answers status word {steps.status('PIN tries')}"))
+        yield Deviation(f"an empty VERIFY PIN answers status word {steps.status('PIN tries')}")
     elif steps.number("PIN tries", "length") != 1:
-        found.append(Deviation(f"an empty VERIFY PIN answers {steps.number('PIN tries', 'length')} bytes, not one"))
+        yield Deviation(f"an empty VERIFY PIN answers {steps.number('PIN tries', 'length')} bytes, not one")
     if count == min(_FULL_COUNTS):
         text = "the PIN's tries are shown as 3: those of a session, or three of six are spent"
-        found.append(Deviation(text, "tries-min"))
+        yield Deviation(text, "tries-min")
     elif count is not None and count not in _FULL_COUNTS:
-        found.append(Deviation(f"{count} PIN tries are left: some are spent, and the full count is not seen"))
-    return found
+        yield Deviation(f"{count} PIN tries are left: some are spent, and the full count is not seen")
 
 
-def _channel(steps: _Steps) -> list[Deviation]:
+def _channel(steps: _Steps) -> Iterator[Deviation]:
     if "channel" not in steps:
-        return []
+        return
     if steps.failed("channel"):
         status = steps.text("channel", "error") or "for no known reason"
-        return [Deviation(f"the secure channel did not open ({status}): another pairing key, or another form of it")]
+        yield Deviation(f"the secure channel did not open ({status}): another pairing key, or another form of it")
+        return
     if steps.broken("PIN tries"):
         text = f"the secure channel opened, and broke with its first command ({steps.status('PIN tries')})"
-        return [Deviation(f"{text}: another form of it")]
-    found = []
+        yield Deviation(f"{text}: another form of it")
+        return
     for ins, name, size in (
         (Ins.OPEN_SECURE_CHANNEL, "OPEN SECURE CHANNEL", SALT_LENGTH),
         (Ins.MUTUALLY_AUTHENTICATE, "MUTUALLY AUTHENTICATE", 16 + _PROVED),
     ):
         if steps.received(ins) not in (size, None):
-            found.append(Deviation(f"{name} answers {steps.received(ins)} bytes, not {size}"))
-    found += [*_derive(steps), *_long_frames(steps), *_unknown_instruction(steps), *_reading(steps)]
-    return found
+            yield Deviation(f"{name} answers {steps.received(ins)} bytes, not {size}")
+    for rest in (_derive, _long_frames, _unknown_instruction, _reading):
+        yield from rest(steps)
 
 
 def _derive(steps: _Steps) -> list[Deviation]:
@@ -237,29 +235,27 @@ def _unknown_instruction(steps: _Steps) -> list[Deviation]:
     return [] if sw in ("", "6d00") else [Deviation(f"an unknown instruction answers {sw}, not 6D00")]
 
 
-def _reading(steps: _Steps) -> list[Deviation]:
+def _reading(steps: _Steps) -> Iterator[Deviation]:
     """READ DATA and GET HISTORY."""
-    found = []
     if "card info" in steps and steps.text("card info", "sw") not in _PIN_WANTED:
-        found.append(Deviation(f"the card info: status word {steps.status('card info')}"))
+        yield Deviation(f"the card info: status word {steps.status('card info')}")
     elif steps.text("card info", "source") == "UNKNOWN":
         sources = ", ".join(f"{kind.value:02x}" for kind in KeySource)
-        found.append(Deviation(f"the card info names a source of the key of no known meaning; known are {sources}"))
+        yield Deviation(f"the card info names a source of the key of no known meaning; known are {sources}")
     for name, usual in (*((f"user key {slot}", _NO_KEY) for slot in range(1, 6)), ("history", _PIN_WANTED)):
         if name in steps and steps.status(name) not in usual:
-            found.append(Deviation(f"{name}: status word {steps.status(name)}"))
+            yield Deviation(f"{name}: status word {steps.status(name)}")
     if steps.text("history", "sw") == "9000" and steps.number("history", "length") != 36:
-        found.append(Deviation(f"the history answers {steps.number('history', 'length')} bytes, not 36"))
+        yield Deviation(f"the history answers {steps.number('history', 'length')} bytes, not 36")
     for page in range(1, 5):
         name = f"user data {page}"
         if name not in steps:
             continue
         if steps.text(name, "sw") in ("6b00", "6a86"):
-            found.append(Deviation(f"{name}: an unused page answers {steps.text(name, 'sw')}", "page-6b00"))
+            yield Deviation(f"{name}: an unused page answers {steps.text(name, 'sw')}", "page-6b00")
             break
         if steps.text(name, "sw") not in _UNUSED:
-            found.append(Deviation(f"{name}: status word {steps.status(name)}"))
-    return found
+            yield Deviation(f"{name}: status word {steps.status(name)}")
 
 
 def _long_frames(steps: _Steps) -> list[Deviation]:

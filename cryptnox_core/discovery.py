@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from cryptnox_core.arguments import number, octets, seconds
@@ -134,29 +135,25 @@ def open_card(
             if not isinstance(error, NoCardError):
                 unread = unread or error
             continue
-        try:
+        with ExitStack() as unless_taken:
+            unless_taken.callback(opened.close)
             try:
-                wanted = _is_wanted(opened, card)
+                if not _is_wanted(opened, card):
+                    continue
             except CryptnoxError as error:  # it may be the wanted one, or stand beside it
-                wanted, unread = False, unread or error
-            if wanted:
-                if channel and opened.info.initialized:
-                    opened.open_channel(pairing_key)
-                return opened
-        except BaseException:
-            opened.close()
-            raise
-        opened.close()
+                unread = unread or error
+                continue
+            if channel and opened.info.initialized:
+                opened.open_channel(pairing_key)
+            unless_taken.pop_all()
+            return opened
     if unread is not None:
         raise unread
     raise NoCardError("no Cryptnox card found" if card is None else f"the card {card} is in no reader")
 
 
 def _is_wanted(card: Card, serial: int | None) -> bool:
-    """Whether this is a card of ours, and the one of that serial number.
-
-    Raises: what keeps that from being known.
-    """
+    """Whether this is a card of ours, and the one of that serial number. Raises what keeps that from being known."""
     try:
         card.select()
     except CryptnoxError as error:

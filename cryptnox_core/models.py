@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader
 from cryptnox_core.arguments import member, octets
 from cryptnox_core.crypto.p256 import is_point
 from cryptnox_core.errors import MalformedResponseError
-from cryptnox_core.wire import (
-    CARD_TYPE_BASIC,
-    CARD_TYPE_NFT,
-    CUSTOM_BYTES,
-    DIGEST_LENGTH,
-    FIDO_CREDENTIAL_MAX,
-    P256_POINT_LENGTH,
-    RSA_MODULUS,
-    SIGNATURE_CHECK_MESSAGE,
-    SIGNATURE_CHECK_TAG,
-    USER_KEY_TEXT,
-    VERSION_2,
-    KeySource,
-    StatusFlag,
-    UserKeyFlag,
-    UserKeySlot,
-)
+from cryptnox_core.wire import KeySource, StatusFlag, UserKeyFlag, UserKeySlot
 
-_HISTORY_ENTRY = 4 + DIGEST_LENGTH
+_HISTORY_ENTRY = 4 + wire.DIGEST_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +38,12 @@ class AppletInfo:
         version = (reader.number(1), reader.number(1), reader.number(1))
         flags, rest = StatusFlag(reader.number(2)), reader.rest()
         user_keys = UserKeyFlag(int.from_bytes(rest[:2], "big") if len(rest) >= 2 else 0)
-        return cls(card_type, version, flags, user_keys, custom=rest[2 : 2 + CUSTOM_BYTES])
+        return cls(card_type, version, flags, user_keys, custom=rest[2 : 2 + wire.CUSTOM_BYTES])
 
     @property
     def is_version_2(self) -> bool:
         """Applet 2.0 or later."""
-        return self.version >= VERSION_2
+        return self.version >= wire.VERSION_2
 
     @property
     def reset_disabled(self) -> bool:
@@ -83,12 +68,13 @@ class AppletInfo:
     @property
     def type_name(self) -> str:
         """`Basic`, `NFT`, or the byte in hexadecimal."""
-        return {CARD_TYPE_BASIC: "Basic", CARD_TYPE_NFT: "NFT"}.get(self.card_type, f"type {self.card_type:02x}")
+        names = {wire.CARD_TYPE_BASIC: "Basic", wire.CARD_TYPE_NFT: "NFT"}
+        return names.get(self.card_type, f"type {self.card_type:02x}")
 
     @property
     def is_nft(self) -> bool:
         """An NFT card: one key, no tree."""
-        return self.card_type == CARD_TYPE_NFT
+        return self.card_type == wire.CARD_TYPE_NFT
 
     @property
     def initialized(self) -> bool:
@@ -163,7 +149,7 @@ class HistoryEntry:
         if len(data) < _HISTORY_ENTRY or not any(data[:_HISTORY_ENTRY]):
             return None
         reader = ByteReader(data, "GET HISTORY")
-        return cls(reader.number(4), reader.take(DIGEST_LENGTH))
+        return cls(reader.number(4), reader.take(wire.DIGEST_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,21 +165,18 @@ class UserKeyInfo:
 
     @classmethod
     def parse(cls, slot: UserKeySlot, data: bytes) -> UserKeyInfo:
-        """Read the data of the response.
-
-        Raises: MalformedResponseError where there is no key of the slot's kind.
-        """
+        """Read the data of the response. Raises MalformedResponseError where there is no key of the slot's kind."""
         reader = ByteReader(data, "READ DATA (user key)")
-        text = reader.take(USER_KEY_TEXT).rstrip(b"\0").decode("utf-8", "replace")
+        text = reader.take(wire.USER_KEY_TEXT).rstrip(b"\0").decode("utf-8", "replace")
         if slot is UserKeySlot.RSA:
-            return cls(slot, text, reader.take(RSA_MODULUS))
-        key, rest = reader.take(P256_POINT_LENGTH), reader.rest()
+            return cls(slot, text, reader.take(wire.RSA_MODULUS))
+        key, rest = reader.take(wire.P256_POINT_LENGTH), reader.rest()
         if is_point(key):
             return cls(slot, text, key)
         if slot is UserKeySlot.FIDO:
             reader = ByteReader(key + rest, "READ DATA (user key)")
-            credential, key = reader.prefixed(), reader.take(P256_POINT_LENGTH)
-            if len(credential) <= FIDO_CREDENTIAL_MAX and is_point(key):
+            credential, key = reader.prefixed(), reader.take(wire.P256_POINT_LENGTH)
+            if len(credential) <= wire.FIDO_CREDENTIAL_MAX and is_point(key):
                 return cls(slot, text, key, credential)
         raise MalformedResponseError("READ DATA (user key): there is no P-256 key")
 
@@ -213,7 +196,7 @@ class SignatureCheck:
         Raises: MalformedResponseError where the message does not start with `CR`.
         """
         reader = ByteReader(data, "SIGNATURE CHECK")
-        message = reader.take(SIGNATURE_CHECK_MESSAGE)
-        if not message.startswith(SIGNATURE_CHECK_TAG):
+        message = reader.take(wire.SIGNATURE_CHECK_MESSAGE)
+        if not message.startswith(wire.SIGNATURE_CHECK_TAG):
             raise MalformedResponseError("SIGNATURE CHECK: the message does not start with CR")
         return cls(message, reader.signature())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from os import urandom
 from typing import ClassVar, TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.card import Card
 from cryptnox_core.commands.base import Command, apdu
@@ -21,17 +22,7 @@ from cryptnox_core.commands.setup import GetCardCertificate, GetCardPublicKey, G
 from cryptnox_core.errors import CryptnoxError, StatusWordError, TransportError
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.transport import Transport
-from cryptnox_core.wire import (
-    CERTIFICATE_NONCE_LENGTH,
-    NFT_DATA_SLOTS,
-    USER_DATA_PAGES,
-    Cla,
-    Curve,
-    Ins,
-    KeySource,
-    StatusFlag,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Curve, Ins, KeySource, StatusFlag, Sw
 
 T = TypeVar("T")
 FORMAT = 1
@@ -112,14 +103,6 @@ def _clear(command: Command[T]) -> Probe:
     return Probe(command.encode(), in_channel=False)
 
 
-@dataclass(slots=True)
-class _Run:
-    """The steps of one recording."""
-
-    recorder: Recorder
-    steps: list[dict[str, object]] = field(default_factory=list)
-
-
 def record(
     transport: Transport, clock: Callable[[], float], *, opening: Callable[[Card], None] = Card.open_channel
 ) -> dict[str, object]:
@@ -130,7 +113,7 @@ def record(
     Raises: TransportError where no card answers SELECT; what fails later is in the recording.
     """
     recorder = Recorder(transport, clock)
-    run = _Run(recorder)
+    run = _Run(recorder, opening)
     card = Card(recorder)
     info = card.select()
     recording: dict[str, object] = {
@@ -141,84 +124,88 @@ def record(
         "steps": run.steps,
         "exchanges": recorder.exchanges,
     }
-    with _step(run, "certificate") as step:
+    with run.step("certificate") as step:
         certificate = card.read_certificate()
         recording["certificate"] = certificate.der.hex()
         step["length"] = len(certificate.der)
     if "certificate" not in recording:
         recording["certificate_pages"] = [page.hex() for page in recorder.pages]
-    _probe(run, card, "card public key", _clear(GetCardPublicKey()))
-    _probe(run, card, "card certificate", _clear(GetCardCertificate(urandom(CERTIFICATE_NONCE_LENGTH))))
-    _probe(run, card, "certificate after it", _clear(GetManufacturerCertificate(0)))
+    run.probe(card, "card public key", _clear(GetCardPublicKey()))
+    run.probe(card, "card certificate", _clear(GetCardCertificate(urandom(wire.CERTIFICATE_NONCE_LENGTH))))
+    run.probe(card, "certificate after it", _clear(GetManufacturerCertificate(0)))
     if info.flags & StatusFlag.CLEAR_PUBKEY:
-        _probe(run, card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))
+        run.probe(card, "clear public key", _clear(GetClearPublicKey(Curve.K1)))
     if info.initialized:
-        _in_channel(run, opening, info)
+        run.in_channel(info)
     return recording
 
 
-def _in_channel(run: _Run, opening: Callable[[Card], None], info: AppletInfo) -> None:
-    recorder = run.recorder
-    card = Card(recorder)
-    if not _opened(run, card, "channel", opening):
-        return
-    _probe(run, card, "PIN tries", Probe(apdu(Ins.VERIFY_PIN)), tell=True)
-    _probe(run, card, "card info", Probe(apdu(Ins.READ_DATA)), source=True)
-    for slot in () if info.is_nft else info.user_key_slots:
-        _probe(run, card, f"user key {slot.value}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
-    _probe(run, card, "history", Probe(apdu(Ins.GET_HISTORY)))
-    if info.seeded and not info.is_nft:
-        # Without a PIN a card derives nothing: what it says to both forms of P1 is all that is wanted.
-        for p1 in (0x08, 0x00):
-            _probe(run, card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
-    if info.is_nft:
-        pages = [apdu(Ins.READ_DATA, slot + 1, 0, long_answer=True) for slot in range(NFT_DATA_SLOTS)]
-    else:
-        pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(USER_DATA_PAGES)]
-    for number, page in enumerate(pages, 1):
-        _probe(run, card, f"user data {number}", Probe(page))
-    other = Card(recorder, length_by_value=True)
-    if _opened(run, other, "channel, other MAC form", opening):
-        _probe(run, other, "user data, other MAC form", Probe(pages[0]))
-    last = Card(recorder)
-    if _opened(run, last, "channel again", opening):
-        _probe(run, last, "unknown instruction", Probe(CommandApdu(Cla.APPLET, UNKNOWN_INS, 0, 0)))
+@dataclass(slots=True)
+class _Run:
+    """The steps of one recording."""
 
+    recorder: Recorder
+    opening: Callable[[Card], None]
+    steps: list[dict[str, object]] = field(default_factory=list)
 
-def _opened(run: _Run, card: Card, name: str, opening: Callable[[Card], None]) -> bool:
-    with _step(run, name):
-        card.select()
-        opening(card)
-    return card.channel_open
+    def in_channel(self, info: AppletInfo) -> None:
+        card = self.opened("channel")
+        if card is None:
+            return
+        self.probe(card, "PIN tries", Probe(apdu(Ins.VERIFY_PIN)), tell=True)
+        self.probe(card, "card info", Probe(apdu(Ins.READ_DATA)), source=True)
+        for slot in () if info.is_nft else info.user_key_slots:
+            self.probe(card, f"user key {slot.value}", Probe(apdu(Ins.READ_DATA, slot, long_answer=True)))
+        self.probe(card, "history", Probe(apdu(Ins.GET_HISTORY)))
+        if info.seeded and not info.is_nft:
+            # Without a PIN a card derives nothing: what it says to both forms of P1 is all that is wanted.
+            for p1 in (0x08, 0x00):
+                self.probe(card, f"derive {p1:02x}", Probe(apdu(Ins.DERIVE_KEY, p1)))
+        if info.is_nft:
+            pages = [apdu(Ins.READ_DATA, slot + 1, 0, long_answer=True) for slot in range(wire.NFT_DATA_SLOTS)]
+        else:
+            pages = [apdu(Ins.READ_DATA, 0, page + 1, long_answer=True) for page in range(wire.USER_DATA_PAGES)]
+        for number, page in enumerate(pages, 1):
+            self.probe(card, f"user data {number}", Probe(page))
+        if other := self.opened("channel, other MAC form", length_by_value=True):
+            self.probe(other, "user data, other MAC form", Probe(pages[0]))
+        if last := self.opened("channel again"):
+            self.probe(last, "unknown instruction", Probe(CommandApdu(Cla.APPLET, UNKNOWN_INS, 0, 0)))
 
+    def opened(self, name: str, *, length_by_value: bool | None = None) -> Card | None:
+        card = Card(self.recorder, length_by_value=length_by_value)
+        with self.step(name):
+            card.select()
+            self.opening(card)
+        return card if card.channel_open else None
 
-def _probe(run: _Run, card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False) -> None:
-    """`tell`: the answer is a count, and no secret; `source`: its first byte is the key source."""
-    with _step(run, name) as step:
-        data = card.send(probe)
-        step["sw"], step["length"] = f"{Sw.OK:04x}", len(data)
-        if tell and data:
-            step["count"] = data[0]
-        if source and data:
-            step["source"] = next((kind.name for kind in KeySource if kind == data[0]), "UNKNOWN")
+    def probe(self, card: Card, name: str, probe: Probe, *, tell: bool = False, source: bool = False) -> None:
+        """`tell`: the answer is a count, and no secret; `source`: its first byte is the key source."""
+        with self.step(name) as step:
+            data = card.send(probe)
+            step["sw"], step["length"] = f"{Sw.OK:04x}", len(data)
+            if tell and data:
+                step["count"] = data[0]
+            if source and data:
+                step["source"] = next((kind.name for kind in KeySource if kind == data[0]), "UNKNOWN")
 
-
-@contextmanager
-def _step(run: _Run, name: str) -> Iterator[dict[str, object]]:
-    step: dict[str, object] = {"step": name}
-    run.steps.append(step)
-    before = len(run.recorder.exchanges)
-    try:
-        yield step
-    except StatusWordError as error:
-        step["sw"] = f"{error.sw:04x}"
-        step["error"] = type(error).__name__
-    except CryptnoxError as error:
-        step["error"] = type(error).__name__
-        sw = getattr(error, "sw", None)
-        if isinstance(sw, int):
-            step["outer_sw"] = f"{sw:04x}"
-    finally:
-        aborted = [entry for entry in run.recorder.exchanges[before:] if entry.get("sw") == f"{Sw.SECURITY_STATUS:04x}"]
-        if aborted:
-            step["aborted"] = len(aborted)
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, object]]:
+        step: dict[str, object] = {"step": name}
+        self.steps.append(step)
+        before = len(self.recorder.exchanges)
+        try:
+            yield step
+        except StatusWordError as error:
+            step["sw"] = f"{error.sw:04x}"
+            step["error"] = type(error).__name__
+        except CryptnoxError as error:
+            step["error"] = type(error).__name__
+            sw = getattr(error, "sw", None)
+            if isinstance(sw, int):
+                step["outer_sw"] = f"{sw:04x}"
+        finally:
+            exchanges = self.recorder.exchanges[before:]
+            aborted = [entry for entry in exchanges if entry.get("sw") == f"{Sw.SECURITY_STATUS:04x}"]
+            if aborted:
+                step["aborted"] = len(aborted)

@@ -9,10 +9,11 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu, Flow, ResponseApdu
 from cryptnox_core.commands.auth import MutuallyAuthenticate
 from cryptnox_core.commands.base import Command
@@ -33,24 +34,14 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.wire import (
-    BLOCK,
-    CHALLENGE_LENGTH,
-    FIRST_IV,
-    MAX_SHORT_DATA,
-    PAIRING_INDEX,
-    PAIRING_KEY_LENGTH,
-    Sw,
-)
+from cryptnox_core.wire import Sw
 
 T = TypeVar("T")
 
-_ZERO_IV = bytes(BLOCK)
+_ZERO_IV = bytes(wire.BLOCK)
 
 
 class ChannelState(Enum):
-    """Where a channel stands."""
-
     CLOSED = "closed"
     HANDSHAKE = "handshake"
     OPEN = "open"
@@ -95,14 +86,13 @@ class SecureChannel:
         """The two forms of the length differ for the command last wrapped."""
         self._state = ChannelState.CLOSED
         self._keys: ChannelKeys | None = None
-        self._command_iv = FIRST_IV
+        self._command_iv = wire.FIRST_IV
         self._response_iv: bytes | None = None
         self._answered: set[bytes] = set()
         """MACs of the responses so far."""
 
     @property
     def state(self) -> ChannelState:
-        """Where the channel stands."""
         return self._state
 
     def fail(self) -> None:
@@ -115,7 +105,7 @@ class SecureChannel:
         session_key: bytes,
         pairing_key: bytes,
         *,
-        index: int = PAIRING_INDEX,
+        index: int = wire.PAIRING_INDEX,
         info: AppletInfo | None = None,
     ) -> Flow[None]:
         """OPEN SECURE CHANNEL, then MUTUALLY AUTHENTICATE.
@@ -127,8 +117,8 @@ class SecureChannel:
         Raises: PairingError when the card is paired with another key; UnknownChannelError instead of it, and of
         whatever else can go wrong between the two ends, where the applet is of version 2 or later.
         """
-        if len(pairing_key) != PAIRING_KEY_LENGTH:
-            raise UsageError(f"a pairing key has {PAIRING_KEY_LENGTH} bytes")
+        if len(pairing_key) != wire.PAIRING_KEY_LENGTH:
+            raise UsageError(f"a pairing key has {wire.PAIRING_KEY_LENGTH} bytes")
         if self._state is not ChannelState.CLOSED:
             raise ChannelError("a channel is opened once")
         try:
@@ -137,7 +127,7 @@ class SecureChannel:
             opening = OpenSecureChannel(key.public_key, index)
             salt = opening.result((yield opening.encode()), info)
             self._keys = ChannelKeys.derive(key.exchange(session_key), pairing_key, salt)
-            proof = MutuallyAuthenticate(self._random(CHALLENGE_LENGTH))
+            proof = MutuallyAuthenticate(self._random(wire.CHALLENGE_LENGTH))
             response = yield self.wrap(proof.encode())
             if response.sw == Sw.SECURITY_STATUS:
                 if info is not None and not info.initialized:
@@ -154,9 +144,9 @@ class SecureChannel:
     def exchange(self, command: Command[T], info: AppletInfo | None = None) -> Flow[T]:
         """One command through the open channel. Whatever goes wrong below its own status word fails the channel.
 
-        Raises: what the command's class says; ChannelAbortedError, BadMacError, MalformedResponseError. Where that
-        happens to the first command, and the applet is of version 2 or later, UnknownChannelError: a handshake can pass
-        between two forms that differ in a counter.
+        Raises: what the command's class says, and what `unwrap` does. Where that happens to the first command, and the
+        applet is of version 2 or later, UnknownChannelError: a handshake can pass between two forms that differ in a
+        counter.
         """
         if self._state is not ChannelState.OPEN:
             raise ChannelError("the secure channel is not open; select the card and open it anew")
@@ -181,14 +171,14 @@ class SecureChannel:
         if self._keys is None or self._response_iv is not None:
             raise ChannelError("the secure channel expects a response, or is not open")
         body = encrypt_padded(self._keys.aes, self._command_iv, command.data)
-        extended = command.extended or BLOCK + len(body) > MAX_SHORT_DATA
-        frame = CommandApdu(command.cla, command.ins, command.p1, command.p2, bytes(BLOCK) + body, extended=extended)
-        self.length_disputed = extended and len(frame.data) <= MAX_SHORT_DATA
+        extended = command.extended or wire.BLOCK + len(body) > wire.MAX_SHORT_DATA
+        frame = replace(command, data=bytes(wire.BLOCK) + body, le=None, extended=extended)
+        self.length_disputed = extended and len(frame.data) <= wire.MAX_SHORT_DATA
         lc = bytes((len(frame.data),)) if self.length_disputed and self._length_by_value else frame.lc
-        head = (frame.header + lc).ljust(BLOCK, b"\0")
-        mac = encrypt_cbc(self._keys.mac, _ZERO_IV, head + body)[-BLOCK:]
+        head = (frame.header + lc).ljust(wire.BLOCK, b"\0")
+        mac = encrypt_cbc(self._keys.mac, _ZERO_IV, head + body)[-wire.BLOCK :]
         self._response_iv = mac
-        return CommandApdu(frame.cla, frame.ins, frame.p1, frame.p2, mac + body, extended=extended)
+        return replace(frame, data=mac + body)
 
     def unwrap(self, response: ResponseApdu) -> ResponseApdu:
         """Check and decrypt the response to the command last wrapped; the result carries the real status word.
@@ -207,11 +197,11 @@ class SecureChannel:
             raise ChannelError("the secure channel has no command under way")
         if not response.ok:
             raise ChannelAbortedError("the card broke off the secure channel", response.sw)
-        if len(response.data) < 2 * BLOCK or len(response.data) % BLOCK:
+        if len(response.data) < 2 * wire.BLOCK or len(response.data) % wire.BLOCK:
             raise MalformedResponseError(f"secure channel: a response of {len(response.data)} bytes")
-        mac, body, length = response.data[:BLOCK], response.data[BLOCK:], len(response.data)
-        prefix = bytes((length,)) if length <= MAX_SHORT_DATA else b"\0" + length.to_bytes(2, "big")
-        expected = encrypt_cbc(self._keys.mac, _ZERO_IV, prefix.ljust(BLOCK, b"\0") + body)[-BLOCK:]
+        mac, body, length = response.data[: wire.BLOCK], response.data[wire.BLOCK :], len(response.data)
+        prefix = bytes((length,)) if length <= wire.MAX_SHORT_DATA else b"\0" + length.to_bytes(2, "big")
+        expected = encrypt_cbc(self._keys.mac, _ZERO_IV, prefix.ljust(wire.BLOCK, b"\0") + body)[-wire.BLOCK :]
         if not hmac.compare_digest(mac, expected):
             raise BadMacError("secure channel: the MAC of the response is wrong")
         if mac in self._answered:  # its MAC does not say which command it answers: see `first_block`
@@ -225,7 +215,6 @@ class SecureChannel:
 
 
 def _is_about_the_channel(error: BaseException) -> bool:
-    """Whether a failed handshake may be due to a channel of another form."""
     if isinstance(error, NotInitializedError | PinLockedError):
         return False
     return isinstance(error, ProtocolError | StatusWordError)

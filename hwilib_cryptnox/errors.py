@@ -173,6 +173,8 @@ class EndedError(RetoldError):
 
 
 NOTHING_CHANGED = "; nothing was changed"
+NO_SCREEN_TEXT = "The Cryptnox card has no screen"
+NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
 BUSY_TEXT = "Card is in use by another program"
 LOCKED_TEXT = "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)"
 SOFT_LOCKED_TEXT = "PIN locked for this session: remove and re-insert the card"
@@ -187,7 +189,6 @@ NO_SEED_TEXT = "Not initialized: the card has no seed"
 SINGLE_KEY_TEXT = "the card holds a single key, not a wallet"
 PIN_AUTH_OFF_TEXT = "PIN authentication is off on this card"
 RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
-NO_SCREEN_TEXT = "The Cryptnox card has no screen"
 
 
 def wrong_pin_text(left: int) -> str:

@@ -108,8 +108,7 @@ class AccountType(Enum):
 
 
 class ScriptType(AccountType):
-    """The scripts a card can sign for with an account of its own, and that wallet files know. The values are the names
-    Coldcard's JSON uses."""
+    """The scripts that a card has accounts for, and that wallet files know, by their names in Coldcard's JSON."""
 
     P2PKH = "p2pkh"
     P2SH_P2WPKH = "p2sh-p2wpkh"

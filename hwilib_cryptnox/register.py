@@ -1,4 +1,4 @@
-"""Where the start-up file that earlier versions wrote (`cryptnoxctl hwi enable`) looks for the registration."""
+"""Where the start-up file that `cryptnoxctl hwi enable` writes looks for the registration."""
 
 from __future__ import annotations
 

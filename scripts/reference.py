@@ -86,7 +86,7 @@ def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[
             assert inner is not None
             yield from _walk(inner, f"{name} {child}", context)
         return
-    common = {flag for option in COMMON_OPTIONS for flag in option.flags}
+    common = {flag for option in COMMON_OPTIONS for flag in option.opts}
     options = []
     for parameter in command.params:
         record = parameter.get_help_record(context)
@@ -103,7 +103,7 @@ def _paragraphs(text: str) -> str:
 
 def common_options() -> list[tuple[str, str]]:
     """The options every command takes."""
-    return [(f"{', '.join(o.flags)}{f' {o.metavar}' if o.metavar else ''}", o.help) for o in COMMON_OPTIONS]
+    return [(f"{', '.join(o.opts)}{f' {o.metavar}' if o.metavar else ''}", o.help or "") for o in COMMON_OPTIONS]
 
 
 def _escaped(text: str, characters: str) -> str:

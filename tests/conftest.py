@@ -22,42 +22,89 @@ _KEPT = frozenset({"CRYPTNOX_VECTORS", "CRYPTNOX_NOT_TESTED", "CRYPTNOX_TEST_REA
 
 _TESTS = Path(__file__).parent
 QUICK = (
+    "console/test_told.py",
+    "console/test_weak.py",
     "core",
+    "ctl/test_pieces.py",
     "emulator",
     "export",
+    "hwi/test_errors.py",
     "psbt",
+    "signer/test_keys.py",
     "signer/test_messages.py",
     "signer/test_shown.py",
     "storage/test_settings.py",
     "storage/test_state.py",
+    "system/frozen/test_places.py",
+    "system/test_habits.py",
     "test_architecture.py",
+    "test_networks.py",
 )
-"""Folders and files of the inner loop (`--quick`). They start no process, which is watched in every run."""
-NOT_QUICK = frozenset(
-    # These start processes,
+"""Folders and files of the inner loop (`--quick`) on every system. They start no process, which is watched in every
+run."""
+QUICK_ON_LINUX = (
+    "ctl",
+    "hwi",
+    "pin",
+    "plugin",
+    "signer",
+    "storage",
+    "system/frozen",
+    "system/life/test_judge.py",
+    "system/security/test_objects.py",
+    "system/security/test_state_folder.py",
+)
+"""Those that are quick where programs of ours are forked."""
+FORKING = frozenset(
     {
+        "core/test_discovery.py",
         "core/test_first_block.py",
         "core/test_library.py",
         "core/test_library_values.py",
-        "core/test_pcsc.py",
         "core/test_recording.py",
-        "core/test_tcp.py",
-        "emulator/test_program.py",
         "emulator/test_vpcd.py",
         "psbt/test_honest.py",
-        "psbt/test_outcomes_on_card.py",
-    }
-    # and these take long, or measure time.
-    | {
-        "core/test_derivation_oracle.py",
-        "core/test_derivation_rule.py",
-        "core/test_generous_card.py",
-        "core/test_hostile_card.py",
-        "psbt/test_many_keys.py",
-        "psbt/test_properties.py",
-        "psbt/test_runs.py",
     }
 )
+"""In the folders of `QUICK`, and yet quick on Linux only: they start programs of ours."""
+LONG = frozenset(
+    {
+        "console/test_terminal.py",
+        "core/test_derivation_oracle.py",
+        "core/test_derivation_rule.py",
+        "core/test_faults.py",
+        "core/test_generous_card.py",
+        "core/test_hostile_card.py",
+        "core/test_pcsc.py",
+        "core/test_tcp.py",
+        "ctl/test_changes.py",
+        "ctl/test_derived.py",
+        "ctl/test_dual.py",
+        "ctl/test_errors.py",
+        "ctl/test_files.py",
+        "ctl/test_hostile.py",
+        "ctl/test_man_in_the_middle.py",
+        "ctl/test_secrets.py",
+        "ctl/test_setup.py",
+        "ctl/test_setup_faults.py",
+        "ctl/test_words.py",
+        "emulator/test_program.py",
+        "emulator/test_sdk.py",
+        "hwi/test_program.py",
+        "pin/test_assuan.py",
+        "pin/test_pin_accounting.py",
+        "psbt/test_many_keys.py",
+        "psbt/test_outcomes_on_card.py",
+        "psbt/test_properties.py",
+        "psbt/test_runs.py",
+        "signer/test_card_time.py",
+        "signer/test_man_in_the_middle.py",
+        "signer/test_memory.py",
+        "signer/test_prompts.py",
+        "storage/test_signature_log.py",
+    }
+)
+"""In those folders, too: they take long, or measure time."""
 _STARTS_PYTHON = frozenset({"test_architecture.py"})
 """Quick all the same: what a fresh interpreter loads is what it looks at."""
 _STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"})
@@ -67,10 +114,13 @@ _running = ""
 _deselected: Counter[str] = Counter()
 
 
-def is_quick(path: Path) -> bool:
-    """Whether a test file belongs to the inner loop."""
+def is_quick(path: Path, system: str = "") -> bool:
+    """Whether a test file belongs to the inner loop on a system (`sys.platform`); without one, on all of them."""
     name = path.relative_to(_TESTS).as_posix() if path.is_relative_to(_TESTS) else ""
-    return name not in NOT_QUICK and any(name == place or name.startswith(f"{place}/") for place in QUICK)
+    linux = system == "linux"
+    places = QUICK + QUICK_ON_LINUX if linux else QUICK
+    chosen = any(name == place or name.startswith(f"{place}/") for place in places)
+    return chosen and name not in LONG and (linux or name not in FORKING)
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
@@ -87,13 +137,13 @@ for _size in ("COLUMNS", "LINES"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the long tests (marked `heavy`) as well")
-    parser.addoption("--quick", action="store_true", help="run only the tests that start no process and take no time")
+    parser.addoption("--quick", action="store_true", help="run only the tests that take no time")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `--quick` other files are not even loaded."""
     if config.getoption("--quick") and collection_path.name.startswith("test_") and collection_path.is_file():
-        return not is_quick(collection_path) or None
+        return not is_quick(collection_path, sys.platform) or None
     return None
 
 
@@ -111,17 +161,36 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    chosen = []
+    chosen, left_out = [], []
     for item in items:
         if item.get_closest_marker("heavy") and not config.getoption("--all"):
             _deselected[str(item.path.relative_to(config.rootpath))] += 1
+            left_out.append(item)
+        elif item.get_closest_marker("pcsc") and config.getoption("--quick"):
+            left_out.append(item)
         else:
             chosen.append(item)
-    if len(chosen) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
     # What may take long begins first, so that no worker waits for another at the end.
     items.sort(key=lambda item: not _may_take_long(item, config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
+    """Tests of a group are one worker's. pytest-xdist 3.8 writes the group where pytest 9.2 does not look for it any
+    more: they would be spread over all workers, and each would wait for the readers. So the workers tell their tests
+    with it."""
+    grouped = [item for item in session.items if vars(item).get("_nodeid", item.nodeid) != item.nodeid]
+    ids = [item.id for item in grouped]  # type: ignore[attr-defined]
+    for item in grouped:
+        item._id = type(item.id).parse(vars(item)["_nodeid"])  # type: ignore[attr-defined]
+    try:
+        return (yield)
+    finally:
+        for item, own in zip(grouped, ids, strict=True):
+            item._id = own  # type: ignore[attr-defined]
 
 
 def _may_take_long(item: pytest.Item, config: pytest.Config) -> bool:
@@ -138,7 +207,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(row)
     lines = [line for line in os.environ.get("CRYPTNOX_NOT_TESTED", "").splitlines() if line]
     if config.getoption("--quick"):
-        lines.append("the tests that start processes, need a reader or take long (run without --quick)")
+        lines.append("the tests that need a reader or take long (run without --quick)")
     heavy = _deselected or Counter(getattr(config, "_left_out", {}))
     lines += [f"{count} long test(s) in {name} (run with --all)" for name, count in sorted(heavy.items())]
     reasons = Counter(_skip_reason(report) for report in terminalreporter.stats.get("skipped", []))

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("architecture")  # all modules are read once
+
 ROOT = Path(__file__).resolve().parent.parent
 CORE, WALLET = "cryptnox_core", "hwilib_cryptnox"
 PACKAGES = (CORE, WALLET)
@@ -254,8 +256,20 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     # What a test file imports of the plugin at its top is left out: those of `tests/plugin`.
     ours = ("tests/hwi/test_commands.py", "tests/hwi/test_program.py")
-    commands = ("audit", "backup", "data", "doctor", "info", "main", "message", "pairing", "pin", "relay", "reset")
-    commands += ("sign", "user_key", "verify", "xpub")
+    commands = (
+        "address",
+        "audit",
+        "backup",
+        "data",
+        "descriptors",
+        "doctor",
+        "export",
+        "info",
+        "list",
+        "main",
+        "message",
+    )
+    commands += ("pairing", "pin", "pinless", "puk", "relay", "reset", "sign", "user_key", "verify", "xpub")
     files = (*ours, *(f"tests/ctl/test_{name}.py" for name in commands))
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
@@ -386,15 +400,16 @@ COVERED_BY: dict[str, str] = {
     # Module: the test file that covers it, where none has its name.
     f"{WALLET}.console.streams": "hwi/test_program.py",
     f"{WALLET}.console.told": "ctl/test_pieces.py",
-    f"{WALLET}.console.warned": "hwi/test_program.py",
     f"{WALLET}.ctl.cards": "ctl/test_readers.py",
     f"{WALLET}.ctl.commands.adopt": "ctl/test_vendor_cards.py",
     f"{WALLET}.ctl.commands.emulator": "emulator/test_program.py",
-    f"{WALLET}.ctl.options": "ctl/test_xpub.py",
+    f"{WALLET}.ctl.commands.forget": "ctl/test_reset.py",
+    f"{WALLET}.ctl.commands.history": "ctl/test_audit.py",
+    f"{WALLET}.ctl.commands.owner": "ctl/test_pairing.py",
+    f"{WALLET}.ctl.commands.pin_auth": "ctl/test_user_key.py",
+    f"{WALLET}.ctl.options": "ctl/test_address.py",
     f"{WALLET}.ctl.review": "ctl/test_hostile.py",
     f"{WALLET}.ctl.screen": "ctl/test_pieces.py",
-    f"{WALLET}.ctl.steps": "ctl/test_setup.py",
-    f"{WALLET}.ctl.vendor": "ctl/test_vendor_cards.py",
     f"{WALLET}.hwi.arguments": "hwi/test_program.py",
     f"{WALLET}.hwi.errors": "system/frozen",
     f"{WALLET}.pin.policy": "pin/test_pin_accounting.py",
@@ -402,12 +417,11 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.signer.heard": "system/life/test_noise.py",
     f"{WALLET}.signer.host": "hwi/test_program.py",
     f"{WALLET}.signer.irreversible": "ctl/test_changes.py",
-    f"{WALLET}.signer.mnemonic": "ctl/test_derived.py",
+    f"{WALLET}.signer.mnemonic": "ctl/test_words.py",
     f"{WALLET}.signer.provision": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.stages": "ctl/test_dual.py",
     f"{WALLET}.signer.steady": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.wallet": "signer/test_signing.py",
-    f"{WALLET}.signer.words": "ctl/test_words.py",
     f"{WALLET}.storage.audit": "ctl/test_audit.py",
     f"{WALLET}.storage.files": "system/security/test_state_folder.py",
     f"{CORE}.emulator": "emulator",
@@ -419,7 +433,6 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.console.wording": "signer/test_shown.py",
     f"{WALLET}.errors": "hwi/test_errors.py",
     f"{WALLET}.hwi.entries": "hwi/test_listing.py",
-    f"{WALLET}.signer.finding": "signer/test_cards.py",
     f"{WALLET}.signer.message_prompts": "signer/test_shown.py",
     f"{WALLET}.psbt.amounts": "psbt/test_policy.py",
     f"{WALLET}.psbt.checks": "psbt/test_dishonest.py",

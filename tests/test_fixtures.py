@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from cryptnox_core.errors import ServiceUnavailableError
 from cryptnox_core.transport.pcsc import LIBRARIES, library, list_readers
 from tests import conftest
-from tests.support import pcsc
+from tests.support import pcsc, quick
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +48,16 @@ def test_the_lock_is_waited_for_and_given_back(tmp_path: Path) -> None:
     os.close(pcsc.take_lock(path, wait=0))
 
 
+def test_a_group_is_one_workers() -> None:
+    """With the versions of pytest and pytest-xdist that are here."""
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-vv", "-k", "no_face or every"]
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    files = ["tests/test_architecture.py", "tests/test_networks.py"]
+    run = subprocess.run([*command, *files], cwd=ROOT, env=alone, capture_output=True, text=True, timeout=100)
+    workers = re.findall(r"^\[(gw\d)\].* PASSED tests/test_architecture\.py::test_no_face", run.stdout, re.MULTILINE)
+    assert len(workers) > 3 and len(set(workers)) == 1, run.stdout
+
+
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     program = (
@@ -67,16 +78,32 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
 
 
 def test_a_quick_test_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick.server()
     monkeypatch.setattr(conftest, "_running", "core/test_apdu.py")
-    for start in (lambda: subprocess.Popen([sys.executable, "-V"]), os.fork, lambda: os.system("true")):
+    command = [sys.executable, "-m", "hwilib_cryptnox.ctl.main", "--version"]
+    for start in (
+        lambda: subprocess.Popen([sys.executable, "-V"]),
+        os.fork,
+        lambda: os.system("true"),
+        lambda: quick.run(command),
+    ):
         with pytest.raises(RuntimeError, match=r"tests/core/test_apdu\.py is one of the quick tests"):
             start()
 
 
 def test_the_lists_of_quick_tests_name_what_is_there() -> None:
-    assert [name for name in (*conftest.QUICK, *conftest.NOT_QUICK) if not (ROOT / "tests" / name).exists()] == []
-    chosen = {path for path in (ROOT / "tests").rglob("test_*.py") if conftest.is_quick(path)}
-    assert len(chosen) > 40
+    names = (*conftest.QUICK, *conftest.QUICK_ON_LINUX, *conftest.FORKING, *conftest.LONG)
+    assert [name for name in names if not (ROOT / "tests" / name).exists()] == []
+    everywhere = {path for path in (ROOT / "tests").rglob("test_*.py") if conftest.is_quick(path)}
+    on_linux = {path for path in (ROOT / "tests").rglob("test_*.py") if conftest.is_quick(path, "linux")}
+    assert len(everywhere) > 40 and everywhere < on_linux
+
+
+def test_every_folder_has_quick_tests() -> None:
+    """But the one of which all tests need Specter."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if list(path.rglob("test_*.py"))}
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if conftest.is_quick(path, "linux")]
+    assert folders - {path.relative_to(ROOT / "tests").parts[0] for path in files} == {"specter"}
 
 
 def test_the_quick_tests_load_on_other_systems() -> None:

@@ -14,6 +14,7 @@ from cryptnox_core.commands.base import (
     POWER_CYCLE,
     Command,
     Meaning,
+    PukCommand,
     StatusCommand,
     apdu,
     pin_field,
@@ -68,9 +69,7 @@ class PinTriesLeft(Command[int]):
         """As usual; a status word 63Cx is an answer too."""
         if response.sw & 0xFFF0 == Sw.TRIES_LEFT:
             return response.sw & 0x0F
-        if not response.ok:
-            raise self.error(response.sw, info)
-        return self.decode(response.data)
+        return Command.result(self, response, info)
 
     def decode(self, data: bytes) -> int:
         if len(data) > 1 + MOST_EXTRA:
@@ -97,20 +96,14 @@ class VerifyPin(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePin(StatusCommand):
-    """CHANGE PIN.
-
-    Requires: the PIN verified, or the PUK given (then also where PIN authentication is off).
-    Raises: WrongPukError.
-    """
+class ChangePin(PukCommand):
+    """CHANGE PIN. Requires the PIN verified, or the PUK given (then also where PIN authentication is off)."""
 
     new_pin: str = field(repr=False)
     """4 to 9 digits."""
     puk: str | None = field(default=None, repr=False)
-    """12 ASCII characters."""
 
     ins: ClassVar[Ins] = Ins.CHANGE_SECRET
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PIN")}
 
     def encode(self) -> CommandApdu:
@@ -125,18 +118,13 @@ class ChangePin(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePuk(StatusCommand):
-    """CHANGE PUK, with the current one.
-
-    Raises: WrongPukError.
-    """
+class ChangePuk(PukCommand):
+    """CHANGE PUK, with the current one."""
 
     new_puk: str = field(repr=False)
-    """12 ASCII characters, as the current one."""
     current_puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.CHANGE_SECRET
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PUK")}
 
     def encode(self) -> CommandApdu:
@@ -144,17 +132,13 @@ class ChangePuk(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class UnblockPin(StatusCommand):
-    """UNBLOCK PIN: sets a new PIN with the PUK.
-
-    Raises: NotAllowedError unless the PIN is blocked for good; WrongPukError.
-    """
+class UnblockPin(PukCommand):
+    """UNBLOCK PIN: sets a new PIN with the PUK. NotAllowedError unless the PIN is blocked for good."""
 
     puk: str = field(repr=False)
     new_pin: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.UNBLOCK_PIN
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NotAllowedError, "the PIN is not blocked"),
         Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PIN"),
@@ -165,17 +149,13 @@ class UnblockPin(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class SetPinAuth(StatusCommand):
-    """SET PIN AUTH, with the PUK.
-
-    Raises: NotAllowedError where no user key exists; WrongPukError.
-    """
+class SetPinAuth(PukCommand):
+    """SET PIN AUTH. NotAllowedError where no user key exists."""
 
     enabled: bool
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.SET_PIN_AUTH
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication can be switched off only where a user key exists"),
     }

@@ -89,17 +89,11 @@ class Command(ABC, Generic[T]):
 
     @abstractmethod
     def encode(self) -> CommandApdu:
-        """The command in plain.
-
-        Raises: UsageError for what the card can never take, so that nothing is sent.
-        """
+        """The command in plain. Raises UsageError for what the card can never take, so that nothing is sent."""
 
     @abstractmethod
     def decode(self, data: bytes) -> T:
-        """The result, from the data of a 9000 response.
-
-        Raises: MalformedResponseError for a wrong form.
-        """
+        """The result, from the data of a 9000 response. Raises MalformedResponseError for a wrong form."""
 
     def result(self, response: ResponseApdu, info: AppletInfo | None = None) -> T:
         """The result of a response.
@@ -154,6 +148,14 @@ class StatusCommand(Command[None]):
             raise MalformedResponseError(f"{type(self).__name__}: {len(data)} bytes where none belong")
 
 
+class PukCommand(StatusCommand):
+    """A command with the PUK, 12 ASCII characters. WrongPukError where it is wrong."""
+
+    __slots__ = ()
+
+    uses_puk: ClassVar[bool] = True
+
+
 def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:
     """An applet command.
 
@@ -163,10 +165,7 @@ def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: 
 
 
 def pin_field(pin: str) -> bytes:
-    """The 9 bytes of a PIN.
-
-    Raises: UsageError unless it is text of 4 to 9 digits.
-    """
+    """The 9 bytes of a PIN. Raises UsageError unless it is text of 4 to 9 digits."""
     text(pin, "a PIN")
     if not is_pin(pin):
         raise UsageError(f"a PIN has {PIN_MIN} to {PIN_MAX} digits")
@@ -179,10 +178,7 @@ def optional_pin(pin: str | None) -> bytes:
 
 
 def puk_field(puk: str) -> bytes:
-    """The 12 bytes of a PUK.
-
-    Raises: UsageError unless it is text of 12 ASCII characters.
-    """
+    """The 12 bytes of a PUK. Raises UsageError unless it is text of 12 ASCII characters."""
     text(puk, "a PUK")
     if len(puk) != PUK_LENGTH or not puk.isascii():
         raise UsageError(f"a PUK has {PUK_LENGTH} ASCII characters")
@@ -190,10 +186,7 @@ def puk_field(puk: str) -> bytes:
 
 
 def path_field(path: Path) -> bytes:
-    """A path as the card takes it, 4 bytes a level.
-
-    Raises: UsageError for more than 8 levels.
-    """
+    """A path as the card takes it, 4 bytes a level. Raises UsageError for more than 8 levels."""
     if len(path) > MAX_DEPTH:
         raise UsageError(f"the card derives at most {MAX_DEPTH} levels; {path} has {len(path)}")
     return path.to_bytes()

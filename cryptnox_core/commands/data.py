@@ -6,20 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu
 from cryptnox_core.errors import NotFoundError, UsageError
 from cryptnox_core.models import CardInfo, HistoryEntry
-from cryptnox_core.wire import (
-    CUSTOM_BYTES,
-    HISTORY_LENGTH,
-    NFT_DATA_SLOTS,
-    USER_DATA_PAGE,
-    USER_DATA_PAGES,
-    Ins,
-    Sw,
-)
+from cryptnox_core.wire import Ins, Sw
 
 _NOT_THERE: Meaning = (NotFoundError, "the card has nothing there")
 _EMPTY: Mapping[int, Meaning] = {Sw.WRONG_PARAMETERS: _NOT_THERE, Sw.WRONG_P1P2: _NOT_THERE}
@@ -40,14 +33,11 @@ class ReadCardInfo(Command[CardInfo]):
 
 
 def _page(page: int, nft_slot: int | None) -> int:
-    """A page number, 0 to 2, beside a slot that exists.
-
-    Raises: UsageError.
-    """
-    if not 0 <= number(page, "a page") < USER_DATA_PAGES:
-        raise UsageError(f"user data has {USER_DATA_PAGES} pages")
-    if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < NFT_DATA_SLOTS:
-        raise UsageError(f"an NFT card has {NFT_DATA_SLOTS} slots of user data, from 0")
+    """A page number, 0 to 2, beside a slot that exists; else UsageError."""
+    if not 0 <= number(page, "a page") < wire.USER_DATA_PAGES:
+        raise UsageError(f"user data has {wire.USER_DATA_PAGES} pages")
+    if nft_slot is not None and not 0 <= number(nft_slot, "a slot") < wire.NFT_DATA_SLOTS:
+        raise UsageError(f"an NFT card has {wire.NFT_DATA_SLOTS} slots of user data, from 0")
     return page
 
 
@@ -76,56 +66,44 @@ class ReadUserData(Command[bytes]):
         return apdu(self.ins, self.nft_slot + 1, page, long_answer=True)
 
     def decode(self, data: bytes) -> bytes:
-        return bytes(data[:USER_DATA_PAGE])
+        return bytes(data[: wire.USER_DATA_PAGE])
 
 
 @dataclass(frozen=True, slots=True)
 class WriteUserData(StatusCommand):
-    """WRITE DATA: one page of user data.
+    """WRITE DATA: one page of user data, up to 1200 bytes; as `ReadUserData`, but the page counts from 0 on all cards.
 
-    On the wire: 00 and the page from 0. On NFT cards: slot + 1, and the page from 0.
     Requires: the PIN verified; pages written in order.
     """
 
     page: int
-    """0 to 2."""
     content: bytes = field(repr=False)
-    """Up to 1200 bytes."""
     nft_slot: int | None = None
-    """0 to 3 on NFT cards; None on others."""
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
     def encode(self) -> CommandApdu:
         page, content = _page(self.page, self.nft_slot), octets(self.content, "user data")
-        if len(content) > USER_DATA_PAGE:
-            raise UsageError(f"a page of user data has at most {USER_DATA_PAGE} bytes, not {len(content)}")
+        if len(content) > wire.USER_DATA_PAGE:
+            raise UsageError(f"a page of user data has at most {wire.USER_DATA_PAGE} bytes, not {len(content)}")
         return apdu(self.ins, 0 if self.nft_slot is None else self.nft_slot + 1, page, content)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCustomBytes(StatusCommand):
-    """WRITE DATA 01: the custom bytes, public in every SELECT.
-
-    Requires: the PIN verified.
-    """
+    """WRITE DATA 01: the 16 custom bytes, public in every SELECT. Requires the PIN verified."""
 
     content: bytes
-    """16 bytes."""
 
     ins: ClassVar[Ins] = Ins.WRITE_DATA
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, 1, 0, octets(self.content, "the custom field", CUSTOM_BYTES))
+        return apdu(self.ins, 1, 0, octets(self.content, "the custom field", wire.CUSTOM_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
 class GetHistory(Command[HistoryEntry | None]):
-    """GET HISTORY: one entry; None for an unused one.
-
-    Requires: the PIN verified.
-    Raises: NotFoundError, for an unused one too.
-    """
+    """GET HISTORY: one entry; None, or NotFoundError, for an unused one. Requires the PIN verified."""
 
     slot: int
     """0, the newest, to 148."""
@@ -134,8 +112,8 @@ class GetHistory(Command[HistoryEntry | None]):
     meanings: ClassVar[Mapping[int, Meaning]] = _EMPTY
 
     def encode(self) -> CommandApdu:
-        if not 0 <= number(self.slot, "a history entry") < HISTORY_LENGTH:
-            raise UsageError(f"the card keeps {HISTORY_LENGTH} entries, from 0")
+        if not 0 <= number(self.slot, "a history entry") < wire.HISTORY_LENGTH:
+            raise UsageError(f"the card keeps {wire.HISTORY_LENGTH} entries, from 0")
         return apdu(self.ins, self.slot)
 
     def decode(self, data: bytes) -> HistoryEntry | None:

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.arguments import switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path
-from cryptnox_core.commands.base import COUNT_UNKNOWN, Command, Meaning, StatusCommand, apdu, path_field, puk_field
+from cryptnox_core.commands.base import (
+    COUNT_UNKNOWN,
+    Command,
+    Meaning,
+    PukCommand,
+    StatusCommand,
+    apdu,
+    path_field,
+    puk_field,
+)
 from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.errors import (
     CryptnoxError,
@@ -22,20 +32,7 @@ from cryptnox_core.errors import (
     WrongPukError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.wire import (
-    DERIVE_BIT,
-    MAX_DEPTH,
-    PINLESS_PREFIX,
-    XPUB_MIN_DEPTH,
-    Cla,
-    Curve,
-    ExportKind,
-    Ins,
-    KeyUse,
-    PubKeyForm,
-    Source,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Curve, ExportKind, Ins, KeyUse, PubKeyForm, Source, Sw
 
 _NO_PARENT: Meaning = (NotFoundError, "the current key has no parent on the card")
 
@@ -61,7 +58,7 @@ class DeriveKey(StatusCommand):
     def encode(self) -> CommandApdu:
         if not self.path.steps and self.source is not Source.MASTER:
             raise UsageError("deriving from the parent or the current key takes at least one level")
-        return apdu(self.ins, DERIVE_BIT | self.source | self.curve, data=path_field(self.path))
+        return apdu(self.ins, wire.DERIVE_BIT | self.source | self.curve, data=path_field(self.path))
 
 
 def _public_key(data: bytes, curve: Curve) -> bytes:
@@ -110,8 +107,7 @@ class GetPublicKey(Command[bytes]):
 class GetClearPublicKey(Command[bytes]):
     """GET PUBKEY outside the channel, without PIN: the current key.
 
-    Requires: clear reading switched on, or the current key under the pin-less path.
-    Raises: NotAllowedError where neither holds.
+    Requires: clear reading switched on, or the current key under the pin-less path; else NotAllowedError.
     """
 
     curve: Curve = Curve.K1
@@ -136,14 +132,13 @@ class GetClearPublicKey(Command[bytes]):
 class GetExtendedPublicKey(Command[ExtendedPublicKey]):
     """GET PUBKEY, form 02: the extended key of the current k1 key.
 
-    Requires: the PIN verified, export enabled, and a current key at depth 3 or more.
-    Raises: NotAllowedError where export is off, or the current key is above depth 3.
+    Requires: the PIN verified; export enabled, and a current key at depth 3 or more, else NotAllowedError.
     """
 
     ins: ClassVar[Ins] = Ins.GET_PUBLIC_KEY
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.NOT_ALLOWED: (NotAllowedError, f"the card gives no extended key above depth {XPUB_MIN_DEPTH}"),
+        Sw.NOT_ALLOWED: (NotAllowedError, f"the card gives no extended key above depth {wire.XPUB_MIN_DEPTH}"),
     }
 
     def encode(self) -> CommandApdu:
@@ -175,67 +170,57 @@ class GetCurrentPath(Command[Path]):
         return apdu(self.ins, self.curve, PubKeyForm.PATH)
 
     def decode(self, data: bytes) -> Path:
-        return Path.from_bytes(data[: 4 * min(len(data) // 4, MAX_DEPTH)])
+        return Path.from_bytes(data[: 4 * min(len(data) // 4, wire.MAX_DEPTH)])
 
 
-def _refused_puk(sw: int, ins: Ins, info: AppletInfo | None) -> WrongPukError | None:
-    """6985 from a card that wants a seed and the PUK, and has the seed: then it is about the PUK."""
-    if sw != Sw.CONDITIONS or info is None or not info.seeded:
-        return None
-    text = "refused: the PUK is wrong, or no PUK is accepted now; each may have cost a PUK try"
-    return WrongPukError(text, sw, ins, COUNT_UNKNOWN)
+_NO_SEED: Meaning = (NoSeedError, "the card holds no seed")
+
+
+class _Setting(PukCommand):
+    """A command with the PUK that requires a seed, which the card checks before the PUK. NoSeedError."""
+
+    __slots__ = ()
+
+    needs_seed: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _NO_SEED}
+
+    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
+        """6985 with a seed is the PUK's refusal."""
+        if sw == Sw.CONDITIONS and info is not None and info.seeded:
+            text = "refused: the PUK is wrong, or no PUK is accepted now; each may have cost a PUK try"
+            return WrongPukError(text, sw, self.ins, COUNT_UNKNOWN)
+        return super().error(sw, info)
 
 
 @dataclass(frozen=True, slots=True)
-class SetPubExport(StatusCommand):
-    """SET PUB EXPORT, with the PUK.
-
-    Requires: a seed, which the card checks before the PUK.
-    Raises: NoSeedError; WrongPukError.
-    """
+class SetPubExport(_Setting):
+    """SET PUB EXPORT: extended keys, or the current key in the clear."""
 
     kind: ExportKind
     enabled: bool
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.SET_PUB_EXPORT
-    uses_puk: ClassVar[bool] = True
-    needs_seed: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, self.kind, data=bytes((switch(self.enabled, "export"),)) + puk_field(self.puk))
 
-    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
-        """6985 with a seed is the PUK's refusal."""
-        return _refused_puk(sw, self.ins, info) or Command.error(self, sw, info)
-
 
 @dataclass(frozen=True, slots=True)
-class SetPinlessPath(StatusCommand):
-    """SET PINLESS PATH, with the PUK.
-
-    Requires: a seed, which the card checks before the PUK.
-    Raises: NoSeedError; WrongPukError.
-    """
+class SetPinlessPath(_Setting):
+    """SET PINLESS PATH: the path whose key signs without PIN."""
 
     path: Path | None
     """3 to 8 levels, at or under m/43'/60'/1581'; None: no such path any more."""
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.SET_PINLESS_PATH
-    uses_puk: ClassVar[bool] = True
-    needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: (NoSeedError, "the card holds no seed"),
+        Sw.CONDITIONS: _NO_SEED,
         Sw.AUTH_BLOCKED: (InvalidDataError, "a pin-less path lies under m/43'/60'/1581'"),
     }
 
     def encode(self) -> CommandApdu:
-        if self.path is not None and not self.path.starts_with(Path(PINLESS_PREFIX)):
+        if self.path is not None and not self.path.starts_with(Path(wire.PINLESS_PREFIX)):
             raise UsageError("a pin-less path lies under m/43h/60h/1581h")
         return apdu(self.ins, data=puk_field(self.puk) + path_field(self.path or MASTER))
-
-    def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
-        """6985 with a seed is the PUK's refusal."""
-        return _refused_puk(sw, self.ins, info) or Command.error(self, sw, info)

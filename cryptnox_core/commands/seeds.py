@@ -6,26 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import number, octets
 from cryptnox_core.commands.base import Command, Meaning, apdu, optional_pin
 from cryptnox_core.crypto import p256
 from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageError
-from cryptnox_core.wire import (
-    KEY_ID_LENGTH,
-    P256_POINT_LENGTH,
-    RANDOM_MAX,
-    RANDOM_MIN,
-    RANDOM_MULTIPLE,
-    SEED_MAX,
-    SEED_MIN,
-    Ins,
-    KeyTag,
-    LoadKeyType,
-    Sw,
-)
+from cryptnox_core.wire import Ins, KeyTag, LoadKeyType, Sw
 
-_ALREADY_SEEDED: Meaning = (NotAllowedError, "the card already holds a seed; it can get another one only after a reset")
+_ALREADY_SEEDED: Mapping[int, Meaning] = {
+    Sw.NOT_ALLOWED: (NotAllowedError, "the card already holds a seed; it can get another one only after a reset"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +33,23 @@ class LoadKey(Command[bytes]):
     """None only where a user key authorized."""
 
     ins: ClassVar[Ins] = Ins.LOAD_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+    meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
 
     @classmethod
     def seed(cls, seed: bytes, pin: str | None) -> LoadKey:
         """A binary seed of 16 to 64 bytes."""
         seed = octets(seed, "a seed")
-        if not SEED_MIN <= len(seed) <= SEED_MAX:
-            raise UsageError(f"a seed has {SEED_MIN} to {SEED_MAX} bytes, not {len(seed)}")
+        if not wire.SEED_MIN <= len(seed) <= wire.SEED_MAX:
+            raise UsageError(f"a seed has {wire.SEED_MIN} to {wire.SEED_MAX} bytes, not {len(seed)}")
         return cls(LoadKeyType.SEED, seed, pin)
 
     @classmethod
     def key_pair(
         cls, private_key: bytes, pin: str | None, *, public_key: bytes = b"", chain_code: bytes = b""
     ) -> LoadKey:
-        """A single private key; with a chain code an extended key.
-
-        `private_key`, `chain_code`: 32 bytes.
-        `public_key`: 65 bytes, or none.
-        """
+        """A private key of 32 bytes; with a chain code of 32 an extended one. The public key has 65, or none."""
         fields = (
-            (KeyTag.PUBLIC_KEY, octets(public_key, "a public key", 0, P256_POINT_LENGTH)),
+            (KeyTag.PUBLIC_KEY, octets(public_key, "a public key", 0, wire.P256_POINT_LENGTH)),
             (KeyTag.PRIVATE_KEY, octets(private_key, "a private key", 32)),
             (KeyTag.CHAIN_CODE, octets(chain_code, "a chain code", 0, 32)),
         )
@@ -79,7 +66,7 @@ class LoadKey(Command[bytes]):
         if self.kind is not LoadKeyType.DUAL_STEP_1:
             return b""
         reader = ByteReader(data, "LOAD KEY (dual)")
-        point = reader.take(P256_POINT_LENGTH)
+        point = reader.take(wire.P256_POINT_LENGTH)
         if not p256.is_point(point):
             raise MalformedResponseError("LOAD KEY (dual): no signed public key")
         return point + reader.signature()
@@ -96,13 +83,13 @@ class GenerateKey(Command[bytes]):
     """None only where a user key authorized."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+    meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=optional_pin(self.pin))
 
     def decode(self, data: bytes) -> bytes:
-        return bytes(data[:KEY_ID_LENGTH]) if len(data) >= KEY_ID_LENGTH else b""
+        return bytes(data[: wire.KEY_ID_LENGTH]) if len(data) >= wire.KEY_ID_LENGTH else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +100,7 @@ class GenerateSeedWrapKey(Command[bytes]):
     """512 to 4096, a multiple of 8."""
 
     ins: ClassVar[Ins] = Ins.GENERATE_SEED_WRAP_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _ALREADY_SEEDED}
+    meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
 
     def encode(self) -> CommandApdu:
         if number(self.bits, "an RSA size") % 8 or not 512 <= self.bits <= 4096:
@@ -136,10 +123,10 @@ class GenerateRandom(Command[bytes]):
     ins: ClassVar[Ins] = Ins.GENERATE_RANDOM
 
     def encode(self) -> CommandApdu:
-        if not RANDOM_MIN <= number(self.size, "the size") <= RANDOM_MAX or self.size % RANDOM_MULTIPLE:
-            raise UsageError(
-                f"the card gives {RANDOM_MIN} to {RANDOM_MAX} random bytes, a multiple of {RANDOM_MULTIPLE}"
-            )
+        fits = wire.RANDOM_MIN <= number(self.size, "the size") <= wire.RANDOM_MAX
+        if not fits or self.size % wire.RANDOM_MULTIPLE:
+            amount = f"{wire.RANDOM_MIN} to {wire.RANDOM_MAX} random bytes"
+            raise UsageError(f"the card gives {amount}, a multiple of {wire.RANDOM_MULTIPLE}")
         return apdu(self.ins, self.size)
 
     def decode(self, data: bytes) -> bytes:

@@ -6,12 +6,22 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader, CommandApdu, Flow
 from cryptnox_core.arguments import octets, switch, text
 from cryptnox_core.certificate import MAX_CERTIFICATE, CardCertificate, SessionCertificate
-from cryptnox_core.commands.base import POWER_CYCLE, Command, Meaning, StatusCommand, apdu, pin_field, puk_field
+from cryptnox_core.commands.base import (
+    POWER_CYCLE,
+    Command,
+    Meaning,
+    PukCommand,
+    StatusCommand,
+    apdu,
+    pin_field,
+    puk_field,
+)
 from cryptnox_core.crypto.aes import encrypt_padded
 from cryptnox_core.crypto.p256 import EphemeralKey, is_point
 from cryptnox_core.errors import (
@@ -26,83 +36,69 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.wire import (
-    AID,
-    BLOCK,
-    CERTIFICATE_FIRST_PAGE,
-    CERTIFICATE_NONCE_LENGTH,
-    CERTIFICATE_PAGE,
-    EMAIL_MAX,
-    NAME_MAX,
-    NFT_NFC_SIGN_ALLOWED,
-    NFT_NFC_SIGN_DENIED,
-    P256_POINT_LENGTH,
-    PAIRING_INDEX,
-    PAIRING_INDEX_PUK,
-    PAIRING_KEY_LENGTH,
-    PUK_PAIRING_ROUNDS,
-    SALT_LENGTH,
-    Cla,
-    Ins,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Ins, Sw
 
-_SOFT_LOCK: Meaning = (PinLockedError, POWER_CYCLE)
-"""6985 where no PIN is needed (PROTOCOL 9, soft-locked card)."""
+T = TypeVar("T")
+
+
+class _InTheClear(Command[T]):
+    """A command for any card, without channel and PIN: 6985 says that a power cycle is wanted (PROTOCOL 9)."""
+
+    __slots__ = ()
+
+    secure: ClassVar[bool] = False
+    needs_init: ClassVar[bool] = False
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (PinLockedError, POWER_CYCLE)}
+
+
+_REFUSED = (Sw.INS_NOT_SUPPORTED, Sw.CONDITIONS, Sw.NOT_ALLOWED)
+"""What INIT and RESET answer where they are not possible any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Select(Command[AppletInfo]):
+class Select(_InTheClear[AppletInfo]):
     """SELECT. Ends any channel and all authentication.
 
     Raises: NotFoundError or NotSupportedError for another card; PinLockedError (power cycle wanted).
     """
 
     ins: ClassVar[Ins] = Ins.SELECT
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: _SOFT_LOCK,
+        **_InTheClear.meanings,
         Sw.FILE_NOT_FOUND: (NotFoundError, "this card does not have the Cryptnox applet"),
         Sw.WRONG_P1P2: (NotSupportedError, "this card does not have the Cryptnox applet"),
     }
 
     def encode(self) -> CommandApdu:
-        return CommandApdu(Cla.ISO, self.ins, 0x04, 0x00, AID)
+        return CommandApdu(Cla.ISO, self.ins, 0x04, 0x00, wire.AID)
 
     def decode(self, data: bytes) -> AppletInfo:
         return AppletInfo.parse(data)
 
 
 @dataclass(frozen=True, slots=True)
-class GetCardPublicKey(Command[bytes]):
+class GetCardPublicKey(_InTheClear[bytes]):
     """GET CARD PUBKEY: the card's static P-256 key, 65 bytes uncompressed."""
 
     ins: ClassVar[Ins] = Ins.GET_CARD_PUBLIC_KEY
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
         return CommandApdu(Cla.APPLET, self.ins, 0, 0, le=0)
 
     def decode(self, data: bytes) -> bytes:
-        key = ByteReader(data, "GET CARD PUBKEY").take(P256_POINT_LENGTH)
+        key = ByteReader(data, "GET CARD PUBKEY").take(wire.P256_POINT_LENGTH)
         if not is_point(key):
             raise MalformedResponseError("GET CARD PUBKEY: not a P-256 point")
         return key
 
 
 @dataclass(frozen=True, slots=True)
-class GetManufacturerCertificate(Command[bytes]):
+class GetManufacturerCertificate(_InTheClear[bytes]):
     """GET MANUFACTURER CERTIFICATE: one page. Page 0 starts with the length of the whole (2 bytes)."""
 
     page: int
 
     ins: ClassVar[Ins] = Ins.GET_MANUFACTURER_CERTIFICATE
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
         return CommandApdu(Cla.APPLET, self.ins, 0, self.page, le=0)
@@ -112,19 +108,16 @@ class GetManufacturerCertificate(Command[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
-class GetCardCertificate(Command[SessionCertificate]):
+class GetCardCertificate(_InTheClear[SessionCertificate]):
     """GET CARD CERTIFICATE with a fresh nonce. The caller checks nonce and signature."""
 
     nonce: bytes
     """8 bytes."""
 
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
-    secure: ClassVar[bool] = False
-    needs_init: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, data=octets(self.nonce, "the nonce", CERTIFICATE_NONCE_LENGTH))
+        return apdu(self.ins, data=octets(self.nonce, "the nonce", wire.CERTIFICATE_NONCE_LENGTH))
 
     def decode(self, data: bytes) -> SessionCertificate:
         return SessionCertificate.parse(data)
@@ -145,7 +138,7 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
     length, whole = reader.number(2), reader.rest()
     if not 0 < length <= MAX_CERTIFICATE:
         raise CertificateError(f"the card announces a certificate of {length} bytes; 1 to {MAX_CERTIFICATE} are read")
-    documented = whole[:CERTIFICATE_FIRST_PAGE]
+    documented = whole[: wire.CERTIFICATE_FIRST_PAGE]
     while len(whole) < length or (len(whole) > length and len(documented) < length):
         command = GetManufacturerCertificate(command.page + 1)
         try:
@@ -157,7 +150,7 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
         if not piece or command.page == 0xFF:
             break
         whole += piece
-        documented += piece[:CERTIFICATE_PAGE]
+        documented += piece[: wire.CERTIFICATE_PAGE]
     if len(whole) < length:
         raise CertificateError(f"the card's certificate ends after {len(whole)} of {length} bytes")
     if len(whole) > length and len(documented) >= length and documented[:length] != whole[:length]:
@@ -167,31 +160,30 @@ def read_certificate(info: AppletInfo | None = None) -> Flow[CardCertificate]:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSecureChannel(Command[bytes]):
+class OpenSecureChannel(_InTheClear[bytes]):
     """OPEN SECURE CHANNEL: sends the host's key, returns the session salt (32 bytes)."""
 
     public_key: bytes
     """P-256, 65 bytes."""
-    index: int = PAIRING_INDEX
+    index: int = wire.PAIRING_INDEX
     """Pairing key slot 0, or FF for the key made from the PUK."""
 
     ins: ClassVar[Ins] = Ins.OPEN_SECURE_CHANNEL
-    secure: ClassVar[bool] = False
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: _SOFT_LOCK}
+    needs_init: ClassVar[bool] = True
 
     def encode(self) -> CommandApdu:
-        if self.index not in (PAIRING_INDEX, PAIRING_INDEX_PUK):
+        if self.index not in (wire.PAIRING_INDEX, wire.PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
-        return apdu(self.ins, self.index, data=octets(self.public_key, "the host's key", P256_POINT_LENGTH))
+        return apdu(self.ins, self.index, data=octets(self.public_key, "the host's key", wire.P256_POINT_LENGTH))
 
     def decode(self, data: bytes) -> bytes:
-        return ByteReader(data, "OPEN SECURE CHANNEL").take(SALT_LENGTH)
+        return ByteReader(data, "OPEN SECURE CHANNEL").take(wire.SALT_LENGTH)
 
 
 def pairing_key_from_puk(puk: str) -> bytes:
     """The pairing key of index FF: SHA-256 applied 32 times to the PUK."""
     key = puk_field(puk)
-    for _ in range(PUK_PAIRING_ROUNDS):
+    for _ in range(wire.PUK_PAIRING_ROUNDS):
         key = hashlib.sha256(key).digest()
     return key
 
@@ -214,27 +206,22 @@ class InitParameters:
     """NFT cards only: whether NFC readers may be used for signing. None for Basic cards."""
 
     def encode(self) -> bytes:
-        """The plain parameters.
-
-        Raises: UsageError for what does not fit.
-        """
+        """The plain parameters; UsageError for what does not fit."""
         name, email = text(self.name, "a name").encode("utf-8"), text(self.email, "an e-mail address").encode("utf-8")
-        if len(name) > NAME_MAX or len(email) > EMAIL_MAX:
-            raise UsageError(f"a name has at most {NAME_MAX} bytes, an e-mail address {EMAIL_MAX}")
+        if len(name) > wire.NAME_MAX or len(email) > wire.EMAIL_MAX:
+            raise UsageError(f"a name has at most {wire.NAME_MAX} bytes, an e-mail address {wire.EMAIL_MAX}")
         nfc = b""
         if self.nft_nfc_sign is not None:
-            nfc = NFT_NFC_SIGN_ALLOWED if switch(self.nft_nfc_sign, "signing over NFC") else NFT_NFC_SIGN_DENIED
+            allowed = switch(self.nft_nfc_sign, "signing over NFC")
+            nfc = wire.NFT_NFC_SIGN_ALLOWED if allowed else wire.NFT_NFC_SIGN_DENIED
         named = bytes((len(name),)) + name + bytes((len(email),)) + email
-        key = octets(self.pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+        key = octets(self.pairing_key, "a pairing key", wire.PAIRING_KEY_LENGTH)
         return named + pin_field(self.pin) + puk_field(self.puk) + nfc + key
 
 
 @dataclass(frozen=True, slots=True)
 class Init(StatusCommand):
-    """INIT. The card must be selected again afterwards.
-
-    Raises: NotAllowedError where it is initialized already.
-    """
+    """INIT; NotAllowedError where that was done already. The card must be selected again afterwards."""
 
     data: bytes = field(repr=False)
     """As `Init.seal` makes it."""
@@ -243,24 +230,15 @@ class Init(StatusCommand):
     secure: ClassVar[bool] = False
     needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.INS_NOT_SUPPORTED: (NotAllowedError, "the card is already initialised"),
-        Sw.CONDITIONS: (NotAllowedError, "the card is already initialised"),
-        Sw.NOT_ALLOWED: (NotAllowedError, "the card is already initialised"),
+        **dict.fromkeys(_REFUSED, (NotAllowedError, "the card is already initialised")),
         Sw.DATA_INVALID: (InvalidDataError, "the card could not decrypt the parameters"),
     }
 
     @classmethod
     def seal(cls, parameters: InitParameters, session_key: bytes, random: Callable[[int], bytes]) -> Init:
-        """Encrypt the parameters for the card's session key.
-
-        Requires: the signature of the session key checked.
-        Raises: UsageError for parameters that do not fit.
-        """
-        plain = parameters.encode()
-        key = EphemeralKey.generate(random)
-        iv = random(BLOCK)
-        point = key.public_key
-        sealed = encrypt_padded(key.exchange(session_key), iv, plain)
+        """Encrypt the parameters for the card's session key, whose signature has to be checked before."""
+        plain, key, iv = parameters.encode(), EphemeralKey.generate(random), random(wire.BLOCK)
+        point, sealed = key.public_key, encrypt_padded(key.exchange(session_key), iv, plain)
         return cls(bytes((len(point),)) + point + iv + sealed)
 
     def encode(self) -> CommandApdu:
@@ -268,43 +246,29 @@ class Init(StatusCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangePairingKey(StatusCommand):
-    """CHANGE PAIRING KEY, with the PUK. It holds from the next channel on.
-
-    Raises: WrongPukError.
-    """
+class ChangePairingKey(PukCommand):
+    """CHANGE PAIRING KEY. It has 32 bytes and holds from the next channel on."""
 
     pairing_key: bytes = field(repr=False)
-    """32 bytes."""
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.CHANGE_PAIRING_KEY
-    uses_puk: ClassVar[bool] = True
 
     def encode(self) -> CommandApdu:
-        key = octets(self.pairing_key, "a pairing key", PAIRING_KEY_LENGTH)
+        key = octets(self.pairing_key, "a pairing key", wire.PAIRING_KEY_LENGTH)
         return apdu(self.ins, data=key + puk_field(self.puk))
 
 
 @dataclass(frozen=True, slots=True)
-class Reset(StatusCommand):
-    """RESET to the factory state, with the PUK. Erases everything.
-
-    Raises: NotAllowedError where reset is disabled for ever, as on some cards; WrongPukError.
-    """
+class Reset(PukCommand):
+    """RESET to the factory state. Erases everything. NotAllowedError where reset is disabled for ever."""
 
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.RESET
-    uses_puk: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever"),
-        Sw.NOT_ALLOWED: (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever"),
-        Sw.INS_NOT_SUPPORTED: (
-            NotAllowedError,
-            "the card refuses to be reset; on some cards reset is disabled for ever",
-        ),
-    }
+    meanings: ClassVar[Mapping[int, Meaning]] = dict.fromkeys(
+        _REFUSED, (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever")
+    )
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=puk_field(self.puk))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets
 from cryptnox_core.bip32 import Path
@@ -20,20 +21,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import SignatureCheck
-from cryptnox_core.wire import (
-    BLOCK,
-    DIGEST_LENGTH,
-    P256_POINT_LENGTH,
-    SCHNORR_LENGTH,
-    SIGNATURE_CHECK_NONCE,
-    Curve,
-    DecryptMode,
-    Ins,
-    KeyUse,
-    SignatureKind,
-    Source,
-    Sw,
-)
+from cryptnox_core.wire import Curve, DecryptMode, Ins, KeyUse, SignatureKind, Source, Sw
 
 
 def verified_signature(
@@ -70,10 +58,7 @@ def verified_signature(
 
 @dataclass(frozen=True, slots=True)
 class Sign(Command[bytes]):
-    """SIGN a digest: DER as the card sends it, or 64 bytes for Schnorr, not yet verified.
-
-    Raises: WrongPinError and PinLockedError as VERIFY PIN.
-    """
+    """SIGN a digest: DER as the card sends it, or 64 bytes for Schnorr, not yet verified. PIN errors as VERIFY PIN."""
 
     digest: bytes
     """32 bytes."""
@@ -95,7 +80,7 @@ class Sign(Command[bytes]):
     def encode(self) -> CommandApdu:
         if self.kind is SignatureKind.SCHNORR and self.curve is not Curve.K1:
             raise UsageError("Schnorr signatures are for k1 keys only")
-        data, p1 = octets(self.digest, "a digest", DIGEST_LENGTH), int(self.curve)
+        data, p1 = octets(self.digest, "a digest", wire.DIGEST_LENGTH), int(self.curve)
         if self.path is not None:
             if not self.path.steps:
                 raise UsageError("deriving on the fly takes at least one level")
@@ -105,16 +90,13 @@ class Sign(Command[bytes]):
 
     def decode(self, data: bytes) -> bytes:
         if self.kind is SignatureKind.SCHNORR:
-            return ByteReader(data, "SIGN").take(SCHNORR_LENGTH)
+            return ByteReader(data, "SIGN").take(wire.SCHNORR_LENGTH)
         return ByteReader(data, "SIGN").signature()
 
 
 @dataclass(frozen=True, slots=True)
 class SignPinless(Command[bytes]):
-    """SIGN with the key of the pin-less path, outside the channel and without PIN. DER, not yet verified.
-
-    Raises: NotFoundError where no such path is set.
-    """
+    """SIGN with the key of the pin-less path, or NotFoundError, without channel and PIN. DER, not yet verified."""
 
     digest: bytes
     """32 bytes."""
@@ -128,7 +110,7 @@ class SignPinless(Command[bytes]):
     }
 
     def encode(self) -> CommandApdu:
-        digest = octets(self.digest, "a digest", DIGEST_LENGTH)
+        digest = octets(self.digest, "a digest", wire.DIGEST_LENGTH)
         return apdu(self.ins, KeyUse.PINLESS, SignatureKind.ECDSA, digest)
 
     def decode(self, data: bytes) -> bytes:
@@ -167,21 +149,21 @@ class Decrypt(Command[bytes]):
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
 
     def encode(self) -> CommandApdu:
-        point = octets(self.point, "the sender's key", P256_POINT_LENGTH)
+        point = octets(self.point, "the sender's key", wire.P256_POINT_LENGTH)
         if not p256.is_point(point):
             raise UsageError("DECRYPT takes an uncompressed P-256 point of 65 bytes")
         data = optional_pin(self.pin) + point
         if self.ciphertext is None:
             return apdu(self.ins, DecryptMode.SYMMETRIC_KEY, data=data)
         ciphertext = octets(self.ciphertext, "a ciphertext")
-        if not ciphertext or len(ciphertext) % BLOCK:
-            raise UsageError(f"a ciphertext is one or more blocks of {BLOCK} bytes")
+        if not ciphertext or len(ciphertext) % wire.BLOCK:
+            raise UsageError(f"a ciphertext is one or more blocks of {wire.BLOCK} bytes")
         # Where the plaintext makes the answer long, this command is a long one already.
         return apdu(self.ins, DecryptMode.DATA, data=data + ciphertext)
 
     def decode(self, data: bytes) -> bytes:
         if self.ciphertext is None:
-            return ByteReader(data, "DECRYPT").take(2 * BLOCK)
+            return ByteReader(data, "DECRYPT").take(2 * wire.BLOCK)
         return bytes(data[: len(self.ciphertext)])
 
 
@@ -195,12 +177,12 @@ class CheckSignature(Command[SignatureCheck]):
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
-        Sw.DATA_INVALID: (InvalidDataError, f"the nonce has {SIGNATURE_CHECK_NONCE} bytes"),
+        Sw.DATA_INVALID: (InvalidDataError, f"the nonce has {wire.SIGNATURE_CHECK_NONCE} bytes"),
         Sw.NOT_ALLOWED: (NotInitializedError, "the card is not initialised"),
     }
 
     def encode(self) -> CommandApdu:
-        return apdu(self.ins, 0x01, data=octets(self.nonce, "the nonce", SIGNATURE_CHECK_NONCE))
+        return apdu(self.ins, 0x01, data=octets(self.nonce, "the nonce", wire.SIGNATURE_CHECK_NONCE))
 
     def decode(self, data: bytes) -> SignatureCheck:
         return SignatureCheck.parse(data)

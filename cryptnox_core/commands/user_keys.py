@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader, CommandApdu
 from cryptnox_core.arguments import octets, text
-from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu, puk_field
+from cryptnox_core.commands.base import Command, Meaning, PukCommand, apdu, puk_field
 from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.crypto.p256 import is_point
 from cryptnox_core.errors import (
@@ -19,20 +20,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import UserKeyInfo
-from cryptnox_core.wire import (
-    CHALLENGE_LENGTH,
-    DIGEST_LENGTH,
-    FIDO_CREDENTIAL_MAX,
-    MAX_HASHES,
-    MAX_HASHES_FIDO,
-    P256_POINT_LENGTH,
-    RSA_MODULUS,
-    USER_KEY_TEXT,
-    CheckUserKeyMode,
-    Ins,
-    Sw,
-    UserKeySlot,
-)
+from cryptnox_core.wire import CheckUserKeyMode, Ins, Sw, UserKeySlot
 
 _NO_KEY: Meaning = (NotFoundError, "there is no user key in this slot")
 
@@ -46,12 +34,12 @@ def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
     Raises: UsageError for more than 4 digests, none, or what is no digest.
     """
     if isinstance(hashes, bytes | bytearray | memoryview):
-        return octets(hashes, "a digest", DIGEST_LENGTH)
+        return octets(hashes, "a digest", wire.DIGEST_LENGTH)
     if not isinstance(hashes, Sequence):
         raise UsageError("a digest is bytes, and several are a list of them")
-    digests = [octets(digest, "a digest", DIGEST_LENGTH) for digest in hashes]
-    if not 1 <= len(digests) <= MAX_HASHES:
-        raise UsageError(f"1 to {MAX_HASHES} digests are authorised at once")
+    digests = [octets(digest, "a digest", wire.DIGEST_LENGTH) for digest in hashes]
+    if not 1 <= len(digests) <= wire.MAX_HASHES:
+        raise UsageError(f"1 to {wire.MAX_HASHES} digests are authorised at once")
     return bytes((len(digests),)) + b"".join(digests)
 
 
@@ -61,12 +49,8 @@ def digest_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class AddUserKey(StatusCommand):
-    """ADD USER KEY, with the PUK.
-
-    Requires: the PIN verified (on some cards).
-    Raises: NotAllowedError where the slot is taken; WrongPukError.
-    """
+class AddUserKey(PukCommand):
+    """ADD USER KEY. NotAllowedError where the slot is taken. Some cards require the PIN verified, too."""
 
     slot: UserKeySlot
     text: str
@@ -78,44 +62,39 @@ class AddUserKey(StatusCommand):
     """FIDO: 1 to 64 bytes; otherwise empty."""
 
     ins: ClassVar[Ins] = Ins.ADD_USER_KEY
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.NOT_ALLOWED: (NotAllowedError, "there is a user key in this slot already"),
     }
 
     def encode(self) -> CommandApdu:
         label = text(self.text, "the text").encode("utf-8")
-        if len(label) > USER_KEY_TEXT:
-            raise UsageError(f"the text has at most {USER_KEY_TEXT} bytes")
+        if len(label) > wire.USER_KEY_TEXT:
+            raise UsageError(f"the text has at most {wire.USER_KEY_TEXT} bytes")
         if self.slot is UserKeySlot.RSA:
-            key = octets(self.public_key, "the RSA modulus", RSA_MODULUS)
+            key = octets(self.public_key, "the RSA modulus", wire.RSA_MODULUS)
         else:
-            key = octets(self.public_key, "a P-256 key", P256_POINT_LENGTH)
+            key = octets(self.public_key, "a P-256 key", wire.P256_POINT_LENGTH)
             if not is_point(key):
                 raise UsageError("the key is no point of P-256")
         credential = octets(self.credential_id, "a credential id")
         if self.slot is UserKeySlot.FIDO:
-            if not 1 <= len(credential) <= FIDO_CREDENTIAL_MAX:
-                raise UsageError(f"a FIDO credential id has 1 to {FIDO_CREDENTIAL_MAX} bytes")
+            if not 1 <= len(credential) <= wire.FIDO_CREDENTIAL_MAX:
+                raise UsageError(f"a FIDO credential id has 1 to {wire.FIDO_CREDENTIAL_MAX} bytes")
             credential = bytes((len(credential),)) + credential
         elif credential:
             raise UsageError("only FIDO keys have a credential id")
-        head = bytes((self.slot,)) + label.ljust(USER_KEY_TEXT, b"\0")
+        head = bytes((self.slot,)) + label.ljust(wire.USER_KEY_TEXT, b"\0")
         return apdu(self.ins, data=head + credential + key + puk_field(self.puk))
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteUserKey(StatusCommand):
-    """DELETE USER KEY, with the PUK.
-
-    Raises: NotFoundError where the slot is empty; WrongPukError.
-    """
+class DeleteUserKey(PukCommand):
+    """DELETE USER KEY. NotFoundError where the slot is empty."""
 
     slot: UserKeySlot
     puk: str = field(repr=False)
 
     ins: ClassVar[Ins] = Ins.DELETE_USER_KEY
-    uses_puk: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
 
     def encode(self) -> CommandApdu:
@@ -124,11 +103,7 @@ class DeleteUserKey(StatusCommand):
 
 @dataclass(frozen=True, slots=True)
 class ReadUserKey(Command[UserKeyInfo]):
-    """READ DATA slot 00: text and key of a slot.
-
-    Requires: the PIN verified.
-    Raises: NotFoundError where the slot is empty.
-    """
+    """READ DATA slot 00: text and key of a slot, or NotFoundError. Requires the PIN verified."""
 
     slot: UserKeySlot
 
@@ -157,29 +132,37 @@ class UserKeyChallenge(Command[bytes]):
         return apdu(self.ins, CheckUserKeyMode.CHALLENGE)
 
     def decode(self, data: bytes) -> bytes:
-        return ByteReader(data, "CHECK USER KEY").take(CHALLENGE_LENGTH)
+        return ByteReader(data, "CHECK USER KEY").take(wire.CHALLENGE_LENGTH)
 
 
-def _verdict(data: bytes) -> bool:
-    verdict = ByteReader(data, "CHECK USER KEY").number(1)
-    if verdict not in (0, 1):
-        raise MalformedResponseError("CHECK USER KEY: the answer is neither 00 nor 01")
-    return verdict == 1
+class _Verdict(Command[bool]):
+    """A signature of a user key, which the card accepts or not. NotFoundError where the slot is empty.
+
+    Such a signature is over `message_to_sign`; a FIDO key's has the assertion's counter (4 bytes) in front.
+    """
+
+    __slots__ = ()
+
+    ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
+
+    def decode(self, data: bytes) -> bool:
+        verdict = ByteReader(data, "CHECK USER KEY").number(1)
+        if verdict not in (0, 1):
+            raise MalformedResponseError("CHECK USER KEY: the answer is neither 00 nor 01")
+        return verdict == 1
 
 
 @dataclass(frozen=True, slots=True)
-class UserKeyResponse(Command[bool]):
+class UserKeyResponse(_Verdict):
     """CHECK USER KEY 02: the signature over the challenge. True: authenticated as by the PIN, but for SIGN.
 
     Requires: `UserKeyChallenge` before, once for each answer.
-    Raises: NotFoundError where the slot is empty.
     """
 
     slot: UserKeySlot
     signature: bytes
-    """See `message_to_sign`. FIDO: the assertion's counter (4 bytes) first."""
 
-    ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NotAuthenticatedError, "ask for a challenge first"),
         Sw.NOT_ALLOWED: _NO_KEY,
@@ -189,39 +172,26 @@ class UserKeyResponse(Command[bool]):
         signature = octets(self.signature, "a signature")
         return apdu(self.ins, CheckUserKeyMode.RESPONSE, data=bytes((self.slot,)) + signature)
 
-    def decode(self, data: bytes) -> bool:
-        return _verdict(data)
-
 
 @dataclass(frozen=True, slots=True)
-class AuthorizeHashes(Command[bool]):
-    """CHECK USER KEY 00 or 10: unlocks SIGN for these digests, in this order. False: refused.
-
-    Raises: NotFoundError where the slot is empty.
-    """
+class AuthorizeHashes(_Verdict):
+    """CHECK USER KEY 00 or 10: unlocks SIGN for these digests, in this order. False: refused."""
 
     slot: UserKeySlot
     digests: tuple[bytes, ...]
     """32 bytes each: one, or as a list up to 4 (FIDO 3)."""
     signature: bytes
-    """See `message_to_sign`. FIDO: the assertion's counter (4 bytes) first."""
     as_list: bool = False
     """Mode 10, also for one."""
 
-    ins: ClassVar[Ins] = Ins.CHECK_USER_KEY
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.NOT_ALLOWED: _NO_KEY}
-
     def encode(self) -> CommandApdu:
-        most = (MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else MAX_HASHES) if self.as_list else 1
+        most = (wire.MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else wire.MAX_HASHES) if self.as_list else 1
         if not 1 <= len(self.digests) <= most:
-            raise UsageError(f"1 to {most} digests of {DIGEST_LENGTH} bytes are authorised at once")
+            raise UsageError(f"1 to {most} digests of {wire.DIGEST_LENGTH} bytes are authorised at once")
         mode = CheckUserKeyMode.SIGN_HASHES if self.as_list else CheckUserKeyMode.SIGN_HASH
-        first = octets(self.digests[0], "a digest", DIGEST_LENGTH)
+        first = octets(self.digests[0], "a digest", wire.DIGEST_LENGTH)
         message = message_to_sign(self.digests if self.as_list else first)
         return apdu(self.ins, mode, data=bytes((self.slot,)) + message + octets(self.signature, "a signature"))
-
-    def decode(self, data: bytes) -> bool:
-        return _verdict(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +208,8 @@ class FidoCredentialId(Command[bytes]):
         return apdu(self.ins, CheckUserKeyMode.CREDENTIAL_ID, 0x01)
 
     def decode(self, data: bytes) -> bytes:
-        if data and 1 <= data[0] <= min(len(data) - 1, FIDO_CREDENTIAL_MAX):
+        if data and 1 <= data[0] <= min(len(data) - 1, wire.FIDO_CREDENTIAL_MAX):
             return bytes(data[1 : 1 + data[0]])
-        if not 1 <= len(data) <= FIDO_CREDENTIAL_MAX:
+        if not 1 <= len(data) <= wire.FIDO_CREDENTIAL_MAX:
             raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are no credential id")
         return bytes(data)

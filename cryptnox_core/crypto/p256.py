@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.errors import MalformedResponseError
 
 if TYPE_CHECKING:
@@ -15,13 +16,17 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def _load(point: bytes) -> ec.EllipticCurvePublicKey:
-    """The key of a point in compressed or uncompressed form.
-
-    Raises: ValueError for anything else.
-    """
+    """The key of a point in compressed or uncompressed form. Raises ValueError for anything else."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+
+
+def _encoded(key: ec.EllipticCurvePublicKey, *, compressed: bool = False) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    form = PublicFormat.CompressedPoint if compressed else PublicFormat.UncompressedPoint
+    return key.public_bytes(Encoding.X962, form)
 
 
 def is_point(point: bytes) -> bool:
@@ -34,36 +39,18 @@ def is_point(point: bytes) -> bool:
 
 
 def compress(point: bytes) -> bytes:
-    """The 33-byte form of a point.
-
-    Raises: ValueError for what is none.
-    """
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return _load(point).public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    """The 33-byte form of a point. Raises ValueError for what is none."""
+    return _encoded(_load(point), compressed=True)
 
 
 def decompress(point: bytes) -> bytes:
-    """The 65-byte form of a point.
-
-    Raises: ValueError for what is none.
-    """
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return _load(point).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    """The 65-byte form of a point. Raises ValueError for what is none."""
+    return _encoded(_load(point))
 
 
 def verify_message(point: bytes, message: bytes, signature: bytes) -> bool:
     """ECDSA with SHA-256 over a message, DER. False for anything malformed."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    try:
-        _load(point).verify(signature, message, ec.ECDSA(hashes.SHA256()))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return verify_digest(point, sha256(message), signature)
 
 
 def verify_digest(point: bytes, digest: bytes, signature: bytes) -> bool:
@@ -80,10 +67,7 @@ def verify_digest(point: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def normalize(signature: bytes) -> bytes:
-    """The same ECDSA signature in DER with s <= order / 2.
-
-    Raises: ValueError for what is no DER signature.
-    """
+    """The same ECDSA signature in DER with s <= order / 2. Raises ValueError for what is no DER signature."""
     from cryptography.hazmat.primitives.asymmetric import utils
 
     r, s = utils.decode_dss_signature(signature)
@@ -111,15 +95,10 @@ class EphemeralKey:
     @property
     def public_key(self) -> bytes:
         """65 bytes, uncompressed."""
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        return self._private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return _encoded(self._private.public_key())
 
     def exchange(self, point: bytes) -> bytes:
-        """The x coordinate (32 bytes) of the shared point.
-
-        Raises: MalformedResponseError where `point` is none.
-        """
+        """The x coordinate (32 bytes) of the shared point. Raises MalformedResponseError where `point` is none."""
         from cryptography.hazmat.primitives.asymmetric import ec
 
         try:

@@ -50,18 +50,12 @@ def is_public_key(key: bytes) -> bool:
 
 
 def compress(key: bytes) -> bytes:
-    """The 33-byte form of a public key, checked to be on the curve.
-
-    Raises: InvalidPublicKeyError.
-    """
+    """The 33-byte form of a public key, checked to be on the curve. Raises InvalidPublicKeyError."""
     return parse_public_key(key).format(compressed=True)
 
 
 def decompress(key: bytes) -> bytes:
-    """The 65-byte form of a public key, checked to be on the curve.
-
-    Raises: InvalidPublicKeyError.
-    """
+    """The 65-byte form of a public key, checked to be on the curve. Raises InvalidPublicKeyError."""
     return parse_public_key(key).format(compressed=False)
 
 
@@ -149,27 +143,18 @@ def normalize(signature: bytes) -> bytes:
 
 
 def is_low_s(signature: bytes) -> bool:
-    """Whether a strict DER signature has s <= order / 2.
-
-    Raises: InvalidSignatureError for what is no strict DER.
-    """
+    """Whether a strict DER signature has s <= order / 2. Raises InvalidSignatureError for what is no strict DER."""
     return parse_der(signature)[1] <= HALF_ORDER
 
 
 def to_compact(signature: bytes) -> bytes:
-    """The 64 bytes r | s of a DER signature.
-
-    Raises: InvalidSignatureError for what is no strict DER.
-    """
+    """The 64 bytes r | s of a DER signature. Raises InvalidSignatureError for what is no strict DER."""
     r, s = parse_der(signature)
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 def from_compact(signature: bytes) -> bytes:
-    """DER of the 64 bytes r | s.
-
-    Raises: InvalidSignatureError for another length, and for r or s out of range.
-    """
+    """DER of the 64 bytes r | s. Raises InvalidSignatureError for another length, and for r or s out of range."""
     if len(signature) != 64:
         raise InvalidSignatureError("a compact signature has 64 bytes")
     der = encode_der(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import hmac
 
+from cryptnox_core import wire
 from cryptnox_core.emulator.context import Auth, Context
 from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.wire import (
-    PAIRING_KEY_LENGTH,
-    PIN_FIELD,
-    PIN_MAX,
-    PIN_MIN,
-    PIN_TRIES_SESSION,
-    PIN_TRIES_TOTAL,
-    PUK_LENGTH,
-    PUK_TRIES_SESSION,
-    SecretKind,
-    Sw,
-)
+from cryptnox_core.wire import SecretKind, Sw
 
 
 def set_auth(ctx: Context, auth: Auth) -> None:
@@ -35,7 +25,7 @@ def require_auth(ctx: Context) -> None:
 def is_pin_field(field: bytes) -> bool:
     """Nine bytes: 4 to 9 digits, then zero bytes."""
     digits = field.rstrip(b"\0")
-    return len(field) == PIN_FIELD and len(digits) >= PIN_MIN and digits.isdigit()
+    return len(field) == wire.PIN_FIELD and len(digits) >= wire.PIN_MIN and digits.isdigit()
 
 
 def pin_locked(ctx: Context) -> bool:
@@ -69,8 +59,8 @@ def check_pin(ctx: Context, field: bytes, *, always: bool = False) -> None:
         ctx.counters.pin_tries += 1
         set_auth(ctx, Auth.NONE)
         raise Refusal(Sw.TRIES_LEFT | pin_tries_left(ctx))
-    ctx.power.pin_tries = PIN_TRIES_SESSION
-    ctx.memory.pin_tries = PIN_TRIES_TOTAL
+    ctx.power.pin_tries = wire.PIN_TRIES_SESSION
+    ctx.memory.pin_tries = wire.PIN_TRIES_TOTAL
     set_auth(ctx, Auth.PIN)
 
 
@@ -81,9 +71,9 @@ def take_pin(ctx: Context, data: bytes) -> bytes:
     """
     if ctx.selection.auth is Auth.USER_KEY:
         return data
-    require(len(data) >= PIN_FIELD, Sw.WRONG_DATA)
-    check_pin(ctx, data[-PIN_FIELD:])
-    return data[:-PIN_FIELD]
+    require(len(data) >= wire.PIN_FIELD, Sw.WRONG_DATA)
+    check_pin(ctx, data[-wire.PIN_FIELD :])
+    return data[: -wire.PIN_FIELD]
 
 
 def check_puk(ctx: Context, puk: bytes, *, sw: int | None = None) -> None:
@@ -94,7 +84,7 @@ def check_puk(ctx: Context, puk: bytes, *, sw: int | None = None) -> None:
         ctx.power.puk_tries -= 1
         ctx.counters.puk_tries += 1
         raise Refusal(_puk_sw(ctx) if sw is None else sw)
-    ctx.power.puk_tries = PUK_TRIES_SESSION
+    ctx.power.puk_tries = wire.PUK_TRIES_SESSION
 
 
 def _puk_sw(ctx: Context) -> int:
@@ -107,8 +97,8 @@ def _puk_sw(ctx: Context) -> int:
 def _replace_pin(ctx: Context, field: bytes) -> None:
     """A new PIN is verified with full tries, unless PIN authentication is off."""
     ctx.memory.pin = field
-    ctx.memory.pin_tries = PIN_TRIES_TOTAL
-    ctx.power.pin_tries = PIN_TRIES_SESSION
+    ctx.memory.pin_tries = wire.PIN_TRIES_TOTAL
+    ctx.power.pin_tries = wire.PIN_TRIES_SESSION
     if ctx.memory.pin_auth:
         set_auth(ctx, Auth.PIN)
 
@@ -122,8 +112,8 @@ def verify_pin(ctx: Context, command: Command, data: bytes) -> bytes:
         if ctx.reads(Reading.PIN_QUERY_SW):
             raise Refusal(Sw.TRIES_LEFT | left)
         return bytes([left])
-    require(PIN_MIN <= len(data) <= PIN_MAX, Sw.WRONG_LENGTH)
-    check_pin(ctx, data.ljust(PIN_FIELD, b"\0"))
+    require(wire.PIN_MIN <= len(data) <= wire.PIN_MAX, Sw.WRONG_LENGTH)
+    check_pin(ctx, data.ljust(wire.PIN_FIELD, b"\0"))
     return b""
 
 
@@ -131,19 +121,20 @@ def change_secret(ctx: Context, command: Command, data: bytes) -> bytes:
     """21: CHANGE PIN (00) and CHANGE PUK (01)."""
     require(command.p2 == 0 and command.p1 in tuple(SecretKind), Sw.WRONG_P1P2)
     if command.p1 == SecretKind.PUK:
-        require(len(data) == 2 * PUK_LENGTH, Sw.WRONG_DATA)
+        require(len(data) == 2 * wire.PUK_LENGTH, Sw.WRONG_DATA)
         sw = None if ctx.reads(Reading.PUK_984X) else Sw.PUK_TRIES_LEFT
-        check_puk(ctx, data[PUK_LENGTH:], sw=sw)
-        ctx.memory.puk = data[:PUK_LENGTH]
+        check_puk(ctx, data[wire.PUK_LENGTH :], sw=sw)
+        ctx.memory.puk = data[: wire.PUK_LENGTH]
         return b""
-    require(len(data) in (PIN_FIELD, PIN_FIELD + PUK_LENGTH) and is_pin_field(data[:PIN_FIELD]), Sw.WRONG_DATA)
+    fits = len(data) in (wire.PIN_FIELD, wire.PIN_FIELD + wire.PUK_LENGTH)
+    require(fits and is_pin_field(data[: wire.PIN_FIELD]), Sw.WRONG_DATA)
     require(ctx.memory.pin_tries > 0, Sw.CONDITIONS)  # a blocked PIN comes back by UNBLOCK PIN only
-    if len(data) == PIN_FIELD:
+    if len(data) == wire.PIN_FIELD:
         require(ctx.memory.pin_auth, Sw.CONDITIONS)
         require_auth(ctx)
     else:
-        check_puk(ctx, data[PIN_FIELD:], sw=Sw.CONDITIONS)
-    _replace_pin(ctx, data[:PIN_FIELD])
+        check_puk(ctx, data[wire.PIN_FIELD :], sw=Sw.CONDITIONS)
+    _replace_pin(ctx, data[: wire.PIN_FIELD])
     return b""
 
 
@@ -151,25 +142,25 @@ def unblock_pin(ctx: Context, command: Command, data: bytes) -> bytes:
     """22: PUK and new PIN, only when six wrong PINs have blocked the card."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     require(ctx.memory.pin_auth and ctx.memory.pin_tries == 0, Sw.CONDITIONS)
-    require(len(data) == PUK_LENGTH + PIN_FIELD and is_pin_field(data[PUK_LENGTH:]), Sw.WRONG_DATA)
-    check_puk(ctx, data[:PUK_LENGTH])
-    _replace_pin(ctx, data[PUK_LENGTH:])
+    require(len(data) == wire.PUK_LENGTH + wire.PIN_FIELD and is_pin_field(data[wire.PUK_LENGTH :]), Sw.WRONG_DATA)
+    check_puk(ctx, data[: wire.PUK_LENGTH])
+    _replace_pin(ctx, data[wire.PUK_LENGTH :])
     return b""
 
 
 def change_pairing_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """DA: pairing key and PUK. The channel goes on with the keys it has."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
-    require(len(data) == PAIRING_KEY_LENGTH + PUK_LENGTH, Sw.WRONG_LENGTH)
-    check_puk(ctx, data[PAIRING_KEY_LENGTH:])
-    ctx.memory.pairing_key = data[:PAIRING_KEY_LENGTH]
+    require(len(data) == wire.PAIRING_KEY_LENGTH + wire.PUK_LENGTH, Sw.WRONG_LENGTH)
+    check_puk(ctx, data[wire.PAIRING_KEY_LENGTH :])
+    ctx.memory.pairing_key = data[: wire.PAIRING_KEY_LENGTH]
     return b""
 
 
 def set_pin_auth(ctx: Context, command: Command, data: bytes) -> bytes:
     """C3: 00 allows the PIN, anything else forbids it; forbidding needs a user key."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
-    require(len(data) == 1 + PUK_LENGTH, Sw.WRONG_DATA)
+    require(len(data) == 1 + wire.PUK_LENGTH, Sw.WRONG_DATA)
     check_puk(ctx, data[1:])
     enabled = data[0] == 0
     require(enabled or bool(ctx.memory.user_keys), Sw.NOT_ALLOWED)
@@ -186,7 +177,7 @@ def reset(ctx: Context, command: Command, data: bytes) -> bytes:
     """
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     require(not ctx.memory.reset_disabled, Sw.CONDITIONS)
-    require(len(data) == PUK_LENGTH, Sw.WRONG_DATA)
+    require(len(data) == wire.PUK_LENGTH, Sw.WRONG_DATA)
     check_puk(ctx, data)
     if ctx.torn:
         ctx.memory.erase_keys()

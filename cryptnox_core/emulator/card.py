@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from cryptnox_core import wire
 from cryptnox_core.emulator import auth, data, seeds, setup, signing, user_keys
 from cryptnox_core.emulator.channel import MIN_WRAPPED, Channel
 from cryptnox_core.emulator.context import Auth, Context, Counters
@@ -19,17 +20,7 @@ from cryptnox_core.emulator.curves import Random
 from cryptnox_core.emulator.frame import Command, Refusal, parse, require
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.wire import (
-    BLOCK,
-    CARD_TYPE_NFT,
-    CHALLENGE_LENGTH,
-    DIGEST_LENGTH,
-    USER_DATA_PAGE,
-    Cla,
-    Ins,
-    KeyUse,
-    Sw,
-)
+from cryptnox_core.wire import Cla, Ins, KeyUse, Sw
 
 Handler = Callable[[Context, Command, bytes], bytes]
 ClearHandler = Callable[[Context, Command], bytes]
@@ -78,7 +69,7 @@ _NOT_ON_NFT = frozenset(
     }
 )
 _SIGNATURE_CHECK_P1 = 0x01
-_MAX_FRAME = USER_DATA_PAGE + 4 * BLOCK
+_MAX_FRAME = wire.USER_DATA_PAGE + 4 * wire.BLOCK
 """Longest data of a command that the card can take; anything longer breaks the channel."""
 _MAX_SHORT_ANSWER = 256
 
@@ -165,7 +156,7 @@ class Card:
         if command.ins == Ins.GET_PUBLIC_KEY:
             return len(command.data) < MIN_WRAPPED
         if command.ins == Ins.SIGN and command.p1 == KeyUse.PINLESS:
-            return len(command.data) <= DIGEST_LENGTH
+            return len(command.data) <= wire.DIGEST_LENGTH
         return command.ins in _CLEAR
 
     def _clear(self, command: Command) -> bytes:
@@ -182,11 +173,11 @@ class Card:
     def _confirm(self, channel: Channel, command: Command) -> Answer:
         """MUTUALLY AUTHENTICATE: the channel is back only when the client's random number came through it."""
         plain = self._unwrap(channel, command)
-        if len(plain) != CHALLENGE_LENGTH or command.p1 or command.p2:
+        if len(plain) != wire.CHALLENGE_LENGTH or command.p1 or command.p2:
             raise Refusal(Sw.SECURITY_STATUS, aborts=True)
         channel.confirmed = True
         self._ctx.selection.channel = channel
-        answer = self._ctx.random(CHALLENGE_LENGTH) + Sw.OK.to_bytes(2, "big")
+        answer = self._ctx.random(wire.CHALLENGE_LENGTH) + Sw.OK.to_bytes(2, "big")
         return Answer(channel.wrap(answer), Sw.OK, Sw.OK)
 
     def _secure(self, channel: Channel, command: Command, *, locked: bool) -> Answer:
@@ -198,7 +189,7 @@ class Card:
         try:
             require(not locked, Sw.CONDITIONS)
             body = self._handler(command)(ctx, command, plain)
-            wrapped = 2 * BLOCK + (len(body) + 2) // BLOCK * BLOCK
+            wrapped = 2 * wire.BLOCK + (len(body) + 2) // wire.BLOCK * wire.BLOCK
             require(command.extended or wrapped <= _MAX_SHORT_ANSWER, Sw.WRONG_LENGTH)
         except Refusal as refusal:
             body, sw = b"", refusal.sw
@@ -207,7 +198,7 @@ class Card:
         return Answer(channel.wrap(body + sw.to_bytes(2, "big")), Sw.OK, sw)
 
     def _handler(self, command: Command) -> Handler:
-        is_nft = self._ctx.memory.card_type == CARD_TYPE_NFT
+        is_nft = self._ctx.memory.card_type == wire.CARD_TYPE_NFT
         if command.ins == Ins.GET_CARD_CERTIFICATE and is_nft:
             return data.signature_check
         if command.ins == Ins.MUTUALLY_AUTHENTICATE:

@@ -46,10 +46,7 @@ class Fault:
 
 
 def parse_fault(spec: str) -> Fault:
-    """Read `KIND@N` or `KIND@INS:N`.
-
-    Raises: ValueError.
-    """
+    """Read `KIND@N` or `KIND@INS:N`. Raises ValueError."""
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise ValueError(
@@ -102,10 +99,7 @@ DEFAULT_LATENCY = Latency(apdu=20, byte=0.1, derive=300, sign=300)
 
 
 def parse_latency(spec: str) -> Latency:
-    """Read `default` or `apdu=20,byte=0.1,...` (milliseconds).
-
-    Raises: ValueError.
-    """
+    """Read `default` or `apdu=20,byte=0.1,...` (milliseconds). Raises ValueError."""
     if spec == "default":
         return DEFAULT_LATENCY
     names = [field.name for field in fields(Latency)]

@@ -37,25 +37,16 @@ class Command:
 
 
 def parse(raw: bytes) -> Command:
-    """Read a frame. Le is accepted and not looked at.
-
-    Raises: Refusal (6700) when lengths and frame disagree.
-    """
-    if len(raw) < _HEADER:
-        raise Refusal(Sw.WRONG_LENGTH)
+    """Read a frame. Le is accepted and not looked at. Raises Refusal (6700) when lengths and frame disagree."""
+    require(len(raw) >= _HEADER, Sw.WRONG_LENGTH)
     cla, ins, p1, p2 = raw[:_HEADER]
     body = raw[_HEADER:]
     extended = len(body) >= 3 and body[0] == 0
     if len(body) <= 1 or (extended and len(body) == 3):
         data = b""
-    elif extended:
-        length = int.from_bytes(body[1:3], "big")
-        data, rest = body[3 : 3 + length], len(body) - 3 - length
-        if length == 0 or rest not in (0, 2):
-            raise Refusal(Sw.WRONG_LENGTH)
     else:
-        length = body[0]
-        data, rest = body[1 : 1 + length], len(body) - 1 - length
-        if length == 0 or rest not in (0, 1):
-            raise Refusal(Sw.WRONG_LENGTH)
+        start, le = (3, 2) if extended else (1, 1)
+        length = int.from_bytes(body[:start], "big")
+        data, rest = body[start : start + length], len(body) - start - length
+        require(length > 0 and rest in (0, le), Sw.WRONG_LENGTH)
     return Command(cla, ins, p1, p2, data, extended)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cryptnox_core.emulator.curves import ORDER, compress, point_of, private_key
-from cryptnox_core.emulator.frame import require
+from cryptnox_core.emulator.frame import Refusal, require
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, XPUB_VERSION, Curve, Source, Sw
 
 Path = tuple[int, ...]
@@ -19,36 +20,26 @@ _REMEMBERED = 1024
 _MASTER_TAG = {Curve.K1: b"Bitcoin seed", Curve.R1: b"Nist256p1 seed"}
 
 
+@dataclass(repr=False, eq=False)
 class Node:
     """A key of a tree. `chain` is `None` for a lone key pair, which has no children."""
 
-    __slots__ = ("_children", "_key", "_point", "chain", "curve", "parent", "path", "secret")
+    curve: Curve
+    secret: int
+    chain: bytes | None
+    path: Path = ()
+    parent: Node | None = None
+    _children: dict[int, Node] = field(default_factory=dict)
 
-    def __init__(
-        self, curve: Curve, secret: int, chain: bytes | None, path: Path = (), parent: Node | None = None
-    ) -> None:
-        self.curve = curve
-        self.secret = secret
-        self.chain = chain
-        self.path = path
-        self.parent = parent
-        self._key: ec.EllipticCurvePrivateKey | None = None
-        self._point: bytes | None = None
-        self._children: dict[int, Node] = {}
-
-    @property
+    @cached_property
     def key(self) -> ec.EllipticCurvePrivateKey:
         """The private key."""
-        if self._key is None:
-            self._key = private_key(self.curve, self.secret)
-        return self._key
+        return private_key(self.curve, self.secret)
 
-    @property
+    @cached_property
     def point(self) -> bytes:
         """The public key, 65 bytes."""
-        if self._point is None:
-            self._point = point_of(self.key)
-        return self._point
+        return point_of(self.key)
 
     def child(self, index: int) -> Node:
         """One level down; what was computed lately is remembered, for speed alone."""
@@ -113,18 +104,14 @@ class Cursor:
     current: Node
     parent: Node | None = None
 
-    def start(self, root: Node, source: Source) -> Node:
-        """The node a path starts from. Refuses 6B00 when there is no parent."""
-        if source is Source.MASTER:
-            return root
-        if source is Source.CURRENT:
-            return self.current
-        require(self.parent is not None, Sw.WRONG_PARAMETERS)
-        return self.parent or root
-
     def find(self, root: Node, source: Source, path: Path) -> Node:
-        """The node `path` below the source, without moving. Refuses 6A80 deeper than 8 levels."""
-        origin = self.start(root, source)
+        """The node `path` below the source, without moving.
+
+        Refuses 6B00 when the source is a parent and there is none, 6A80 deeper than 8 levels.
+        """
+        origin = {Source.MASTER: root, Source.PARENT: self.parent, Source.CURRENT: self.current}[source]
+        if origin is None:
+            raise Refusal(Sw.WRONG_PARAMETERS)
         require(len(origin.path) + len(path) <= MAX_DEPTH, Sw.WRONG_DATA)
         return origin.descend(path)
 

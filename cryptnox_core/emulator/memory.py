@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from cryptnox_core.wire import (
-    CARD_TYPE_BASIC,
-    CUSTOM_BYTES,
-    HISTORY_LENGTH,
-    PIN_TRIES_TOTAL,
-    Curve,
-    KeySource,
-    UserKeySlot,
-)
+from cryptnox_core import wire
+from cryptnox_core.wire import Curve, KeySource, UserKeySlot
+
+T = TypeVar("T")
 
 STATE_VERSION = 1
 
@@ -45,7 +41,7 @@ class Memory:
     """The card's persistent memory. Secrets are kept out of `repr`."""
 
     serial: int
-    card_type: int = CARD_TYPE_BASIC
+    card_type: int = wire.CARD_TYPE_BASIC
     initialized: bool = False
     name: bytes = b""
     email: bytes = b""
@@ -53,7 +49,7 @@ class Memory:
     puk: bytes = field(default=b"", repr=False)
     pairing_key: bytes = field(default=b"", repr=False)
     nfc_sign: bool = False
-    pin_tries: int = PIN_TRIES_TOTAL
+    pin_tries: int = wire.PIN_TRIES_TOTAL
     pin_auth: bool = True
     key_source: KeySource = KeySource.NONE
     seed: bytes = field(default=b"", repr=False)
@@ -66,7 +62,7 @@ class Memory:
     pinless_path: tuple[int, ...] = ()
     reset_disabled: bool = False
     """RESET is refused for good. No command of this applet sets it."""
-    custom: bytes = bytes(CUSTOM_BYTES)
+    custom: bytes = bytes(wire.CUSTOM_BYTES)
     user_data: bytes = b""
     """On an NFT card its first slot."""
     more_user_data: dict[int, bytes] = field(default_factory=dict)
@@ -81,7 +77,7 @@ class Memory:
         """Count a signature and remember what was signed."""
         self.counter += 1
         self.history.insert(0, (self.counter, digest))
-        del self.history[HISTORY_LENGTH:]
+        del self.history[wire.HISTORY_LENGTH :]
 
     def erase_keys(self) -> None:
         """Forget the seed and what hangs on it; also all that a torn RESET does."""
@@ -134,72 +130,63 @@ def to_json(memory: Memory) -> Json:
 
 
 def from_json(state: object) -> Memory:
-    """Read `to_json`'s form.
-
-    Raises: BadStateError.
-    """
+    """Read `to_json`'s form. Raises BadStateError."""
     try:
-        return _Reader(state).memory()
+        return _read(state)
     except (KeyError, TypeError, ValueError) as error:
         raise BadStateError(f"not the state of an emulated card: {error}") from error
 
 
-class _Reader:
-    """Typed access to a JSON object; every mismatch is a `TypeError` or `KeyError`."""
+_KINDS = {list: "a list", str: "a text", int: "a number"}
 
-    def __init__(self, state: object) -> None:
-        if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
-            raise TypeError("unknown version")
-        self._state: dict[str, object] = state
 
-    def _list(self, value: object) -> list[object]:
-        if not isinstance(value, list):
-            raise TypeError("a list is missing")
-        return value
+def _as(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{_KINDS[kind]} is missing")
+    return value
 
-    def _object(self, name: str, missing: object = None) -> dict[str, object]:
-        """An object; `missing` stands for one that earlier versions did not write."""
-        value = self._state.get(name, missing)
-        if not isinstance(value, dict):
-            raise TypeError(f"{name} is no object")
-        return value
 
-    @staticmethod
-    def _text(value: object) -> str:
-        if not isinstance(value, str):
-            raise TypeError("a text is missing")
-        return value
+def _bytes(value: object) -> bytes:
+    return bytes.fromhex(_as(str, value))
 
-    @staticmethod
-    def _number(value: object) -> int:
-        if not isinstance(value, int):
-            raise TypeError("a number is missing")
-        return value
 
-    def _path(self, value: object) -> tuple[int, ...]:
-        return tuple(self._number(index) for index in self._list(value))
+def _path(value: object) -> tuple[int, ...]:
+    return tuple(_as(int, index) for index in _as(list, value))
 
-    def memory(self) -> Memory:
-        memory = Memory(serial=int(self._text(self._state["serial"])))
-        for name in _BYTES:
-            setattr(memory, name, bytes.fromhex(self._text(self._state[name])))
-        for name in _FLAGS:
-            setattr(memory, name, bool(self._state[name]))
-        for name in _NUMBERS:
-            setattr(memory, name, self._number(self._state[name]))
-        memory.key_source = KeySource(self._number(self._state["key_source"]))
-        memory.dual_secret = int(self._text(self._state["dual_secret"]))
-        memory.pinless_path = self._path(self._state["pinless_path"])
-        memory.reset_disabled = bool(self._state.get("reset_disabled", False))
-        for number, content in self._object("more_user_data", {}).items():
-            memory.more_user_data[int(number)] = bytes.fromhex(self._text(content))
-        for slot, value in self._object("user_keys").items():
-            text, key, credential = (bytes.fromhex(self._text(part)) for part in self._list(value))
-            memory.user_keys[UserKeySlot(int(slot))] = UserKey(text, key, credential)
-        for curve, value in self._object("positions").items():
-            path, has_parent = self._list(value)
-            memory.positions[Curve(int(curve))] = Position(self._path(path), bool(has_parent))
-        for entry in self._list(self._state["history"]):
-            counter, digest = self._list(entry)
-            memory.history.append((self._number(counter), bytes.fromhex(self._text(digest))))
-        return memory
+
+def _object(state: Json, name: str) -> Json:
+    value = state.get(name)
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} is no object")
+    return value
+
+
+def _read(state: object) -> Memory:
+    """Every mismatch is a TypeError, KeyError or ValueError."""
+    if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
+        raise TypeError("unknown version")
+    known: Json = {"reset_disabled": False, "more_user_data": {}} | state  # earlier versions did not write these
+    more_user_data, user_keys, positions = (
+        _object(known, name) for name in ("more_user_data", "user_keys", "positions")
+    )
+    memory = Memory(serial=int(_as(str, known["serial"])))
+    for name in _BYTES:
+        setattr(memory, name, _bytes(known[name]))
+    for name in (*_FLAGS, "reset_disabled"):
+        setattr(memory, name, bool(known[name]))
+    for name in _NUMBERS:
+        setattr(memory, name, _as(int, known[name]))
+    memory.key_source = KeySource(_as(int, known["key_source"]))
+    memory.dual_secret = int(_as(str, known["dual_secret"]))
+    memory.pinless_path = _path(known["pinless_path"])
+    memory.more_user_data = {int(number): _bytes(content) for number, content in more_user_data.items()}
+    for slot, value in user_keys.items():
+        text, key, credential = map(_bytes, _as(list, value))
+        memory.user_keys[UserKeySlot(int(slot))] = UserKey(text, key, credential)
+    for curve, value in positions.items():
+        path, has_parent = _as(list, value)
+        memory.positions[Curve(int(curve))] = Position(_path(path), bool(has_parent))
+    for entry in _as(list, known["history"]):
+        counter, digest = _as(list, entry)
+        memory.history.append((_as(int, counter), _bytes(digest)))
+    return memory

@@ -8,23 +8,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from cryptnox_core import wire
 from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.auth import take_pin
 from cryptnox_core.emulator.context import Context
 from cryptnox_core.emulator.curves import ORDER, compress, parse_p256, point_of, private_key, random_scalar
 from cryptnox_core.emulator.frame import Command, Refusal, require
-from cryptnox_core.wire import (
-    CARD_TYPE_NFT,
-    P256_POINT_LENGTH,
-    RSA_EXPONENT,
-    SEED_MAX,
-    SEED_MIN,
-    Curve,
-    KeySource,
-    KeyTag,
-    LoadKeyType,
-    Sw,
-)
+from cryptnox_core.wire import Curve, KeySource, KeyTag, LoadKeyType, Sw
 
 _GENERATED_SEED = 32
 WRAP_KEY_TAG = b"CRSA"
@@ -53,11 +43,11 @@ def load_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """D0: every form ends with the PIN unless a user key is authenticated; refuses 6986 with a key on the card."""
     require(command.p1 in tuple(LoadKeyType) and command.p2 == 0, Sw.WRONG_P1P2)
     kind = LoadKeyType(command.p1)
-    require(kind not in _NOT_ON_NFT or ctx.memory.card_type != CARD_TYPE_NFT, Sw.WRONG_P1P2)
+    require(kind not in _NOT_ON_NFT or ctx.memory.card_type != wire.CARD_TYPE_NFT, Sw.WRONG_P1P2)
     _require_empty(ctx)
     body = take_pin(ctx, data)
     if kind is LoadKeyType.SEED:
-        require(SEED_MIN <= len(body) <= SEED_MAX, Sw.WRONG_DATA)
+        require(wire.SEED_MIN <= len(body) <= wire.SEED_MAX, Sw.WRONG_DATA)
         _store(ctx, KeySource.LOADED, body)
     elif kind is LoadKeyType.DUAL_STEP_1:
         require(not body, Sw.WRONG_DATA)
@@ -87,7 +77,7 @@ def generate_wrap_key(ctx: Context, command: Command, data: bytes) -> bytes:
     require(len(data) == 2, Sw.WRONG_LENGTH)
     size = int.from_bytes(data, "big")
     require(size in _WRAP_SIZES, Sw.WRONG_DATA)
-    key = rsa.generate_private_key(RSA_EXPONENT, size)
+    key = rsa.generate_private_key(wire.RSA_EXPONENT, size)
     ctx.power.wrap_key = key
     message = WRAP_KEY_TAG + key.public_key().public_numbers().n.to_bytes(size // 8, "big")
     return message + ca.static_key(ctx.memory.serial).sign(message, _SIGNATURE)
@@ -103,7 +93,7 @@ def _unwrapped(ctx: Context, body: bytes) -> bytes:
         seed = key.decrypt(body, oaep)
     except ValueError as error:
         raise Refusal(Sw.WRONG_DATA) from error
-    require(SEED_MIN <= len(seed) <= SEED_MAX, Sw.WRONG_DATA)
+    require(wire.SEED_MIN <= len(seed) <= wire.SEED_MAX, Sw.WRONG_DATA)
     return seed
 
 
@@ -118,7 +108,7 @@ def _dual_begin(ctx: Context) -> bytes:
 def _dual_seed(ctx: Context, body: bytes) -> bytes:
     """SHA-256 of the ECDH with the other card's signed key."""
     require(ctx.memory.dual_secret != 0, Sw.CONDITIONS)
-    point, signature = body[:P256_POINT_LENGTH], body[P256_POINT_LENGTH:]
+    point, signature = body[: wire.P256_POINT_LENGTH], body[wire.P256_POINT_LENGTH :]
     peer = parse_p256(point)
     if peer is None:
         raise Refusal(Sw.WRONG_DATA)

@@ -110,15 +110,15 @@ class Engine:
         self._apdus += 1
         self._by_ins[f"{ins:02X}"] += 1
         self._bytes_in += len(raw)
-        self._bytes_out += len(answer.raw) if isinstance(answer, Answer) else 0
+        sent = answer.raw if isinstance(answer, Answer) else b""
+        self._bytes_out += len(sent)
         self._save()
         self._write_stats()
         self._write_trace(raw, answer, fault)
-        length = len(raw) + (len(answer.raw) if isinstance(answer, Answer) else 0)
-        delay = self._latency.seconds(length, before, self._card.counters)
+        delay = self._latency.seconds(len(raw) + len(sent), before, self._card.counters)
         if delay:
             time.sleep(delay)
-        return answer.raw if isinstance(answer, Answer) else answer
+        return sent if isinstance(answer, Answer) else answer
 
     def _answer(self, raw: bytes, ins: int, fault: Fault | None) -> Answer | Gone:
         if fault is None:
@@ -187,10 +187,7 @@ def encode_answer(raw: bytes) -> bytes:
 
 
 def decode_length(header: bytes) -> int:
-    """The announced length.
-
-    Raises: BadMessageError.
-    """
+    """The announced length. Raises BadMessageError."""
     text = header.rstrip(b" ")
     if not text.isdigit() or not 0 < int(text) <= _MAX_MESSAGE:
         raise BadMessageError("no length")
@@ -198,10 +195,7 @@ def decode_length(header: bytes) -> int:
 
 
 def decode_request(body: bytes) -> bytes:
-    """The APDU of a request, a JSON list of byte values.
-
-    Raises: BadMessageError.
-    """
+    """The APDU of a request, a JSON list of byte values. Raises BadMessageError."""
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ import hashlib
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cryptnox_core import wire
 from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.auth import is_pin_field, set_auth
 from cryptnox_core.emulator.channel import Channel, decrypt, unpad
@@ -14,33 +15,7 @@ from cryptnox_core.emulator.context import Auth, Context, Selection
 from cryptnox_core.emulator.curves import parse_p256, point_of, private_key, random_scalar
 from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.wire import (
-    AID,
-    BLOCK,
-    CARD_CERTIFICATE_TAG,
-    CARD_TYPE_NFT,
-    CERTIFICATE_FIRST_PAGE,
-    CERTIFICATE_NONCE_LENGTH,
-    CERTIFICATE_PAGE,
-    CUSTOM_BYTES,
-    EMAIL_MAX,
-    NAME_MAX,
-    NFT_NFC_SIGN_ALLOWED,
-    NFT_NFC_SIGN_DENIED,
-    P256_POINT_LENGTH,
-    PAIRING_INDEX,
-    PAIRING_INDEX_PUK,
-    PAIRING_KEY_LENGTH,
-    PIN_FIELD,
-    PUK_LENGTH,
-    PUK_PAIRING_ROUNDS,
-    SALT_LENGTH,
-    Curve,
-    KeySource,
-    StatusFlag,
-    Sw,
-    UserKeyFlag,
-)
+from cryptnox_core.wire import Curve, KeySource, StatusFlag, Sw, UserKeyFlag
 
 VERSION = bytes([1, 6, 0])
 _VERSION_2 = bytes([2, 0, 0])
@@ -55,7 +30,7 @@ def select(ctx: Context, command: Command) -> bytes:
     """00 A4 04 00: ends the channel and every authentication, also when the AID is another's."""
     require(command.p1 == 0x04 and command.p2 == 0, Sw.WRONG_P1P2)
     ctx.power.selection = None
-    require(command.data == AID, Sw.FILE_NOT_FOUND)
+    require(command.data == wire.AID, Sw.FILE_NOT_FOUND)
     ctx.power.selection = Selection()
     memory = ctx.memory
     flags = StatusFlag(0)
@@ -77,8 +52,8 @@ def select(ctx: Context, command: Command) -> bytes:
         + (_VERSION_2 if second else VERSION)
         + (flags | (_UNKNOWN_FLAGS_2 if second else 0)).to_bytes(2, "big")
         + user_keys.to_bytes(2, "big")
-        + memory.custom[:CUSTOM_BYTES]
-        + ((memory.custom[CUSTOM_BYTES:] or TAIL_2) if second else b"")
+        + memory.custom[: wire.CUSTOM_BYTES]
+        + ((memory.custom[wire.CUSTOM_BYTES :] or TAIL_2) if second else b"")
     )
 
 
@@ -96,19 +71,19 @@ def manufacturer_certificate(ctx: Context, command: Command) -> bytes:
     require(not (ctx.selection.certified and ctx.reads(Reading.NO_F7_AFTER_F8)), Sw.CONDITIONS)
     certificate = ca.card_certificate(ctx.memory.serial)
     if command.p2 == 0:
-        return len(certificate).to_bytes(2, "big") + certificate[:CERTIFICATE_FIRST_PAGE]
-    start = CERTIFICATE_FIRST_PAGE + (command.p2 - 1) * CERTIFICATE_PAGE
-    return certificate[start : start + CERTIFICATE_PAGE]
+        return len(certificate).to_bytes(2, "big") + certificate[: wire.CERTIFICATE_FIRST_PAGE]
+    start = wire.CERTIFICATE_FIRST_PAGE + (command.p2 - 1) * wire.CERTIFICATE_PAGE
+    return certificate[start : start + wire.CERTIFICATE_PAGE]
 
 
 def card_certificate(ctx: Context, command: Command) -> bytes:
     """F8: a fresh session key, signed with the static key."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
-    require(len(command.data) == CERTIFICATE_NONCE_LENGTH, Sw.DATA_INVALID)
+    require(len(command.data) == wire.CERTIFICATE_NONCE_LENGTH, Sw.DATA_INVALID)
     key = private_key(Curve.R1, random_scalar(Curve.R1, ctx.random))
     ctx.selection.session_key = key
     ctx.selection.certified = True
-    message = bytes([CARD_CERTIFICATE_TAG]) + command.data + point_of(key)
+    message = bytes([wire.CARD_CERTIFICATE_TAG]) + command.data + point_of(key)
     return message + ca.static_key(ctx.memory.serial).sign(message, ec.ECDSA(hashes.SHA256()))
 
 
@@ -128,12 +103,12 @@ def init(ctx: Context, command: Command) -> bytes:
     require(not ctx.memory.initialized, Sw.INS_NOT_SUPPORTED)
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     data = command.data
-    start = 1 + P256_POINT_LENGTH + BLOCK
-    require(len(data) > start and data[0] == P256_POINT_LENGTH, Sw.WRONG_DATA)
-    shared = _shared(ctx, data[1 : 1 + P256_POINT_LENGTH])
+    start = 1 + wire.P256_POINT_LENGTH + wire.BLOCK
+    require(len(data) > start and data[0] == wire.P256_POINT_LENGTH, Sw.WRONG_DATA)
+    shared = _shared(ctx, data[1 : 1 + wire.P256_POINT_LENGTH])
     ciphertext = data[start:]
-    require(len(ciphertext) % BLOCK == 0, Sw.DATA_INVALID)
-    plain = unpad(decrypt(shared, data[start - BLOCK : start], ciphertext))
+    require(len(ciphertext) % wire.BLOCK == 0, Sw.DATA_INVALID)
+    plain = unpad(decrypt(shared, data[start - wire.BLOCK : start], ciphertext))
     if plain is None:
         raise Refusal(Sw.DATA_INVALID)
     _personalise(ctx, plain)
@@ -142,18 +117,18 @@ def init(ctx: Context, command: Command) -> bytes:
 
 
 def _personalise(ctx: Context, plain: bytes) -> None:
-    name, rest = _counted(plain, NAME_MAX)
-    email, rest = _counted(rest, EMAIL_MAX)
-    is_nft = ctx.memory.card_type == CARD_TYPE_NFT
-    marker_at = PIN_FIELD + PUK_LENGTH
+    name, rest = _counted(plain, wire.NAME_MAX)
+    email, rest = _counted(rest, wire.EMAIL_MAX)
+    is_nft = ctx.memory.card_type == wire.CARD_TYPE_NFT
+    marker_at = wire.PIN_FIELD + wire.PUK_LENGTH
     key_at = marker_at + (2 if is_nft else 0)
-    require(len(rest) == key_at + PAIRING_KEY_LENGTH and is_pin_field(rest[:PIN_FIELD]), Sw.WRONG_DATA)
+    require(len(rest) == key_at + wire.PAIRING_KEY_LENGTH and is_pin_field(rest[: wire.PIN_FIELD]), Sw.WRONG_DATA)
     marker = rest[marker_at:key_at]
-    require(marker in ((NFT_NFC_SIGN_ALLOWED, NFT_NFC_SIGN_DENIED) if is_nft else (b"",)), Sw.WRONG_DATA)
+    require(marker in ((wire.NFT_NFC_SIGN_ALLOWED, wire.NFT_NFC_SIGN_DENIED) if is_nft else (b"",)), Sw.WRONG_DATA)
     memory = ctx.memory
     memory.name, memory.email = name, email
-    memory.pin, memory.puk, memory.pairing_key = rest[:PIN_FIELD], rest[PIN_FIELD:marker_at], rest[key_at:]
-    memory.nfc_sign = marker == NFT_NFC_SIGN_ALLOWED
+    memory.pin, memory.puk, memory.pairing_key = rest[: wire.PIN_FIELD], rest[wire.PIN_FIELD : marker_at], rest[key_at:]
+    memory.nfc_sign = marker == wire.NFT_NFC_SIGN_ALLOWED
     memory.initialized = True
 
 
@@ -164,7 +139,7 @@ def _counted(data: bytes, limit: int) -> tuple[bytes, bytes]:
 
 def puk_pairing_key(puk: bytes) -> bytes:
     """Index FF: SHA-256 applied 32 times."""
-    for _ in range(PUK_PAIRING_ROUNDS):
+    for _ in range(wire.PUK_PAIRING_ROUNDS):
         puk = hashlib.sha256(puk).digest()
     return puk
 
@@ -173,10 +148,10 @@ def open_channel(ctx: Context, command: Command) -> bytes:
     """10: ends the old channel and its authentication, and answers the salt of a new one."""
     ctx.selection.channel = None
     set_auth(ctx, Auth.NONE)
-    require(command.p1 in (PAIRING_INDEX, PAIRING_INDEX_PUK) and command.p2 == 0, Sw.WRONG_P1P2)
+    require(command.p1 in (wire.PAIRING_INDEX, wire.PAIRING_INDEX_PUK) and command.p2 == 0, Sw.WRONG_P1P2)
     require(ctx.memory.initialized, Sw.CONDITIONS)
     shared = _shared(ctx, command.data)
-    pairing = ctx.memory.pairing_key if command.p1 == PAIRING_INDEX else puk_pairing_key(ctx.memory.puk)
-    salt = ctx.random(SALT_LENGTH)
+    pairing = ctx.memory.pairing_key if command.p1 == wire.PAIRING_INDEX else puk_pairing_key(ctx.memory.puk)
+    salt = ctx.random(wire.SALT_LENGTH)
     ctx.selection.channel = Channel(shared, pairing, salt)
     return salt

@@ -7,6 +7,7 @@ import hashlib
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cryptnox_core import wire
 from cryptnox_core.emulator import ca, curves
 from cryptnox_core.emulator.auth import check_pin, check_puk, require_auth, set_auth
 from cryptnox_core.emulator.channel import decrypt as aes_decrypt
@@ -14,26 +15,7 @@ from cryptnox_core.emulator.context import Auth, Context
 from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.keys import Node, encode_path, parse_path
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.wire import (
-    BLOCK,
-    CARD_TYPE_NFT,
-    DECRYPT_PATH,
-    DERIVE_BIT,
-    DIGEST_LENGTH,
-    P256_POINT_LENGTH,
-    PIN_FIELD,
-    PINLESS_PREFIX,
-    PUK_LENGTH,
-    Curve,
-    DecryptMode,
-    ExportKind,
-    KeySource,
-    KeyUse,
-    PubKeyForm,
-    SignatureKind,
-    Source,
-    Sw,
-)
+from cryptnox_core.wire import Curve, DecryptMode, ExportKind, KeySource, KeyUse, PubKeyForm, SignatureKind, Source, Sw
 
 
 def _options(ctx: Context, p1: int, sw: int) -> tuple[Curve, Source, bool]:
@@ -42,14 +24,14 @@ def _options(ctx: Context, p1: int, sw: int) -> tuple[Curve, Source, bool]:
     derive = bool(p1 & KeyUse.DERIVE)
     source = p1 & (Source.PARENT | Source.CURRENT)
     require(known and source != Source.PARENT | Source.CURRENT and (derive or source == 0), sw)
-    require(p1 == 0 or ctx.memory.card_type != CARD_TYPE_NFT, sw)
+    require(p1 == 0 or ctx.memory.card_type != wire.CARD_TYPE_NFT, sw)
     return Curve(p1 & Curve.R1), Source(source), derive
 
 
 def derive_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """D1: moves the current key of a curve. The vendor's clients set bit 3 of P1, and its text does not know it."""
-    require(bool(command.p1 & DERIVE_BIT) or not ctx.reads(Reading.DERIVE_08_ONLY), Sw.WRONG_P1P2)
-    p1 = command.p1 & ~DERIVE_BIT
+    require(bool(command.p1 & wire.DERIVE_BIT) or not ctx.reads(Reading.DERIVE_08_ONLY), Sw.WRONG_P1P2)
+    p1 = command.p1 & ~wire.DERIVE_BIT
     curve, source, _ = _options(ctx, p1 | KeyUse.DERIVE, Sw.WRONG_P1P2)
     require(command.p2 == 0 and not p1 & KeyUse.DERIVE, Sw.WRONG_P1P2)
     ctx.root(curve)
@@ -92,7 +74,7 @@ def get_public_key_clear(ctx: Context, command: Command) -> bytes:
     curve, _, _ = _options(ctx, command.p1, Sw.WRONG_P1P2)
     node = ctx.cursor(curve).current
     if not memory.clear_pubkey:
-        pinless = curve is Curve.K1 and node.path[: len(PINLESS_PREFIX)] == PINLESS_PREFIX
+        pinless = curve is Curve.K1 and node.path[: len(wire.PINLESS_PREFIX)] == wire.PINLESS_PREFIX
         require(pinless, Sw.AUTH_BLOCKED)
     if ctx.reads(Reading.CLEAR_PUBKEY_32):
         return node.point[1:33]
@@ -103,7 +85,7 @@ def set_pub_export(ctx: Context, command: Command, data: bytes) -> bytes:
     """C5: export of extended keys, or reading the current public key in the clear."""
     require(command.p1 in tuple(ExportKind) and command.p2 == 0, Sw.WRONG_P1P2)
     require(ctx.memory.key_source is not KeySource.NONE, Sw.CONDITIONS)
-    require(len(data) == 1 + PUK_LENGTH, Sw.WRONG_DATA)
+    require(len(data) == 1 + wire.PUK_LENGTH, Sw.WRONG_DATA)
     check_puk(ctx, data[1:])
     if command.p1 == ExportKind.XPUB:
         ctx.memory.xpub_export = data[0] != 0
@@ -116,11 +98,11 @@ def set_pinless_path(ctx: Context, command: Command, data: bytes) -> bytes:
     """C1: PUK and a path under EIP-1581, or the PUK alone to clear it."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     require(ctx.memory.key_source is not KeySource.NONE, Sw.CONDITIONS)
-    require(len(data) >= PUK_LENGTH, Sw.WRONG_DATA)
-    path = parse_path(data[PUK_LENGTH:])
-    require(not path or len(path) >= len(PINLESS_PREFIX), Sw.WRONG_DATA)
-    check_puk(ctx, data[:PUK_LENGTH])
-    require(not path or path[: len(PINLESS_PREFIX)] == PINLESS_PREFIX, Sw.AUTH_BLOCKED)
+    require(len(data) >= wire.PUK_LENGTH, Sw.WRONG_DATA)
+    path = parse_path(data[wire.PUK_LENGTH :])
+    require(not path or len(path) >= len(wire.PINLESS_PREFIX), Sw.WRONG_DATA)
+    check_puk(ctx, data[: wire.PUK_LENGTH])
+    require(not path or path[: len(wire.PINLESS_PREFIX)] == wire.PINLESS_PREFIX, Sw.AUTH_BLOCKED)
     ctx.memory.pinless_path = path
     return b""
 
@@ -132,27 +114,21 @@ def sign(ctx: Context, command: Command, data: bytes) -> bytes:
     curve, source, derive = _options(ctx, command.p1, Sw.WRONG_PARAMETERS)
     _check_kind(command.p2, curve)
     ctx.root(curve)
-    require(len(data) >= DIGEST_LENGTH, Sw.WRONG_DATA)
-    digest, rest = data[:DIGEST_LENGTH], data[DIGEST_LENGTH:]
-    after = Auth.PIN
+    require(len(data) >= wire.DIGEST_LENGTH, Sw.WRONG_DATA)
+    digest, rest = data[: wire.DIGEST_LENGTH], data[wire.DIGEST_LENGTH :]
     if ctx.selection.auth is Auth.SIGN:
-        authorized = list(ctx.selection.hashes)
+        first, *others = ctx.selection.hashes
         require(derive or not rest, Sw.WRONG_DATA)
         node = _signing_node(ctx, curve, source, rest, derive)
-        require(authorized[0] == digest, Sw.CONDITIONS)
-        after = Auth.USER_KEY if len(authorized) == 1 else Auth.SIGN
-        signature = _signature(ctx, node, digest, command.p2)
-        _end_of_signature(ctx, after)
-        if ctx.selection.auth is Auth.SIGN:
-            ctx.selection.hashes = authorized[1:]
+        require(first == digest, Sw.CONDITIONS)
+        signature = _signature(ctx, node, digest, command.p2, Auth.SIGN if others else Auth.USER_KEY)
+        ctx.selection.hashes = others
         return signature
     path, has_pin = _split_pin(ctx, rest, derive)
     if has_pin:
         check_pin(ctx, rest[len(path) :], always=ctx.reads(Reading.PIN_AUTH_OFF_TAKES_PIN))
     node = _signing_node(ctx, curve, source, path, derive)
-    signature = _signature(ctx, node, digest, command.p2)
-    _end_of_signature(ctx, Auth.PIN if has_pin else Auth.NONE)
-    return signature
+    return _signature(ctx, node, digest, command.p2, Auth.PIN if has_pin else Auth.NONE)
 
 
 def sign_pinless(ctx: Context, command: Command, data: bytes) -> bytes:
@@ -160,13 +136,11 @@ def sign_pinless(ctx: Context, command: Command, data: bytes) -> bytes:
     _check_kind(command.p2, Curve.K1)
     root = ctx.root(Curve.K1)
     require(bool(ctx.memory.pinless_path), Sw.REFERENCED_DATA_NOT_FOUND)
-    require(len(data) >= DIGEST_LENGTH, Sw.WRONG_DATA)
-    require(len(data) == DIGEST_LENGTH, Sw.WRONG_LENGTH)
+    require(len(data) >= wire.DIGEST_LENGTH, Sw.WRONG_DATA)
+    require(len(data) == wire.DIGEST_LENGTH, Sw.WRONG_LENGTH)
     node = root.descend(ctx.memory.pinless_path)
     ctx.counters.derivations += len(ctx.memory.pinless_path)
-    signature = _signature(ctx, node, data, command.p2)
-    _end_of_signature(ctx, Auth.NONE)
-    return signature
+    return _signature(ctx, node, data, command.p2, Auth.NONE)
 
 
 def _check_kind(kind: int, curve: Curve) -> None:
@@ -184,8 +158,8 @@ def _split_pin(ctx: Context, rest: bytes, derive: bool) -> tuple[bytes, bool]:
         if without:
             require_auth(ctx)
             return rest, False
-    require(len(rest) >= PIN_FIELD and (derive or len(rest) == PIN_FIELD), Sw.WRONG_LENGTH)
-    return rest[:-PIN_FIELD], True
+    require(len(rest) >= wire.PIN_FIELD and (derive or len(rest) == wire.PIN_FIELD), Sw.WRONG_LENGTH)
+    return rest[: -wire.PIN_FIELD], True
 
 
 def _signing_node(ctx: Context, curve: Curve, source: Source, path: bytes, derive: bool) -> Node:
@@ -196,7 +170,8 @@ def _signing_node(ctx: Context, curve: Curve, source: Source, path: bytes, deriv
     return ctx.find(curve, source, levels)
 
 
-def _signature(ctx: Context, node: Node, digest: bytes, kind: int) -> bytes:
+def _signature(ctx: Context, node: Node, digest: bytes, kind: int, after: Auth) -> bytes:
+    """Signs, and ends every authentication but `after`; under the second reading a PIN's, too."""
     schnorr, repeated = kind == SignatureKind.SCHNORR, ctx.last_nonce if ctx.repeat_nonce else 0
     if repeated and node.curve is Curve.K1:
         signature = (curves.schnorr_with if schnorr else curves.ecdsa_with)(node.secret, digest, repeated)
@@ -208,16 +183,9 @@ def _signature(ctx: Context, node: Node, digest: bytes, kind: int) -> bytes:
         ctx.last_nonce = curves.nonce_of(node.secret, digest, signature, schnorr=schnorr)
     ctx.memory.record(digest)
     ctx.counters.signatures += 1
+    ends = ctx.reads(Reading.PIN_ENDS_AT_SIGN) and after is not Auth.SIGN
+    set_auth(ctx, Auth.NONE if ends else after)
     return signature
-
-
-def _end_of_signature(ctx: Context, after: Auth) -> None:
-    """A signature ends every authentication but the one it was made with; under the second reading that one, too."""
-    if ctx.power.selection is None:
-        return
-    if ctx.reads(Reading.PIN_ENDS_AT_SIGN) and after is not Auth.SIGN:
-        after = Auth.NONE
-    set_auth(ctx, after)
 
 
 def sign_public(ctx: Context, command: Command, data: bytes) -> bytes:
@@ -234,19 +202,19 @@ def decrypt(ctx: Context, command: Command, data: bytes) -> bytes:
     """C4: the shared secret with the fixed P-256 key, or what was encrypted with it."""
     require(command.p1 in tuple(DecryptMode) and command.p2 == 0, Sw.WRONG_P1P2)
     root = ctx.root(Curve.R1)
-    lead = 0 if ctx.selection.auth is Auth.USER_KEY else PIN_FIELD
-    point, ciphertext = data[lead : lead + P256_POINT_LENGTH], data[lead + P256_POINT_LENGTH :]
+    lead = 0 if ctx.selection.auth is Auth.USER_KEY else wire.PIN_FIELD
+    point, ciphertext = data[lead : lead + wire.P256_POINT_LENGTH], data[lead + wire.P256_POINT_LENGTH :]
     if command.p1 == DecryptMode.SYMMETRIC_KEY:
         fits = not ciphertext
     else:
-        fits = bool(ciphertext) and len(ciphertext) % BLOCK == 0
-    require(len(point) == P256_POINT_LENGTH and fits, Sw.WRONG_DATA)
+        fits = bool(ciphertext) and len(ciphertext) % wire.BLOCK == 0
+    require(len(point) == wire.P256_POINT_LENGTH and fits, Sw.WRONG_DATA)
     if lead:
         check_pin(ctx, data[:lead])
     peer = curves.parse_p256(point)
     if peer is None:
         raise Refusal(Sw.WRONG_DATA)
-    secret = hashlib.sha256(root.descend(DECRYPT_PATH).key.exchange(ec.ECDH(), peer)).digest()
+    secret = hashlib.sha256(root.descend(wire.DECRYPT_PATH).key.exchange(ec.ECDH(), peer)).digest()
     if command.p1 == DecryptMode.SYMMETRIC_KEY:
         return secret
-    return aes_decrypt(secret[BLOCK:], secret[:BLOCK], ciphertext)
+    return aes_decrypt(secret[wire.BLOCK :], secret[: wire.BLOCK], ciphertext)

@@ -9,28 +9,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
 
+from cryptnox_core import wire
 from cryptnox_core.emulator.auth import check_puk, set_auth
 from cryptnox_core.emulator.context import Auth, Context
 from cryptnox_core.emulator.curves import parse_p256, verify_digest
 from cryptnox_core.emulator.frame import Command, Refusal, require
 from cryptnox_core.emulator.memory import UserKey
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.wire import (
-    CHALLENGE_LENGTH,
-    DIGEST_LENGTH,
-    FIDO_CREDENTIAL_MAX,
-    FIDO_RP,
-    MAX_HASHES,
-    MAX_HASHES_FIDO,
-    P256_POINT_LENGTH,
-    PUK_LENGTH,
-    RSA_EXPONENT,
-    RSA_MODULUS,
-    USER_KEY_TEXT,
-    CheckUserKeyMode,
-    Sw,
-    UserKeySlot,
-)
+from cryptnox_core.wire import CheckUserKeyMode, Sw, UserKeySlot
 
 _COUNTER = 4
 _USER_VERIFIED = b"\x05"
@@ -55,19 +41,19 @@ def add_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """D5: slot, text, key, PUK."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     slot = _slot(ctx, data)
-    body = data[1 + USER_KEY_TEXT : -PUK_LENGTH]
+    body = data[1 + wire.USER_KEY_TEXT : -wire.PUK_LENGTH]
     credential = b""
     if slot is UserKeySlot.FIDO:
-        require(len(body) > 0 and 0 < body[0] <= FIDO_CREDENTIAL_MAX, Sw.WRONG_LENGTH)
+        require(len(body) > 0 and 0 < body[0] <= wire.FIDO_CREDENTIAL_MAX, Sw.WRONG_LENGTH)
         credential, body = body[1 : 1 + body[0]], body[1 + body[0] :]
-    length = RSA_MODULUS if slot is UserKeySlot.RSA else P256_POINT_LENGTH
+    length = wire.RSA_MODULUS if slot is UserKeySlot.RSA else wire.P256_POINT_LENGTH
     require(len(body) == length, Sw.WRONG_LENGTH)
     if ctx.reads(Reading.ADD_USER_KEY_NEEDS_PIN):
         require(ctx.selection.auth in (Auth.PIN, Auth.USER_KEY), Sw.CONDITIONS)
-    check_puk(ctx, data[-PUK_LENGTH:])
+    check_puk(ctx, data[-wire.PUK_LENGTH :])
     require(slot not in ctx.memory.user_keys, Sw.NOT_ALLOWED)
     require(_is_key(slot, body), Sw.DATA_INVALID)
-    ctx.memory.user_keys[slot] = UserKey(data[1 : 1 + USER_KEY_TEXT], body, credential)
+    ctx.memory.user_keys[slot] = UserKey(data[1 : 1 + wire.USER_KEY_TEXT], body, credential)
     return b""
 
 
@@ -81,7 +67,7 @@ def delete_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
     """D7: slot and PUK."""
     require(command.p1 == 0 and command.p2 == 0, Sw.WRONG_P1P2)
     slot = _slot(ctx, data)
-    require(len(data) == 1 + PUK_LENGTH, Sw.WRONG_LENGTH)
+    require(len(data) == 1 + wire.PUK_LENGTH, Sw.WRONG_LENGTH)
     check_puk(ctx, data[1:])
     require(slot in ctx.memory.user_keys, Sw.NOT_ALLOWED)
     del ctx.memory.user_keys[slot]
@@ -100,7 +86,7 @@ def check_user_key(ctx: Context, command: Command, data: bytes) -> bytes:
         return bytes([len(fido.credential)]) + fido.credential
     if mode == CheckUserKeyMode.CHALLENGE:
         require(not data, Sw.WRONG_DATA)
-        ctx.selection.challenge = ctx.random(CHALLENGE_LENGTH)
+        ctx.selection.challenge = ctx.random(wire.CHALLENGE_LENGTH)
         return ctx.selection.challenge
     slot = _slot(ctx, data)
     if mode == CheckUserKeyMode.RESPONSE:
@@ -117,16 +103,16 @@ def _authorize(ctx: Context, slot: UserKeySlot, body: bytes, *, is_list: bool) -
     """Unlock SIGN for exactly these hashes in this order. PIN commands are closed by it."""
     count = 1
     if is_list:
-        limit = MAX_HASHES_FIDO if slot is UserKeySlot.FIDO else MAX_HASHES
+        limit = wire.MAX_HASHES_FIDO if slot is UserKeySlot.FIDO else wire.MAX_HASHES
         require(len(body) > 0 and 1 <= body[0] <= limit, Sw.WRONG_DATA)
         count = body[0]
     first = 1 if is_list else 0
-    end = first + count * DIGEST_LENGTH
+    end = first + count * wire.DIGEST_LENGTH
     require(len(body) > end, Sw.WRONG_DATA)
     accepted = _accepts(ctx, slot, body[:end], body[end:])
     if accepted:
         set_auth(ctx, Auth.SIGN)
-        ctx.selection.hashes = [body[i : i + DIGEST_LENGTH] for i in range(first, end, DIGEST_LENGTH)]
+        ctx.selection.hashes = [body[i : i + wire.DIGEST_LENGTH] for i in range(first, end, wire.DIGEST_LENGTH)]
     return bytes([accepted])
 
 
@@ -142,12 +128,12 @@ def _accepts(ctx: Context, slot: UserKeySlot, message: bytes, proof: bytes) -> b
         counter, signature = proof[:_COUNTER], proof[_COUNTER:]
         challenge = base64.urlsafe_b64encode(message).rstrip(b"=").decode("ascii")
         client_data = hashlib.sha256((_CLIENT_DATA % challenge).encode("ascii")).digest()
-        assertion = hashlib.sha256(FIDO_RP).digest() + _USER_VERIFIED + counter + client_data
+        assertion = hashlib.sha256(wire.FIDO_RP).digest() + _USER_VERIFIED + counter + client_data
         return _verify_ec(key.key, hashlib.sha256(assertion).digest(), signature)
     digest = hashlib.sha256(message).digest()
     if slot is not UserKeySlot.RSA:
         return _verify_ec(key.key, digest, proof)
-    modulus = rsa.RSAPublicNumbers(RSA_EXPONENT, int.from_bytes(key.key, "big")).public_key()
+    modulus = rsa.RSAPublicNumbers(wire.RSA_EXPONENT, int.from_bytes(key.key, "big")).public_key()
     try:
         modulus.verify(proof, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
     except InvalidSignature:

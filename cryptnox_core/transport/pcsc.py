@@ -158,10 +158,7 @@ class _Context:
 
 
 def list_readers() -> list[str]:
-    """Names of the readers, in the service's order; empty where there are none.
-
-    Raises: ServiceUnavailableError.
-    """
+    """Names of the readers, in the service's order; empty where there are none. Raises ServiceUnavailableError."""
     context = _Context()
     try:
         return context.readers()

@@ -117,10 +117,7 @@ def is_loopback(host: str) -> bool:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT` or `[IPv6]:PORT`.
-
-    Raises: UsageError for anything else.
-    """
+    """Host and port of `HOST:PORT` or `[IPv6]:PORT`. Raises UsageError for anything else."""
     arguments.text(text, "an address")
     host, colon, port = text.rpartition(":")
     digits = port.isascii() and port.isdigit() and len(port.lstrip("0")) <= 5

@@ -1,8 +1,9 @@
-"""Standard streams that are closed, or take no more."""
+"""Standard streams that are closed, or take no more; warnings that wait until the answer is out."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -49,23 +50,14 @@ def deliver(text: str) -> OSError | None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        give_up_stdout()
+        give_up(sys.stdout)
         return error
     return None
 
 
-def give_up_stdout() -> None:
-    """Where stdout takes no more, what is left for it is dropped: Python would try again at the end, and its failure
+def give_up(stream: TextIO) -> None:
+    """Where a stream takes no more, what is left for it is dropped: Python would try again at the end, and its failure
     there would replace our exit code."""
-    _give_up(sys.stdout)
-
-
-def give_up_stderr() -> None:
-    """The same of stderr, before the program ends."""
-    _give_up(sys.stderr)
-
-
-def _give_up(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
@@ -79,3 +71,22 @@ def _to_nowhere(number: int) -> None:
     os.set_inheritable(number, True)
     if nowhere != number:
         os.close(nowhere)
+
+
+class Warnings(logging.Handler):
+    """Puts the warnings of this package into `texts` while it is entered."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self._texts.append(record.getMessage())
+
+    def __enter__(self) -> Warnings:
+        logging.getLogger("hwilib_cryptnox").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("hwilib_cryptnox").removeHandler(self)

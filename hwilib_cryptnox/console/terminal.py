@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
+import signal
 import string
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -132,7 +135,7 @@ class Terminal:
     def _read(self, prompt: str) -> str:
         source, _ = self._need(prompt.strip())
         self._write(prompt, prompt)
-        line = source.readline()
+        line = _line(source)
         if not line:
             raise LeftError
         return line
@@ -145,9 +148,7 @@ class Terminal:
 
     def new_pin(self) -> str:
         """A new PIN, typed twice."""
-        pin = self._twice("New PIN (4 to 9 digits)", is_pin, "a PIN has 4 to 9 digits")
-        self._name_weakness("PIN", weakness_of_pin(pin))
-        return pin
+        return self._new_secret("PIN", "4 to 9 digits", is_pin, weakness_of_pin)
 
     def puk(self, question: str = "PUK") -> str:
         """12 ASCII characters."""
@@ -155,13 +156,7 @@ class Terminal:
 
     def new_puk(self) -> str:
         """A new PUK, typed twice."""
-        puk = self._twice(f"New PUK ({PUK_LENGTH} characters)", _is_puk, f"a PUK has {PUK_LENGTH} characters")
-        self._name_weakness("PUK", weakness_of_puk(puk))
-        return puk
-
-    def _name_weakness(self, what: str, weakness: str | None) -> None:
-        if weakness is not None:
-            self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
+        return self._new_secret("PUK", f"{PUK_LENGTH} characters", _is_puk, weakness_of_puk)
 
     def _formed(self, question: str, good: Callable[[str], bool], rule: str) -> str:
         for _ in range(ATTEMPTS):
@@ -171,12 +166,18 @@ class Terminal:
             self.say(f"{rule}; it was not sent to the card")
         raise LeftError
 
-    def _twice(self, question: str, good: Callable[[str], bool], rule: str) -> str:
+    def _new_secret(
+        self, what: str, form: str, good: Callable[[str], bool], weakness_of: Callable[[str], str | None]
+    ) -> str:
         for _ in range(ATTEMPTS):
-            text = self._formed(question, good, rule)
-            if self.hidden("The same again") == text:
-                return text
-            self.say("the two differ")
+            text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
+            if self.hidden("The same again") != text:
+                self.say("the two differ")
+                continue
+            weakness = weakness_of(text)
+            if weakness is not None:
+                self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
+            return text
         raise LeftError
 
     def show_secret(self, lines: list[str]) -> None:
@@ -225,7 +226,7 @@ class HiddenLines:
         for _ in range(ATTEMPTS):
             self._out.write(f"{question}: ")
             self._out.flush()
-            line = self._source.readline()
+            line = _line(self._source)
             self._out.write("\n")
             if not line:
                 raise LeftError
@@ -253,6 +254,21 @@ def _open_terminal() -> tuple[IO[str], IO[str]]:
     names = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
     source = Path(names[0]).open(encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - as long as the process
     return source, Path(names[1]).open("w", encoding="utf-8", errors="replace")
+
+
+def _line(source: IO[str]) -> str:
+    """The next line. A Ctrl-C that comes just before the waiting ends it, too: Python would see it afterwards."""
+    if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        woken, waker = os.pipe()
+        os.set_blocking(waker, False)
+        before = signal.set_wakeup_fd(waker)
+        try:
+            select.select([source.fileno(), woken], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(waker)
+            os.close(woken)
+    return source.readline()
 
 
 def _drop_typed(file: IO[str]) -> None:

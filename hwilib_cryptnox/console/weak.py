@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptnox_core.models import CardInfo
 
 EASY_PIN, EASY_PUK = "000000000", "000000000000"
 """Of cards in the vendor's "easy mode": printed in its documentation."""
+_EASY_MODE = "EASY MODE"
+"""Name and e-mail of such a card."""
+EASY_CHANGE = "cryptnoxctl pin change, then cryptnoxctl puk change"
 _YEARS = range(1900, 2100)
 _MONTHS, _DAYS = range(1, 13), range(1, 32)
 
@@ -22,6 +29,11 @@ def weakness_of_puk(puk: str) -> str | None:
     if puk == EASY_PUK:
         return "it is the public PUK of the vendor's easy mode"
     return _pattern(puk)
+
+
+def is_easy_mode(page: CardInfo) -> bool:
+    """Whether a card was set up in easy mode. It keeps the name when PIN and PUK are changed."""
+    return page.name == page.email == _EASY_MODE
 
 
 def _pattern(text: str) -> str | None:

@@ -7,17 +7,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import import_module
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import click
 
-from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, give_up_stderr, give_up_stdout, undisturbed
+from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
-from hwilib_cryptnox.console.warned import Warnings
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
 
@@ -116,44 +114,23 @@ class App:
         return self.options.stdin_pin or self.options.stdin_puk
 
 
-@dataclass(frozen=True, slots=True)
-class CommonOption:
-    """An option of every command."""
-
-    name: str
-    """Field of `Options`."""
-    flags: tuple[str, ...]
-    help: str
-    metavar: str | None = None
-    """None for a switch."""
-
-
-COMMON_OPTIONS = (
-    CommonOption("json", ("--json",), "Print one JSON object on stdout."),
-    CommonOption("quiet", ("-q", "--quiet"), "No remarks and no progress bar."),
-    CommonOption("card", ("--card",), "The card with this serial number, or tcp:HOST:PORT.", "SERIAL"),
-    CommonOption("reader", ("--reader",), "The card in this reader: name, part of it, or number.", "NAME"),
-    CommonOption("stdin_pin", ("--stdinpass",), "The first line of stdin is the PIN."),
-    CommonOption("stdin_puk", ("--stdinpuk",), "The next line of stdin is the PUK."),
-)
-
-
-def _common_options() -> list[click.Parameter]:
+def _common(*flags: str, help: str, metavar: str | None = None) -> click.Option:  # noqa: A002 - as click calls it
     def keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
         if value and parameter.name is not None:
             setattr(context.ensure_object(App).options, parameter.name, value)
 
-    return [
-        click.Option(
-            [*option.flags, option.name],
-            expose_value=False,
-            callback=keep,
-            is_flag=option.metavar is None,
-            metavar=option.metavar,
-            help=option.help,
-        )
-        for option in COMMON_OPTIONS
-    ]
+    return click.Option(flags, expose_value=False, callback=keep, is_flag=metavar is None, metavar=metavar, help=help)
+
+
+COMMON_OPTIONS = (
+    _common("--json", help="Print one JSON object on stdout."),
+    _common("-q", "--quiet", help="No remarks and no progress bar."),
+    _common("--card", metavar="SERIAL", help="The card with this serial number, or tcp:HOST:PORT."),
+    _common("--reader", metavar="NAME", help="The card in this reader: name, part of it, or number."),
+    _common("--stdinpass", "stdin_pin", help="The first line of stdin is the PIN."),
+    _common("--stdinpuk", "stdin_puk", help="The next line of stdin is the PUK."),
+)
+"""The options of every command; each has the name of a field of `Options`."""
 
 
 class CtlCommand(click.Command):
@@ -161,7 +138,7 @@ class CtlCommand(click.Command):
 
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
-        self.params.extend(_common_options())
+        self.params.extend(COMMON_OPTIONS)
 
     def invoke(self, context: click.Context) -> int:
         """Run it, print its report, return the exit code."""
@@ -178,7 +155,7 @@ class CtlCommand(click.Command):
                 write_json(report.data)
         except BrokenPipeError:
             # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
-            give_up_stdout()
+            give_up(sys.stdout)
             for fact in app.achieved:
                 app.note(fact)
             return report.exit_code
@@ -202,7 +179,7 @@ class CtlGroup(click.Group):
 
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
-        self.params.extend(_common_options())
+        self.params.extend(COMMON_OPTIONS)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Nothing at all is a usage error (click before 8.2 prints the help on stdout and ends with 0)."""
@@ -211,39 +188,13 @@ class CtlGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-class LazyGroup(CtlGroup):
-    """The root: knows every command's name, line of help and place, and imports only the one that runs."""
-
-    places: Mapping[str, tuple[str, str]] = {}
-    """Name -> (`module:attribute`, line of help)."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """In the order of the table."""
-        return list(self.places)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import one command."""
-        if cmd_name not in self.places:
-            return None
-        module, _, attribute = self.places[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{module}:{attribute} is no command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table of `--help`, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.places.items()])
-
-
 def run(root: click.Command, arguments: list[str] | None = None) -> int:
     """Run the program: the one place where errors end. Returns the exit code."""
     open_stdout = complete()
     app = App()
     if not open_stdout:
-        code = _fail(app, Problem(Exit.USAGE, CLOSED_TEXT))
-        give_up_stderr()
+        code = _fail(app, Problem(CLOSED_TEXT, exit_code=Exit.USAGE))
+        give_up(sys.stderr)
         return code
     warnings: list[str] = []
     with Warnings(warnings):
@@ -252,7 +203,7 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             for text in warnings:
                 app.err.line(f"Warning: {text}", WARN)
-        give_up_stderr()
+        give_up(sys.stderr)
     return code
 
 
@@ -269,7 +220,7 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         # A mistyped option ends the parsing before --json was seen.
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
             app.options.json = True
-            return _fail(app, Problem(Exit.USAGE, error.format_message()))
+            return _fail(app, Problem(error.format_message(), exit_code=Exit.USAGE))
         with contextlib.suppress(OSError):
             error.show()
         return Exit.USAGE
@@ -277,7 +228,7 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         return _fail(app, explain(KeyboardInterrupt()))
     except Exception as error:  # noqa: BLE001 - the last resort: every error becomes a message and an exit code
         code = _fail(app, explain(error))
-        give_up_stdout()
+        give_up(sys.stdout)
         return code
 
 
@@ -296,7 +247,7 @@ def _say(app: App, problem: Problem) -> None:
         if app.options.json:
             write_json({"error": problem.message, "hint": problem.hint, "exit_code": int(problem.exit_code)})
             return
-    give_up_stdout()
+    give_up(sys.stdout)
     with contextlib.suppress(OSError):
         app.err.line(f"Error: {problem.message}", BAD)
         if problem.hint:
@@ -306,8 +257,3 @@ def _say(app: App, problem: Problem) -> None:
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:
     """Make a command of a function `(app, ...) -> Report`."""
     return click.command(name, cls=CtlCommand, **settings)
-
-
-def group(name: str, help_text: str) -> CtlGroup:
-    """A group to hang commands on."""
-    return CtlGroup(name, help=help_text)

@@ -1,29 +1,59 @@
-"""Which card a command works on, and the PIN and PUK it needs."""
+"""Which card a command works on, what is said of it, and the PIN and PUK it needs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
+from cryptnox_core import errors
 from cryptnox_core.card import Card
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ProtocolError, ReaderBusyError, TransportError
+from cryptnox_core.certificate import Genuineness
+from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.transport.tcp import parse_address
-from cryptnox_core.wire import PUK_LENGTH
+from cryptnox_core.wire import PUK_LENGTH, KeySource
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.screen import WARN
-from hwilib_cryptnox.errors import NoPinError
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
+from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
-from hwilib_cryptnox.signer import irreversible
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard, serial_of
+from hwilib_cryptnox.signer.cards import (
+    CARD_PREFIX,
+    EMULATOR_PREFIX,
+    ForeignCardError,
+    OpenCard,
+    may_be_ours,
+    serial_of,
+)
 from hwilib_cryptnox.signer.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
+T = TypeVar("T")
+
+SWAPS = 10
+"""How often a person is asked to swap the cards before it is given up."""
 LAST_TRY = "last try"
 """What is typed to spend the last PIN try."""
+_KEY_SOURCES = {
+    KeySource.NONE: "none",
+    KeySource.SINGLE: "single key",
+    KeySource.EXTENDED: "extended key",
+    KeySource.LOADED: "loaded seed",
+    KeySource.ON_CARD: "made on the card",
+    KeySource.DUAL: "made by two cards",
+    KeySource.WRAPPED: "loaded wrapped",
+}
+_JUDGED = {
+    Genuineness.GENUINE: ("genuine", GOOD),
+    Genuineness.NOT_GENUINE: ("NOT genuine", BAD),
+    Genuineness.UNKNOWN: ("cannot tell", WARN),
+}
+_EMULATED = "emulated"
+_EMPTY, _OTHER = "empty", "another card"
 
 
 def wanted_serial(app: App) -> int | None:
@@ -48,8 +78,7 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
         parse_address(place.removeprefix(EMULATOR_PREFIX))
         return [place]
     if not place and app.options.card is None and "CRYPTNOX_EMULATOR" in os.environ:
-        host, port = app.settings.emulator
-        return [f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"]
+        return [app.settings.emulator_path]
     names = app.host.access.readers()
     if not place:
         return names
@@ -64,58 +93,64 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_card(app: App, *, channel: bool = True) -> Iterator[OpenCard]:
+def open_card(app: App, *, channel: bool = True, initialised: bool = False, seeded: bool = False) -> Iterator[OpenCard]:
     """The one card the options mean, selected and identified; with `channel` its secure channel is open where the card
-    is initialised. Reset and released at the end, whatever happens."""
-    opened = find_card(app, wanted_serial(app), candidates(app), channel=channel)
-    try:
+    is initialised. Reset and released at the end, whatever happens.
+
+    CtlError for one that has no PIN and PUK yet, where it is to be `initialised`, or no keys, where `seeded`.
+    """
+    with contextlib.closing(find_card(app, wanted_serial(app), candidates(app), channel=channel)) as opened:
+        if initialised and not opened.card.info.initialized:
+            raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
+        if seeded and not opened.card.info.seeded:
+            raise CtlError(Exit.REFUSED, "The card holds no seed", "cryptnoxctl setup")
         yield opened
-    finally:
-        opened.close()
 
 
 def find_card(app: App, serial: int | None, places: list[str], *, channel: bool) -> OpenCard:
-    """The card with a serial number, or the only one, in some of the readers. The caller closes it."""
+    """The card with a serial number, or the only one, in some of the readers; that it is the card it was before is
+    checked. The caller closes it.
+
+    Where there is none the last reason is raised why a card could not be read. A reader without a card of ours is one
+    only where it is the only place; a card whose serial number cannot be read is one at once where none is asked for.
+    """
     way = app.host.access
-    chosen: OpenCard | None = None
-    others: list[str] = []
-    unread: CryptnoxError | None = None
-    try:
-        for place in places:
-            try:
-                opened = way.connect(place, app.settings.wait)
-            except (ReaderBusyError, PinLockedError) as error:
-                unread = error
-                continue
-            except (TransportError, ForeignCardError):
-                if len(places) == 1:
-                    raise
+    found: list[int] = []
+    unread: Exception | None = None
+    with contextlib.ExitStack() as closing:
+        for _, opened in way.scan(places, app.settings.wait):
+            if not isinstance(opened, OpenCard):
+                if may_be_ours(opened):
+                    unread = opened
+                elif len(places) == 1:
+                    raise opened
                 continue
             try:
-                number = _serial(opened)
-            except CryptnoxError as error:
-                if serial is None:
+                number = twice(opened.card, opened.card.read_certificate).serial
+            except BaseException as error:
+                opened.close()
+                if serial is None or not isinstance(error, errors.CryptnoxError):
                     raise
                 unread = error  # perhaps another card's trouble
                 continue
-            if serial not in (None, number):
+            if serial not in (None, number) or found:
                 opened.close()
-            elif chosen is None:
-                chosen = opened
-                others.append(str(number))
             else:
-                opened.close()
-                others.append(str(number))
-        if chosen is not None and len(others) == 1:
-            identify(way, chosen, channel=channel)
+                chosen = closing.enter_context(contextlib.closing(opened))
+            if serial in (None, number):
+                found.append(number)
+        if len(found) == 1:
+            if channel:
+                way.identify(chosen, found[0])
+            else:
+                settle(chosen.card)
+                chosen.card.read_certificate()
+                chosen.hold()
+            closing.pop_all()
             return chosen
-    except BaseException:
-        if chosen is not None:
-            chosen.close()
-        raise
-    if chosen is not None:
-        chosen.close()
-        raise CtlError(Exit.USAGE, f"{len(others)} cards are here: {', '.join(others)}", "say which: --card SERIAL")
+    if found:
+        cards = ", ".join(map(str, found))
+        raise CtlError(Exit.USAGE, f"{len(found)} cards are here: {cards}", "say which: --card SERIAL")
     if unread is not None:
         raise unread
     if not places:
@@ -124,27 +159,9 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
     raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows what is there")
 
 
-def _serial(opened: OpenCard) -> int:
-    try:
-        return twice(opened.card, opened.card.read_certificate).serial
-    except BaseException:
-        opened.close()
-        raise
-
-
-def identify(way: Access, opened: OpenCard, *, channel: bool = True) -> None:
-    """Open the channel where the card has one, check that it is the card it was before."""
-    if channel:
-        way.identify(opened, opened.card.serial)
-    else:
-        settle(opened.card)
-        opened.card.read_certificate()
-        opened.hold()
-
-
 def admit(app: App, opened: OpenCard) -> None:
-    """Before a secret is asked for: see `irreversible.admit`. `puk` and `unlock` do it themselves."""
-    irreversible.admit(app.host.access, opened.card)
+    """Before a secret is asked for: see `Access.admit`. `puk` and `unlock` do it themselves."""
+    app.host.access.admit(opened.card)
 
 
 def puk(app: App, opened: OpenCard) -> str:
@@ -161,64 +178,47 @@ def puk(app: App, opened: OpenCard) -> str:
     return app.terminal.puk()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class PersonUnlocker(Unlocker):
-    """Asks the person at the terminal where no other source gives a PIN.
+def _typed_pin(app: App, card: Card, missing: NoPinError | None) -> tuple[str, bool]:
+    """The PIN that the person types where no source gave one (`missing`: why), and whether it may cost the last try,
+    which wants a typed confirmation."""
+    if not app.terminal.available:
+        raise missing or CtlError(
+            Exit.SECRET,
+            "A PIN is needed, and there is no terminal to ask on",
+            "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
+        )
+    if missing is not None:
+        app.err.line(explain(missing).message, WARN)
+    left = tries_left(card)
+    if not left:
+        raise CtlError(
+            Exit.SECRET,
+            "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
+            "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+        )
+    if left == 1:
+        app.terminal.typed("One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY)
+    tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
+    return app.terminal.pin(f"PIN of card {card.serial} ({tries})"), left == 1
 
-    At most one PIN is sent that may be wrong; the last try wants a typed confirmation.
+
+def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker:
+    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal.
+
+    `second`: for the second of two cards: the PIN of stdin is the first one's, and is not sent to it.
     """
-
-    app: App | None = None
-
-    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
-        """As `Unlocker.unlock`."""
-        app = self.app
-        if app is None or self.password is not None:
-            return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
-        if self.sources:
-            try:
-                return Unlocker.unlock(self, card, reader, polling=polling, prompt=prompt)
-            except NoPinError as error:
-                # Nothing was sent. A person in front of a terminal can still be asked.
-                if not app.terminal.available:
-                    raise
-                app.err.line(explain(error).message, WARN)
-        if not app.terminal.available:
-            raise CtlError(
-                Exit.SECRET,
-                "A PIN is needed, and there is no terminal to ask on",
-                "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
-            )
-        settings, left = self.settings, tries_left(card)
-        if not left:
-            raise CtlError(
-                Exit.SECRET,
-                "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
-                "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
-            )
-        if left == 1:
-            app.terminal.typed(
-                "One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY
-            )
-            settings = replace(settings, last_try=True)
-        tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
-        pin = app.terminal.pin(f"PIN of card {card.serial} ({tries})")
-        return Unlocker.unlock(replace(self, settings=settings, password=pin), card, reader, prompt=prompt)
+    given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
+    sources = () if typed else automatic_sources(app.settings)
+    return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app))
 
 
-def unlocker(app: App, *, typed: bool = False) -> PersonUnlocker:
-    """PINs from stdin with --stdinpass, from the sources set up as for HWI (unless `typed`), else from the terminal."""
-    given = app.secret_line("PIN") if app.options.stdin_pin else None
-    return PersonUnlocker(app.settings, app.state, given, () if typed else automatic_sources(app.settings), app=app)
-
-
-def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False) -> str:
+def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str:
     """Verify the PIN in the open channel and return it. Raises what `admit` and `Unlocker.unlock` raise; CtlError where
     the card's answer was lost."""
     admit(app, opened)
     try:
-        return unlocker(app, typed=typed).unlock(opened.card, opened.reader, prompt=prompt)
-    except (TransportError, ProtocolError) as error:
+        return unlocker(app, typed=typed).unlock(opened.card, opened.reader)
+    except (errors.TransportError, errors.ProtocolError) as error:
         problem = explain(error)
         raise CtlError(
             problem.exit_code,
@@ -230,3 +230,127 @@ def unlock(app: App, opened: OpenCard, prompt: str = "", *, typed: bool = False)
 def wallet(app: App, opened: OpenCard) -> Wallet:
     """The wallet on an open card; it reopens the card by itself after a fault."""
     return Wallet(opened.path, app.host.access, unlocker(app), opened=opened)
+
+
+def other_card(
+    app: App, second: str | None, serial: int, place: str | None = None, *, channel: bool = False
+) -> OpenCard:
+    """The second card: in its own reader, or in the place of the first (the reader `place`, or any)."""
+    named = None if second is None else candidates(app, second)
+
+    def look() -> OpenCard:
+        places = named or (candidates(app) if place is None else [place])
+        opened = find_card(app, None, places, channel=channel)
+        if opened.card.serial != serial:
+            return opened
+        opened.close()
+        if named is not None:
+            raise CtlError(Exit.USAGE, "--second: that is the first card again")
+        raise CtlError(Exit.NO_CARD, "That is still the first card")
+
+    return look() if named else swapped(app, f"Take the card {serial} out and put the second card in.", look)
+
+
+def swapped(app: App, text: str, look: Callable[[], T]) -> T:
+    """What `look` finds when the person has put a card in. An Enter too early costs nothing; LeftError after
+    ten of them."""
+    for _ in range(SWAPS):
+        app.terminal.pause(f"\n{text}")
+        try:
+            return look()
+        except LeftError:
+            raise
+        except (WalletError, errors.CryptnoxError) as error:
+            problem = explain(error)
+            app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
+    raise LeftError("Canceled: the card was not put in")
+
+
+# What is said of a card
+
+
+def version_text(info: AppletInfo) -> str:
+    """The applet's version, dotted."""
+    return ".".join(map(str, info.version))
+
+
+def verdict_text(genuine: Genuineness, reader: str) -> str:
+    """The verdict as in JSON. A card over TCP is never genuine: anybody can sign for one."""
+    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)
+    return _EMULATED if emulated else genuine.value
+
+
+def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
+    """The verdict in words, and its style."""
+    text = verdict_text(genuine, reader)
+    return (text, WARN) if text == _EMULATED else _JUDGED[genuine]
+
+
+def card_state(info: AppletInfo) -> str:
+    """How far a card is set up, in one word or two."""
+    if not info.initialized:
+        return "not initialised"
+    return "ready" if info.seeded else "no seed"
+
+
+def source_text(page: CardInfo) -> str:
+    """Where the card's key comes from."""
+    source = page.key_source
+    return _KEY_SOURCES[source] if isinstance(source, KeySource) else f"unknown ({source:02x})"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One reader and what is in it."""
+
+    reader: str
+    state: str
+    serial: int | None = None
+    info: AppletInfo | None = None
+    genuine: Genuineness | None = None
+
+    @property
+    def unread(self) -> bool:
+        """Whether there may be a card of ours that could not be asked which it is."""
+        return self.serial is None and self.state not in (_EMPTY, _OTHER)
+
+    def data(self) -> dict[str, object]:
+        """As in `list --json`."""
+        return {
+            "reader": self.reader,
+            "state": self.state,
+            "serial": None if self.serial is None else str(self.serial),
+            "type": None if self.info is None else self.info.type_name,
+            "version": None if self.info is None else version_text(self.info),
+            "genuine": None if self.genuine is None else verdict_text(self.genuine, self.reader),
+        }
+
+
+def see(app: App, readers: list[str]) -> list[Seen]:
+    """What is in each reader. What keeps a card from being asked is told as its state."""
+    found = app.host.access.scan(readers, app.settings.enumerate_wait)
+    return [_seen(reader, opened) for reader, opened in found]
+
+
+def _seen(reader: str, opened: OpenCard | Exception) -> Seen:
+    if isinstance(opened, errors.NoCardError):
+        return Seen(reader, _EMPTY)
+    if isinstance(opened, ForeignCardError):
+        return Seen(reader, _OTHER)
+    if isinstance(opened, errors.TransportError | errors.PinLockedError):
+        return Seen(reader, _short(opened))
+    if not isinstance(opened, OpenCard):
+        raise opened
+    try:
+        certificate = opened.card.read_certificate()
+        return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)
+    except errors.CryptnoxError as error:
+        return Seen(reader, _short(error), info=opened.card.info)
+    finally:
+        opened.close()
+
+
+def _short(error: errors.CryptnoxError) -> str:
+    if isinstance(error, errors.PinLockedError):
+        return "locked: take it out and put it back"
+    return explain(error).message

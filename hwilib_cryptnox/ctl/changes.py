@@ -9,7 +9,7 @@ from cryptnox_core.errors import StatusWordError
 from cryptnox_core.models import AppletInfo
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import unlocker
-from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
+from hwilib_cryptnox.ctl.errors import CtlError, Problem, explain
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
@@ -54,14 +54,20 @@ def tell(app: App, words: Words, ending: Ending) -> None:
         elif not ending.answered:
             app.note("The answer of the card was lost on the way; the card was asked, and has done it")
         return
-    problem = Problem(Exit.REFUSED, "It could not be tried") if lost is None else explain(lost)
+    problem = Problem("It could not be tried") if lost is None else explain(lost)
     message, hint = failure(words, ending, problem.message)
     raise CtlError(problem.exit_code, message, hint)
 
 
-def flags(wanted: Callable[[AppletInfo], bool]) -> Callable[[OpenCard], End]:
-    """What SELECT says, twice alike, of a card that was opened anew."""
-    return lambda opened: End.TAKEN if wanted(agreed(opened.card)) else End.NOT_TAKEN
+def switch(
+    app: App, opened: OpenCard, words: Words, send: Callable[[Card], object], wanted: Callable[[AppletInfo], bool]
+) -> None:
+    """As `change`, of a setting that SELECT shows; `wanted`: whether it shows what is wanted."""
+
+    def look(opened: OpenCard) -> End:
+        return End.TAKEN if wanted(agreed(opened.card)) else End.NOT_TAKEN
+
+    change(app, opened, words, send, look, doubted=not wanted(opened.card.info))
 
 
 def accepted_again(app: App, opened: OpenCard, pin: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cryptnox_core import errors
-from hwilib_cryptnox.console.told import is_of_psbt, told
+from hwilib_cryptnox.console.told import Told, is_of_psbt, told
 from hwilib_cryptnox.errors import (
     BadRequestError,
     BadWordsError,
@@ -46,39 +46,26 @@ class CtlError(TerminalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Told):
     """An error as it is shown."""
 
-    exit_code: Exit
-    message: str
-    hint: str = ""
-    unchanged: str = ""
-    """The end of the message where that says that nothing was changed."""
+    exit_code: Exit = Exit.REFUSED
 
 
-_EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
-    (CardNotFoundError, Exit.NO_CARD),
-    (NoPinError, Exit.SECRET),
-    (RefusedPinError, Exit.SECRET),
-    (NotReadyError, Exit.SECRET),
-    (UnknownPukError, Exit.SECRET),
-    (BadWordsError, Exit.INPUT),
-    (BadRequestError, Exit.USAGE),
-    (NoTerminalError, Exit.USAGE),
-    (NoHiddenInputError, Exit.USAGE),
-    (errors.WrongPinError, Exit.SECRET),
-    (errors.PinLockedError, Exit.SECRET),
-    (errors.WrongPukError, Exit.SECRET),
-    (errors.TransportError, Exit.NO_CARD),
-    (errors.UsageError, Exit.USAGE),
-)
-"""The first that fits; all others are REFUSED."""
+_REFUSALS = (errors.WrongPinError, errors.PinLockedError, errors.WrongPukError)
+_EXITS = {
+    Exit.NO_CARD: (CardNotFoundError, errors.TransportError),
+    Exit.SECRET: (NoPinError, RefusedPinError, NotReadyError, UnknownPukError, *_REFUSALS),
+    Exit.INPUT: (BadWordsError,),
+    Exit.USAGE: (BadRequestError, NoTerminalError, NoHiddenInputError, errors.UsageError),
+}
+"""All others are REFUSED."""
 
 
 def explain(error: BaseException) -> Problem:
     """What to tell the person. Total: an error nobody foresaw is REFUSED with its text, never silence."""
     said = told(error)
-    return Problem(_exit_of(error), said.message, said.hint, said.unchanged)
+    return Problem(said.message, said.hint, said.unchanged, _exit_of(error))
 
 
 def _exit_of(error: BaseException) -> Exit:
@@ -90,4 +77,4 @@ def _exit_of(error: BaseException) -> Exit:
         return Exit.USAGE
     if is_of_psbt(error):
         return Exit.INPUT
-    return next((exit_code for kind, exit_code in _EXITS if isinstance(error, kind)), Exit.REFUSED)
+    return next((exit_code for exit_code, kinds in _EXITS.items() if isinstance(error, kinds)), Exit.REFUSED)

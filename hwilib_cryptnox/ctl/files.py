@@ -11,6 +11,8 @@ import time
 from codecs import BOM_UTF8
 from pathlib import Path
 
+import click
+
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 
@@ -22,6 +24,9 @@ _RETRY = 0.05
 _PIECE = 1 << 20
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """Opening a pipe waits for nobody."""
+OLD_FILE, NEW_FILE = (click.Path(exists=exists, dir_okay=False, path_type=Path) for exists in (True, False))
+output_option = click.option("--output", type=NEW_FILE, help="Write this new file.")
+force_option = click.option("--force", is_flag=True, help="Overwrite it.")
 
 
 def read_input(app: App, name: str, *, empty: bool = False) -> bytes:

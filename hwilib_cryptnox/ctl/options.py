@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import click
@@ -11,7 +10,10 @@ import click
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.hashes import base58check_decode
 from cryptnox_core.errors import UsageError
+from hwilib_cryptnox.ctl.app import App
+from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.export import KeySet
 from hwilib_cryptnox.networks import CHAINS, SINGLE_KEY, Network, ScriptType, account_path
 from hwilib_cryptnox.psbt.change import single_key_scripts
 from hwilib_cryptnox.psbt.script import p2pkh, p2sh
@@ -25,30 +27,21 @@ READ_ONE_BY_ONE = 100
 """So many keys are read singly where the card gives no extended key."""
 
 
-def chain_option(function: F) -> F:
-    """`--chain`, as HWI names them."""
-    return click.option(
-        "--chain", type=click.Choice(list(CHAINS)), default="main", show_default=True, help="The network."
-    )(function)
+chain_option = click.option(
+    "--chain", type=click.Choice(list(CHAINS)), default="main", show_default=True, help="The network."
+)
+account_option = click.option(
+    "--account", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Account number."
+)
+second_option = click.option(
+    "--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader."
+)
 
 
-def account_option(function: F) -> F:
-    """`--account`."""
-    return click.option(
-        "--account", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Account number."
-    )(function)
-
-
-def type_option(*more: str, default: str = "p2wpkh") -> Callable[[F], F]:
+def type_option(*more: str) -> Callable[[F], F]:
     """`--type`; `more` are choices beside the single-sig types."""
-
-    def decorate(function: F) -> F:
-        choices = [*TYPES, *more]
-        return click.option(
-            "--type", "kind", type=click.Choice(choices), default=default, show_default=True, help="Kind of script."
-        )(function)
-
-    return decorate
+    choices = click.Choice([*TYPES, *more])
+    return click.option("--type", "kind", type=choices, default="p2wpkh", show_default=True, help="Kind of script.")
 
 
 def account_at(kind: str, chain: str, account: int) -> Path:
@@ -66,38 +59,25 @@ def text_of(script: bytes, chain: str) -> str:
     return address_of(script, CHAINS[chain]) or script.hex()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One key and its address."""
-
-    path: Path
-    key: bytes
-    """33 bytes."""
-    address: str
-
-    def data(self) -> dict[str, object]:
-        """As in `--json`."""
-        return {"path": str(self.path), "address": self.address, "public_key": self.key.hex()}
-
-
-def read_keys(wallet: Wallet, parent: Path, numbers: Iterable[int]) -> dict[int, bytes]:
+def read_keys(used: Wallet, parent: Path, numbers: Sequence[int]) -> dict[Path, bytes]:
     """Unhardened children of `parent`, two levels below an account at least: from the account's extended key, or singly
     where the card does not give it."""
-    wanted = list(numbers)
-    if len(wanted) > READ_ONE_BY_ONE and not wallet.session().card.info.xpub_export:
+    if len(numbers) > READ_ONE_BY_ONE and not used.session().card.info.xpub_export:
         raise CtlError(
             Exit.REFUSED,
             f"xpub export is off, so keys are read one by one, at most {READ_ONE_BY_ONE} at once",
             "cryptnoxctl xpub on (needs the PUK)",
         )
-    keys = wallet.public_keys(parent.child(number) for number in wanted)
-    return {number: keys[parent.child(number)] for number in wanted}
+    paths = [parent.child(number) for number in numbers]
+    keys = used.public_keys(paths)
+    return {path: keys[path] for path in paths}
 
 
-def addresses(wallet: Wallet, parent: Path, numbers: Iterable[int], kind: str, chain: str) -> list[Found]:
-    """Addresses of a chain of an account."""
-    keys = read_keys(wallet, parent, numbers)
-    return [Found(parent.child(number), key, text_of(script_of(key, kind), chain)) for number, key in keys.items()]
+def key_set(app: App, paths: Sequence[Path], chain: str) -> KeySet:
+    """Extended keys of the card at some paths, with the master fingerprint."""
+    with open_card(app) as opened:
+        used = wallet(app, opened)
+        return KeySet(used.fingerprint(), used.xpubs(paths), Network.of_chain(chain))
 
 
 def script_of_address(text: str, chain: str) -> bytes:

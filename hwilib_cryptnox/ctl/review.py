@@ -104,22 +104,22 @@ def _show_payments(screen: Screen, plan: Plan) -> None:
     summary = plan.summary
     change = [output for output in summary.outputs if output.change]
     payments, data = payments_of(summary)
+    paid = f"{counted(len(payments), 'payment')}, {bitcoin(summary.sent)} BTC"
+    back = f"Change back to the wallet, proved: {bitcoin(summary.change_amount)} BTC"
+    groups = (
+        (payments, MOST_SHOWN, "payment", paid, STRONG),
+        (data, _MOST_DATA, "data output", f"{counted(len(data), 'data output')}, no money", FAINT),
+        (change, _MOST_CHANGE, "change output", back, GOOD),
+    )
     if screen.fancy:
-        _section(screen, f"{counted(len(payments), 'payment')}, {bitcoin(summary.sent)} BTC", STRONG)
-        _list(screen, payments, MOST_SHOWN, summary.chain, "payment")
-        if data:
-            _section(screen, f"{counted(len(data), 'data output')}, no money", FAINT)
-            _list(screen, data, _MOST_DATA, summary.chain, "data output")
-        if change:
-            _section(screen, f"Change back to the wallet, proved: {bitcoin(summary.change_amount)} BTC", GOOD)
-            _list(screen, change, _MOST_CHANGE, summary.chain, "change output")
+        for outputs, most, noun, title, style in groups:
+            if outputs or outputs is payments:
+                screen.line()
+                screen.paragraph(title, style)
+                _list(screen, outputs, most, summary.chain, noun)
         screen.line()
     else:
-        rows = [
-            *_rows(payments, MOST_SHOWN, summary.chain, "payment"),
-            *_rows(data, _MOST_DATA, summary.chain, "data output"),
-            *_rows(change, _MOST_CHANGE, summary.chain, "change output"),
-        ]
+        rows = [row for outputs, most, noun, *_ in groups for row in _rows(outputs, most, summary.chain, noun)]
         screen.table(("#", "BTC", "What", "To", "Path"), rows)
     net = "unknown" if summary.net is None else f"{bitcoin(summary.net)} BTC"
     grave = plan.high_fee is not None or any(notice.grave for notice in summary.warnings)
@@ -142,11 +142,6 @@ def _inputs(plan: Plan) -> str:
     amount = "unknown" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
     whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them the card's"
     return f"{summary.inputs:,}, {whose}: {amount}"
-
-
-def _section(screen: Screen, title: str, style: str) -> None:
-    screen.line()
-    screen.paragraph(title, style)
 
 
 def _list(screen: Screen, outputs: Sequence[OutputSummary], most: int, chain: Chain, noun: str) -> None:
@@ -183,11 +178,7 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
     summary = plan.summary
     return {
         "chain": summary.chain.name.lower(),
-        "card": {
-            "serial": str(card.serial),
-            "fingerprint": card.fingerprint.hex(),
-            "emulated": card.emulated,
-        },
+        "card": {"serial": str(card.serial), "fingerprint": card.fingerprint.hex(), "emulated": card.emulated},
         "accounts": [str(path) for path in summary.accounts],
         "inputs": summary.inputs,
         "our_inputs": summary.our_inputs,

@@ -22,6 +22,12 @@ NARROW = 60
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
+Row = tuple[str, str] | tuple[str, str, str]
+"""A name and its value; a third member is the value's style."""
+Cell = str | tuple[str, str]
+"""Of a table: a text, or a text and its style."""
+
+
 def _steers(char: str) -> bool:
     """Whether it is a control, format or bidirectional character, or a line or paragraph separator."""
     category = unicodedata.category(char)
@@ -75,8 +81,8 @@ class Screen:
 
         self.console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent)))
 
-    def fields(self, rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
-        """Names and values, aligned; a third member is the value's style."""
+    def fields(self, rows: Sequence[Row]) -> None:
+        """Names and values, aligned."""
         if not self.fancy:
             for row in rows:
                 self._record(row[:2])
@@ -92,38 +98,32 @@ class Screen:
         self.console.print(table)
 
     def table(
-        self,
-        heads: Sequence[str],
-        rows: Sequence[Sequence[str | tuple[str, str]]],
-        *,
-        title: str = "",
-        right: Sequence[int] = (),
+        self, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "", right: Sequence[int] = ()
     ) -> None:
-        """Rows under heads; a cell may be (text, style). `right` are the columns aligned right."""
+        """Rows under heads. `right` are the columns aligned right. In a narrow terminal every cell is on a line of its
+        own."""
+        styled = [[(cell, "") if isinstance(cell, str) else cell for cell in row] for row in rows]
         if not self.fancy:
-            for row in (heads, *rows):
-                self._record([cell if isinstance(cell, str) else cell[0] for cell in row])
+            for texts in (heads, *([text for text, _ in row] for row in styled)):
+                self._record(texts)
             return
         if self.console.width < NARROW:
-            self._tall(heads, rows, title)
+            self.line(title, STRONG)
+            for row in styled:
+                for head, (text, style) in zip(heads, row, strict=True):
+                    self.paragraph(f"{head}: {text}" if head else text, style)
+                self.line()
             return
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            title=title or None,
-            title_justify="left",
-            header_style=STRONG,
-            border_style=FAINT,
-        )
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None, header_style=STRONG, border_style=FAINT)
+        table.title_justify = "left"
         for number, head in enumerate(heads):
             table.add_column(head, justify="right" if number in right else "left", overflow="fold")
-        for row in rows:
-            cells = [(cell, "") if isinstance(cell, str) else cell for cell in row]
-            table.add_row(*(Text(printable(text), style) for text, style in cells))
+        for row in styled:
+            table.add_row(*(Text(printable(text), style) for text, style in row))
         self.console.print(table)
 
     def _record(self, cells: Sequence[str]) -> None:
@@ -132,22 +132,13 @@ class Screen:
         self._stream.write("\t".join(kept) + "\n")
         self._stream.flush()
 
-    def _tall(self, heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]], title: str) -> None:
-        """A table for a narrow terminal: every cell on a line of its own."""
-        self.line(title, STRONG)
-        for row in rows:
-            for head, cell in zip(heads, row, strict=True):
-                text, style = (cell, "") if isinstance(cell, str) else cell
-                self.paragraph(f"{head}: {text}" if head else text, style)
-            self.line()
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a command found or did: `data` for `--json`, `show` for people."""
 
     data: Mapping[str, object]
-    show: Callable[[Screen], None] = field(repr=False)
+    show: Callable[[Screen], object] = field(repr=False)
     exit_code: Exit = Exit.DONE
     delivered: Callable[[], None] | None = field(default=None, repr=False)
     """Called when all of it is written."""
@@ -155,19 +146,28 @@ class Report:
     """The data were written already, while the command ran."""
 
 
-def said(data: Mapping[str, object], *lines: str) -> Report:
-    """A report of a few plain lines."""
+Part = Cell | Callable[[Screen], object]
+"""A line, with its style or without, or what draws itself."""
+
+
+def said(data: Mapping[str, object], *parts: Part, exit_code: Exit = Exit.DONE) -> Report:
+    """A report that shows its parts one after the other."""
 
     def show(screen: Screen) -> None:
-        for line in lines:
-            screen.line(line)
+        for part in parts:
+            if isinstance(part, str):
+                screen.line(part)
+            elif isinstance(part, tuple):
+                screen.line(*part)
+            else:
+                part(screen)
 
-    return Report(data, show)
+    return Report(data, show, exit_code)
 
 
-def listed(data: Mapping[str, object], rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Report:
+def listed(data: Mapping[str, object], rows: Sequence[Row]) -> Report:
     """A report of names and values."""
-    return Report(data, lambda screen: screen.fields(rows))
+    return said(data, lambda screen: screen.fields(rows))
 
 
 def write_json(data: Mapping[str, object], *, indent: int | None = 2) -> None:

@@ -24,12 +24,7 @@ from hwilib_cryptnox.export.files import (
     electrum_multisig_wallet,
     electrum_wallet,
 )
-from hwilib_cryptnox.export.keys import (
-    Cosigner,
-    KeySet,
-    key_line,
-    parse_key_line,
-)
+from hwilib_cryptnox.export.keys import Cosigner, KeySet, key_line, parse_key_line
 from hwilib_cryptnox.networks import Network, ScriptType, account_path, account_paths
 
 __all__ = [

@@ -72,16 +72,12 @@ def descriptor(keys: KeySet, script: ScriptType, account: int = 0, *, branch: st
     """
     if script.is_multisig:
         raise UsageError(f"{script.value} is a multisig account: its descriptor needs all cosigners")
-    return _ranged(script, keys.account(script, account).expression(keys.network), branch)
+    expression = keys.account(script, account).expression(keys.network)
+    return add_checksum(script.wrap(f"{expression}/{branch}/*"))
 
 
 def multisig_descriptor(
-    script: ScriptType,
-    threshold: int,
-    cosigners: Sequence[Cosigner],
-    network: Network,
-    *,
-    branch: str = BOTH,
+    script: ScriptType, threshold: int, cosigners: Sequence[Cosigner], network: Network, *, branch: str = BOTH
 ) -> str:
     """The descriptor of a multisig wallet with sorted keys (BIP67), with checksum.
 
@@ -102,7 +98,3 @@ def check_multisig(script: ScriptType, threshold: int, cosigners: Sequence[Cosig
         )
     if len({cosigner.key.public_key for cosigner in cosigners}) != len(cosigners):
         raise UsageError("one key is there twice: two cosigners must not be the same signer")
-
-
-def _ranged(script: ScriptType, expression: str, branch: str) -> str:
-    return add_checksum(script.wrap(f"{expression}/{branch}/*"))

@@ -69,12 +69,7 @@ def electrum_wallet(keys: KeySet, script: ScriptType, account: int = 0, *, label
 
 
 def electrum_multisig_wallet(
-    script: ScriptType,
-    threshold: int,
-    cosigners: Sequence[Cosigner],
-    network: Network,
-    *,
-    labels: Sequence[str] = (),
+    script: ScriptType, threshold: int, cosigners: Sequence[Cosigner], network: Network, *, labels: Sequence[str] = ()
 ) -> str:
     """An Electrum wallet file of a multisig wallet, watch-only. `labels` name the cosigners in their order.
 
@@ -124,11 +119,13 @@ def core_import(
     `timestamp` is the Unix time from which the chain is searched for the wallet's coins, None for "now" (a new
     wallet); `end` the last address number watched at once.
     """
-    entries: list[dict[str, object]] = []
-    for script in scripts:
-        for branch in (RECEIVE, CHANGE):
-            entries.append(_core_entry(descriptor(keys, script, account, branch=branch), branch, timestamp, end))
-    return _text(entries)
+    return _text(
+        [
+            _core_entry(descriptor(keys, script, account, branch=branch), branch, timestamp, end)
+            for script in scripts
+            for branch in (RECEIVE, CHANGE)
+        ]
+    )
 
 
 def core_import_multisig(

@@ -29,8 +29,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
-        """What an abbreviated option may stand for: HWI's own only, so that what HWI takes is no more ambiguous here
-        (`getkeypool --all` would be)."""
+        """What an abbreviated option may stand for: HWI's own only (`getkeypool --all` would be ambiguous else)."""
         found: list[Any] = super()._get_option_tuples(option_string)
         return [match for match in found if match[1] not in OUR_OPTIONS]
 
@@ -53,10 +52,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def _lower(text: str) -> str:
-    return text.lower()
-
-
 def make_parser(version: Callable[[], str], *, register_descriptor: bool = False) -> Parser:
     """The parser. `version` is called only for `--version`; `register_descriptor`: hwilib has that command."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION)
@@ -65,10 +60,17 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
     add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
     add("--password", "-p", help="The PIN. Other users of this machine may see it: prefer --stdinpass")
     add("--stdinpass", help="Read the PIN from the terminal, or from the first line of stdin", action="store_true")
-    add("--chain", help="Select chain to work with", type=_lower, choices=CHAIN_CHOICES)
+    add("--chain", help="Select chain to work with", type=str.lower, choices=CHAIN_CHOICES)
     add("--debug", help="Print debug statements", action="store_true")
     add("--fingerprint", "-f", help="The device to connect to, by the fingerprint of its master key (8 hex digits)")
-    add("--version", action=_Version, version_text=version, help="Show the version and exit")
+    add(
+        "--version",
+        action=_Version,
+        nargs=0,
+        const=version,
+        default=argparse.SUPPRESS,
+        help="Show the version and exit",
+    )
     add("--stdin", help="Enter commands and arguments via stdin", action="store_true")
     add("--interactive", "-i", help="Dialogues on the terminal; needed by setup and restore", action="store_true")
     add("--expert", help="More detailed information from some commands", action="store_true")
@@ -86,21 +88,11 @@ def make_parser(version: Callable[[], str], *, register_descriptor: bool = False
 
 
 class _Version(argparse.Action):
-    """`--version`, with the text made when it is asked for."""
-
-    def __init__(
-        self,
-        option_strings: list[str],
-        dest: str,
-        version_text: Callable[[], str],
-        help: str | None = None,  # noqa: A002
-    ) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
-        self._text = version_text
+    """`--version`, with the text made when it is asked for, by `const`."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print and exit."""
-        sys.stdout.write(self._text() + "\n")
+        sys.stdout.write(self.const() + "\n")
         parser.exit()
 
 
@@ -123,7 +115,18 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
     message.add_argument("message", help="The message")
     message.add_argument("path", help="BIP32 path of the key")
 
-    _add_keypool(command("getkeypool", "Get keys for Bitcoin Core's importdescriptors"))
+    keypool = command("getkeypool", "Get keys for Bitcoin Core's importdescriptors")
+    pool = keypool.add_mutually_exclusive_group()
+    pool.add_argument("--keypool", action="store_true", dest="keypool", help="For the keypool", default=True)
+    pool.add_argument("--nokeypool", action="store_false", dest="keypool", help="Not for the keypool", default=False)
+    keypool.add_argument("--internal", action="store_true", help="Change keys")
+    kind = keypool.add_mutually_exclusive_group()
+    _add_type(kind)
+    kind.add_argument("--all", action="store_true", help="All standard address types", dest="addr_all")
+    keypool.add_argument("--account", help="BIP44 account", type=int, default=0)
+    keypool.add_argument("--path", help="Derivation path, like m/84h/0h/0h/1/*")
+    keypool.add_argument("start", type=int, help="First index")
+    keypool.add_argument("end", type=int, help="Last index")
 
     descriptors = command("getdescriptors", "Get receive and change descriptors for each address type")
     descriptors.add_argument("--account", help="BIP44 account", type=int, default=0)
@@ -162,19 +165,5 @@ def _add_commands(parser: Parser, *, register_descriptor: bool) -> None:
 
 def _add_type(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--addr-type", help="The address type", type=_lower, choices=tuple(ADDRESS_TYPES), default="wit"
+        "--addr-type", help="The address type", type=str.lower, choices=tuple(ADDRESS_TYPES), default="wit"
     )
-
-
-def _add_keypool(parser: argparse.ArgumentParser) -> None:
-    pool = parser.add_mutually_exclusive_group()
-    pool.add_argument("--keypool", action="store_true", dest="keypool", help="For the keypool", default=True)
-    pool.add_argument("--nokeypool", action="store_false", dest="keypool", help="Not for the keypool", default=False)
-    parser.add_argument("--internal", action="store_true", help="Change keys")
-    kind = parser.add_mutually_exclusive_group()
-    _add_type(kind)
-    kind.add_argument("--all", action="store_true", help="All standard address types", dest="addr_all")
-    parser.add_argument("--account", help="BIP44 account", type=int, default=0)
-    parser.add_argument("--path", help="Derivation path, like m/84h/0h/0h/1/*")
-    parser.add_argument("start", type=int, help="First index")
-    parser.add_argument("end", type=int, help="Last index")

@@ -1,5 +1,4 @@
-"""The entries of `enumerate`, one a card. An entry without `error` means that the next command can succeed without more
-input."""
+"""The entries of `enumerate`, one a card. One without `error`: the next command can succeed without more input."""
 
 from __future__ import annotations
 
@@ -14,7 +13,6 @@ from cryptnox_core.errors import (
     ProtocolError,
     ReaderBusyError,
     StatusWordError,
-    TransportError,
 )
 from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.errors import (
@@ -30,10 +28,9 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, ForeignCardError, OpenCard
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, OpenCard, may_be_ours
 from hwilib_cryptnox.signer.wallet import authenticate
-from hwilib_cryptnox.storage.settings import check_genuine
-from hwilib_cryptnox.storage.state import CardRecord, StateError, check_identity
+from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 MODEL = "cryptnox_basic"
 SIMULATOR_MODEL = f"{MODEL}_simulator"
@@ -76,38 +73,32 @@ class Lister:
         """A card refused the PIN in this run: it is not tried on further ones."""
 
     def entries(self) -> list[Entry]:
-        """Cards whose fingerprint is known first: HWI's search by fingerprint opens the others on its way, and gives
-        them a PIN that is not theirs."""
-        found = []
-        for reader in self._access.readers():
+        """Known fingerprints first: on its way HWI's search opens the other cards with a PIN that is not theirs."""
+        entries = []
+        for reader, found in self._access.scan(self._access.readers(), self._access.settings.enumerate_wait):
             try:
-                entry = self._reader(reader)
+                entries.append(self._reader(reader, found))
             except CryptnoxError as error:
                 _log.debug("%s: %s", reader, error)
-                continue
             except Exception as error:  # noqa: BLE001 - one card must not hide the others
                 _log.warning("enumerate: %s: %s", reader, str(error) or type(error).__name__)
-                continue
-            if entry is not None:
-                found.append(entry)
-        return sorted(found, key=lambda entry: "fingerprint" not in entry)
+        return sorted((entry for entry in entries if entry is not None), key=lambda entry: "fingerprint" not in entry)
 
-    def _reader(self, reader: str) -> Entry | None:
-        """The entry of a reader; None where it is empty or holds nothing of ours."""
-        try:
-            opened = self._access.connect(reader, self._access.settings.enumerate_wait)
-        except ReaderBusyError:
+    def _reader(self, reader: str, found: OpenCard | Exception) -> Entry | None:
+        """The entry of a reader; None where it is empty or holds nothing of ours. One whose card cannot be asked is
+        that of the card which is remembered there."""
+        if isinstance(found, ReaderBusyError):
             return self._remembered(reader, Code.BUSY, BUSY_TEXT)
-        except PinLockedError:
-            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
-        except (TransportError, ForeignCardError):
+        if isinstance(found, OpenCard):
+            try:
+                return self._card(found)
+            except PinLockedError:
+                pass
+            finally:
+                found.close()
+        elif not may_be_ours(found):
             return None
-        try:
-            return self._card(opened)
-        except PinLockedError:
-            return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
-        finally:
-            opened.close()
+        return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
 
     def _remembered(self, reader: str, code: Code, text: str) -> Entry | None:
         """The entry of a card that cannot be asked for its serial; None where nobody knows it."""
@@ -127,18 +118,15 @@ class Lister:
         if card.info.is_nft:
             return None
         card.read_certificate()
-        check_identity(card, self._state)
-        check_genuine(card, self._access.settings)
+        self._access.admit(card)
         unlocker = self._unlocker.at(opened.reader)
         entry = base_entry(opened.path)
         if self._unusable is not None:
             return _failed(entry, *to_hwi_error(self._unusable))
-        if not card.info.initialized:
+        if not (card.info.initialized and card.info.seeded):
             self._forget_fingerprint(card.serial)
-            return _failed(entry, Code.NOT_INITIALIZED, NOT_INITIALIZED_TEXT)
-        if not card.info.seeded:
-            self._forget_fingerprint(card.serial)
-            return _failed(entry, Code.NOT_INITIALIZED, NO_SEED_TEXT)
+            text = NO_SEED_TEXT if card.info.initialized else NOT_INITIALIZED_TEXT
+            return _failed(entry, Code.NOT_INITIALIZED, text)
         try:
             record: CardRecord | None = self._state.record(card.serial)
         except StateError:
@@ -149,15 +137,11 @@ class Lister:
             return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
         if not unlocker.has_source or (known is None and not unlocker.has_silent_source):
             return self._no_pin(entry, unlocker.no_pin())
-        if known is not None and not self._must_ask(card.serial, record):
-            return entry
-        return self._ask(opened, entry, known)
-
-    def _must_ask(self, serial: int, record: CardRecord | None) -> bool:
-        """Whether a card with known fingerprint has to be asked all the same: its PIN may not be sent as it is."""
+        # A card with a known fingerprint is asked where its PIN may not be sent as it is.
+        doubtful = record is not None and record.note is not None
         if self._unlocker.explicit is not None:
-            return self._unlocker.was_refused(serial)
-        return record is not None and record.note is not None
+            doubtful = self._unlocker.was_refused(card.serial)
+        return entry if known is not None and not doubtful else self._ask(opened, entry, known)
 
     def _ask(self, opened: OpenCard, entry: Entry, known: bytes | None) -> Entry:
         """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""

@@ -7,39 +7,15 @@ from typing import NamedTuple
 
 from cryptnox_core import errors
 from cryptnox_core.wire import Sw
-from hwilib_cryptnox.errors import (
-    BUSY_TEXT,
-    NO_PIN_NOW_TEXT,
-    NO_SCREEN_TEXT,
-    NO_SEED_TEXT,
-    NOT_INITIALIZED_TEXT,
-    PAIRING_TEXT,
-    SOFT_LOCKED_TEXT,
-    AlreadyInitializedError,
-    BadRequestError,
-    BadWordsError,
-    CanceledError,
-    CardNotFoundError,
-    EndedError,
-    NoHiddenInputError,
-    NoPinError,
-    NoTerminalError,
-    NotReadyError,
-    NoWalletError,
-    RefusedPinError,
-    RetoldError,
-    UnavailableError,
-    UnknownPukError,
-    WalletError,
-    wrong_pin_text,
-)
+from hwilib_cryptnox import errors as kinds
+from hwilib_cryptnox.errors import BUSY_TEXT, NO_PIN_NOW_TEXT, NO_SEED_TEXT, NOT_INITIALIZED_TEXT, PAIRING_TEXT
 
 PIN_TEXT = "The PIN goes with the command: --password, --stdinpass or CRYPTNOX_PIN_COMMAND"
 NO_BACKUP_TEXT = "The card gives no backup out: keep the recovery words"
 NO_TOGGLE_TEXT = "The card has no switch for a passphrase: it is part of the seed that was loaded"
 NO_DESCRIPTORS_TEXT = "The card keeps no descriptors; none has to be registered"
 UNAVAILABLE = {
-    "displayaddress": NO_SCREEN_TEXT,
+    "displayaddress": kinds.NO_SCREEN_TEXT,
     "backup": NO_BACKUP_TEXT,
     "promptpin": PIN_TEXT,
     "sendpin": PIN_TEXT,
@@ -78,31 +54,31 @@ class HwiError(NamedTuple):
     message: str
 
 
-class NoDeviceTypeError(BadRequestError):
+class NoDeviceTypeError(kinds.BadRequestError):
     """The command does not say which device it is for."""
 
 
-class UnknownDeviceTypeError(BadRequestError):
+class UnknownDeviceTypeError(kinds.BadRequestError):
     """The command is for a type of device that is none of ours."""
 
 
 _CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
     (NoDeviceTypeError, Code.NO_DEVICE_TYPE, ""),
     (UnknownDeviceTypeError, Code.UNKNOWN_DEVICE_TYPE, ""),
-    (CardNotFoundError, Code.CONNECTION, ""),
-    (NoPinError, Code.NO_PASSWORD, ""),
-    (RefusedPinError, Code.BAD_ARGUMENT, ""),
-    (BadRequestError, Code.BAD_ARGUMENT, ""),
-    (BadWordsError, Code.BAD_ARGUMENT, ""),
-    (UnknownPukError, Code.BAD_ARGUMENT, ""),
-    (NoHiddenInputError, Code.BAD_ARGUMENT, ""),
-    (UnavailableError, Code.UNAVAILABLE, ""),
-    (NoTerminalError, Code.UNAVAILABLE, ""),
-    (AlreadyInitializedError, Code.ALREADY_INITIALIZED, ""),
-    (NotReadyError, Code.NOT_READY, ""),
-    (CanceledError, Code.CANCELED, ""),
-    (NoWalletError, Code.NOT_INITIALIZED, ""),
-    (WalletError, Code.FAILURE, ""),
+    (kinds.CardNotFoundError, Code.CONNECTION, ""),
+    (kinds.NoPinError, Code.NO_PASSWORD, ""),
+    (kinds.RefusedPinError, Code.BAD_ARGUMENT, ""),
+    (kinds.BadRequestError, Code.BAD_ARGUMENT, ""),
+    (kinds.BadWordsError, Code.BAD_ARGUMENT, ""),
+    (kinds.UnknownPukError, Code.BAD_ARGUMENT, ""),
+    (kinds.NoHiddenInputError, Code.BAD_ARGUMENT, ""),
+    (kinds.UnavailableError, Code.UNAVAILABLE, ""),
+    (kinds.NoTerminalError, Code.UNAVAILABLE, ""),
+    (kinds.AlreadyInitializedError, Code.ALREADY_INITIALIZED, ""),
+    (kinds.NotReadyError, Code.NOT_READY, ""),
+    (kinds.CanceledError, Code.CANCELED, ""),
+    (kinds.NoWalletError, Code.NOT_INITIALIZED, ""),
+    (kinds.WalletError, Code.FAILURE, ""),
     (errors.WrongPinError, Code.BAD_ARGUMENT, ""),
     (errors.PinLockedError, Code.NOT_READY, NO_PIN_NOW_TEXT),
     (errors.WrongPukError, Code.BAD_ARGUMENT, ""),
@@ -126,14 +102,14 @@ _CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
 
 def to_hwi_error(error: BaseException) -> HwiError:
     """The code and text of any error. Total: what is not known is FAILURE, never silence."""
-    if isinstance(error, EndedError):
+    if isinstance(error, kinds.EndedError):
         return HwiError(_code_of_end(error.cause), str(error))
-    if isinstance(error, RetoldError):
+    if isinstance(error, kinds.RetoldError):
         return HwiError(to_hwi_error(error.cause).code, str(error))
     if isinstance(error, errors.WrongPinError):
-        return HwiError(Code.BAD_ARGUMENT, wrong_pin_text(error.left))
+        return HwiError(Code.BAD_ARGUMENT, kinds.wrong_pin_text(error.left))
     if isinstance(error, errors.PinLockedError) and error.sw == Sw.CONDITIONS:
-        return HwiError(Code.NOT_READY, SOFT_LOCKED_TEXT)
+        return HwiError(Code.NOT_READY, kinds.SOFT_LOCKED_TEXT)
     psbt_code = _psbt_code(error)
     if psbt_code is not None:
         return HwiError(psbt_code, str(error))
@@ -144,9 +120,8 @@ def to_hwi_error(error: BaseException) -> HwiError:
 
 
 def _code_of_end(cause: BaseException) -> Code:
-    """Of a set-up that ended early. What the card and the line to it do then is no state of the card that HWI has a
-    code for."""
-    if isinstance(cause, WalletError | KeyboardInterrupt):
+    """Of a set-up that ended early: HWI has no code for what the card and the line to it do then."""
+    if isinstance(cause, kinds.WalletError | KeyboardInterrupt):
         return to_hwi_error(cause).code
     if isinstance(cause, errors.TransportError):
         return Code.CONNECTION

@@ -6,7 +6,7 @@ Pollers call it all the time, mostly without a card: what a card needs is loaded
 
 from __future__ import annotations
 
-from cryptnox_core.errors import ServiceUnavailableError, SupportMissingError
+from cryptnox_core.errors import ServiceUnavailableError, SupportMissingError, TransportError
 
 Entry = dict[str, object]
 
@@ -31,7 +31,6 @@ def _tell(error: Exception) -> None:
 
 def _card_in_a_reader() -> bool:
     """False also where there is no PC/SC service: a computer without one has no card."""
-    from cryptnox_core.errors import TransportError
     from cryptnox_core.transport.pcsc import card_present, list_readers
 
     try:

@@ -11,10 +11,10 @@ import json
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hwilib_cryptnox import DEVICE_TYPE, __version__
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, NoPinError, UnavailableError
+from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CardNotFoundError, NoPinError, UnavailableError
 from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
 from hwilib_cryptnox.hwi.errors import UNAVAILABLE, NoDeviceTypeError, UnknownDeviceTypeError, to_hwi_error
 
@@ -38,7 +38,7 @@ _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 def main() -> None:
     """Entry point of the console script."""
-    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up_stderr, undisturbed
+    from hwilib_cryptnox.console.streams import CLOSED_TEXT, complete, deliver, give_up, undisturbed
 
     code = 1
     if complete():
@@ -51,30 +51,37 @@ def main() -> None:
             sys.stderr.write(f"{CLOSED_TEXT}\n")
     with undisturbed():
         code = 1 if deliver("") else code
-        give_up_stderr()
+        give_up(sys.stderr)
         sys.exit(code)
+
+
+class _Besides:
+    """What there is to say besides the answer: `warnings`, and what was `done` and cannot be taken back, which an error
+    says first. `signer`: whether signer mode is on."""
+
+    def __init__(self, signer: bool) -> None:
+        self.signer = signer
+        self.warnings: list[str] = []
+        self.done: list[str] = []
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; the exit status."""
     from hwilib_cryptnox.console.streams import undisturbed
 
-    signer, command = False, ""
-    warnings: list[str] = []
-    done: list[str] = []
+    command, besides = "", _Besides(_signer_mode_in(arguments))
     try:
         options = _parse(arguments)
         command = options.command
-        answer, signer = _answer(options, warnings, done)
+        answer = _answer(options, besides)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
         told = to_hwi_error(error)
-        answer = {"error": ". ".join([*done, told.message]), "code": int(told.code)}
-        signer = _signer_mode_in(arguments)
+        answer = {"error": ". ".join([*besides.done, told.message]), "code": int(told.code)}
     with undisturbed():
-        return _tell(answer, done, warnings, signer=signer and command in _SIGNER_COMMANDS)
+        return _tell(answer, besides, signer=besides.signer and command in _SIGNER_COMMANDS)
 
 
-def _tell(answer: Answer, done: list[str], warnings: list[str], *, signer: bool) -> int:
+def _tell(answer: Answer, besides: _Besides, *, signer: bool) -> int:
     """Write the answer and what is to be said besides; the exit status."""
     from hwilib_cryptnox.console.streams import deliver
 
@@ -83,11 +90,11 @@ def _tell(answer: Answer, done: list[str], warnings: list[str], *, signer: bool)
     # Bitcoin Core takes the first line for the error.
     lines = [str(answer["error"])] if refused and isinstance(answer, dict) else []
     if lost is not None:
-        lines += done  # what cannot be taken back
+        lines += besides.done
         if not isinstance(lost, BrokenPipeError):  # where nobody listens any more, nobody is told
             lines.append(f"the answer cannot be written: {lost.strerror}")
     with contextlib.suppress(OSError):
-        sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *warnings])
+        sys.stderr.writelines(" ".join(line.split()) + "\n" for line in [*lines, *besides.warnings])
     return 1 if lines else 0
 
 
@@ -180,9 +187,7 @@ def _split(line: str) -> list[str]:
 # Commands
 
 
-def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -> tuple[Answer, bool]:
-    """The answer, and whether signer mode is on. `warnings` gets what is to be said besides, `done` what cannot be
-    taken back: an error says it first."""
+def _answer(options: argparse.Namespace, besides: _Besides) -> Answer:
     if options.debug:
         import logging
 
@@ -190,35 +195,22 @@ def _answer(options: argparse.Namespace, warnings: list[str], done: list[str]) -
     if options.command == "enumerate":
         from hwilib_cryptnox.hwi.listing import list_entries
 
-        return list_entries(options.password, emulators=options.allow_emulators), False
+        return list_entries(options.password, emulators=options.allow_emulators)
     from dataclasses import replace
 
-    from hwilib_cryptnox.console.warned import Warnings
+    from hwilib_cryptnox.console.streams import Warnings
     from hwilib_cryptnox.signer.host import Host
 
     host = Host(emulators=options.allow_emulators)
-    settings = host.settings
-    settings = replace(
-        settings,
-        signer_mode=settings.signer_mode or options.signer_mode,
-        rawtr=settings.rawtr or options.rawtr,
-        allow_sighash=settings.allow_sighash or options.allow_sighash,
-        allow_unproved_amounts=settings.allow_unproved_amounts or options.allow_unproved_amounts,
-    )
-    command = _Command(options, host.changed(settings), done)
-    with Warnings(warnings):
-        try:
-            return command.run(), settings.signer_mode
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
-            told = to_hwi_error(error)
-            return {"error": ". ".join([*done, told.message]), "code": int(told.code)}, settings.signer_mode
-        finally:
-            command.close()
+    switches = ("signer_mode", "rawtr", "allow_sighash", "allow_unproved_amounts")
+    given: dict[str, Any] = {name: True for name in switches if getattr(options, name)}
+    settings = replace(host.settings, **given)
+    besides.signer = settings.signer_mode
+    with Warnings(besides.warnings), contextlib.closing(_Command(options, host.changed(settings), besides.done)) as one:
+        return one.run()
 
 
 class _Command:
-    """One command on one card."""
-
     def __init__(self, options: argparse.Namespace, host: Host, done: list[str]) -> None:
         self.options = options
         self.done = done
@@ -227,19 +219,11 @@ class _Command:
         self._wallet: Wallet | None = None
 
     def close(self) -> None:
-        """Let go of the card."""
         if self._wallet is not None:
             self._wallet.close()
 
     def run(self) -> Answer:
-        """The answer; raises for errors."""
-        from hwilib_cryptnox.hwi.commands import (
-            getdescriptors,
-            getkeypool,
-            getmasterxpub,
-            getxpub,
-            signmessage,
-        )
+        from hwilib_cryptnox.hwi.commands import getdescriptors, getkeypool, getmasterxpub, getxpub, signmessage
         from hwilib_cryptnox.networks import Network
 
         options = self.options
@@ -255,7 +239,13 @@ class _Command:
             return self._signtx(fingerprint)
         if options.command in ("setup", "restore", "wipe"):
             return self._dialogue(fingerprint)
-        wallet = self._open(fingerprint, self._prompt())
+        prompt = ""
+        if options.command == "signmessage" and self.unlocker.asks_person:
+            from cryptnox_core.bip32 import Path
+            from hwilib_cryptnox.signer.message_prompts import message_prompt_text
+
+            prompt = message_prompt_text(Path.parse(options.path))
+        wallet = self._open(fingerprint, prompt)
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
             "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
@@ -279,22 +269,11 @@ class _Command:
             known = Wallet(options.device_path or "", self.access, self.unlocker, expected=fingerprint)
             check_descriptor(options.desc, known.known_fingerprint())
 
-    def _prompt(self) -> str:
-        """What a dialogue says where it asks for the PIN."""
-        if self.options.command != "signmessage" or not self.unlocker.asks_person:
-            return ""
-        from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.signer.message_prompts import message_prompt_text
-
-        return message_prompt_text(Path.parse(self.options.path))
-
     def _check_device(self) -> bytes | None:
         """The fingerprint asked for. WalletError where the device is not named, or is none of ours."""
         options = self.options
         if not options.fingerprint and not options.device_type:
             raise NoDeviceTypeError(NO_DEVICE_TEXT)
-        from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT
-
         if options.device_type and options.device_type.split("_")[0].lower() != DEVICE_TYPE:
             if options.device_path and not options.fingerprint:
                 raise UnknownDeviceTypeError("Unknown device type specified")
@@ -324,19 +303,16 @@ class _Command:
 
         text = self.options.psbt
         psbt = Psbt.parse(text)
-        test = Network.of_chain(self.options.chain) is Network.TEST
+        network = Network.of_chain(self.options.chain)
         if stays_unchanged(psbt, fingerprint):
             signed: Psbt = psbt
         else:
             prompt = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, prompt)
             chain = CHAINS.get(self.options.named_chain)
-            signed = Signing(wallet, psbt, test=test, chain=chain, progress=_progress()).run()
+            signed = Signing(wallet, psbt, network=network, chain=chain, progress=_progress()).run()
         changed = signed is not psbt
-        return {
-            "psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(),
-            "signed": changed,
-        }
+        return {"psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(), "signed": changed}
 
     def _dialogue(self, fingerprint: bytes | None) -> Answer:
         options = self.options

@@ -7,13 +7,11 @@ Each is for the one card that was named, and no other. Nothing is changed before
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
 
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
+from cryptnox_core.errors import TransportError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
 from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
 from hwilib_cryptnox.errors import (
@@ -33,22 +31,16 @@ from hwilib_cryptnox.errors import (
     RetoldError,
     TerminalError,
     UnavailableError,
-    WalletError,
 )
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
-from hwilib_cryptnox.signer import words as mnemonic
-from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, ForeignCardError, OpenCard, remembered
-from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, admit, erase, erased_words, failure, forget_erased
-from hwilib_cryptnox.signer.mnemonic import entropy_length
+from hwilib_cryptnox.signer.cards import Access, OpenCard
+from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
+from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
+from hwilib_cryptnox.signer.mnemonic import Expected, ask_seed, entropy_length
 from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet
+from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 def named_card(
-    access: Access,
-    unlocker: Unlocker,
-    path: str | None,
-    fingerprint: bytes | None,
-    *,
-    empty: bool = False,
+    access: Access, unlocker: Unlocker, path: str | None, fingerprint: bytes | None, *, empty: bool = False
 ) -> Wallet:
     """The card at `path`, or the only one in all readers; with `fingerprint` the one that has it, which is read from
     the card: the PIN is asked for where no source has it. `empty`: cards without a seed go before others.
@@ -70,9 +57,10 @@ def named_card(
     Raises BadRequestError where several cards may be meant, CardNotFoundError where none is, or where the one at
     `path` has another fingerprint; and what keeps the PIN from being verified.
     """
-    wallet = Wallet(path, access, unlocker, expected=fingerprint) if path else None
-    if wallet is None:
-        wallet = _only(access, unlocker, fingerprint, empty=empty)
+    if path:
+        wallet = Wallet(path, access, unlocker, expected=fingerprint)
+    else:
+        wallet = only_wallet(access, unlocker, fingerprint, empty=empty)
     if fingerprint is not None:
         try:
             _prove(wallet, unlocker)
@@ -82,63 +70,10 @@ def named_card(
     return wallet
 
 
-def _only(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empty: bool) -> Wallet:
-    cards: list[OpenCard] = []
-    unusable: list[str] = []
-    problems: list[Exception] = []
-    others: list[str] = []
-    chosen: OpenCard | None = None
-    try:
-        for reader in access.readers():
-            _identify(access, reader, cards, unusable, problems)
-        if fingerprint is None:
-            meant = [opened for opened in cards if empty and not opened.card.info.seeded]
-            if not meant:
-                meant, others = cards, unusable
-        else:
-            meant = [opened for opened in cards if remembered(opened) == fingerprint]
-            meant = meant or [opened for opened in cards if opened.card.info.seeded and remembered(opened) is None]
-        if len(meant) + len(others) > 1:
-            names = [*(str(opened.card.serial) for opened in meant), *others]
-            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
-        if not meant:
-            raise problems[0] if problems else CardNotFoundError(NOT_FOUND_TEXT)
-        chosen = meant[0]
-        return Wallet(chosen.path, access, unlocker, opened=chosen, expected=fingerprint)
-    finally:
-        for opened in cards:
-            if opened is not chosen:
-                opened.close()
-
-
-def _identify(
-    access: Access, reader: str, cards: list[OpenCard], unusable: list[str], problems: list[Exception]
-) -> None:
-    """The card in a reader: in `cards` where it is one of ours and can be used, in `unusable` where it cannot."""
-    try:
-        opened = access.connect(reader, access.settings.wait)
-    except (ReaderBusyError, PinLockedError) as error:
-        problems.append(error)
-        return
-    except (TransportError, ForeignCardError):
-        return
-    try:
-        access.identify(opened)
-    except (CryptnoxError, WalletError) as error:
-        problems.append(error)
-        unusable.append(f"one in {reader}")
-        opened.close()
-    except BaseException:
-        opened.close()
-        raise
-    else:
-        cards.append(opened)
-
-
 def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
     """Read the fingerprint from the card and compare it."""
     opened = wallet.open()
-    admit(wallet.access, opened.card)
+    wallet.access.admit(opened.card)
     if not opened.card.info.seeded:
         raise CardNotFoundError(f"the card {opened.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
     try:
@@ -164,28 +99,12 @@ def _typed_pin(opened: OpenCard) -> str:
 # A new card
 
 
-def _answered(function: Callable[P, T]) -> Callable[P, T]:
-    """What goes wrong on the terminal, as HWI's callers are told it: there is no place for a hint beside the text."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except NoTerminalError as error:
-            raise UnavailableError(f"{error}: this command needs a terminal") from error
-        except EndedError as error:
-            raise RetoldError(error, _with_hint(str(error), error.hint)) from error
-
-    return wrapper
-
-
 def _with_hint(text: str, hint: str) -> str:
     """One text of both, as sentences; a command at the beginning stays as it is typed."""
     hint = hint if hint.startswith("cryptnoxctl") else hint[:1].upper() + hint[1:]
     return f"{text}. {hint}" if hint else text
 
 
-@_answered
 def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
     """Initialise a card and give it a new seed: recovery words, all typed back, or a seed nobody ever sees.
 
@@ -212,21 +131,17 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
             return _finish(work, None)
         count = int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
         _prepare(work, wallet, label)
-        words = work.new_words(count)
-        mnemonic.show(terminal, words)
-        mnemonic.type_back(terminal, words)
-        return _load(work, mnemonic.Expected.of(words))
+        return _finish(work, work.new_seed(count))
 
 
-@_answered
 def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
     """Initialise a card with the seed of recovery words, which are typed hidden. Arguments and errors as `setup`."""
     entropy_length(word_count)
     with _begun(wallet, label) as work:
-        words = mnemonic.ask(work.terminal, word_count)
-        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(work.terminal))
+        expected = ask_seed(work.terminal, word_count)
         _prepare(work, wallet, label)
-        return _load(work, expected)
+        work.restore(expected)
+        return _finish(work, expected)
 
 
 @contextlib.contextmanager
@@ -240,11 +155,15 @@ def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
         raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
     if not terminal.available:
-        raise NoTerminalError(f"setting up the card {opened.card.serial}")
-    with telling(Provision(wallet.access, opened, terminal)) as work:
-        terminal.say(f"Setting up the Cryptnox card {work.serial}.")
-        work.admit()
-        yield work
+        missing = NoTerminalError(f"setting up the card {opened.card.serial}")
+        raise UnavailableError(f"{missing}: this command needs a terminal")
+    try:
+        with telling(Provision(wallet.access, opened, terminal)) as work:
+            terminal.say(f"Setting up the Cryptnox card {work.serial}.")
+            work.admit()
+            yield work
+    except EndedError as error:  # HWI's callers have no place for a hint beside the text
+        raise RetoldError(error, _with_hint(str(error), error.hint)) from error
 
 
 def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
@@ -252,7 +171,8 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
     terminal, given = work.terminal, wallet.unlocker.explicit
     if not work.card.info.initialized:
         pin = _new_pin(terminal, given)
-        puk = _new_puk(terminal)
+        kinds = {"new": "made now and shown once", "own": f"your own {PUK_LENGTH} characters"}
+        puk = terminal.new_puk() if terminal.choose("PUK", kinds) == "own" else terminal.drawn_puk()
         terminal.confirm("Initialise the card now?")
         work.initialise(label, "", pin, puk, COMMON_PAIRING_KEY)
         return
@@ -281,21 +201,8 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
     raise LeftError
 
 
-def _new_puk(terminal: Terminal) -> str:
-    if terminal.choose("PUK", {"new": "made now and shown once", "own": f"your own {PUK_LENGTH} characters"}) == "own":
-        return terminal.new_puk()
-    return terminal.drawn_puk()
-
-
-def _load(work: Provision, expected: mnemonic.Expected) -> bool:
-    work.load_seed(expected.seed)
-    return _finish(work, expected)
-
-
-def _finish(work: Provision, expected: mnemonic.Expected | None) -> bool:
-    """Compared with the words, extended keys readable (the card wants the seed first), the fingerprint shown."""
-    fingerprint = work.compare(expected).fingerprint.hex()
-    work.export_on(expected)
+def _finish(work: Provision, expected: Expected | None) -> bool:
+    fingerprint = work.finish(expected).fingerprint.hex()
     proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
     if work.check:
@@ -319,7 +226,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
         raise NoWalletError(f"{NOT_INITIALIZED_TEXT}: there is nothing to wipe")
     if opened.card.info.reset_disabled:
         raise UnavailableError(RESET_DISABLED_TEXT)
-    admit(wallet.access, opened.card)
+    wallet.access.admit(opened.card)
     terminal = Terminal()
     puk = _asked(opened, terminal)
     wait = wallet.access.settings.reinsert_wait

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
@@ -22,11 +21,9 @@ from hwilib_cryptnox.errors import CanceledError
 DIALOGUE_LIMIT = 300.0
 """Seconds a dialogue may stay open."""
 DESCRIPTION_LIMIT = 980
-"""Bytes that a dialogue's text has at most, escapes included: an Assuan line has 1,000, and GET_CONFIRMATION before
-it."""
+"""Bytes of a dialogue's text, escapes included: an Assuan line has 1,000, GET_CONFIRMATION among them."""
 DESCRIPTION_LINES, DESCRIPTION_COLUMNS = 18, 76
-"""What of it is seen whole: pinentry-curses shows 20 lines of 76 columns on a terminal of 24 by 80, and nothing of a
-longer text."""
+"""What is seen of it: on 80 columns by 24 lines pinentry-curses shows 76 by 20, and nothing of a longer text."""
 _CANCELED = (62, 99, 114, 198)
 """GPG_ERR_TIMEOUT, CANCELED, NOT_CONFIRMED and FULLY_CANCELED: the low 16 bits of an error number."""
 _NO_DATA, _LOCALE, _TOO_SMALL = 58, 166, 301
@@ -54,9 +51,7 @@ class Assuan:
     @classmethod
     def program(cls, name: str, limit: float) -> Assuan:
         """A conversation with a child process, which is ended after `limit` seconds."""
-        program = shutil.which(name)
-        if program is None:
-            raise AssuanError(f"{name} is not installed")
+        program = _installed(name)
         try:
             process = subprocess.Popen(
                 [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -102,9 +97,7 @@ class Assuan:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -166,9 +159,8 @@ def _drop_typed_ahead() -> None:
             os.close(descriptor)
 
 
-def _terminal() -> list[str]:
-    """Where the dialogue may appear: options both pinentry and gpg-agent understand."""
-    options = []
+def _place(assuan: Assuan) -> None:
+    """Tell where the dialogue may appear, in options that both pinentry and gpg-agent understand."""
     name = _terminal_name()
     for option, value in (
         ("ttyname", name),
@@ -177,8 +169,8 @@ def _terminal() -> list[str]:
         ("lc-ctype", os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG", "")),
     ):
         if value and value.isprintable() and " " not in value:
-            options.append(f"OPTION {option}={value}")
-    return options
+            with contextlib.suppress(AssuanError):  # one that the other side does not know changes nothing
+                assuan.command(f"OPTION {option}={value}")
 
 
 def _quoted(text: str) -> str:
@@ -202,17 +194,10 @@ def fits(text: str) -> bool:
     return sum(lines) <= DESCRIPTION_LINES
 
 
-def _canceled(error: AssuanError) -> bool:
-    return error.number in _CANCELED
-
-
 @contextlib.contextmanager
 def _pinentry(program: str, title: str, limit: float) -> Iterator[Assuan]:
-    """A pinentry that knows where to appear."""
     with Assuan.program(program, limit) as pinentry:
-        for option in _terminal():
-            with contextlib.suppress(AssuanError):  # an option this pinentry does not know changes nothing
-                pinentry.command(option)
+        _place(pinentry)
         pinentry.command(f"SETTITLE {_quoted(title)}")
         yield pinentry
 
@@ -225,7 +210,7 @@ def ask_pinentry(program: str, title: str, description: str, *, limit: float = D
         try:
             return pinentry.command("GETPIN").decode("utf-8", "replace")
         except AssuanError as error:
-            if _canceled(error):
+            if error.number in _CANCELED:
                 raise CanceledError("Canceled in the PIN dialogue") from error
             raise
 
@@ -257,7 +242,7 @@ def _agreed(show: Callable[[str], None], text: str, plain: str) -> None:
                 raise
             show(plain)
     except AssuanError as error:
-        if _canceled(error):
+        if error.number in _CANCELED:
             raise CanceledError("Canceled in the dialogue; nothing was signed") from error
         if error.number == _TOO_SMALL:
             raise AssuanError(f"{error}: make the terminal 80 columns by 24 lines, or larger", error.number) from error
@@ -281,25 +266,22 @@ class GpgAgent:
         CanceledError when the dialogue was left, AssuanError when there is no agent.
         """
         with self._connect() as agent:
-            for option in _terminal() if ask else ():
-                with contextlib.suppress(AssuanError):
-                    agent.command(option)
+            if ask:
+                _place(agent)
             words = ["GET_PASSPHRASE", "--data", *([] if ask else ["--no-ask"]), key, "X", "PIN:"]
             try:
                 return agent.command(" ".join([*words, _plus_quoted(description)])).decode("utf-8", "replace")
             except AssuanError as error:
                 if not ask and error.number == _NO_DATA:
                     return None
-                if _canceled(error):
+                if error.number in _CANCELED:
                     raise CanceledError("Canceled in the PIN dialogue") from error
                 raise
 
     def confirm(self, text: str, plain: str) -> None:
         """As `confirm_pinentry`, in the agent's own dialogue."""
         with self._connect() as agent:
-            for option in _terminal():
-                with contextlib.suppress(AssuanError):
-                    agent.command(option)
+            _place(agent)
 
             def show(description: str) -> None:
                 _drop_typed_ahead()
@@ -313,11 +295,16 @@ class GpgAgent:
             agent.command(f"CLEAR_PASSPHRASE --mode=normal {key}")
 
 
-def _run(name: str, *arguments: str) -> str:
-    """What one of GnuPG's programs prints."""
+def _installed(name: str) -> str:
     program = shutil.which(name)
     if program is None:
         raise AssuanError(f"{name} is not installed")
+    return program
+
+
+def _run(name: str, *arguments: str) -> str:
+    """What one of GnuPG's programs prints."""
+    program = _installed(name)
     try:
         done = subprocess.run(
             [program, *arguments],

@@ -19,8 +19,8 @@ Nothing derived from a PIN is ever stored.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from cryptnox_core.arguments import is_pin
 from cryptnox_core.card import Card
@@ -61,8 +61,6 @@ from hwilib_cryptnox.pin.sources import (
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings, check_genuine
 from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError, static_key_hash
 
-U = TypeVar("U", bound="Unlocker")
-
 _refused: dict[int, set[str]] = {}
 """PINs this process saw refused, by serial. Memory only."""
 _noted: set[int] = set()
@@ -84,6 +82,9 @@ class Unlocker:
     """The sources whose PIN a card accepted, the last one last."""
     withheld: bool = False
     """Sources that are set up are left out: see `at`."""
+    person: Callable[[Card, NoPinError | None], tuple[str, bool]] | None = field(default=None, compare=False)
+    """Asks a person for a card's PIN, where none was given and no source has one (why, where there are any): the PIN,
+    and whether it may cost the last try."""
 
     @classmethod
     def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
@@ -93,7 +94,7 @@ class Unlocker:
     def __repr__(self) -> str:
         return "Unlocker()"
 
-    def at(self: U, place: str) -> U:
+    def at(self, place: str) -> Unlocker:
         """This one for a card in a reader, or at `tcp:HOST:PORT`: there without the sources that are not used."""
         if not place.startswith(EMULATOR_PREFIX) or self.settings.trusts(place):
             return self
@@ -132,7 +133,17 @@ class Unlocker:
         Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
         the card's commands raise. Spends at most one try.
         """
-        return self.at(card.transport.name)._unlock(card, reader, polling, prompt)
+        person, missing = self.person if self.password is None else None, None
+        if person is None or self.sources:
+            try:
+                return self.at(card.transport.name)._unlock(card, reader, polling, prompt)
+            except NoPinError as error:  # nothing was sent
+                if person is None:
+                    raise
+                missing = error
+        pin, last = person(card, missing)
+        settings = replace(self.settings, last_try=self.settings.last_try or last)
+        return replace(self, settings=settings, password=pin, person=None).unlock(card, reader, prompt=prompt)
 
     def _unlock(self, card: Card, reader: str, polling: bool, prompt: str) -> str:
         if not self.has_source:
@@ -140,13 +151,12 @@ class Unlocker:
         left, record = self._look(card)
         if self.explicit is not None:
             self._check_explicit(card, record, left, polling)
-            return self._send(card, self.explicit, record, left, None, PinRequest(card.serial), reader)
+            return self._send(card, self.explicit, record, left, reader)
         self._check_automatic(card, record, left)
-        request = PinRequest(card.serial, prompt, ask=not polling)
-        pin, source = self._fetch(request)
+        pin, source = self._fetch(PinRequest(card.serial, prompt, ask=not polling))
         if pin in _refused.get(card.serial, set()):
             raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)
-        return self._send(card, pin, record, left, source, request, reader)
+        return self._send(card, pin, record, left, reader, source)
 
     def resume(self, card: Card, reader: str, pin: str) -> None:
         """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one.
@@ -154,7 +164,7 @@ class Unlocker:
         left, record = self._look(card)
         self._check_last_try(left)
         self._check_note(record, left)
-        self._send(card, pin, record, left, None, PinRequest(card.serial), reader)
+        self._send(card, pin, record, left, reader)
 
     def check(self, card: Card) -> None:
         """Raise what `unlock` would raise before a PIN of this unlocker's is fetched and sent; sends none."""
@@ -220,7 +230,7 @@ class Unlocker:
     def _check_last_try(self, left: int) -> None:
         if left == 1 and not self.settings.last_try:
             raise LastTryError(
-                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards",
+                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards"
             )
 
     def _check_explicit(self, card: Card, record: CardRecord | None, left: int, polling: bool) -> None:
@@ -260,22 +270,14 @@ class Unlocker:
         for source in self.sources:
             try:
                 pin = source.get(request)
+                if pin is not None:
+                    return pin, source
             except PinSourceError as error:
                 reasons.append(str(error))
-                continue
-            if pin is not None:
-                return pin, source
         raise self.no_pin(reasons)
 
     def _send(
-        self,
-        card: Card,
-        pin: str,
-        record: CardRecord | None,
-        left: int,
-        source: PinSource | None,
-        request: PinRequest,
-        reader: str,
+        self, card: Card, pin: str, record: CardRecord | None, left: int, reader: str, source: PinSource | None = None
     ) -> str:
         serial = card.serial
         if record is not None and record.note is None:
@@ -291,24 +293,24 @@ class Unlocker:
             soft = error.sw == Sw.CONDITIONS or _is_soft_lock(record, left)
             # Where the counter shows tries of this session, the last refusal already says "locked".
             if not soft:
-                self._note_refusal(serial, pin, source, request)
+                self._note_refusal(serial, pin, source)
             text = SOFT_LOCKED_TEXT if soft else _remedy_of_locked_pin(record, left)
             raise LockedPinError(text, spent=not soft) from error
         except WrongPinError as error:
-            self._note_refusal(serial, pin, source, request)
+            self._note_refusal(serial, pin, source)
             raise RefusedPinError(wrong_pin_text(error.left), error.left, spent=True) from error
         self._succeeded(card, record, left, reader)
         if source is not None:
             self.accepted.append(source)
         return pin
 
-    def _note_refusal(self, serial: int, pin: str, source: PinSource | None, request: PinRequest) -> None:
+    def _note_refusal(self, serial: int, pin: str, source: PinSource | None) -> None:
         """In memory, on disk, and where the PIN came from."""
         _refused.setdefault(serial, set()).add(pin)
         with contextlib.suppress(StateError):  # the pending note stands as it is
             self.state.update(serial, lambda now: replace(now, note=NoteKind.REFUSED))
         if source is not None:
-            source.refused(request)
+            source.refused(PinRequest(serial))
 
     def _succeeded(self, card: Card, record: CardRecord | None, left: int, reader: str) -> None:
         """Forget refusals, remember the card and what its counter shows when full."""

@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 from cryptnox_core.arguments import is_pin
 from hwilib_cryptnox.errors import NotShownError
+from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, ask_pinentry, confirm_pinentry
 from hwilib_cryptnox.storage.settings import Settings
 
 SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
@@ -53,20 +54,16 @@ class PinSource(Protocol):
     @property
     def keeps(self) -> str:
         """Where it keeps a PIN that somebody has to change there, as the person knows it; empty for nowhere."""
-        ...
 
     @property
     def interactive(self) -> bool:
         """Whether it may ask a person."""
-        ...
 
     def get(self, request: PinRequest) -> str | None:
         """A PIN, or None for none. Raises PinSourceError, or CanceledError."""
-        ...
 
     def refused(self, request: PinRequest) -> None:
         """The card refused what `get` gave."""
-        ...
 
 
 class Dialogue(Protocol):
@@ -75,7 +72,6 @@ class Dialogue(Protocol):
     def confirm(self, text: str, plain: str) -> None:
         """Return when the person agreed to `text` (`plain`: the same in ASCII). CanceledError where not,
         NotShownError where it cannot be shown."""
-        ...
 
 
 def _checked(text: str, source: str) -> str:
@@ -256,16 +252,12 @@ class PinentrySource:
     def get(self, request: PinRequest) -> str | None:
         if not request.ask:
             return None
-        from hwilib_cryptnox.pin.assuan import AssuanError, ask_pinentry
-
         try:
             return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
         except AssuanError as error:
             raise PinSourceError(str(error)) from error
 
     def confirm(self, text: str, plain: str) -> None:
-        from hwilib_cryptnox.pin.assuan import confirm_pinentry
-
         with _shown():
             confirm_pinentry(self.program, _TITLE, text, plain)
 
@@ -281,29 +273,20 @@ class AgentSource:
     keeps = ""
 
     def get(self, request: PinRequest) -> str | None:
-        from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent
-
         try:
             pin = GpgAgent().get(_agent_key(request), _description(request), ask=request.ask)
+            return None if pin is None else _checked(pin, "gpg-agent")
         except AssuanError as error:
             raise PinSourceError(str(error)) from error
-        if pin is None:
-            return None
-        try:
-            return _checked(pin, "gpg-agent")
         except PinSourceError:
             self.refused(request)
             raise
 
     def confirm(self, text: str, plain: str) -> None:
-        from hwilib_cryptnox.pin.assuan import GpgAgent
-
         with _shown():
             GpgAgent().confirm(text, plain)
 
     def refused(self, request: PinRequest) -> None:
-        from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent
-
         with contextlib.suppress(AssuanError):  # no agent any more: nothing is kept
             GpgAgent().forget(_agent_key(request))
 
@@ -311,8 +294,6 @@ class AgentSource:
 @contextlib.contextmanager
 def _shown() -> Iterator[None]:
     """Around a dialogue that has to appear: where it cannot, nothing is signed."""
-    from hwilib_cryptnox.pin.assuan import AssuanError
-
     try:
         yield
     except AssuanError as error:

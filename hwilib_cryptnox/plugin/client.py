@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from hwilib import errors as hwi_errors
 from hwilib.common import AddressType, Chain
@@ -13,14 +13,8 @@ from hwilib.key import ExtendedKey
 from hwilib.psbt import PSBT
 
 from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
-from hwilib_cryptnox.hwi.errors import (
-    NO_BACKUP_TEXT,
-    NO_DESCRIPTORS_TEXT,
-    NO_TOGGLE_TEXT,
-    PIN_TEXT,
-    Code,
-    to_hwi_error,
-)
+from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_DESCRIPTORS_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
+from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,11 +58,10 @@ def mapped(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
-def is_test(chain: object) -> bool:
-    """Whether a chain writes tpub and coin type 1: hwilib's enumeration, or the text some callers assign instead. What
-    is not said is the main chain."""
+def network_of(chain: object) -> Network:
+    """Of a chain: hwilib's enumeration, or the text some callers assign instead. What is not said is the main chain."""
     name = str(getattr(chain, "name", chain) or "main").lower()
-    return name not in ("main", "mainnet", "none")
+    return Network.MAIN if name in ("main", "mainnet", "none") else Network.TEST
 
 
 @functools.lru_cache(maxsize=1)
@@ -83,6 +76,18 @@ def reads_version_2() -> bool:
     except Exception:  # noqa: BLE001 - whatever it stumbles over, it does not read it
         return False
     return getattr(probe, "version", None) == 2 and getattr(probe, "tx_version", None) == 2
+
+
+def _refusing(error: UnavailableError) -> Callable[..., Any]:
+    """The method for what no card does."""
+
+    @mapped
+    def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
+        """Not available."""
+        error.__traceback__ = None  # it is raised each time
+        raise error
+
+    return method
 
 
 class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
@@ -114,19 +119,15 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     def get_pubkey_at_path(self, bip32_path: str) -> ExtendedKey:
         """The extended public key at a path of 3 to 8 levels."""
         from cryptnox_core.bip32 import Path
-        from hwilib_cryptnox.networks import Network
 
         key = self._open().xpub(Path.parse(bip32_path))
-        network = Network.TEST if is_test(self.chain) else Network.MAIN
-        return ExtendedKey.deserialize(key.to_string(network.version))
+        return ExtendedKey.deserialize(key.to_string(network_of(self.chain).version))
 
     @mapped
     def get_master_xpub(self, addrtype: AddressType = AddressType.WIT, account: int = 0) -> ExtendedKey:
         """The extended public key of an account (BIP44, 49, 84, 86)."""
-        from hwilib_cryptnox.networks import ADDRESS_TYPES
-
         purpose = ADDRESS_TYPES[addrtype.name.lower()].purpose
-        return self.get_pubkey_at_path(f"m/{purpose}h/{int(is_test(self.chain))}h/{account}h")
+        return self.get_pubkey_at_path(f"m/{purpose}h/{network_of(self.chain).coin_type}h/{account}h")
 
     @mapped
     def sign_tx(self, psbt: PSBT) -> PSBT:
@@ -136,10 +137,10 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
 
         if getattr(psbt, "version", 0) == 2 and not reads_version_2():
             raise BadRequestError(
-                "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0",
+                "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0"
             )
         given = Psbt.parse(psbt.serialize())
-        signed = Signing(self._open(), given, test=is_test(self.chain)).run()
+        signed = Signing(self._open(), given, network=network_of(self.chain)).run()
         if signed is given:
             return psbt
         result = PSBT()
@@ -192,40 +193,12 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         Path.parse(bip32_path)
         raise UnavailableError(NO_SCREEN_TEXT)
 
-    @mapped
-    def display_multisig_address(self, addr_type: AddressType, multisig: object) -> str:  # noqa: ARG002
-        """Not available: there is no screen."""
-        raise UnavailableError(NO_SCREEN_TEXT)
-
-    @mapped
-    def display_bip388_policy_address(self, *args: object, **kwargs: object) -> str:  # noqa: ARG002
-        """Not available: there is no screen. (Later versions of hwilib.)"""
-        raise UnavailableError(NO_SCREEN_TEXT)
-
-    @mapped
-    def register_descriptor(self, *args: object, **kwargs: object) -> object:  # noqa: ARG002
-        """Not available: the card knows no descriptors. (Later versions of hwilib.)"""
-        raise UnavailableError(NO_DESCRIPTORS_TEXT)
-
-    @mapped
-    def backup_device(self, label: str = "", passphrase: str = "") -> bool:  # noqa: ARG002
-        """Not available."""
-        raise UnavailableError(NO_BACKUP_TEXT)
-
-    @mapped
-    def prompt_pin(self) -> bool:
-        """Not available: PINs are not typed on a matrix."""
-        raise UnavailableError(PIN_TEXT)
-
-    @mapped
-    def send_pin(self, pin: str) -> bool:  # noqa: ARG002
-        """Not available: PINs are not typed on a matrix."""
-        raise UnavailableError(PIN_TEXT)
-
-    @mapped
-    def toggle_passphrase(self) -> bool:
-        """Not available."""
-        raise UnavailableError(NO_TOGGLE_TEXT)
+    # Some are of later versions of hwilib.
+    display_multisig_address = display_bip388_policy_address = _refusing(UnavailableError(NO_SCREEN_TEXT))
+    register_descriptor = _refusing(UnavailableError(NO_DESCRIPTORS_TEXT))
+    backup_device = _refusing(UnavailableError(NO_BACKUP_TEXT))
+    prompt_pin = send_pin = _refusing(UnavailableError(PIN_TEXT))
+    toggle_passphrase = _refusing(UnavailableError(NO_TOGGLE_TEXT))
 
 
 def enumerate(  # noqa: A001 - the name HWI fixes

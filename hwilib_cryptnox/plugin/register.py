@@ -20,10 +20,10 @@ _HOOK = (
     "import sys; sys.meta_path.insert(0, type('CryptnoxAutoload', (), {'find_spec': staticmethod("
     "lambda name, path=None, target=None: None if name != 'hwilib.devices' "
     "or __import__('importlib.util').util.find_spec('hwilib_cryptnox') is None else "
-    "__import__('hwilib_cryptnox.plugin.register', fromlist=['autoload']).autoload(name, path))})())\n"
+    "__import__('hwilib_cryptnox.register', fromlist=['autoload']).autoload(name, path))})())\n"
 )
 """One line that Python runs at start: a name is compared at each import, and nothing is loaded before hwilib's drivers
-are. Where this project was removed it does nothing."""
+are. Where this project was removed it does nothing. Files with this line are on disk: it stays as it is."""
 
 
 def register() -> None:
@@ -98,7 +98,7 @@ def enable() -> Path:
 
 
 def disable() -> Path:
-    """Take that back. Returns the file that is gone."""
+    """Undo `enable`. Returns the file that is gone."""
     path = autoload_file()
     path.unlink(missing_ok=True)
     return path

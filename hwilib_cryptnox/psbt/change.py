@@ -19,7 +19,7 @@ from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress
 from hwilib_cryptnox.networks import AccountType, ScriptType, TaprootType
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, contains_key, holds, is_single
-from hwilib_cryptnox.psbt.codec import OutputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
@@ -34,8 +34,7 @@ _MOST_ALIKE = 4
 
 
 class WalletScripts(Protocol):
-    """A wallet that the caller knows: whether a script is the wallet's at the place where a key of ours says to be, and
-    holds that key."""
+    """A wallet that the caller knows: whether a script is its own where a key of ours says to be, and holds it."""
 
     def __call__(self, script: bytes, claim: Claim) -> bool: ...
 
@@ -123,8 +122,7 @@ def prove_change(
 
 
 def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> list[Claim]:
-    """The claims of an output that are true. A false one refuses the PSBT, unless four bytes of an account's
-    fingerprint matched by chance."""
+    """The true claims of an output. A false one refuses the PSBT, unless an account's fingerprint fits by chance."""
     proved = []
     holder = _holder(psbt.outputs[index], psbt.tx.outputs[index][1])
     for claim in claims:
@@ -154,7 +152,7 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
     return proved
 
 
-def _holder(fields: OutputMap, script: bytes) -> Callable[[bytes], bool | None]:
+def _holder(fields: FieldMap, script: bytes) -> Callable[[bytes], bool | None]:
     """Tells whether an output's script holds a key; None where the PSBT does not tell. The scripts are hashed and read
     once, however many keys are asked for."""
     kind = kind_of(script)
@@ -188,11 +186,7 @@ class _Prover:
     """Judges the outputs of one PSBT whose claims are true."""
 
     def __init__(
-        self,
-        psbt: Psbt,
-        collected: Collected,
-        ours: Mapping[int, Sequence[Claim]],
-        wallet: WalletScripts | None,
+        self, psbt: Psbt, collected: Collected, ours: Mapping[int, Sequence[Claim]], wallet: WalletScripts | None
     ) -> None:
         self._psbt, self._collected, self._ours, self._wallet = psbt, collected, ours, wallet
         spendings = [collected.spendings[index] for index in ours]
@@ -256,7 +250,7 @@ class _Prover:
         return first if all(first.fits(read) for read in found) else None
 
 
-def _script_of_output(fields: OutputMap, script: bytes) -> tuple[Kind, Kind | None, bytes] | None:
+def _script_of_output(fields: FieldMap, script: bytes) -> tuple[Kind, Kind | None, bytes] | None:
     """Kind, nested kind and the script with the keys, where the output's fields lead to it."""
     kind, nested = kind_of(script), None
     redeem, witness_script = fields.get(f.OUT_REDEEM_SCRIPT), fields.get(f.OUT_WITNESS_SCRIPT)
@@ -301,30 +295,24 @@ class Template:
         return same and self.form == other.form
 
 
-@dataclass(frozen=True, slots=True)
-class _Cosigner:
-    key: ExtendedPublicKey
-
-    @property
-    def identity(self) -> Identity:
-        return self.key.public_key, self.key.chain_code
+def _identity(key: ExtendedPublicKey) -> Identity:
+    return key.public_key, key.chain_code
 
 
 class Templates:
-    """Reads scripts as keys of the extended keys that a PSBT names (PSBT_GLOBAL_XPUB). Each key is derived and
-    compared."""
+    """Reads scripts as keys of the extended keys in PSBT_GLOBAL_XPUB, each of them derived and compared."""
 
     def __init__(self, psbt: Psbt) -> None:
-        self._cosigners: dict[bytes, list[_Cosigner]] = {}
+        self._cosigners: dict[bytes, list[ExtendedPublicKey]] = {}
         """By origin: fingerprint and path, as in the PSBT."""
-        self._branches: dict[tuple[Identity, Path], ExtendedPublicKey | None] = {}
+        self._branches: dict[tuple[Identity, Path], ExtendedPublicKey] = {}
         for key, value in psbt.globals.items():
             if key[0] != f.GLOBAL_XPUB:
                 continue
             alike = self._cosigners.setdefault(value, [])
             if len(alike) < _MOST_ALIKE:
                 with contextlib.suppress(InvalidExtendedKeyError):  # it proves nothing
-                    alike.append(_Cosigner(ExtendedPublicKey.from_bytes(key[1:])))
+                    alike.append(ExtendedPublicKey.from_bytes(key[1:]))
 
     def read(
         self, kind: Kind, nested: Kind | None, script: bytes, derivations: Iterable[tuple[bytes, bytes]]
@@ -385,21 +373,14 @@ class Templates:
                 continue
             for cosigner in self._cosigners.get(origin[: -4 * levels], ()):
                 if self._derives(cosigner, path, key):
-                    return cosigner.identity, suffix
+                    return _identity(cosigner), suffix
         return None
 
-    def _derives(self, cosigner: _Cosigner, path: Path, key: bytes) -> bool:
-        branch = self._branch(cosigner, path.parent)
+    def _derives(self, cosigner: ExtendedPublicKey, path: Path, key: bytes) -> bool:
+        place = _identity(cosigner), path.parent
         try:
-            return branch is not None and branch.child_public_key(path.steps[-1]) == key
+            if place not in self._branches:
+                self._branches[place] = cosigner.derive(path.parent)
+            return self._branches[place].child_public_key(path.steps[-1]) == key
         except InvalidPathError:
             return False
-
-    def _branch(self, cosigner: _Cosigner, path: Path) -> ExtendedPublicKey | None:
-        place = cosigner.identity, path
-        if place not in self._branches:
-            try:
-                self._branches[place] = cosigner.key.derive(path)
-            except InvalidPathError:
-                self._branches[place] = None
-        return self._branches[place]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, is_public_key, taproot_output_key
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.script import (
     MAX_REDEEM_SCRIPT,
@@ -78,7 +78,7 @@ def spent_outputs(psbt: Psbt) -> tuple[Spend, ...]:
     return tuple(spends)
 
 
-def _spend(index: int, fields: InputMap, outpoint: bytes) -> Spend:
+def _spend(index: int, fields: FieldMap, outpoint: bytes) -> Spend:
     previous = fields.previous
     if previous is None:
         return Spend(fields.witness_utxo, False)
@@ -119,7 +119,7 @@ class Spending(NamedTuple):
     problem: str | None = None
 
 
-def spending_of(index: int, fields: InputMap, script: bytes) -> Spending:
+def spending_of(index: int, fields: FieldMap, script: bytes) -> Spending:
     """How an input with this scriptPubKey is spent: the true script decides, not the fields that are there."""
     kind = kind_of(script)
     redeem, witness_script = fields.pairs.get(b"\x04"), fields.pairs.get(b"\x05")
@@ -189,7 +189,7 @@ def _examined(script: bytes, name: str) -> tuple[ScriptFacts | None, str | None]
     return facts, f"its {name} has an OP_CODESEPARATOR" if facts.code_separator else None
 
 
-def _leaves(index: int, fields: InputMap, output_key: bytes) -> dict[bytes, Leaf]:
+def _leaves(index: int, fields: FieldMap, output_key: bytes) -> dict[bytes, Leaf]:
     """The leaf scripts by leaf hash, each proved to belong to the output."""
     internal, root = fields.get(f.IN_TAP_INTERNAL_KEY), fields.get(f.IN_TAP_MERKLE_ROOT)
     if internal is not None and root is not None:
@@ -249,8 +249,7 @@ def is_single(spending: Spending) -> bool:
 
 
 def contains_key(spending: Spending, key: bytes) -> bool:
-    """Whether the script that is signed holds a key, or its HASH160. `key` in the form in which the script would hold
-    it."""
+    """Whether the script that is signed holds a key, in the form that is given, or its HASH160."""
     if spending.key_hash is not None:
         return hash160(key) == spending.key_hash
     return spending.facts is not None and holds(spending.facts, key)

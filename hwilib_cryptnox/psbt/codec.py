@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -45,17 +45,17 @@ class Form(Enum):
     HEX = "hex"
 
 
-class InputMap(NamedTuple):
-    """One input's pairs, in their order."""
+class FieldMap(NamedTuple):
+    """The pairs of an input or output, in their order."""
 
     pairs: dict[bytes, bytes]
-    end: int
-    """Position of the separator in the PSBT's bytes."""
+    end: int = 0
+    """Of an input: position of the separator in the PSBT's bytes."""
     previous: Previous | None = None
-    """From non_witness_utxo."""
+    """Of an input, from non_witness_utxo."""
     witness_utxo: Output | None = None
     types: int = 0
-    """The field types that are there, a bit each."""
+    """Of an input: the field types that are there, a bit each."""
 
     def get(self, field: int) -> bytes | None:
         """The value of a field without key data."""
@@ -71,21 +71,6 @@ class InputMap(NamedTuple):
         return _FINAL_SCRIPT in self.pairs or _FINAL_WITNESS in self.pairs
 
 
-@dataclass(frozen=True, slots=True)
-class OutputMap:
-    """One output's pairs, in their order."""
-
-    pairs: dict[bytes, bytes]
-
-    def get(self, field: int) -> bytes | None:
-        """The value of a field without key data."""
-        return self.pairs.get(_KEYS[field])
-
-    def keyed(self, field: int) -> list[Pair]:
-        """Key data and value of all pairs of a type."""
-        return [(key[1:], value) for key, value in self.pairs.items() if key[0] == field]
-
-
 _KEYS = tuple(bytes((number,)) for number in range(256))
 _FINAL_SCRIPT, _FINAL_WITNESS = _KEYS[f.IN_FINAL_SCRIPTSIG], _KEYS[f.IN_FINAL_SCRIPTWITNESS]
 
@@ -99,8 +84,8 @@ class Psbt:
     tx: Transaction
     """The unsigned transaction; of version 2 as its fields make it, with the lock time of BIP370."""
     globals: dict[bytes, bytes]
-    inputs: tuple[InputMap, ...]
-    outputs: tuple[OutputMap, ...]
+    inputs: tuple[FieldMap, ...]
+    outputs: tuple[FieldMap, ...]
     raw: bytes
     form: Form = Form.BINARY
     source: bytes | str | None = None
@@ -110,8 +95,7 @@ class Psbt:
 
     @classmethod
     def parse(cls, data: bytes | str) -> Psbt:
-        """From base64, hex or binary. White space around text and line breaks in it are taken; anything else foreign
-        raises BadPsbt."""
+        """From base64, hex or binary; text may have white space around it and line breaks in it. Raises BadPsbt."""
         raw, form = _from_text(data)
         return _parse(raw, form, data)
 
@@ -155,18 +139,9 @@ class Psbt:
                 pieces += (self.raw[at : fields.end], piece)
                 at = fields.end
                 shift += len(piece)
-            inputs.append(InputMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo, types))
+            inputs.append(FieldMap(pairs, fields.end + shift, fields.previous, fields.witness_utxo, types))
         pieces.append(self.raw[at:])
-        return Psbt(
-            version=self.version,
-            tx=self.tx,
-            globals=pairs_of_globals,
-            inputs=tuple(inputs),
-            outputs=self.outputs,
-            raw=b"".join(pieces),
-            form=self.form,
-            as_bytes=self.as_bytes,
-        )
+        return replace(self, globals=pairs_of_globals, inputs=tuple(inputs), raw=b"".join(pieces), source=None)
 
     def __repr__(self) -> str:
         counts = f"inputs={len(self.inputs)}, outputs={len(self.outputs)}"
@@ -250,7 +225,7 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
             tx = _unsigned_tx(pairs)
             counts = len(tx.outpoints), len(tx.outputs)
         else:
-            counts = _counts(pairs)
+            counts = _count(pairs, f.GLOBAL_INPUT_COUNT), _count(pairs, f.GLOBAL_OUTPUT_COUNT)
         if counts[0] * _LEAST_INPUT_V2 + counts[1] * _LEAST_OUTPUT_V2 > len(raw) and version == _V2:
             raise BadPsbt("more inputs and outputs claimed than the PSBT has room for")
     except BadPsbt as error:
@@ -264,18 +239,19 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
             previous, witness_utxo = _spent(fields, outpoint_index)
         except BadPsbt as error:
             raise BadPsbt(f"input {index}: {error}") from error
-        inputs.append(InputMap(fields, end, previous, witness_utxo, types))
+        inputs.append(FieldMap(fields, end, previous, witness_utxo, types))
         at = end + 1
     outputs = []
     for index in range(counts[1]):
         try:
             fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
-            _check_versions(fields, tx is not None, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             if tx is None:
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
+            else:
+                _refuse(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
         except BadPsbt as error:
             raise BadPsbt(f"output {index}: {error}") from error
-        outputs.append(OutputMap(fields))
+        outputs.append(FieldMap(fields))
         at = end + 1
     if at != len(raw):
         raise BadPsbt("bytes behind the last map")
@@ -304,7 +280,7 @@ def _version(pairs: Mapping[bytes, bytes]) -> int:
     if version == _V0:
         if not unsigned:
             raise BadPsbt("the unsigned transaction is missing")
-        _check_versions(pairs, True, f.V2_ONLY_GLOBAL, f.GLOBAL_RULES)
+        _refuse(pairs, f.V2_ONLY_GLOBAL, f.GLOBAL_RULES)
     else:
         if unsigned:
             raise BadPsbt("version 2 has no unsigned transaction")
@@ -312,13 +288,10 @@ def _version(pairs: Mapping[bytes, bytes]) -> int:
     return version
 
 
-def _check_versions(
-    pairs: Mapping[bytes, bytes], is_v0: bool, only_v2: Sequence[int], rules: Mapping[int, f.Rule]
-) -> None:
-    if is_v0:
-        for field in only_v2:
-            if _KEYS[field] in pairs:
-                raise BadPsbt(f"{rules[field].name}: belongs to PSBT version 2 only")
+def _refuse(pairs: Mapping[bytes, bytes], only_v2: Sequence[int], rules: Mapping[int, f.Rule]) -> None:
+    for field in only_v2:
+        if _KEYS[field] in pairs:
+            raise BadPsbt(f"{rules[field].name}: belongs to PSBT version 2 only")
 
 
 def _require(pairs: Mapping[bytes, bytes], needed: Sequence[int], rules: Mapping[int, f.Rule]) -> None:
@@ -337,16 +310,14 @@ def _unsigned_tx(pairs: Mapping[bytes, bytes]) -> Transaction:
     return tx
 
 
-def _counts(pairs: Mapping[bytes, bytes]) -> tuple[int, int]:
-    inputs, _ = read_compact(pairs[_KEYS[f.GLOBAL_INPUT_COUNT]], 0)
-    outputs, _ = read_compact(pairs[_KEYS[f.GLOBAL_OUTPUT_COUNT]], 0)
-    return inputs, outputs
+def _count(pairs: Mapping[bytes, bytes], field: int) -> int:
+    return read_compact(pairs[_KEYS[field]], 0)[0]
 
 
 def _check_input(pairs: Mapping[bytes, bytes], outpoint: bytes | None) -> int:
     """The version's own rules for an input; returns the index of the output that it spends."""
     if outpoint is not None:
-        _check_versions(pairs, True, f.V2_ONLY_INPUT, f.INPUT_RULES)
+        _refuse(pairs, f.V2_ONLY_INPUT, f.INPUT_RULES)
         return int.from_bytes(outpoint[32:], "little")
     _require(pairs, (f.IN_PREVIOUS_TXID, f.IN_OUTPUT_INDEX), f.INPUT_RULES)
     return int.from_bytes(pairs[_KEYS[f.IN_OUTPUT_INDEX]], "little")
@@ -372,7 +343,7 @@ def _spent(pairs: Mapping[bytes, bytes], index: int) -> tuple[Previous | None, O
     return previous, witness_utxo
 
 
-def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[InputMap]) -> bytes:
+def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[FieldMap]) -> bytes:
     """BIP370, "Determining Lock Time": the greatest required one, heights before times where both would do."""
     heights = [fields.get(f.IN_REQUIRED_HEIGHT) for fields in inputs]
     times = [fields.get(f.IN_REQUIRED_TIME) for fields in inputs]
@@ -387,7 +358,7 @@ def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[InputMap]) -> byte
 
 
 def _transaction_of_v2(
-    pairs: Mapping[bytes, bytes], inputs: Sequence[InputMap], outputs: Sequence[OutputMap]
+    pairs: Mapping[bytes, bytes], inputs: Sequence[FieldMap], outputs: Sequence[FieldMap]
 ) -> Transaction:
     txid, index, sequence = _KEYS[f.IN_PREVIOUS_TXID], _KEYS[f.IN_OUTPUT_INDEX], _KEYS[f.IN_SEQUENCE]
     amount, script = _KEYS[f.OUT_AMOUNT], _KEYS[f.OUT_SCRIPT]

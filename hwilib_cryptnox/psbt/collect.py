@@ -1,5 +1,4 @@
-"""Collect: what is ours in a PSBT, what of it is signed already, and the digests of the rest. Needs neither card nor
-keys."""
+"""Collect: what is ours in a PSBT, what of it is signed, and the digests of the rest. Needs neither card nor keys."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ from hwilib_cryptnox.psbt.checks import (
     spending_of,
     spent_outputs,
 )
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, OUTPUTS_MASK, Sighash, SignatureHasher, type_name
@@ -130,8 +129,7 @@ class Collected:
         return tuple(dict.fromkeys([claim.path for _, claim in self.signed_claims]))
 
     def why_nothing(self) -> str | None:
-        """Why nothing can be signed though something is ours; None where there is something to sign or nothing to
-        do."""
+        """Why nothing can be signed though something is ours; None where something can, or nothing is to be."""
         return None if self.candidates or self.stays_unchanged else why_nothing(self.skipped)
 
 
@@ -222,14 +220,14 @@ class _Collector:
             spendings=tuple(spendings),
         )
 
-    def _check_points(self, index: int, fields: InputMap, mine: tuple[Claim, ...]) -> None:
+    def _check_points(self, index: int, fields: FieldMap, mine: tuple[Claim, ...]) -> None:
         """Keys that are said to be ours are compared with the card's later; the others have to be points at least."""
         own = {claim.public_key for claim in mine}
         keys = [key[1:] for key in fields.pairs if key[0] in _POINT_FIELDS]
         if len(keys) != len(own) or not own.issuperset(keys):
             check_foreign_keys(index, [key for key in keys if key not in own], self.known_points)
 
-    def _input(self, index: int, fields: InputMap, spending: Spending | None, mine: tuple[Claim, ...]) -> None:
+    def _input(self, index: int, fields: FieldMap, spending: Spending | None, mine: tuple[Claim, ...]) -> None:
         if spending is None:
             self.unsigned += [(index, claim) for claim in mine if len(claim.path) <= MAX_CARD_DEPTH]
             self.skipped.append(Skipped(index, "the PSBT does not say what it spends (no UTXO)"))
@@ -258,7 +256,7 @@ class _Collector:
                     "the wallet name only the leaves that it wants to use",
                 )
 
-    def _sighash(self, index: int, fields: InputMap, spending: Spending) -> int:
+    def _sighash(self, index: int, fields: FieldMap, spending: Spending) -> int:
         """The sighash type asked for; refuses what can never be signed."""
         taproot = spending.route is Route.TAPROOT
         value = fields.pairs.get(b"\x03")
@@ -272,10 +270,9 @@ class _Collector:
         return sighash
 
     def _claim(
-        self, index: int, fields: InputMap, spending: Spending, claim: Claim, sighash: int
+        self, index: int, fields: FieldMap, spending: Spending, claim: Claim, sighash: int
     ) -> tuple[str | None, bool]:
-        """Adds what can be signed with a key. Returns the reason where something cannot, and whether something was
-        added."""
+        """Adds what can be signed with a key: the reason where something cannot, and whether anything was added."""
         if len(claim.path) > MAX_CARD_DEPTH:
             return f"{shown(claim.path)} is deeper than the {MAX_CARD_DEPTH} levels that the card derives", False
         if claim.is_taproot:
@@ -317,7 +314,7 @@ class _Collector:
         return key in pushes or hash160(key) in pushes
 
     def _taproot_claim(
-        self, index: int, fields: InputMap, spending: Spending, claim: Claim, sighash: int
+        self, index: int, fields: FieldMap, spending: Spending, claim: Claim, sighash: int
     ) -> tuple[str | None, bool]:
         targets: list[bytes | None] = []
         problem = None
@@ -347,7 +344,7 @@ class _Collector:
             left = self._add(candidate, fields, spending) or left
         return problem, left
 
-    def _untweakable(self, index: int, fields: InputMap, spending: Spending, claim: Claim) -> str:
+    def _untweakable(self, index: int, fields: FieldMap, spending: Spending, claim: Claim) -> str:
         """Why a taproot key that is neither the output key nor in a leaf of its derivation cannot sign; a key that
         the output cannot contain is refused."""
         key = claim.public_key
@@ -369,7 +366,7 @@ class _Collector:
             raise RefusedInput(index, "the key that is said to be ours is no point") from error
         return "its output is not the key that is said to be ours, and nothing says how it contains it"
 
-    def _internal_keys(self, index: int, fields: InputMap) -> frozenset[bytes]:
+    def _internal_keys(self, index: int, fields: FieldMap) -> frozenset[bytes]:
         """The internal keys that an input names: looked for once, however many keys ask."""
         if self.internal_keys[0] != index:
             internal = fields.get(f.IN_TAP_INTERNAL_KEY)
@@ -377,7 +374,7 @@ class _Collector:
             self.internal_keys = index, frozenset(controls if internal is None else (internal, *controls))
         return self.internal_keys[1]
 
-    def _add(self, candidate: Candidate, fields: InputMap, spending: Spending) -> bool:
+    def _add(self, candidate: Candidate, fields: FieldMap, spending: Spending) -> bool:
         """Notes what is to be signed, unless our valid signature is there already."""
         existing = fields.pairs.get(candidate.field_key)
         if existing is None:
@@ -387,9 +384,8 @@ class _Collector:
         self.done.add(candidate.index)
         return False
 
-    def _check_existing(self, candidate: Candidate, existing: bytes, fields: InputMap, spending: Spending) -> None:
-        """Refuses a signature of ours that is not valid: left there it would spoil the input, and it is not ours to
-        delete."""
+    def _check_existing(self, candidate: Candidate, existing: bytes, fields: FieldMap, spending: Spending) -> None:
+        """Refuses an invalid signature of ours: it would spoil the input, and it is not ours to delete."""
         index, digest = candidate.index, candidate.digest
         if candidate.kind is SignatureKind.ECDSA:
             signature, sighash = existing[:-1], existing[-1]

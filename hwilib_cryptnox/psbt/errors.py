@@ -15,19 +15,21 @@ class BadPsbt(PsbtError):  # noqa: N818 - the name is part of the published inte
     """Not a PSBT, or a malformed one. The message names the map and the field."""
 
 
-class RefusedInput(PsbtError):  # noqa: N818 - the name is part of the published interface
-    """An input contradicts itself, the transaction or the card. `index` counts from 0."""
+class PlacedError(PsbtError):
+    """It is about one input or output: `index` counts from 0. `reason` does not say which."""
+
+    what = "input"
 
     def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"input {index}: {reason}")
-        self.index = index
-        self.reason = reason
+        super().__init__(f"{self.what} {index}: {reason}")
+        self.index, self.reason = index, reason
 
 
-class RefusedOutput(PsbtError):  # noqa: N818 - named as RefusedInput
-    """An output claims to be ours and is not. `index` counts from 0."""
+class RefusedInput(PlacedError):  # noqa: N818 - the name is part of the published interface
+    """An input contradicts itself, the transaction or the card."""
 
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"output {index}: {reason}")
-        self.index = index
-        self.reason = reason
+
+class RefusedOutput(PlacedError):  # noqa: N818 - named as RefusedInput
+    """An output claims to be ours and is not."""
+
+    what = "output"

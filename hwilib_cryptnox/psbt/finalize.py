@@ -19,8 +19,8 @@ from cryptnox_core.crypto.secp256k1 import (
 )
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
-from hwilib_cryptnox.psbt.errors import PsbtError
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
+from hwilib_cryptnox.psbt.errors import PlacedError
 from hwilib_cryptnox.psbt.script import (
     OP_1,
     OP_16,
@@ -41,13 +41,8 @@ Unlocking = tuple[bytes, Stack]
 """scriptSig and witness."""
 
 
-class NotFinal(PsbtError):  # noqa: N818 - named as its siblings
+class NotFinal(PlacedError):  # noqa: N818 - named as its siblings
     """An input lacks signatures, or its script is none of those that are finalised here."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"input {index}: {reason}")
-        self.index = index
-        self.reason = reason
 
 
 def extract(psbt: Psbt) -> bytes:
@@ -72,12 +67,12 @@ def extract(psbt: Psbt) -> bytes:
     return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
 
 
-def _final_fields(fields: InputMap) -> Unlocking:
+def _final_fields(fields: FieldMap) -> Unlocking:
     witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
-def unlock(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
+def unlock(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
     """What spends one input that is not final yet. Raises NotFinal where something is missing."""
     if spending.problem is not None:
         raise NotFinal(index, spending.problem)
@@ -94,13 +89,9 @@ def unlock(index: int, fields: InputMap, spending: Spending, amount: int, hasher
     return nested, tuple(stack) if spending.key_hash is not None else (*stack, spending.script)
 
 
-def _ecdsa_signatures(fields: InputMap, digest: Callable[[int], bytes]) -> dict[bytes, bytes]:
+def _ecdsa_signatures(fields: FieldMap, digest: Callable[[int], bytes]) -> dict[bytes, bytes]:
     """The valid partial signatures (with sighash type) by key."""
-    valid = {}
-    for key, value in fields.keyed(f.IN_PARTIAL_SIG):
-        if ecdsa_valid(key, value, digest):
-            valid[key] = value
-    return valid
+    return {key: value for key, value in fields.keyed(f.IN_PARTIAL_SIG) if ecdsa_valid(key, value, digest)}
 
 
 def ecdsa_valid(key: bytes, value: bytes, digest: Callable[[int], bytes]) -> bool:
@@ -121,15 +112,23 @@ def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> l
         if len(present) < threshold:
             raise NotFinal(index, f"{len(present)} of {threshold} signatures are there")
         return [b"", *present]
+    stack = _key_stack(script, signatures)
+    if stack is None:
+        raise NotFinal(index, "no signature that its script could use, or a script that is not finalised here")
+    return stack
+
+
+def _key_stack(script: bytes, signatures: dict[bytes, bytes]) -> list[bytes] | None:
+    """What satisfies P2PK and P2PKH, and as leaves pk and pk_h."""
     for key, signature in signatures.items():
         if script == push(key) + bytes((OP_CHECKSIG,)):
             return [signature]
         if script == p2pkh(hash160(key)):
             return [signature, key]
-    raise NotFinal(index, "no signature that its script could use, or a script that is not finalised here")
+    return None
 
 
-def _taproot(index: int, fields: InputMap, spending: Spending, hasher: SignatureHasher) -> Stack:
+def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> Stack:
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None and schnorr_valid(spending.script, value, index, None, hasher):
         return (value,)
@@ -140,7 +139,7 @@ def _taproot(index: int, fields: InputMap, spending: Spending, hasher: Signature
     controls = {value[:-1]: control for control, value in fields.keyed(f.IN_TAP_LEAF_SCRIPT)}
     for leaf_hash, leaf in spending.leaves.items():
         mine = {key: value for (key, signed_leaf), value in signatures.items() if signed_leaf == leaf_hash}
-        stack = _leaf_stack(leaf.script, mine)
+        stack = _key_stack(leaf.script, mine) or _multi_a_stack(leaf.script, mine)
         if stack is not None and leaf.problem is None:
             return (*stack, leaf.script, controls[leaf.script])
     raise NotFinal(index, "no taproot signature that can be finalised here")
@@ -156,16 +155,6 @@ def schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None,
     except ValueError:
         return False
     return verify_schnorr(key, digest, value[:64])
-
-
-def _leaf_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:
-    """What satisfies the leaves pk, pk_h and multi_a."""
-    for key, signature in signatures.items():
-        if script == push(key) + bytes((OP_CHECKSIG,)):
-            return [signature]
-        if script == p2pkh(hash160(key)):
-            return [signature, key]
-    return _multi_a_stack(script, signatures)
 
 
 def _multi_a_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cryptnox_core.crypto.hashes import hash256, tagged_hash
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.script import OP_RETURN
 from hwilib_cryptnox.psbt.sighash import Sighash
@@ -128,7 +128,7 @@ def _challenge(psbt: Psbt, content: bytes) -> bytes:
     return script
 
 
-def _previous_is_virtual(fields: InputMap) -> bool:
+def _previous_is_virtual(fields: FieldMap) -> bool:
     """Whether the previous transaction is one that only BIP322 makes, well-formed or not."""
     content = fields.pairs.get(bytes((f.IN_NON_WITNESS_UTXO,)))
     if content is None or NULL_OUTPOINT not in content[4:48]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.codec import InputMap, Pair, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Pair, Psbt
 
 MAX_CARD_DEPTH = 8
 """Levels that the card derives."""
 _MAX_SUFFIX = 3
 """Levels an origin may have whose fingerprint is an account's (Electrum): chain and address, with room for one more."""
+_NO_LEAVES: frozenset[bytes] = frozenset()
 _DERIVATIONS = (f.IN_BIP32_DERIVATION, f.IN_TAP_BIP32_DERIVATION)
 
 
@@ -50,29 +51,19 @@ class Matcher:
         self._accounts = accounts
         self._paths: dict[bytes, tuple[Path, bool]] = {}
 
-    def claim(self, key: bytes, value: bytes) -> Claim | None:
-        """The claim of a derivation field (key data and value), or None where it is not ours."""
-        ours = self._origin(value)
-        return None if ours is None else Claim(key, ours[0], by_account=ours[1])
-
-    def tap_claim(self, key: bytes, value: bytes) -> Claim | None:
-        """The same of a taproot derivation field."""
-        leaf_hashes, origin = f.split_tap_derivation(value)
-        ours = self._origin(origin)
-        return None if ours is None else Claim(key, ours[0], leaf_hashes, ours[1])
-
     def claims(self, pairs: Iterable[Pair], field: int, tap_field: int) -> list[Claim]:
         """All claims of a map (keys with their type)."""
         found = []
         for key, value in pairs:
             if key[0] == field:
-                claim = self.claim(key[1:], value)
+                leaf_hashes, origin = _NO_LEAVES, value
             elif key[0] == tap_field:
-                claim = self.tap_claim(key[1:], value)
+                leaf_hashes, origin = f.split_tap_derivation(value)
             else:
                 continue
-            if claim is not None:
-                found.append(claim)
+            ours = self._origin(origin)
+            if ours is not None:
+                found.append(Claim(key[1:], ours[0], leaf_hashes, ours[1]))
         return found
 
     def _origin(self, value: bytes) -> tuple[Path, bool] | None:
@@ -89,7 +80,7 @@ class Matcher:
         return (account.extend(suffix), True) if suffix.is_unhardened and 0 < len(suffix) <= _MAX_SUFFIX else None
 
 
-def names_keys(fields: InputMap) -> bool:
+def names_keys(fields: FieldMap) -> bool:
     """Whether an input says where any of its keys comes from; without that nobody's key is found."""
     return any(key[0] in _DERIVATIONS for key in fields.pairs)
 

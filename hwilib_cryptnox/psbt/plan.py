@@ -18,14 +18,7 @@ from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
-from hwilib_cryptnox.psbt.summary import (
-    Notice,
-    NoticeKind,
-    Summary,
-    chain_of,
-    coin_of,
-    summarize,
-)
+from hwilib_cryptnox.psbt.summary import Notice, NoticeKind, Summary, chain_of, coin_of, summarize
 from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
 
 _ALWAYS_ALLOWED = (Sighash.DEFAULT, Sighash.ALL)
@@ -155,16 +148,8 @@ def plan(
     # The coins that a message shows are no fee: its transaction cannot be mined.
     high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
-        SignRequest(
-            candidate.index,
-            candidate.claim.path,
-            keys[candidate.claim.path],
-            candidate.digest,
-            candidate.kind,
-            candidate.sighash,
-            candidate.leaf_hash,
-        )
-        for candidate in candidates
+        SignRequest(one.index, one.claim.path, keys[one.claim.path], one.digest, one.kind, one.sighash, one.leaf_hash)
+        for one in candidates
     ]
     return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
 

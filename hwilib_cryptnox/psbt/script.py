@@ -9,10 +9,9 @@ from enum import Enum
 OP_PUSHDATA1, OP_PUSHDATA4, OP_1, OP_16 = 0x4C, 0x4E, 0x51, 0x60
 OP_RETURN, OP_DUP, OP_EQUAL, OP_EQUALVERIFY, OP_HASH160 = 0x6A, 0x76, 0x87, 0x88, 0xA9
 OP_CODESEPARATOR, OP_CHECKSIG, OP_CHECKMULTISIG = 0xAB, 0xAC, 0xAE
-OP_CHECKLOCKTIMEVERIFY, OP_CHECKSEQUENCEVERIFY, OP_CHECKSIGADD, OP_NUMEQUAL = 0xB1, 0xB2, 0xBA, 0x9C
+OP_CHECKSIGADD, OP_NUMEQUAL = 0xBA, 0x9C
 MAX_REDEEM_SCRIPT, MAX_SCRIPT = 520, 10_000
-"""Bytes: the largest redeem script that can be pushed, the largest script that consensus runs (tapscript has no
-limit)."""
+"""Bytes: the largest redeem script that can be pushed, the largest script (but for tapscript) that consensus runs."""
 _OP_SUCCESS = frozenset(
     (80, 98, *range(126, 130), *range(131, 135), 137, 138, 141, 142, *range(149, 154), *range(187, 255))
 )
@@ -87,8 +86,7 @@ def push(data: bytes) -> bytes:
 
 
 def operations(script: bytes) -> Iterator[tuple[int, bytes | None, int]]:
-    """Opcode, what it pushes (None where it pushes no bytes) and the position behind it. Raises ValueError at a push
-    that runs over the end."""
+    """Opcode, the bytes it pushes (or None), the position behind it. ValueError at a push that runs over the end."""
     at, size = 0, len(script)
     while at < size:
         opcode = script[at]
@@ -117,8 +115,6 @@ class ScriptFacts:
     code_separator: bool
     success: bool
     """Has an OP_SUCCESSx: as a tapscript anyone can spend it."""
-    time_lock: bool
-    """Has OP_CHECKLOCKTIMEVERIFY or OP_CHECKSEQUENCEVERIFY."""
 
 
 def examine(script: bytes) -> ScriptFacts:
@@ -132,7 +128,6 @@ def examine(script: bytes) -> ScriptFacts:
         pushes=frozenset(pushes),
         code_separator=OP_CODESEPARATOR in opcodes,
         success=not opcodes.isdisjoint(_OP_SUCCESS),
-        time_lock=not opcodes.isdisjoint((OP_CHECKLOCKTIMEVERIFY, OP_CHECKSEQUENCEVERIFY)),
     )
 
 

@@ -113,8 +113,7 @@ class SignatureHasher:
         return hashlib.sha256(digest.digest()).digest()
 
     def _legacy_all(self, index: int, signed: bytes) -> _Hash:
-        """All inputs, the others with empty scripts. What stands before the signed input is not hashed again while
-        indexes ascend."""
+        """All inputs, the others without scripts. While indexes ascend what stands before is not hashed again."""
         if self._blank is None:
             pairs = zip(self._tx.outpoints, self._tx.sequences, strict=True)
             self._blank = memoryview(b"".join([outpoint + b"\x00" + sequence for outpoint, sequence in pairs]))

@@ -9,7 +9,7 @@ from functools import cache, partial
 from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
@@ -67,7 +67,7 @@ def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
     return tuple(found)
 
 
-def _status(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> InputStatus:
+def _status(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> InputStatus:
     kind = f"{spending.kind.value}-{spending.nested.value}" if spending.nested is not None else spending.kind.value
     if fields.is_final:
         return InputStatus(index, kind, amount, True, True, None, ())
@@ -86,7 +86,7 @@ def _status(index: int, fields: InputMap, spending: Spending, amount: int, hashe
     return InputStatus(index, kind, amount, False, not problem, needed, tuple(signers), problem)
 
 
-def _ecdsa(index: int, fields: InputMap, spending: Spending, amount: int, hasher: SignatureHasher) -> list[Signer]:
+def _ecdsa(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> list[Signer]:
     digest = cache(partial(ecdsa_digest, hasher, index, spending, amount))
     origins = {key: _origin(value) for key, value in fields.keyed(f.IN_BIP32_DERIVATION)}
     signatures = dict(fields.keyed(f.IN_PARTIAL_SIG))
@@ -102,7 +102,7 @@ def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, diges
     return Signer(key, origin, signed=good, bad=not good)
 
 
-def _taproot(index: int, fields: InputMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
+def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
     """The output key where it has signed, then the others. A key may have signed several leaves: one that verifies
     makes it a signer, one that does not makes it a bad one."""
     origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}

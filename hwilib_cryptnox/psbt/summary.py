@@ -49,13 +49,7 @@ class NoticeKind(Enum):
 
 
 _GRAVE = frozenset(
-    {
-        NoticeKind.HIGH_FEE,
-        NoticeKind.UNKNOWN_FEE,
-        NoticeKind.SIGHASH,
-        NoticeKind.CHANGE_PATH,
-        NoticeKind.SIGNED_BEFORE,
-    }
+    {NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.SIGHASH, NoticeKind.CHANGE_PATH, NoticeKind.SIGNED_BEFORE}
 )
 
 

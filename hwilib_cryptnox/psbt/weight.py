@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from cryptnox_core.crypto.hashes import hash160
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import TAPSCRIPT, Route, Spend, Spending
-from hwilib_cryptnox.psbt.codec import InputMap, Psbt
+from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, operations, parse_multisig
 from hwilib_cryptnox.psbt.tx import encode_compact, encode_output, read_witness, with_length
@@ -18,8 +18,7 @@ MAX_WEIGHT = 400_000
 MAX_BLOCK_WEIGHT = 4_000_000
 """Weight units; no block holds a larger transaction."""
 _SIGNATURE, _KEY, _SCHNORR = 72, 34, 65
-"""Bytes with their length byte: DER signature with low S and sighash type, compressed key, Schnorr signature of type
-DEFAULT."""
+"""Bytes with their length byte: DER signature (low S) and sighash type, compressed key, Schnorr signature (DEFAULT)."""
 _FINAL_SIGNATURE = 73
 _MOST_LEAF = 200
 """Bytes that a leaf counts at most: whoever has the internal key, or a smaller leaf, need not show it in the end."""
@@ -96,7 +95,7 @@ def _weight(
     return 4 * base + witness
 
 
-def _leaf_size(fields: InputMap, spending: Spending, leaf_hash: bytes | None) -> int:
+def _leaf_size(fields: FieldMap, spending: Spending, leaf_hash: bytes | None) -> int:
     """Bytes of script and control block of the leaf that is signed; none for the key path, which costs least."""
     leaf = spending.leaves.get(leaf_hash) if leaf_hash is not None else None
     if leaf is None:
@@ -106,13 +105,12 @@ def _leaf_size(fields: InputMap, spending: Spending, leaf_hash: bytes | None) ->
     return min(len(leaf.script) + min(controls, default=0) + 2, _MOST_LEAF)
 
 
-def _final_sizes(fields: InputMap) -> tuple[int, int]:
-    """Bytes of scriptSig and witness that are there."""
+def _final_sizes(fields: FieldMap) -> tuple[int, int]:
     script_sig, witness = fields.get(f.IN_FINAL_SCRIPTSIG), fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return len(script_sig or b""), len(witness or b"")
 
 
-def _most_needed(fields: InputMap, spending: Spending, script: bytes) -> tuple[int, int]:
+def _most_needed(fields: FieldMap, spending: Spending, script: bytes) -> tuple[int, int]:
     """Bytes of scriptSig and witness that a final input is counted with at most: what keys need, and the script itself
     where it has to be shown. What else a script takes counts nothing."""
     key_witness = 1 + _FINAL_SIGNATURE + _KEY

@@ -7,7 +7,7 @@ Paths as HWI sees them: `cryptnox:SERIAL` (decimal) and `tcp:HOST:PORT`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,8 +69,7 @@ EMULATOR_CA = TrustAnchor(
 anchor, and nowhere does it make a card genuine to a person."""
 
 _wanted: set[str] = set()
-"""Paths of emulated cards this process listed because `--emulators` was given, or has connected to: their hosts need
-not be loopback."""
+"""Emulated cards that `--emulators` had this process list, or that it connected to: not only at loopback hosts."""
 
 
 def serial_of(path: str) -> int | None:
@@ -126,8 +125,7 @@ class OpenCard:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Opens cards for one command. `emulators` is HWI's `--emulators`; `answer_limit` the seconds a card over TCP may
-    take for one answer."""
+    """Opens cards for one command. `emulators`: HWI's `--emulators`; `answer_limit`: seconds, for cards over TCP."""
 
     settings: Settings
     state: State
@@ -137,37 +135,33 @@ class Access:
     def readers(self) -> list[str]:
         """Names of all PC/SC readers, and the emulated card's address where it is wanted. Empty without a service;
         SupportMissingError where that is this installation's fault and no emulated card is wanted."""
+        names: list[str] = []
         try:
             names = [name for name in _pcsc_readers() if name]
         except SupportMissingError:
             if not self.emulators:
                 raise
-            names = []
-        return [*names, self._emulator_path()] if self.emulators else names
-
-    def _emulator_path(self) -> str:
-        host, port = self.settings.emulator
-        path = f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"
-        _wanted.add(path)
-        return path
+        if self.emulators:
+            names.append(self.settings.emulator_path)
+            _wanted.add(names[-1])
+        return names
 
     def connect(self, reader: str, wait: float) -> OpenCard:
         """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError,
         PinLockedError where it wants a power cycle, SettingsError."""
+        transport: Transport
         if reader.startswith(EMULATOR_PREFIX):
             from cryptnox_core.transport.tcp import RemoteTransport, parse_address
 
-            host, port = parse_address(reader.removeprefix(EMULATOR_PREFIX))
+            address = parse_address(reader.removeprefix(EMULATOR_PREFIX))
             anchors = self.anchors(simulated=True)
-            transport = RemoteTransport.connect(host, port, self.answer_limit, wait=wait)
+            transport = RemoteTransport.connect(*address, self.answer_limit, wait=wait)
             _wanted.add(reader)
-            return self._select(transport, reader, anchors)
-        from cryptnox_core.transport.pcsc import PcscTransport
+        else:
+            from cryptnox_core.transport.pcsc import PcscTransport
 
-        anchors = self.anchors(simulated=False)
-        return self._select(PcscTransport.open(reader, wait), reader, anchors)
-
-    def _select(self, transport: Transport, reader: str, anchors: TrustAnchors) -> OpenCard:
+            anchors = self.anchors(simulated=False)
+            transport = PcscTransport.open(reader, wait)
         card = Card(transport, anchors=anchors)
         try:
             try:
@@ -184,9 +178,19 @@ class Access:
             raise
         return OpenCard(card, reader, self.state)
 
+    def scan(self, readers: Iterable[str], wait: float) -> Iterator[tuple[str, OpenCard | Exception]]:
+        """Reader by reader the card in it, selected, or what `connect` raised. The caller closes each card, and says
+        which one is meant and which error wins; `may_be_ours` tells the errors apart."""
+        for reader in readers:
+            found: OpenCard | Exception
+            try:
+                found = self.connect(reader, wait)
+            except Exception as error:  # noqa: BLE001 - one reader must not hide the others
+                found = error
+            yield reader, found
+
     def anchors(self, *, simulated: bool) -> TrustAnchors:
-        """The emulator's own CA counts only over TCP: its private key is public. SettingsError, also where the
-        configuration names it."""
+        """The emulator's own CA counts only over TCP: its key is public. SettingsError, also where it is configured."""
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
             try:
@@ -200,39 +204,37 @@ class Access:
 
     def open(self, path: str) -> OpenCard:
         """The card of a path, identified. WalletError where there is none, and what `identify` raises."""
-        if path.startswith(EMULATOR_PREFIX):
-            self._check_host(path)
-            opened = self.connect(path, self.settings.wait)
-            with _closing_on_error(opened):
-                self.identify(opened)
-            return opened
-        serial = serial_of(path)
-        if serial is None:
-            raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
-        return self._open_serial(serial)
-
-    def _check_host(self, path: str) -> None:
+        if not path.startswith(EMULATOR_PREFIX):
+            serial = serial_of(path)
+            if serial is None:
+                raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
+            return self._open_serial(serial)
         from cryptnox_core.transport.tcp import is_loopback, parse_address
 
         host, _ = parse_address(path.removeprefix(EMULATOR_PREFIX))
         if not (self.emulators or path in _wanted or is_loopback(host)):
             raise BadRequestError(f"{path}: a card at another host is opened only with --emulators")
+        opened = self.connect(path, self.settings.wait)
+        with _closing_on_error(opened):
+            self.identify(opened)
+        return opened
 
     def _open_serial(self, serial: int) -> OpenCard:
-        seen: list[CryptnoxError | WalletError] = []
-        for reader in self._likely_first(serial):
-            try:
-                opened = self.connect(reader, self.settings.wait)
-            except (ReaderBusyError, PinLockedError) as error:
-                seen.insert(0, error)
-                continue
-            except (TransportError, ForeignCardError) as error:
-                seen.append(error)
+        """The reader where it was last comes first. Another card's troubles are none of this one's; what kept a card
+        from being asked whether it is the one is raised where none is: a busy or locked one before others, the last of
+        them."""
+        names, seen = _pcsc_readers(required=True), list[Exception]()
+        with contextlib.suppress(StateError):
+            last = self.state.record(serial).reader
+            names.sort(key=lambda name: name != last)
+        for _, opened in self.scan(names, self.settings.wait):
+            if not isinstance(opened, OpenCard):
+                seen.insert(0 if may_be_ours(opened) else len(seen), opened)
                 continue
             with _closing_on_error(opened):
                 try:
                     self.identify(opened, serial)
-                except (CryptnoxError, WalletError) as error:  # another card's troubles are none of this one's
+                except (CryptnoxError, WalletError) as error:
                     certificate = opened.card.certificate
                     if certificate is not None and certificate.serial == serial:
                         raise
@@ -246,13 +248,6 @@ class Access:
                 raise reason
         raise CardNotFoundError(f"the card {serial} is in no reader")
 
-    def _likely_first(self, serial: int) -> list[str]:
-        names = _pcsc_readers(required=True)
-        with contextlib.suppress(StateError):
-            last = self.state.record(serial).reader
-            names.sort(key=lambda name: name != last)
-        return names
-
     def identify(self, opened: OpenCard, serial: int | None = None) -> None:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
         proves who it is without its certificate being read), and refuse an impostor.
@@ -262,17 +257,24 @@ class Access:
         TransportError, and WalletError, also for a card that the configuration does not admit.
         """
         card = opened.card
-        twice(card, lambda: self._meet(card, serial))
-        check_identity(card, self.state)
-        check_genuine(card, self.settings)
+
+        def meet() -> None:
+            settle(card)
+            if card.info.initialized:
+                self.open_channel(card, known=self._remembered_certificates(serial))
+            else:
+                card.read_certificate()
+
+        twice(card, meet)
+        self.admit(card)
         opened.hold()
 
-    def _meet(self, card: Card, serial: int | None) -> None:
-        settle(card)
-        if card.info.initialized:
-            self.open_channel(card, known=self._remembered_certificates(serial))
-        else:
-            card.read_certificate()
+    def admit(self, card: Card) -> None:
+        """Before a secret is asked for or sent: RefusedCardError for a card with a known serial and another static key
+        than before, and for one that the configuration does not admit. The certificate must have been read; that the
+        card holds its key is proved when the channel is opened."""
+        check_identity(card, self.state)
+        check_genuine(card, self.settings)
 
     def open_channel(self, card: Card, known: tuple[CardCertificate, ...] = ()) -> None:
         """Open it with the owner's own pairing key where this computer has one for the card, else with the common one.
@@ -298,7 +300,7 @@ class Access:
     def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
         """The card's own. The certificate is read first where there are any, for they go by serial."""
         with contextlib.suppress(StateError):  # then the common key is tried, and PairingError says what to do
-            if self.state.has_pairing_keys():
+            if self.state.paired():
                 return self.state.pairing_keys(card.read_certificate().serial)
         return ()
 
@@ -310,17 +312,24 @@ class Access:
     def _remembered_certificates(self, serial: int | None) -> tuple[CardCertificate, ...]:
         """Certificates that a card may turn out to have; none where the expected card's is not among them, since
         trying them in vain costs two commands."""
-        try:
-            stored = self.state.certificates()
-        except StateError:
-            return ()
         certificates = []
-        for der in stored:
-            with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
-                certificates.append(CardCertificate.parse(der))
+        with contextlib.suppress(StateError):
+            for der in self.state.certificates():
+                with contextlib.suppress(CertificateError):  # a damaged file: the card's own is read instead
+                    certificates.append(CardCertificate.parse(der))
         if serial is not None and all(certificate.serial != serial for certificate in certificates):
             return ()
         return tuple(sorted(certificates, key=lambda certificate: certificate.serial != serial))
+
+
+def may_be_ours(error: Exception) -> bool:
+    """Whether a card of ours may be in a reader where `scan` met an error: one that is busy, or wants a power cycle.
+
+    False where it is empty, gone, or holds another card. Raises the error where it is none of a reader's.
+    """
+    if not isinstance(error, PinLockedError | TransportError | ForeignCardError):
+        raise error
+    return isinstance(error, PinLockedError | ReaderBusyError)
 
 
 def _pcsc_readers(*, required: bool = False) -> list[str]:
@@ -330,12 +339,12 @@ def _pcsc_readers(*, required: bool = False) -> list[str]:
     """
     from cryptnox_core.transport.pcsc import list_readers
 
+    names: list[str] = []
     try:
         names = list(list_readers())
     except (ServiceUnavailableError, NoReaderError) as error:
         if required or isinstance(error, SupportMissingError):
             raise
-        return []
     if required and not names:
         raise NoReaderError("there is no card reader")
     return names
@@ -434,5 +443,5 @@ def _remember(opened: OpenCard, fingerprint: bytes) -> None:
         opened.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
     if before is not None and before != fingerprint:
         raise FailedError(
-            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}",
+            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}"
         )

@@ -1,15 +1,66 @@
-"""The card that a command of HWI's means by a fingerprint, or by none."""
+"""The card that a command of HWI's means where it names none: by a fingerprint, or the only one."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
-from cryptnox_core.errors import CryptnoxError, PinLockedError, ReaderBusyError, TransportError
-from hwilib_cryptnox.errors import CanceledError, CardNotFoundError, WalletError
+from cryptnox_core.errors import CryptnoxError
+from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CanceledError, CardNotFoundError, WalletError
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard, remembered
-from hwilib_cryptnox.signer.wallet import NOT_FOUND_TEXT, Wallet, authenticate, of_card
+from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, OpenCard, Session, may_be_ours, remembered
+from hwilib_cryptnox.signer.wallet import Wallet, authenticate, of_card
 from hwilib_cryptnox.storage.state import StateError
+
+BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"
+
+
+class _Search:
+    """A look through all readers, in their order. At its end every card is closed but the one that was taken."""
+
+    def __init__(self, access: Access, unlocker: Unlocker, fingerprint: bytes | None) -> None:
+        self._access = access
+        self._unlocker = unlocker
+        self._fingerprint = fingerprint
+        self._taken: OpenCard | None = None
+        self.cards: list[OpenCard] = []
+        """All of ours that could be opened."""
+        self.unusable: list[str] = []
+        """Where those are that could not be identified."""
+        self.problems: list[Exception] = []
+        """What kept cards from being asked; the first one wins where none is found."""
+
+    def identified(self, *, nft: bool) -> Iterator[OpenCard]:
+        """The cards that can be used, each as soon as it is; `nft`: also those that hold one key."""
+        for reader, opened in self._access.scan(self._access.readers(), self._access.settings.wait):
+            if not isinstance(opened, OpenCard):
+                if may_be_ours(opened):
+                    self.problems.append(opened)
+                continue
+            self.cards.append(opened)
+            if opened.card.info.is_nft and not nft:
+                continue
+            try:
+                self._access.identify(opened)
+            except (CryptnoxError, WalletError) as error:
+                self.problems.append(error)
+                self.unusable.append(f"one in {reader}")
+            else:
+                yield opened
+
+    def take(self, opened: OpenCard, session: Session | None = None) -> Wallet:
+        self._taken = opened
+        return Wallet(
+            opened.path, self._access, self._unlocker, opened=opened, session=session, expected=self._fingerprint
+        )
+
+    def none(self) -> Exception:
+        return self.problems[0] if self.problems else CardNotFoundError(NOT_FOUND_TEXT)
+
+    def close(self) -> None:
+        for opened in self.cards:
+            if opened is not self._taken:
+                opened.close()
 
 
 def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, prompt: str = "") -> Wallet:
@@ -18,35 +69,21 @@ def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
     Of several cards that are known to have the fingerprint one is taken, one without a note of a refused PIN before
     others; what keeps its PIN from being verified names it, and says how another one is chosen.
 
-    A PIN is sent only where no card is known to have the fingerprint. A card that is given none does not end the
-    search; one that refuses it does, since a command spends one try at the most: it has a note then, and cards with a
-    note come last, so that the next command reaches the others. Raises CardNotFoundError, with
-    HWI's own text, where there is no such card, and the reason a card could not be asked.
+    A PIN is sent only where no card is known to have the fingerprint, to cards that were identified. One that is given
+    none does not end the search; one that refuses it does, for a command spends one try at the most: cards with a note
+    come last, so that the next command reaches the others. Where there is none the first reason is raised why a card
+    could not be asked, else CardNotFoundError with HWI's own text.
     """
-    cards: list[OpenCard] = []
-    problems: list[Exception] = []
-    wallet: Wallet | None = None
-    other: OpenCard | None = None
-    noted: OpenCard | None = None
-    try:
-        for reader in access.readers():
-            opened = _identified(access, reader, cards, problems)
-            if opened is None:
-                continue
-            if fingerprint is None:
-                fits = opened.card.info.seeded
-                other = other or opened
-            else:
-                fits = remembered(opened) == fingerprint
+    with contextlib.closing(_Search(access, unlocker, fingerprint)) as search:
+        cards: list[OpenCard] = []
+        for opened in search.identified(nft=False):
+            cards.append(opened)
+            fits = opened.card.info.seeded if fingerprint is None else remembered(opened) == fingerprint
             if fits and (fingerprint is None or not _noted(opened)):
-                wallet = Wallet(opened.path, access, unlocker, opened=opened, expected=fingerprint)
-                return wallet
-            if fits:
-                noted = noted or opened
-        other = other or noted
-        if other is not None:
-            wallet = Wallet(other.path, access, unlocker, opened=other, expected=fingerprint)
-            return wallet
+                return search.take(opened)
+        for opened in cards:
+            if fingerprint is None or remembered(opened) == fingerprint:
+                return search.take(opened)
         for opened in sorted(cards, key=_noted):
             if opened.card.info.seeded and opened.card.channel_open and remembered(opened) is None:
                 try:
@@ -54,40 +91,39 @@ def find_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
                 except CanceledError:
                     raise
                 except (CryptnoxError, WalletError) as error:
-                    if isinstance(error, WalletError) and error.spent and len(cards) > 1:
+                    if isinstance(error, WalletError) and error.spent and len(search.cards) > 1:
                         raise of_card(error, opened.card.serial) from error
-                    problems.append(error)
+                    search.problems.append(error)
                     continue
                 if session.fingerprint == fingerprint:
-                    wallet = Wallet(opened.path, access, unlocker, session=session, expected=fingerprint)
-                    return wallet
-    finally:
-        for opened in cards:
-            if wallet is None or not wallet.holds(opened):
-                opened.close()
-    for problem in problems:
-        raise problem
-    raise CardNotFoundError(NOT_FOUND_TEXT)
+                    return search.take(opened, session)
+        raise search.none()
 
 
-def _identified(access: Access, reader: str, cards: list[OpenCard], problems: list[Exception]) -> OpenCard | None:
-    """The card in a reader, identified; None where there is none of ours, or it does not hold a tree of keys."""
-    try:
-        opened = access.connect(reader, access.settings.wait)
-    except (ReaderBusyError, PinLockedError) as error:
-        problems.append(error)
-        return None
-    except (TransportError, ForeignCardError):
-        return None
-    cards.append(opened)
-    if opened.card.info.is_nft:
-        return None
-    try:
-        access.identify(opened)
-    except (CryptnoxError, WalletError) as error:
-        problems.append(error)
-        return None
-    return opened
+def only_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *, empty: bool) -> Wallet:
+    """The only card there is. Sends no PIN.
+
+    With a fingerprint only cards that are known to have it may be meant, or else those that may have it. `empty`: where
+    there are cards without a seed only they may be. A card that could not be identified may be meant, too, where
+    neither says otherwise. Raises BadRequestError where several may be, with their serial numbers; where none may the
+    first reason a card could not be asked, or CardNotFoundError.
+    """
+    with contextlib.closing(_Search(access, unlocker, fingerprint)) as search:
+        cards = list(search.identified(nft=True))
+        others: list[str] = []
+        if fingerprint is None:
+            meant = [opened for opened in cards if empty and not opened.card.info.seeded]
+            if not meant:
+                meant, others = cards, search.unusable
+        else:
+            meant = [opened for opened in cards if remembered(opened) == fingerprint]
+            meant = meant or [opened for opened in cards if opened.card.info.seeded and remembered(opened) is None]
+        if len(meant) + len(others) > 1:
+            names = [*(str(opened.card.serial) for opened in meant), *others]
+            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
+        if not meant:
+            raise search.none()
+        return search.take(meant[0])
 
 
 def _noted(opened: OpenCard) -> bool:

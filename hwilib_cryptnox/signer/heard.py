@@ -1,17 +1,28 @@
-"""What a card says in the clear is heard twice before it is believed: anybody on the way can have said it."""
+"""A line that is disturbed: what a card says in the clear is heard twice before it is believed, for anybody on the way
+can have said it; and a card that has left is waited for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from cryptnox_core.card import Card
-from cryptnox_core.errors import MalformedResponseError, ProtocolError, StatusWordError, UnknownChannelError
+from cryptnox_core.errors import (
+    MalformedResponseError,
+    ProtocolError,
+    StatusWordError,
+    TransportError,
+    UnknownChannelError,
+)
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import CARD_TYPE_BASIC
+from hwilib_cryptnox.errors import CardNotFoundError
 
 T = TypeVar("T")
 
+_RETRY = 0.2
+"""Seconds between two looks for a card that has left."""
 _READINGS = 3
 """How often SELECT is sent again at most, until two answers agree."""
 
@@ -61,3 +72,22 @@ def agreed(card: Card) -> AppletInfo:
 
 def _is_usual(info: AppletInfo) -> bool:
     return info.card_type == CARD_TYPE_BASIC and info.initialized and info.seeded and info.pin_auth
+
+
+def until_back(seconds: float, look: Callable[[], T], away: Callable[[], None] | None = None) -> T:
+    """What `look` gives, which opens a card that has left: called until the card is back, for so many seconds.
+
+    `away` is called once, where it is not there at the first look. Raises what `look` raises: TransportError and
+    CardNotFoundError when the time is over, anything else at once.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except (TransportError, CardNotFoundError):
+            if time.monotonic() >= end:
+                raise
+        if away is not None:
+            away()
+            away = None
+        time.sleep(_RETRY)

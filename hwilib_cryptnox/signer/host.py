@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hwilib_cryptnox.pin.policy import Unlocker
@@ -11,22 +12,19 @@ from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 
 
+@dataclass(frozen=True)
 class Host:
-    """For one command. Each part is made when it is first asked for."""
+    """For one command. Each part is made when it is first asked for. `emulators`, `answer_limit`: see `Access`."""
 
-    def __init__(
-        self, settings: Settings | None = None, *, emulators: bool = False, answer_limit: float = ANSWER_LIMIT
-    ) -> None:
-        """`settings`: None for those of environment and configuration file; then what needs them raises SettingsError.
-        `emulators`, `answer_limit`: see `Access`."""
-        self._given = settings
-        self._emulators = emulators
-        self._answer_limit = answer_limit
+    given: Settings | None = None
+    """None for the settings of environment and configuration file; then what needs them raises SettingsError."""
+    emulators: bool = False
+    answer_limit: float = ANSWER_LIMIT
 
     @cached_property
     def settings(self) -> Settings:
         """What the user chose."""
-        return Settings.load() if self._given is None else self._given
+        return Settings.load() if self.given is None else self.given
 
     @cached_property
     def state(self) -> State:
@@ -36,11 +34,11 @@ class Host:
     @cached_property
     def access(self) -> Access:
         """The way to the cards."""
-        return Access(self.settings, self.state, self._emulators, self._answer_limit)
+        return Access(self.settings, self.state, self.emulators, self.answer_limit)
 
     def changed(self, settings: Settings) -> Host:
         """The same with other settings."""
-        return Host(settings, emulators=self._emulators, answer_limit=self._answer_limit)
+        return replace(self, given=settings)
 
     def unlocker(self, password: str | None = None) -> Unlocker:
         """Sends the PIN that was given for the command, or that of the sources that are set up."""

@@ -8,7 +8,6 @@ command was carried out.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -18,13 +17,9 @@ from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
-from hwilib_cryptnox.signer.cards import Access, ForeignCardError, OpenCard
-from hwilib_cryptnox.signer.heard import agreed
-from hwilib_cryptnox.storage.settings import check_genuine
-from hwilib_cryptnox.storage.state import State, StateError, check_identity
-
-_RETRY = 0.3
-"""Seconds between two looks for a card that has left."""
+from hwilib_cryptnox.signer.cards import Access, OpenCard
+from hwilib_cryptnox.signer.heard import agreed, until_back
+from hwilib_cryptnox.storage.state import State, StateError
 
 
 class End(Enum):
@@ -96,14 +91,6 @@ def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
     return f"{cause}; {words.half if ending.end is End.HALF else words.kept}", words.again
 
 
-def admit(access: Access, card: Card) -> None:
-    """Before a secret is asked for or sent: RefusedCardError for a card with a known serial and another static
-    key than before, and for one that the configuration does not admit. The certificate must have been read; that the
-    card holds its key is proved when the channel is opened."""
-    check_identity(card, access.state)
-    check_genuine(card, access.settings)
-
-
 def carry_out(
     access: Access,
     opened: OpenCard,
@@ -165,24 +152,13 @@ def come_back(access: Access, opened: OpenCard, away: Callable[[], None] | None 
     certificate, serial = opened.card.read_certificate(), opened.card.serial
     with contextlib.suppress(TransportError):  # it is gone as it is
         opened.card.close()
-    end = time.monotonic() + access.settings.reinsert_wait
-    while True:
-        try:
-            card = access.connect(opened.reader, access.settings.wait).card
-        except (TransportError, ForeignCardError):
-            if time.monotonic() >= end:
-                raise
-            if away is not None:
-                away()
-                away = None
-            time.sleep(_RETRY)
-            continue
-        opened.card = card
-        card.session_key((certificate,))
-        if card.serial != serial:
-            raise another_card(serial)
-        card.select()
-        return
+    wait = access.settings.wait
+    back = until_back(access.settings.reinsert_wait, lambda: access.connect(opened.reader, wait), away)
+    opened.card = card = back.card
+    card.session_key((certificate,))
+    if card.serial != serial:
+        raise another_card(serial)
+    card.select()
 
 
 def opens(opened: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:
@@ -247,8 +223,7 @@ def erase(access: Access, opened: OpenCard, puk: str, away: Callable[[], None] |
 
 
 def forget_erased(state: State, serial: int, end: End) -> StateError | None:
-    """Forget what was erased; the error where that cannot be written. A pairing key of its own goes when a channel has
-    been opened without it."""
+    """Forget what was erased (its own pairing key goes later, with the first channel without it); or why it was not."""
     try:
         if end is End.TAKEN:
             state.forget(serial)

@@ -1,5 +1,4 @@
-"""Which keys a PSBT needs from the card, and those that the host derives from them: cheaper than on the card, and with
-nobody in between."""
+"""Which keys a PSBT needs from the card, and those that the host derives: cheaper, and with nobody in between."""
 
 from __future__ import annotations
 

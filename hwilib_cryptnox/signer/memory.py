@@ -38,8 +38,6 @@ REPEATED_NONCE_TEXT = (
     "away. The second one was thrown away; it was neither handed out nor saved. Stop using this card: restore your "
     "recovery words on another card or wallet, and move the money from there to a new seed"
 )
-
-
 BROUGHT_NONCE_TEXT = (
     "The card's new signature and one that the PSBT brings use the same secret number (nonce). If both are real, they "
     "give your private key away together: the new one was thrown away; it was neither handed out nor saved. If this "
@@ -73,7 +71,7 @@ class Remembered:
 
 
 def remembered_of(psbt: Psbt, collected: Collected, plan: Plan) -> Remembered:
-    """A planned PSBT's `Spending`."""
+    """What is remembered of a planned PSBT."""
     outpoints = tuple(f"{point[31::-1].hex()}:{int.from_bytes(point[32:], 'little')}" for point in psbt.tx.outpoints)
     payments = [encode_output((output.amount, output.script)) for output in plan.summary.outputs if not output.change]
     ours = [outpoints[index] for index in plan.ours]
@@ -108,8 +106,7 @@ def warnings_before(state: State, remembered: Remembered, inputs: Iterable[int])
 
 
 def _hides(entry: Entry, remembered: Remembered) -> bool:
-    """Whether a signature of the same transaction by the same seed goes with other inputs of ours. Another card has
-    others."""
+    """Whether a signature of the same transaction by the same seed (another has others) goes with other inputs."""
     return entry.get("fingerprint") == remembered.fingerprint and entry.get("ours") != remembered.ours
 
 
@@ -161,7 +158,7 @@ class SignatureMemory:
         remembered: Remembered | None = None,
         index: int = 0,
     ) -> None:
-        """Judge a verified signature (DER or 64 bytes), and remember it. `spending`, `index`: what it spends.
+        """Judge a verified signature (DER or 64 bytes), and remember it. `remembered`, `index`: what it spends.
 
         Raises RepeatedNonceError where its nonce came with something else before. The same digest, key and kind may
         come again: the signature of then was lost.

@@ -1,5 +1,4 @@
-"""What dialogues say of a message: before the PIN is asked for, and before it is signed. Their text has to fit
-(`assuan.fits`)."""
+"""What dialogues say of a message, in a text that fits: where the PIN is asked for, and before it is signed."""
 
 from __future__ import annotations
 

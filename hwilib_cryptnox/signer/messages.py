@@ -1,5 +1,4 @@
-"""Signed messages: Bitcoin Core's legacy format (`signmessage`, `verifymessage`), and BIP322's "simple" form for P2WPKH
-addresses. Pure."""
+"""Signed messages: Bitcoin Core's legacy format (`signmessage`), and BIP322's "simple" form for P2WPKH. Pure."""
 
 from __future__ import annotations
 

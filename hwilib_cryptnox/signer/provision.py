@@ -28,22 +28,15 @@ from cryptnox_core.errors import (
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.console.told import told
-from hwilib_cryptnox.errors import (
-    EndedError,
-    LeftError,
-    RefusedPinError,
-    SetUpError,
-    SoftLockedError,
-    UnknownPukError,
-)
+from hwilib_cryptnox.errors import EndedError, LeftError, RefusedPinError, SetUpError, SoftLockedError, UnknownPukError
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.irreversible import admit, is_puk
+from hwilib_cryptnox.signer.irreversible import is_puk
+from hwilib_cryptnox.signer.mnemonic import Expected, make, show, type_back
 from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
 from hwilib_cryptnox.signer.steady import SteadyCard
-from hwilib_cryptnox.signer.words import Expected, make
-from hwilib_cryptnox.storage.state import CardRecord, StateError
+from hwilib_cryptnox.storage.state import StateError
 
 T = TypeVar("T")
 
@@ -70,8 +63,8 @@ def first_path(coin_type: int) -> Path:
 class Provision:
     """One card being set up. Closes it at its end; opens it anew by itself after a fault.
 
-    Steps in their order: `admit`, then `initialise` or `take_over`, then `load_seed`, `generate` or the two of a dual
-    seed, then `compare`, `export_on`. What they raise goes through `ended` (see `telling`).
+    Steps in their order: `admit`, then `initialise` or `take_over`, then `new_seed`, `restore`, `generate` or the two
+    of a dual seed, then `finish`. What they raise goes through `ended` (see `telling`).
     """
 
     def __init__(self, way: Access, opened: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
@@ -113,7 +106,7 @@ class Provision:
     def admit(self) -> None:
         """Refuse a card that must not be given secrets: one with a wallet, an impostor, one that is not genuine where
         that is required. Refuse, too, where this computer could not keep what it has to: StateError."""
-        admit(self.way, self.card)
+        self.way.admit(self.card)
         if self.card.info.seeded:
             raise SetUpError(
                 f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
@@ -134,7 +127,7 @@ class Provision:
         InitParameters(name, email, pin, puk, key).encode()
         state = self.way.state
         keys = tuple(dict.fromkeys((key, *state.pairing_keys(self.serial), COMMON_PAIRING_KEY)))
-        state.update(self.serial, _without_notes)
+        state.update(self.serial, lambda now: replace(now, fingerprint=None, full_counter=None, note=None))
         # What is kept is tried in this order; none is dropped before another has opened a channel.
         state.keep_pairing_key(self.serial, *(keys if len(keys) > 1 else ()))
         self._pin, self._puk = pin, puk
@@ -215,8 +208,7 @@ class Provision:
             )
 
     def _prove_puk(self) -> bool:
-        """Whether the PUK is the card's, or may be where the card lets none be proved and the person goes on in words;
-        LeftError where not."""
+        """Whether the PUK is the card's; where the card lets none be proved the person goes on, or LeftError."""
         given = self._puk or ""
         try:
             self._puk_proved = self.line.run(lambda: is_puk(self.way, self.opened, given))
@@ -231,8 +223,7 @@ class Provision:
             return True
 
     def _note_full_counter(self) -> None:
-        """What a card shows that has just been initialised is its full counter: then a lost answer of VERIFY PIN can be
-        told from a refusal."""
+        """A new card shows its full counter: with it a lost answer of VERIFY PIN can be told from a refusal."""
         left = self.card.pin_tries_left()
         with contextlib.suppress(StateError):
             self.way.state.update(self.serial, lambda now: replace(now, full_counter=left, note=None))
@@ -256,13 +247,18 @@ class Provision:
 
     # The seed
 
-    def new_words(self, count: int) -> list[str]:
-        """A new mnemonic of 12 or 24 words; the card's randomness has a part in it."""
-        return self.line.run(lambda: make(self.card, count))
+    def new_seed(self, count: int) -> Expected:
+        """That of a new mnemonic of 12 or 24 words, partly the card's randomness: shown, typed back and loaded."""
+        words = self.line.run(lambda: make(self.card, count))
+        show(self.terminal, words)
+        type_back(self.terminal, words)
+        expected = Expected.of(words)
+        self.restore(expected)
+        return expected
 
-    def load_seed(self, seed: bytes) -> None:
-        """LOAD KEY. `compare` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
-        self._give_seed(lambda: self.card.load_seed(seed, self._pin))
+    def restore(self, expected: Expected) -> None:
+        """LOAD KEY. `finish` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
+        self._give_seed(lambda: self.card.load_seed(expected.seed, self._pin))
 
     def generate(self) -> None:
         """GENERATE KEY."""
@@ -288,7 +284,7 @@ class Provision:
             try:
                 send()
             except StatusWordError as refusal:
-                # What it says is one thing, what it has another: `compare` says which seed.
+                # What it says is one thing, what it has another: `finish` says which seed.
                 self.line.reopen()
                 if not self.card.info.seeded:
                     self.stage = Stage.INITIALISED
@@ -302,10 +298,12 @@ class Provision:
 
     # What it holds
 
-    def compare(self, expected: Expected | Shown | None) -> Shown:
-        """Fingerprint and first key, read from the card, which have to be the expected ones; None: there are none.
-        SetUpError where they are not."""
-        self.shown = shown = self._seen(self._read)
+    def finish(self, expected: Expected | Shown | None) -> Shown:
+        """Fingerprint and first key, read from the card, which have to be the expected ones (None: there are none);
+        then xpub export is switched on, which the card wants a seed for. SetUpError where something does not fit."""
+        self.shown = shown = self._seen(
+            lambda: Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
+        )
         wanted = shown
         if isinstance(expected, Expected):
             wanted = Shown(expected.fingerprint, self.path, expected.public_key(self.path))
@@ -322,6 +320,7 @@ class Provision:
         if not self.opened.simulated:
             with contextlib.suppress(StateError):  # it is read again when it is needed
                 self.way.state.update(self.serial, lambda now: replace(now, fingerprint=shown.fingerprint))
+        self.line.run(lambda: self._export_on(shown, expected))
         return shown
 
     def _seen(self, read: Callable[[], T]) -> T:
@@ -332,27 +331,18 @@ class Provision:
             self.stage = Stage.SEED_SENT  # its answer, or its flags, said that it has one
             raise
 
-    def _read(self) -> Shown:
-        return Shown(self.card.master_fingerprint(), self.path, self.card.public_key(self.path))
-
-    def export_on(self, expected: Expected | None = None) -> None:
-        """Switch xpub export on, and have the card give its account's extended key, which has to fit: to the words, or
-        to the key of the first address."""
+    def _export_on(self, shown: Shown, expected: Expected | Shown | None) -> None:
+        """Have the card give its account's extended key, which has to fit the first address, and the words."""
         account = self.path.parent.parent
-
-        def attempt() -> None:
-            key = self._extended_key(account)
-            first = key.child(self.path.steps[-2]).child_public_key(self.path.steps[-1])
-            fits = self.shown is None or first == self.shown.key
-            if expected is not None:
-                fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
-            if not fits:
-                raise SetUpError(
-                    f"The card gives an extended key for {account} that is not its own",
-                    hint="do not use this card, nor this reader",
-                )
-
-        self.line.run(attempt)
+        key = self._extended_key(account)
+        fits = key.child(self.path.steps[-2]).child_public_key(self.path.steps[-1]) == shown.key
+        if isinstance(expected, Expected):
+            fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
+        if not fits:
+            raise SetUpError(
+                f"The card gives an extended key for {account} that is not its own",
+                hint="do not use this card, nor this reader",
+            )
 
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
         """The account's extended key; its export is switched on where flags or card say that it is off."""
@@ -418,11 +408,6 @@ class Provision:
         if self._fresh or self._init_sent:
             secrets = Secrets.PROVED if self._puk_proved and self._pin_proved else Secrets.CHOSEN
         return truth(self.stage, self.serial, secrets, self.check, fingerprint)
-
-
-def _without_notes(record: CardRecord) -> CardRecord:
-    """What is remembered of a card that gets a new PIN and a new seed."""
-    return replace(record, fingerprint=None, full_counter=None, note=None)
 
 
 def said_of(error: BaseException) -> str:

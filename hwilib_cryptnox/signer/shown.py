@@ -92,8 +92,7 @@ def largest(outputs: Sequence[OutputSummary], most: int) -> tuple[list[OutputSum
 
 
 def listed(outputs: Sequence[OutputSummary], most: int) -> tuple[list[OutputSummary], list[OutputSummary]]:
-    """What a list shows, and what it sums: all in their order, or the largest first where there are more than
-    `most`."""
+    """What a list shows, and what it sums: all in their order; of more than `most` the largest first."""
     return (list(outputs), []) if len(outputs) <= most else largest(outputs, most)
 
 

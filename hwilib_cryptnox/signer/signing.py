@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
-from cryptnox_core.derivation import (
-    Sign,
-    plan_session,
-)
-from cryptnox_core.errors import (
-    CertificateError,
-    ProtocolError,
-    TransportError,
-    UsageError,
-)
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, WalletError
+from cryptnox_core.derivation import Sign, plan_session
+from cryptnox_core.errors import CertificateError, ProtocolError, TransportError, UsageError
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError
 from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.psbt import (
     Candidate,
@@ -40,6 +31,7 @@ from hwilib_cryptnox.psbt import (
 from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.origins import names_keys, originless
 from hwilib_cryptnox.signer.cards import Session, deriving
+from hwilib_cryptnox.signer.heard import until_back
 from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from hwilib_cryptnox.signer.memory import (
     Remembered,
@@ -58,16 +50,16 @@ Progress = Callable[[int, int], None]
 
 FRUITLESS = 3
 """Times in a row a card is opened anew without a further signature before the signing is given up."""
-_RETRY = 0.2
 
 
 class Signing:
     """One PSBT; `run` returns it signed, the very same where nothing is left to sign.
 
-    `test`: the network, for accounts of wallets that do not tell where their keys come from; `chain`: the network that
-    the user named, where keys of another are refused. `approve` is told the plan before the first signature and raises
-    to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also decides about a fee above the
-    default limits. `descriptor`: the wallet with several keys that all inputs and change are of.
+    `network`: for accounts of wallets that do not tell where their keys come from. `chain`: what the user named, where
+    keys of another are refused. `lost` is told that the card has to come back. `approve` is told the plan before the
+    first signature and raises to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also
+    decides about a fee above the default limits. `descriptor`: the wallet with several keys that all inputs and change
+    are of.
     """
 
     def __init__(
@@ -75,9 +67,10 @@ class Signing:
         wallet: Wallet,
         psbt: Psbt,
         *,
-        test: bool = False,
+        network: Network = Network.MAIN,
         chain: Chain | None = None,
         progress: Progress | None = None,
+        lost: Callable[[], None] | None = None,
         approve: Callable[[Plan], None] | None = None,
         ask_fee: bool = False,
         descriptor: WalletScripts | None = None,
@@ -86,8 +79,9 @@ class Signing:
         self.psbt = psbt
         self.settings = wallet.access.settings
         self.state = wallet.access.state
-        self._test = test
+        self._network = network
         self._progress = progress
+        self._lost = lost
         self._approve = approve
         self._policy = policy_of(self.settings, chain=chain, ask_fee=ask_fee)
         self._descriptor = descriptor
@@ -146,7 +140,7 @@ class Signing:
         collected = collect(self.psbt, session.fingerprint)
         if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
             return collected
-        accounts = account_paths(Network.TEST if self._test else Network.MAIN)
+        accounts = account_paths(self._network)
         keys = self.wallet.xpubs(accounts)
         return collect(self.psbt, session.fingerprint, {keys[path].fingerprint: path for path in accounts})
 
@@ -171,20 +165,12 @@ class Signing:
 
     def _reopen(self, cause: Exception) -> None:
         """The same card again, waiting for it to come back. The cause is raised where it does not."""
-        end = time.monotonic() + self.settings.reinsert_wait
-        while True:
-            try:
-                self.wallet.reopen()
-            except (TransportError, CardNotFoundError):
-                self.wallet.forget_card()
-            except WalletError:
-                self.wallet.forget_card()
-                raise
-            else:
-                return
-            if time.monotonic() >= end:
-                raise cause
-            time.sleep(_RETRY)
+        if self._lost is not None:
+            self._lost()
+        with contextlib.suppress(TransportError, CardNotFoundError):
+            until_back(self.settings.reinsert_wait, self.wallet.reopen)
+            return
+        raise cause
 
     def _attempt(self, session: Session, collected: Collected) -> None:
         done = {_place(candidate) for candidate, _ in self._kept}
@@ -226,7 +212,10 @@ class Signing:
                 if request is not None:
                     self._admit(request, signature)
             self._kept = []
-            self._ask(made.requests, self._remembered.txid)
+            # All in one line, before the first signature: one wait for the disk, however many inputs there are.
+            there = {_place_of_request(request) for request, _ in self._made}
+            asked = [request.digest for request in made.requests if _place_of_request(request) not in there]
+            self._memory.ask(asked, self._remembered.txid)
 
     def _with_warnings(self, made: Plan, remembered: Remembered) -> Plan:
         """The plan, with what this computer remembers of its coins among the warnings."""
@@ -249,11 +238,6 @@ class Signing:
             self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))
 
     # What this computer remembers
-
-    def _ask(self, requests: tuple[SignRequest, ...], txid: str) -> None:
-        """All in one line, before the first signature: one wait for the disk, however many inputs there are."""
-        made = {_place_of_request(request) for request, _ in self._made}
-        self._memory.ask([request.digest for request in requests if _place_of_request(request) not in made], txid)
 
     def _admit(self, request: SignRequest, signature: bytes) -> None:
         """Take a signature, unless its nonce was used before: then it is kept nowhere."""

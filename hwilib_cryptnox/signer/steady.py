@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import Ins
 from hwilib_cryptnox.errors import CardNotFoundError
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.heard import agreed
+from hwilib_cryptnox.signer.heard import agreed, until_back
 from hwilib_cryptnox.storage.state import static_key_hash
 
 T = TypeVar("T")
@@ -26,7 +25,6 @@ _IN_THE_CLEAR = (
     Ins.INIT,
 )
 """Commands whose status words anybody on the way can have said: they prove nothing, and are faults like others."""
-_RETRY = 0.2
 
 
 class SteadyCard:
@@ -63,34 +61,25 @@ class SteadyCard:
         cause: Exception = NoCardError(f"the card {self.serial} is not there")
         for left in reversed(range(FAULTS + 1)):
             try:
-                if not self._lost or self._comes_back():
-                    return action()
+                if self._lost and not self._comes_back():
+                    break
+                return action()
             except (TransportError, ProtocolError, StatusWordError) as error:
                 if isinstance(error, StatusWordError) and error.ins not in _IN_THE_CLEAR:
                     raise
                 self._lost, cause = True, error
                 if not left:
                     raise
-            else:
-                break
         raise cause
 
     def _comes_back(self) -> bool:
         wait = self._way.settings.reinsert_wait
-        end, told = time.monotonic() + wait, False
-        while True:
-            try:
-                self.reopen()
-            except (TransportError, CardNotFoundError):
-                pass
-            else:
-                return True
-            if time.monotonic() >= end:
-                return False
-            if not told:
-                self._say(f"The card does not answer; put it back within {wait:.0f} seconds to go on.")
-                told = True
-            time.sleep(_RETRY)
+        text = f"The card does not answer; put it back within {wait:.0f} seconds to go on."
+        try:
+            until_back(wait, self.reopen, lambda: self._say(text))
+        except (TransportError, CardNotFoundError):
+            return False
+        return True
 
     def reopen(self) -> None:
         """Open it anew, identified. Raises what `Access.open` does; CardNotFoundError where another is there."""

@@ -20,14 +20,10 @@ from cryptnox_core.derivation import (
     Step,
     plan_session,
 )
-from cryptnox_core.errors import (
-    MalformedResponseError,
-    NotAuthenticatedError,
-    TransportError,
-    UsageError,
-)
+from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, TransportError, UsageError
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
 from hwilib_cryptnox.errors import (
+    NOT_FOUND_TEXT,
     BadRequestError,
     CanceledError,
     CardNotFoundError,
@@ -54,7 +50,6 @@ from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import SignRequest
 
-NOT_FOUND_TEXT = "Could not find device with specified fingerprint or type"
 _KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
 """By the engine's name of the kind."""
 
@@ -63,11 +58,7 @@ class Runner:
     """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted."""
 
     def __init__(
-        self,
-        session: Session,
-        state: State,
-        extended: dict[Path, ExtendedPublicKey],
-        public: dict[Path, bytes],
+        self, session: Session, state: State, extended: dict[Path, ExtendedPublicKey], public: dict[Path, bytes]
     ) -> None:
         self.session = session
         self.extended = extended
@@ -146,10 +137,9 @@ class Runner:
         if not self._ends:
             self._ends = True
             with contextlib.suppress(StateError):  # found out again then
-                self._state.update(self.session.card.serial, self._with_pin_expiry)
-
-    def _with_pin_expiry(self, now: CardRecord) -> CardRecord:
-        return replace(now, pin_expires_on_sign=True, version=self._version)
+                self._state.update(
+                    self.session.card.serial, lambda now: replace(now, pin_expires_on_sign=True, version=self._version)
+                )
 
 
 def authenticate(opened: OpenCard, unlocker: Unlocker, *, polling: bool = False, prompt: str = "") -> Session:
@@ -193,10 +183,6 @@ class Wallet:
         if self._opened is not None:
             self._opened.close()
         self._opened = self._session = self._accepted = None
-
-    def holds(self, opened: OpenCard) -> bool:
-        """Whether it is this wallet's to close."""
-        return self._opened is opened
 
     def open(self) -> OpenCard:
         """The card, identified. One that is opened anew has no PIN verified."""
@@ -293,9 +279,10 @@ class Wallet:
             for path, base in above.items():
                 if base is None or path.depth > MAX_DEPTH:
                     raise BadRequestError(
-                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only",
+                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only"
                     )
-            self.check_export(session)
+            if not session.card.info.xpub_export:
+                raise ExportOffError
             self._read(session, above.values(), (), {})
             for path, base in above.items():
                 if base is not None and path not in self.keys:
@@ -315,13 +302,21 @@ class Wallet:
         return {path: found[path] for path in wanted}
 
     def _read(
-        self, session: Session, xpubs: Iterable[Path | None], singles: Sequence[Path], public: dict[Path, bytes]
-    ) -> None:
-        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`."""
+        self,
+        session: Session,
+        xpubs: Iterable[Path | None],
+        singles: Sequence[Path],
+        public: dict[Path, bytes],
+        *,
+        sign: Sequence[Path] = (),
+    ) -> list[Sign]:
+        """Read what is not known yet: extended keys into `self.keys`, single ones into `public`. What is to sign."""
         missing = [path for path in dict.fromkeys(xpubs) if path is not None and path not in self.keys]
-        steps = plan_session(xpubs=missing, public_keys=singles, known=tuple(self.keys), at=session.position)
+        known = tuple(self.keys)
+        steps = plan_session(xpubs=missing, public_keys=singles, signatures=sign, known=known, at=session.position)
         with deriving(session.opened):
-            Runner(session, self.access.state, self.keys, public).run(steps)
+            Runner(session, self.access.state, self.keys, public).run(s for s in steps if not isinstance(s, Sign))
+        return [step for step in steps if isinstance(step, Sign)]
 
     @staticmethod
     def _split(session: Session, paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -329,12 +324,6 @@ class Wallet:
         above = {path: account_prefix(path) if session.card.info.xpub_export else None for path in paths}
         bases = [base for base in dict.fromkeys(above.values()) if base is not None]
         return bases, [path for path, base in above.items() if base is None]
-
-    @staticmethod
-    def check_export(session: Session) -> None:
-        """WalletError where the card does not give extended keys."""
-        if not session.card.info.xpub_export:
-            raise ExportOffError
 
     def sign_message(self, message: str | bytes, path: Path) -> str:
         """A message signature in Bitcoin Core's legacy format, base64, by the key at a path of up to 8 levels."""
@@ -349,22 +338,15 @@ class Wallet:
         """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
         `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked."""
         from hwilib_cryptnox.signer.memory import SignatureMemory
+        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
 
         _check_depths([path])
-        session = self._confirmed(message, path)
+        session = self.session(message_prompt_text(path))
+        if self.unlocker.confirms:
+            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
-        *reading, sign = plan_session(
-            xpubs=[base for base in bases if base not in self.keys],
-            public_keys=singles,
-            signatures=[path],
-            known=tuple(self.keys),
-            at=session.position,
-        )
-        if not isinstance(sign, Sign):
-            raise UsageError("nothing was planned")
-        with deriving(session.opened):
-            Runner(session, self.access.state, self.keys, public).run(reading)
+        (sign,) = self._read(session, bases, singles, public, sign=[path])
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
         suffix = sign.suffix if sign.suffix.depth else None
@@ -376,18 +358,8 @@ class Wallet:
         )
         return public_key, signature
 
-    def _confirmed(self, message: bytes, path: Path) -> Session:
-        """The card with its PIN verified, where the person agreed to sign a message, or nobody is to be asked."""
-        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
-
-        session = self.session(message_prompt_text(path))
-        if self.unlocker.confirms:
-            self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
-        return session
-
 
 def _identity(card: Card) -> tuple[int, bytes]:
-    """Serial number and hash of the static key."""
     return card.serial, static_key_hash(card)
 
 

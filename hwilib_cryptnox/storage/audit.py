@@ -19,7 +19,7 @@ class Noted:
     digest: bytes
     time: int
     """Unix time."""
-    txid: str | None
+    txid: str | None = None
     """None: a message."""
     event: str | None = None
     """ASKED where no answer came (the card or this program was stopped), MADE, or WITHHELD for a repeated nonce; None
@@ -79,14 +79,8 @@ _RANK = {ASKED: 0, None: 1, MADE: 2, WITHHELD: 3}
 
 
 def _noted(digest: bytes, entry: Mapping[str, object]) -> Noted:
-    txid, event, outpoint = entry.get("txid"), entry.get("event"), entry.get("outpoint")
-    return Noted(
-        digest,
-        int(str(entry.get("time", 0))),
-        None if txid is None else str(txid),
-        None if event is None else str(event),
-        None if outpoint is None else str(outpoint),
-    )
+    texts = {name: str(entry[name]) for name in ("txid", "event", "outpoint") if entry.get(name) is not None}
+    return Noted(digest, int(str(entry.get("time", 0))), **texts)
 
 
 def compare(counter: int, history: Sequence[HistoryEntry], noted: Mapping[bytes, Noted]) -> Comparison:

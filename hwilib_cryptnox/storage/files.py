@@ -59,11 +59,8 @@ class PrivateFolder:
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None where there is none."""
-        if not self._check(name):
-            return None
-        try:
-            descriptor = _open(self.path / name, os.O_RDONLY)
-        except FileNotFoundError:
+        descriptor = self.reader(name)
+        if descriptor is None:
             return None
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(_MOST + 1)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import UsageError
@@ -26,6 +26,8 @@ CONFIRMATIONS = ("pinentry",)
 ENUMERATE_WAIT = 1.0
 """Seconds `enumerate` waits for a busy card, unless CRYPTNOX_WAIT says otherwise."""
 FeeLimit = float | Literal["off"] | None
+_WAITS = {"wait": "CRYPTNOX_WAIT", "enumerate_wait": "CRYPTNOX_WAIT", "reinsert_wait": "CRYPTNOX_REINSERT_WAIT"}
+_SWITCHES = ("last_try", "signer_mode", "rawtr", "allow_sighash", "allow_unproved_amounts")
 _FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
@@ -78,6 +80,12 @@ class Settings:
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
 
+    @property
+    def emulator_path(self) -> str:
+        """Where the emulated card is: `tcp:HOST:PORT`."""
+        host, port = self.emulator
+        return f"{EMULATOR_PREFIX}{f'[{host}]' if ':' in host else host}:{port}"
+
     def trusts(self, path: str) -> bool:
         """Whether the configuration names the emulated card at a path `tcp:HOST:PORT`."""
         if not self.trust_emulated:
@@ -91,31 +99,24 @@ class Settings:
         """From the environment and the configuration file; SettingsError names what is wrong."""
         env = os.environ if environment is None else environment
         settings = _from_file(config_folder() / "config.toml" if file is None else file)
-        return replace(
-            settings,
-            emulator=_address(text, "CRYPTNOX_EMULATOR")
-            if (text := env.get("CRYPTNOX_EMULATOR", ""))
-            else settings.emulator,
-            wait=_seconds(env, "CRYPTNOX_WAIT", settings.wait),
-            enumerate_wait=_seconds(env, "CRYPTNOX_WAIT", settings.enumerate_wait),
-            reinsert_wait=_seconds(env, "CRYPTNOX_REINSERT_WAIT", settings.reinsert_wait),
-            last_try=_switch(env, "CRYPTNOX_LAST_TRY"),
-            signer_mode=_switch(env, "CRYPTNOX_SIGNER_MODE"),
-            rawtr=_switch(env, "CRYPTNOX_RAWTR"),
-            allow_sighash=_switch(env, "CRYPTNOX_ALLOW_SIGHASH"),
-            allow_unproved_amounts=_switch(env, "CRYPTNOX_ALLOW_UNPROVED_AMOUNTS"),
-            max_fee=_fee_limit(env, "max_fee", settings.max_fee),
-            max_fee_rate=_fee_limit(env, "max_fee_rate", settings.max_fee_rate),
-            max_fee_percent=_fee_limit(env, "max_fee_percent", settings.max_fee_percent),
-            pin_source=_pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE"),
-        )
+        changes: dict[str, Any] = {}
+        if text := env.get("CRYPTNOX_EMULATOR", ""):
+            changes["emulator"] = _address(text, "CRYPTNOX_EMULATOR")
+        for name, variable in _WAITS.items():
+            changes[name] = _seconds(env, variable, getattr(settings, name))
+        for name in _SWITCHES:
+            changes[name] = _switch(env, f"CRYPTNOX_{name.upper()}")
+        for name in _FEE_LIMITS:
+            changes[name] = _fee_limit(env, name, getattr(settings, name))
+        source = _pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE")
+        return replace(settings, pin_source=source, **changes)
 
 
 def check_genuine(card: Card, settings: Settings) -> None:
     """RefusedCardError for a card that the configuration does not admit. The certificate must have been read."""
     if not settings.require_genuine:
         return
-    if is_emulated(card):
+    if card.transport.name.startswith(EMULATOR_PREFIX):
         verdict = "an emulated card is not genuine"
     elif card.genuineness is Genuineness.NOT_GENUINE:
         verdict = "the card is not genuine"
@@ -124,11 +125,6 @@ def check_genuine(card: Card, settings: Settings) -> None:
     else:
         return
     raise RefusedCardError(f"{verdict}, and the configuration requires a genuine one")
-
-
-def is_emulated(card: Card) -> bool:
-    """Whether a card is reached over TCP."""
-    return card.transport.name.startswith(EMULATOR_PREFIX)
 
 
 def _address(text: str, where: str) -> tuple[str, int]:

@@ -20,7 +20,6 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from hwilib_cryptnox.storage.files import PrivateFolder, parsed_json
 
@@ -102,9 +101,7 @@ class SignatureLog:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def find(self, name: str, value: str) -> Iterator[Entry]:
@@ -242,7 +239,6 @@ class SignatureLog:
             number, left = (number + count) % slots, left - count
 
     def _grow(self) -> None:
-        """A table of twice the size."""
         content = _read(self._index, _START, self._header.slots * _SLOT.size)
         self._replace([slot for slot in _SLOT.iter_unpack(content) if slot[1]])
 

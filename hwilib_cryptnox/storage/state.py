@@ -156,11 +156,6 @@ class State:
             content = {number: texts[0] if len(texts) == 1 else texts for number, texts in kept.items()}
             self._files.replace("pairing.json", json.dumps(content, indent=1).encode("ascii"))
 
-    def has_pairing_keys(self) -> bool:
-        """Whether any card met has a pairing key of its own."""
-        with self._failures("pairing.json"):
-            return bool(self._pairing_keys())
-
     def paired(self) -> list[int]:
         """The serial numbers of the cards with pairing keys of their own, in order."""
         with self._failures("pairing.json"):
@@ -352,5 +347,5 @@ def check_identity(card: Card, state: State) -> None:
     if known is not None and known != static_key_hash(card):
         raise RefusedCardError(
             f"another card with the serial {card.serial} was used before: this one is refused "
-            f"(cryptnoxctl forget {card.serial} if it is yours)",
+            f"(cryptnoxctl forget {card.serial} if it is yours)"
         )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
 
+from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.psbt import Psbt
 from tests.ctl.program import (
     COMMAND,
@@ -522,6 +527,29 @@ def test_echo_is_back_after_an_interrupt(card: EmulatorProcess) -> None:
         assert child.getecho()
         assert ended(child) == 1
     assert card.stats()["pin_tries"] == 0
+
+
+@pytest.mark.parametrize("question", [Terminal.pause, Terminal.hidden])
+def test_a_ctrl_c_just_before_the_waiting_ends_it(
+    monkeypatch: pytest.MonkeyPatch, question: Callable[[Terminal, str], object]
+) -> None:
+    """Then Python's handler has not run yet. What it has written is told by `signal.set_wakeup_fd` alone."""
+    wait = select.select
+
+    def pressed(*files: Any) -> None:
+        waker = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(waker)
+        os.write(waker, bytes((signal.SIGINT,)))
+        assert any(wait(*files, 5)), "the waiting goes on"
+        raise KeyboardInterrupt
+
+    master, slave = os.openpty()
+    with os.fdopen(master), os.fdopen(slave) as source, os.fdopen(slave, "w", closefd=False) as out:
+        monkeypatch.setattr("hwilib_cryptnox.console.terminal._open_terminal", lambda: (source, out))
+        monkeypatch.setattr(select, "select", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            question(Terminal(), "PIN")
+    assert signal.set_wakeup_fd(-1) == -1, "nothing is left behind"
 
 
 def test_echo_is_back_when_the_program_is_ended(card: EmulatorProcess) -> None:

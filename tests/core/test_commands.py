@@ -129,8 +129,12 @@ ANSWERS: list[tuple[Command[object], bytes]] = [
 
 def command_classes() -> set[str]:
     """All of them, without what they have in common, and what a recording sends."""
-    classes = {*Command.__subclasses__(), *StatusCommand.__subclasses__()} - {StatusCommand}
-    return {kind.__name__ for kind in classes if kind.__module__.startswith("cryptnox_core.commands.")}
+    modules = (auth, data, keys, seeds, setup, signing, user_keys)
+    return {name for module in modules for name, kind in vars(module).items() if is_command(kind)}
+
+
+def is_command(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Command) and dataclasses.is_dataclass(kind)
 
 
 def info(flags: int) -> AppletInfo:

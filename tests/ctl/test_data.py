@@ -1,10 +1,10 @@
-"""`data`, `pinless`."""
+"""`data`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.ctl.program import PUK, SEED, answer, run
+from tests.ctl.program import SEED, answer, run
 from tests.support.emulator import EmulatorProcess
 
 
@@ -37,12 +37,3 @@ def test_data_and_custom_bytes(card: EmulatorProcess, tmp_path: Path) -> None:
     assert answer(card, "data", "read", "--custom", schema="data read")["hex"] == b"sixteen bytes ok".hex()
     source.write_bytes(bytes(3601))
     answer(card, "data", "write", str(source), code=5)
-
-
-def test_pinless_path(card: EmulatorProcess) -> None:
-    puk = {"stdin": f"{PUK}\n"}
-    answer(card, "pinless", "set", "m/44h/0h/0h", "--stdinpuk", code=2, **puk)
-    answer(card, "pinless", "set", "m/43h/60h/1581h/0", "--stdinpuk", schema="pinless set", **puk)
-    assert answer(card, "info")["pinless_path"]
-    answer(card, "pinless", "clear", "--stdinpuk", schema="pinless clear", **puk)
-    assert not answer(card, "info")["pinless_path"]

@@ -1,16 +1,23 @@
-"""`doctor`."""
+"""`doctor`, its recordings and what they tell."""
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from cryptnox_core.crypto import points
+from cryptnox_core.emulator.card import Answer
+from cryptnox_core.emulator.card import Card as EmulatedCard
+from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.transport import pcsclite
 from hwilib_cryptnox.ctl.commands import doctor
-from tests.ctl.program import answer
+from tests.core.emulated import SERIAL, seeded
+from tests.ctl.program import SEED, answer, dialogue, ended, run, shown, terminal
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 from tests.support.pcsc import SLOTS, VirtualReaders
 
@@ -21,6 +28,82 @@ def test_doctor(card: EmulatorProcess) -> None:
     assert "pcscd" in findings["PC/SC service"]["remedy"]
     assert findings[f"card in {card.path}"]["verdict"] == "good"
     assert card.stats()["pin_tries"] == 0
+
+
+def test_record_and_analyse(card: EmulatorProcess, tmp_path: Path) -> None:
+    file = tmp_path / "card.json"
+    place = ("--card", card.path)
+    data = answer(card, "doctor", "--record", str(file), "--yes", *place, schema="doctor record")
+    assert data == {"serial": str(card.serial), "file": str(file), "deviations": []}
+    assert answer(None, "doctor", "--analyse", str(file), schema="doctor analyse")["deviations"] == []
+    assert "as documented" in run(None, "doctor", "--analyse", str(file)).stdout
+    before = file.read_bytes()
+    taken = answer(card, "doctor", "--record", str(file), "--yes", *place, code=2)
+    assert "exists already" in taken["error"] and "--force" not in taken["hint"]  # there is no such option
+    assert file.read_bytes() == before
+    assert card.stats()["pin_tries"] == card.stats()["signatures"] == 0
+
+
+def test_a_deviation_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "card.json"
+    with EmulatorProcess("--seed", SEED, "--reading", "tries-min", "--reading", "outer-sw") as card:
+        run(card, "doctor", "--record", str(file), "--yes", "--card", card.path)
+    found = answer(None, "doctor", "--analyse", str(file), schema="doctor analyse")["deviations"]
+    assert sorted(each["reading"] for each in found) == ["outer-sw", "tries-min"]
+    assert "(reading tries-min)" in run(None, "doctor", "--analyse", "-", stdin=file.read_bytes()).stdout
+
+
+def test_it_says_what_identifies_the_card_and_asks(card: EmulatorProcess, tmp_path: Path) -> None:
+    file = tmp_path / "card.json"
+    refused = run(card, "doctor", "--record", str(file), "--card", card.path)
+    assert refused.returncode == 2 and "certificate identify it" in " ".join(refused.stderr.split())
+    for typed, code in (("n", 1), ("y", 0)):
+        assert not file.exists()
+        with terminal(card, "doctor", "--record", str(file), "--card", card.path) as child:
+            dialogue(child, ("Record the card", typed))
+            assert ended(child) == code
+        assert "identify it" in " ".join(shown(child).split())
+    assert json.loads(file.read_text())["format"] == 1
+
+
+def test_what_is_no_recording(tmp_path: Path) -> None:
+    for number, content in enumerate(('{"format": 7}', "no JSON", "[" * 100_000, "\xff")):
+        file = tmp_path / f"{number}.json"
+        file.write_text(content, "latin-1")
+        assert answer(None, "doctor", "--analyse", str(file), code=5)["exit_code"] == 5
+    assert run(None, "doctor", "--analyse", "x", "--record", "y").returncode == 2
+
+
+class WithoutCertificate(EmulatedCard):
+    """No page of a manufacturer certificate."""
+
+    def process(self, raw: bytes, *, torn: bool = False, repeat_nonce: bool = False) -> Answer:
+        if raw[1] == 0xF7:
+            return Answer(b"", 0x6D00)
+        return super().process(raw, torn=torn, repeat_nonce=repeat_nonce)
+
+
+def test_a_card_whose_certificate_cannot_be_read(tmp_path: Path) -> None:
+    """Just that is worth a recording."""
+    file = tmp_path / "card.json"
+    server = TcpServer(Engine(WithoutCertificate(seeded())), "127.0.0.1", 0)
+    threading.Thread(target=server.serve, daemon=True).start()
+    host, port = server.address
+    try:
+        words = ("doctor", "--record", str(file), "--card", f"tcp:{host}:{port}", "--yes")
+        data = answer(None, *words, schema="doctor record")
+    finally:
+        server.close()
+    assert data["serial"] is None and "was not read: 6d00" in data["deviations"][0]["text"]
+    text = file.read_text()
+    assert json.loads(text)["steps"] and str(SERIAL) not in text
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    """As JSON it would take gigabytes of memory."""
+    file = tmp_path / "large.json"
+    file.write_text('{"format": 1, "steps": [' + "{}," * (1 << 20) + "{}]}")
+    assert "no recording" in answer(None, "doctor", "--analyse", str(file), code=5)["error"]
 
 
 def test_what_is_not_needed_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`list`, `info`: looking at cards, and choosing one."""
+"""`info`, and choosing a card."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import re
 import unicodedata
 from pathlib import Path
 
-import pytest
-
 from cryptnox_core.card import Card
 from cryptnox_core.transport.tcp import RemoteTransport
 from tests.ctl.program import PIN, PUK, answer, run
-from tests.support.emulator import MNEMONIC, EmulatorProcess
+from tests.support.emulator import EmulatorProcess
 
 
 def test_list_and_info(card: EmulatorProcess) -> None:
@@ -80,33 +78,6 @@ def test_choosing_a_card(card: EmulatorProcess) -> None:
     assert answer(card, "info", "--card", f"cryptnox:{card.serial}")["serial"] == str(card.serial)
     answer(card, "info", "--card", "12345", code=3)
     answer(card, "info", "--card", "no-number", code=2)
-
-
-@pytest.mark.parametrize("command", ["list", "doctor"])
-def test_looking_at_one_card(card: EmulatorProcess, command: str) -> None:
-    """Only at the one that is named; what is not there is an error here too."""
-
-    def looked_at(*options: str, there: EmulatorProcess | None = None, code: int = 0) -> list[str]:
-        data = answer(there, command, *options, code=code, schema=command)
-        if command == "list":
-            return [str(entry["serial"]) for entry in data["readers"]]
-        return [entry["finding"] for entry in data["findings"] if entry["check"].startswith("card")]
-
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--serial", str(2**60)) as other:
-        for option in ("--card", "--reader"):
-            (found,) = looked_at(option, other.path, there=card)
-            assert str(other.serial) in found
-    elsewhere = 0 if command == "list" else 3  # there is no PC/SC service here
-    (found,) = looked_at("--card", str(card.serial), there=card, code=elsewhere)
-    assert str(card.serial) in found
-    for options in (("--card", "12345"), ("--card", "tcp:127.0.0.1:1"), ("--reader", "tcp:127.0.0.1:1"),
-                    ("--reader", "no such")):  # fmt: skip
-        if command == "list":
-            answer(card, command, *options, code=3)
-        else:
-            assert len(looked_at(*options, there=card, code=3)) == 1
-    answer(card, command, "--card", "no-number", code=2)
-    assert card.stats()["by_ins"].get("20") is None
 
 
 def test_what_a_cards_name_may_hold(fresh: EmulatorProcess) -> None:

@@ -1,4 +1,4 @@
-"""`pin`, `puk`: where secrets come from, and what a refused one ends with."""
+"""`pin`: where secrets come from, and what a refused one ends with."""
 
 from __future__ import annotations
 
@@ -29,12 +29,6 @@ def test_pin_sources_and_codes(card: EmulatorProcess, tmp_path: Path) -> None:
     assert card.stats()["pin_tries"] == 1
     answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, schema="pin verify")
     answer(card, "xpub", "m/84h/0h/0h", schema="xpub show")
-
-
-def test_wrong_puk(card: EmulatorProcess) -> None:
-    assert "Wrong PUK" in answer(card, "xpub", "off", "--stdinpuk", stdin="111111111111\n", code=4)["error"]
-    answer(card, "xpub", "off", "--stdinpuk", stdin="short\n", code=4)
-    assert card.stats()["puk_tries"] == 1
 
 
 def test_secrets_have_no_option() -> None:

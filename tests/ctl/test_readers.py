@@ -80,6 +80,9 @@ def test_one_cards_troubles_hide_no_other(inserted: EmulatorProcess, virtual_rea
         assert answer(None, *named)["serial"] == str(inserted.serial)
     with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
         assert "take the card out" in answer(None, "info", "--card", "5", code=4)["error"]
+    with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
+        states = {entry["reader"]: entry["state"] for entry in answer(None, "list")["readers"]}
+        assert states == {FIRST: "ready", SECOND: "locked: take it out and put it back"}
     with virtual_readers.card("--mnemonic", MNEMONIC, "--fault", "sw:6F00@F7:1", slot=1):
         assert answer(None, *named)["serial"] == str(inserted.serial)
 

@@ -136,13 +136,6 @@ def test_the_sources_of_the_old_pin_are_named(card: EmulatorProcess, tmp_path: P
 # PUK
 
 
-def test_puk_verify(card: EmulatorProcess) -> None:
-    words = ("puk", "verify", "--stdinpuk")
-    assert answer(card, *words, stdin=PUK, schema="puk verify")["verified"]
-    assert "not the PUK of the card" in answer(card, *words, stdin=WRONG_PUK, code=4)["error"]
-    assert card.stats()["puk_tries"] == 0 and "20" not in card.stats()["by_ins"]
-
-
 def test_puk_verify_needs_no_pairing_key(own: EmulatorProcess, tmp_path: Path) -> None:
     elsewhere = {"XDG_STATE_HOME": str(tmp_path)}
     assert answer(own, "puk", "verify", "--stdinpuk", stdin=PUK, schema="puk verify", **elsewhere)["verified"]

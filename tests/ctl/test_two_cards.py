@@ -37,8 +37,10 @@ def two(readers: VirtualReaders, folder: Path, case: Case) -> Iterator[tuple[Wor
 
 
 def some(names: Sequence[str]) -> list[object]:
-    """Every third in the quick selection; `tests/system/life/test_cards.py` has the same rules with all commands."""
-    return [pytest.param(name, marks=() if not number % 3 else pytest.mark.heavy) for number, name in enumerate(names)]
+    """Every third by default, and those that need the PUK and no PIN; `tests/system/life/test_cards.py` has the same
+    rules with all commands."""
+    chosen = {*names[::3], "reset", "pairing recover", "puk verify"}
+    return [pytest.param(name, marks=() if name in chosen else pytest.mark.heavy) for name in names]
 
 
 @pytest.mark.parametrize("name", some([*CASES]))

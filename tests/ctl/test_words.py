@@ -10,7 +10,7 @@ import pexpect
 import pytest
 from embit import bip39
 
-from hwilib_cryptnox.signer.words import pages
+from hwilib_cryptnox.signer.mnemonic import pages
 from tests.ctl.program import PIN, answer, dialogue, ended, shown, terminal
 from tests.ctl.test_setup import BEGUN, SETUP, words_shown
 from tests.support.derived import Derived

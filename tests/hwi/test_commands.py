@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from embit import bip32, bip39, networks, script
 
-import hwilib_cryptnox
 from cryptnox_core.bip32 import TPUB, XPUB
 from hwilib_cryptnox.export import add_checksum
 from hwilib_cryptnox.signer.messages import verify_message
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
-from tests.support.optional import bdk, hwilib
+from tests.support.optional import bdk
 from tests.system.interop.paper import message_key
 
 FINGERPRINT = "73c5da0a"
@@ -260,12 +259,3 @@ def test_what_is_no_path(card: EmulatorProcess, hwi: Program, path: str) -> None
     """A bad argument in every command that takes a path, also where the card could not do it anyway."""
     for command in (["getxpub", path], ["signmessage", "text", path], ["displayaddress", "--path", path]):
         assert hwi.on(card, *command)["code"] == -7, command
-
-
-@pytest.mark.parametrize("path", ["f", "m/x", "m/4294967296", "84h//0"])
-def test_what_is_no_path_for_hwilib(card: EmulatorProcess, path: str) -> None:
-    errors, common = hwilib("hwilib.errors"), hwilib("hwilib.common")
-    client = hwilib_cryptnox.CryptnoxClient(card.path, PIN)
-    with pytest.raises(errors.BadArgumentError):
-        client.display_singlesig_address(path, common.AddressType.WIT)
-    client.close()

@@ -23,7 +23,7 @@ from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.transport.pcsc import PcscTransport
 from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY, Ins
-from hwilib_cryptnox.ctl.commands.emulator import new_memory
+from hwilib_cryptnox.ctl.commands.emulator import Wanted, new_memory
 from hwilib_cryptnox.errors import EXPORT_OFF_TEXT
 from hwilib_cryptnox.hwi import listing
 from hwilib_cryptnox.pin import policy as unlock
@@ -212,9 +212,10 @@ class FailingCard(EmulatedCard):
 
 
 def test_a_refusal_inside_the_channel_is_listed(hwi: Program) -> None:
-    memory = new_memory(
+    wanted = Wanted(
         seed=bytes.fromhex(SEED), pin=PIN, puk=PUK, xpub_export=True, serial=2**60, card_type=CARD_TYPE_BASIC
     )
+    memory = new_memory(wanted)
     server = TcpServer(Engine(FailingCard(memory)), "127.0.0.1", 0)
     threading.Thread(target=server.serve, daemon=True).start()
     host, port = server.address

@@ -21,9 +21,10 @@ import hwilib_cryptnox
 from cryptnox_core import errors as card_errors
 from hwilib_cryptnox.errors import AlreadyInitializedError, CanceledError, NoPinError
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
+from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.plugin import client as device
-from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, is_test, reads_version_2
+from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, network_of, reads_version_2
 from hwilib_cryptnox.psbt import BadPsbt, Psbt, RefusedInput
 from hwilib_cryptnox.psbt.finalize import extract
 from tests.psbt.factory import ME, draft, spend
@@ -159,8 +160,8 @@ def test_the_chain_is_read_at_each_call(signer: EmulatorProcess) -> None:
     [(Chain.MAIN, False), (Chain.TEST, True), (Chain.SIGNET, True), (None, False), ("", False), ("Main", False),
      ("testnet4", True), ("regtest", True)],
 )  # fmt: skip
-def test_is_test(chain: object, test: bool) -> None:
-    assert is_test(chain) is test
+def test_network_of(chain: object, test: bool) -> None:
+    assert (network_of(chain) is Network.TEST) is test
 
 
 def test_not_available(signer: EmulatorProcess) -> None:
@@ -252,3 +253,12 @@ def test_enumerate_never_raises(monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
         monkeypatch.setenv(name, value)
         assert device.enumerate() == [] == device.enumerate("1234", True, "nowhere", True)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("path", ["f", "m/x", "m/4294967296", "84h//0"])
+def test_what_is_no_path(card: EmulatorProcess, path: str) -> None:
+    """A bad argument also where the card could not do it anyway."""
+    client = CryptnoxClient(card.path, PIN)
+    with pytest.raises(errors.BadArgumentError):
+        client.display_singlesig_address(path, AddressType.WIT)
+    client.close()

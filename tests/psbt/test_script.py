@@ -113,13 +113,11 @@ def test_a_push_over_the_end(script: bytes) -> None:
 def test_what_a_script_has() -> None:
     plain = examine(push(KEYS[0]) + b"\xad" + b"\x00" + push(HASH) + b"\x88")
     assert plain.pushes == {KEYS[0], HASH}
-    assert not (plain.code_separator or plain.success or plain.time_lock)
+    assert not (plain.code_separator or plain.success)
     for opcode, fact in (
         (0xAB, "code_separator"),
         (0x50, "success"),
         (0xFE, "success"),
-        (0xB1, "time_lock"),
-        (0xB2, "time_lock"),
     ):
         assert getattr(examine(bytes((opcode,))), fact), hex(opcode)
         assert not getattr(examine(push(bytes((opcode,)) * 2)), fact), "a push is no opcode"

@@ -7,7 +7,6 @@ import os
 import shlex
 import struct
 import termios
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,6 @@ import pexpect
 from ptyprocess import PtyProcess
 
 from tests.support import quick
-
-_SETTLES = 2.0
-"""Seconds in which a program that has asked something waits for the answer."""
 
 
 class _Terminal(PtyProcess):  # type: ignore[misc]
@@ -51,21 +47,6 @@ class _Spawned(pexpect.spawn):
     def __init__(self, command: list[str], redirected: dict[int, Path], found: tuple[str, list[str]], **options: Any):
         self._request, self._redirected = found, redirected
         super().__init__(command[0], command[1:], **options)
-
-    def sendintr(self) -> None:
-        """Ctrl-C once the program waits, as people press it: a signal that comes between its last look for one and the
-        call that waits would be seen after the call only."""
-        end = time.monotonic() + _SETTLES
-        while time.monotonic() < end and not self._waits():
-            time.sleep(0.005)
-        super().sendintr()
-
-    def _waits(self) -> bool:
-        """Whether it is in a call that waits (proc(5): its state follows the name, which is in parentheses)."""
-        try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
-        except OSError:
-            return True
 
     def _spawnpty(self, args: list[bytes], **options: Any) -> _Terminal:
         name, words = self._request

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import PairingError
-from cryptnox_core.models import CardInfo
 from cryptnox_core.wire import KeySource
-from hwilib_cryptnox.console.weak import EASY_PIN
+from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import open_card, puk, unlocker
-from hwilib_cryptnox.ctl.commands.info import source_text, version_text
+from hwilib_cryptnox.ctl.cards import open_card, puk, source_text, unlocker, version_text
 from hwilib_cryptnox.ctl.commands.pairing import recover_by_puk
 from hwilib_cryptnox.ctl.commands.xpub import switch_export
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.screen import GOOD, WARN, Report, Screen
-from hwilib_cryptnox.ctl.vendor import EASY_PIN_CHANGED, EASY_SET, is_easy_mode
+from hwilib_cryptnox.ctl.screen import GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
 
@@ -68,9 +65,10 @@ def _look(app: App, chain: str) -> Report:
         app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
         session = authenticate(opened, unlocker(app))
         page = card.info_page()
-        easy = _easy_mode(page, session.pin)
+        careful = _EASY_SET if session.pin == EASY_PIN else _EASY_PIN_CHANGED
+        easy = [careful] if is_easy_mode(page) else []
         if easy and app.terminal.available:  # before an address is shown
-            app.terminal.say(f"Careful: {easy[0]}.")
+            app.terminal.say(f"Careful: {careful}.")
         path = first_path(Network.of_chain(chain).coin_type)
         shown = Shown(session.fingerprint, path, card.public_key(path))
         checked = _checked(app, page.key_source, shown)
@@ -94,31 +92,26 @@ def _look(app: App, chain: str) -> Report:
         "done": list(app.achieved),
         "needed": needed,
     }
-
-    def show(screen: Screen) -> None:
-        screen.fields(
-            [
-                ("Serial number", serial),
-                ("Fingerprint", session.fingerprint.hex()),
-                ("First address", f"{address} ({path})"),
-                ("Seed", source_text(page)),
-            ]
-        )
-        for line in app.achieved:
-            screen.line(line, GOOD)
-        for line in needed:
-            screen.line(f"To do: {line}", WARN)
-        if not needed:
-            screen.line("Wallets can use this card: cryptnoxctl export", GOOD)
-
-    return Report(data, show)
+    rows = [
+        ("Serial number", serial),
+        ("Fingerprint", session.fingerprint.hex()),
+        ("First address", f"{address} ({path})"),
+        ("Seed", source_text(page)),
+    ]
+    lines: list[Part] = [*((line, GOOD) for line in app.achieved), *((f"To do: {line}", WARN) for line in needed)]
+    if not needed:
+        lines.append(("Wallets can use this card: cryptnoxctl export", GOOD))
+    return said(data, lambda screen: screen.fields(rows), *lines)
 
 
-def _easy_mode(page: CardInfo, pin: str) -> list[str]:
-    """What to do about a card of the vendor's easy mode; `pin` is the one it has just accepted."""
-    if not is_easy_mode(page):
-        return []
-    return [EASY_SET if pin == EASY_PIN else EASY_PIN_CHANGED]
+_EASY_SET = (
+    f'put no money on this card before PIN and PUK are changed: {EASY_CHANGE}. It was set up in "easy mode", whose PIN '
+    f"{EASY_PIN} and PUK {EASY_PUK} are public"
+)
+_EASY_PIN_CHANGED = (
+    f"put no money on this card before the PUK is your own, too: cryptnoxctl puk change. It was set up in "
+    f'"easy mode", whose PUK {EASY_PUK} is public and sets a new PIN'
+)
 
 
 def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
-from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
-from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
+from hwilib_cryptnox.ctl.app import App, CtlGroup
+from hwilib_cryptnox.ctl.cards import open_card, other_card, unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen
+from hwilib_cryptnox.ctl.options import chain_option, script_of, second_option, text_of
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Part, Report, said
 from hwilib_cryptnox.networks import Network
-from hwilib_cryptnox.signer import words as mnemonic
+from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
 
-backup = group("backup", "Check a backup before money arrives.")
+backup = CtlGroup("backup", help="Check a backup before money arrives.")
 
 
 _NO_TWIN = (
@@ -33,7 +35,7 @@ _OTHER_HALF = (
 
 @backup.command("check")
 @click.option("--second-card", is_flag=True, help="The backup is a second card, not words.")
-@click.option("--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader.")
+@second_option
 @chain_option
 def backup_check(app: App, second_card: bool, second: str | None, chain: str) -> Report:
     """Compare the card with its backup, by fingerprint and first address: typed words, or a second card."""
@@ -46,18 +48,14 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
         card = _shown(opened, unlocker(app), path)
         dual = opened.card.info_page().key_source == KeySource.DUAL
     if second_card:
-        other = other_card(app, second, serial, place, channel=True)
-        try:
+        with contextlib.closing(other_card(app, second, serial, place, channel=True)) as other:
             if not other.card.info.seeded:
                 text = f"The card {other.card.serial} holds no seed: it is no backup of the card {serial}"
                 raise CtlError(Exit.REFUSED, text, _NO_TWIN.format(serial) if dual else "")
-            there = _shown(other, second_unlocker(app), path)
+            there = _shown(other, unlocker(app, second=True), path)
             what = f"the card {other.card.serial}"
-        finally:
-            other.close()
     else:
-        words = mnemonic.ask(app.terminal)
-        expected = mnemonic.Expected.of(words, mnemonic.ask_passphrase(app.terminal))
+        expected = mnemonic.ask_seed(app.terminal)
         there = Shown(expected.fingerprint, path, expected.public_key(path))
         what = "the words"
     same = card == there
@@ -70,19 +68,15 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
         "backup": {"fingerprint": there.fingerprint.hex(), "address": addresses[1]},
     }
 
-    def show(screen: Screen) -> None:
-        screen.table(
-            ("", "Fingerprint", f"First address ({path})"),
-            [("Card", card.fingerprint.hex(), addresses[0]), ("Backup", there.fingerprint.hex(), addresses[1])],
-        )
-        if same:
-            screen.line(f"Good: the card {serial} and {what} hold the same wallet", GOOD)
-        else:
-            screen.line(f"The card {serial} and {what} are NOT the same wallet: no backup of this card", BAD)
-            if dual:
-                screen.line(f"Two cards made its seed. Where there is no such other card, {_NO_TWIN.format(serial)}")
-
-    return Report(data, show, Exit.DONE if same else Exit.INPUT)
+    heads = ("", "Fingerprint", f"First address ({path})")
+    rows = [("Card", card.fingerprint.hex(), addresses[0]), ("Backup", there.fingerprint.hex(), addresses[1])]
+    lines: list[Part] = [(f"Good: the card {serial} and {what} hold the same wallet", GOOD)]
+    if not same:
+        lines = [(f"The card {serial} and {what} are NOT the same wallet: no backup of this card", BAD)]
+        if dual:
+            lines.append(f"Two cards made its seed. Where there is no such other card, {_NO_TWIN.format(serial)}")
+    exit_code = Exit.DONE if same else Exit.INPUT
+    return said(data, lambda screen: screen.table(heads, rows), *lines, exit_code=exit_code)
 
 
 def require_wallet(opened: OpenCard) -> None:
@@ -92,7 +86,7 @@ def require_wallet(opened: OpenCard) -> None:
         raise CtlError(Exit.REFUSED, f"The card {serial} holds no seed", f"cryptnoxctl setup --card {serial}")
 
 
-def _shown(opened: OpenCard, given: PersonUnlocker, path: Path) -> Shown:
+def _shown(opened: OpenCard, given: Unlocker, path: Path) -> Shown:
     """Fingerprint, and the key of the first address; the PIN is verified."""
     require_wallet(opened)
     session = authenticate(opened, given)

@@ -2,66 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import click
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.certificate import Genuineness
-from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.app import App, CtlGroup
+from hwilib_cryptnox.ctl.cards import (
+    judged,
+    open_card,
+    other_card,
+    source_text,
+    unlocker,
+    version_text,
+)
 from hwilib_cryptnox.ctl.commands.backup import require_wallet
-from hwilib_cryptnox.ctl.commands.info import judged, source_text, version_text
-from hwilib_cryptnox.ctl.dual import other_card, second_unlocker
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, text_of
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
+from hwilib_cryptnox.ctl.options import TYPES, account_at, chain_option, script_of, second_option, text_of
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.networks import Network
+from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import Wallet
 
-clone = group("clone", "A second card that holds the same seed.")
+clone = CtlGroup("clone", help="A second card that holds the same seed.")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class _Held:
     """What one card holds, as far as it can be asked."""
 
-    serial: int
-    applet: str
-    genuine: Genuineness
-    reader: str
-    seed: str
-    """How it came onto the card."""
     shown: Shown
     accounts: Mapping[Path, ExtendedPublicKey] | None
     """None: xpub export is off."""
-    pinless_path: bool
-    own_pairing_key: bool
-
-    def data(self, chain: str) -> dict[str, object]:
-        """As in `--json`."""
-        return {
-            "serial": str(self.serial),
-            "version": self.applet,
-            "genuine": self.genuine.value,
-            "key_source": self.seed,
-            "fingerprint": self.shown.fingerprint.hex(),
-            "address": self.address(chain),
-            "xpub_export": self.accounts is not None,
-            "pinless_path": self.pinless_path,
-            "own_pairing_key": self.own_pairing_key,
-        }
-
-    def address(self, chain: str) -> str:
-        """The first segwit address."""
-        return text_of(script_of(self.shown.key, "p2wpkh"), chain)
+    row: tuple[str | tuple[str, str], ...]
+    """Of the table."""
+    data: Mapping[str, object]
+    """As in `--json`."""
+    lacks: Sequence[str]
+    """What a wallet would stumble over."""
 
 
 @clone.command("check")
-@click.option("--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader.")
+@second_option
 @chain_option
 def clone_check(app: App, second: str | None, chain: str) -> Report:
     """Compare two cards of the same words: same wallet, and what the second one lacks to take the first one's place.
@@ -69,86 +54,68 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
     Each card's own PIN is asked for; nothing is changed.
     """
     with open_card(app) as opened:
+        first, place = opened.card.serial, opened.reader
         one = _held(app, opened, unlocker(app), chain)
-        place = opened.reader
-    other = other_card(app, second, one.serial, place, channel=True)
-    try:
-        two = _held(app, other, second_unlocker(app), chain)
-    finally:
-        other.close()
-    same = one.shown == two.shown and (None in (one.accounts, two.accounts) or one.accounts == two.accounts)
-    lacks = [*_lacks(one), *_lacks(two)] if same else []
+    with contextlib.closing(other_card(app, second, first, place, channel=True)) as other:
+        serial = other.card.serial
+        two = _held(app, other, unlocker(app, second=True), chain)
+    exported = None not in (one.accounts, two.accounts)
+    same = one.shown == two.shown and (not exported or one.accounts == two.accounts)
+    lacks = [*one.lacks, *two.lacks] if same else []
     data = {
         "same": same,
         "path": str(one.shown.path),
-        "cards": [one.data(chain), two.data(chain)],
-        "accounts_compared": same and None not in (one.accounts, two.accounts),
+        "cards": [one.data, two.data],
+        "accounts_compared": same and exported,
         "needed": lacks,
     }
-
-    def show(screen: Screen) -> None:
-        screen.table(
-            ("Card", "Fingerprint", f"First address ({one.shown.path})", "Seed", "Genuine"),
-            [
-                (
-                    str(card.serial),
-                    card.shown.fingerprint.hex(),
-                    card.address(chain),
-                    card.seed,
-                    judged(card.genuine, card.reader),
-                )
-                for card in (one, two)
-            ],
-        )
-        if not same:
-            screen.line(f"The cards {one.serial} and {two.serial} are NOT the same wallet", BAD)
-            return
-        screen.line(f"Good: the cards {one.serial} and {two.serial} hold the same wallet", GOOD)
-        for line in lacks:
-            screen.line(f"To do: {line}", WARN)
-        screen.line(
-            "Each has a PIN, a PUK and tries of its own. Keep them apart: who has one card and its PIN can spend."
-        )
-
-    return Report(data, show, Exit.DONE if same else Exit.INPUT)
+    heads = ("Card", "Fingerprint", f"First address ({one.shown.path})", "Seed", "Genuine")
+    lines: list[Part] = [(f"The cards {first} and {serial} are NOT the same wallet", BAD)]
+    if same:
+        lines = [
+            (f"Good: the cards {first} and {serial} hold the same wallet", GOOD),
+            *((f"To do: {line}", WARN) for line in lacks),
+            "Each has a PIN, a PUK and tries of its own. Keep them apart: who has one card and its PIN can spend.",
+        ]
+    exit_code = Exit.DONE if same else Exit.INPUT
+    return said(data, lambda screen: screen.table(heads, [one.row, two.row]), *lines, exit_code=exit_code)
 
 
-def _held(app: App, opened: OpenCard, given: PersonUnlocker, chain: str) -> Held:
+def _held(app: App, opened: OpenCard, given: Unlocker, chain: str) -> _Held:
     require_wallet(opened)
     used = Wallet(opened.path, app.host.access, given, opened=opened)
     session = used.session()
-    card = session.card
-    page = card.info_page()
+    card, seed = session.card, source_text(session.card.info_page())
     path = first_path(Network.of_chain(chain).coin_type)
     shown = Shown(session.fingerprint, path, card.public_key(path))
     paths = [account_at(kind, chain, 0) for kind in TYPES]
-    return Held(
-        serial=card.serial,
-        applet=version_text(card.info),
-        genuine=card.genuineness,
-        reader=opened.reader,
-        seed=source_text(page),
-        shown=shown,
-        accounts=used.xpubs(paths) if card.info.xpub_export else None,
-        pinless_path=card.info.pinless_path,
-        own_pairing_key=app.state.pairing_key(card.serial) is not None,
-    )
-
-
-def _lacks(card: Held) -> list[str]:
-    """What a wallet would stumble over with this card."""
-    serial, steps = card.serial, []
-    if card.accounts is None:
-        steps.append(f"switch xpub export on: cryptnoxctl xpub on --card {serial} (needs its PUK)")
-    if card.genuine is Genuineness.NOT_GENUINE:
-        steps.append(f"do not put money on the card {serial}: its certificate is forged")
-    if card.pinless_path:
-        steps.append(
+    accounts = used.xpubs(paths) if card.info.xpub_export else None
+    serial, info, fingerprint = str(card.serial), card.info, shown.fingerprint.hex()
+    address, genuine = text_of(script_of(shown.key, "p2wpkh"), chain), card.genuineness
+    own = app.state.pairing_key(card.serial) is not None
+    data = {
+        "serial": serial,
+        "version": version_text(info),
+        "genuine": genuine.value,
+        "key_source": seed,
+        "fingerprint": fingerprint,
+        "address": address,
+        "xpub_export": accounts is not None,
+        "pinless_path": info.pinless_path,
+        "own_pairing_key": own,
+    }
+    lacks = []
+    if accounts is None:
+        lacks.append(f"switch xpub export on: cryptnoxctl xpub on --card {serial} (needs its PUK)")
+    if genuine is Genuineness.NOT_GENUINE:
+        lacks.append(f"do not put money on the card {serial}: its certificate is forged")
+    if info.pinless_path:
+        lacks.append(
             f"the card {serial} signs without PIN with one of its keys: cryptnoxctl pinless clear --card {serial}"
         )
-    if card.own_pairing_key:
-        steps.append(
+    if own:
+        lacks.append(
             f"the card {serial} opens only where its own pairing key is: take a copy, cryptnoxctl pairing export FILE "
             f"--card {serial}"
         )
-    return steps
+    return _Held(shown, accounts, (serial, fingerprint, address, seed, judged(genuine, opened.reader)), data, lacks)

@@ -1,72 +1,50 @@
-"""`owner`, `data`, `pinless`, `pin-auth`: what stands on a card beside its keys."""
+"""`data`: the user data and the custom bytes of a card."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from cryptnox_core import bip32
 from cryptnox_core.card import USER_DATA_MAX, Card
 from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
-from cryptnox_core.wire import CUSTOM_BYTES, PINLESS_PREFIX, Sw
-from hwilib_cryptnox.ctl.app import App, command, group
-from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
-from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
-from hwilib_cryptnox.ctl.commands.pin import require_initialised
+from cryptnox_core.wire import CUSTOM_BYTES, Sw
+from hwilib_cryptnox.ctl.app import App, CtlGroup
+from hwilib_cryptnox.ctl.cards import open_card, unlock
+from hwilib_cryptnox.ctl.changes import accepted_again, change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import check_free, read_input, write_new
-from hwilib_cryptnox.ctl.screen import Report, Screen, listed, said
-from hwilib_cryptnox.ctl.vendor import touched_marks
+from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
+from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import End, Words
 
-data = group("data", "Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
-pinless = group("pinless", "The path whose key signs without PIN. Not for money.")
-pin_auth = group("pin-auth", "Switch PIN authentication on or off.")
+data = CtlGroup("data", help="Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-@command("owner")
-def owner(app: App) -> Report:
-    """Show the owner's name and e-mail address, as they were written when the card was set up.
-
-    They can be changed only by resetting the card and setting it up anew.
-    """
-    with open_card(app) as opened:
-        require_initialised(opened)
-        page = opened.card.info_page()
-        serial = str(opened.card.serial)
-    found_data = {"serial": serial, "name": page.name, "email": page.email}
-    return listed(found_data, [("Name", page.name or "-"), ("E-mail", page.email or "-")])
+_MARKS = ("PIV", "KMS", "Windows Hello")
+"""The user keys that the vendor's tools mark, by the place of the custom byte (PROTOCOL.md 11)."""
 
 
 @data.command("read")
 @click.option("--custom", is_flag=True, help="The 16 custom bytes, which every reader sees without PIN.")
-@click.option("--output", type=_FILE, help="Write the bytes to this new file.")
+@click.option("--output", type=NEW_FILE, help="Write the bytes to this new file.")
 def data_read(app: App, custom: bool, output: Path | None) -> Report:
     """Read the user data (needs the PIN), or the custom bytes (needs none)."""
     if output is not None:
         check_free(output, None)
-    with open_card(app, channel=not custom) as opened:
+    with open_card(app, channel=not custom, initialised=not custom) as opened:
+        content = opened.card.info.custom if custom else _read(app, opened, unlock(app, opened))
         serial = str(opened.card.serial)
-        if custom:
-            content = opened.card.info.custom
-        else:
-            require_initialised(opened)
-            content = _read(app, opened, unlock(app, opened))
+    report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
     if output is not None:
         write_new(output, content)
-    report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
+        return said(report, f"{len(content)} bytes are in {output}")
 
     def show(screen: Screen) -> None:
-        if output is not None:
-            screen.line(f"{len(content)} bytes are in {output}")
-        elif custom or screen.fancy:
+        if custom or screen.fancy:
             screen.line(content.hex() or "nothing is stored")
         else:
             # Piped: the bytes themselves.
@@ -105,13 +83,12 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
     if len(content) > limit or (custom and len(content) != limit):
         what = f"exactly {limit}" if custom else f"at most {limit}"
         raise CtlError(Exit.INPUT, f"{file}: {what} bytes can be written, not {len(content)}")
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         if custom and opened.card.info.is_nft:
             raise CtlError(Exit.REFUSED, "An NFT card takes what is written there for user data: nothing was sent")
         pin, serial = unlock(app, opened), str(opened.card.serial)
         before = opened.card.info.custom if custom else _read(app, opened, pin)
-        marks = list(touched_marks(before, content)) if custom else []
+        marks = list(_touched_marks(before, content)) if custom else []
         for text in marks:
             app.note(text)
         if marks and not any(before) and not yes and app.terminal.available:
@@ -120,6 +97,18 @@ def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
             app.terminal.confirm(f"The card {serial} holds {len(before)} other bytes there. Overwrite them?")
         _write(app, opened, pin, before, content, custom=custom)
     return said({"serial": serial, "bytes": len(content)}, *app.achieved)
+
+
+def _touched_marks(before: bytes, after: bytes) -> Iterator[str]:
+    """What writing the custom bytes does to the vendor's marks: a sentence for each kind of harm."""
+    pairs = list(zip(_MARKS, before, after, strict=False))
+    lost = [name for name, old, new in pairs if old and old != new]
+    made = [name for name, old, new in pairs if new and not old]
+    where = "Custom bytes 0 to 2 are where the vendor's tools mark which user keys exist (PIV, KMS, Windows Hello)"
+    if lost:
+        yield f"{where}. Marked now: {', '.join(lost)}; overwriting that hides these keys from the vendor's tools"
+    if made:
+        yield f"{where}. Your bytes mark {', '.join(made)}: the vendor's tools will take these keys for present"
 
 
 class _CutShortError(ProtocolError):
@@ -167,103 +156,3 @@ def _write(app: App, opened: OpenCard, pin: str, before: bytes, content: bytes, 
     change(app, opened, words, send, look, prove=shown)
     if not shown:
         app.note("This card does not show its custom bytes: they could not be read back")
-
-
-@pinless.command("set")
-@click.argument("path")
-def pinless_set(app: App, path: str) -> Report:
-    """Let the key at PATH (under m/43h/60h/1581h) sign without PIN. Needs the PUK.
-
-    Whoever holds the card, or comes near it, can then sign with that key.
-    """
-    parsed = bip32.Path.parse(path)
-    if not parsed.starts_with(bip32.Path(PINLESS_PREFIX)):
-        raise CtlError(Exit.USAGE, "A pinless path lies under m/43h/60h/1581h")
-    with open_card(app) as opened:
-        require_seed(opened.card.info.seeded)
-        serial = str(opened.card.serial)
-        secret, had_one = puk(app, opened), opened.card.info.pinless_path
-
-        def look(opened: OpenCard) -> End:
-            if not agreed(opened.card).pinless_path:
-                return End.NOT_TAKEN
-            return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
-
-        words = Words(
-            done=f"The key at {parsed} signs without PIN now",
-            kept="no key signs without PIN: nothing was changed",
-            either=f"the key at {parsed} may sign without PIN already, or the one of before",
-            keep="set it once more, or take it away: cryptnoxctl pinless clear",
-        )
-        change(app, opened, words, lambda card: card.set_pinless_path(parsed, secret), look)
-    return said({"serial": serial, "pinless_path": str(parsed)}, *app.achieved)
-
-
-@pinless.command("clear")
-def pinless_clear(app: App) -> Report:
-    """Let no key sign without PIN. Needs the PUK."""
-    with open_card(app) as opened:
-        require_seed(opened.card.info.seeded)
-        serial, secret = str(opened.card.serial), puk(app, opened)
-        words = Words(
-            done="No key signs without PIN any more",
-            kept="a key still signs without PIN",
-            either="a key may still sign without PIN",
-            keep="cryptnoxctl info says which",
-        )
-        look, doubted = flags(lambda info: not info.pinless_path), opened.card.info.pinless_path
-        change(app, opened, words, lambda card: card.set_pinless_path(None, secret), look, doubted=doubted)
-    return said({"serial": serial, "pinless_path": None}, *app.achieved)
-
-
-def require_seed(seeded: bool) -> None:
-    """The card has keys."""
-    if not seeded:
-        raise CtlError(Exit.REFUSED, "The card holds no seed", "cryptnoxctl setup")
-
-
-@pin_auth.command("on")
-def pin_auth_on(app: App) -> Report:
-    """Accept the PIN again. Needs the PUK."""
-    return _pin_auth(app, on=True)
-
-
-@pin_auth.command("off")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--cannot-sign-here", is_flag=True, help="Although no program of this package can sign with it then.")
-def pin_auth_off(app: App, yes: bool, cannot_sign_here: bool) -> Report:
-    """Accept user keys only, no PIN. Needs the PUK, and a user key on the card.
-
-    Neither cryptnoxctl nor hwi-cryptnox signs with user keys: this is for cards that other software signs with.
-    """
-    if not cannot_sign_here:
-        raise CtlError(
-            Exit.REFUSED,
-            "Without the PIN no wallet could sign with this card any more: neither cryptnoxctl nor hwi-cryptnox signs "
-            "with user keys. Nothing was changed",
-            "where other software signs with them: --cannot-sign-here",
-        )
-    return _pin_auth(app, on=False, ask=not yes)
-
-
-def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
-    word = "on" if on else "off"
-    with open_card(app) as opened:
-        require_initialised(opened)
-        serial = str(opened.card.serial)
-        if not on and opened.card.info.tells_user_keys and not opened.card.info.user_keys:
-            raise CtlError(
-                Exit.REFUSED, "The card has no user key: nothing could authenticate", "cryptnoxctl user-key add"
-            )
-        if ask:
-            app.terminal.confirm(f"Wallets that give a PIN will no longer work with the card {serial}. Go on?")
-        secret = puk(app, opened)
-        words = Words(
-            done=f"PIN authentication is {word}",
-            kept=f"PIN authentication is not {word}: nothing was changed",
-            either=f"PIN authentication may be {word} already, or not",
-            keep="cryptnoxctl info says which",
-        )
-        look, doubted = flags(lambda info: info.pin_auth is on), opened.card.info.pin_auth is not on
-        change(app, opened, words, lambda card: card.set_pin_auth(on, secret), look, doubted=doubted)
-    return said({"serial": serial, "pin_auth": on}, *app.achieved)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
 import stat
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,33 +18,34 @@ from pathlib import Path
 
 import click
 
+from cryptnox_core import errors
 from cryptnox_core.certificate import Genuineness
-from cryptnox_core.errors import (
-    CryptnoxError,
-    NoCardError,
-    NoReaderError,
-    PinLockedError,
-    ReaderBusyError,
-    ServiceUnavailableError,
-    StatusWordError,
-    SupportMissingError,
-    TransportError,
-)
+from cryptnox_core.deviations import Deviation, deviations
+from cryptnox_core.recording import record as record_card
+from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import candidates, wanted_serial
-from hwilib_cryptnox.ctl.commands.info import card_state, see, version_text
+from hwilib_cryptnox.ctl.cards import candidates, card_state, open_card, see, version_text, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, Screen
-from hwilib_cryptnox.ctl.vendor import EASY_FOUND, EASY_REMEDY, is_easy_mode
+from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import WalletError
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import EMULATOR_PREFIX, ForeignCardError, OpenCard
 from hwilib_cryptnox.storage.files import config_folder, state_folder
 
+_IDENTIFIES = (
+    "The recording holds command headers, lengths, status words, times, the answer to SELECT and the card's "
+    "certificate, and no PIN, no key, nothing that the card keeps for you but the 16 custom bytes, which every SELECT "
+    "shows. Serial number and certificate identify it."
+)
+_MAX_RECORDING = 1 << 20
+"""Bytes. One has some ten thousand."""
 _PACKAGES = ("hwi-cryptnox", "hwi", "pyscard", "cryptography", "coincurve", "embit", "click", "rich")
 _OPTIONAL = frozenset({"hwi", "coincurve"} | (set() if sys.platform in ("darwin", "win32") else {"pyscard"}))
 """Not needed: HWI's library is for other programs, embit has a libsecp256k1, our own binding of pcsc-lite serves."""
 _LIBRARIES = {"pyscard": "pyscard", "pcsclite": "pcsc-lite's own library"}
+_EASY_FOUND = f'it was set up in "easy mode": unless they were changed, PIN {EASY_PIN} and PUK {EASY_PUK} are public'
+_EASY_REMEDY = f"put no money on it before both are your own: {EASY_CHANGE}"
 _NFC_MODULES = frozenset({"pn533", "pn533_usb", "nfc"})
 _SOCKETS = ("/run/pcscd/pcscd.comm", "/var/run/pcscd/pcscd.comm")
 
@@ -70,7 +74,7 @@ class Finding:
 
 
 @command("doctor")
-@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write what the card answers to FILE.")
+@click.option("--record", type=NEW_FILE, help="Write what the card answers to FILE.")
 @click.option("--analyse", metavar="FILE", help="Say what a recording tells about its card; - for stdin.")
 @click.option("--yes", is_flag=True, help="Record without asking.")
 def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
@@ -83,13 +87,9 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
     if record is not None and analyse is not None:
         raise click.UsageError("--record and --analyse exclude each other")
     if record is not None:
-        from hwilib_cryptnox.ctl.recording import record_to
-
-        return record_to(app, record, yes=yes)
+        return _recorded(app, record, yes=yes)
     if analyse is not None:
-        from hwilib_cryptnox.ctl.recording import analysed
-
-        return analysed(app, analyse)
+        return _analysed(app, analyse)
     findings = [*_versions(), *_files(app)]
     named = [app.options.card or "", app.options.reader or ""]
     if any(place.startswith(EMULATOR_PREFIX) for place in named):
@@ -97,22 +97,15 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
     else:
         findings += [*_service(), *_modules(), *_readers(app), *_programs()]
     findings += _pin_source(app)
-
-    def show(screen: Screen) -> None:
-        screen.table(
-            ("", "Check", "Finding"), [(_MARKS[found.verdict], found.check, _with_remedy(found)) for found in findings]
-        )
-
+    texts = [f"{found.text}. What to do: {found.remedy}" if found.remedy else found.text for found in findings]
+    rows = [(_MARKS[found.verdict], found.check, text) for found, text in zip(findings, texts, strict=True)]
     data = {
         "findings": [
             {"check": f.check, "verdict": f.verdict.value, "finding": f.text, "remedy": f.remedy} for f in findings
         ]
     }
-    return Report(data, show, max(found.exit_code for found in findings))
-
-
-def _with_remedy(found: Finding) -> str:
-    return f"{found.text}. What to do: {found.remedy}" if found.remedy else found.text
+    exit_code = max(found.exit_code for found in findings)
+    return said(data, lambda screen: screen.table(("", "Check", "Finding"), rows), exit_code=exit_code)
 
 
 def _versions() -> Iterator[Finding]:
@@ -174,13 +167,13 @@ def _service() -> Iterator[Finding]:
 
     try:
         names = list_readers()
-    except NoReaderError:
+    except errors.NoReaderError:
         names = []
-    except SupportMissingError as error:
+    except errors.SupportMissingError as error:
         remedy = "sudo apt install pcscd" if sys.platform == "linux" else "pip install pyscard"
         yield Finding("PC/SC service", Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
-    except (ServiceUnavailableError, TransportError) as error:
+    except (errors.ServiceUnavailableError, errors.TransportError) as error:
         yield Finding("PC/SC service", Verdict.BAD, str(error), _service_remedy(), Exit.NO_CARD)
         return
     yield Finding("PC/SC service", Verdict.GOOD, f"it answers, through {_LIBRARIES[library()]}")
@@ -200,7 +193,7 @@ def _service_remedy() -> str:
     there = [name for name in _SOCKETS if Path(name).exists()]
     if there and not os.access(there[0], os.W_OK):
         return f"{there[0]} is closed to you: log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
-    if _running("pcscd"):
+    if any(_read(entry / "comm").strip() == "pcscd" for entry in _processes()):
         return "pcscd runs and does not answer this user: sudo systemctl restart pcscd; in a sandbox give access to it"
     return "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
 
@@ -217,10 +210,6 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _running(name: str) -> bool:
-    return any(_read(entry / "comm").strip() == name for entry in _processes())
 
 
 def _modules() -> Iterator[Finding]:
@@ -249,7 +238,7 @@ def _readers(app: App) -> Iterator[Finding]:
             return
     found = False
     for name in places:
-        seen = None if serial is None else see(app, name)
+        seen = None if serial is None else see(app, [name])[0]
         if seen is None or seen.unread or seen.serial == serial:
             yield from _reader(app, name)
         found = found or (seen is not None and seen.serial == serial)
@@ -262,11 +251,11 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
     what = f"card in {name}"
     try:
         opened = app.host.access.connect(name, app.settings.enumerate_wait)
-    except ReaderBusyError as error:
+    except errors.ReaderBusyError as error:
         remedy = "end the program that holds it (see the programs below); gpg: gpgconf --kill scdaemon"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
-    except NoCardError as error:
+    except errors.NoCardError as error:
         if name.startswith(EMULATOR_PREFIX) and name in (app.options.card, app.options.reader):
             yield Finding(what, Verdict.BAD, str(error), "start it, or correct the address", Exit.NO_CARD)
         else:
@@ -275,7 +264,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
     except ForeignCardError:
         yield Finding(what, Verdict.NOTE, "another card, not a Cryptnox wallet card")
         return
-    except TransportError as error:
+    except errors.TransportError as error:
         remedy = "take the card out and put it back; clean its contacts"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
@@ -294,10 +283,10 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
         if _is_easy_mode(opened):
-            yield Finding(what, Verdict.NOTE, EASY_FOUND, EASY_REMEDY)
-    except PinLockedError as error:
+            yield Finding(what, Verdict.NOTE, _EASY_FOUND, _EASY_REMEDY)
+    except errors.PinLockedError as error:
         yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
-    except (CryptnoxError, WalletError) as error:
+    except (errors.CryptnoxError, WalletError) as error:
         problem = explain(error)
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
@@ -310,7 +299,7 @@ def _is_easy_mode(opened: OpenCard) -> bool:
         return False
     try:
         return is_easy_mode(opened.card.info_page())
-    except StatusWordError:
+    except errors.StatusWordError:
         return False
 
 
@@ -332,3 +321,59 @@ def _pin_source(app: App) -> Iterator[Finding]:
     names = [type(source).__name__.removesuffix("Source").lower() for source in automatic_sources(app.settings)]
     text = f"set up: {', '.join(names)}" if names else "none set up: programs must be given the PIN, this one asks"
     yield Finding("PIN source", Verdict.GOOD, text)
+
+
+# A recording of a first contact
+
+
+def _recorded(app: App, file: Path, *, yes: bool) -> Report:
+    """Run the read-only checklist on the card and write what it answered. Sends no PIN, changes nothing."""
+    check_free(file, None)
+    if not yes and not app.terminal.available:
+        raise CtlError(Exit.USAGE, f"{_IDENTIFIES} Nothing was written", "--yes writes it without asking")
+    with _the_only_card(app) as opened:
+        serial: str | None = None
+        with contextlib.suppress(errors.CryptnoxError):  # it has no certificate that can be read
+            serial = str(opened.card.read_certificate().serial)
+            opened.hold()
+        if not yes:
+            app.terminal.say(_IDENTIFIES)
+            app.terminal.confirm(f"Record the card {serial or 'in ' + opened.reader} to {file}?")
+        recording = record_card(opened.card.transport, time.monotonic, opening=app.host.access.open_channel)
+    write_new(file, (json.dumps(recording, indent=1) + "\n").encode("ascii"))
+    return _deviating({"serial": serial, "file": str(file)}, deviations(recording), f"Written: {file}")
+
+
+@contextlib.contextmanager
+def _the_only_card(app: App) -> Iterator[OpenCard]:
+    """The card the options mean. The only place there is, or the one named, is taken as it is: a card whose certificate
+    cannot be read is worth a recording."""
+    places = candidates(app)
+    if len(places) != 1 or wanted_serial(app) is not None:
+        with open_card(app, channel=False) as opened:
+            yield opened
+        return
+    with contextlib.closing(app.host.access.connect(places[0], app.settings.wait)) as opened:
+        yield opened
+
+
+def _analysed(app: App, name: str) -> Report:
+    """What the recording in a file says about its card."""
+    data = read_input(app, name)
+    if len(data) > _MAX_RECORDING:
+        raise CtlError(Exit.INPUT, f"{name}: this is no recording of a card: it has {len(data)} bytes")
+    try:
+        found = deviations(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise CtlError(Exit.INPUT, f"{name}: this is no recording of a card") from error
+    except errors.UsageError as error:
+        raise CtlError(Exit.INPUT, f"{name}: {error}") from error
+    return _deviating({"file": name}, found)
+
+
+def _deviating(data: dict[str, object], found: list[Deviation], *lines: str) -> Report:
+    data["deviations"] = [{"text": each.text, "reading": each.reading or None} for each in found]
+    texts = [f"{each.text}{f' (reading {each.reading})' if each.reading else ''}" for each in found]
+    count = f"{len(found)} deviation{'' if len(found) == 1 else 's'} from what is documented of applet 1.6"
+    last: Part = count if found else ("The card answered as documented", GOOD)
+    return said(data, *lines, *((text, WARN) for text in texts), last)

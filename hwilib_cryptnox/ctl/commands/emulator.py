@@ -11,6 +11,7 @@ import signal
 import threading
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -18,22 +19,10 @@ from typing import NoReturn
 import click
 from click.core import ParameterSource
 
+from cryptnox_core import wire
 from cryptnox_core.emulator import card, faults, memory, server, vpcd
 from cryptnox_core.emulator.readings import Reading
-from cryptnox_core.wire import (
-    CARD_TYPE_BASIC,
-    CARD_TYPE_NFT,
-    COMMON_PAIRING_KEY,
-    DEFAULT_EMULATOR_HOST,
-    DEFAULT_EMULATOR_PORT,
-    PIN_FIELD,
-    PIN_MAX,
-    PIN_MIN,
-    PUK_LENGTH,
-    SEED_MAX,
-    SEED_MIN,
-    KeySource,
-)
+from hwilib_cryptnox.ctl.files import NEW_FILE
 from hwilib_cryptnox.storage.files import lock
 
 DEFAULT_PIN = "000000"
@@ -56,22 +45,21 @@ def _address(context: click.Context, parameter: click.Parameter, value: str | No
     return host.strip("[]"), int(port)
 
 
-def seed_of_mnemonic(words: str, passphrase: str) -> bytes:
+def _seed_of_mnemonic(words: str, passphrase: str) -> bytes:
     """BIP39 seed of an English mnemonic, whose words and checksum are checked. Raises ``click.UsageError``."""
     from embit import bip39
 
     normal = " ".join(unicodedata.normalize("NFKD", words).split())
-    try:
+    valid = False
+    with contextlib.suppress(ValueError, KeyError):
         valid = bip39.mnemonic_is_valid(normal)
-    except (ValueError, KeyError):
-        valid = False
     if not valid:
         raise click.UsageError("the mnemonic is none of BIP39's in English, or its checksum is wrong")
     salt = unicodedata.normalize("NFKD", "mnemonic" + passphrase)
     return hashlib.pbkdf2_hmac("sha512", normal.encode(), salt.encode(), _BIP39_ROUNDS)
 
 
-def serial_of_seed(seed: bytes) -> int:
+def _serial_of_seed(seed: bytes) -> int:
     """The default serial number: from SHA-256 of the seed, at least 2^56."""
     serial = int.from_bytes(hashlib.sha256(seed).digest()[:8], "big")
     return serial if serial >= _SERIAL_MIN else serial + _SERIAL_MIN
@@ -82,70 +70,71 @@ def _checked_seed(text: str) -> bytes:
         seed = bytes.fromhex(text)
     except ValueError as error:
         raise click.UsageError("--seed is not hexadecimal") from error
-    if not SEED_MIN <= len(seed) <= SEED_MAX:
-        raise click.UsageError(f"--seed has {SEED_MIN} to {SEED_MAX} bytes")
+    if not wire.SEED_MIN <= len(seed) <= wire.SEED_MAX:
+        raise click.UsageError(f"--seed has {wire.SEED_MIN} to {wire.SEED_MAX} bytes")
     return seed
 
 
 def _pin_field(digits: str) -> bytes:
-    if not (PIN_MIN <= len(digits) <= PIN_MAX and digits.isascii() and digits.isdigit()):
-        raise click.UsageError(f"--pin has {PIN_MIN} to {PIN_MAX} digits")
-    return digits.encode().ljust(PIN_FIELD, b"\0")
+    if not (wire.PIN_MIN <= len(digits) <= wire.PIN_MAX and digits.isascii() and digits.isdigit()):
+        raise click.UsageError(f"--pin has {wire.PIN_MIN} to {wire.PIN_MAX} digits")
+    return digits.encode().ljust(wire.PIN_FIELD, b"\0")
 
 
 def _puk_bytes(text: str) -> bytes:
-    if len(text) != PUK_LENGTH or not text.isascii():
-        raise click.UsageError(f"--puk has {PUK_LENGTH} ASCII characters")
+    if len(text) != wire.PUK_LENGTH or not text.isascii():
+        raise click.UsageError(f"--puk has {wire.PUK_LENGTH} ASCII characters")
     return text.encode()
 
 
-def new_memory(
-    *, seed: bytes | None, pin: str | None, puk: str | None, xpub_export: bool, serial: int | None, card_type: int
-) -> memory.Memory:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Wanted:
+    """The card that the options describe; None for what they leave open."""
+
+    seed: bytes | None
+    pin: str | None
+    puk: str | None
+    xpub_export: bool
+    serial: int | None
+    card_type: int | None
+
+
+def new_memory(wanted: Wanted) -> memory.Memory:
     """A card as the options describe it: from the factory, initialised, or with a seed."""
+    seed, serial = wanted.seed, wanted.serial
     if serial is None:
-        serial = serial_of_seed(seed) if seed else _SERIAL_MIN + secrets.randbelow(_SERIAL_MAX - _SERIAL_MIN + 1)
+        serial = _serial_of_seed(seed) if seed else _SERIAL_MIN + secrets.randbelow(_SERIAL_MAX - _SERIAL_MIN + 1)
+    card_type = wire.CARD_TYPE_BASIC if wanted.card_type is None else wanted.card_type
     fresh = memory.Memory(serial=serial, card_type=card_type)
-    if seed is None and pin is None:
-        if puk is not None:
+    if seed is None and wanted.pin is None:
+        if wanted.puk is not None:
             raise click.UsageError("--puk needs --pin or a seed")
     else:
         fresh.initialized = True
-        fresh.pin = _pin_field(pin or DEFAULT_PIN)
-        fresh.puk = _puk_bytes(puk or DEFAULT_PUK)
-        fresh.pairing_key = COMMON_PAIRING_KEY
+        fresh.pin = _pin_field(wanted.pin or DEFAULT_PIN)
+        fresh.puk = _puk_bytes(wanted.puk or DEFAULT_PUK)
+        fresh.pairing_key = wire.COMMON_PAIRING_KEY
     if seed is not None:
-        fresh.key_source, fresh.seed = KeySource.LOADED, seed
-        fresh.xpub_export = xpub_export
-    elif xpub_export:
+        fresh.key_source, fresh.seed, fresh.xpub_export = wire.KeySource.LOADED, seed, wanted.xpub_export
+    elif wanted.xpub_export:
         raise click.UsageError("--xpub-export needs a seed")
     return fresh
 
 
-def _contradiction(
-    kept: memory.Memory,
-    *,
-    seed: bytes | None,
-    pin: str | None,
-    puk: str | None,
-    xpub_export: bool,
-    serial: int | None,
-    card_type: int | None,
-) -> str | None:
+def _contradiction(kept: memory.Memory, wanted: Wanted) -> str | None:
     """The first option that says something else than the state file."""
-    if seed is not None and (kept.seed != seed or kept.key_source in (KeySource.SINGLE, KeySource.EXTENDED)):
+    single = kept.key_source in (wire.KeySource.SINGLE, wire.KeySource.EXTENDED)
+    if wanted.seed is not None and (kept.seed != wanted.seed or single):
         return "--seed or --mnemonic"
-    if pin is not None and kept.pin != _pin_field(pin):
+    if wanted.pin is not None and kept.pin != _pin_field(wanted.pin):
         return "--pin"
-    if puk is not None and kept.puk != _puk_bytes(puk):
+    if wanted.puk is not None and kept.puk != _puk_bytes(wanted.puk):
         return "--puk"
-    if xpub_export and not kept.xpub_export:
+    if wanted.xpub_export and not kept.xpub_export:
         return "--xpub-export"
-    if serial is not None and kept.serial != serial:
+    if wanted.serial not in (None, kept.serial):
         return "--serial"
-    if card_type is not None and kept.card_type != card_type:
-        return "--type"
-    return None
+    return None if wanted.card_type in (None, kept.card_type) else "--type"
 
 
 def _load(path: Path) -> memory.Memory:
@@ -190,9 +179,6 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(str(error), context, parameter) from error
 
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
-
-
 @click.command()
 @click.option(
     "--listen",
@@ -203,7 +189,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--vpcd", "reader", callback=_address, metavar="HOST:PORT", help="Go into the virtual reader that listens there."
 )
-@click.option("--state", type=_FILE, help="File that keeps the card between runs.")
+@click.option("--state", type=NEW_FILE, help="File that keeps the card between runs.")
 @click.option("--seed", envvar="CRYPTNOX_EMULATOR_SEED", metavar="HEX", help="Binary seed, 16 to 64 bytes.")
 @click.option("--mnemonic", metavar="WORDS", help="BIP39 mnemonic in English, in place of --seed.")
 @click.option("--passphrase", metavar="TEXT", help="BIP39 passphrase of --mnemonic.")
@@ -212,8 +198,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--xpub-export", is_flag=True, help="Extended public keys may be read.")
 @click.option("--serial", type=click.IntRange(_SERIAL_MIN, _SERIAL_MAX), help="Serial number, 2^56 to 2^64-1.")
 @click.option("--type", "kind", type=click.Choice(["B", "N"]), help="Basic or NFT. [B]")
-@click.option("--stats", type=_FILE, help="JSON file of counts, rewritten after every APDU.")
-@click.option("--trace", type=_FILE, help="Appends a line for every APDU: header, lengths, status words.")
+@click.option("--stats", type=NEW_FILE, help="JSON file of counts, rewritten after every APDU.")
+@click.option("--trace", type=NEW_FILE, help="Appends a line for every APDU: header, lengths, status words.")
 @click.option(
     "--latency", callback=_latency, metavar="SPEC", help="apdu=20,byte=0.1,derive=300,sign=300 (ms) = default."
 )
@@ -250,28 +236,20 @@ def emulator(
         seed = None  # what the command line says goes before the environment
     if passphrase is not None and mnemonic is None:
         raise click.UsageError("--passphrase needs --mnemonic")
-    binary = seed_of_mnemonic(mnemonic, passphrase or "") if mnemonic is not None else None
+    binary = _seed_of_mnemonic(mnemonic, passphrase or "") if mnemonic is not None else None
     if seed is not None:
         binary = _checked_seed(seed)
-    card_type = {"B": CARD_TYPE_BASIC, "N": CARD_TYPE_NFT, None: None}[kind]
+    card_type = {"B": wire.CARD_TYPE_BASIC, "N": wire.CARD_TYPE_NFT, None: None}[kind]
+    wanted = Wanted(seed=binary, pin=pin, puk=puk, xpub_export=xpub_export, serial=serial, card_type=card_type)
     if state is not None:
         click.get_current_context().with_resource(_held(state))
     if state is not None and state.exists():
         kept = _load(state)
-        option = _contradiction(
-            kept, seed=binary, pin=pin, puk=puk, xpub_export=xpub_export, serial=serial, card_type=card_type
-        )
+        option = _contradiction(kept, wanted)
         if option is not None:
             raise click.UsageError(f"{option} contradicts the state file {state}")
     else:
-        kept = new_memory(
-            seed=binary,
-            pin=pin,
-            puk=puk,
-            xpub_export=xpub_export,
-            serial=serial,
-            card_type=CARD_TYPE_BASIC if card_type is None else card_type,
-        )
+        kept = new_memory(wanted)
     try:
         engine = server.Engine(
             card.Card(kept, (Reading(name) for name in reading)),
@@ -282,7 +260,7 @@ def emulator(
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error
     if listen is None and reader is None:
-        listen = (DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT)
+        listen = (wire.DEFAULT_EMULATOR_HOST, wire.DEFAULT_EMULATOR_PORT)
     _run(engine, listen, reader)
 
 

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 
-hwi = group("hwi", "Let the stock hwi program of this Python environment see the card. (hwi-cryptnox always does.)")
+hwi = CtlGroup(
+    "hwi", help="Let the stock hwi program of this Python environment see the card. (hwi-cryptnox always does.)"
+)
 
 
 @hwi.command("enable")
 def hwi_enable(app: App) -> Report:  # noqa: ARG001 - every command takes it
     """Load the driver whenever hwilib is loaded in this environment."""
-    from hwilib_cryptnox.plugin import register
-
-    try:
-        path = register.enable()
-    except OSError as error:
-        raise _unwritable(error) from error
-    return said({"enabled": True, "file": str(path)}, f"hwi sees Cryptnox cards from now on ({path})")
+    return _switched(on=True)
 
 
 @hwi.command("disable")
 def hwi_disable(app: App) -> Report:  # noqa: ARG001 - every command takes it
-    """Take that back."""
+    """Make the stock hwi program of this environment forget the card again."""
+    return _switched(on=False)
+
+
+def _switched(*, on: bool) -> Report:
     from hwilib_cryptnox.plugin import register
 
     try:
-        path = register.disable()
+        path = register.enable() if on else register.disable()
     except OSError as error:
-        raise _unwritable(error) from error
-    return said({"enabled": False, "file": str(path)}, "hwi no longer sees Cryptnox cards")
+        raise CtlError(
+            Exit.REFUSED,
+            f"{error.filename}: {error.strerror}",
+            "as the owner of this Python environment, or in one of your own",
+        ) from error
+    text = f"hwi sees Cryptnox cards from now on ({path})" if on else "hwi no longer sees Cryptnox cards"
+    return said({"enabled": on, "file": str(path)}, text)
 
 
 @hwi.command("status")
@@ -41,11 +46,3 @@ def hwi_status(app: App) -> Report:  # noqa: ARG001 - every command takes it
     enabled, path = register.status(), register.autoload_file()
     text = f"hwi sees Cryptnox cards ({path})" if enabled else "hwi does not see Cryptnox cards: cryptnoxctl hwi enable"
     return said({"enabled": enabled, "file": str(path)}, text)
-
-
-def _unwritable(error: OSError) -> CtlError:
-    return CtlError(
-        Exit.REFUSED,
-        f"{error.filename}: {error.strerror}",
-        "as the owner of this Python environment, or in one of your own",
-    )

@@ -9,24 +9,22 @@ from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import decompress
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import MAX_DEPTH
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import decoded, read_input
 from hwilib_cryptnox.ctl.options import account_at, chain_option, script_of, script_of_address, text_of
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, listed
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, listed, said
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.signer.messages import encode_simple, recover_public_key, simple_digest, verify_simple
 
-message = group("message", "Sign and verify messages.")
+message = CtlGroup("message", help="Sign and verify messages.")
 
 
 def _content(app: App, text: str) -> str:
-    if text == "-":
-        return decoded(read_input(app, text, empty=True), "the message")
     try:
         # What the shell passed on that is no text stands in it as surrogates.
-        given = text.encode("utf-8", "surrogateescape")
+        given = read_input(app, text, empty=True) if text == "-" else text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # surrogates of other origin (Windows)
         given = text.encode("utf-8", "surrogatepass")
     return decoded(given, "the message")
@@ -82,14 +80,9 @@ def message_verify(app: App, address: str, signature: str, text: str, chain: str
     except UsageError as error:
         raise CtlError(Exit.INPUT, f"The signature cannot be checked: {error}") from error
     data = {"address": address, "valid": good, "format": form}
-
-    def show(screen: Screen) -> None:
-        if good:
-            screen.line(f"Good: {address} signed this message", GOOD)
-        else:
-            screen.line(f"Bad: this is no signature of {address} over this message", BAD)
-
-    return Report(data, show, Exit.DONE if good else Exit.INPUT)
+    if good:
+        return said(data, (f"Good: {address} signed this message", GOOD))
+    return said(data, (f"Bad: this is no signature of {address} over this message", BAD), exit_code=Exit.INPUT)
 
 
 _LEGACY_LENGTH = 88

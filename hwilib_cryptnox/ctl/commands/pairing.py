@@ -16,12 +16,11 @@ from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, UsageError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import change
-from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import check_free, read_text, write_new
+from hwilib_cryptnox.ctl.files import NEW_FILE, OLD_FILE, check_free, read_text, write_new
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -29,14 +28,12 @@ from hwilib_cryptnox.signer.heard import twice
 from hwilib_cryptnox.signer.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
 
-pairing = group("pairing", "The pairing key, which opens the secure channel.")
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+pairing = CtlGroup("pairing", help="The pairing key, which opens the secure channel.")
 
 
 @pairing.command("change")
 @click.option("--common", is_flag=True, help="Back to the key every card comes with.")
-@click.option("--file", "source", type=_FILE, help="A key exported.")
+@click.option("--file", "source", type=OLD_FILE, help="A key exported.")
 def pairing_change(app: App, common: bool, source: Path | None) -> Report:
     """Give the card a pairing key of its own, kept on this computer. Needs the PUK.
 
@@ -47,8 +44,7 @@ def pairing_change(app: App, common: bool, source: Path | None) -> Report:
     key = system.token_bytes(PAIRING_KEY_LENGTH) if source is None else read_key(source)
     if common:
         key = COMMON_PAIRING_KEY
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         change_pairing_key(app, opened, key, puk(app, opened))
         serial = str(opened.card.serial)
     own = key != COMMON_PAIRING_KEY
@@ -117,12 +113,11 @@ def read_key(source: Path) -> bytes:
 
 
 @pairing.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=NEW_FILE)
 def pairing_export(app: App, file: Path) -> Report:
     """Write the card's own pairing key to a new FILE (mode 0600), for another computer."""
     check_free(file, None)
-    with open_card(app, channel=False) as opened:
-        require_initialised(opened)
+    with open_card(app, channel=False, initialised=True) as opened:
         admit(app, opened)
         serial = opened.card.serial
         key = next((key for key in app.state.pairing_keys(serial) if opens(opened, key)), None)
@@ -131,22 +126,19 @@ def pairing_export(app: App, file: Path) -> Report:
     if key in (None, COMMON_PAIRING_KEY):
         raise CtlError(Exit.REFUSED, "The card has no pairing key of its own: it uses the common one")
     write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
-    return said(
-        {"serial": str(serial), "file": str(file)},
-        f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}",
-    )
+    text = f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}"
+    return said({"serial": str(serial), "file": str(file)}, text)
 
 
 @pairing.command("recover")
-@click.option("--file", "source", type=_FILE, help="A key exported.")
+@click.option("--file", "source", type=OLD_FILE, help="A key exported.")
 def pairing_recover(app: App, source: Path | None) -> Report:
     """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets the common key).
 
     Where the card can be opened as it is, nothing is changed, and no PUK is asked for.
     """
     key = None if source is None else read_key(source)
-    with open_card(app, channel=False) as opened:
-        require_initialised(opened)
+    with open_card(app, channel=False, initialised=True) as opened:
         admit(app, opened)
         serial = opened.card.serial
         if key is not None:
@@ -155,17 +147,12 @@ def pairing_recover(app: App, source: Path | None) -> Report:
             twice(opened.card, lambda: app.host.access.open_channel(opened.card))
         except PairingError:
             recover_by_puk(app, opened)
-            return said(
-                {"serial": str(serial), "own_pairing_key": False},
-                *app.achieved,
-                "An own one: cryptnoxctl pairing change",
-            )
+            data = {"serial": str(serial), "own_pairing_key": False}
+            return said(data, *app.achieved, "An own one: cryptnoxctl pairing change")
         own = app.state.pairing_key(serial) is not None
+    data = {"serial": str(serial), "own_pairing_key": own}
     what = "its own pairing key, which is kept here" if own else "the common pairing key"
-    return said(
-        {"serial": str(serial), "own_pairing_key": own},
-        f"There is nothing to recover: the card opens with {what}",
-    )
+    return said(data, f"There is nothing to recover: the card opens with {what}")
 
 
 def _take(app: App, opened: OpenCard, key: bytes) -> Report:

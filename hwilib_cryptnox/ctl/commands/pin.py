@@ -1,4 +1,4 @@
-"""`pin` and `puk`: the secrets a card is opened with."""
+"""`pin`: change, verify or unblock it, and see the tries that are left."""
 
 from __future__ import annotations
 
@@ -8,68 +8,54 @@ from dataclasses import dataclass, field
 import click
 
 from cryptnox_core.card import Card
-from cryptnox_core.commands.setup import pairing_key_from_puk
-from cryptnox_core.errors import CryptnoxError, NotAllowedError, StatusWordError, WrongPukError
-from cryptnox_core.wire import PAIRING_INDEX_PUK, PIN_TRIES_SESSION, Sw
-from hwilib_cryptnox.ctl.app import App, group
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, admit, open_card, puk, unlock
+from cryptnox_core.errors import CryptnoxError, NotAllowedError, WrongPukError
+from cryptnox_core.wire import PIN_TRIES_SESSION, Sw
+from hwilib_cryptnox.ctl.app import App, CtlGroup
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import change
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
-from hwilib_cryptnox.errors import NOTHING_CHANGED, RefusedPinError, SoftLockedError
-from hwilib_cryptnox.pin.policy import tries_left
+from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
+from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import End, Words, is_puk, opens
+from hwilib_cryptnox.signer.irreversible import End, Words, is_puk
 
-pin = group("pin", "Change, verify or unblock the PIN; ask for the tries left.")
-puk_group = group("puk", "Change or verify the PUK.")
+pin = CtlGroup("pin", help="Change, verify or unblock the PIN; ask for the tries left.")
 
 SPARE_TRIES = 3
 """So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""
 
 
-def require_initialised(opened: OpenCard) -> None:
-    """The card has a PIN and a PUK."""
-    if not opened.card.info.initialized:
-        raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
-
-
 @pin.command("tries")
 def pin_tries(app: App) -> Report:
     """Show how many PIN tries are left. Spends none."""
-    with open_card(app) as opened:
-        require_initialised(opened)
-        left = tries_left(opened.card)
-        serial = str(opened.card.serial)
+    with open_card(app, initialised=True) as opened:
+        left, serial = tries_left(opened.card), str(opened.card.serial)
+    text = (
+        "No PIN try is left now. Take the card out, put it back and ask again; if it is still none, the PIN is "
+        "blocked: cryptnoxctl pin unblock (needs the PUK)"
+    )
     if left:
         text = f"At most {left} PIN tries are left"
         if left <= PIN_TRIES_SESSION:
             text += " (a card allows 3 until it is taken out and put back, 6 in all)"
-        return said({"serial": serial, "pin_tries_left": left}, text)
-    return said(
-        {"serial": serial, "pin_tries_left": 0},
-        "No PIN try is left now. Take the card out, put it back and ask again; if it is still none, the PIN is "
-        "blocked: cryptnoxctl pin unblock (needs the PUK)",
-    )
+    return said({"serial": serial, "pin_tries_left": left}, text)
 
 
 @pin.command("verify")
 def pin_verify(app: App) -> Report:
     """Check the PIN. A right one clears the note of a refusal, so that set-up PIN sources are used again."""
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         unlock(app, opened, typed=True)
-        serial = str(opened.card.serial)
-    return said({"serial": serial, "verified": True}, "The PIN is right")
+        return said({"serial": str(opened.card.serial), "verified": True}, "The PIN is right")
 
 
 @pin.command("change")
 @click.option("--with-puk", is_flag=True, help="Set it with the PUK instead of the present PIN.")
 def pin_change(app: App, with_puk: bool) -> Report:
     """Change the PIN: the present one first, then the new one twice."""
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         old = secret = None
         if with_puk:
             admit(app, opened)
@@ -173,7 +159,7 @@ class _PinLook:
 
     def _accepted(self, opened: OpenCard, pin: str) -> bool:
         try:
-            PersonUnlocker(self.app.settings, self.app.state, pin).unlock(opened.card, opened.reader)
+            Unlocker(self.app.settings, self.app.state, pin).unlock(opened.card, opened.reader)
         except RefusedPinError as error:
             if error.spent:
                 return False
@@ -196,8 +182,7 @@ def _has_new_pin(app: App, serial: int, new: str, data: dict[str, object]) -> Re
 @pin.command("unblock")
 def pin_unblock(app: App) -> Report:
     """Set a new PIN on a card whose PIN is blocked, with the PUK."""
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         if tries_left(opened.card):
             raise CtlError(
                 Exit.REFUSED,
@@ -236,61 +221,3 @@ def pin_unblock(app: App) -> Report:
                 "take the card out and put it back, then: cryptnoxctl pin tries",
             ) from error
     return _has_new_pin(app, serial, new, {"unblocked": True})
-
-
-@puk_group.command("verify")
-def puk_verify(app: App) -> Report:
-    """Check the PUK. Changes nothing."""
-    with open_card(app, channel=False) as opened:
-        require_initialised(opened)
-        secret = puk(app, opened)
-        if not opens(opened, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
-            raise _another_puk(opened)
-        serial = str(opened.card.serial)
-    return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
-
-
-@puk_group.command("change")
-def puk_change(app: App) -> Report:
-    """Change the PUK: the present one first, then the new one twice."""
-    with open_card(app) as opened:
-        require_initialised(opened)
-        serial = opened.card.serial
-        current = puk(app, opened)
-        check_puk(app, opened, current)
-        new = app.terminal.new_puk()
-        if new == current:
-            raise CtlError(Exit.USAGE, "That is the present PUK", unchanged=NOTHING_CHANGED)
-
-        def look(opened: OpenCard) -> End:
-            if opens(opened, pairing_key_from_puk(new), PAIRING_INDEX_PUK):
-                return End.TAKEN
-            unchanged = opens(opened, pairing_key_from_puk(current), PAIRING_INDEX_PUK)
-            return End.NOT_TAKEN if unchanged else End.OTHER
-
-        words = Words(
-            done=f"The PUK of the card {serial} is changed",
-            kept="the card has its old PUK",
-            either="the card may already have the new PUK",
-            keep="keep both PUKs until `cryptnoxctl puk verify` says which it is",
-            other="Neither the old nor the new PUK opens the card",
-            remedy="try both in another reader: cryptnoxctl puk verify. If neither is right there, nobody knows the "
-            "PUK: the card signs as before; move the coins to another card while the PIN works",
-        )
-        change(app, opened, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
-    return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
-
-
-def _another_puk(opened: OpenCard) -> CtlError:
-    return CtlError(Exit.SECRET, f"That is not the PUK of the card {opened.card.serial}", unchanged=NOTHING_CHANGED)
-
-
-def check_puk(app: App, opened: OpenCard, secret: str) -> None:
-    """CtlError for another PUK than the card's, before anything depends on it. Costs no try. The PIN is not verified
-    afterwards; where the card does not know this proof, it is as it was."""
-    with contextlib.suppress(StatusWordError):
-        if is_puk(app.host.access, opened, secret):
-            return
-        raise _another_puk(opened)
-    opened.card.select()
-    app.host.access.open_channel(opened.card)

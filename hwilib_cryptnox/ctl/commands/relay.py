@@ -40,7 +40,7 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
     """
     if where is not None and to is not None:
         raise click.UsageError("--listen and --connect exclude each other")
-    readers = _readers(app)
+    readers = candidates(app) if wanted_serial(app) is None else _reader_of_the_card(app)
     if len(readers) != 1:
         raise CtlError(
             Exit.USAGE if readers else Exit.NO_CARD, f"There are {len(readers)} readers", "say which: --reader"
@@ -67,10 +67,7 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
     return Report({}, lambda screen: screen.line("The relay has ended"), told=True)
 
 
-def _readers(app: App) -> list[str]:
-    """The readers that may be meant; where --card gives a serial number, the one that holds this card."""
-    if wanted_serial(app) is None:
-        return candidates(app)
+def _reader_of_the_card(app: App) -> list[str]:
     with open_card(app, channel=False) as opened:
         return [opened.reader]
 

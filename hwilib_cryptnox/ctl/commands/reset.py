@@ -1,4 +1,4 @@
-"""`reset` and `forget`: back to the beginning."""
+"""`reset`: a card as from the factory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import click
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk
 from hwilib_cryptnox.ctl.changes import away, tell
-from hwilib_cryptnox.ctl.commands.pin import require_initialised
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import RESET_DISABLED_TEXT
@@ -21,8 +20,7 @@ def reset(app: App, typed: str | None) -> Report:
 
     Without a backup of the seed all money on it is lost.
     """
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         admit(app, opened)
         serial = opened.card.serial
         if opened.card.info.reset_disabled:
@@ -40,48 +38,3 @@ def reset(app: App, typed: str | None) -> Report:
         if lost is not None:
             app.note(f"What this computer remembers of the card is still there: {lost}. cryptnoxctl forget {serial}")
     return said({"serial": str(serial), "reset": True}, *app.achieved, "To use it again: cryptnoxctl setup")
-
-
-@command("forget")
-@click.argument("which", metavar="SERIAL|all")
-@click.option("--pairing-key", is_flag=True, help="Its own pairing key as well; then only the PUK opens the card.")
-@click.option("--yes", is_flag=True, help="Do not ask before a pairing key is deleted.")
-def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
-    """Clear what this computer remembers of a card, or of all: fingerprint, certificate, notes of refused PINs.
-
-    Its own pairing key stays, unless --pairing-key. The card is not touched.
-    """
-    serial = None if which == "all" else _number(which)
-    keys = [number for number in app.state.paired() if serial in (None, number)]
-    if pairing_key and keys and not yes:
-        app.terminal.say("Without its pairing key a card is opened only with the exported key, or with its PUK.")
-        app.terminal.confirm(f"Delete the pairing {_keys(keys)}?")
-    gone = [number for number in sorted(app.state.records()) if serial in (None, number)]
-    app.state.forget(serial)
-    lines = [f"Forgotten: {_listed(gone)}"] if gone else []
-    if pairing_key:
-        for number in keys:
-            app.state.keep_pairing_key(number, None)
-            app.happened(f"The pairing key of the card {number} is deleted")
-        lines += app.achieved
-    elif keys:
-        lines.append(f"Kept: the pairing {_keys(keys)}. --pairing-key deletes it, too")
-    if not lines:
-        lines.append("Nothing was remembered")
-    deleted = keys if pairing_key else []
-    return said({"forgotten": list(map(str, gone)), "pairing_keys_deleted": list(map(str, deleted))}, *lines)
-
-
-def _keys(serials: list[int]) -> str:
-    return f"key of the card {serials[0]}" if len(serials) == 1 else f"keys of the cards {_listed(serials)}"
-
-
-def _listed(serials: list[int]) -> str:
-    return ", ".join(map(str, serials))
-
-
-def _number(text: str) -> int:
-    number = text.removeprefix("cryptnox:")
-    if not (number.isascii() and number.isdecimal()):
-        raise CtlError(Exit.USAGE, f"{text!r} is neither a serial number nor `all`")
-    return int(number)

@@ -5,31 +5,21 @@ from __future__ import annotations
 import html
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path as FilePath
+from pathlib import Path
 
 import click
 
-from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import KeySource
 from hwilib_cryptnox import __version__
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import open_card, wallet
-from hwilib_cryptnox.ctl.commands.info import source_text, version_text
+from hwilib_cryptnox.ctl.cards import open_card, source_text, version_text, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import check_free, write_new
-from hwilib_cryptnox.ctl.options import (
-    TYPES,
-    account_at,
-    account_option,
-    chain_option,
-    script_of,
-    text_of,
-    type_option,
-)
-from hwilib_cryptnox.ctl.screen import Report, Screen, printable
+from hwilib_cryptnox.ctl.files import check_free, force_option, output_option, write_new
+from hwilib_cryptnox.ctl.options import TYPES, account_at, account_option, chain_option, script_of, text_of, type_option
+from hwilib_cryptnox.ctl.screen import Report, printable, said
 from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network, ScriptType, account_path
 
@@ -56,61 +46,20 @@ PUBLIC = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account of the wallet."""
-
-    name: str
-    path: Path
-    key: str
-    """With its origin: `[73c5da0a/84h/0h/0h]xpub...`."""
+Rows = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What the page says."""
+    """What the page says: names and values."""
 
-    serial: int
-    applet: str
-    seed: str
-    """How the seed came onto the card."""
-    fingerprint: bytes
-    chain: str
-    account: int
-    kind: str
-    """Script type of the addresses."""
-    accounts: tuple[Account, ...]
-    addresses: tuple[tuple[Path, str], ...]
-    keep: tuple[tuple[str, str], ...]
+    fingerprint: str
+    facts: Rows
+    addresses: Rows
+    accounts: Rows
+    """Keys with their origin: `[73c5da0a/84h/0h/0h]xpub...`."""
+    keep: Rows
     """What to keep where."""
-    made: str
-    """The day."""
-
-    def data(self) -> dict[str, object]:
-        """As in `--json`."""
-        return {
-            "serial": str(self.serial),
-            "seed": self.seed,
-            "fingerprint": self.fingerprint.hex(),
-            "chain": self.chain,
-            "account": self.account,
-            "type": self.kind,
-            "accounts": [{"name": one.name, "path": str(one.path), "key": one.key} for one in self.accounts],
-            "addresses": [{"path": str(path), "address": address} for path, address in self.addresses],
-        }
-
-    @property
-    def facts(self) -> tuple[tuple[str, str], ...]:
-        """Names and values at the top of the page."""
-        return (
-            ("Master fingerprint", self.fingerprint.hex()),
-            ("Card", f"Cryptnox {self.serial}, applet {self.applet}"),
-            ("Seed", self.seed),
-            ("Network", self.chain),
-            ("Account", str(self.account)),
-            ("Addresses", _NAMES[self.kind]),
-            ("Made", f"{self.made}, hwi-cryptnox {__version__}"),
-        )
 
 
 RESTORE = (
@@ -141,18 +90,15 @@ def as_text(sheet: Sheet) -> str:
     lines = ["BITCOIN WALLET ON A CRYPTNOX CARD", "", *textwrap.wrap(PUBLIC, _WIDTH), ""]
     lines += [f"{name + ':':<20} {value}" for name, value in sheet.facts]
     lines += ["", "First addresses"]
-    lines += [f"  {path!s:<20} {address}" for path, address in sheet.addresses]
+    lines += [f"  {path:<20} {address}" for path, address in sheet.addresses]
     lines += ["", "Account keys, with their origin"]
-    for one in sheet.accounts:
-        lines += [f"  {one.name}, {one.path}", f"    {one.key}"]
+    for name, key in sheet.accounts:
+        lines += [f"  {name}", f"    {key}"]
     lines += ["", "What to keep where"]
     for name, text in sheet.keep:
         lines += textwrap.wrap(text, _WIDTH, initial_indent=f"  {name + ':':<13}", subsequent_indent=" " * 15)
-    lines += [
-        "",
-        "To get the wallet back",
-        *textwrap.wrap(RESTORE, _WIDTH, initial_indent="  ", subsequent_indent="  "),
-    ]
+    lines += ["", "To get the wallet back"]
+    lines += textwrap.wrap(RESTORE, _WIDTH, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(printable(line) for line in lines) + "\n"
 
 
@@ -170,17 +116,13 @@ tr, p, h2 { break-inside: avoid; } h2 { break-after: avoid; }
 
 def as_html(sheet: Sheet) -> str:
     """The page for a browser to print: one file, nothing is loaded from elsewhere, no script."""
-    facts = _rows((name, value, name in ("Master fingerprint", "Card")) for name, value in sheet.facts)
-    addresses = _rows((str(path), address, True) for path, address in sheet.addresses)
-    accounts = _rows((f"{one.name}, {one.path}", one.key, True) for one in sheet.accounts)
-    keep = _rows((name, text, False) for name, text in sheet.keep)
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Wallet {sheet.fingerprint.hex()}</title>
+<title>Wallet {sheet.fingerprint}</title>
 <style>
 {_STYLE}</style>
 </head>
@@ -188,16 +130,16 @@ def as_html(sheet: Sheet) -> str:
 <h1>Bitcoin wallet on a Cryptnox card</h1>
 <p>{html.escape(PUBLIC)}</p>
 <table>
-{facts}</table>
+{_rows(sheet.facts, ("Master fingerprint", "Card"))}</table>
 <h2>First addresses</h2>
 <table>
-{addresses}</table>
+{_rows(sheet.addresses)}</table>
 <h2>Account keys, with their origin</h2>
 <table>
-{accounts}</table>
+{_rows(sheet.accounts)}</table>
 <h2>What to keep where</h2>
 <table>
-{keep}</table>
+{_rows(sheet.keep, ())}</table>
 <h2>To get the wallet back</h2>
 <p>{html.escape(RESTORE)}</p>
 </body>
@@ -205,12 +147,13 @@ def as_html(sheet: Sheet) -> str:
 """
 
 
-def _rows(cells: Iterable[tuple[str, str, bool]]) -> str:
-    """Table rows; the third member: the value is code."""
+def _rows(cells: Rows, codes: Sequence[str] | None = None) -> str:
+    """Table rows; `codes`: the names whose values are code, None for all."""
     rows = []
-    for name, value, code in cells:
+    for name, value in cells:
         text = html.escape(printable(value))
-        rows.append(f"<tr><th>{html.escape(name)}</th><td>{f'<code>{text}</code>' if code else text}</td></tr>\n")
+        code = f"<code>{text}</code>" if codes is None or name in codes else text
+        rows.append(f"<tr><th>{html.escape(name)}</th><td>{code}</td></tr>\n")
     return "".join(rows)
 
 
@@ -227,17 +170,10 @@ def _rows(cells: Iterable[tuple[str, str, bool]]) -> str:
     help="How many of the first addresses.",
 )
 @click.option("--html", "as_page", is_flag=True, help="A page for a browser to print, instead of text.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=FilePath), help="Write this new file.")
-@click.option("--force", is_flag=True, help="Overwrite it.")
+@output_option
+@force_option
 def sheet(
-    app: App,
-    kind: str,
-    account: int,
-    chain: str,
-    count: int,
-    as_page: bool,
-    output: FilePath | None,
-    force: bool,
+    app: App, kind: str, account: int, chain: str, count: int, as_page: bool, output: Path | None, force: bool
 ) -> Report:
     """Print what belongs with the backup: fingerprint, account keys, first addresses, what to keep where.
 
@@ -245,32 +181,27 @@ def sheet(
     """
     if output is not None:
         check_free(output, force)
-    made = _read(app, kind, account, chain, count)
+    made, data = _read(app, kind, account, chain, count)
     content = as_html(made) if as_page else as_text(made)
-    if output is not None:
-        write_new(output, content.encode("utf-8"), force=force)
-    data = {**made.data(), "file": output and str(output), "html": content if as_page and output is None else None}
-
-    def show(screen: Screen) -> None:
-        if output is not None:
-            screen.line(f"Written: {output}. Print it, and keep it with your papers")
-        else:
-            sys.stdout.write(content)
-
-    return Report(data, show)
+    data |= {"file": output and str(output), "html": content if as_page and output is None else None}
+    if output is None:
+        return Report(data, lambda _: sys.stdout.write(content))
+    write_new(output, content.encode("utf-8"), force=force)
+    return said(data, f"Written: {output}. Print it, and keep it with your papers")
 
 
-def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
+def _read(app: App, kind: str, account: int, chain: str, count: int) -> tuple[Sheet, dict[str, object]]:
+    """The page, and what of it stands in `--json`."""
     network = Network.of_chain(chain)
     paths = {name: account_at(name, chain, account) for name in TYPES}
     paths["p2wsh"] = account_path(ScriptType.P2WSH, network, account)
     with open_card(app) as opened:
         used = wallet(app, opened)
         session = used.session()
-        page = session.card.info_page()
+        card, page = session.card, session.card.info_page()
         keys = KeySet(session.fingerprint, used.xpubs(list(paths.values())), network)
         own = all(
-            keys.keys[path].child(0).child_public_key(0) == session.card.public_key(path.child(0).child(0))
+            keys.keys[path].child(0).child_public_key(0) == card.public_key(path.child(0).child(0))
             for path in paths.values()
         )
         if not own:
@@ -279,23 +210,36 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> Sheet:
                 "An extended key that was read is not the card's; no sheet was made",
                 "something between this computer and the card changes what is said: use another reader",
             )
-        serial, info = session.card.serial, session.card.info
-    receive = paths[kind].child(0)
-    branch = keys.keys[paths[kind]].child(0)
-    addresses = tuple(
-        (receive.child(number), text_of(script_of(branch.child_public_key(number), kind), chain))
+    serial, seed, fingerprint = str(card.serial), source_text(page), session.fingerprint.hex()
+    receive, branch = paths[kind].child(0), keys.keys[paths[kind]].child(0)
+    addresses = [
+        (str(receive.child(number)), text_of(script_of(branch.child_public_key(number), kind), chain))
         for number in range(count)
-    )
-    return Sheet(
-        serial=serial,
-        applet=version_text(info),
-        seed=source_text(page),
-        fingerprint=session.fingerprint,
-        chain=chain,
-        account=account,
-        kind=kind,
-        accounts=tuple(Account(_NAMES[name], path, key_line(keys, path)) for name, path in paths.items()),
+    ]
+    accounts = [{"name": _NAMES[name], "path": str(path), "key": key_line(keys, path)} for name, path in paths.items()]
+    data: dict[str, object] = {
+        "serial": serial,
+        "seed": seed,
+        "fingerprint": fingerprint,
+        "chain": chain,
+        "account": account,
+        "type": kind,
+        "accounts": accounts,
+        "addresses": [{"path": path, "address": address} for path, address in addresses],
+    }
+    made = Sheet(
+        fingerprint=fingerprint,
+        facts=(
+            ("Master fingerprint", fingerprint),
+            ("Card", f"Cryptnox {serial}, applet {version_text(card.info)}"),
+            ("Seed", seed),
+            ("Network", chain),
+            ("Account", str(account)),
+            ("Addresses", _NAMES[kind]),
+            ("Made", f"{datetime.now(timezone.utc).date().isoformat()}, hwi-cryptnox {__version__}"),
+        ),
         addresses=addresses,
-        keep=keep_what(page.key_source, own_pairing_key=app.state.pairing_key(serial) is not None),
-        made=datetime.now(timezone.utc).date().isoformat(),
+        accounts=[(f"{one['name']}, {one['path']}", one["key"]) for one in accounts],
+        keep=keep_what(page.key_source, own_pairing_key=app.state.pairing_key(card.serial) is not None),
     )
+    return made, data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,48 +15,30 @@ from click.core import ParameterSource
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import PersonUnlocker, open_card, unlocker
+from hwilib_cryptnox.ctl.cards import open_card
+from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.files import check_free, read_input, read_text, write_new
+from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, read_text, write_new
 from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import Signer, WalletProver, review, summary_data
-from hwilib_cryptnox.ctl.screen import WARN, Report, Screen
+from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
-from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress
 
 STDIN = "-"
 
 
-class PatientWallet(Wallet):
-    """Tells the person when the card has to come back."""
-
-    def __init__(self, app: App, opened: OpenCard, person: PersonUnlocker) -> None:
-        super().__init__(opened.path, app.host.access, person, opened=opened)
-        self._app = app
-        self._told = False
-
-    def reopen(self) -> None:
-        """As `Wallet.reopen`."""
-        if not self._told:
-            self._told = True
-            wait = self._app.settings.reinsert_wait
-            self._app.remark(f"The card was lost; put it back within {wait:.0f} seconds to go on", WARN)
-        super().reopen()
-        self._told = False
-
-
 @command("sign")
 @click.argument("file", metavar="FILE")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write. [FILE-signed.EXT]")
+@click.option("--output", type=NEW_FILE, help="Where to write. [FILE-signed.EXT]")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--finalize", is_flag=True, help="Write the raw network transaction, in hexadecimal, as well.")
 @click.option("--wallet", "wallet_text", metavar="DESCRIPTOR|FILE", help="A multisig wallet, to prove its change.")
@@ -110,15 +91,18 @@ def sign(
                 "The PSBT does not say where any of its keys comes from, so no card finds its own",
                 "have the wallet put the key origins (BIP32 derivations) in",
             )
-        return _finish(file, psbt, None, None, target, raw_target, force=force)
-    with open_card(app) as opened, _progress(app) as progress:
-        wallet = shown.wallet = PatientWallet(app, opened, unlocker(app))
+        return _finish(file, psbt, shown, target, raw_target, force=force)
+    lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
+    named = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
+    with open_card(app) as opened, contextlib.closing(_Progress(app)) as progress:
+        wallet = shown.wallet = wallet_of(app, opened)
         signing = Signing(
             wallet,
             psbt,
-            test=Network.of_chain(chain) is Network.TEST,
-            chain=CHAINS[chain] if _named("chain") else None,
+            network=Network.of_chain(chain),
+            chain=CHAINS[chain] if named else None,
             progress=progress.tell,
+            lost=lambda: app.remark(lost_text, WARN),
             approve=shown.approve,
             ask_fee=not yes,
             descriptor=prover,
@@ -134,7 +118,7 @@ def sign(
             wallet.close()
     # Until the result is where it belongs: a full disk must not cost signatures.
     signing.keep()
-    report = _finish(file, done, shown.plan, shown.card, target, raw_target, force=force)
+    report = _finish(file, done, shown, target, raw_target, force=force)
     return replace(report, delivered=lambda: _forget(app, psbt))
 
 
@@ -163,18 +147,12 @@ def _targets(file: str, output: Path | None, finalize: bool) -> tuple[Path | Non
 
 
 def _wallet_text(text: str) -> str:
-    path = Path(text) if "(" not in text else None
-    if path is None:
+    if "(" in text:
         return text
-    if not path.is_file():
+    if not Path(text).is_file():
         raise CtlError(Exit.USAGE, f"--wallet: {text} is neither a descriptor nor a file")
-    lines = [line.strip() for line in read_text(path).splitlines()]
+    lines = [line.strip() for line in read_text(Path(text)).splitlines()]
     return next((line for line in lines if line and not line.startswith("#")), "")
-
-
-def _named(option: str) -> bool:
-    """Whether an option was given, not its default taken."""
-    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 class _Shown:
@@ -218,94 +196,57 @@ class _Shown:
 
 
 class _Progress:
-    """How far the card is. Does nothing where nobody looks."""
+    """How far the card is; with a bar and the time left where somebody looks."""
 
-    def __init__(self) -> None:
-        self.made = 0
-        self.total = 0
+    def __init__(self, app: App) -> None:
+        self.made = self.total = 0
+        self._console = app.err.console if app.err.fancy and not app.options.quiet else None
+        self._bar: Progress | None = None
 
     def tell(self, made: int, total: int) -> None:
         """`made` of `total` signatures are there."""
         self.made, self.total = made, total
-
-
-class _Bar(_Progress):
-    """A bar with the time left."""
-
-    def __init__(self, screen: Screen) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        super().__init__()
-        self._bar = Progress(
-            TextColumn("The card signs"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("time left"),
-            TimeRemainingColumn(),
-            console=screen.console,
-        )
-        self._task: TaskID | None = None
-
-    def tell(self, made: int, total: int) -> None:
-        """As `_Progress.tell`."""
-        super().tell(made, total)
-        if not total:
+        if self._console is None or not total:
             return
-        if self._task is None:
-            self._task = self._bar.add_task("sign", total=total, completed=made)
+        if self._bar is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            counting = TextColumn("The card signs"), BarColumn(), MofNCompleteColumn()
+            self._bar = Progress(*counting, TextColumn("time left"), TimeRemainingColumn(), console=self._console)
+            self._bar.add_task("sign", total=total, completed=made)
             self._bar.start()
-        self._bar.update(self._task, completed=made)
+        self._bar.update(self._bar.task_ids[0], completed=made)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Leave the last state on the screen."""
-        if self._task is not None:
+        if self._bar is not None:
             self._bar.stop()
-
-
-@contextlib.contextmanager
-def _progress(app: App) -> Iterator[_Progress]:
-    if app.options.quiet or not app.err.fancy:
-        yield _Progress()
-        return
-    bar = _Bar(app.err)
-    try:
-        yield bar
-    finally:
-        bar.finish()
 
 
 def _interrupted(error: BaseException, made: int) -> CtlError:
     problem = explain(error)
     if not made:
         return CtlError(problem.exit_code, problem.message, problem.hint)
-    return CtlError(
-        problem.exit_code,
-        f"{problem.message}; {made} signatures were made",
-        "they are kept: run the same command again, and the card makes only those that are missing",
-    )
+    kept = "they are kept: run the same command again, and the card makes only those that are missing"
+    return CtlError(problem.exit_code, f"{problem.message}; {made} signatures were made", kept)
 
 
 def _finish(
-    file: str,
-    done: Psbt,
-    plan: Plan | None,
-    card: Signer | None,
-    target: Path | None,
-    raw_target: Path | None,
-    *,
-    force: bool,
+    file: str, done: Psbt, shown: _Shown, target: Path | None, raw_target: Path | None, *, force: bool
 ) -> Report:
     encoded = done.encode()
     content = encoded.encode("ascii") if isinstance(encoded, str) else encoded
+    transaction, missing = None, ""
     try:
-        transaction: bytes | None = extract(done)
-        missing = ""
+        transaction = extract(done)
     except NotFinal as error:
-        transaction, missing = None, str(error)
+        missing = str(error)
     if target is not None:
         write_new(target, content, force=force)
+    written = raw_target is not None and transaction is not None
     if raw_target is not None and transaction is not None:
         write_new(raw_target, transaction.hex().encode("ascii") + b"\n", force=force)
+    plan, card = shown.plan, shown.card
     made = 0 if plan is None else len(plan.requests)
     data: dict[str, object] = {
         "file": file,
@@ -314,29 +255,22 @@ def _finish(
         "signatures": made,
         "complete": transaction is not None,
         "missing": missing or None,
-        "transaction": transaction.hex() if transaction is not None and raw_target is not None else None,
-        "transaction_file": str(raw_target) if transaction is not None and raw_target is not None else None,
+        "transaction": transaction.hex() if transaction is not None and written else None,
+        "transaction_file": str(raw_target) if written else None,
         "review": None if plan is None or card is None else summary_data(plan, card),
     }
-
-    def show(screen: Screen) -> None:
-        if target is None:
-            _to_stdout(content)
-            return
-        if not made:
-            screen.line("Nothing was left to sign")
-        screen.line(
-            f"{made} signatures; the transaction is {'complete' if transaction is not None else 'not complete'}"
-        )
-        if missing:
-            screen.line(f"Missing: {missing}")
-        screen.line(f"Written: {target}")
-        if raw_target is not None:
-            text = f"Raw transaction: {raw_target}" if transaction is not None else "No raw transaction was written"
-            screen.line(text)
-
-    failed = raw_target is not None and transaction is None
-    return Report(data, show, Exit.INPUT if failed else Exit.DONE)
+    exit_code = Exit.INPUT if raw_target is not None and not written else Exit.DONE
+    if target is None:
+        return said(data, lambda _: _to_stdout(content), exit_code=exit_code)
+    complete = "not complete" if transaction is None else "complete"
+    lines = [] if made else ["Nothing was left to sign"]
+    lines.append(f"{made} signatures; the transaction is {complete}")
+    if missing:
+        lines.append(f"Missing: {missing}")
+    lines.append(f"Written: {target}")
+    if raw_target is not None:
+        lines.append(f"Raw transaction: {raw_target}" if written else "No raw transaction was written")
+    return said(data, *lines, exit_code=exit_code)
 
 
 def _to_stdout(content: bytes) -> None:

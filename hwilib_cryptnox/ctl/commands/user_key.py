@@ -9,65 +9,50 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryptnox_core.card import Card
 from cryptnox_core.commands.user_keys import digest_to_sign
 from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWordError
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
-from hwilib_cryptnox.ctl.app import App, group
+from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
-from hwilib_cryptnox.ctl.changes import accepted_again, change, flags
-from hwilib_cryptnox.ctl.commands.pin import require_initialised
+from hwilib_cryptnox.ctl.changes import accepted_again, change, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import read_file
-from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
+from hwilib_cryptnox.ctl.files import OLD_FILE, read_file
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-user_key = group("user-key", "Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+user_key = CtlGroup("user-key", help="Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
 
 _SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
 _slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @user_key.command("list")
 def user_key_list(app: App) -> Report:
     """Show the user keys on the card."""
-    keys: list[UserKeyInfo] = []
-    with open_card(app) as opened:
-        require_initialised(opened)
-        serial = str(opened.card.serial)
-        info = opened.card.info
-        for slot in info.user_key_slots:
-            if info.tells_user_keys and not info.has_user_key(slot):
-                continue
-            key = _read(app, opened, slot)
-            if key is not None:
-                keys.append(key)
-    data = {
-        "serial": serial,
-        "user_keys": [
-            {
-                "slot": key.slot.name.lower(),
-                "text": key.text,
-                "public_key": key.public_key.hex(),
-                "credential_id": key.credential_id.hex() or None,
-            }
-            for key in keys
-        ],
-    }
-
-    def show(screen: Screen) -> None:
-        rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
-        if rows:
-            screen.table(("Slot", "Text", "Key"), rows)
-        else:
-            screen.line("There is no user key on the card")
-
-    return Report(data, show)
+    with open_card(app, initialised=True) as opened:
+        serial, info = str(opened.card.serial), opened.card.info
+        slots = [slot for slot in info.user_key_slots if info.has_user_key(slot) or not info.tells_user_keys]
+        keys = [key for slot in slots if (key := _read(app, opened, slot)) is not None]
+    entries = [
+        {
+            "slot": key.slot.name.lower(),
+            "text": key.text,
+            "public_key": key.public_key.hex(),
+            "credential_id": key.credential_id.hex() or None,
+        }
+        for key in keys
+    ]
+    data = {"serial": serial, "user_keys": entries}
+    rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
+    if not rows:
+        return said(data, "There is no user key on the card")
+    return said(data, lambda screen: screen.table(("Slot", "Text", "Key"), rows))
 
 
 def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
@@ -87,7 +72,7 @@ def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
 
 @user_key.command("add")
 @_slot
-@click.argument("key_file", metavar="KEY", type=_FILE)
+@click.argument("key_file", metavar="KEY", type=OLD_FILE)
 @click.option("--text", default="", help="What it is, up to 64 bytes.")
 @click.option("--credential-id", metavar="HEX", help="FIDO: the credential's id.")
 def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: str | None) -> Report:
@@ -100,8 +85,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
     except ValueError as error:
         raise CtlError(Exit.USAGE, "--credential-id is hexadecimal") from error
     public = _public_key(key_file, chosen)
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         _require_slot(opened, chosen)
         pin, serial = unlock(app, opened), str(opened.card.serial)
         secret = puk(app, opened)
@@ -122,15 +106,12 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             remedy="cryptnoxctl user-key list shows what the card has now; delete what is not yours, and use another "
             "reader",
         )
-        change(
-            app,
-            opened,
-            words,
-            lambda card: card.add_user_key(chosen, text, public, secret, credential_id=credential),
-            look,
-            prove=True,
-            doubted=not opened.card.info.has_user_key(chosen),
-        )
+
+        def send(card: Card) -> None:
+            card.add_user_key(chosen, text, public, secret, credential_id=credential)
+
+        doubted = not opened.card.info.has_user_key(chosen)
+        change(app, opened, words, send, look, prove=True, doubted=doubted)
     return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
 
 
@@ -150,16 +131,16 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
         key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
-    if slot is UserKeySlot.RSA:
-        if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
-            raise CtlError(Exit.INPUT, f"{path}: no RSA key of 2048 bits")
-        numbers = key.public_numbers()
-        if numbers.e != RSA_EXPONENT:
-            raise CtlError(Exit.INPUT, f"{path}: the card takes the exponent {RSA_EXPONENT} only")
-        return numbers.n.to_bytes(RSA_MODULUS, "big")
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
-    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    if slot is not UserKeySlot.RSA:
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
+        raise CtlError(Exit.INPUT, f"{path}: no RSA key of 2048 bits")
+    numbers = key.public_numbers()
+    if numbers.e != RSA_EXPONENT:
+        raise CtlError(Exit.INPUT, f"{path}: the card takes the exponent {RSA_EXPONENT} only")
+    return numbers.n.to_bytes(RSA_MODULUS, "big")
 
 
 @user_key.command("delete")
@@ -167,49 +148,43 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
-    with open_card(app) as opened:
-        require_initialised(opened)
-        _require_slot(opened, _SLOTS[slot])
+    key = _SLOTS[slot]
+    with open_card(app, initialised=True) as opened:
+        _require_slot(opened, key)
         if not opened.card.info.pin_auth and not yes:
             app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
-        serial, secret = str(opened.card.serial), puk(app, opened)
+        secret = puk(app, opened)
         words = Words(
             done=f"The {slot} user key is gone from the card",
             kept=f"the {slot} user key is still on the card: nothing was changed",
             either=f"the {slot} user key may be gone from the card already, or not",
             keep="cryptnoxctl info says which",
         )
-        look = flags(lambda info: not info.has_user_key(_SLOTS[slot]))
-        doubted = opened.card.info.has_user_key(_SLOTS[slot])
-        change(app, opened, words, lambda card: card.delete_user_key(_SLOTS[slot], secret), look, doubted=doubted)
-    return said({"serial": serial, "slot": slot}, *app.achieved)
+        switch(
+            app, opened, words, lambda card: card.delete_user_key(key, secret), lambda info: not info.has_user_key(key)
+        )
+        return said({"serial": str(opened.card.serial), "slot": slot}, *app.achieved)
 
 
 @user_key.command("test")
 @click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
-@click.argument("key_file", metavar="PRIVATE-KEY", type=_FILE)
+@click.argument("key_file", metavar="PRIVATE-KEY", type=OLD_FILE)
 def user_key_test(app: App, slot: str, key_file: Path) -> Report:
     """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
 
     FIDO keys sign in their own device and cannot be tested here.
     """
     private = _private_key(key_file)
-    with open_card(app) as opened:
-        require_initialised(opened)
+    with open_card(app, initialised=True) as opened:
         admit(app, opened)
         _require_slot(opened, _SLOTS[slot])
         digest = digest_to_sign(opened.card.user_key_challenge())
         accepted = opened.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
         serial = str(opened.card.serial)
     data = {"serial": serial, "slot": slot, "accepted": accepted}
-
-    def show(screen: Screen) -> None:
-        if accepted:
-            screen.line("The card accepts this key", GOOD)
-        else:
-            screen.line("The card refuses this key", BAD)
-
-    return Report(data, show, Exit.DONE if accepted else Exit.REFUSED)
+    if accepted:
+        return said(data, ("The card accepts this key", GOOD))
+    return said(data, ("The card refuses this key", BAD), exit_code=Exit.REFUSED)
 
 
 def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

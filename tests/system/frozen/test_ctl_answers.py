@@ -16,6 +16,8 @@ import pytest
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.system.frozen import running, tables
 
+pytestmark = pytest.mark.xdist_group("frozen answers")  # they share their cards
+
 CASES = tables.read(Path(__file__).with_name("ctl.jsonl"))
 
 

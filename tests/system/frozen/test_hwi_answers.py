@@ -22,6 +22,8 @@ from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
 from tests.support.optional import hwilib
 from tests.system.frozen import names, running, tables
 
+pytestmark = pytest.mark.xdist_group("frozen answers")  # they share their cards
+
 CASES = tables.read(Path(__file__).with_name("hwi.jsonl"))
 XPUB = "xpub6CatWdiZiodmUeTDp8LT5or8nmbKNcuyvz7WyksVFkKB4RHwCD3XyuvPEbvqAQY3rAPshWcMLoP2fMFMKHPJ4ZeZXYVUhLv1VMrjPC7PW6V"
 WRONG = "111111"

@@ -8,6 +8,8 @@ import pytest
 
 from tests.system.frozen import sites, tables
 
+pytestmark = pytest.mark.xdist_group("frozen places")  # all modules are read once
+
 
 def _lines(rows: list[dict[str, object]]) -> set[str]:
     return {json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows}

@@ -49,7 +49,7 @@ def test_the_example_program() -> None:
 
 def test_every_method_and_error_is_named() -> None:
     public = {name for name in dir(Card) if not name.startswith("_")} - {
-        "run",
+        "send",
         "close",
         "transport",
         "certificate",

@@ -7,7 +7,7 @@ Where PROTOCOL.md 9 wants something else than the SDK does, the difference is st
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 
 import pytest
 
@@ -22,7 +22,7 @@ from cryptnox_sdk_py.enums import SlotIndex as SdkSlot  # noqa: E402
 from cryptnox_core.apdu import CommandApdu, ResponseApdu  # noqa: E402
 from cryptnox_core.bip32 import Path  # noqa: E402
 from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys  # noqa: E402
-from cryptnox_core.commands.base import Command, StatusCommand  # noqa: E402
+from cryptnox_core.commands.base import Command  # noqa: E402
 from cryptnox_core.crypto.aes import decrypt_cbc, unpad  # noqa: E402
 from cryptnox_core.crypto.p256 import EphemeralKey  # noqa: E402
 from cryptnox_core.secure_channel import SecureChannel  # noqa: E402
@@ -217,8 +217,9 @@ def test_every_secure_command_is_compared() -> None:
         data.WriteUserData,  # test_user_data
         signing.CheckSignature,  # test_nft
     }
-    classes = {*Command.__subclasses__(), *StatusCommand.__subclasses__()} - {StatusCommand}
-    known = {kind.__name__ for kind in classes if kind.secure and kind.__module__.startswith("cryptnox_core.commands.")}
+    modules = (auth, data, keys, seeds, setup, signing, user_keys)
+    kinds = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
+    known = {kind.__name__ for kind in kinds if issubclass(kind, Command) and is_dataclass(kind) and kind.secure}
     assert known == {kind.__name__ for kind in compared | elsewhere}
 
 

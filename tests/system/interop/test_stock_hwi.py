@@ -100,6 +100,21 @@ def test_on_and_off(stock: Stock) -> None:
     assert sorted(path.name for path in stock.python.parents[1].rglob("site-packages/*")) == before
 
 
+def test_a_file_that_was_written_before_goes_on(stock: Stock) -> None:
+    """Its line as it has always been: updating the project neither breaks the program nor makes `hwi status` wrong."""
+    file = Path(stock.autoload("autoload_file"))
+    file.write_text(
+        "import sys; sys.meta_path.insert(0, type('CryptnoxAutoload', (), {'find_spec': staticmethod("
+        "lambda name, path=None, target=None: None if name != 'hwilib.devices' "
+        "or __import__('importlib.util').util.find_spec('hwilib_cryptnox') is None else "
+        "__import__('hwilib_cryptnox.register', fromlist=['autoload']).autoload(name, path))})())\n"
+    )
+    assert [entry["fingerprint"] for entry in stock.cards()] == [FINGERPRINT]
+    assert stock.autoload("status") == "True"
+    stock.autoload("disable")
+    assert not file.exists() and stock.cards() == []
+
+
 def test_other_programs_load_nothing(enabled: Stock) -> None:
     names = "[name for name in sys.modules if name.startswith(('hwilib', 'cryptnox_core', 'embit', 'coincurve'))]"
     assert enabled.code(f"import sys; print({names})") == "[]"

@@ -291,8 +291,8 @@ GUARDS = (
     Guard(
         "each key is derived from its extended key",
         CHANGE,
-        "            return branch is not None and branch.child_public_key(path.steps[-1]) == key\n",
-        "            return branch is not None and bool(branch.child_public_key(path.steps[-1]))\n",
+        "            return self._branches[place].child_public_key(path.steps[-1]) == key\n",
+        "            return bool(self._branches[place].child_public_key(path.steps[-1]))\n",
         f"{CHANGES}::test_origins_prove_nothing",
     ),
     Guard(
@@ -837,14 +837,14 @@ GUARDS = (
     Guard(
         "a genuine card before a PIN and a PUK are asked for",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        self.way.admit(self.card)\n",
         "",
         f"{SETUP}::test_a_card_that_is_not_admitted_gets_no_secret",
     ),
     Guard(
         "no set-up for another card of a known serial",
         PROVISION,
-        "        admit(self.way, self.card)\n",
+        "        self.way.admit(self.card)\n",
         "        pass\n",
         f"{SETUP}::test_another_card_of_a_known_serial_gets_no_secret",
     ),
@@ -864,16 +864,16 @@ GUARDS = (
     ),
     Guard(
         "of pasted words none is dropped",
-        "hwilib_cryptnox/signer/words.py",
+        "hwilib_cryptnox/signer/mnemonic.py",
         "        more = len(words) > count or hidden.more()",
         "        more, words = False, words[:count]",
         "tests/ctl/test_words.py::test_more_words_than_were_announced_are_never_dropped",
     ),
     Guard(
         "the PIN of stdin is the first card's",
-        "hwilib_cryptnox/ctl/dual.py",
-        "    return PersonUnlocker(app.settings, app.state, None, automatic_sources(app.settings), app=app)",
-        '    return PersonUnlocker(app.settings, app.state, app.secret_line("PIN"), (), app=app)',
+        "hwilib_cryptnox/ctl/cards.py",
+        '    given = app.secret_line("PIN") if app.options.stdin_pin and not second else None',
+        '    given = app.secret_line("PIN") if app.options.stdin_pin else None',
         "tests/ctl/test_clone.py::test_the_pin_of_stdin_is_the_first_cards",
     ),
     Guard(
@@ -894,13 +894,13 @@ GUARDS = (
     Guard(
         "no card over TCP is genuine",
         "hwilib_cryptnox/storage/settings.py",
-        "    if is_emulated(card):\n",
+        "    if card.transport.name.startswith(EMULATOR_PREFIX):\n",
         "    if False:\n",
         f"{PINS}::test_require_genuine",
     ),
     Guard(
         "no card over TCP is called genuine",
-        "hwilib_cryptnox/ctl/commands/info.py",
+        "hwilib_cryptnox/ctl/cards.py",
         "    emulated = genuine is Genuineness.GENUINE and reader.startswith(EMULATOR_PREFIX)\n",
         "    emulated = False\n",
         "tests/ctl/test_info.py::test_an_emulated_card_is_never_called_genuine",
@@ -921,14 +921,14 @@ GUARDS = (
     ),
     Guard(
         "a card of the easy mode is named",
-        "hwilib_cryptnox/ctl/vendor.py",
-        "    return page.name == page.email == EASY_MODE\n",
+        "hwilib_cryptnox/console/weak.py",
+        "    return page.name == page.email == _EASY_MODE\n",
         "    return False\n",
         "tests/ctl/test_vendor_cards.py::test_adopt_says_it_before_an_address_is_shown",
     ),
     Guard(
         "the vendor's marks are told of",
-        "hwilib_cryptnox/ctl/vendor.py",
+        "hwilib_cryptnox/ctl/commands/data.py",
         "    lost = [name for name, old, new in pairs if old and old != new]\n",
         "    lost = []\n",
         "tests/ctl/test_vendor_cards.py::test_overwriting_marks_is_told_and_asked",
@@ -936,7 +936,7 @@ GUARDS = (
     # The life of a card
     Guard(
         "of several cards none is erased",
-        "hwilib_cryptnox/hwi/setup.py",
+        "hwilib_cryptnox/signer/finding.py",
         "        if len(meant) + len(others) > 1:\n",
         "        if False:\n",
         "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
@@ -950,15 +950,15 @@ GUARDS = (
     ),
     Guard(
         "no secret for another card of a known serial",
-        "hwilib_cryptnox/signer/irreversible.py",
-        "    check_identity(card, access.state)\n",
+        "hwilib_cryptnox/signer/cards.py",
+        "        check_identity(card, self.state)\n",
         "",
         "tests/ctl/test_secrets.py::test_another_card_of_a_known_serial_gets_no_secret",
     ),
     Guard(
         "no secret for a card that is not admitted",
-        "hwilib_cryptnox/signer/irreversible.py",
-        "    check_genuine(card, access.settings)\n",
+        "hwilib_cryptnox/signer/cards.py",
+        "        check_genuine(card, self.settings)\n",
         "",
         "tests/ctl/test_two_cards.py::test_what_the_configuration_does_not_admit",
     ),
@@ -1071,8 +1071,15 @@ GUARDS = (
     Guard(
         "a second card is looked at before the first is set up",
         "hwilib_cryptnox/ctl/commands/setup.py",
-        "            look_ahead(app, second, work.serial)\n",
+        "            _look_ahead(app, second, work.serial)\n",
         "            pass\n",
         "tests/system/life/test_attacks.py::test_the_second_card_is_looked_at_first",
+    ),
+    Guard(
+        "a card that is refused gets no PIN where another is looked for",
+        "hwilib_cryptnox/signer/finding.py",
+        "            else:\n                yield opened\n",
+        "            yield opened\n",
+        "tests/signer/test_finding.py::test_a_card_that_is_refused_gets_no_pin",
     ),
 )

@@ -1,0 +1,104 @@
+"""`address`: the card's addresses."""
+
+from __future__ import annotations
+
+import click
+
+from cryptnox_core.bip32 import Path
+from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.cards import open_card, wallet
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.options import (
+    TYPES,
+    account_at,
+    account_option,
+    chain_option,
+    read_keys,
+    script_of,
+    script_of_address,
+    text_of,
+    type_option,
+)
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
+
+_RECEIVE, _CHANGE = 0, 1
+MAX_RANGE = 10_000
+NO_TWEAK = (
+    "The card cannot sign for BIP86 taproot addresses: it has no way to tweak a key. "
+    "Wallets with segwit addresses (p2wpkh) work; untweaked taproot keys are rawtr, which few wallets know"
+)
+
+
+def _range(text: str) -> range:
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        raise CtlError(Exit.USAGE, f"{text!r} is no number and no range like 0-9")
+    numbers = range(int(first), int(last if dash else first) + 1)
+    if not 0 < len(numbers) <= MAX_RANGE or numbers[-1] >= 1 << 31:
+        raise CtlError(Exit.USAGE, f"{text!r}: 1 to {MAX_RANGE} addresses, numbers below 2^31")
+    return numbers
+
+
+@command("address")
+@click.argument("numbers", default="0", metavar="[NUMBER|FIRST-LAST]")
+@type_option("rawtr", "p2tr")
+@account_option
+@chain_option
+@click.option("--change", is_flag=True, help="Of the change chain.")
+@click.option("--path", "path_text", metavar="PATH", help="The address of the key at this path instead.")
+@click.option("--check", metavar="ADDRESS", help="Is this address the card's? Looks at all types, both chains.")
+@click.option(
+    "--gap", type=click.IntRange(1, MAX_RANGE), default=1000, show_default=True, help="How far --check looks."
+)
+def address(
+    app: App,
+    numbers: str,
+    kind: str,
+    account: int,
+    chain: str,
+    change: bool,
+    path_text: str | None,
+    check: str | None,
+    gap: int,
+) -> Report:
+    """Show addresses of an account, or find out whether an address is the card's."""
+    if kind == "p2tr":
+        raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr for the untweaked key")
+    if check is not None:
+        return _check(app, check, account, chain, gap)
+    if path_text is None:
+        parent = account_at(kind, chain, account).child(_CHANGE if change else _RECEIVE)
+        wanted = _range(numbers)
+        with open_card(app) as opened:
+            keys = read_keys(wallet(app, opened), parent, wanted)
+    else:
+        path = Path.parse(path_text)
+        if path.depth < 1:
+            raise CtlError(Exit.USAGE, "An address has a path of one level at least")
+        with open_card(app) as opened:
+            keys = {path: wallet(app, opened).public_keys([path])[path]}
+    shown = [(str(path), text_of(script_of(key, kind), chain), key.hex()) for path, key in keys.items()]
+    entries = [{"path": path, "address": text, "public_key": key} for path, text, key in shown]
+    data = {"type": kind, "chain": chain, "addresses": entries}
+    return said(data, lambda screen: screen.table(("Path", "Address"), [row[:2] for row in shown]))
+
+
+def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
+    wanted = script_of_address(text, chain)
+    path = None
+    with open_card(app) as opened:
+        used = wallet(app, opened)
+        reach = gap if used.session().card.info.xpub_export else min(gap, 20)
+        for kind in (*TYPES, "rawtr"):
+            for branch in (_RECEIVE, _CHANGE):
+                parent = account_at(kind, chain, account).child(branch)
+                keys = read_keys(used, parent, range(reach))
+                hit = next((place for place, key in keys.items() if script_of(key, kind) == wanted), None)
+                path = hit if path is None else path
+            if path is not None:
+                break
+    data = {"address": text, "ours": path is not None, "path": path and str(path), "looked_at": reach}
+    if path is not None:
+        return said(data, (f"Yes: {text} is the card's, at {path}", GOOD))
+    no = f"No: {text} is not among the first {reach} addresses of account {account}"
+    return said(data, (no, BAD), exit_code=Exit.REFUSED)

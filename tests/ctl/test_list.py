@@ -1,0 +1,35 @@
+"""`list`, and `doctor` as far as it lists."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ctl.program import answer
+from tests.support.emulator import MNEMONIC, EmulatorProcess
+
+
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_looking_at_one_card(card: EmulatorProcess, command: str) -> None:
+    """Only at the one that is named; what is not there is an error here too."""
+
+    def looked_at(*options: str, there: EmulatorProcess | None = None, code: int = 0) -> list[str]:
+        data = answer(there, command, *options, code=code, schema=command)
+        if command == "list":
+            return [str(entry["serial"]) for entry in data["readers"]]
+        return [entry["finding"] for entry in data["findings"] if entry["check"].startswith("card")]
+
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--serial", str(2**60)) as other:
+        for option in ("--card", "--reader"):
+            (found,) = looked_at(option, other.path, there=card)
+            assert str(other.serial) in found
+    elsewhere = 0 if command == "list" else 3  # there is no PC/SC service here
+    (found,) = looked_at("--card", str(card.serial), there=card, code=elsewhere)
+    assert str(card.serial) in found
+    for options in (("--card", "12345"), ("--card", "tcp:127.0.0.1:1"), ("--reader", "tcp:127.0.0.1:1"),
+                    ("--reader", "no such")):  # fmt: skip
+        if command == "list":
+            answer(card, command, *options, code=3)
+        else:
+            assert len(looked_at(*options, there=card, code=3)) == 1
+    answer(card, command, "--card", "no-number", code=2)
+    assert card.stats()["by_ins"].get("20") is None
