@@ -100,7 +100,10 @@ def test_btcpay_and_nunchuk(signer: EmulatorProcess, hwi: Program) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     run = run_process("--version")
     assert run.returncode == 0
-    hwi = importlib.metadata.version("hwi")
+    try:
+        hwi = importlib.metadata.version("hwi")
+    except importlib.metadata.PackageNotFoundError:
+        hwi = "3.2.0"  # whose command line this is: BTCPay wants a major version of 2 or more
     assert run.stdout.decode() == f"hwi {hwi} (hwi-cryptnox {hwilib_cryptnox.__version__})\n"
     assert hwilib_cryptnox.__version__ == importlib.metadata.version("hwi-cryptnox")
 
