@@ -30,6 +30,7 @@ SLOTS = ("Virtual PCD 00 00", "Virtual PCD 00 01")
 PORTS = (35963, 35964)
 """TCP ports on 127.0.0.1 where the reader driver waits for the card of each slot."""
 
+DBUS = Path("/run/dbus/system_bus_socket")
 SERVICE_WAIT = 15.0
 CARD_WAIT = 20.0
 ABSENCE = 1.6
@@ -147,9 +148,11 @@ def _start_service(folder: Path) -> subprocess.Popen[bytes]:
         raise UnavailableError("pcscd is not installed (Debian: packages pcscd and vsmartcard-vpcd)")
     if os.geteuid() != 0:
         raise UnavailableError("pcscd is not running, and starting it takes root")
+    # It asks polkit over D-Bus, and where there is none (a container) it lets nobody in.
+    polkit = [] if DBUS.exists() else ["--disable-polkit"]
     with (folder / "pcscd.log").open("ab") as log:
         return subprocess.Popen(
-            [program, "--foreground"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [program, "--foreground", *polkit], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
 
