@@ -149,7 +149,8 @@ def _start_service(folder: Path) -> subprocess.Popen[bytes]:
     if os.geteuid() != 0:
         raise UnavailableError("pcscd is not running, and starting it takes root")
     # It asks polkit over D-Bus, and where there is none (a container) it lets nobody in.
-    polkit = [] if DBUS.exists() else ["--disable-polkit"]
+    known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    polkit = ["--disable-polkit"] if "--disable-polkit" in known.stdout + known.stderr and not DBUS.exists() else []
     with (folder / "pcscd.log").open("ab") as log:
         return subprocess.Popen(
             [program, "--foreground", *polkit], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
