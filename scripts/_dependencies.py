@@ -14,6 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -32,6 +33,8 @@ WEAK = re.compile(r"LGPL|GNU Lesser|GNU Library|MPL", re.IGNORECASE)
 """Copyleft for the library itself: fine to use, and said in the table."""
 KNOWN = {"ecdsa": "MIT", "pyaes": "MIT", "noiseprotocol": "MIT", "protobuf": "BSD-3-Clause", "mnemonic": "MIT"}
 """What the licence file says where the metadata is silent or long."""
+ELSEWHERE = {"tomli": "MIT", "pyscard": "GNU Lesser General Public License v2 or later (LGPLv2+)"}
+"""What is not installed everywhere: for Python 3.10 alone, and not on Linux."""
 
 ACCEPTED = {
     "CVE-2024-23342": "signing takes a time that depends on the key, and no release mends it. It comes with hwi, whose "
@@ -41,13 +44,19 @@ ACCEPTED = {
 }
 """Known vulnerabilities that do not fail the check, and why."""
 NOT_ASKED = 3
-PYTHONS = ("3.10", "3.11", "3.12")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 def dependencies() -> list[Requirement]:
     """What an installation needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [Requirement(line) for line in project["dependencies"]]
+
+
+def markers() -> dict[str, str]:
+    """The marker of each pinned distribution, nothing where it has none."""
+    lines = re.findall(r"^([a-z0-9._-]+)==[^\s;]+ *(?:; *(.*?))? *\\?$", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return {canonicalize_name(name): str(Marker(text)) if text else "" for name, text in lines}
 
 
 def locked() -> dict[str, tuple[Version, int]]:
@@ -78,15 +87,17 @@ def check_bounds() -> list[str]:
 
 
 def check_lock() -> list[str]:
-    """The lock file pins every dependency by hash, within its bounds, and what these bring along in turn (as far as
-    they are installed here)."""
-    pinned, wrong = locked(), []
+    """The lock file pins every dependency by hash, within its bounds and under its marker, and what these bring along
+    in turn (as far as they are installed here)."""
+    pinned, conditions, wrong = locked(), markers(), []
     for requirement in dependencies():
         name = canonicalize_name(requirement.name)
         if name not in pinned:
             wrong.append(f"{LOCK.name}: {name} is missing")
         elif pinned[name][0] not in requirement.specifier:
             wrong.append(f"{LOCK.name}: {name} {pinned[name][0]} is not within {requirement.specifier}")
+        elif conditions[name] != str(requirement.marker or ""):
+            wrong.append(f"{LOCK.name}: {name} wants the marker {requirement.marker or 'none'}")
     for holder, (version, _) in sorted(pinned.items()):
         for requirement in brought_along(holder, version):
             name = canonicalize_name(requirement.name)
@@ -134,7 +145,7 @@ def check_licences() -> tuple[list[str], list[str]]:
         try:
             text = licence(name)
         except metadata.PackageNotFoundError:
-            text = "MIT" if name == "tomli" else ""  # only for Python 3.10
+            text = ELSEWHERE.get(name, "")
         kind = "permissive" if PERMISSIVE.search(text) else "weak copyleft" if WEAK.search(text) else ""
         if not kind:
             wrong.append(f"{name}: licence {text!r} is not known")

@@ -9,6 +9,7 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=$ROOT/.venv
 STAMP=$VENV/.set-up-done
 MISSING=''
+COMPILER=''  # not empty: install what pyscard is compiled with
 
 say() {
     printf '%s\n' "-- $*"
@@ -62,25 +63,22 @@ python_version() {
 }
 
 supported() {
-    case $(python_version "$1") in
-        3.10 | 3.11 | 3.12) return 0 ;;
-        *) return 1 ;;
-    esac
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
 }
 
-# Sets INTERPRETER: $PYTHON when given, else the first of the usual names that is Python 3.10 to 3.12.
+# Sets INTERPRETER: $PYTHON when given, else the first of the usual names that is Python 3.10 or later.
 find_interpreter() {
     if [ -n "${PYTHON:-}" ]; then
-        supported "$PYTHON" || die "PYTHON=$PYTHON is not a Python of version 3.10 to 3.12."
+        supported "$PYTHON" || die "PYTHON=$PYTHON is not a Python of version 3.10 or later."
         INTERPRETER=$PYTHON
         return
     fi
-    for INTERPRETER in python3 python3.11 python3.12 python3.10 /usr/bin/python3; do
+    for INTERPRETER in python3 python3.11 python3.12 python3.13 python3.14 python3.10 /usr/bin/python3; do
         if supported "$INTERPRETER"; then
             return
         fi
     done
-    die "Python 3.10, 3.11 or 3.12 is needed (Debian 12: apt-get install python3 python3-venv). PYTHON=... names one."
+    die "Python 3.10 or later is needed (Debian: apt-get install python3 python3-venv). PYTHON=... names one."
 }
 
 have_file() {
@@ -121,7 +119,7 @@ can_compile() {
 system_packages() {
     wanted=''
     "$INTERPRETER" -c 'import ensurepip, venv' 2>/dev/null || wanted="$wanted python$(python_version "$INTERPRETER")-venv"
-    if ! "$VENV/bin/python" -c 'import smartcard.scard' 2>/dev/null; then
+    if [ -n "$COMPILER" ] && ! "$VENV/bin/python" -c 'import smartcard.scard' 2>/dev/null; then
         have_pcsc_headers || wanted="$wanted libpcsclite-dev"
         have_python_headers || wanted="$wanted python$(python_version "$INTERPRETER")-dev"
         command -v pkg-config >/dev/null 2>&1 || wanted="$wanted pkg-config"
@@ -151,12 +149,6 @@ pip_install() {
     "$VENV/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "$@"
 }
 
-# Without the headers pyscard cannot be compiled: everything but it and what needs it.
-install_without_pyscard() {
-    "$VENV/bin/python" "$ROOT/scripts/_requirements.py" --without pyscard cryptnox-sdk-py >"$VENV/requirements.txt" &&
-        pip_install -r "$VENV/requirements.txt" && pip_install --no-deps -e "$ROOT"
-}
-
 virtual_environment() {
     if [ -x "$VENV/bin/python" ] && supported "$VENV/bin/python" &&
         { [ -z "${PYTHON:-}" ] || [ "$(python_version "$PYTHON")" = "$(python_version "$VENV/bin/python")" ]; }; then
@@ -166,23 +158,20 @@ virtual_environment() {
         "$INTERPRETER" -m venv --clear "$VENV" || die "The virtual environment could not be made."
     fi
 
-    profile=full
-    if ! can_compile && ! "$VENV/bin/python" -c 'import smartcard.scard' 2>/dev/null &&
-        ! pip_install --only-binary :all: pyscard 2>/dev/null; then
-        profile=without-pyscard
-        miss "pyscard (needs packages libpcsclite-dev, python3-dev, pkg-config, gcc): no card readers, only the emulated card over TCP"
+    extras=test,dev,docs
+    if can_compile || "$VENV/bin/python" -c 'import smartcard.scard' 2>/dev/null ||
+        pip_install --only-binary :all: pyscard 2>/dev/null; then
+        extras=$extras,test-pyscard
+    else
+        miss "pyscard (compiled with packages libpcsclite-dev, python3-dev, pkg-config, gcc, which --all installs): only our own binding of pcsc-lite is tested, and nothing with the vendor's SDK"
     fi
 
-    if [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint "$profile")" ]; then
+    if [ "$(cat "$STAMP" 2>/dev/null)" = "$(fingerprint "$extras")" ]; then
         return
     fi
     say "installing the project, its tests and tools into .venv (the first time takes a few minutes)"
-    if [ "$profile" = full ]; then
-        pip_install -e "$ROOT[test,dev,docs]" || die "pip could not install the project; its message stands above."
-    else
-        install_without_pyscard || die "pip could not install the project; its message stands above."
-    fi
-    fingerprint "$profile" >"$STAMP"
+    pip_install -e "$ROOT[$extras]" || die "pip could not install the project; its message stands above."
+    fingerprint "$extras" >"$STAMP"
 }
 
 set_up() {

@@ -2,7 +2,9 @@
 
 Run by `sh scripts/demo`. Everything a wallet would do goes through the program `hwi-cryptnox` as it would.
 The addresses, the transaction and the checks are made with other people's software: embit builds the transaction, BDK
-finalises it, libbitcoinkernel (Bitcoin Core's own verifier) judges every input. Exit status 0 only if all of it held.
+finalises it, libbitcoinkernel (Bitcoin Core's own verifier) judges every input. Where a Python has no BDK or no
+libbitcoinkernel, embit finalises it and verifies the signatures, `cryptnoxctl verify` does so too, and the demo says
+what was left out. Exit status 0 only if all of it held.
 """
 
 from __future__ import annotations
@@ -19,15 +21,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import bdkpython as bdk
-import pbk
-from coincurve import PublicKey as RecoveredKey
+from embit import ec, finalizer
 from embit.bip32 import HDKey
 from embit.descriptor import Descriptor
 from embit.networks import NETWORKS
 from embit.psbt import PSBT, DerivationPath
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
+from embit.util import secp256k1
+
+try:
+    import bdkpython as bdk
+except ImportError:
+    bdk = None
+try:
+    import pbk
+except ImportError:
+    pbk = None
 
 BIN = Path(sys.executable).parent
 MNEMONIC = " ".join(["abandon"] * 11 + ["about"])
@@ -135,6 +145,9 @@ def wallet_descriptors(signer: Signer) -> dict[str, tuple[str, str]]:
     check(set(found) == set(kinds.values()), "the card's program gives descriptors for three kinds of addresses")
     for receive, _ in found.values():
         ours = Descriptor.from_string(receive.split("#")[0]).derive(0).address(NETWORKS["regtest"])
+        if bdk is None:
+            tell(f"embit reads this first address from it: {ours}")
+            continue
         wallet = bdk.Wallet.create_single(
             bdk.Descriptor(receive, bdk.NetworkKind.TEST), bdk.Network.REGTEST, bdk.Persister.new_in_memory()
         )
@@ -152,8 +165,8 @@ def check_message(signer: Signer, descriptor: str) -> None:
     signature = base64.b64decode(answer["signature"])
     text = MESSAGE.encode()
     digest = hashlib.sha256(b"\x18Bitcoin Signed Message:\n" + bytes([len(text)]) + text).digest()
-    recoverable = signature[1:] + bytes([(signature[0] - 27) & 3])
-    key = RecoveredKey.from_signature_and_message(recoverable, hashlib.sha256(digest).digest(), hasher=None).format()
+    parsed = secp256k1.ecdsa_recoverable_signature_parse_compact(signature[1:], (signature[0] - 27) & 3)
+    key = secp256k1.ec_pubkey_serialize(secp256k1.ecdsa_recover(parsed, hashlib.sha256(digest).digest()))
     expected = Descriptor.from_string(descriptor.split("#")[0]).derive(0).keys[0].get_public_key().serialize()
     check(key == expected, "the signature was made by the key of the first P2PKH address")
 
@@ -198,11 +211,38 @@ def build(coins: Sequence[Coin], change: Descriptor) -> PSBT:
     return psbt
 
 
-def verify(signed: str, coins: Sequence[Coin]) -> None:
-    """Finalise with BDK and have Bitcoin Core's script verifier judge every input."""
-    result = bdk.Psbt(signed).finalize()
-    check(result.could_finalize, "BDK finds every signature it needs and completes the transaction")
-    transaction = pbk.Transaction(bytes(result.psbt.extract_tx().serialize()))
+def finished(signed: str) -> bytes:
+    """The transaction that goes to the network."""
+    if bdk is not None:
+        result = bdk.Psbt(signed).finalize()
+        check(result.could_finalize, "BDK finds every signature it needs and completes the transaction")
+        return bytes(result.psbt.extract_tx().serialize())
+    transaction = finalizer.finalize_psbt(PSBT.from_string(signed))
+    check(transaction is not None, "embit finds every signature it needs and completes the transaction")
+    return bytes(transaction.serialize())
+
+
+def verify_signatures(signed: str, coins: Sequence[Coin], folder: Path) -> None:
+    """Where Bitcoin Core's verifier is not to be had: by embit, and by our own checks."""
+    psbt = PSBT.from_string(signed)
+    for index, coin in enumerate(coins):
+        digest, signatures = psbt.sighash(index), psbt.inputs[index].partial_sigs
+        valid = [key.verify(ec.Signature.parse(der[:-1]), digest) for key, der in signatures.items()]
+        check(bool(valid) and all(valid), f"input {index} ({coin.kind}): embit verifies its signature")
+    (folder / "signed.psbt").write_text(signed)
+    command = [str(BIN / "cryptnoxctl"), "verify", str(folder / "signed.psbt"), "--chain", "regtest", "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    check(run.returncode == 0 and json.loads(run.stdout)["complete"], "cryptnoxctl verify finds nothing missing")
+
+
+def verify(signed: str, coins: Sequence[Coin], folder: Path) -> None:
+    """Finalise and have Bitcoin Core's script verifier judge every input."""
+    raw = finished(signed)
+    if pbk is None:
+        tell("LEFT OUT: Bitcoin Core's script verifier (py-bitcoinkernel has no wheel for this Python)")
+        verify_signatures(signed, coins, folder)
+        return
+    transaction = pbk.Transaction(raw)
     spent = []
     for coin in coins:
         spent.append(pbk.TransactionOutput(pbk.ScriptPubkey(coin.funding.vout[0].script_pubkey.data), INPUT_AMOUNT))
@@ -218,6 +258,8 @@ def main() -> None:
         folder = Path(name)
         print("A Cryptnox card signs a Bitcoin transaction. No card and no network is needed: the card is emulated,")
         print("the coins are made up, and the rules are Bitcoin Core's.")
+        if bdk is None:
+            print("LEFT OUT: what BDK would check (bdkpython has no wheel for this Python). embit does its part.")
 
         step(1, "Put an (emulated) card on the table")
         with emulated_card(folder) as address:
@@ -252,7 +294,7 @@ def main() -> None:
             check(answer.get("signed") is True, "the program answers that it signed")
 
             step(6, "Everybody else checks it")
-            verify(answer["psbt"], coins)
+            verify(answer["psbt"], coins, folder)
     print("\nAll of it held.")
 
 

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from cryptnox_core.transport import pcsclite
+from cryptnox_core.transport.pcsc import LIBRARIES
 from tests.support import pcsc
-
-try:
-    from smartcard import scard
-except ImportError:
-    scard = None
+from tests.support.scard import pyscard
 
 _KEPT = frozenset({"CRYPTNOX_VECTORS", "CRYPTNOX_NOT_TESTED", "CRYPTNOX_TEST_READER_WAIT"})
 """Environment variables of ours that tests may see; every other CRYPTNOX_* one is taken away."""
@@ -287,11 +285,29 @@ def isolated(
         monkeypatch.delenv(name, raising=False)
     if not request.node.get_closest_marker("pcsc"):
         monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(home / "no-pcscd"))
-        if scard is not None:
-            monkeypatch.setattr(scard, "SCardEstablishContext", lambda scope: (scard.SCARD_E_NO_SERVICE, 0))
+        for scard in filter(None, (pyscard, pcsclite)):
+            none = (scard.SCARD_E_NO_SERVICE, 0)
+            monkeypatch.setattr(scard, "SCardEstablishContext", lambda scope, none=none: none)
     yield
     # Whatever ignores Ctrl-C after its own end takes it from all programs that later tests start.
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the transport itself, `pcsc("both")`, use each PC/SC library; with `--all` the others do, too."""
+    marker = metafunc.definition.get_closest_marker("pcsc")
+    if marker and (marker.args == ("both",) or metafunc.config.getoption("--all")):
+        metafunc.fixturenames.append("pcsc_library")
+        metafunc.parametrize("pcsc_library", LIBRARIES, indirect=True)
+
+
+@pytest.fixture
+def pcsc_library(isolated: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The PC/SC library that this process and those it starts use."""
+    if request.param == "pyscard" and pyscard is None:
+        pytest.skip("pyscard is not installed: only our own binding of pcsc-lite is tested")
+    monkeypatch.setenv("CRYPTNOX_PCSC", request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

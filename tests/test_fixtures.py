@@ -11,20 +11,22 @@ from pathlib import Path
 import pytest
 
 from cryptnox_core.errors import ServiceUnavailableError
-from cryptnox_core.transport.pcsc import list_readers
+from cryptnox_core.transport.pcsc import LIBRARIES, library, list_readers
 from tests import conftest
 from tests.support import pcsc, quick
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_no_pcsc_service_in_this_process() -> None:
-    pytest.importorskip("smartcard.scard", reason="pyscard is not installed")
+@pytest.mark.parametrize("pcsc_library", LIBRARIES, indirect=True)
+def test_no_pcsc_service_in_this_process(pcsc_library: str) -> None:
+    assert library() == pcsc_library
     with pytest.raises(ServiceUnavailableError):
         list_readers()
 
 
-def test_no_pcsc_service_in_child_processes() -> None:
+@pytest.mark.parametrize("pcsc_library", LIBRARIES, indirect=True)
+def test_no_pcsc_service_in_child_processes(pcsc_library: str) -> None:
     program = "from cryptnox_core.transport.pcsc import list_readers; list_readers()"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert "ServiceUnavailableError" in run.stderr

@@ -24,6 +24,7 @@ from hwilib_cryptnox.networks import (
 )
 from hwilib_cryptnox.psbt.change import single_key_scripts
 from tests.support.derived import TEMPLATES
+from tests.support.optional import hwilib
 
 NAMES = {"main": "main", "test": "test", "testnet4": "test", "signet": "signet", "regtest": "regtest"}
 """Chains by HWI's names, as embit calls them."""
@@ -32,7 +33,7 @@ KEY = bip32.HDKey.from_seed(bytes(16)).to_public()
 
 def test_hwilib_has_the_same_names() -> None:
     """Chains in its order; of hwilib's versions each has some of them."""
-    common = pytest.importorskip("hwilib.common")
+    common = hwilib("hwilib.common")
     theirs = [chain.name.lower() for chain in common.Chain]
     assert [name for name in CHAIN_CHOICES if name in theirs] == theirs
     assert [kind.name.lower() for kind in common.AddressType] == list(ADDRESS_TYPES)

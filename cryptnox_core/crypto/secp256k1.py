@@ -1,19 +1,16 @@
-"""secp256k1 as a signer's host needs it: verification, recovery, DER, low S. On libsecp256k1 through coincurve.
+"""secp256k1 as a signer's host needs it: verification, recovery, DER, low S. On the library that `points` found.
 
 Nothing here holds a private key.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from cryptnox_core.crypto import points
 from cryptnox_core.crypto.hashes import tagged_hash
+from cryptnox_core.crypto.points import Point
 from cryptnox_core.errors import UsageError
 
-if TYPE_CHECKING:
-    from coincurve import PublicKey
-
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+ORDER = points.ORDER
 HALF_ORDER = ORDER // 2
 
 COMPRESSED_LENGTH = 33
@@ -30,17 +27,15 @@ class InvalidSignatureError(UsageError):
     """Not a signature in strict DER (BIP66), or r or s out of range."""
 
 
-def parse_public_key(key: bytes) -> PublicKey:
+def parse_public_key(key: bytes) -> Point:
     """The curve point of a compressed or uncompressed key.
 
     Raises: InvalidPublicKeyError, also for the hybrid forms (06, 07).
     """
-    from coincurve import PublicKey
-
     if not key or key[0] not in _PREFIXES.get(len(key), ()):
         raise InvalidPublicKeyError("not a compressed or uncompressed public key")
     try:
-        return PublicKey(key)
+        return points.backend().parse(key)
     except ValueError as error:
         raise InvalidPublicKeyError("not a point of the curve") from error
 
@@ -91,7 +86,7 @@ def add_to_public_key(key: bytes, scalar: bytes) -> bytes:
     if len(scalar) != 32 or int.from_bytes(scalar, "big") >= ORDER:
         raise UsageError("the scalar is not below the group order")
     try:
-        return parse_public_key(key).add(scalar).format(compressed=True)
+        return parse_public_key(key).plus(scalar).format(compressed=True)
     except ValueError as error:
         raise UsageError("the sum is the point at infinity") from error
 
@@ -177,17 +172,15 @@ def verify_ecdsa(key: bytes, digest: bytes, signature: bytes) -> bool:
     if len(digest) != 32:
         raise UsageError("a digest has 32 bytes")
     # libsecp256k1 refuses high S, so it is given the low form of the same signature.
-    return parse_public_key(key).verify(normalize(signature), digest, hasher=None)
+    return parse_public_key(key).verify(normalize(signature), digest)
 
 
 def verify_schnorr(key: bytes, digest: bytes, signature: bytes) -> bool:
     """Whether a Schnorr signature (64 bytes) over a digest (32) is valid for an x-only key (32) (BIP340)."""
-    from coincurve import PublicKeyXOnly
-
     if len(signature) != 64 or len(digest) != 32 or len(key) != XONLY_LENGTH:
         return False
     try:
-        return PublicKeyXOnly(key).verify(signature, digest)
+        return points.backend().verify_schnorr(key, digest, signature)
     except ValueError:
         return False
 
@@ -198,14 +191,24 @@ def recovery_id(key: bytes, digest: bytes, signature: bytes) -> int:
     `key`: 33 or 65 bytes; `digest`: 32 bytes; `signature`: DER.
     Raises: InvalidSignatureError when none does: the signature is not of that key.
     """
-    from coincurve import PublicKey
-
     compact, wanted = to_compact(signature), compress(key)
     for candidate in range(4):
         try:
-            point = PublicKey.from_signature_and_message(compact + bytes((candidate,)), digest, hasher=None)
-        except Exception:  # noqa: BLE001, S112 - coincurve raises just that when no point can be recovered
+            found = recover(compact, candidate, digest)
+        except UsageError:
             continue
-        if point.format(compressed=True) == wanted:
+        if found == wanted:
             return candidate
     raise InvalidSignatureError("the signature was not made by this key")
+
+
+def recover(compact: bytes, number: int, digest: bytes) -> bytes:
+    """The key (33 bytes) that made a signature with a recovery id over a digest (SEC 1, 4.1.6).
+
+    `compact`: the 64 bytes r | s; `number`: 0 to 3; `digest`: 32 bytes.
+    Raises: UsageError when no key can have made it.
+    """
+    try:
+        return points.backend().recover(compact + bytes((number,)), digest).format(compressed=True)
+    except ValueError as error:
+        raise UsageError("no key can have made this signature") from error

@@ -1,7 +1,9 @@
-"""Cards in PC/SC readers. The only module that knows pyscard."""
+"""Cards in PC/SC readers, by pyscard or pcsc-lite's own library. The only module that knows pyscard."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from cryptnox_core.errors import (
 
 T = TypeVar("T")
 
+LIBRARIES = ("pyscard", "pcsclite")
 _RETRY_INTERVAL = 0.1
 _TRANSMIT_LIMIT = 60.0
 """Seconds for one command. The slowest, RSA key generation, takes some tens."""
@@ -27,12 +30,39 @@ _CLOSE_LIMIT = 2.0
 
 
 def _scard() -> Any:
-    """pyscard's C functions; loading them takes time that commands without a card should not spend."""
+    """The PC/SC functions: pyscard's where it is installed, else pcsc-lite's own, or those that CRYPTNOX_PCSC names.
+
+    Loading them takes time that commands without a card should not spend.
+    """
+    named = os.environ.get("CRYPTNOX_PCSC", "")
+    if named not in ("", *LIBRARIES):
+        raise SupportMissingError(f"CRYPTNOX_PCSC names the PC/SC library: pyscard or pcsclite, not {named!r}")
+    if named != "pcsclite":
+        try:
+            from smartcard import scard
+        except ImportError as error:
+            if named or sys.platform in ("darwin", "win32"):
+                raise SupportMissingError(
+                    "PC/SC support (pyscard) is not installed, or its library is missing"
+                ) from error
+        else:
+            return scard
+    from cryptnox_core.transport import pcsclite
+
     try:
-        from smartcard import scard
-    except ImportError as error:
-        raise SupportMissingError("PC/SC support (pyscard) is not installed, or its library is missing") from error
-    return scard
+        pcsclite.load()
+    except (OSError, AttributeError) as error:
+        raise SupportMissingError(
+            f"PC/SC support ({pcsclite.LIBRARY}) is not installed: it comes with the service pcscd"
+        ) from error
+    return pcsclite
+
+
+def library() -> str:
+    """Which of `LIBRARIES` is in use. Raises: SupportMissingError."""
+    from cryptnox_core.transport import pcsclite
+
+    return "pcsclite" if _scard() is pcsclite else "pyscard"
 
 
 def _within(limit: float, call: Callable[[], T], undo: Callable[[T], object], late: TransportError) -> T:

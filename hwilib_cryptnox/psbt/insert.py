@@ -62,7 +62,7 @@ def signature_pair(request: SignRequest, signature: bytes) -> Pair:
             low = normalize(signature)
         except InvalidSignatureError as error:
             raise InvalidSignature(request.input_index) from error
-        if not parse_public_key(key).verify(low, request.digest, hasher=None):
+        if not parse_public_key(key).verify(low, request.digest):
             raise InvalidSignature(request.input_index)
         return b"\x02" + key, low + bytes((sighash,))
     if not verify_schnorr(key[1:], request.digest, signature):

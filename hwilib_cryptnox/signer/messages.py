@@ -11,6 +11,7 @@ from cryptnox_core.crypto.secp256k1 import (
     from_compact,
     is_low_s,
     is_public_key,
+    recover,
     recovery_id,
     to_compact,
     verify_ecdsa,
@@ -82,15 +83,8 @@ def recover_public_key(message: str | bytes, signature: str) -> tuple[bytes, boo
 
     Raises UsageError for what is no such signature, or one that no key can have made.
     """
-    from coincurve import PublicKey
-
     number, compact = _split(signature)
-    recoverable = compact + bytes((number & _RECOVERY,))
-    try:
-        key = PublicKey.from_signature_and_message(recoverable, message_digest(message), hasher=None)
-    except ValueError as error:
-        raise UsageError("no key can have made this signature") from error
-    return key.format(compressed=True), bool(number & _COMPRESSED)
+    return recover(compact, number & _RECOVERY, message_digest(message)), bool(number & _COMPRESSED)
 
 
 # BIP322's simple form

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-import coincurve
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
@@ -21,6 +20,7 @@ from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.crypto.p256 import EphemeralKey
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import Curve, ExportKind, LoadKeyType, SignatureKind, Source, UserKeySlot
+from tests.support.curve import PrivateKey
 
 PIN, PUK = "123456", "PUK000000001"
 POINT = EphemeralKey.from_scalar(7).public_key
@@ -81,11 +81,11 @@ COMMANDS: list[Command[object]] = [
 ]
 
 
-K1 = coincurve.PrivateKey(b"\x07" * 32).public_key.format(compressed=False)
+K1 = PrivateKey(b"\x07" * 32).public_key.format(compressed=False)
 SIGNATURE = bytes.fromhex("3006020101020102")
 TEXT = b"laptop".ljust(64, b"\0")
 XPUB = bytes.fromhex("0488B21E03") + bytes(32) + bytes.fromhex("80000000") + bytes(32)
-XPUB += coincurve.PrivateKey(b"\x07" * 32).public_key.format()
+XPUB += PrivateKey(b"\x07" * 32).public_key.format()
 STATUS_ONLY: list[Command[object]] = [command for command in COMMANDS if isinstance(command, StatusCommand)]
 ANSWERS: list[tuple[Command[object], bytes]] = [
     *((command, b"") for command in STATUS_ONLY),
@@ -433,7 +433,7 @@ class TestAnswers:
 
 
 class TestVerifiedSignature:
-    K1 = coincurve.PrivateKey(b"\x07" * 32)
+    K1 = PrivateKey(b"\x07" * 32)
     R1 = ec.derive_private_key(7, ec.SECP256R1())
 
     def test_high_s_is_lowered(self) -> None:
@@ -454,7 +454,7 @@ class TestVerifiedSignature:
     @pytest.mark.parametrize("curve", list(Curve))
     def test_bad(self, kind: SignatureKind, curve: Curve) -> None:
         key = POINT if curve is Curve.R1 and kind is not SignatureKind.SCHNORR else self.K1.public_key.format()
-        other = coincurve.PrivateKey(b"\x08" * 32).sign(DIGEST, hasher=None)
+        other = PrivateKey(b"\x08" * 32).sign(DIGEST, hasher=None)
         for signature in (b"", b"\x30", other, bytes(64), bytes(65), bytes.fromhex("3006020101020101")):
             with pytest.raises(errors.BadSignatureError):
                 signing.verified_signature(signature, DIGEST, key, curve=curve, kind=kind)

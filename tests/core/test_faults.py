@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
-from coincurve import PrivateKey
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.card import Card
@@ -34,6 +33,7 @@ from cryptnox_core.errors import (
 )
 from cryptnox_core.wire import Ins, SignatureKind
 from tests.core.emulated import PIN, PUK, SEED, EmulatedReader, apdus, fresh, seeded
+from tests.support.curve import PrivateKey
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
 LEAVES = [ACCOUNT.extend(Path((0, index))) for index in range(5)]

@@ -104,12 +104,13 @@ def test_no_service() -> None:
         ("SCARD_F_INTERNAL_ERROR", TransportError),
     ],
 )
-def test_return_codes(name: str, kind: type[TransportError]) -> None:
-    scard = pytest.importorskip("smartcard.scard")
+@pytest.mark.parametrize("library", ["smartcard.scard", "cryptnox_core.transport.pcsclite"])
+def test_return_codes(name: str, kind: type[TransportError], library: str) -> None:
+    scard = pytest.importorskip(library, reason="pyscard is not installed")
     assert type(client._failure(scard, getattr(scard, name), "reader")) is kind
 
 
-@pytest.mark.pcsc
+@pytest.mark.pcsc("both")
 class TestTwoReaders:
     def test_choice_of_card(self, virtual_readers: pcsc.VirtualReaders) -> None:
         one, two = pcsc.SLOTS

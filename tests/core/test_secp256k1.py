@@ -1,4 +1,4 @@
-"""Signatures and keys against BIP340's vectors, against coincurve's own signer, and at their edges."""
+"""Signatures and keys against BIP340's vectors, against libsecp256k1's own signer, and at their edges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import hashlib
 from pathlib import Path
 
-import coincurve
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +13,11 @@ from hypothesis import strategies as st
 from cryptnox_core.crypto import secp256k1
 from cryptnox_core.crypto.secp256k1 import HALF_ORDER, ORDER, InvalidPublicKeyError, InvalidSignatureError
 from cryptnox_core.errors import UsageError
+from tests.support.curve import PrivateKey
 
 OWN = Path(__file__).parent / "vectors" / "bip340.csv"
 DIGEST = hashlib.sha256(b"digest").digest()
-SECRET = coincurve.PrivateKey(b"\x07" * 32)
+SECRET = PrivateKey(b"\x07" * 32)
 KEY = SECRET.public_key.format(compressed=True)
 SIGNATURE = SECRET.sign(DIGEST, hasher=None)
 R, S = secp256k1.parse_der(SIGNATURE)
@@ -53,7 +53,7 @@ def test_schnorr_lengths(lengths: tuple[int, int, int]) -> None:
 
 @given(scalars, digests)
 def test_ecdsa_of_an_independent_signer(scalar: int, digest: bytes) -> None:
-    secret = coincurve.PrivateKey(scalar.to_bytes(32, "big"))
+    secret = PrivateKey(scalar.to_bytes(32, "big"))
     signature = secret.sign(digest, hasher=None)
     for key in (secret.public_key.format(compressed=True), secret.public_key.format(compressed=False)):
         assert secp256k1.verify_ecdsa(key, digest, signature)
@@ -63,14 +63,14 @@ def test_ecdsa_of_an_independent_signer(scalar: int, digest: bytes) -> None:
 
 @given(scalars, digests)
 def test_recovery_id(scalar: int, digest: bytes) -> None:
-    secret = coincurve.PrivateKey(scalar.to_bytes(32, "big"))
+    secret = PrivateKey(scalar.to_bytes(32, "big"))
     recoverable = secret.sign_recoverable(digest, hasher=None)
     signature = secp256k1.from_compact(recoverable[:64])
     assert secp256k1.recovery_id(secret.public_key.format(), digest, signature) == recoverable[64]
 
 
 def test_recovery_id_of_a_foreign_signature() -> None:
-    other = coincurve.PrivateKey(b"\x08" * 32).sign(DIGEST, hasher=None)
+    other = PrivateKey(b"\x08" * 32).sign(DIGEST, hasher=None)
     with pytest.raises(InvalidSignatureError):
         secp256k1.recovery_id(KEY, DIGEST, other)
 
@@ -161,7 +161,7 @@ def test_digest_length() -> None:
 
 
 def test_adding_a_scalar() -> None:
-    generator = coincurve.PrivateKey((1).to_bytes(32, "big")).public_key.format()
+    generator = PrivateKey((1).to_bytes(32, "big")).public_key.format()
     assert (
         secp256k1.add_to_public_key(KEY, (5).to_bytes(32, "big"))
         == SECRET.add((5).to_bytes(32, "big")).public_key.format()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.ctl.payments import pay
 from tests.ctl.program import PIN, answer, run
+from tests.support import optional
 from tests.support.emulator import EmulatorProcess
 
 
@@ -32,7 +31,7 @@ def test_audit_names_what_was_signed_behind_its_back(card: EmulatorProcess, tmp_
 def sign_with_vendor_sdk(card: EmulatorProcess, digest: bytes) -> None:
     import socket
 
-    sdk = pytest.importorskip("cryptnox_sdk_py", reason="the vendor's SDK needs Python 3.11")
+    sdk = optional.sdk()
     with socket.create_connection((card.host, card.port)) as connection:
         theirs = sdk.factory.get_card(sdk.Connection(0, remote=True, conn=[connection]))
         theirs.verify_pin(PIN)

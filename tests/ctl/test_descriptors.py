@@ -7,7 +7,7 @@ from tests.support.emulator import EmulatorProcess
 
 
 def test_descriptors(card: EmulatorProcess) -> None:
-    import bdkpython as bdk
+    from tests.support.optional import bdk
 
     shown = answer(card, "descriptors")["descriptors"]
     assert [entry["type"] for entry in shown] == ["p2pkh", "p2sh-p2wpkh", "p2wpkh"]

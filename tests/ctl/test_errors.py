@@ -20,6 +20,7 @@ import pytest
 
 from hwilib_cryptnox.ctl.main import COMMANDS, cli
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, schemas, terminal
+from tests.support import optional
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 NEW_PIN, NEW_PUK = "135790", "own-puk-1234"
@@ -208,7 +209,7 @@ def test_fido_user_key(card: EmulatorProcess, tmp_path: Path) -> None:
 
 def test_relay_to_a_wallet_that_listens(card: EmulatorProcess) -> None:
     """As the vendor's tools have it: the vendor's SDK listens, the relay connects."""
-    sdk = pytest.importorskip("cryptnox_sdk_py", reason="the vendor's SDK needs Python 3.11")
+    sdk = optional.sdk()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         where = f"127.0.0.1:{listener.getsockname()[1]}"
         child = subprocess.Popen(

@@ -40,8 +40,7 @@ def test_a_message_that_is_no_text(card: EmulatorProcess, words: list[str], mess
     assert card.stats()["signatures"] == 0
 
 
-def test_legacy_message_against_hwilib(card: EmulatorProcess) -> None:
-    import bdkpython  # noqa: F401 - the environment is the tests'
+def test_legacy_message_against_embit(card: EmulatorProcess) -> None:
     from embit import ec as embit_ec
 
     from hwilib_cryptnox.signer.messages import message_digest

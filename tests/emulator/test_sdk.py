@@ -22,8 +22,9 @@ from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.wire import DECRYPT_PATH
 from tests.emulator.client import SEED, SERIAL, cbc, public_point, verifies
+from tests.support import optional
 
-sdk = pytest.importorskip("cryptnox_sdk_py", reason="the vendor's SDK needs Python 3.11")
+sdk = optional.sdk()
 
 PIN, PUK = "1234", "abcdefghijkl"
 DIGEST = hashlib.sha256(b"m").digest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import coincurve
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +26,7 @@ from tests.emulator.client import (
     seeded_memory,
     verifies,
 )
+from tests.support.curve import PublicKey, PublicKeyXOnly
 
 DIGEST = hashlib.sha256(b"message").digest()
 LEAF = (H + 84, H, H, 0, 7)
@@ -34,7 +34,7 @@ PINLESS = (H + 43, H + 60, H + 1581, 5)
 
 
 def k1(levels: tuple[int, ...]) -> bytes:
-    return coincurve.PublicKey(bip32.HDKey.from_seed(SEED).derive(list(levels)).get_public_key().sec()).format(False)
+    return PublicKey(bip32.HDKey.from_seed(SEED).derive(list(levels)).get_public_key().sec()).format(False)
 
 
 def good(levels: tuple[int, ...], signature: bytes) -> bool:
@@ -72,7 +72,7 @@ def test_schnorr() -> None:
     card = host(seeded_memory())
     for index in range(8):  # both parities of the public key and of the nonce's point
         signature = card.get(0xC0, 1, 2, DIGEST + path(index) + pin())
-        key = coincurve.PublicKeyXOnly(k1((index,))[1:33])
+        key = PublicKeyXOnly(k1((index,))[1:33])
         assert key.verify(signature, DIGEST)
 
 
@@ -178,7 +178,7 @@ def test_pinless() -> None:
     status, signature = card.clear(0xC0, 3, 0, DIGEST)
     assert status == OK and good(PINLESS, signature)
     status, signature = card.clear(0xC0, 3, 2, DIGEST)
-    assert coincurve.PublicKeyXOnly(k1(PINLESS)[1:33]).verify(signature, DIGEST)
+    assert PublicKeyXOnly(k1(PINLESS)[1:33]).verify(signature, DIGEST)
     assert card.clear(0xC0, 3, 0, DIGEST[1:])[0] == 0x6A80
     assert card.clear(0xC0, 3, 3, DIGEST)[0] == 0x6B00
     card.connect()

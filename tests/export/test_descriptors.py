@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bdkpython as bdk
 import pytest
 from embit.descriptor import Descriptor as EmbitDescriptor
 from embit.descriptor.checksum import add_checksum as embit_checksum
@@ -23,6 +22,7 @@ from hwilib_cryptnox.export import (
     multisig_descriptor,
     parse_key_line,
 )
+from tests.support.optional import bdk
 
 WPKH = (
     "wpkh([73c5da0a/84h/0h/0h]xpub6CatWdiZiodmUeTDp8LT5or8nmbKNcuyvz7WyksVFkKB4RHwCD3XyuvPEbvqAQY3rAPshWcMLoP2fMFMKH"

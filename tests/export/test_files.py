@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import bdkpython as bdk
 import pytest
 
 from cryptnox_core.bip32 import ExtendedPublicKey
@@ -24,6 +23,7 @@ from hwilib_cryptnox.export import (
     electrum_wallet,
     multisig_descriptor,
 )
+from tests.support.optional import bdk
 
 COLDCARD = {
     "xfp": "73C5DA0A",

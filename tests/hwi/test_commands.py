@@ -6,7 +6,6 @@ import base64
 from dataclasses import replace
 from typing import Any
 
-import bdkpython as bdk
 import pytest
 from embit import bip32, bip39, networks, script
 
@@ -16,6 +15,7 @@ from hwilib_cryptnox.signer.messages import verify_message
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
+from tests.support.optional import bdk
 from tests.system.interop.paper import message_key
 
 FINGERPRINT = "73c5da0a"

@@ -32,6 +32,7 @@ from hwilib_cryptnox.storage.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess, ca_of
+from tests.support.optional import hwilib
 from tests.support.pcsc import SLOTS, VirtualReaders, soft_locked
 
 FPR = ME.fingerprint.hex()
@@ -480,7 +481,7 @@ class TestInAReader:
     ) -> None:
         """Two cards nobody knows yet, and the PIN of the one in the second reader: the first loses one try, not one a
         command, and no command sends the PIN on after a refusal (stock hwi asks each card in a call of its own)."""
-        stock = pytest.importorskip("hwilib._cli").process_commands
+        stock = hwilib("hwilib._cli").process_commands
         monkeypatch.setattr(sys, "stdin", io.StringIO())
         import_module("hwilib_cryptnox.plugin.register").register()
         other_pin = "7777"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import hwilib_cryptnox
 from cryptnox_core.card import Card
 from cryptnox_core.errors import WrongPinError
 from cryptnox_core.transport.tcp import RemoteTransport
@@ -21,12 +22,12 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY
 from hwilib_cryptnox.errors import SOFT_LOCKED_TEXT, WalletError
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin import policy as unlock
-from hwilib_cryptnox.plugin import client as device
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
+from tests.support.optional import hwilib
 
 WRONG = "111111"
 FOREIGN = "correct horse battery staple"
@@ -340,13 +341,14 @@ def test_a_poller_with_a_wrong_password(spent: Spender) -> None:
 def test_a_long_lived_poller(counted: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Specter: the same process, password after password. A refused one is never sent again, another one is while
     two tries are left."""
+    hwilib()
     monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{counted.host}:{counted.port}")
     unlock._refused.clear()
     unlock._noted.clear()
 
     def poll(pin: str) -> tuple[int, Any]:
         before = counted.stats()["pin_tries"]
-        (entry,) = device.enumerate(pin, allow_emulators=True)
+        (entry,) = hwilib_cryptnox.enumerate(pin, allow_emulators=True)
         return counted.stats()["pin_tries"] - before, entry
 
     for _ in range(3):
@@ -361,9 +363,7 @@ def test_a_long_lived_poller(counted: EmulatorProcess, monkeypatch: pytest.Monke
 
 def test_hwilib_finds_the_device_with_one_try(counted: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """`find_device` swallows the error of its enumerate and opens the card again with the same password."""
-    from hwilib import commands
-
-    import hwilib_cryptnox
+    commands = hwilib("hwilib.commands")
 
     monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{counted.host}:{counted.port}")
     monkeypatch.setattr(commands, "all_devs", [])

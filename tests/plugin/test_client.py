@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
+
+from tests.support.optional import NO_HWILIB
+
+pytest.importorskip("hwilib", reason=NO_HWILIB)
+
 from hwilib import commands, errors
 from hwilib.common import AddressType, Chain
 from hwilib.psbt import PSBT

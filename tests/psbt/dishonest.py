@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from coincurve import PublicKey
-
 from cryptnox_core.crypto.secp256k1 import ORDER as CURVE_ORDER
 from cryptnox_core.crypto.secp256k1 import encode_der, parse_der
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
@@ -45,6 +43,7 @@ from tests.psbt.factory import (
     tap_deriv,
     taproot,
 )
+from tests.support.curve import PublicKey
 
 __all__ = ["CATALOGUE", "DRAFTS", "OUTCOMES", "SKIPS"]
 PATHS = {kind: template.format(0) for kind, template in SPEND_PATH.items()}

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coincurve import PublicKey
-
 from cryptnox_core.bip32 import Path
 from tests.psbt.cases import case, outcome
 from tests.psbt.factory import (
@@ -36,6 +34,7 @@ from tests.psbt.factory import (
     tap_deriv,
     taproot,
 )
+from tests.support.curve import PublicKey
 
 EVE = Wallet(b"who has written the PSBT")
 CHANGE = "m/84h/0h/0h/1/5"

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coincurve import PublicKey
-
 from hwilib_cryptnox.psbt import Chain
 from hwilib_cryptnox.psbt.message import to_spend
 from tests.psbt.cases import case, outcome, swap
@@ -35,6 +33,7 @@ from tests.psbt.factory import (
     tap_deriv,
     taproot,
 )
+from tests.support.curve import PublicKey
 
 THEIR_KEY = OTHER.key("m/3")
 UNPROVED_KINDS = ("p2wpkh", "p2sh-p2wpkh", "p2wsh", "p2sh-p2wsh", "miniscript")

@@ -1,4 +1,4 @@
-"""Builds PSBTs by hand for the tests: its own serialisation, private keys through coincurve, nothing of the engine."""
+"""Builds PSBTs by hand for the tests: its own serialisation, keys by libsecp256k1, nothing of the engine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from coincurve import PrivateKey, PublicKey
-
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
+from tests.support.curve import PrivateKey, PublicKey
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 Pairs = list[tuple[bytes, bytes]]

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from coincurve import PrivateKey
-
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import (
     Plan,
@@ -54,6 +52,7 @@ from tests.psbt.factory import (
     tap_deriv,
     taproot,
 )
+from tests.support.curve import PrivateKey
 from tests.support.kernel import failing_inputs
 
 MAX_FEE, MAX_FEE_RATE, SMALL_FEE = 10_000_000, 10_000, 50_000

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from coincurve import PrivateKey, PublicKey
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt import Collected, Psbt, PsbtError, RefusedOutput, collect, plan
@@ -38,6 +37,7 @@ from tests.psbt.factory import (
     tap_deriv,
 )
 from tests.psbt.runs import run
+from tests.support.curve import PrivateKey, PublicKey
 
 ACCOUNT = Path.parse("m/84h/0h/0h")
 KEYS = 3000

@@ -22,9 +22,8 @@ from tests.psbt.factory import (
 )
 from tests.psbt.signing import make_plan, sign
 from tests.support.kernel import failing_inputs
+from tests.support.optional import bdk, hwilib
 from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
-
-bdk = pytest.importorskip("bdkpython")
 
 
 def xpub(wallet: object, path: str) -> str:
@@ -112,7 +111,7 @@ def test_embit_signs_the_same_digest(kind: str) -> None:
 
 
 def test_hwilib_reads_what_we_wrote() -> None:
-    psbt_module = pytest.importorskip("hwilib.psbt")
+    psbt_module = hwilib("hwilib.psbt")
     bent = draft(*[spend(kind, number) for number, kind in enumerate(SPEND_PATH)])
     signed = sign(bent.encode())
     theirs = psbt_module.PSBT()

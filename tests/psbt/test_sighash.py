@@ -6,7 +6,6 @@ import hashlib
 import random
 
 import pytest
-from coincurve import PrivateKey
 
 from cryptnox_core.crypto.secp256k1 import taproot_output_key, verify_schnorr
 from hwilib_cryptnox.psbt.script import kind_of, operations, remove_code_separators
@@ -15,6 +14,7 @@ from hwilib_cryptnox.psbt.summary import address_of
 from hwilib_cryptnox.psbt.tx import Transaction
 from tests.psbt.factory import spend
 from tests.psbt.published import load
+from tests.support.curve import PrivateKey
 from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
 
 CORE = load("core-sighash.json")[1:]

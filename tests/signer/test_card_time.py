@@ -21,6 +21,7 @@ from tests.hwi.conftest import Program
 from tests.hwi.test_setup import Typist
 from tests.support import pcsc
 from tests.support.emulator import PIN, PUK, EmulatorProcess
+from tests.support.optional import hwilib
 
 ROOT = File(__file__).parents[2]
 
@@ -160,6 +161,7 @@ client.close()
 
 def test_getdescriptors_through_stock_hwilib(card: EmulatorProcess) -> None:
     """It reads the account of BIP86 as well."""
+    hwilib()
     answer = subprocess.run(
         [sys.executable, "-c", _STOCK, card.path, PIN], capture_output=True, text=True, check=True, cwd=ROOT
     )

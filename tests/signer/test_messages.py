@@ -6,11 +6,11 @@ import base64
 import hashlib
 
 import pytest
-from coincurve import PrivateKey, PublicKey
 
 from cryptnox_core.crypto.secp256k1 import InvalidSignatureError
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.signer.messages import encode_signature, message_digest, verify_message
+from tests.support.curve import PrivateKey, PublicKey
 
 KEY = PrivateKey(hashlib.sha256(b"message key").digest())
 PUBLIC = KEY.public_key.format()

@@ -16,6 +16,7 @@ from tests.psbt.factory import ME, OTHER, Out, deriv, draft, out_deriv, p2wpkh, 
 from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.dialogues import CHANGE, KEY, LEFT, Scripted, configure, gpg_agent, lines_of, payment
 from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.optional import hwilib
 
 
 @pytest.fixture
@@ -166,9 +167,8 @@ def test_every_source_can_be_confirmed(
 
 
 def test_through_hwilib(signer: EmulatorProcess, pinentry: Scripted) -> None:
-    from hwilib.errors import ActionCanceledError
-    from hwilib.psbt import PSBT
-
+    ActionCanceledError = hwilib("hwilib.errors").ActionCanceledError
+    PSBT = hwilib("hwilib.psbt").PSBT
     from hwilib_cryptnox.plugin.client import CryptnoxClient
 
     configure(signer, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')

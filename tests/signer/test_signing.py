@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 from embit.psbt import PSBT as EmbitPsbt
-from hwilib.psbt import PSBT as HwiPsbt
 
+import hwilib_cryptnox
 from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.plugin.client import CryptnoxClient
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.signer.cards import Access
@@ -44,6 +43,7 @@ from tests.psbt.factory import (
 from tests.psbt.factory import Wallet as KeyTree
 from tests.support.emulator import PIN, EmulatorProcess, Stats
 from tests.support.kernel import failing_inputs
+from tests.support.optional import hwilib
 
 KINDS = ("p2pkh", "p2pk", "p2sh-p2wpkh", "p2wpkh", "multisig", "p2sh", "p2wsh", "p2sh-p2wsh", "rawtr")
 FPR = ME.fingerprint.hex()
@@ -148,8 +148,13 @@ def test_what_cannot_be_anybodys(signer: EmulatorProcess, hwi: Program, fields: 
     before = signer.stats()["apdus"]
     assert hwi.on(signer, "signtx", given) == {"psbt": given, "signed": False}
     assert signer.stats()["apdus"] == before
-    client = CryptnoxClient(signer.path, PIN)
-    psbt = HwiPsbt()
+
+
+def test_what_cannot_be_anybodys_through_hwilib(signer: EmulatorProcess) -> None:
+    given = draft(In(p2wpkh(ME.key("m/84h/0h/0h/0/0")), fields=[])).base64()
+    before = signer.stats()["apdus"]
+    psbt = hwilib("hwilib.psbt").PSBT()
+    client = hwilib_cryptnox.CryptnoxClient(signer.path, PIN)
     psbt.deserialize(given)
     assert client.sign_tx(psbt) is psbt
     assert signer.stats()["apdus"] == before

@@ -6,9 +6,10 @@ import hashlib
 import unicodedata
 from dataclasses import dataclass
 
-import bdkpython as bdk
 from embit import bip32, script
 from embit.networks import NETWORKS
+
+from tests.support.optional import bdk
 
 TEMPLATES = {
     "p2wpkh": (84, bdk.Descriptor.new_bip84, script.p2wpkh),

@@ -11,9 +11,8 @@ from __future__ import annotations
 import select
 import sys
 
-from smartcard import scard
-
 from cryptnox_core.wire import AID
+from tests.support.scard import reconnect, scard
 
 
 def check(result: int, what: str) -> None:
@@ -32,11 +31,11 @@ def main(reader: str, mode: str) -> None:
     print("holding", flush=True)
     while not select.select([sys.stdin], [], [], 0.02)[0]:
         if mode == "reset":
-            scard.SCardReconnect(card, how, scard.SCARD_PROTOCOL_T1, scard.SCARD_RESET_CARD)
+            reconnect(card, how, scard.SCARD_RESET_CARD)
         elif mode == "traffic":
             result, _ = scard.SCardTransmit(card, scard.SCARD_PCI_T1, [0, 0xA4, 4, 0, len(AID), *AID])
             if result == scard.SCARD_W_RESET_CARD:
-                scard.SCardReconnect(card, how, scard.SCARD_PROTOCOL_T1, scard.SCARD_LEAVE_CARD)
+                reconnect(card, how, scard.SCARD_LEAVE_CARD)
     scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pbk
+from tests.support.optional import pbk
 
 
 def failing_inputs(transaction: bytes, spent: Sequence[tuple[int, bytes]]) -> list[int]:

@@ -18,7 +18,9 @@ from types import TracebackType
 
 from cryptnox_core.card import Card
 from cryptnox_core.errors import PinLockedError, WrongPinError
+from cryptnox_core.transport import pcsclite
 from tests.support.emulator import EmulatorProcess
+from tests.support.scard import scard
 
 LOCK_FILE = Path(tempfile.gettempdir()) / "hwi-cryptnox-virtual-readers.lock"
 LOCK_WAIT = float(os.environ.get("CRYPTNOX_TEST_READER_WAIT", "600"))
@@ -28,6 +30,7 @@ SLOTS = ("Virtual PCD 00 00", "Virtual PCD 00 01")
 PORTS = (35963, 35964)
 """TCP ports on 127.0.0.1 where the reader driver waits for the card of each slot."""
 
+DBUS = Path("/run/dbus/system_bus_socket")
 SERVICE_WAIT = 15.0
 CARD_WAIT = 20.0
 ABSENCE = 1.6
@@ -51,10 +54,11 @@ class VirtualReaders:
     def acquire(cls, folder: Path, wait: float = LOCK_WAIT) -> VirtualReaders:
         """Take the lock within `wait` seconds and see to the service. `folder` receives pcscd's log. Raises
         UnavailableError."""
-        try:
-            import smartcard.scard  # noqa: F401
-        except ImportError as error:
-            raise UnavailableError("pyscard is not installed") from error
+        if scard is pcsclite:
+            try:
+                pcsclite.load()
+            except OSError as error:
+                raise UnavailableError(f"neither pyscard nor {pcsclite.LIBRARY} is installed") from error
         lock = take_lock(LOCK_FILE, wait)
         try:
             return cls(lock, _service(folder), folder)
@@ -144,16 +148,17 @@ def _start_service(folder: Path) -> subprocess.Popen[bytes]:
         raise UnavailableError("pcscd is not installed (Debian: packages pcscd and vsmartcard-vpcd)")
     if os.geteuid() != 0:
         raise UnavailableError("pcscd is not running, and starting it takes root")
+    # It asks polkit over D-Bus, and where there is none (a container) it lets nobody in.
+    known = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    polkit = ["--disable-polkit"] if "--disable-polkit" in known.stdout + known.stderr and not DBUS.exists() else []
     with (folder / "pcscd.log").open("ab") as log:
         return subprocess.Popen(
-            [program, "--foreground"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [program, "--foreground", *polkit], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
 
 def _readers() -> tuple[str, ...] | None:
     """The readers pcscd knows; None when it does not answer."""
-    from smartcard import scard
-
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     if result != scard.SCARD_S_SUCCESS:
         return None
@@ -166,8 +171,6 @@ def _readers() -> tuple[str, ...] | None:
 
 def card_present(slot: int) -> bool:
     """Whether pcscd sees a card in the slot now."""
-    from smartcard import scard
-
     result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     if result != scard.SCARD_S_SUCCESS:
         return False
@@ -195,8 +198,6 @@ class _Shared:
     """A shared connection to the card in a slot, which stays powered: another program's, which does not reset it."""
 
     def __init__(self, slot: int) -> None:
-        from smartcard import scard
-
         self.name = SLOTS[slot]
         _, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
         result, self._handle, _ = scard.SCardConnect(
@@ -205,15 +206,11 @@ class _Shared:
         assert result == scard.SCARD_S_SUCCESS
 
     def transmit(self, apdu: bytes) -> bytes:
-        from smartcard import scard
-
         result, answer = scard.SCardTransmit(self._handle, scard.SCARD_PCI_T1, list(apdu))
         assert result == scard.SCARD_S_SUCCESS
         return bytes(answer)
 
     def close(self) -> None:
-        from smartcard import scard
-
         scard.SCardDisconnect(self._handle, scard.SCARD_UNPOWER_CARD)
         scard.SCardReleaseContext(self._context)
 

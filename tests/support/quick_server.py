@@ -9,7 +9,6 @@ import importlib
 import io
 import json
 import os
-import pkgutil
 import select
 import signal
 import socket
@@ -21,9 +20,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
-import hwilib_cryptnox
 from hwilib_cryptnox.ctl import main as ctl
 from hwilib_cryptnox.hwi import program as hwi
+from tests.support.everything import import_everything
 
 _SIZE = struct.Struct(">I")
 _STATUS = struct.Struct(">i")
@@ -42,10 +41,7 @@ PROGRAMS: dict[str, Callable[[], int | None]] = {"ctl": _ctl, "hwi": _hwi}
 
 def load() -> None:
     """Everything that a program loads late, so that it is loaded once."""
-    for module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
-        if "specter" not in module.name:  # they want Specter
-            with contextlib.suppress(ModuleNotFoundError):  # the driver wants hwilib
-                importlib.import_module(module.name)
+    import_everything()
     for name in (
         "cryptnox_core.emulator.server",
         "cryptnox_core.transport.pcsc",

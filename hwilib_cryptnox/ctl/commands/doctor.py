@@ -41,6 +41,9 @@ _IDENTIFIES = (
 _MAX_RECORDING = 1 << 20
 """Bytes. One has some ten thousand."""
 _PACKAGES = ("hwi-cryptnox", "hwi", "pyscard", "cryptography", "coincurve", "embit", "click", "rich")
+_OPTIONAL = frozenset({"hwi", "coincurve"} | (set() if sys.platform in ("darwin", "win32") else {"pyscard"}))
+"""Not needed: HWI's library is for other programs, embit has a libsecp256k1, our own binding of pcsc-lite serves."""
+_LIBRARIES = {"pyscard": "pyscard", "pcsclite": "pcsc-lite's own library"}
 _EASY_FOUND = f'it was set up in "easy mode": unless they were changed, PIN {EASY_PIN} and PUK {EASY_PUK} are public'
 _EASY_REMEDY = f"put no money on it before both are your own: {EASY_CHANGE}"
 _NFC_MODULES = frozenset({"pn533", "pn533_usb", "nfc"})
@@ -107,16 +110,32 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
 
 def _versions() -> Iterator[Finding]:
     python = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
-    there, missing = [], []
-    for name in _PACKAGES:
-        try:
-            there.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-    yield Finding("versions", Verdict.GOOD, f"{python}; {', '.join(there)}")
-    if missing:
+    absent = [name for name in _PACKAGES if _version(name) is None]
+    text = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if name not in absent)
+    if unneeded := [name for name in absent if name in _OPTIONAL]:
+        text += f"; not installed, and not needed: {', '.join(unneeded)}"
+    yield Finding("versions", Verdict.GOOD, f"{python}; {text}")
+    yield _curve()
+    if missing := [name for name in absent if name not in _OPTIONAL]:
         remedy = "pip install --force-reinstall hwi-cryptnox"
         yield Finding("versions", Verdict.BAD, f"missing: {', '.join(missing)}", remedy, Exit.REFUSED)
+
+
+def _curve() -> Finding:
+    """Which library does secp256k1."""
+    from cryptnox_core.crypto.points import backend
+
+    if (name := backend().name) != "python":
+        return Finding("secp256k1", Verdict.GOOD, f"by {name}'s libsecp256k1")
+    remedy = "nothing has to be done: a transaction takes milliseconds longer. pip install coincurve makes it quick"
+    return Finding("secp256k1", Verdict.NOTE, "in Python, since no library for it can be loaded", remedy)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _files(app: App) -> Iterator[Finding]:
@@ -144,16 +163,20 @@ def _files(app: App) -> Iterator[Finding]:
 
 
 def _service() -> Iterator[Finding]:
-    from cryptnox_core.transport.pcsc import list_readers
+    from cryptnox_core.transport.pcsc import library, list_readers
 
     try:
         names = list_readers()
     except errors.NoReaderError:
         names = []
+    except errors.SupportMissingError as error:
+        remedy = "sudo apt install pcscd" if sys.platform == "linux" else "pip install pyscard"
+        yield Finding("PC/SC service", Verdict.BAD, str(error), remedy, Exit.NO_CARD)
+        return
     except (errors.ServiceUnavailableError, errors.TransportError) as error:
         yield Finding("PC/SC service", Verdict.BAD, str(error), _service_remedy(), Exit.NO_CARD)
         return
-    yield Finding("PC/SC service", Verdict.GOOD, "it answers")
+    yield Finding("PC/SC service", Verdict.GOOD, f"it answers, through {_LIBRARIES[library()]}")
     if names:
         yield Finding("readers", Verdict.GOOD, ", ".join(names))
     else:

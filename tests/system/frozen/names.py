@@ -17,14 +17,18 @@ from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import StatusFlag, Sw, UserKeyFlag
 from hwilib_cryptnox.ctl.errors import explain
 from hwilib_cryptnox.errors import EndedError, RetoldError, TerminalError
-from hwilib_cryptnox.hwi.errors import to_hwi_error
+from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin import policy as unlock
-from hwilib_cryptnox.plugin.client import as_hwi_error
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+try:
+    from hwilib_cryptnox.plugin.client import as_hwi_error
+except ImportError:  # hwilib admits no Python from 3.13 on
+    as_hwi_error = None
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("cryptnox_core", "hwilib_cryptnox")
@@ -38,6 +42,21 @@ FOREIGN_ERRORS = (click.ClickException, OSError)
 """Classes of others that this project raises for people."""
 WITH_REASONS = frozenset({"no_pin"})
 """Functions that make an error of a list of reasons."""
+
+HWILIB_NAMES = {
+    Code.CONNECTION: "DeviceConnectionError",
+    Code.INVALID_TX: "PSBTSerializationError",
+    Code.NO_PASSWORD: "NoPasswordError",
+    Code.BAD_ARGUMENT: "BadArgumentError",
+    Code.NOT_IMPLEMENTED: "NotImplementedError",
+    Code.UNAVAILABLE: "UnavailableActionError",
+    Code.ALREADY_INITIALIZED: "DeviceAlreadyInitError",
+    Code.NOT_READY: "DeviceNotReadyError",
+    Code.FAILURE: "DeviceFailureError",
+    Code.CANCELED: "ActionCanceledError",
+    Code.BUSY: "DeviceBusyError",
+}
+"""hwilib's exceptions by code: HWWError where it has none of its own."""
 
 __all__ = [
     "COMMAND_MODULES",
@@ -73,10 +92,12 @@ def hwi_answer(error: BaseException) -> tuple[int, str, str] | None:
     if isinstance(error, TerminalError | RetoldError | click.ClickException):
         return None
     answer = to_hwi_error(error)
-    mapped = as_hwi_error(error)
-    if (mapped.get_code(), mapped.get_msg()) != (int(answer.code), answer.message):
-        raise AssertionError(f"hwilib is told another error than the program tells: {mapped!r}")
-    return int(answer.code), answer.message, type(mapped).__name__
+    name = HWILIB_NAMES.get(answer.code, "HWWError")
+    if as_hwi_error is not None:
+        mapped = as_hwi_error(error)
+        if (mapped.get_code(), mapped.get_msg(), type(mapped).__name__) != (int(answer.code), answer.message, name):
+            raise AssertionError(f"hwilib is told another error than the program tells: {mapped!r}")
+    return int(answer.code), answer.message, name
 
 
 def told(error: BaseException) -> tuple[int | None, str, str]:

@@ -19,6 +19,7 @@ import pytest
 
 import hwilib_cryptnox
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
+from tests.support.optional import hwilib
 from tests.system.frozen import names, running, tables
 
 pytestmark = pytest.mark.xdist_group("frozen answers")  # they share their cards
@@ -181,7 +182,7 @@ UNAVAILABLE = {
 
 @pytest.mark.parametrize("method", UNAVAILABLE)
 def test_what_hwilib_is_told_of_what_the_card_has_not(method: str) -> None:
-    from hwilib import errors
+    errors = hwilib("hwilib.errors")
 
     arguments, text = UNAVAILABLE[method]
     with pytest.raises(errors.UnavailableActionError) as caught:
@@ -190,7 +191,7 @@ def test_what_hwilib_is_told_of_what_the_card_has_not(method: str) -> None:
 
 
 def test_what_hwilib_is_told_of_a_card(cards: running.Cards, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwilib import errors
+    errors = hwilib("hwilib.errors")
 
     def told(card: str, password: str | None, method: str, *arguments: object) -> tuple[type[Exception], int, str]:
         names.forget_this_process()

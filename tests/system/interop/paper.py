@@ -7,12 +7,12 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 
-import bdkpython as bdk
-from coincurve import PublicKey
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
+from tests.support.curve import PublicKey
 from tests.support.kernel import failing_inputs
+from tests.support.optional import bdk
 
 FEE_RATE = 3
 _numbers = itertools.count()

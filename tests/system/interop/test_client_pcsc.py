@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -17,13 +18,14 @@ from embit import bip32, bip39
 from cryptnox_core.bip32 import Path as KeyPath
 from cryptnox_core.card import Card
 from cryptnox_core.discovery import list_cards
-from cryptnox_core.errors import NoCardError, NoReaderError, ReaderBusyError
-from cryptnox_core.transport.pcsc import PcscTransport, list_readers
+from cryptnox_core.errors import CardRemovedError, NoCardError, NoReaderError, ReaderBusyError
+from cryptnox_core.transport.pcsc import PcscTransport, _attempt, _Connection, list_readers
 from cryptnox_core.wire import AID
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
+from tests.support.scard import scard
 
-pytestmark = pytest.mark.pcsc
+pytestmark = pytest.mark.pcsc("both")
 
 ROOT = Path(__file__).resolve().parents[3]
 TREE = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
@@ -120,8 +122,6 @@ def test_an_empty_slot_and_an_unknown_reader() -> None:
 
 def test_the_card_is_reset_at_the_end(emulator: EmulatorProcess) -> None:
     """So no verified PIN stays behind: a program that comes next finds not even the applet selected."""
-    from smartcard import scard
-
     key, select = [0x80, 0xF4, 0, 0, 0], [0, 0xA4, 4, 0, 7, *AID]
     with Card(PcscTransport.open(READER, 5)) as card:
         card.open_channel()
@@ -186,3 +186,52 @@ def test_a_program_that_never_lets_go_hangs_nobody(emulator: EmulatorProcess, mo
     assert answer["result"] == "ReaderBusyError"
     assert float(str(answer["seconds"])) < wait + 3
     assert outcome(start_signing(wait=10))["result"] == "signed"
+
+
+def test_ctrl_c_ends_what_waits_for_the_reader(emulator: EmulatorProcess) -> None:
+    """While the C library blocks inside another program's transaction."""
+    with held("transaction"):
+        process = start_signing(wait=30)
+        time.sleep(1.5)
+        assert process.poll() is None
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert time.monotonic() - started < 5 and process.returncode == -signal.SIGINT
+    assert outcome(start_signing(wait=10))["result"] == "signed"
+
+
+def test_nobody_gets_in_beside_us() -> None:
+    with contextlib.closing(PcscTransport.open(READER, 5)):
+        _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+        try:
+            code, _, _ = scard.SCardConnect(context, READER, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T1)
+        finally:
+            scard.SCardReleaseContext(context)
+    assert code == scard.SCARD_E_SHARING_VIOLATION
+
+
+def test_a_reset_by_another_program_is_told() -> None:
+    """Inside our transaction there is none; without it the command does not reach the card, and the connection is
+    over."""
+    shared = _attempt_beside_another()
+    try:
+        with contextlib.closing(PcscTransport(READER, shared)) as transport:
+            library = shared.context.scard
+            library.SCardEndTransaction(shared.card, library.SCARD_LEAVE_CARD)
+            shared.transaction = False
+            with held("reset"):
+                time.sleep(0.3)
+                with pytest.raises(CardRemovedError, match="reset by another program"):
+                    transport.transmit(bytes((0, 0xA4, 4, 0, len(AID), *AID)))
+            with pytest.raises(CardRemovedError, match="closed"):
+                transport.transmit(b"\0\0\0\0")
+    finally:
+        with Card(PcscTransport.open(READER, 10)) as card:
+            assert card.select().initialized
+
+
+def _attempt_beside_another() -> _Connection:
+    """A connection of ours in shared mode, as it is beside a program that shares the reader."""
+    with held("share"):
+        return _attempt(READER)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import bdkpython as bdk
 import pytest
 
 import cryptnox_core
@@ -24,6 +23,7 @@ from hwilib_cryptnox.psbt import Psbt
 from tests.core.emulated import EmulatedReader, seeded
 from tests.support.emulator import EmulatorProcess, trust
 from tests.support.kernel import failing_inputs
+from tests.support.optional import bdk
 from tests.system.interop.pages import blocks
 from tests.system.interop.programs import MNEMONIC, PIN, ROOT, TIME_LIMIT
 

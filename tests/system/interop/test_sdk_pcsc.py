@@ -18,11 +18,11 @@ from embit import bip32, bip39
 from embit import ec as embit_ec
 
 from cryptnox_core.emulator.readings import Reading
-from tests.support import pcsc
+from tests.support import optional, pcsc
 from tests.support.emulator import MNEMONIC, PIN, PUK
 from tests.support.sdk import OperationTable, connected
 
-pytest.importorskip("cryptnox_sdk_py", reason="the vendor's SDK is not installed (it needs Python 3.11 and pyscard)")
+pytest.importorskip("cryptnox_sdk_py", reason=optional.NO_SDK)
 
 from cryptnox_sdk_py import exceptions
 from cryptnox_sdk_py.card.basic_g1 import Basic

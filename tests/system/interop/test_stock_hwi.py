@@ -14,6 +14,7 @@ from embit import bip32, bip39
 from hwilib_cryptnox.export import Network, ScriptType, descriptor
 from tests.export.conftest import make_keys
 from tests.support.emulator import EmulatorProcess
+from tests.support.optional import hwilib
 from tests.system.interop.paper import PaperWallet, message_key
 from tests.system.interop.programs import (
     FINGERPRINT,
@@ -25,6 +26,7 @@ from tests.system.interop.programs import (
     run_hwi,
 )
 
+hwilib()
 pytestmark = pytest.mark.xdist_group("stock hwi")
 
 CODE = "import sys; from hwilib._cli import main; sys.argv[0] = 'hwi'; sys.exit(main())"

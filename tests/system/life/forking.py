@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
-import importlib
 import os
-import pkgutil
 import pty
 import signal
 import struct
@@ -17,16 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-import hwilib_cryptnox
 from cryptnox_core.transport import tcp as remote
 from hwilib_cryptnox.ctl import main as ctl
 from hwilib_cryptnox.hwi import program as hwi
+from tests.support.everything import import_everything
 from tests.system.life import readers
 from tests.system.torture.forked import MOMENTS
 
-for _module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
-    if "specter" not in _module.name:  # they want Specter
-        importlib.import_module(_module.name)  # once here, not in each forked process
+import_everything()  # once here, not in each forked process
 
 SILENCE = 0.4
 """Seconds a program waits here for an answer that does not come (a minute elsewhere)."""

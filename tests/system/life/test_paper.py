@@ -6,12 +6,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import bdkpython as bdk
 import pytest
 from embit import bip39
 from embit.bip32 import HDKey
 
 from tests.support.emulator import MNEMONIC
+from tests.support.optional import bdk
 from tests.system.life.facts import first_address, seed_of_words
 from tests.system.life.play import Played, play
 from tests.system.life.scenes import COMMON, FRESH, SCENES, Scene

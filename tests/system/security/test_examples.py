@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bdkpython as bdk
 import pytest
 
 from cryptnox_core import open_card
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.support.kernel import failing_inputs
+from tests.support.optional import bdk
 from tests.system.interop.programs import sign
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"

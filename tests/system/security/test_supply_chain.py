@@ -259,7 +259,17 @@ def test_lowest_versions_in_all_tests(lowest: Lowest, request: pytest.FixtureReq
     request.node.user_properties.append(("table", ["lowest versions, all tests", *lowest.versions, *rows]))
 
 
-VERSIONS = ("3.10", "3.11", "3.12")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+
+
+@pytest.mark.parametrize(("version", "supported"), [("3, 9", False), ("3, 10", True), ("3, 14", True), ("4, 0", True)])
+def test_which_pythons_the_scripts_take(version: str, supported: bool, tmp_path: Path) -> None:
+    """Any from 3.10 on, without an upper bound."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = ({version}); $2"\n')
+    python.chmod(0o755)
+    shell = f". {ROOT / 'scripts/_setup.sh'}; supported {python}"
+    assert (subprocess.run(["sh", "-c", shell, str(ROOT / "scripts/test")], check=False).returncode == 0) is supported
 
 
 def interpreter(version: str) -> str:

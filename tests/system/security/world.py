@@ -16,6 +16,8 @@ from typing import Any
 
 import pexpect
 
+from tests.support.optional import hwilib
+
 HOOK = Path(__file__).with_name("hook")
 HWI = (sys.executable, "-m", "hwilib_cryptnox.hwi.program")
 CTL = (sys.executable, "-m", "hwilib_cryptnox.ctl.main")
@@ -89,6 +91,8 @@ class World:
         self, *words: str, stdin: str = "", program: Iterable[str] = HWI, **more: str
     ) -> subprocess.CompletedProcess[bytes]:
         """One program to its end, without a terminal."""
+        if program is STOCK:
+            hwilib()
         done = subprocess.run(
             [*program, *words],
             input=stdin.encode(),

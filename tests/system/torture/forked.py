@@ -5,10 +5,8 @@ The process that uses this has no second thread.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import pkgutil
 import pty
 import signal
 import sys
@@ -24,7 +22,6 @@ from types import FrameType
 import pexpect
 from pexpect import fdpexpect
 
-import hwilib_cryptnox
 from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.faults import Fault
 from cryptnox_core.emulator.memory import Memory
@@ -34,10 +31,9 @@ from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import AID, Ins
 from hwilib_cryptnox.ctl import main as ctl
 from hwilib_cryptnox.hwi import program as hwi
+from tests.support.everything import import_everything
 
-for _module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
-    if "specter" not in _module.name:  # they want Specter
-        importlib.import_module(_module.name)  # once here, not in each forked process
+import_everything()  # once here, not in each forked process
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {"hwi": hwi.run, "ctl": ctl.main}
 LIMIT = 30.0

@@ -1,0 +1,16 @@
+"""Loads what programs load late, so that it is loaded once and not in each forked process."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.util import find_spec
+
+import hwilib_cryptnox
+
+
+def import_everything() -> None:
+    """Every module of the wallet side that can be imported here: Specter's part wants Specter, the plugin hwilib."""
+    for module in pkgutil.walk_packages(hwilib_cryptnox.__path__, "hwilib_cryptnox."):
+        if "specter" not in module.name and (find_spec("hwilib") or module.name != "hwilib_cryptnox.plugin.client"):
+            importlib.import_module(module.name)
