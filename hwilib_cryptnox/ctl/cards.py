@@ -93,13 +93,15 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
 
 
 @contextlib.contextmanager
-def open_card(app: App, *, channel: bool = True, initialised: bool = False, seeded: bool = False) -> Iterator[OpenCard]:
+def open_card(
+    app: App, *, serial: int | None = None, channel: bool = True, initialised: bool = False, seeded: bool = False
+) -> Iterator[OpenCard]:
     """The one card the options mean, selected and identified; with `channel` its secure channel is open where the card
-    is initialised. Reset and released at the end, whatever happens.
+    is initialised. Reset and released at the end, whatever happens. `serial`: of the card that it was a moment ago.
 
     CtlError for one that has no PIN and PUK yet, where it is to be `initialised`, or no keys, where `seeded`.
     """
-    with contextlib.closing(find_card(app, wanted_serial(app), candidates(app), channel=channel)) as opened:
+    with contextlib.closing(find_card(app, serial or wanted_serial(app), candidates(app), channel=channel)) as opened:
         if initialised and not opened.card.info.initialized:
             raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
         if seeded and not opened.card.info.seeded:

@@ -17,6 +17,7 @@ from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
 
@@ -28,58 +29,61 @@ def adopt(app: App, chain: str) -> Report:
 
     Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
     """
-    try:
-        return _look(app, chain)
-    except PairingError as error:
-        if not (app.terminal.available and _recovered(app)):
-            raise CtlError(
-                Exit.REFUSED,
-                "The card is paired with another key than the common one",
-                "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
-                unchanged=NOTHING_CHANGED,
-            ) from error
-    return _look(app, chain)
+    with open_card(app, channel=False) as opened:
+        serial = opened.card.serial
+        try:
+            app.host.access.identify(opened, serial)
+        except PairingError as error:
+            if not (app.terminal.available and _recovered(app, opened)):
+                raise CtlError(
+                    Exit.REFUSED,
+                    "The card is paired with another key than the common one",
+                    "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
+                    unchanged=NOTHING_CHANGED,
+                ) from error
+        else:
+            return _look(app, opened, chain)
+    with open_card(app, serial=serial) as opened:  # another card that took its place gets no PIN
+        return _look(app, opened, chain)
 
 
-def _recovered(app: App) -> bool:
+def _recovered(app: App, opened: OpenCard) -> bool:
     """Whether the person had the common pairing key put back."""
     app.terminal.say("The card is paired with a key this computer does not have: nothing more can be seen of it.")
     app.terminal.say("With the exported key, say no and use: cryptnoxctl pairing recover --file FILE")
     if not app.terminal.agrees("Give it the common pairing key again now? (Needs the PUK)"):
         return False
-    with open_card(app, channel=False) as opened:
-        recover_by_puk(app, opened)
+    recover_by_puk(app, opened)
     return True
 
 
-def _look(app: App, chain: str) -> Report:
+def _look(app: App, opened: OpenCard, chain: str) -> Report:
     """What the card holds and what is needed; what is agreed to is done."""
-    with open_card(app) as opened:
-        card = opened.card
-        info, serial = card.info, str(card.serial)
-        if not info.seeded:
-            raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
-        if info.is_nft:
-            raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
-        tries = tries_left(card)
-        app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
-        session = authenticate(opened, unlocker(app))
-        page = card.info_page()
-        careful = _EASY_SET if session.pin == EASY_PIN else _EASY_PIN_CHANGED
-        easy = [careful] if is_easy_mode(page) else []
-        if easy and app.terminal.available:  # before an address is shown
-            app.terminal.say(f"Careful: {careful}.")
-        path = first_path(Network.of_chain(chain).coin_type)
-        shown = Shown(session.fingerprint, path, card.public_key(path))
-        checked = _checked(app, page.key_source, shown)
-        needed = [*easy, *_needed(serial, card.genuineness, page.key_source, checked, export=info.xpub_export)]
-        address = text_of(script_of(shown.key, "p2wpkh"), chain)
-        if not info.xpub_export and app.terminal.available:
-            app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
-            app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
-            if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
-                switch_export(app, opened, puk(app, opened), on=True)
-                needed.remove(_EXPORT)
+    card = opened.card
+    info, serial = card.info, str(card.serial)
+    if not info.seeded:
+        raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
+    if info.is_nft:
+        raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
+    tries = tries_left(card)
+    app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
+    session = authenticate(opened, unlocker(app))
+    page = card.info_page()
+    careful = _EASY_SET if session.pin == EASY_PIN else _EASY_PIN_CHANGED
+    easy = [careful] if is_easy_mode(page) else []
+    if easy and app.terminal.available:  # before an address is shown
+        app.terminal.say(f"Careful: {careful}.")
+    path = first_path(Network.of_chain(chain).coin_type)
+    shown = Shown(session.fingerprint, path, card.public_key(path))
+    checked = _checked(app, page.key_source, shown)
+    needed = [*easy, *_needed(serial, card.genuineness, page.key_source, checked, export=info.xpub_export)]
+    address = text_of(script_of(shown.key, "p2wpkh"), chain)
+    if not info.xpub_export and app.terminal.available:
+        app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
+        app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
+        if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
+            switch_export(app, opened, puk(app, opened), on=True)
+            needed.remove(_EXPORT)
     data = {
         "serial": serial,
         "fingerprint": session.fingerprint.hex(),
