@@ -25,6 +25,7 @@ from hwilib_cryptnox.signer.registered import CardWallet
 from hwilib_cryptnox.signer.registering import known_before, prove, register, remember
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
 from hwilib_cryptnox.signer.shown import chain_text, grouped
+from hwilib_cryptnox.signer.wallet_prompts import register_text
 from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy, check_name
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 
@@ -71,6 +72,8 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
                 own, note = _judge(made, key, name, yes)
                 card = {fingerprint: f"this card, {serial}"}
                 _agree(app, yes, name, policy, shown_chain, card, note, once=own is None)
+                if yes and used.unlocker.confirms:
+                    used.unlocker.confirm(*register_text(name, policy, serial, fingerprint, shown_chain))
                 registration = own or register(used, name, policy)
             finally:
                 used.close()
