@@ -78,13 +78,14 @@ def reads_version_2() -> bool:
     return getattr(probe, "version", None) == 2 and getattr(probe, "tx_version", None) == 2
 
 
-def _refusing(text: str) -> Callable[..., Any]:
+def _refusing(error: UnavailableError) -> Callable[..., Any]:
     """The method for what no card does."""
 
     @mapped
     def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
         """Not available."""
-        raise UnavailableError(text)
+        error.__traceback__ = None  # it is raised each time
+        raise error
 
     return method
 
@@ -193,11 +194,11 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         raise UnavailableError(NO_SCREEN_TEXT)
 
     # Some are of later versions of hwilib.
-    display_multisig_address = display_bip388_policy_address = _refusing(NO_SCREEN_TEXT)
-    register_descriptor = _refusing(NO_DESCRIPTORS_TEXT)
-    backup_device = _refusing(NO_BACKUP_TEXT)
-    prompt_pin = send_pin = _refusing(PIN_TEXT)
-    toggle_passphrase = _refusing(NO_TOGGLE_TEXT)
+    display_multisig_address = display_bip388_policy_address = _refusing(UnavailableError(NO_SCREEN_TEXT))
+    register_descriptor = _refusing(UnavailableError(NO_DESCRIPTORS_TEXT))
+    backup_device = _refusing(UnavailableError(NO_BACKUP_TEXT))
+    prompt_pin = send_pin = _refusing(UnavailableError(PIN_TEXT))
+    toggle_passphrase = _refusing(UnavailableError(NO_TOGGLE_TEXT))
 
 
 def enumerate(  # noqa: A001 - the name HWI fixes
