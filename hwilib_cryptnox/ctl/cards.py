@@ -241,7 +241,7 @@ def other_card(
     named = None if second is None else candidates(app, second)
 
     def look() -> OpenCard:
-        places = named or (candidates(app) if place is None else [place])
+        places = named if named is not None else candidates(app) if place is None else [place]
         opened = find_card(app, None, places, channel=channel)
         if opened.card.serial != serial:
             return opened
@@ -250,7 +250,9 @@ def other_card(
             raise CtlError(Exit.USAGE, "--second: that is the first card again")
         raise CtlError(Exit.NO_CARD, "That is still the first card")
 
-    return look() if named else swapped(app, f"Take the card {serial} out and put the second card in.", look)
+    return (
+        look() if named is not None else swapped(app, f"Take the card {serial} out and put the second card in.", look)
+    )
 
 
 def swapped(app: App, text: str, look: Callable[[], T]) -> T:

@@ -31,6 +31,7 @@ from hwilib_cryptnox.errors import (
     RetoldError,
     TerminalError,
     UnavailableError,
+    WalletError,
 )
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
@@ -80,7 +81,10 @@ def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
         if not unlocker.has_source:
             wallet.unlocker = replace(unlocker, password=_typed_pin(opened))
         wallet.session()
-    except (NoPinError, NotReadyError, UnavailableError) as error:
+    except WalletError as error:
+        kind = error.cause if isinstance(error, RetoldError) else error
+        if not isinstance(kind, NotReadyError | UnavailableError) and not isinstance(error, NoPinError):
+            raise
         text = f"the fingerprint of the card {opened.card.serial} is read with its PIN: {error}. Without it {BY_SERIAL}"
         raise RetoldError(error, text) from error
 

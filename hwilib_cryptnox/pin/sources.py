@@ -1,4 +1,4 @@
-"""Where a PIN may come from. When one may be sent is decided in `unlock`."""
+"""Where a PIN may come from. When one may be sent is decided in `policy`."""
 
 from __future__ import annotations
 

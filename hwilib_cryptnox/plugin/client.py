@@ -1,4 +1,4 @@
-"""The driver for hwilib: `CryptnoxClient` and `enumerate`. A thin skin: what happens on the card is in `wallet`."""
+"""The driver for hwilib: `CryptnoxClient` and `enumerate`. A thin skin: what happens on the card is in `signer`."""
 
 from __future__ import annotations
 

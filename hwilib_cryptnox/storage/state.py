@@ -3,7 +3,7 @@ that was sent, what was signed, signatures of an interrupted signing, who holds 
 secret: the owner's own pairing keys.
 
 Folder `$XDG_STATE_HOME/hwi-cryptnox` (the platform's place elsewhere), mode 0700; files 0600, replaced atomically or
-added to a line at a time, changed under a lock; symbolic links in it are refused (`private_files`).
+added to a line at a time, changed under a lock; symbolic links in it are refused (`files`).
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ def test_the_same_wallet(first: EmulatorProcess) -> None:
         assert (data["same"], data["accounts_compared"], data["needed"]) == (True, True, [])
         assert [card["serial"] for card in data["cards"]] == [str(first.serial), str(second.serial)]
         assert {card["fingerprint"] for card in data["cards"]} == {"73c5da0a"}
+        assert {card["genuine"] for card in data["cards"]} == {"emulated"}
 
 
 def test_what_the_second_card_lacks(first: EmulatorProcess) -> None:
@@ -51,6 +52,12 @@ def test_no_seed_and_the_same_card(first: EmulatorProcess) -> None:
     with EmulatorProcess("--pin", PIN) as second:
         assert "holds no seed" in answer(first, "clone", "check", "--second", second.path, code=1)["error"]
     assert "first card again" in answer(first, "clone", "check", "--second", first.path, code=2)["error"]
+
+
+def test_a_second_card_in_no_reader(first: EmulatorProcess) -> None:
+    """All readers are meant where none is named, also where there is none: nobody is asked to swap cards."""
+    done = run(None, "--card", first.path, "clone", "check", "--stdinpass", "--second", "", stdin=PIN)
+    assert done.returncode == 3 and "terminal" not in done.stderr
 
 
 def test_the_pin_of_stdin_is_the_first_cards(first: EmulatorProcess) -> None:

@@ -150,6 +150,19 @@ def test_a_fingerprint_is_read_from_the_card(tmp_path: Path) -> None:
 # Two cards in two readers
 
 
+def test_a_pin_that_nothing_accepts_beside_another_card(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the card is named without a PIN is said also where another reader holds a card."""
+    monkeypatch.setattr("cryptnox_core.transport.pcsc.list_readers", lambda: ["Another reader"])
+    monkeypatch.setattr("cryptnox_core.transport.pcsc.card_present", lambda _: True)
+    with EmulatorProcess("--mnemonic", MNEMONIC) as card:
+        for pin in ("111111", "222222", "333333", "444444", "555555"):
+            hwi.on(card, "getmasterxpub", pin=pin)
+        answer = hwi("-f", FPR, "-d", card.path, "-p", PIN, "wipe")
+    assert answer["code"] == -12
+    assert answer["error"].startswith(f"the fingerprint of the card {card.serial} is read with its PIN: One PIN try is")
+    assert answer["error"].endswith("--device-path cryptnox:SERIAL, without --fingerprint")
+
+
 @pytest.mark.pcsc
 class TestTwoCards:
     """Of two seeds, then of one; each way to name one of them."""

@@ -15,6 +15,7 @@ from hwilib_cryptnox.ctl.cards import (
     other_card,
     source_text,
     unlocker,
+    verdict_text,
     version_text,
 )
 from hwilib_cryptnox.ctl.commands.backup import require_wallet
@@ -96,7 +97,7 @@ def _held(app: App, opened: OpenCard, given: Unlocker, chain: str) -> _Held:
     data = {
         "serial": serial,
         "version": version_text(info),
-        "genuine": genuine.value,
+        "genuine": verdict_text(genuine, opened.reader),
         "key_source": seed,
         "fingerprint": fingerprint,
         "address": address,

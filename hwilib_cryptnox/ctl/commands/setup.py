@@ -200,7 +200,7 @@ def _settle(app: App, work: Provision, expected: mnemonic.Expected | None) -> No
 
 
 def _report(app: App, work: Provision, backup: str, chain: str, *, checked: bool | None, check: str = "") -> Report:
-    """What to write down of a card that is set up. Requires: `settle`.
+    """What to write down of a card that is set up. Requires: `_settle`.
 
     `checked`: whether the backup was compared with the card; None where there is none. `check`: the command for it.
     """
