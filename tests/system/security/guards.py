@@ -380,7 +380,7 @@ GUARDS = (
     Guard(
         "ECDSA signatures are verified before they are inserted",
         "hwilib_cryptnox/psbt/insert.py",
-        "if not parse_public_key(key).verify(low, request.digest, hasher=None):",
+        "if not parse_public_key(key).verify(low, request.digest):",
         "if False:",
         f"{POLICY}::test_insert_checks_every_signature",
     ),
@@ -1247,5 +1247,19 @@ GUARDS = (
         "            if fits(shown):\n",
         "            if True:\n",
         f"{REGISTER_TEST}::test_many_keys",
+    ),
+    Guard(
+        "what looks like change of a wallet and is none is told",
+        REGISTERED,
+        "        elif self.by_input and script not in single:\n",
+        "        elif False:\n",
+        f"{REGISTERED_TEST}::test_attacks",
+    ),
+    Guard(
+        "a damaged wallets.json stops coins that several keys hold",
+        "hwilib_cryptnox/signer/signing.py",
+        "            if any(spending is not None and not is_single(spending) for spending in spendings):\n",
+        "            if False:\n",
+        "tests/signer/test_registered.py::test_a_damaged_file_stops_what_it_is_needed_for",
     ),
 )
