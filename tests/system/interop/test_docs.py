@@ -263,8 +263,6 @@ NOT_RUN = {
     "ruff check": "`sh scripts/test` runs it",
     "ruff format --check": "`sh scripts/test` runs it",
     "sudo apt install pcscd": _ROOT,
-    "sudo apt install libpcsclite-dev python3-dev python3-venv pkg-config gcc": _ROOT,
-    "sudo apt install pcscd libpcsclite-dev python3-dev python3-venv pkg-config gcc": _ROOT,
     'CRYPTNOX_PIN_COMMAND="pass show cryptnox/pin" bitcoind -signer="$HOME/cryptnox/bin/hwi-cryptnox --signer-mode"': (
         _CORE
     ),

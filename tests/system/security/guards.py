@@ -1251,8 +1251,8 @@ GUARDS = (
     Guard(
         "what looks like change of a wallet and is none is told",
         REGISTERED,
-        "        elif self.by_input and script not in single:\n",
-        "        elif False:\n",
+        "        if index not in self.outputs and self.by_input and script not in single:\n",
+        "        if False:\n",
         f"{REGISTERED_TEST}::test_attacks",
     ),
     Guard(
@@ -1261,5 +1261,12 @@ GUARDS = (
         "            if any(spending is not None and not is_single(spending) for spending in spendings):\n",
         "            if False:\n",
         "tests/signer/test_registered.py::test_a_damaged_file_stops_what_it_is_needed_for",
+    ),
+    Guard(
+        "a registration's digest is of a domain of its own",
+        "hwilib_cryptnox/signer/registration.py",
+        "return tagged_hash(TAG, bytes((VERSION,)) + content)",
+        'return tagged_hash("TapSighash", bytes((VERSION,)) + content)',
+        "tests/signer/test_registration.py::test_the_digest_is_one_sha256_with_a_prefix_of_its_own",
     ),
 )
