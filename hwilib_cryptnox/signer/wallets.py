@@ -15,7 +15,7 @@ from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, InvalidPathError, P
 from cryptnox_core.crypto.hashes import hash160, sha256
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.export import add_checksum
-from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled
+from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled, is_mere_multisig
 from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
 from hwilib_cryptnox.export.policy_words import Way, needs_key, ways
 from hwilib_cryptnox.networks import Chain, Network
@@ -180,7 +180,7 @@ class WalletPolicy:
         node = self.tree
         while node.name in ("sh", "wsh"):
             node = node.nodes[0]
-        return node if node.name in ("multi", "sortedmulti") else None
+        return node if is_mere_multisig(node) else None
 
     @cached_property
     def _parents(self) -> tuple[tuple[ExtendedPublicKey | bytes, ...], ...]:

@@ -100,6 +100,8 @@ def test_examples_of_other_programs(example: Example) -> None:
         f"wsh(sortedmulti(20,{keys(*MANY[:20])}))",
         RECOVERY,
         f"sh(wsh(and_v(v:pk({key(ME)}),pk({key(OTHER)}))))",
+        *[f"wsh({wrappers}:multi(2,{keys(*US)}))" for wrappers in ("n", "tv", "l", "u", "j", "nn")],
+        f"sh(wsh(n:multi(2,{keys(*US)})))",
         f"wsh(andor(pk({key(ME)}),older(144),pk({key(OTHER)})))",
         f"wsh(thresh(3,pk({key(ME)}),s:pk({key(OTHER)}),s:pk({key(THIRD)}),sln:older(9)))",
         f"wsh(or_i(and_v(v:pkh({key(ME)}),after(500000)),pk({key(OTHER)})))",
