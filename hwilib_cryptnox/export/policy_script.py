@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwilib_cryptnox.export.policy_text import MULTI, SINGLE, TREE, Node, PolicyError, x_of
+from hwilib_cryptnox.export.policy_types import check_sound
 
 MOST_MULTISIG = 20
 """Keys of OP_CHECKMULTISIG."""
@@ -52,6 +53,7 @@ def check_functions(tree: Node) -> None:
         raise PolicyError(
             f"the installed embit {_embit_version()} does not know {what}: version 0.8 does (pip install 'embit>=0.8')"
         )
+    check_sound(tree.nodes[0] if taproot else inside, taproot=taproot)
 
 
 def is_mere_multisig(node: Node) -> bool:

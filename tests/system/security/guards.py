@@ -1248,4 +1248,18 @@ GUARDS = (
         "            if False:\n",
         f"{REGISTER_TEST}::test_many_keys",
     ),
+    Guard(
+        "miniscripts that only embit takes for sound are refused",
+        "hwilib_cryptnox/export/policy_script.py",
+        "    check_sound(tree.nodes[0] if taproot else inside, taproot=taproot)\n",
+        "",
+        "tests/export/test_policy_types.py::test_refused",
+    ),
+    Guard(
+        "a multisig with wrappers is no mere multisig",
+        "hwilib_cryptnox/export/policy_script.py",
+        'return node.name in ("multi", "sortedmulti") and not node.wrappers',
+        'return node.name in ("multi", "sortedmulti")',
+        "tests/signer/test_wallets.py::test_scripts_are_embits_and_bdks",
+    ),
 )
