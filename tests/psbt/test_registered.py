@@ -450,6 +450,27 @@ def test_a_psbt_with_many_claims_takes_no_longer_for_it() -> None:
     assert len(asked) <= 1 + 6 * 4
 
 
+def test_a_psbt_that_would_take_minutes_is_refused() -> None:
+    """Each true claim costs one script of each wallet, and an output of which nobody tells the script takes any number
+    of them. It is refused, and not judged by the weaker rule of coins that nobody registered."""
+    asked = 0
+
+    class Counting:
+        name, words = "Family", "2 of 2 must sign"
+
+        def __call__(self, script: bytes, claim: object) -> bool:  # noqa: ARG002
+            nonlocal asked
+            asked += 1
+            return False
+
+    coin = shared_coin(places((ME, EVE), "0/3"), amount=10_000_000)
+    claims = [out_deriv(f"{MULTI}/1/{number}") for number in range(4)]
+    outs = [Out(p2wsh(b"%d" % number), 1_000, claims) for number in range(1_500)]
+    made = run(Draft([coin], [*outs, Out(p2wpkh(OTHER.key("m/0")), 8_400_000)]), wallets=[Counting()] * 20)
+    assert made.refusal is not None and "split it" in str(made.refusal)
+    assert asked < 26_000
+
+
 def test_notices_are_plain_sentences() -> None:
     made = run(paying(*ATTACKS["the cosigner replaced"], shared_coin(OURS)), wallets=BOTH)
     (text,) = texts(made, NoticeKind.STRANGE_SCRIPT)
