@@ -458,7 +458,7 @@ def test_a_psbt_that_would_take_minutes_is_refused() -> None:
     class Counting:
         name, words = "Family", "2 of 2 must sign"
 
-        def __call__(self, script: bytes, claim: object) -> bool:  # noqa: ARG002
+        def __call__(self, script: bytes, claim: object) -> bool:
             nonlocal asked
             asked += 1
             return False
