@@ -26,8 +26,17 @@ __all__ = ["PolicyError", "PolicyKey", "PolicyKind", "WalletPolicy", "card_paths
 
 MOST_NAME = 64
 """Characters of a wallet's name."""
-_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and signs that are drawn as nothing."""
+_INVISIBLE = frozenset(
+    map(
+        chr,
+        (
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
+"""Letters, marks and signs that are drawn as nothing, of those that Unicode does not call control or format."""
 
 
 class PolicyKind(Enum):

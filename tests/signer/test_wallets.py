@@ -591,6 +591,9 @@ def test_names(name: str) -> None:
         "Fam\u2028ily",
         "Fam\ufeffily",
         "Fam\u3164ily",
+        *[
+            f"Family{char}" for char in "\ufe00\ufe0f\u034f\u17b4\u180b\u180f\U000e0100\U000e01ef"
+        ],  # as "Family" to the eye
         "Fam\ud800ily",
         "\u0301Family",
         "F\u0430mily",  # a Cyrillic letter
