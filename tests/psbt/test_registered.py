@@ -347,6 +347,18 @@ def test_inputs_of_no_registered_wallet_are_named() -> None:
     ]
 
 
+def test_a_registered_wallet_is_no_change_of_coins_that_nobody_registered() -> None:
+    """The same keys and threshold, a level higher: to the extended keys of a PSBT they are one wallet."""
+    coin = shared_coin(places(US, "3"))
+    known = run(paying(*shared_out(BACK), coin, extra=list(XPUBS)))
+    assert known.made and change_of(known) == {1: BACK_PATH}
+    made = run(paying(*shared_out(BACK), coin, extra=list(XPUBS)), wallets=BOTH)
+    assert made.made and change_of(made) == {}
+    assert texts(made, NoticeKind.TO_WALLET)
+    assert made.summary is not None and made.summary.outputs[1].wallet == "Family"
+    assert made.summary.sent == sum(output.amount for output in made.summary.outputs)
+
+
 def test_a_wallet_that_the_person_named_is_none_of_them() -> None:
     made = run(paying(*shared_out(BACK), shared_coin(OURS)), named=FAMILY)
     assert change_of(made) == {1: BACK_PATH} and made.summary is not None

@@ -1269,4 +1269,11 @@ GUARDS = (
         "        if False:\n",
         f"{REGISTERED_TEST}::test_a_psbt_that_would_take_minutes_is_refused",
     ),
+    Guard(
+        "an output of a registered wallet is no change of coins that are in none",
+        "hwilib_cryptnox/psbt/change.py",
+        "            if self._registered.by_input or index in self._registered.outputs:\n",
+        "            if self._registered.by_input:\n",
+        f"{REGISTERED_TEST}::test_a_registered_wallet_is_no_change_of_coins_that_nobody_registered",
+    ),
 )
