@@ -312,6 +312,19 @@ REFUSED: dict[str, tuple[str, str]] = {
     "too high a threshold": (f"wsh(multi(4,{keys(*US)}))", "threshold does not fit"),
     "a threshold with a zero": (f"wsh(multi(02,{keys(*US)}))", "needs a number"),
     "a threshold without end": (f"wsh(multi({'9' * 40},{keys(*US)}))", "needs a number"),
+    "scripts in place of keys": (
+        f"wsh(multi(2,pk({key(ME)}),s:pk({key(OTHER)}),sln:older(9)))",
+        "has not what it needs",
+    ),
+    "a script beside keys": (
+        f"wsh(sortedmulti(2,{keys(ME, OTHER)},and_v(v:pk({key(THIRD)}),older(9))))",
+        "has not what",
+    ),
+    "a script in place of the threshold": (f"wsh(multi(pk({key(ME)}),{keys(OTHER, THIRD)}))", "has not what it needs"),
+    "a script in place of thresh's": (
+        f"wsh(thresh(pk({key(ME)}),pk({key(OTHER)}),s:pk({key(THIRD)})))",
+        "has not what",
+    ),
     "21 keys": (f"wsh(multi(1,{keys(*MANY)}))", "at most 20 keys"),
     "16 keys in P2SH": (f"sh(multi(1,{keys(*MANY[:16])}))", "more than 15 keys"),
     "multi_a outside of taproot": (f"wsh(multi_a(1,{keys(*US)}))", "does not belong here"),

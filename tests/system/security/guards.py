@@ -1276,4 +1276,11 @@ GUARDS = (
         "            if self._registered.by_input:\n",
         f"{REGISTERED_TEST}::test_a_registered_wallet_is_no_change_of_coins_that_nobody_registered",
     ),
+    Guard(
+        "a multisig holds keys, and no scripts with keys in them",
+        "hwilib_cryptnox/export/policy_text.py",
+        " and all(isinstance(arg, below) for arg in args[1:])",
+        "",
+        f"{WALLETS_TEST}::test_refused",
+    ),
 )
