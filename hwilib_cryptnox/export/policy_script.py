@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwilib_cryptnox.export.policy_text import MULTI, SINGLE, TREE, Node, PolicyError, x_of
+from hwilib_cryptnox.export.policy_types import check_sound
 
 MOST_MULTISIG = 20
 """Keys of OP_CHECKMULTISIG."""
@@ -34,7 +35,7 @@ def check_functions(tree: Node) -> None:
                 raise PolicyError(f"a multisig has at most {MOST_MULTISIG} keys")
             if len({x_of(key) for key in node.keys}) < len(node.keys):
                 raise PolicyError(TWICE_TEXT)
-            if node.name == "sortedmulti" and node is not inside:
+            if node.name == "sortedmulti" and (node is not inside or node.wrappers):
                 raise PolicyError("the descriptor's sortedmulti() does not belong into a larger script: multi() does")
         if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and node is not tree and tree.name != "sh"):
             raise PolicyError(f"the descriptor's {node.name}() does not belong into a script")
@@ -42,7 +43,7 @@ def check_functions(tree: Node) -> None:
     if levels > _MOST_NESTED or verified > _MOST_VERIFIED:
         raise PolicyError("the descriptor has too many functions in one another")
     names = {node.name for node in tree.walk()} - {*top, TREE}
-    if inside.name in ("multi", "sortedmulti"):
+    if is_mere_multisig(inside):
         return
     missing = sorted(names - _known_to_embit())
     if taproot and not _embit_has_trees():
@@ -52,6 +53,12 @@ def check_functions(tree: Node) -> None:
         raise PolicyError(
             f"the installed embit {_embit_version()} does not know {what}: version 0.8 does (pip install 'embit>=0.8')"
         )
+    check_sound(tree.nodes[0] if taproot else inside, taproot=taproot)
+
+
+def is_mere_multisig(node: Node) -> bool:
+    """Whether a script is a multisig and nothing else: wrappers make it another script."""
+    return node.name in ("multi", "sortedmulti") and not node.wrappers
 
 
 def _nesting(node: Node) -> tuple[int, int]:

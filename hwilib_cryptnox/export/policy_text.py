@@ -251,10 +251,9 @@ def _argument(frame: _Frame, token: str) -> PolicyKey | str:
 def _node(frame: _Frame) -> Node:
     """A function whose bracket is closed; PolicyError unless it has what it needs."""
     name, args = frame.name, tuple(frame.args)
-    if name in MULTI:
-        right = len(args) > 1
-    elif name == "thresh":
-        right = len(args) > 1 and all(isinstance(arg, Node) for arg in args[1:])
+    if name in MULTI or name == "thresh":
+        below = PolicyKey if name in MULTI else Node
+        right = len(args) > 1 and isinstance(args[0], str) and all(isinstance(arg, below) for arg in args[1:])
     elif name in _NODES:
         right = len(args) == _NODES[name]
     elif name in ("wsh", "sh"):

@@ -22,7 +22,7 @@ from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallet_prompts import (
     look_prompt_text,
     register_prompt_text,
-    register_text,
+    register_texts,
     wallet_lines,
 )
 from hwilib_cryptnox.signer.wallets import WalletPolicy, check_name, check_on_card
@@ -113,7 +113,8 @@ def _ask(wallet: Wallet, request: Request) -> None:
     if request.terminal:
         _ask_at_terminal(Terminal(), serial, wallet_lines(name, policy, fingerprint, chain))
     elif wallet.unlocker.confirms:
-        wallet.unlocker.confirm(*register_text(name, policy, serial, fingerprint, chain))
+        for shown, plain in register_texts(name, policy, serial, fingerprint, chain):
+            wallet.unlocker.confirm(shown, plain)
     else:
         raise UnavailableError(NOBODY_TEXT)
 

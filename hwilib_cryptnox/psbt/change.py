@@ -226,7 +226,7 @@ class _Prover:
                     return claim.path
         if self._registered.wallets:
             path = self._registered.judge(index, script, claims, self._single_scripts(claims, keys))
-            if self._registered.by_input:
+            if self._registered.by_input or index in self._registered.outputs:
                 return path
         return self._path_by_template(index, claims)
 

@@ -10,11 +10,15 @@ from typing import Protocol
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt.checks import Spending, is_single
 from hwilib_cryptnox.psbt.collect import Collected
+from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.script import parse_multisig
 
 _MOST_CLAIMS = 4
 """Keys of ours in one script at whose places it is derived: each of them tells the place, in an honest PSBT."""
+
+_MOST_TRIES = 25_000
+"""Scripts that are derived in vain for one PSBT: 500 inputs and 500 outputs of strangers by 20 wallets need fewer."""
 
 
 class RegisteredWallet(Protocol):
@@ -64,6 +68,8 @@ class Registered:
     """Name of the wallet that derives an output, change or payment."""
     strange: list[int] = field(default_factory=list)
     """Outputs that hold a key of ours with others, in no registered wallet, while the inputs are in one."""
+    _tries: int = 0
+    """Scripts that were derived in vain."""
 
     @classmethod
     def of(
@@ -91,7 +97,7 @@ class Registered:
     ) -> RegisteredWallet | None:
         """The wallet that derives a script where one of our keys in it says to be. `first`: the likeliest."""
         for wallet in self.wallets if first is None else (first, *self.wallets):
-            if place_in(wallet, script, claims) is not None:
+            if self._place_in(wallet, script, claims) is not None:
                 return wallet
         return None
 
@@ -99,7 +105,7 @@ class Registered:
         """The path of our key in an output that is change by the inputs' wallet; notes whose it is otherwise. `single`:
         scripts that our key alone spends."""
         wallet = self.change_wallet
-        claim = None if wallet is None else place_in(wallet, script, claims)
+        claim = None if wallet is None else self._place_in(wallet, script, claims)
         if wallet is not None and claim is not None:
             self.outputs[index] = wallet.name
             return claim.path
@@ -113,6 +119,18 @@ class Registered:
         owner = self.owner(script, claims)
         if owner is not None:
             self.outputs[index] = owner.name
+
+    def _place_in(self, wallet: RegisteredWallet, script: bytes, claims: Sequence[Claim]) -> Claim | None:
+        """The claim at whose place a script is the wallet's. PsbtError for a PSBT that would take minutes."""
+        for claim in claims[:_MOST_CLAIMS]:
+            if wallet(script, claim):
+                return claim
+            self._tries += 1
+        if self._tries > _MOST_TRIES:
+            raise PsbtError(
+                "it names keys of this card at more places than the registered wallets are looked through for: split it"
+            )
+        return None
 
     @property
     def inputs(self) -> tuple[WalletInputs, ...]:
@@ -134,11 +152,6 @@ class Registered:
         for index, words in self.unregistered.items():
             found.setdefault(words, []).append(index)
         return tuple([Unregistered(tuple(indexes), words) for words, indexes in found.items()])
-
-
-def place_in(wallet: RegisteredWallet, script: bytes, claims: Sequence[Claim]) -> Claim | None:
-    """The claim at whose place a script is the wallet's."""
-    return next((claim for claim in claims[:_MOST_CLAIMS] if wallet(script, claim)), None)
 
 
 def _held(spending: Spending) -> str:

@@ -7,10 +7,10 @@ from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.signer.shown import grouped, quoted_name
-from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy
+from hwilib_cryptnox.signer.wallets import WalletPolicy
 
-_END = 16
-"""Characters of an extended key that a dialogue shows where whole ones do not fit: 94 bits of its key and checksum."""
+_MOST_PARTS = 6
+"""Dialogues in a row that show one wallet: who has to look at more of them looks at none."""
 TOO_LARGE_TEXT = (
     "the wallet has so many keys, or ways to spend, that no dialogue shows them all: register it in a terminal "
     "(cryptnoxctl wallet add, or hwi-cryptnox -i registerdescriptor)"
@@ -34,15 +34,14 @@ def wallet_lines(
     fingerprint: bytes,
     chain: Chain | None = None,
     *,
-    whole: bool = True,
     ascii_only: bool = False,
 ) -> list[str]:
     """Name, policy, every key and the first addresses. `fingerprint`: the card's, 4 bytes; `chain`: how addresses are
-    written, None: as the keys say; `whole`: extended keys are not cut."""
+    written, None: as the keys say. Extended keys are whole: parts of one can be had by trying."""
     lines = [f'Wallet "{escaped(name, ascii_only=ascii_only)}": {policy.words} ({policy.kind.value})']
     for number, key in enumerate(policy.signers, 1):
         mine = ", this card" if key.fingerprint == fingerprint else ""
-        lines.append(f"Key {number}{mine}: {key if whole else _short(key)}")
+        lines.append(f"Key {number}{mine}: {key}")
     if policy.threshold is None:
         lines += [f"Spent by {way}" for way in policy.ways] or [f"Spent as {policy.tree} says"]
     for branch, what in enumerate(("receive", "change")[: policy.branches]):
@@ -50,29 +49,43 @@ def wallet_lines(
     return lines
 
 
-def _short(key: PolicyKey) -> str:
-    text = str(key)
-    at, end = text.find("]") + 1, len(text) - len(f"{key.steps}/*") if key.key is not None else len(text)
-    return f"{text[:at]}...{text[end - _END : end]}"
-
-
-def register_text(
+def register_texts(
     name: str, policy: WalletPolicy, serial: int, fingerprint: bytes, chain: Chain | None = None
-) -> tuple[str, str]:
-    """What a dialogue asks before the card registers a wallet, and the same in ASCII.
+) -> list[tuple[str, str]]:
+    """What dialogues ask, one after the other, before the card registers a wallet, each with the same in ASCII.
 
-    Raises: BadRequestError where it does not fit.
+    Nothing is cut: an extended key with the end of another is found by trying, since its chain code may be anything
+    and its checksum has 32 bits.
+
+    Raises: BadRequestError where there would be too many of them.
     """
-    head = f"Register this wallet with the Cryptnox card {serial} ({fingerprint.hex()})?"
-
-    def text(*, ascii_only: bool) -> str:
-        if policy.threshold is None and not policy.ways:
-            raise BadRequestError(TOO_LARGE_TEXT)
-        for whole in (True, False):
-            lines = wallet_lines(name, policy, fingerprint, chain, whole=whole, ascii_only=ascii_only)
-            shown = "\n".join([head, *lines])
-            if fits(shown):
-                return shown
+    if policy.threshold is None and not policy.ways:
         raise BadRequestError(TOO_LARGE_TEXT)
+    card = f"with the Cryptnox card {serial} ({fingerprint.hex()})"
+    shown, plain = [
+        wallet_lines(name, policy, fingerprint, chain, ascii_only=ascii_only) for ascii_only in (False, True)
+    ]
+    question = f"Register this wallet {card}?"
+    for count in range(1, _MOST_PARTS + 1):
+        heads = [f"Part {number} of {count} of a wallet to register {card}" for number in range(1, count)]
+        heads.append(question if count == 1 else f"Part {count} of {count}. {question}")
+        parts = _parts(list(zip(shown, plain, strict=True)), heads)
+        if parts is not None:
+            return parts
+    raise BadRequestError(TOO_LARGE_TEXT)
 
-    return text(ascii_only=False), text(ascii_only=True)
+
+def _parts(lines: list[tuple[str, str]], heads: list[str]) -> list[tuple[str, str]] | None:
+    """The lines in their order, some behind each head; None where they do not fit."""
+    parts: list[tuple[str, str]] = []
+    left = lines
+    for rest in range(len(heads) - 1, -1, -1):
+        head = heads[len(parts)]
+        part = head, head
+        while len(left) > rest:
+            longer = f"{part[0]}\n{left[0][0]}", f"{part[1]}\n{left[0][1]}"
+            if not all(map(fits, longer)):
+                break
+            part, left = longer, left[1:]
+        parts.append(part)
+    return None if left else parts

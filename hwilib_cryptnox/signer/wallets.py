@@ -15,7 +15,7 @@ from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, InvalidPathError, P
 from cryptnox_core.crypto.hashes import hash160, sha256
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.export import add_checksum
-from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled
+from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled, is_mere_multisig
 from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
 from hwilib_cryptnox.export.policy_words import Way, needs_key, ways
 from hwilib_cryptnox.networks import Chain, Network
@@ -26,8 +26,17 @@ __all__ = ["PolicyError", "PolicyKey", "PolicyKind", "WalletPolicy", "card_paths
 
 MOST_NAME = 64
 """Characters of a wallet's name."""
-_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and signs that are drawn as nothing."""
+_INVISIBLE = frozenset(
+    map(
+        chr,
+        (
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
+"""Letters, marks and signs that are drawn as nothing, of those that Unicode does not call control or format."""
 
 
 class PolicyKind(Enum):
@@ -180,7 +189,7 @@ class WalletPolicy:
         node = self.tree
         while node.name in ("sh", "wsh"):
             node = node.nodes[0]
-        return node if node.name in ("multi", "sortedmulti") else None
+        return node if is_mere_multisig(node) else None
 
     @cached_property
     def _parents(self) -> tuple[tuple[ExtendedPublicKey | bytes, ...], ...]:

@@ -13,6 +13,8 @@ from hwilib_cryptnox.storage.state import State
 
 FILE = "wallets.json"
 _VERSION = 1
+_REGISTRATION = 65
+"""Bytes of what a card signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def _entry(entry: object) -> StoredWallet:
         name, descriptor, added = entry.get("name"), entry.get("descriptor"), entry.get("added")
         cards = entry.get("cards")
         if all(isinstance(text, str) for text in (name, descriptor, added)) and isinstance(cards, dict) and cards:
-            found = {bytes.fromhex(card): made and bytes.fromhex(made) for card, made in cards.items()}
-            if all(len(card) == 4 for card in found):
+            found = {bytes.fromhex(card): None if made is None else bytes.fromhex(made) for card, made in cards.items()}
+            if all(len(card) == 4 and (made is None or len(made) == _REGISTRATION) for card, made in found.items()):
                 return StoredWallet(str(name), str(descriptor), found, str(added))
     raise ValueError(_FOREIGN_TEXT)

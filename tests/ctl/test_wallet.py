@@ -436,7 +436,7 @@ def test_a_registration_of_another_card_or_name(card: EmulatorProcess, second: E
     answer(None, "wallet", "remove", "Family", "--yes", schema="wallet remove")
     with terminal(card, "wallet", "add", "Wallet of mine", content["registration"]) as child:
         dialogue(child, ASKED)
-        child.expect_exact('This card signed this wallet as "Family", when it was looked at.')
+        child.expect_exact('This card signed this wallet as "Family" before: nobody changed it since.')
         dialogue(child, ('Register "Wallet of mine" with one signature?', "y"))
         assert ended(child) == 0
     stored = answer(None, "wallet", "show", "Wallet of mine", schema="wallet show")

@@ -31,7 +31,7 @@ from hwilib_cryptnox.storage.wallets import FILE, WalletStore
 from tests.hwi.conftest import MNEMONIC, SEED, Program
 from tests.psbt.dishonest_change import paying
 from tests.psbt.dishonest_wallets import BACK, COSIGNER, OURS, US, shared_coin, shared_out
-from tests.psbt.factory import ME, OTHER
+from tests.psbt.factory import ME, NUMS, OTHER, Wallet
 from tests.psbt.test_registered import keys
 from tests.signer.test_wallets import MANY, RECOVERY, THIRD
 from tests.signer.test_wallets import key as key_of
@@ -191,21 +191,35 @@ def test_who_leaves_registers_nothing(hwi: Program, signer: EmulatorProcess, ask
     assert spent(signer, before)[1:] == (0, 0) and not (state_folder() / FILE).exists()
 
 
-@pytest.mark.parametrize("number", [9, 20])
-def test_many_keys(hwi: Program, signer: EmulatorProcess, asking: Scripted, number: int) -> None:
-    """Their ends where they do not fit whole; nothing is left out of a dialogue."""
-    text = f"wsh(sortedmulti(2,{key_of(ME)},{','.join(map(key_of, MANY[: number - 1]))}))"
-    answer = register(hwi, signer, text=text)
-    if number == 20:
-        assert answer == {"error": TOO_LARGE_TEXT, "code": -7} and asking.asked == []
-        return
-    assert "registration" in answer
-    lines = asking.texts[-1].splitlines()
+def shared_by(number: int) -> str:
+    return f"wsh(sortedmulti(2,{key_of(ME)},{','.join(map(key_of, MANY[: number - 1]))}))"
+
+
+@pytest.mark.parametrize(("number", "dialogues"), [(3, 1), (4, 1), (9, 2), (20, 5)])
+def test_many_keys(hwi: Program, signer: EmulatorProcess, asking: Scripted, number: int, dialogues: int) -> None:
+    """Every key whole, in several dialogues: one that ends like another can be made, since its chain code may be
+    anything."""
+    text = shared_by(number)
+    assert "registration" in register(hwi, signer, text=text)
+    lines = [line for shown in asking.texts for line in shown.splitlines()]
     for position, key in enumerate(WalletPolicy.parse(text).signers, 1):
-        assert key.key is not None and key.network is not None
-        tail = key.key.to_string(key.network.version)[-16:]
-        mine = ", this card" if position == 1 else ""
-        assert f"Key {position}{mine}: {key.origin}...{tail}" in lines
+        assert f"Key {position}{', this card' if position == 1 else ''}: {key}" in lines
+    assert asking.asked == ["CONFIRM"] * dialogues
+    assert [line for line in lines if line.endswith("?")] == [asking.texts[-1].splitlines()[0]]
+
+
+def test_who_leaves_a_later_dialogue_registers_nothing(hwi: Program, signer: EmulatorProcess, asking: Scripted) -> None:
+    asking.answers(PIN, "yes", LEFT)
+    before = signer.stats()
+    assert register(hwi, signer, text=shared_by(9))["code"] == -14
+    assert asking.asked == ["CONFIRM"] * 2 and spent(signer, before)[1:] == (0, 0)
+
+
+def test_more_than_anybody_looks_at(hwi: Program, signer: EmulatorProcess, asking: Scripted) -> None:
+    """Leaves of taproot may hold any number of keys."""
+    others = ",".join(key_of(Wallet(b"of a leaf with many, %d" % number)) for number in range(40))
+    text = f"tr({NUMS.hex()},multi_a(2,{key_of(ME)},{others}))"
+    assert register(hwi, signer, text=text) == {"error": TOO_LARGE_TEXT, "code": -7} and asking.asked == []
 
 
 def test_every_way_to_spend_is_shown(hwi: Program, signer: EmulatorProcess, asking: Scripted) -> None:

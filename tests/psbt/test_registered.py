@@ -347,6 +347,18 @@ def test_inputs_of_no_registered_wallet_are_named() -> None:
     ]
 
 
+def test_a_registered_wallet_is_no_change_of_coins_that_nobody_registered() -> None:
+    """The same keys and threshold, a level higher: to the extended keys of a PSBT they are one wallet."""
+    coin = shared_coin(places(US, "3"))
+    known = run(paying(*shared_out(BACK), coin, extra=list(XPUBS)))
+    assert known.made and change_of(known) == {1: BACK_PATH}
+    made = run(paying(*shared_out(BACK), coin, extra=list(XPUBS)), wallets=BOTH)
+    assert made.made and change_of(made) == {}
+    assert texts(made, NoticeKind.TO_WALLET)
+    assert made.summary is not None and made.summary.outputs[1].wallet == "Family"
+    assert made.summary.sent == sum(output.amount for output in made.summary.outputs)
+
+
 def test_a_wallet_that_the_person_named_is_none_of_them() -> None:
     made = run(paying(*shared_out(BACK), shared_coin(OURS)), named=FAMILY)
     assert change_of(made) == {1: BACK_PATH} and made.summary is not None
@@ -448,6 +460,27 @@ def test_a_psbt_with_many_claims_takes_no_longer_for_it() -> None:
     made = run(paying(p2sh(p2wsh(script)), claims, shared_coin(OURS)), wallets=[Counting()] * 5)
     assert made.made or made.refusal is not None
     assert len(asked) <= 1 + 6 * 4
+
+
+def test_a_psbt_that_would_take_minutes_is_refused() -> None:
+    """Each true claim costs one script of each wallet, and an output of which nobody tells the script takes any number
+    of them. It is refused, and not judged by the weaker rule of coins that nobody registered."""
+    asked = 0
+
+    class Counting:
+        name, words = "Family", "2 of 2 must sign"
+
+        def __call__(self, script: bytes, claim: object) -> bool:
+            nonlocal asked
+            asked += 1
+            return False
+
+    coin = shared_coin(places((ME, EVE), "0/3"), amount=10_000_000)
+    claims = [out_deriv(f"{MULTI}/1/{number}") for number in range(4)]
+    outs = [Out(p2wsh(b"%d" % number), 1_000, claims) for number in range(1_500)]
+    made = run(Draft([coin], [*outs, Out(p2wpkh(OTHER.key("m/0")), 8_400_000)]), wallets=[Counting()] * 20)
+    assert made.refusal is not None and "split it" in str(made.refusal)
+    assert asked < 26_000
 
 
 def test_notices_are_plain_sentences() -> None:

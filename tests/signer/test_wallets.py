@@ -100,6 +100,8 @@ def test_examples_of_other_programs(example: Example) -> None:
         f"wsh(sortedmulti(20,{keys(*MANY[:20])}))",
         RECOVERY,
         f"sh(wsh(and_v(v:pk({key(ME)}),pk({key(OTHER)}))))",
+        *[f"wsh({wrappers}:multi(2,{keys(*US)}))" for wrappers in ("n", "tv", "l", "u", "j", "nn")],
+        f"sh(wsh(n:multi(2,{keys(*US)})))",
         f"wsh(andor(pk({key(ME)}),older(144),pk({key(OTHER)})))",
         f"wsh(thresh(3,pk({key(ME)}),s:pk({key(OTHER)}),s:pk({key(THIRD)}),sln:older(9)))",
         f"wsh(or_i(and_v(v:pkh({key(ME)}),after(500000)),pk({key(OTHER)})))",
@@ -310,6 +312,19 @@ REFUSED: dict[str, tuple[str, str]] = {
     "too high a threshold": (f"wsh(multi(4,{keys(*US)}))", "threshold does not fit"),
     "a threshold with a zero": (f"wsh(multi(02,{keys(*US)}))", "needs a number"),
     "a threshold without end": (f"wsh(multi({'9' * 40},{keys(*US)}))", "needs a number"),
+    "scripts in place of keys": (
+        f"wsh(multi(2,pk({key(ME)}),s:pk({key(OTHER)}),sln:older(9)))",
+        "has not what it needs",
+    ),
+    "a script beside keys": (
+        f"wsh(sortedmulti(2,{keys(ME, OTHER)},and_v(v:pk({key(THIRD)}),older(9))))",
+        "has not what",
+    ),
+    "a script in place of the threshold": (f"wsh(multi(pk({key(ME)}),{keys(OTHER, THIRD)}))", "has not what it needs"),
+    "a script in place of thresh's": (
+        f"wsh(thresh(pk({key(ME)}),pk({key(OTHER)}),s:pk({key(THIRD)})))",
+        "has not what",
+    ),
     "21 keys": (f"wsh(multi(1,{keys(*MANY)}))", "at most 20 keys"),
     "16 keys in P2SH": (f"sh(multi(1,{keys(*MANY[:16])}))", "more than 15 keys"),
     "multi_a outside of taproot": (f"wsh(multi_a(1,{keys(*US)}))", "does not belong here"),
@@ -589,6 +604,9 @@ def test_names(name: str) -> None:
         "Fam\u2028ily",
         "Fam\ufeffily",
         "Fam\u3164ily",
+        *[
+            f"Family{char}" for char in "\ufe00\ufe0f\u034f\u17b4\u180b\u180f\U000e0100\U000e01ef"
+        ],  # as "Family" to the eye
         "Fam\ud800ily",
         "\u0301Family",
         "F\u0430mily",  # a Cyrillic letter

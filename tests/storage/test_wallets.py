@@ -86,7 +86,10 @@ ENTRY = {"name": "x", "descriptor": "d", "added": DAY, "cards": {CARD.hex(): Non
         json.dumps({"version": 1, "wallets": [{**ENTRY, "cards": {}}]}),
         json.dumps({"version": 1, "wallets": [{**ENTRY, "cards": {"zz": None}}]}),
         json.dumps({"version": 1, "wallets": [{**ENTRY, "cards": {"00": None}}]}),
-        json.dumps({"version": 1, "wallets": [{**ENTRY, "cards": {CARD.hex(): 5}}]}),
+        *[
+            json.dumps({"version": 1, "wallets": [{**ENTRY, "cards": {CARD.hex(): made}}]})
+            for made in (5, 0, "", False, [], {}, "00", "00" * 66)
+        ],
         json.dumps({"version": 1, "wallets": [ENTRY, {**ENTRY, "name": "X"}]}),
     ],
 )

@@ -118,7 +118,7 @@ def _judge(made: Sequence[Registration], key: bytes, name: str, yes: bool) -> tu
     own = next((one for one in signed if one.name == name), None)
     if signed:
         under = "" if own else f" as {quoted(signed[0].name)}"
-        return own, f"{_SIGNED} this wallet{under}, when it was looked at."
+        return own, f"{_SIGNED} this wallet{under} before: nobody changed it since."
     if made and yes:
         raise CtlError(
             Exit.INPUT,

@@ -1244,8 +1244,8 @@ GUARDS = (
     Guard(
         "a dialogue that cannot show a wallet whole does not show it",
         "hwilib_cryptnox/signer/wallet_prompts.py",
-        "            if fits(shown):\n",
-        "            if True:\n",
+        "            if not all(map(fits, longer)):\n",
+        "            if False:\n",
         f"{REGISTER_TEST}::test_many_keys",
     ),
     Guard(
@@ -1268,5 +1268,40 @@ GUARDS = (
         "return tagged_hash(TAG, bytes((VERSION,)) + content)",
         'return tagged_hash("TapSighash", bytes((VERSION,)) + content)',
         "tests/signer/test_registration.py::test_the_digest_is_one_sha256_with_a_prefix_of_its_own",
+    ),
+    Guard(
+        "miniscripts that only embit takes for sound are refused",
+        "hwilib_cryptnox/export/policy_script.py",
+        "    check_sound(tree.nodes[0] if taproot else inside, taproot=taproot)\n",
+        "",
+        "tests/export/test_policy_types.py::test_refused",
+    ),
+    Guard(
+        "a multisig with wrappers is no mere multisig",
+        "hwilib_cryptnox/export/policy_script.py",
+        'return node.name in ("multi", "sortedmulti") and not node.wrappers',
+        'return node.name in ("multi", "sortedmulti")',
+        "tests/signer/test_wallets.py::test_scripts_are_embits_and_bdks",
+    ),
+    Guard(
+        "scripts of wallets that are derived in vain are counted",
+        "hwilib_cryptnox/psbt/registered.py",
+        "        if self._tries > _MOST_TRIES:\n",
+        "        if False:\n",
+        f"{REGISTERED_TEST}::test_a_psbt_that_would_take_minutes_is_refused",
+    ),
+    Guard(
+        "an output of a registered wallet is no change of coins that are in none",
+        "hwilib_cryptnox/psbt/change.py",
+        "            if self._registered.by_input or index in self._registered.outputs:\n",
+        "            if self._registered.by_input:\n",
+        f"{REGISTERED_TEST}::test_a_registered_wallet_is_no_change_of_coins_that_nobody_registered",
+    ),
+    Guard(
+        "a multisig holds keys, and no scripts with keys in them",
+        "hwilib_cryptnox/export/policy_text.py",
+        " and all(isinstance(arg, below) for arg in args[1:])",
+        "",
+        f"{WALLETS_TEST}::test_refused",
     ),
 )
