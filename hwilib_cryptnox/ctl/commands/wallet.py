@@ -25,7 +25,7 @@ from hwilib_cryptnox.signer.registered import CardWallet
 from hwilib_cryptnox.signer.registering import known_before, prove, register, remember
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
 from hwilib_cryptnox.signer.shown import chain_text, grouped
-from hwilib_cryptnox.signer.wallet_prompts import register_text
+from hwilib_cryptnox.signer.wallet_prompts import register_texts
 from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy, check_name
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 
@@ -73,7 +73,8 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
                 card = {fingerprint: f"this card, {serial}"}
                 _agree(app, yes, name, policy, shown_chain, card, note, once=own is None)
                 if yes and used.unlocker.confirms:
-                    used.unlocker.confirm(*register_text(name, policy, serial, fingerprint, shown_chain))
+                    for texts in register_texts(name, policy, serial, fingerprint, shown_chain):
+                        used.unlocker.confirm(*texts)
                 registration = own or register(used, name, policy)
             finally:
                 used.close()
