@@ -21,9 +21,10 @@ def check_functions(tree: Node) -> None:
     """PolicyError for functions where none belong, or that the installed embit does not know."""
     taproot = tree.name == "tr"
     top = {"wsh", "sh", "tr"}
-    inside = tree
-    while inside.name in ("sh", "wsh"):
-        inside = inside.nodes[0]
+    outer = [tree]
+    if tree.name == "sh" and tree.nodes[0].name == "wsh":
+        outer.append(tree.nodes[0])
+    inside = outer[-1].nodes[0]
     for node in tree.walk():
         if node.name in MULTI:
             if node.name.endswith("_a") is not taproot:
@@ -37,7 +38,7 @@ def check_functions(tree: Node) -> None:
                 raise PolicyError(TWICE_TEXT)
             if node.name == "sortedmulti" and (node is not inside or node.wrappers):
                 raise PolicyError("the descriptor's sortedmulti() does not belong into a larger script: multi() does")
-        if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and node is not tree and tree.name != "sh"):
+        if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and not any(node is one for one in outer)):
             raise PolicyError(f"the descriptor's {node.name}() does not belong into a script")
     levels, verified = _nesting(tree)
     if levels > _MOST_NESTED or verified > _MOST_VERIFIED:

@@ -312,6 +312,16 @@ REFUSED: dict[str, tuple[str, str]] = {
     "too high a threshold": (f"wsh(multi(4,{keys(*US)}))", "threshold does not fit"),
     "a threshold with a zero": (f"wsh(multi(02,{keys(*US)}))", "needs a number"),
     "a threshold without end": (f"wsh(multi({'9' * 40},{keys(*US)}))", "needs a number"),
+    **{
+        f"{outer} around {inner}": (f"{outer}({inner}({body}){')' * outer.count('(')})", "does not belong|begins with")
+        for outer, inner, body in (
+            ("sh(wsh", "wsh", f"multi(2,{keys(*US)})"),
+            ("sh(wsh", "sh", f"multi(2,{keys(*US)})"),
+            ("wsh", "wsh", f"sortedmulti(2,{keys(*US)})"),
+            ("wsh", "sh", f"multi(2,{keys(*US)})"),
+            ("sh(wsh", "wsh", f"and_v(v:pk({key(ME)}),pk({key(OTHER)}))"),
+        )
+    },
     "scripts in place of keys": (
         f"wsh(multi(2,pk({key(ME)}),s:pk({key(OTHER)}),sln:older(9)))",
         "has not what it needs",
