@@ -510,7 +510,7 @@ GUARDS = (
     Guard(
         "on disk before it counts",
         FILES,
-        "                os.fsync(file.fileno())\n",
+        "                to_disk(file.fileno())\n",
         "",
         f"{STATE}::test_a_write_is_on_disk_when_it_returns",
     ),
