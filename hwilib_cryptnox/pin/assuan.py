@@ -150,8 +150,8 @@ class Assuan:
 def _connected(path: str, limit: float) -> socket.socket:
     """A connection to one of GnuPG's sockets. OSError.
 
-    On Windows it is a file: a port of this machine, a line end, and 16 bytes that show whoever connects there to have read
-    it (libassuan's assuan-socket.c).
+    On Windows it is a file: a port of this machine, a line end, and 16 bytes to send there first, which show that the
+    file was read (libassuan's assuan-socket.c).
     """
     if sys.platform == "win32":
         port, _, nonce = Path(path).read_bytes().partition(b"\n")
