@@ -34,8 +34,9 @@ _MISSING = {
 _LOADED = """
     argparse asyncio bdb bz2 concurrent.futures configparser csv ctypes.util ctypes.wintypes decimal difflib doctest
     email getpass http.client importlib.metadata importlib.resources inspect json logging.handlers lzma
-    multiprocessing netrc pathlib pdb platform plistlib pprint queue random secrets shlex socketserver sqlite3 ssl statistics
-    subprocess tarfile tempfile textwrap timeit unittest.mock urllib.request uuid webbrowser xml.etree.ElementTree zipfile
+    multiprocessing netrc pathlib pdb platform plistlib pprint queue random secrets shlex socketserver sqlite3 ssl
+    statistics subprocess tarfile tempfile textwrap timeit unittest.mock urllib.request uuid webbrowser
+    xml.etree.ElementTree zipfile
     _pytest.capture _pytest.pathlib bdkpython bitcoinkernel click.testing coincurve colorama
     cryptography.hazmat.primitives.asymmetric.ec cryptography.x509 embit.descriptor embit.psbt embit.script hwilib.psbt
     hypothesis.strategies jsonschema mnemonic pexpect rich.console rich.progress rich.table smartcard.scard xdist
@@ -114,6 +115,10 @@ def become(system: str, put: Callable[[Any, str, Any], object], take: Callable[[
             for name in names.split():
                 if hasattr(module, name):
                     take(module, name)
+    else:
+        import fcntl
+
+        put(fcntl, "F_FULLFSYNC", 51)  # which this system refuses, as some file systems there do
     put(sys, "platform", system)
 
 

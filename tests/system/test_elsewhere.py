@@ -59,6 +59,7 @@ def windows(tmp_path: Path) -> Iterator[elsewhere.Msvcrt]:
             patch.delenv(name)
         patch.setattr(elsewhere._Kernel32, "modes", {})
         patch.setattr(files, "_NO_FOLLOW", 0)
+        patch.delitem(sys.modules, "hwilib_cryptnox.console.windows", raising=False)
         become("win32", patch)
         yield sys.modules["msvcrt"]  # type: ignore[misc]
 
@@ -177,7 +178,7 @@ def test_a_lock_of_windows_keeps_others_out(windows: elsewhere.Msvcrt, monkeypat
 def test_a_file_that_another_program_has_open(
     seconds: float, windows: elsewhere.Msvcrt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows does not replace it meanwhile: a reader is waited for, somebody who stays is an error that loses nothing."""
+    """Windows does not replace it meanwhile: a reader is waited for; one who stays is an error that loses nothing."""
     folder = files.PrivateFolder(files.state_folder())
     folder.replace("cards.json", b"old")
     really, until = Path.replace, time.monotonic() + seconds
@@ -440,7 +441,8 @@ def test_a_server_looks_up_from_waiting(which: str, windows: elsewhere.Msvcrt, m
         from cryptnox_core.emulator.card import Card
         from hwilib_cryptnox.ctl.commands.emulator import Wanted, new_memory
 
-        own = TcpServer(Engine(Card(new_memory(Wanted()), ())), "127.0.0.1", 0)
+        wanted = Wanted(seed=None, pin=None, puk=None, xpub_export=False, serial=None, card_type=None)
+        own = TcpServer(Engine(Card(new_memory(wanted), ())), "127.0.0.1", 0)
         monkeypatch.setattr(TcpServer, "_serve_client", lambda self, connection: came.set())
         target, address, end, listener = own.serve, own.address, own.close, own._listener
     thread = threading.Thread(target=target, daemon=True)
