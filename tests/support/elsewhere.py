@@ -15,8 +15,11 @@ import signal
 import socket
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
+
+import pytest
 
 MISSING_MODULES = ("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty")
 """On Windows."""
@@ -120,6 +123,42 @@ def become(system: str, put: Callable[[Any, str, Any], object], take: Callable[[
 
         put(fcntl, "F_FULLFSYNC", 51)  # which this system refuses, as some file systems there do
     put(sys, "platform", system)
+
+
+def patched(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For one test."""
+
+    def put(where: object, name: str, value: object) -> None:
+        if isinstance(where, dict):
+            monkeypatch.setitem(where, name, value)
+        else:
+            monkeypatch.setattr(where, name, value, raising=False)
+
+    become(system, put, monkeypatch.delattr)
+
+
+@pytest.fixture
+def windows(tmp_path: Path) -> Iterator[Msvcrt]:
+    """Windows, with its folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
+        patch.setenv("APPDATA", str(tmp_path / "Roaming"))
+        for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            patch.delenv(name)
+        patch.setattr(_Kernel32, "modes", {})
+        patch.setattr("hwilib_cryptnox.storage.files._NO_FOLLOW", 0)
+        patch.delitem(sys.modules, "hwilib_cryptnox.console.windows", raising=False)
+        patched("win32", patch)
+        yield sys.modules["msvcrt"]  # type: ignore[misc]
+
+
+@pytest.fixture
+def macos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """macOS, with a home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name)
+    patched("darwin", monkeypatch)
 
 
 def _always(system: str) -> None:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +22,8 @@ from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.transport import pcsc
 from cryptnox_core.transport.tcp import ApduRelay, listen
 from hwilib_cryptnox.console import streams
-from hwilib_cryptnox.console import terminal as module
-from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.commands import doctor
 from hwilib_cryptnox.ctl.files import check_free, write_new
-from hwilib_cryptnox.errors import NoHiddenInputError, NoTerminalError
 from hwilib_cryptnox.pin import assuan
 from hwilib_cryptnox.pin.assuan import Assuan, AssuanError
 from hwilib_cryptnox.pin.sources import CommandSource, FileSource, PinRequest, PinSourceError
@@ -37,49 +33,6 @@ from tests.support import elsewhere
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = PinRequest(serial=5)
-
-
-def become(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def put(where: object, name: str, value: object) -> None:
-        if isinstance(where, dict):
-            monkeypatch.setitem(where, name, value)
-        else:
-            monkeypatch.setattr(where, name, value, raising=False)
-
-    elsewhere.become(system, put, monkeypatch.delattr)
-
-
-@pytest.fixture
-def windows(tmp_path: Path) -> Iterator[elsewhere.Msvcrt]:
-    """Windows, with its folders."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
-        patch.setenv("APPDATA", str(tmp_path / "Roaming"))
-        for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-            patch.delenv(name)
-        patch.setattr(elsewhere._Kernel32, "modes", {})
-        patch.setattr(files, "_NO_FOLLOW", 0)
-        patch.delitem(sys.modules, "hwilib_cryptnox.console.windows", raising=False)
-        become("win32", patch)
-        yield sys.modules["msvcrt"]  # type: ignore[misc]
-
-
-@pytest.fixture
-def macos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """macOS, with a home."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name)
-    become("darwin", monkeypatch)
-
-
-class Console:
-    """Both ends of a console: what is typed, and what is shown."""
-
-    def __init__(self, typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.source, self.out = io.StringIO(typed), io.StringIO()
-        self.source.fileno, self.out.fileno = lambda: 3, lambda: 4  # type: ignore[method-assign]
-        monkeypatch.setattr(module, "_open_terminal", lambda: (self.source, self.out))
 
 
 # Modules
@@ -339,62 +292,7 @@ def test_programs_of_macos_that_are_not_in_path(macos: None, tmp_path: Path, mon
         assuan._installed("pinentry-mac")
 
 
-# The console
-
-
-def test_secrets_are_typed_unseen_on_windows(windows: elsewhere.Msvcrt, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The echo is off while it is read, then as it was; what was typed before does not count."""
-    modes = elsewhere._Kernel32.modes
-    console = Console("4321\n", monkeypatch)
-    seen: list[int] = []
-    readline = console.source.readline
-    console.source.readline = lambda: (seen.append(modes[1003]), readline())[1]  # type: ignore[method-assign,assignment]
-    windows.keys = "99\r"
-    assert Terminal().pin() == "4321"
-    assert seen == [0x0003] and modes[1003] == 0x0007 and windows.keys == ""
-    assert "4321" not in console.out.getvalue()
-
-
-def test_more_than_a_line_was_pasted(windows: elsewhere.Msvcrt, monkeypatch: pytest.MonkeyPatch) -> None:
-    Console("abandon\n", monkeypatch)
-    with Terminal().hiding("Word 1") as lines:
-        assert lines.line("Word 1") == "abandon"
-        windows.keys = "zoo"
-        assert lines.more()
-        assert not lines.more()
-
-
-def test_a_secret_is_taken_from_the_screen_again(windows: elsewhere.Msvcrt, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows a program has to ask for the sequences that do it; an Enter typed ahead does not."""
-    console, seen = Console("\n", monkeypatch), []
-    readline = console.source.readline
-    console.source.readline = lambda: (seen.append(elsewhere._Kernel32.modes[1004]), readline())[1]  # type: ignore[method-assign,assignment]
-    elsewhere._Kernel32.modes[1004] = 0x0003
-    windows.keys = "\r"
-    Terminal().show_secret(["PUK", "123456789012"])
-    assert seen == [0x0007] and elsewhere._Kernel32.modes[1004] == 0x0003 and windows.keys == ""
-
-
-def test_no_secret_on_a_console_without_modes(windows: elsewhere.Msvcrt, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither asked for where it would be seen, nor shown where it would stay."""
-    console = Console("4321\n", monkeypatch)
-    monkeypatch.setattr(elsewhere._Kernel32, "SetConsoleMode", lambda self, handle, mode: 0)
-    with pytest.raises(NoHiddenInputError, match="Hidden input is not available"):
-        Terminal().pin()
-    with pytest.raises(NoTerminalError):
-        Terminal().show_secret(["PUK", "123456789012"])
-    assert console.out.getvalue() == ""
-
-
-def test_a_size_that_windows_does_not_tell(windows: elsewhere.Msvcrt, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python before 3.12 knows it for the standard streams only."""
-    Console("", monkeypatch)
-
-    def of_standard_streams(descriptor: int) -> os.terminal_size:
-        raise ValueError("bad file descriptor")
-
-    monkeypatch.setattr(os, "get_terminal_size", of_standard_streams)
-    assert Terminal().size == (80, 24)
+# Output
 
 
 @pytest.mark.parametrize(("page", "written"), [("cp1252", b"\x80 \\u20bf"), ("cp437", b"\\u20ac \\u20bf")])
@@ -461,7 +359,7 @@ def test_a_server_looks_up_from_waiting(which: str, windows: elsewhere.Msvcrt, m
 
 @pytest.mark.parametrize(("system", "words"), [("win32", "Windows starts"), ("darwin", "part of the system")])
 def test_remedies_are_of_this_system(system: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    become(system, monkeypatch)
+    elsewhere.patched(system, monkeypatch)
     found = list(doctor._service())
     assert words in found[0].remedy and "apt" not in found[0].remedy
     monkeypatch.setattr(pcsc, "list_readers", list)
