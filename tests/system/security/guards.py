@@ -376,7 +376,7 @@ GUARDS = (
     Guard(
         "ECDSA signatures are verified before they are inserted",
         "hwilib_cryptnox/psbt/insert.py",
-        "if not parse_public_key(key).verify(low, request.digest, hasher=None):",
+        "if not parse_public_key(key).verify(low, request.digest):",
         "if False:",
         f"{POLICY}::test_insert_checks_every_signature",
     ),
