@@ -12,6 +12,7 @@ import os
 import secrets
 import select
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,8 @@ _MAX_MESSAGE = 1 << 19
 _CHUNK = 1 << 16
 _LINGER = 5.0
 """Seconds a new connection waits for the thread of one that is already closed by its client."""
+_ATTENTION = 0.5
+"""Seconds after which a Ctrl-C is seen, at the latest."""
 _GARBAGE = 48
 _HEADER = 4
 
@@ -234,9 +237,13 @@ class TcpServer:
 
     def serve(self) -> None:
         """Accept connections until the listener is closed."""
+        if sys.platform == "win32":  # where Ctrl-C is seen between two calls only
+            self._listener.settimeout(_ATTENTION)
         while True:
             try:
                 connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
             except OSError:
                 return
             if self._busy():

@@ -94,7 +94,7 @@ def _within(limit: float, call: Callable[[], T], undo: Callable[[T], object], la
 
     threading.Thread(target=work, name="pcsc", daemon=True).start()
     try:
-        ended = done.wait(limit)
+        ended = _wait(done, limit)
     except BaseException:  # Ctrl-C
         with lock:
             state["abandoned"] = True
@@ -110,6 +110,14 @@ def _within(limit: float, call: Callable[[], T], undo: Callable[[T], object], la
         raise state["error"]
     result: T = state["result"]
     return result
+
+
+def _wait(done: threading.Event, limit: float) -> bool:
+    """Wait for so many seconds. On Windows a Ctrl-C is seen between two waits only."""
+    end = time.monotonic() + limit
+    while sys.platform == "win32" and not done.is_set() and time.monotonic() + _RETRY_INTERVAL < end:
+        done.wait(_RETRY_INTERVAL)
+    return done.wait(max(0.0, end - time.monotonic()))
 
 
 def _nothing(_: object) -> None:

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ MAX_MESSAGE = 400_000
 
 _MAX_PORT = 0xFFFF
 _RETRY_INTERVAL = 0.05
+_ATTENTION = 0.5
+"""Seconds after which a Ctrl-C is seen, at the latest."""
 _SEND_LIMIT = 10.0
 """Seconds a relay's client has to take an answer."""
 _RELEASE_LIMIT = 5.0
@@ -289,10 +292,14 @@ class ApduRelay:
         released.
         """
         client: _Client | None = None
+        if sys.platform == "win32":  # where Ctrl-C is seen between two calls only
+            listener.settimeout(_ATTENTION)
         try:
             while True:
                 try:
                     connection, peer = listener.accept()
+                except TimeoutError:
+                    continue
                 except OSError:
                     return  # the listener was closed: that ends the service
                 if client is not None and client.here():

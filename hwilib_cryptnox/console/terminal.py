@@ -61,7 +61,7 @@ class Terminal:
     def size(self) -> tuple[int, int]:
         """Columns and rows; 80 and 24 where the terminal does not tell."""
         _, out = self._need("its size is wanted")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: Windows, where only 0 to 2 are looked at
             columns, rows = os.get_terminal_size(out.fileno())
             if columns and rows:
                 return columns, rows
@@ -85,11 +85,13 @@ class Terminal:
         """Forget what was typed before the next question is on the screen: a pasted line, or a second Enter, must not
         answer a question that nobody has read."""
         source, _ = self._need("a question")
-        if sys.platform != "win32":
+        if sys.platform == "win32":
+            _drop_typed(source)
+        else:
             import termios
 
             with contextlib.suppress(termios.error):
-                termios.tcflush(source.fileno(), termios.TCIFLUSH)
+                _drop_typed(source)
 
     def choose(self, question: str, choices: dict[str, str]) -> str:
         """One of the keys of `choices`, which are shown with their explanations."""
@@ -186,13 +188,14 @@ class Terminal:
         They must fit: the caller asks for `size`, and leaves two rows.
         """
         what = "a secret is to be shown"
-        source, _ = self._need(what)
-        self._write("\n".join([_OTHER_SCREEN + lines[0], *lines[1:], "", ""]), what)
-        try:
-            _drop_typed(source)
-            self._read("Written down? [Enter] ")
-        finally:
-            self._write(_FIRST_SCREEN, what)
+        source, out = self._need(what)
+        with _two_screens(out, what):
+            self._write("\n".join([_OTHER_SCREEN + lines[0], *lines[1:], "", ""]), what)
+            try:
+                _drop_typed(source)
+                self._read("Written down? [Enter] ")
+            finally:
+                self._write(_FIRST_SCREEN, what)
 
     def drawn_puk(self) -> str:
         """A PUK of 12 random digits, shown until it is typed back from paper. LeftError where it is not."""
@@ -273,16 +276,36 @@ def _line(source: IO[str]) -> str:
 
 def _drop_typed(file: IO[str]) -> None:
     """Forget what was typed and not read yet."""
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        from hwilib_cryptnox.console.windows import typed
+
+        typed()
+    else:
         import termios
 
         termios.tcflush(file.fileno(), termios.TCIFLUSH)
 
 
+@contextlib.contextmanager
+def _two_screens(out: IO[str], what: str) -> Iterator[None]:
+    """The terminal understands the sequences that change its screen: a secret that stays there is not shown."""
+    with contextlib.ExitStack() as stack:
+        if sys.platform == "win32":  # where a program has to ask for it, and none before Windows 10 does
+            from hwilib_cryptnox.console.windows import SEQUENCES, mode
+
+            try:
+                stack.enter_context(mode(out, on=SEQUENCES))
+            except OSError as error:
+                raise NoTerminalError(what) from error
+        yield
+
+
 def _left_over(file: IO[str]) -> bytes:
     """What was typed and not read yet, also a line whose Enter is missing. Requires: the echo off."""
     if sys.platform == "win32":
-        return b""
+        from hwilib_cryptnox.console.windows import typed
+
+        return typed(_LEFT_OVER_WAIT / 10).encode("utf-8", "surrogatepass")
     import termios
 
     descriptor = file.fileno()
@@ -304,7 +327,18 @@ def _left_over(file: IO[str]) -> bytes:
 def _no_echo(file: IO[str]) -> Iterator[None]:
     """Echo off, and back whatever happens. What was typed ahead is dropped: it was not meant for a secret."""
     if sys.platform == "win32":
-        raise NoHiddenInputError("Hidden input is not available in this terminal", hint="give secrets by --stdinpass")
+        from hwilib_cryptnox.console.windows import ECHO_INPUT, mode
+
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(mode(file, off=ECHO_INPUT))
+            except OSError as error:
+                raise NoHiddenInputError(
+                    "Hidden input is not available in this terminal", hint="give secrets by --stdinpass"
+                ) from error
+            _drop_typed(file)
+            yield
+        return
     import termios
 
     descriptor = file.fileno()

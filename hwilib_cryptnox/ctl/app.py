@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -153,7 +154,10 @@ class CtlCommand(click.Command):
                 report.show(app.out)
             elif not report.told:
                 write_json(report.data)
-        except BrokenPipeError:
+        except OSError as error:
+            # Windows says EINVAL of a pipe that is closed.
+            if not isinstance(error, BrokenPipeError) and not (sys.platform == "win32" and error.errno == errno.EINVAL):
+                raise
             # The reader of our output left; nothing can be said to anybody, but for what cannot be taken back.
             give_up(sys.stdout)
             for fact in app.achieved:

@@ -15,6 +15,7 @@ import click
 
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.storage.files import to_disk
 
 MAX_INPUT = 100 * 1024 * 1024
 """Bytes."""
@@ -99,7 +100,8 @@ def decoded(data: bytes, name: str) -> str:
 def check_free(path: Path, force: bool | None) -> None:
     """Refuse early, before a card is troubled, what `write_new` would refuse: that a file can be written is tried."""
     try:
-        place = _beginning(_target(path, force), private=True)[1]
+        descriptor, place = _beginning(_target(path, force), private=True)
+        os.close(descriptor)
         place.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -168,7 +170,7 @@ def write_new(path: Path, content: bytes, *, force: bool | None = None, private:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(descriptor)
+                to_disk(descriptor)
             _give_name(place, target, force=bool(force))
         finally:
             place.unlink(missing_ok=True)

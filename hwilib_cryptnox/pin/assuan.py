@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +30,17 @@ _CANCELED = (62, 99, 114, 198)
 _NO_DATA, _LOCALE, _TOO_SMALL = 58, 166, 301
 _MAX_LINE = 4096
 _START_LIMIT = 15.0
+_PORT_DIGITS, _NONCE = 5, 16
+_MACOS_PLACES = (
+    "/opt/homebrew/bin",
+    "/usr/local/bin",
+    "/usr/local/MacGPG2/bin",
+    "/usr/local/MacGPG2/libexec/pinentry-mac.app/Contents/MacOS",
+    "/opt/local/bin",
+)
+"""Where Homebrew, GPG Suite and MacPorts put GnuPG: programs started from a window do not have them in PATH."""
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""For Windows, where a program in a window would open another one for each it starts."""
 
 
 class AssuanError(Exception):
@@ -54,7 +66,11 @@ class Assuan:
         program = _installed(name)
         try:
             process = subprocess.Popen(
-                [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                creationflags=NO_WINDOW,
             )
         except OSError as error:
             raise AssuanError(f"{name} cannot be started") from error
@@ -77,15 +93,10 @@ class Assuan:
 
     @classmethod
     def socket(cls, name: str, path: str, limit: float) -> Assuan:
-        """A conversation over a Unix socket; each answer has `limit` seconds."""
-        if sys.platform == "win32":
-            raise AssuanError(f"{name} cannot be reached on this platform")
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(limit)
+        """A conversation over a Unix socket, or what stands for one on Windows; each answer has `limit` seconds."""
         try:
-            connection.connect(path)
+            connection = _connected(path, limit)
         except OSError as error:
-            connection.close()
             raise AssuanError(f"{name} does not answer") from error
         return cls(name, connection.makefile("rb"), connection.makefile("wb"), connection.close)
 
@@ -134,6 +145,31 @@ class Assuan:
                 raise AssuanError(f"{self._name}: {text.decode('utf-8', 'replace')}", code)
             elif not line:
                 raise AssuanError(f"{self._name} ended without an answer, or did not get one in time")
+
+
+def _connected(path: str, limit: float) -> socket.socket:
+    """A connection to one of GnuPG's sockets. OSError.
+
+    On Windows it is a file: a port of this machine, a line end, and 16 bytes to send there first, which show that the
+    file was read (libassuan's assuan-socket.c).
+    """
+    if sys.platform == "win32":
+        port, _, nonce = Path(path).read_bytes().partition(b"\n")
+        if not port.isdigit() or len(port) > _PORT_DIGITS or len(nonce) != _NONCE:
+            raise OSError("no socket of GnuPG's")
+        connection = socket.create_connection(("127.0.0.1", int(port)), limit)
+    else:
+        connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(limit)
+        if sys.platform == "win32":
+            connection.sendall(nonce)
+        else:
+            connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _terminal_name() -> str:
@@ -297,6 +333,8 @@ class GpgAgent:
 
 def _installed(name: str) -> str:
     program = shutil.which(name)
+    if program is None and sys.platform == "darwin":
+        program = shutil.which(name, path=os.pathsep.join(_MACOS_PLACES))
     if program is None:
         raise AssuanError(f"{name} is not installed")
     return program
@@ -313,6 +351,7 @@ def _run(name: str, *arguments: str) -> str:
             stderr=subprocess.DEVNULL,
             timeout=_START_LIMIT,
             check=False,
+            creationflags=NO_WINDOW,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AssuanError(f"{name} does not work") from error

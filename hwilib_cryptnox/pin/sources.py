@@ -18,7 +18,7 @@ from typing import IO, Protocol
 
 from cryptnox_core.arguments import is_pin
 from hwilib_cryptnox.errors import NotShownError
-from hwilib_cryptnox.pin.assuan import AssuanError, GpgAgent, ask_pinentry, confirm_pinentry
+from hwilib_cryptnox.pin.assuan import NO_WINDOW, AssuanError, GpgAgent, ask_pinentry, confirm_pinentry
 from hwilib_cryptnox.storage.settings import Settings
 
 SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
@@ -104,7 +104,8 @@ class CommandSource(_Silent):
     def get(self, request: PinRequest) -> str:
         name = "CRYPTNOX_PIN_COMMAND"
         try:
-            words = shlex.split(self.command)
+            # Windows' programs split their command line themselves, in a way in which backslashes are letters.
+            words = self.command.strip() if sys.platform == "win32" else shlex.split(self.command)
             if not words:
                 raise PinSourceError(f"{name} is empty")
             status, output = _output_of(words, self.limit, {SERIAL_VARIABLE: str(request.serial)})
@@ -119,11 +120,12 @@ class CommandSource(_Silent):
         return _checked(output.decode("utf-8", "replace"), name)
 
 
-def _output_of(words: list[str], limit: float, environment: Mapping[str, str]) -> tuple[int, bytes]:
+def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, str]) -> tuple[int, bytes]:
     """Exit status and output of a program; of too much output more than a PIN has. TimeoutExpired, OSError, ValueError.
 
-    It leads a session of its own (POSIX), so that whatever it started can be ended with it. What it left running may
-    keep its output open: the program's end counts, not the output's, of which nothing is kept open here.
+    `words`: on Windows the command line. The program leads a session of its own (on Windows it has an unseen console of
+    its own), so that whatever it started can be ended with it. What it left running may keep its output open: the
+    program's end counts, not the output's, of which nothing is kept open here.
     """
     end = time.monotonic() + limit
     process = subprocess.Popen(
@@ -134,6 +136,7 @@ def _output_of(words: list[str], limit: float, environment: Mapping[str, str]) -
         stderr=subprocess.DEVNULL,
         env={**os.environ, **environment},
         start_new_session=True,
+        creationflags=NO_WINDOW,
     )
     output = bytearray()
     try:
@@ -201,7 +204,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FileSource(_Silent):
-    """CRYPTNOX_PIN_FILE: a file only its owner can read."""
+    """CRYPTNOX_PIN_FILE: a file only its owner can read. Not on Windows, where its mode does not tell."""
 
     path: str
     keeps = "CRYPTNOX_PIN_FILE"
@@ -209,15 +212,17 @@ class FileSource(_Silent):
     def get(self, request: PinRequest) -> str:  # noqa: ARG002 - the protocol of a source
         name = "CRYPTNOX_PIN_FILE"
         try:
+            if sys.platform == "win32":
+                raise PinSourceError(
+                    f"{name}: who else may read a file cannot be told on Windows: use CRYPTNOX_PIN_COMMAND"
+                )
             # Without waiting: a named pipe nobody writes to must not hang the wallet.
             descriptor = os.open(self.path, os.O_RDONLY | _NO_WAIT)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise PinSourceError(f"{name}: not a regular file")
-                if sys.platform != "win32" and (
-                    stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0)
-                ):
+                if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0):
                     raise PinSourceError(f"{name}: others may read the file or own it: chmod 600, and your own")
                 text = os.read(descriptor, _MAX_OUTPUT).decode("utf-8", "replace")
             finally:

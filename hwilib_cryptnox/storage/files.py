@@ -15,9 +15,12 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 APPLICATION = "hwi-cryptnox"
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -28,6 +31,10 @@ _BEGUN = ".new-"
 """How names of files begin whose content is not complete."""
 _WRITING_TIME = 60.0
 """Seconds after which nobody is writing a file any more, where a lock cannot tell."""
+_OTHERS_TIME, _RETRY = 2.0, 0.02
+"""Seconds another program may have a file open on Windows, and how often that is looked at."""
+_JUNCTION = 0xA0000003
+"""IO_REPARSE_TAG_MOUNT_POINT: a link to a folder, on Windows, which needs no privilege."""
 
 
 def state_folder() -> Path:
@@ -78,11 +85,11 @@ class PrivateFolder:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                to_disk(file.fileno())
                 if sys.platform != "win32":  # there an open file has to keep its name
                     Path(temporary).replace(path)
             if sys.platform == "win32":
-                Path(temporary).replace(path)
+                _patiently(lambda: Path(temporary).replace(path))
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -110,7 +117,7 @@ class PrivateFolder:
                 os.ftruncate(descriptor, size)
                 raise
             if sync:
-                os.fsync(descriptor)
+                to_disk(descriptor)
         finally:
             os.close(descriptor)
         if sync and not size:
@@ -123,7 +130,7 @@ class PrivateFolder:
             with contextlib.suppress(FileNotFoundError):
                 descriptor = _open(self.path / name, os.O_RDWR)
                 try:
-                    os.fsync(descriptor)
+                    to_disk(descriptor)
                 finally:
                     os.close(descriptor)
 
@@ -152,7 +159,7 @@ class PrivateFolder:
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         if self._check(name):
-            (self.path / name).unlink(missing_ok=True)
+            _patiently(lambda: (self.path / name).unlink(missing_ok=True))
 
     def touch(self, name: str) -> None:
         """Note that a file was used now."""
@@ -204,6 +211,31 @@ def lock(descriptor: int) -> None:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def to_disk(descriptor: int) -> None:
+    """What was written to a file outlasts a power cut when this returns. On macOS fsync leaves it in the drive's own
+    memory (fsync(2)); F_FULLFSYNC does not, where the file system has it."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def _patiently(action: Callable[[], T]) -> T:
+    """On Windows a file cannot be opened, replaced or removed while another program (one of ours that reads it, a virus
+    scanner) has it open in the wrong way: for a moment that is waited for."""
+    end = time.monotonic() + (_OTHERS_TIME if sys.platform == "win32" else 0)
+    while True:
+        try:
+            return action()
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_RETRY)
 
 
 def _begin(folder: Path) -> tuple[int, str]:
@@ -263,7 +295,7 @@ def _open(path: Path, flags: int) -> int:
     if not _NO_FOLLOW and path.is_symlink():
         raise OSError(errno.ELOOP, "a symbolic link is not followed")
     try:
-        descriptor = os.open(path, flags | _NO_FOLLOW | _BINARY, 0o600)
+        descriptor = _patiently(lambda: os.open(path, flags | _NO_FOLLOW | _BINARY, 0o600))
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "a symbolic link is not followed") from error
@@ -283,6 +315,8 @@ def _open(path: Path, flags: int) -> int:
 
 def _check_owner(status: os.stat_result) -> None:
     if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "a symbolic link is not followed")
+    if getattr(status, "st_reparse_tag", 0) == _JUNCTION:
         raise OSError(errno.ELOOP, "a symbolic link is not followed")
     if sys.platform != "win32" and status.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "it belongs to another user")

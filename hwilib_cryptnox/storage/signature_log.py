@@ -21,7 +21,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hwilib_cryptnox.storage.files import PrivateFolder, parsed_json
+from hwilib_cryptnox.storage.files import PrivateFolder, parsed_json, to_disk
 
 Entry = dict[str, object]
 """One line."""
@@ -171,7 +171,7 @@ class SignatureLog:
         _write(self._index, 0, self._header.encode())
 
     def _make_safe(self) -> None:
-        os.fsync(self._index)
+        to_disk(self._index)
         for mark in self._header.marks.values():
             mark.safe = mark.seen
         self._write_header()

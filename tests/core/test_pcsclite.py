@@ -97,6 +97,7 @@ def test_pyscard_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_our_own_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
     away(monkeypatch, "smartcard", "smartcard.scard")
     monkeypatch.setattr(pcsclite, "load", lambda: None)
     assert pcsc.library() == "pcsclite"
@@ -113,6 +114,7 @@ def test_never_on_macos_and_windows(platform: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_neither(monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
     away(monkeypatch, "smartcard", "smartcard.scard")
     monkeypatch.setattr(pcsclite, "LIBRARY", "libno-such-library.so.1")
     with pytest.raises(SupportMissingError, match=r"libno-such-library\.so\.1.*pcscd"):
@@ -120,6 +122,7 @@ def test_neither(monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> None:
 
 
 def test_a_library_without_a_function(monkeypatch: pytest.MonkeyPatch, loaded_anew: None) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
     away(monkeypatch, "smartcard", "smartcard.scard")
     monkeypatch.setattr(pcsclite, "LIBRARY", "libc.so.6")
     with pytest.raises(SupportMissingError):

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ctl.program import SEED
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import SEED, EmulatorProcess
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -24,7 +25,9 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert state_folder() == tmp_path / "hwi-cryptnox"
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    for home in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(home, str(tmp_path))
     assert state_folder() == tmp_path / ".local/state/hwi-cryptnox"
 
 
@@ -48,6 +51,7 @@ def test_a_record_comes_back(state: State) -> None:
     assert set(stored) == {"5", str(2**63 + 9)} and stored["5"]["fingerprint"] == "73c5da0a"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no modes on Windows")
 def test_modes(state: State) -> None:
     state.update(5, lambda _: RECORD)
     state.keep_certificate(5, b"der")

@@ -47,6 +47,12 @@ _LIBRARIES = {"pyscard": "pyscard", "pcsclite": "pcsc-lite's own library"}
 _EASY_FOUND = f'it was set up in "easy mode": unless they were changed, PIN {EASY_PIN} and PUK {EASY_PUK} are public'
 _EASY_REMEDY = f"put no money on it before both are your own: {EASY_CHANGE}"
 _NFC_MODULES = frozenset({"pn533", "pn533_usb", "nfc"})
+_READER_REMEDIES = {
+    "linux": "plug the reader in; if it is, look for it in lsusb, and install its driver "
+    "(Debian: apt install libccid, for ACS readers libacsccid1)",
+    "darwin": "plug the reader in; if it is, look for it in the System Information, under USB, and install its driver",
+    "win32": "plug the reader in; if it is, look for it in the Device Manager, and install its driver",
+}
 _SOCKETS = ("/run/pcscd/pcscd.comm", "/var/run/pcscd/pcscd.comm")
 
 
@@ -117,7 +123,7 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", Verdict.GOOD, f"{python}; {text}")
     yield _curve()
     if missing := [name for name in absent if name not in _OPTIONAL]:
-        remedy = "pip install --force-reinstall hwi-cryptnox"
+        remedy = "install hwi-cryptnox again: pip install --force-reinstall, and what it was installed from"
         yield Finding("versions", Verdict.BAD, f"missing: {', '.join(missing)}", remedy, Exit.REFUSED)
 
 
@@ -180,16 +186,15 @@ def _service() -> Iterator[Finding]:
     if names:
         yield Finding("readers", Verdict.GOOD, ", ".join(names))
     else:
-        remedy = (
-            "plug the reader in; if it is, look for it in lsusb, and install its driver "
-            "(Debian: apt install libccid, for ACS readers libacsccid1)"
-        )
+        remedy = _READER_REMEDIES.get(sys.platform, _READER_REMEDIES["linux"])
         yield Finding("readers", Verdict.BAD, "there is none", remedy, Exit.NO_CARD)
 
 
 def _service_remedy() -> str:
+    if sys.platform == "win32":
+        return "plug a reader in: Windows starts the service (Smart Card, SCardSvr) with the first one"
     if sys.platform != "linux":
-        return "start the system's smart card service"
+        return "plug a reader in, or restart the computer: the service is part of the system"
     there = [name for name in _SOCKETS if Path(name).exists()]
     if there and not os.access(there[0], os.W_OK):
         return f"{there[0]} is closed to you: log in at the machine itself, or allow yourself in polkit (see pcscd(8))"

@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -288,4 +289,4 @@ def _run(engine: server.Engine, listen: tuple[str, int] | None, reader: tuple[st
     if tcp is not None:
         tcp.serve()
     while True:
-        threading.Event().wait(_NEVER_SHORT)
+        time.sleep(_NEVER_SHORT)

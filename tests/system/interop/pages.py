@@ -19,7 +19,7 @@ _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _PROGRAMS = (
     "apt apt-get bitcoin-cli bitcoind cryptnoxctl electrum eval git hwi hwi-cryptnox keyring man mkdocs pip pip-audit "
-    "pre-commit python python3 ruff secret-tool sh sudo systemd-ask-password"
+    "pipx pre-commit python python3 ruff secret-tool sh sudo systemd-ask-password uv"
 )
 _COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ +)*(?:~/\S*/)?(?:{'|'.join(_PROGRAMS.split())})(?= )|_\w+=\S+ |command -v ")
 _DATA = re.compile(r"--\w|\w+ = |\{|[\w.-]+\(")
@@ -74,7 +74,7 @@ def inline(page: Path) -> list[str]:
 def other_commands(page: Path) -> Iterator[str]:
     """Every command line that stands elsewhere: in blocks of other languages and in sentences, comments taken away."""
     for language, text in blocks(page):
-        if language in ("", "sh", "text", "bash", "shell"):
+        if language in ("", "sh", "text", "bash", "shell", "powershell"):
             lines = (re.sub(r"(^|\s{2,})#.*", "", line).strip() for line in text.splitlines())
             yield from filter(None, lines)
     yield from (text for text in inline(page) if _COMMAND.match(text))

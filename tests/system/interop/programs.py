@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -29,6 +28,8 @@ PIP_TIME_LIMIT = 900
 def environment(name: str, *requirements: str) -> Path:
     """The Python of an environment `.venv-NAME` beside the checkout's own, with this project (editable) and what is
     asked for; made once, anew when the requirements or the project's definition change."""
+    import fcntl  # not on Windows, where nothing else of this module is wanted
+
     folder = ROOT / f".venv-{name}"
     python = folder / "bin" / "python"
     wanted = hashlib.sha256("\n".join((*requirements, sys.version)).encode() + (ROOT / "pyproject.toml").read_bytes())

@@ -206,12 +206,23 @@ SCENES = {
     ),
 }
 
+OTHER_WAYS = {
+    "uv": ("uv tool install .", "uv tool install --reinstall .", "uv tool uninstall hwi-cryptnox"),
+    "pipx": ("pipx install .", "pipx install --force .", "pipx uninstall hwi-cryptnox"),
+}
 BY_ANOTHER_TEST = {
     "sh scripts/demo": "tests/system/interop/test_docs.py::test_the_demo",
     "python3 -m venv ~/cryptnox && ~/cryptnox/bin/pip install .": (
         "tests/system/interop/test_docs.py::test_the_installation"
     ),
     'PATH="$HOME/cryptnox/bin:$PATH"': "tests/system/interop/test_docs.py::test_the_installation",
+    **{
+        command: "tests/system/interop/test_docs.py::test_other_ways_to_install"
+        for name, commands in OTHER_WAYS.items()
+        for command in commands
+    },
+    "~/cryptnox/bin/pip install --upgrade .": "tests/system/interop/test_docs.py::test_the_installation",
+    "pip install .": "tests/system/interop/test_docs.py::test_the_installation",
     "man cryptnoxctl": "tests/system/interop/test_docs.py::test_the_installation",
     "python scripts/_build.py FOLDER": "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same",
     "pip install --require-hashes -r requirements.lock && pip install --no-deps .": (
@@ -238,7 +249,7 @@ BY_ANOTHER_TEST = {
     "electrum -w cryptnox-electrum payto ADDRESS 0.001 --unsigned > payment.psbt": (
         "tests/system/interop/test_electrum.py::test_single_sig"
     ),
-    "pip install cryptoadvance.specter hwi-cryptnox": "tests/specter/test_specter.py::test_extract_xpubs",
+    "pip install cryptoadvance.specter .": "tests/specter/test_specter.py::test_extract_xpubs",
     "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig python -m cryptoadvance.specter server": (
         "tests/specter/test_specter.py::test_extract_xpubs"
     ),
@@ -247,15 +258,13 @@ BY_ANOTHER_TEST = {
 _OF_THESE_TESTS = "it is how these tests are run"
 _CORE = "needs Bitcoin Core; the tests replay the command lines that Core gives to its signer"
 _ROOT = "needs root and a package server; `sh scripts/test` installs the same packages"
+_ELSEWHERE = "needs another system, and the page says that it was not run there"
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
 NOT_RUN = {
     "sh scripts/test": _OF_THESE_TESTS,
     "sh scripts/test --quick": _OF_THESE_TESTS,
     "sh scripts/test --all": _OF_THESE_TESTS,
     "CI=1 sh scripts/test --all": _OF_THESE_TESTS,
-    "sudo apt install python3-venv": _ROOT,
-    "sudo apt install pcscd python3-venv": _ROOT,
-    "pip install '.[pcsc]'": "compiles pyscard where it has no wheels; `sh scripts/test --all` installs it, too",
     "pre-commit install": "needs pre-commit, which nothing else here needs",
     "cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS": "coreutils'",
     "sh scripts/test tests/psbt": _OF_THESE_TESTS,
@@ -263,6 +272,17 @@ NOT_RUN = {
     "ruff check": "`sh scripts/test` runs it",
     "ruff format --check": "`sh scripts/test` runs it",
     "sudo apt install pcscd": _ROOT,
+    "sudo apt install pcscd python3-venv": _ROOT,
+    "sudo apt install python3-venv": _ROOT,
+    "sudo dnf install pcsc-lite pcsc-lite-ccid && sudo systemctl enable --now pcscd.socket": _ELSEWHERE,
+    "sudo pacman -S pcsclite ccid && sudo systemctl enable --now pcscd.socket": _ELSEWHERE,
+    "py -m venv $HOME\\cryptnox": _ELSEWHERE,
+    "& $HOME\\cryptnox\\Scripts\\pip install .": _ELSEWHERE,
+    "& $HOME\\cryptnox\\Scripts\\cryptnoxctl doctor": _ELSEWHERE,
+    "brew install gnupg pinentry-mac": _ELSEWHERE,
+    "sudo defaults write /Library/Preferences/com.apple.security.smartcard useIFDCCID -bool yes": _ELSEWHERE,
+    "pip install '.[pcsc]'": "compiles pyscard; what it is for is tested where pyscard is installed",
+    "sh scripts/build-binary": "takes minutes, and tries what it built",
     'CRYPTNOX_PIN_COMMAND="pass show cryptnox/pin" bitcoind -signer="$HOME/cryptnox/bin/hwi-cryptnox --signer-mode"': (
         _CORE
     ),
@@ -297,6 +317,9 @@ PHRASES = {
     "output N:",
     "libpcsclite-dev python3-dev pkg-config gcc",
     "~/Library/Application Support",
+    "~/Library/Application Support/hwi-cryptnox",
+    "relay --connect",
+    '"C:\\Program Files\\Vault\\vault.exe" read pin',
     READY,
     "[data, sw1, sw2]",
     "card.user_data[0] = data",
@@ -455,18 +478,23 @@ def test_measurements() -> None:
         assert (ROOT / "bench" / "results" / f"{name}.json").stat().st_size > 100
 
 
+def cloned(folder: Path) -> Path:
+    """A copy of the files under version control."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, files.decode().split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
 @pytest.mark.heavy
 def test_the_installation(tmp_path: Path) -> None:
     """The README's installation (but for apt), in a new home and a copy of the files under version control."""
     commands = list(other_commands(ROOT / "README.md"))
     install, path = "python3 -m venv ~/cryptnox && ~/cryptnox/bin/pip install .", 'PATH="$HOME/cryptnox/bin:$PATH"'
     assert {install, path} <= set(commands)
-    clone, home = tmp_path / "clone", tmp_path / "home"
+    clone, home = cloned(tmp_path / "clone"), tmp_path / "home"
     home.mkdir()
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, files.decode().split("\0")):
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, clone / name)
     script = "\n".join(
         (
             "set -eu",
@@ -474,6 +502,7 @@ def test_the_installation(tmp_path: Path) -> None:
             path,
             'test "$(command -v cryptnoxctl)" = ~/cryptnox/bin/cryptnoxctl',
             "test -s ~/cryptnox/share/man/man1/cryptnoxctl.1",
+            "~/cryptnox/bin/pip install --upgrade .",
             "hwi-cryptnox enumerate",
         )
     )
@@ -481,6 +510,33 @@ def test_the_installation(tmp_path: Path) -> None:
     run = subprocess.run(["bash", "-c", script], cwd=clone, env=env, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("tool", OTHER_WAYS)
+def test_other_ways_to_install(tool: str, tmp_path: Path) -> None:
+    """With uv and with pipx, in a new home: installed, installed anew, gone again."""
+    clone, home, place = cloned(tmp_path / "clone"), tmp_path / "home", tmp_path / "tools"
+    home.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, timeout=TIME_LIMIT)
+    got = subprocess.run(
+        [str(place / "bin" / "pip"), "install", "-q", tool], capture_output=True, text=True, timeout=300
+    )
+    if got.returncode:
+        reason = f"{tool} cannot be installed: {got.stderr.strip().splitlines()[-1:]}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    install, anew, away = OTHER_WAYS[tool]
+    tried = (
+        'test "$(command -v cryptnoxctl)" = ~/.local/bin/cryptnoxctl && cryptnoxctl --version && hwi-cryptnox enumerate'
+    )
+    script = "\n".join(("set -eu", install, tried, anew, tried, away, "test ! -e ~/.local/bin/cryptnoxctl"))
+    env = {**os.environ, "HOME": str(home), "PATH": f"{home}/.local/bin:{place}/bin:{os.environ['PATH']}"}
+    for name in ("XDG_DATA_HOME", "PYTHONPATH"):
+        env.pop(name, None)
+    run = subprocess.run(["bash", "-c", script], cwd=clone, env=env, capture_output=True, text=True, timeout=1500)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines().count("[]") == 2
 
 
 def test_the_reference_names_commands_that_are_there() -> None:

@@ -135,7 +135,7 @@ GUARDS = (
     Guard(
         "a reader that another program holds is waited for with a limit",
         PCSC,
-        "        ended = done.wait(limit)\n",
+        "        ended = _wait(done, limit)\n",
         "        ended = done.wait()\n",
         f"{READER}::test_a_program_that_never_lets_go_hangs_nobody",
     ),
@@ -472,8 +472,8 @@ GUARDS = (
     Guard(
         "the command that gives the PIN is started without a shell",
         PIN,
-        "words = shlex.split(self.command)",
-        'words = ["sh", "-c", self.command]',
+        "else shlex.split(self.command)",
+        'else ["sh", "-c", self.command]',
         "tests/system/security/test_secrets.py::test_the_command_that_gives_the_pin",
     ),
     Guard(
@@ -514,7 +514,7 @@ GUARDS = (
     Guard(
         "on disk before it counts",
         FILES,
-        "                os.fsync(file.fileno())\n",
+        "                to_disk(file.fileno())\n",
         "",
         f"{STATE}::test_a_write_is_on_disk_when_it_returns",
     ),
