@@ -1,4 +1,4 @@
-"""What the one-file binary runs: the program it is called as. `hwi-cryptnox` and `cryptnoxctl` are links to one file."""
+"""What the one-file binary runs: the program it is called as. `hwi-cryptnox` and `cryptnoxctl` are links to it."""
 
 from __future__ import annotations
 

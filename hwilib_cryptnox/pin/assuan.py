@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
+from hwilib_cryptnox.console.bundle import child_environment
 from hwilib_cryptnox.errors import CanceledError
 
 DIALOGUE_LIMIT = 300.0
@@ -54,7 +55,11 @@ class Assuan:
         program = _installed(name)
         try:
             process = subprocess.Popen(
-                [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment(),
             )
         except OSError as error:
             raise AssuanError(f"{name} cannot be started") from error
@@ -311,6 +316,7 @@ def _run(name: str, *arguments: str) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             timeout=_START_LIMIT,
             check=False,
         )
