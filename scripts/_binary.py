@@ -54,7 +54,7 @@ def environment() -> Path:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "requirements.txt"
             file.write_text(requirements(), encoding="utf-8")
-            run(*pip, "--require-hashes", "--only-binary", ":all:", "-r", file)
+            run(*pip, "--require-hashes", "-r", file)
         stamp.write_text(wanted, encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
