@@ -81,7 +81,7 @@ def sign(programs: Path, folder: Path) -> None:
     said = done(programs / PROGRAMS[0], "--version", cwd=folder)
     if f"({PROGRAMS[0]} {version()})" not in said:
         raise ReleaseError(f"another version answers: {said}")
-    shown = done(sys.executable, "-P", ROOT / "scripts" / "demo.py", "--programs", programs, cwd=folder)
+    shown = done(sys.executable, ROOT / "scripts" / "demo.py", "--programs", programs, cwd=folder)
     if "All of it held." not in shown:
         raise ReleaseError(f"the demo does not say that all of it held:\n{shown[-2000:]}")
 

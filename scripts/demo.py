@@ -261,7 +261,7 @@ def main() -> None:
         "--programs",
         type=Path,
         default=BIN,
-        help="folder of hwi-cryptnox and cryptnoxctl; those of this environment when it is not named",
+        help="folder of the two programs (default: %(default)s)",
     )
     BIN = parser.parse_args().programs.resolve()
     with tempfile.TemporaryDirectory(prefix="cryptnox-demo-") as name:
