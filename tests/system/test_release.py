@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -102,6 +103,28 @@ def test_it_is_the_program_it_is_called_as(monkeypatch: pytest.MonkeyPatch, caps
     assert _binary_main.main() == 2
     said = capsys.readouterr()
     assert said.out == "" and "install -D -m 755 ./hwi-cryptnox-1.0-linux-x86_64 ~/.local/bin/cryptnoxctl" in said.err
+
+
+def test_a_signal_that_comes_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both processes of the binary get what a key sends, and the first hands it on."""
+    monkeypatch.setattr(signal, "default_int_handler", signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
+    try:
+        _binary_main.take_signals_once()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+            signal.raise_signal(number)
+        monkeypatch.setattr(_binary_main, "TWICE", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _binary_main.take_signals_once()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
 
 
 def test_the_bill_names_everything(tmp_path: Path) -> None:
