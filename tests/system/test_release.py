@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -107,7 +109,7 @@ def test_it_is_the_program_it_is_called_as(monkeypatch: pytest.MonkeyPatch, caps
 
 def test_a_signal_that_comes_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both processes of the binary get what a key sends, and the first hands it on."""
-    monkeypatch.setattr(signal, "default_int_handler", signal.default_int_handler)
+    interrupt = signal.default_int_handler
     before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
     try:
         _binary_main.take_signals_once()
@@ -123,6 +125,7 @@ def test_a_signal_that_comes_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> No
         _binary_main.take_signals_once()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
+        signal.default_int_handler = interrupt
         signal.signal(signal.SIGINT, before[0])
         signal.signal(signal.SIGTERM, before[1])
 
@@ -220,3 +223,78 @@ def test_the_binary(binary: Path, tmp_path: Path, request: pytest.FixtureRequest
     )
     assert done.returncode == 0 and "All of it held." in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
     request.node.user_properties.append(("table", ["one-file binary", f"{built.stat().st_size} bytes"]))
+
+
+PINENTRY = f"""#!/usr/bin/python3
+import json, os, sys
+with open(os.environ["PINENTRY_LOG"], "a") as log:
+    log.write(json.dumps({{k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH" or "_PYI" in k}}) + "\\n")
+print("OK ready", flush=True)
+for line in sys.stdin:
+    print("D {PIN}\\nOK" if line.startswith("GETPIN") else "OK", flush=True)
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.xdist_group("binary")
+@pytest.mark.parametrize("source", ["pinentry", "gpg-agent"])
+def test_its_dialogues_are_the_systems(binary: Path, source: str, tmp_path: Path) -> None:
+    """The real gpg-agent, started by it, and a pinentry that says what it was started with."""
+    if shutil.which("gpg-agent") is None or shutil.which("gpgconf") is None:
+        pytest.skip("gpg-agent is not installed")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "pinentry"
+    program.write_text(PINENTRY)
+    program.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="gn-", dir="/tmp") as home:  # a socket's path must be short
+        Path(home, "gpg-agent.conf").write_text(f"pinentry-program {program}\n")
+        environment = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "GNUPGHOME": home,
+            "LC_ALL": "C.UTF-8",
+            "LD_LIBRARY_PATH": "/opt/mine",
+            "PCSCLITE_CSOCK_NAME": os.devnull,
+            "PINENTRY_LOG": str(tmp_path / "log"),
+            "CRYPTNOX_PIN_SOURCE": source,
+        }
+        try:
+            with EmulatorProcess("--seed", SEED, "--xpub-export") as card:
+                trust(card.path, config=tmp_path / ".config")
+                words = ("--emulators", "--device-type", "cryptnox", "--chain", "regtest", "getmasterxpub")
+                done = subprocess.run(
+                    [binary / "hwi-cryptnox", *words],
+                    env={**environment, "CRYPTNOX_EMULATOR": f"{card.host}:{card.port}"},
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+        finally:
+            subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environment, check=False)
+    assert "xpub" in json.loads(done.stdout), done.stdout + done.stderr
+    seen = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert seen and all(each == {"LD_LIBRARY_PATH": "/opt/mine"} for each in seen)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(LIMIT)
+@pytest.mark.xdist_group("binary")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_both_of_its_processes_end(binary: Path, number: signal.Signals, tmp_path: Path) -> None:
+    """Who ends the one it started ends the one that works, too: here an emulated card, whose port is free again."""
+    command = [binary / "cryptnoxctl", "emulator", "--listen", "127.0.0.1:0"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed one leaves its folder there
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    with process.stdout:
+        fields = dict(word.split("=", 1) for word in process.stdout.readline().split()[1:])
+        host, _, port = fields["listen"].rpartition(":")
+        socket.create_connection((host, int(port)), timeout=10).close()
+        process.send_signal(number)
+        process.wait(timeout=30)
+        assert process.stdout.read() == "", "its end comes when both have ended"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=10)
+    assert number == signal.SIGKILL or not list(tmp_path.glob("_MEI*"))
