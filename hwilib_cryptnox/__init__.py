@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.plugin.client import CryptnoxClient as CryptnoxClient
     from hwilib_cryptnox.plugin.client import enumerate as enumerate  # noqa: A004 - the name HWI fixes
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 DEVICE_TYPE = "cryptnox"
 """As HWI names the device."""
 

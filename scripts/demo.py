@@ -9,6 +9,7 @@ what was left out. Exit status 0 only if all of it held.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import contextlib
 import hashlib
@@ -254,6 +255,15 @@ def verify(signed: str, coins: Sequence[Coin], folder: Path) -> None:
 
 
 def main() -> None:
+    global BIN
+    parser = argparse.ArgumentParser(description="An emulated card signs a Bitcoin transaction, step by step.")
+    parser.add_argument(
+        "--programs",
+        type=Path,
+        default=BIN,
+        help="folder of the two programs (default: %(default)s)",
+    )
+    BIN = parser.parse_args().programs.resolve()
     with tempfile.TemporaryDirectory(prefix="cryptnox-demo-") as name:
         folder = Path(name)
         print("A Cryptnox card signs a Bitcoin transaction. No card and no network is needed: the card is emulated,")

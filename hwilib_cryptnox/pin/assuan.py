@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote_to_bytes
 
+from hwilib_cryptnox.console.bundle import child_environment
 from hwilib_cryptnox.errors import CanceledError
 
 DIALOGUE_LIMIT = 300.0
@@ -71,6 +72,7 @@ class Assuan:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 creationflags=NO_WINDOW,
+                env=child_environment(),
             )
         except OSError as error:
             raise AssuanError(f"{name} cannot be started") from error
@@ -349,6 +351,7 @@ def _run(name: str, *arguments: str) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=child_environment(),
             timeout=_START_LIMIT,
             check=False,
             creationflags=NO_WINDOW,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from cryptnox_core.arguments import is_pin
+from hwilib_cryptnox.console.bundle import child_environment
 from hwilib_cryptnox.errors import NotShownError
 from hwilib_cryptnox.pin.assuan import NO_WINDOW, AssuanError, GpgAgent, ask_pinentry, confirm_pinentry
 from hwilib_cryptnox.storage.settings import Settings
@@ -134,7 +135,7 @@ def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, s
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **environment},
+        env=child_environment(environment),
         start_new_session=True,
         creationflags=NO_WINDOW,
     )
@@ -193,6 +194,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                env=child_environment(),
                 check=False,
             )
         process.kill()

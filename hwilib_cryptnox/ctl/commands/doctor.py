@@ -22,6 +22,7 @@ from cryptnox_core import errors
 from cryptnox_core.certificate import Genuineness
 from cryptnox_core.deviations import Deviation, deviations
 from cryptnox_core.recording import record as record_card
+from hwilib_cryptnox.console.bundle import bundled
 from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import candidates, card_state, open_card, see, version_text, wanted_serial
@@ -115,7 +116,8 @@ def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Rep
 
 
 def _versions() -> Iterator[Finding]:
-    python = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
+    python = "the one-file binary, with " if bundled() else ""
+    python += f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
     absent = [name for name in _PACKAGES if _version(name) is None]
     text = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES if name not in absent)
     if unneeded := [name for name in absent if name in _OPTIONAL]:
@@ -123,7 +125,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", Verdict.GOOD, f"{python}; {text}")
     yield _curve()
     if missing := [name for name in absent if name not in _OPTIONAL]:
-        remedy = "install hwi-cryptnox again: pip install --force-reinstall, and what it was installed from"
+        again = "install hwi-cryptnox again: pip install --force-reinstall, and what it was installed from"
+        remedy = "get the binary again" if bundled() else again
         yield Finding("versions", Verdict.BAD, f"missing: {', '.join(missing)}", remedy, Exit.REFUSED)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwilib_cryptnox.console.bundle import bundled
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
@@ -23,7 +24,19 @@ def hwi_disable(app: App) -> Report:  # noqa: ARG001 - every command takes it
     return _switched(on=False)
 
 
+def _check_environment() -> None:
+    """The one-file binary belongs to no Python environment."""
+    if bundled():
+        raise CtlError(
+            Exit.REFUSED,
+            "this is the one-file binary, which no hwi program loads anything from",
+            "name hwi-cryptnox to your wallet in the place of hwi; or install this project with pip where hwi is, and "
+            "run its cryptnoxctl hwi enable",
+        )
+
+
 def _switched(*, on: bool) -> Report:
+    _check_environment()
     from hwilib_cryptnox.plugin import register
 
     try:
@@ -41,6 +54,7 @@ def _switched(*, on: bool) -> Report:
 @hwi.command("status")
 def hwi_status(app: App) -> Report:  # noqa: ARG001 - every command takes it
     """Say whether it does."""
+    _check_environment()
     from hwilib_cryptnox.plugin import register
 
     enabled, path = register.status(), register.autoload_file()
