@@ -1304,4 +1304,29 @@ GUARDS = (
         "",
         f"{WALLETS_TEST}::test_refused",
     ),
+    Guard(
+        "programs of the system do not load the libraries of a binary",
+        "hwilib_cryptnox/console/bundle.py",
+        "            if name != _LIBRARY_PATH and not",
+        "            if not",
+        "tests/console/test_bundle.py::test_a_pin_command_gets_it",
+    ),
+    Guard(
+        "no PIN file where its mode does not tell",
+        "hwilib_cryptnox/pin/sources.py",
+        """            if sys.platform == "win32":
+                raise PinSourceError(
+                    f"{name}: who else""",
+        """            if False:
+                raise PinSourceError(
+                    f"{name}: who else""",
+        "tests/system/test_elsewhere.py::test_a_pin_file_is_refused_where_its_mode_says_nothing",
+    ),
+    Guard(
+        "no secret on a console whose echo cannot be switched off",
+        "hwilib_cryptnox/console/windows.py",
+        "        if not kernel.SetConsoleMode(handle, wintypes.DWORD(before.value & ~off | on)):\n",
+        "        if False:\n",
+        "tests/console/test_windows.py::test_no_secret_on_a_console_without_modes",
+    ),
 )
