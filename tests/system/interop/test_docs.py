@@ -228,13 +228,6 @@ BY_ANOTHER_TEST = {
     "pip install --require-hashes -r requirements.lock && pip install --no-deps .": (
         "tests/system/security/test_supply_chain.py::test_locked_installation"
     ),
-    ".venv/bin/python scripts/_build.py dist": (
-        "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same"
-    ),
-    ".venv/bin/python scripts/_build.py /tmp/again": (
-        "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same"
-    ),
-    "diff -r dist /tmp/again": "tests/system/security/test_supply_chain.py::test_two_builds_are_the_same",
     ".venv/bin/python scripts/messages.py --check": "tests/system/interop/test_docs.py::told",
     ".venv/bin/python scripts/reference.py --check": (
         "tests/ctl/test_pieces.py::test_reference_names_every_command_and_option"
@@ -266,7 +259,6 @@ NOT_RUN = {
     "sh scripts/test --all": _OF_THESE_TESTS,
     "CI=1 sh scripts/test --all": _OF_THESE_TESTS,
     "pre-commit install": "needs pre-commit, which nothing else here needs",
-    "cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS": "coreutils'",
     "sh scripts/test tests/psbt": _OF_THESE_TESTS,
     "PYTHON=python3.12 sh scripts/test": _OF_THESE_TESTS,
     "ruff check": "`sh scripts/test` runs it",
