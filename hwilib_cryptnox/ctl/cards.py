@@ -101,7 +101,8 @@ def open_card(
 
     CtlError for one that has no PIN and PUK yet, where it is to be `initialised`, or no keys, where `seeded`.
     """
-    with contextlib.closing(find_card(app, serial or wanted_serial(app), candidates(app), channel=channel)) as opened:
+    wanted = wanted_serial(app) if serial is None else serial
+    with contextlib.closing(find_card(app, wanted, candidates(app), channel=channel)) as opened:
         if initialised and not opened.card.info.initialized:
             raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
         if seeded and not opened.card.info.seeded:

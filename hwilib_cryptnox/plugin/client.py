@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from copy import copy
 from typing import Any, NoReturn, TypeVar
 
 from hwilib import errors as hwi_errors
@@ -87,8 +88,7 @@ def _refusing(error: UnavailableError) -> Callable[..., Any]:
     @mapped
     def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
         """Not available."""
-        error.__traceback__ = None  # it is raised each time
-        raise error
+        raise copy(error)  # one that is raised keeps what the caller was doing
 
     return method
 

@@ -179,6 +179,20 @@ def test_not_available(signer: EmulatorProcess) -> None:
             call()
 
 
+def test_what_no_card_does_keeps_nothing_of_who_asked() -> None:
+    """What the caller was handling, and its frames, end with the error that it gets."""
+    client = CryptnoxClient("cryptnox:1", PIN)
+    causes = []
+    for _ in range(2):
+        try:
+            raise ValueError("what the caller handles")
+        except ValueError:
+            with pytest.raises(errors.UnavailableActionError) as caught:
+                client.toggle_passphrase()
+        causes.append(caught.value.__cause__)
+    assert causes[0] is not causes[1] and str(causes[0]) == str(causes[1])
+
+
 def test_invalid_paths(signer: EmulatorProcess) -> None:
     """-7; hwilib's own ValueError would become -13."""
     client = CryptnoxClient(signer.path, PIN)

@@ -126,7 +126,10 @@ def serve(connection: socket.socket) -> None:
             _tell(ends)
         if connection in ready:
             size, descriptors, _, _ = socket.recv_fds(connection, _SIZE.size, 4)
-            if not size:
+            if not size:  # the tests are over, or were killed: an emulated card left behind would spoil the next ones
+                for pid in ends:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
                 return
             request = json.loads(connection.recv(_SIZE.unpack(size)[0], socket.MSG_WAITALL))
             pid = os.fork()
