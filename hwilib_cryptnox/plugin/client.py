@@ -88,7 +88,8 @@ def _refusing(error: UnavailableError) -> Callable[..., Any]:
     @mapped
     def method(self: CryptnoxClient, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG001
         """Not available."""
-        raise copy(error)  # one that is raised keeps what the caller was doing
+        anew = copy(error)  # one that is kept would keep what its callers were doing
+        raise anew
 
     return method
 
