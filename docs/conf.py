@@ -26,6 +26,7 @@ html_theme = "furo"  # dark mode, previous and next, tables that scroll by thems
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_use_index = False
 html_show_copyright = False
 html_theme_options = {"top_of_page_buttons": []}
 
