@@ -1,4 +1,4 @@
-"""PSBTs of version 2 through stock hwilib: nothing is lost, nothing else changes, and what was changed is not signed."""
+"""PSBTs of version 2 through stock hwilib: nothing is lost, nothing else changes; what was changed is not signed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.psbt.factory import OTHER, In, Out, compact, draft, le, p2wpkh, spend
 from tests.psbt.published import load
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.support.kernel import failing_inputs
+from tests.support.version2 import maps
 
 VECTORS = load("bip174-370-371-psbt.json")
 LOCKS = [text for text, _ in VECTORS["locktimes"]]
@@ -45,12 +47,6 @@ def version_of(text: str) -> int:
 
 VERSION_0 = [text for text in VALID if version_of(text) == 0]
 VERSION_2 = [text for text in VALID if version_of(text) == 2]
-
-
-def maps(text: str) -> list[dict[bytes, bytes]]:
-    """Every field of every map."""
-    psbt = Psbt.parse(text)
-    return [dict(one) for one in (psbt.globals, *(one.pairs for one in (*psbt.inputs, *psbt.outputs)))]
 
 
 def read(text: str) -> PSBT:
@@ -100,20 +96,20 @@ def test_without_the_mending_they_do_not(faulty: None) -> None:
 
 @pytest.mark.parametrize("text", VERSION_2, ids=range(len(VERSION_2)))
 def test_other_drivers_get_the_transaction_that_is_meant(mended: None, text: str) -> None:
-    """`get_unsigned_tx` is asked by Jade, BitBox01 and old Ledgers, `convert_to_v0` by Coldcard, the fields by the rest."""
+    """Jade, BitBox01 and old Ledgers ask `get_unsigned_tx`, Coldcard `convert_to_v0`, the others the fields."""
     psbt, wanted = read(text), Psbt.parse(text)
     if any(one.sequence is None for one in psbt.inputs):
         with pytest.raises(AssertionError):  # hwilib's own: it wants them said
             psbt.get_unsigned_tx()
         for one in psbt.inputs:
             one.sequence = 0xFFFFFFFF if one.sequence is None else one.sequence
-    assert psbt.get_unsigned_tx().serialize_without_witness() == wanted.unsigned_tx
-    assert psbt.tx_version.to_bytes(4, "little") == wanted.unsigned_tx[:4]
-    assert psbt.compute_lock_time().to_bytes(4, "little") == wanted.unsigned_tx[-4:]
+    assert psbt.get_unsigned_tx().serialize_without_witness() == wanted.unsigned_tx()
+    assert psbt.tx_version.to_bytes(4, "little") == wanted.unsigned_tx()[:4]
+    assert psbt.compute_lock_time().to_bytes(4, "little") == wanted.unsigned_tx()[-4:]
     psbt.convert_to_v0()
-    assert Psbt.parse(psbt.serialize()).unsigned_tx == wanted.unsigned_tx
+    assert Psbt.parse(psbt.serialize()).unsigned_tx() == wanted.unsigned_tx()
     psbt.convert_to_v2()
-    assert Psbt.parse(psbt.serialize()).unsigned_tx == wanted.unsigned_tx
+    assert Psbt.parse(psbt.serialize()).unsigned_tx() == wanted.unsigned_tx()
 
 
 def everything(text: str) -> list[object]:
@@ -142,7 +138,7 @@ def test_version_0_is_untouched(stock: None, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(PSBT, "cache_unsigned_tx_pieces", as_320)
     version2.mend()
     assert [everything(text) for text in texts] == before
-    assert len(before) > 30 and sum(len(one) > 2 for one in before) > 20
+    assert sum(len(one) > 2 for one in before) > 5
 
 
 @pytest.mark.parametrize("right", [False, True], ids=["whose transaction has no lock time", "that is right"])
@@ -190,11 +186,11 @@ def test_what_mending_does_not_help_stays(
     before = dict(vars(PSBT))
     version2.mend()
     after = dict(vars(PSBT))
-    if "compute_lock_time" in change:  # reading was mended, the transaction was not
+    if "compute_lock_time" in change:  # reading is mended, the transaction is not
         assert after.pop("cache_unsigned_tx_pieces") is not before.pop("cache_unsigned_tx_pieces")
     assert after == before
-    unread = SimpleNamespace(version=2)
-    assert version2.is_kept(unread) is False or "compute_lock_time" in change
+    if "compute_lock_time" not in change:
+        assert version2.is_kept(SimpleNamespace(version=2)) is False
 
 
 def test_mending_twice_wraps_once(mended: None) -> None:
@@ -237,12 +233,11 @@ def test_threads(faulty: None) -> None:
 
 @pytest.mark.parametrize("through", [lambda psbt: psbt, copy.deepcopy, lambda psbt: pickle.loads(pickle.dumps(psbt))])
 def test_what_was_read_before_is_not_signed(
-    faulty: None, signer: EmulatorProcess, through: Callable[[PSBT], PSBT]
+    faulty: None, signer: EmulatorProcess, client: CryptnoxClient, through: Callable[[PSBT], PSBT]
 ) -> None:
     """It says another transaction version and lock time than its sender wrote."""
     given = draft(spend("p2wpkh"), version=2, lock_time=9).base64()
     early = read(given)
-    client = CryptnoxClient(signer.path, PIN)
     before = signer.stats()["signatures"]
     for _ in ("not mended", "mended since"):
         with pytest.raises(errors.BadArgumentError, match="changed this PSBT of version 2"):
@@ -251,19 +246,22 @@ def test_what_was_read_before_is_not_signed(
     assert signer.stats()["signatures"] == before
     late = through(read(given))
     assert client.sign_tx(late) is not late
-    client.close()
     assert signer.stats()["signatures"] == before + 1
 
 
 @pytest.mark.parametrize("tx_version", [1, 2, 3])
 def test_transaction_version_and_lock_time_that_look_as_if_changed(
-    mended: None, signer: EmulatorProcess, tx_version: int
+    mended: None, client: CryptnoxClient, tx_version: int
 ) -> None:
     """Version 1 and lock time 0, said by the sender, are what is signed."""
     given = draft(spend("p2wpkh"), version=2, tx_version=tx_version, lock_time=0)
-    client = CryptnoxClient(signer.path, PIN)
     judged(given.base64(), commands.signtx(client, given.base64())["psbt"], given.ins)
-    client.close()
+
+
+@pytest.fixture
+def client(signer: EmulatorProcess) -> Iterator[CryptnoxClient]:
+    with closing(CryptnoxClient(signer.path, PIN)) as client:
+        yield client
 
 
 def judged(given: str, signed: str, ins: list[In]) -> None:
@@ -272,14 +270,14 @@ def judged(given: str, signed: str, ins: list[In]) -> None:
         assert before.items() <= after.items()
     transaction = extract(Psbt.parse(signed))
     assert failing_inputs(transaction, [(one.amount, one.script) for one in ins]) == []
-    assert transaction[-4:] == Psbt.parse(given).unsigned_tx[-4:]
-    assert transaction[:4] == Psbt.parse(given).unsigned_tx[:4]
+    assert transaction[-4:] == Psbt.parse(given).unsigned_tx()[-4:]
+    assert transaction[:4] == Psbt.parse(given).unsigned_tx()[:4]
 
 
 @pytest.mark.parametrize("lock_time", [0, 9, 800_000, 1_700_000_000])
 @pytest.mark.parametrize("required", [(), ((b"\x12", le(812_345)),), ((b"\x11", le(1_600_000_000)),)])
 def test_signed_and_kept(
-    mended: None, signer: EmulatorProcess, lock_time: int, required: tuple[tuple[bytes, bytes], ...]
+    mended: None, client: CryptnoxClient, lock_time: int, required: tuple[tuple[bytes, bytes], ...]
 ) -> None:
     """Through hwilib's own command, with fields that nobody knows, and lock times that inputs require."""
     ins = [spend(kind, n) for n, kind in enumerate(("p2pkh", "p2sh-p2wpkh", "p2wpkh", "p2wsh", "rawtr"))]
@@ -289,13 +287,11 @@ def test_signed_and_kept(
     outs = [Out(p2wpkh(OTHER.key("m/0")), 490_000, [(b"\xfc\x05other\x01", string(b"x"))])]
     extra = [(b"\xfc\x05other\x02" + compact(3), b"y"), (b"\x06", b"\x00")]
     given = draft(*ins, outs=outs, version=2, lock_time=lock_time, extra=extra)
-    client = CryptnoxClient(signer.path, PIN)
     answer = commands.signtx(client, given.base64())
     assert answer["signed"] is True
     judged(given.base64(), answer["psbt"], given.ins)
     again = commands.signtx(client, answer["psbt"])
     assert again == {"psbt": answer["psbt"], "signed": False}
-    client.close()
 
 
 @pytest.mark.parametrize(
