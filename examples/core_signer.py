@@ -63,11 +63,13 @@ class Core:
             sys.exit(f"Bitcoin Core does not answer at {request.host}: {getattr(error, 'reason', error)}")
         try:
             found = json.loads(text, parse_float=Decimal)
-        except ValueError:
+            error, result = found["error"], found["result"]
+            message = error["message"] if error else ""
+        except (ValueError, TypeError, KeyError):
             sys.exit(f"{request.host} is not Bitcoin Core")
-        if found["error"]:
-            sys.exit(f"{method}: {found['error']['message']}")
-        return found["result"]
+        if error:
+            sys.exit(f"{method}: {message}")
+        return result
 
 
 def approve(plan: Plan) -> None:

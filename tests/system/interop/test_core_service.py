@@ -46,7 +46,7 @@ def test_it_is_well_formed(tmp_path: Path) -> None:
     assert said == [] and (run.returncode == 0 or "bitcoind" not in run.stderr), run.stderr
     there.write_text(there.read_text().replace("LoadCredentialEncrypted", "LoadCredentialsEncrypted"))
     run = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
-    assert "Unknown key name" in run.stderr, "the judge judges"
+    assert "LoadCredentialsEncrypted" in run.stderr, "the judge judges"
 
 
 def test_the_signer_line_is_one_that_core_can_start() -> None:
