@@ -168,4 +168,4 @@ if __name__ == "__main__":
     except (CryptnoxError, WalletError, PsbtError) as problem:
         sys.exit(str(problem))
     except KeyboardInterrupt:
-        sys.exit("stopped: look at what was said above")
+        sys.exit("Stopped. If you were asked whether to send, look at Core before you try again.")

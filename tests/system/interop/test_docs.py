@@ -295,6 +295,7 @@ NOT_RUN = {
     'bitcoind -signer="/path/to/hwi-cryptnox --signer-mode"': _CORE,
     "bitcoin-cli -named createwallet wallet_name=card disable_private_keys=true external_signer=true": _CORE,
     "sudo python3 -m venv /opt/cryptnox && sudo /opt/cryptnox/bin/pip install .": _SYSTEM,
+    "sudo groupadd -f smartcard && "
     "sudo useradd --system --home-dir /var/lib/bitcoind --create-home --groups smartcard bitcoin": _SYSTEM,
     "sudo mkdir -p -m 700 /etc/credstore.encrypted": _SYSTEM,
     'systemd-ask-password -n "Cryptnox PIN" | '
