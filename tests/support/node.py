@@ -3,7 +3,6 @@ signer as Core does. Bitcoin Core itself is in no archive that tests can reach. 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -61,6 +60,8 @@ def _unpacked() -> Path:
     """The folder with the node and the libraries that it was built for; fetched once."""
     if not shutil.which("apt-get") or not KEYRING.exists():
         pytest.skip("no node: this is no Debian")
+    import fcntl  # not on Windows, and Debian has it
+
     FOLDER.mkdir(exist_ok=True)
     root = FOLDER / "root"
     with (FOLDER / ".lock").open("w") as lock:
