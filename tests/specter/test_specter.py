@@ -18,8 +18,11 @@ from embit import bip32, bip39
 from embit.script import p2wpkh
 
 from hwilib_cryptnox.export import Network, ScriptType, account_path
+from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt.finalize import extract
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.paper import PaperWallet, message_key
+from tests.support.version2 import as_version_2, maps
+from tests.system.interop.paper import PaperWallet, message_key, verify
 from tests.system.interop.programs import FINGERPRINT, MNEMONIC, PIN, environment
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(1200)]
@@ -228,3 +231,16 @@ def test_pages(specter: Specter) -> None:
         assert specter.page("svc/cryptnox/")[0].endswith("/devices/new_device_keys/cryptnox/")
         assert "Cryptnox smart card" in specter.page("services/choose")[1]
     assert "<svg" in specter.page("svc/cryptnox/static/img/cryptnox.svg")[1]
+
+
+def test_sign_tx_of_version_2(specter: Specter) -> None:
+    """Specter pins hwilib 3.1.0, which changes such a PSBT while reading it; with the extension it does not."""
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    account = root.derive("m/84h/1h/0h").to_public().to_base58(version=bytes.fromhex("043587cf"))
+    wallet = PaperWallet(f"wpkh([{FINGERPRINT}/84h/1h/0h]{account}/<0;1>/*)")
+    wallet.receive(40_000)
+    psbt = as_version_2(wallet.pay(p2wpkh(root.derive("m/84h/1h/9h/0/0").key).data, 30_000, lock_time=700))
+    signed = specter.result("sign_tx", psbt=psbt, passphrase=PIN)
+    for before, after in zip(maps(psbt), maps(signed), strict=True):
+        assert before.items() <= after.items()
+    verify(extract(Psbt.parse(signed)), wallet.known)

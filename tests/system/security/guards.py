@@ -1329,4 +1329,25 @@ GUARDS = (
         "        if False:\n",
         "tests/console/test_windows.py::test_no_secret_on_a_console_without_modes",
     ),
+    Guard(
+        "what hwilib changed while reading it is not signed",
+        "hwilib_cryptnox/plugin/client.py",
+        "        if not is_kept(psbt):\n",
+        "        if False:\n",
+        "tests/plugin/test_version2.py::test_what_was_read_before_is_not_signed",
+    ),
+    Guard(
+        "what was read before the mending is told from what was read after it",
+        "hwilib_cryptnox/plugin/version2.py",
+        "    return not as_changed\n",
+        "    return True\n",
+        "tests/plugin/test_version2.py::test_what_was_read_before_is_not_signed",
+    ),
+    Guard(
+        "PSBTs of version 0 go through hwilib as they always did",
+        "hwilib_cryptnox/plugin/version2.py",
+        "        if self.version == 0:\n            original(self)\n        else:\n",
+        "        if True:\n",
+        "tests/plugin/test_version2.py::test_version_0_is_untouched",
+    ),
 )
