@@ -25,7 +25,6 @@ from tests.support.emulator import PIN, SEED, EmulatorProcess, trust
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github/workflows/release.yml"
 SPEC = ROOT / "scripts/binary.spec"
-PROGRAMS = ("hwi-cryptnox", "cryptnoxctl")
 LIMIT = 1800
 
 
@@ -158,28 +157,6 @@ def test_the_workflow_makes_it_as_the_program_does() -> None:
     assert [job.get("needs") for job in read["jobs"].values()] == [None, "tests", "build"]
     may = {name: set(job.get("permissions", ())) - {"contents"} for name, job in read["jobs"].items()}
     assert may == {"tests": set(), "build": {"id-token", "attestations"}, "publish": {"id-token"}}
-
-
-@pytest.fixture(scope="module")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the binary of the last commit, under both names."""
-    if sys.platform != "linux" or not (shutil.which("objdump") and shutil.which("strip") and shutil.which("git")):
-        pytest.skip("the binary is built on Linux, with git, strip and objdump (packages git, binutils)")
-    folder = tmp_path_factory.mktemp("binary")
-    done = subprocess.run(
-        ["sh", ROOT / "scripts/build-binary", folder / "built"],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-    if done.returncode and "Python library not found" in done.stderr:
-        pytest.skip("the system's Python has no shared library (package libpython3.x)")
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    [built] = (folder / "built").iterdir()
-    for name in PROGRAMS:
-        (folder / name).symlink_to(built)
-    return folder
 
 
 @pytest.mark.heavy
