@@ -1,4 +1,4 @@
-"""What the one-file binary runs: the program it is called as. `hwi-cryptnox`, `cryptnoxctl` and `hwi` are links to it."""
+"""What the one-file binary runs: the program it is called as. `hwi-cryptnox`, `cryptnoxctl`, `hwi` are links to it."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class BtcPay:
     asks_everybody: bool = False
 
     def send(self, *arguments: str, device: Device | None = None) -> Any:
-        words = [f"--chain", self.chain]
+        words = ["--chain", self.chain]
         if device is not None:
             words += ["--password", device.password] if device.password else []
             words += device.selector

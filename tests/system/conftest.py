@@ -26,10 +26,11 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import fcntl
 
     folder = tmp_path_factory.mktemp("binary")
-    with (ROOT / ".venv-build.lock").open("w") as lock:  # workers share the environment that builds
+    program = ROOT / "scripts/build-binary"
+    with program.open() as lock:  # workers share the environment that builds
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
-            ["sh", ROOT / "scripts/build-binary", folder / "built"],
+            ["sh", program, folder / "built"],
             capture_output=True,
             text=True,
             timeout=LIMIT,

@@ -94,13 +94,20 @@ def test_what_goes_in_is_pinned() -> None:
 
 
 def test_it_is_the_program_it_is_called_as(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, said in (("hwi-cryptnox", "hwi 3."), ("cryptnoxctl", "cryptnoxctl, version ")):
-        monkeypatch.setattr(sys, "argv", [f"/opt/x/{name}", "--version"])
+    for words, said in (
+        (["hwi-cryptnox"], r"hwi 3\.\d+\.\d+ \(hwi-cryptnox \S+\)\n"),
+        (["cryptnoxctl"], r"cryptnoxctl, version \S+\n"),
+        (["hwi"], r"hwi 3\.\d+\.\d+\n"),
+        (["hwi.exe"], r"hwi 3\.\d+\.\d+\n"),
+        (["hwi-cryptnox-1.0-linux-x86_64", "--as-hwi"], r"hwi 3\.\d+\.\d+\n"),
+        (["cryptnoxctl", "--as-hwi"], r"hwi 3\.\d+\.\d+\n"),
+    ):
+        monkeypatch.setattr(sys, "argv", [f"/opt/x/{words[0]}", *words[1:], "--version"])
         try:
             _binary_main.main()
         except SystemExit as end:
             assert not end.code
-        assert capsys.readouterr().out.startswith(said)
+        assert re.fullmatch(said, capsys.readouterr().out)
     monkeypatch.setattr(sys, "argv", ["./hwi-cryptnox-1.0-linux-x86_64", "enumerate"])
     assert _binary_main.main() == 2
     said = capsys.readouterr()
@@ -187,6 +194,8 @@ def test_the_binary(binary: Path, tmp_path: Path, request: pytest.FixtureRequest
         return time.monotonic() - start
 
     assert f"(hwi-cryptnox {hwilib_cryptnox.__version__})" in run("hwi-cryptnox", "--version")
+    assert re.fullmatch(r"hwi \d+\.\d+\.\d+\n", run("hwi", "--version"))
+    assert run("cryptnoxctl", "--as-hwi", "--version") == run("hwi", "--version")
     assert run("hwi-cryptnox", "enumerate").strip() == "[]"
     assert "no hwi program" in run("cryptnoxctl", "hwi", "enable", code=1)
     findings = json.loads(run("cryptnoxctl", "doctor", "--json", code=3))["findings"]
