@@ -1,5 +1,5 @@
 """In the place of `hwi`: the command lines of the programs that run it, answered by the plain program, and by the
-one-file binary under that name. Bitcoin Core's verifier judges what was signed, the card's own count what a PIN cost."""
+one-file binary under that name. Bitcoin Core's verifier judges what was signed, the card what a PIN cost."""
 
 from __future__ import annotations
 
