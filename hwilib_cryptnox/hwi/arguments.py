@@ -89,12 +89,15 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
     add("--emulators", help="List and open emulated cards too", action="store_true", dest="allow_emulators")
     add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
     add("--rawtr", help="Give descriptors of untweaked taproot outputs too", action="store_true")
-    add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
-    add(
-        "--allow-unproved-amounts",
-        help="Sign segwit inputs whose amounts no previous transaction proves",
-        action="store_true",
-    )
+    if program == STOOD_IN_FOR:  # BTCPay Vault hands on what a web page says: that must not loosen what is signed
+        parser.set_defaults(allow_sighash=False, allow_unproved_amounts=False)
+    else:
+        add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
+        add(
+            "--allow-unproved-amounts",
+            help="Sign segwit inputs whose amounts no previous transaction proves",
+            action="store_true",
+        )
     add(
         AS_HWI,
         help="Stand in for the program hwi, as a file of that name does: --version names no other",

@@ -254,8 +254,6 @@ _CORE = "needs Bitcoin Core; the tests replay the command lines that Core gives 
 _ROOT = "needs root and a package server; `sh scripts/test` installs the same packages"
 _ELSEWHERE = "needs another system, and the page says that it was not run there"
 _VAULT = "needs root, and BTCPay Vault; tests/system/interop/test_stand_in.py runs what is put there under that name"
-    "needs root, and BTCPay Vault; what is put there is run under that name by tests/system/interop/test_stand_in.py"
-)
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
 NOT_RUN = {
     "sh scripts/test": _OF_THESE_TESTS,

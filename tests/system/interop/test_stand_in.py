@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embit.psbt import PSBT
 
 from hwilib_cryptnox.export import Network, ScriptType, add_checksum, descriptor
 from tests.export.conftest import make_keys
@@ -284,6 +285,26 @@ def test_a_card_as_from_the_factory(hwi: Place) -> None:
             assert ran.code == 0 and '"code": -9' in ran.out, ran
     assert set(card.stats()["by_ins"]) <= {"A4", "F8", "F7", "80", "81", "FA"}, card.stats()
     assert Nunchuk(hwi).devices()[0]["code"] == -18
+
+
+def test_a_web_page_cannot_loosen_what_is_signed(hwi: Place, card: EmulatorProcess) -> None:
+    """Vault hands on what the page says. Options that lift a limit are not known here, in whatever form they come; nor
+    can the page get at a dialogue, or at a card of its own."""
+    hwi.pin(PIN)
+    psbt = PSBT.from_string(funded().pay(RECIPIENT, 90_000))
+    for part in psbt.inputs:
+        part.non_witness_utxo = None
+    bare = psbt.to_string()
+    words = ["--chain", "regtest", "--fingerprint", FINGERPRINT]
+    refused(-7, "previous transaction", BtcPay(hwi).answer, *words[2:], "signtx", bare)
+    for option in ("--allow-unproved-amounts", "--allow-sighash", "--allow-u"):
+        first = [option, *words, "signtx", bare]
+        last = "".join(f"{word}\n" for word in (*words, option, "signtx", bare, ""))
+        for ran in (hwi(first, None), hwi(["--stdin"], last)):
+            assert ran.code == 2 and '"code": -2' in ran.out, ran
+    for command in (["wipe"], ["--interactive", "wipe"], ["sendpin", PIN], ["backup"]):
+        refused(-9, "", BtcPay(hwi).answer, *words[2:], *command)
+    assert card.stats()["signatures"] == 0 and card.stats()["pin_tries"] == 0
 
 
 def test_no_card(hwi: Place) -> None:
