@@ -15,8 +15,8 @@ Put it where programs are, under both names:
   install -D -m 755 {file} ~/.local/bin/cryptnoxctl
   ln -sf cryptnoxctl ~/.local/bin/hwi-cryptnox
 
-Under the name hwi it stands in for HWI's program, where a wallet lets you choose that file. {as_hwi} as the first word
-does the same under any name.
+Under the name hwi it takes the place of HWI's program, for wallets that run a file of that name. {as_hwi} as the first
+word does the same under any name.
 """
 NEITHER = 2
 TWICE = 1.0

@@ -63,7 +63,7 @@ def wasabi_json(keys: KeySet, account: int = 0) -> str:
     Such a file names no account: Wasabi takes it for the first one of P2WPKH. UsageError for another.
     """
     if account:
-        raise UsageError("Wasabi takes the key in its file for account 0's")
+        raise UsageError("Wasabi wallets use account 0")
     xpub = keys.account(ScriptType.P2WPKH).key.to_string(keys.network.version)
     return _text({"ExtPubKey": xpub, "MasterFingerprint": keys.fingerprint[::-1].hex().upper()})
 

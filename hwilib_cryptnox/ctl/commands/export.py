@@ -63,7 +63,7 @@ def export(
     if bool(cosigners) != (threshold is not None) or (cosigners and not script.is_multisig):
         raise CtlError(Exit.USAGE, "A multisig wallet takes --threshold, --cosigner and --type p2wsh or p2sh-p2wsh")
     if form == "wasabi" and script is not ScriptType.P2WPKH:
-        raise CtlError(Exit.USAGE, "Wasabi's wallets are of --type p2wpkh")
+        raise CtlError(Exit.USAGE, "Wasabi wallets use --type p2wpkh")
     path = files.account_path(script, network, account)
     keys = key_set(app, files.account_paths(network, account) if form == "coldcard" else (path,), chain)
     if cosigners and threshold is not None:
