@@ -1329,4 +1329,11 @@ GUARDS = (
         "        if False:\n",
         "tests/console/test_windows.py::test_no_secret_on_a_console_without_modes",
     ),
+    Guard(
+        "in place of hwi no option loosens what is signed",
+        "hwilib_cryptnox/hwi/arguments.py",
+        "    if program == STOOD_IN_FOR:  # BTCPay",
+        "    if False:  # BTCPay",
+        "tests/system/interop/test_stand_in.py::test_a_web_page_cannot_loosen_what_is_signed",
+    ),
 )
