@@ -30,11 +30,12 @@ def ask(plan: Plan) -> None:
         sys.exit("nothing was signed")
 
 
-def sign(device: str, psbt: PSBT) -> PSBT | Transaction:
-    """Its transaction, or the PSBT with the card's signatures; CryptnoxError, WalletError or PsbtError else."""
+def sign(device: str, psbt: str) -> PSBT | Transaction:
+    """Its transaction, or the PSBT with the card's signatures; CryptnoxError, WalletError or PsbtError else. `psbt` is
+    the text: embit 0.8 may read it as another, since it takes a sequence number of 0 for ffffffff."""
     wallet = Host().wallet(device)
     try:
-        signed = Signing(wallet, Psbt.parse(psbt.to_string()), approve=ask).run()
+        signed = Signing(wallet, Psbt.parse(psbt), approve=ask).run()
     finally:
         wallet.close()  # resets the card: no verified PIN stays behind
     try:
@@ -46,5 +47,5 @@ def sign(device: str, psbt: PSBT) -> PSBT | Transaction:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    result = sign(sys.argv[1], PSBT.from_string(Path(sys.argv[2]).read_text().strip()))
+    result = sign(sys.argv[1], Path(sys.argv[2]).read_text().strip())
     print(result.serialize().hex() if isinstance(result, Transaction) else result.to_string())

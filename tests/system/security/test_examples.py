@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 import re
@@ -116,6 +117,21 @@ def test_signers_for_other_libraries(name: str, card: EmulatorProcess) -> None:
     assert re.search(r"^100000 sat to tb1\w+, payment$", shown, re.MULTILINE) and "fee: 626 sat" in shown
     assert re.search(r"^\d+ sat to tb1\w+, change$", shown, re.MULTILINE)
     assert PIN not in (EXAMPLES / f"{name}.py").read_text() and "hwilib." not in (EXAMPLES / f"{name}.py").read_text()
+
+
+def test_embit_changes_nothing_that_is_signed(card: EmulatorProcess, tmp_path: Path) -> None:
+    """It takes a sequence number of 0 for another."""
+    from embit.transaction import Transaction
+
+    given = base64.b64decode(Path(PAYMENT).read_text())
+    head = given[: int.from_bytes(given[7:8], "little") + 8]
+    assert head.count(b"\xfd\xff\xff\xff") == 2
+    file = tmp_path / "sequence.psbt"
+    changed = head.replace(b"\xfd\xff\xff\xff", bytes(4), 1) + given[len(head) :]
+    file.write_text(base64.b64encode(changed).decode())
+    said = example("embit_signer", card.path, str(file), stdin="yes\n").strip()
+    assert [each.sequence for each in Transaction.parse(bytes.fromhex(said)).vin] == [0, 0xFFFFFFFD]
+    assert accepted(said)
 
 
 def test_embit_gets_the_psbt_back_where_others_must_sign(card: EmulatorProcess, tmp_path: Path) -> None:
