@@ -106,6 +106,7 @@ LONG = frozenset(
         "hwi/test_setup.py",
         "pin/test_assuan.py",
         "pin/test_pin_accounting.py",
+        "plugin/test_embedding.py",
         "psbt/test_many_keys.py",
         "psbt/test_outcomes_on_card.py",
         "psbt/test_properties.py",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwilib_cryptnox import DEVICE_TYPE, __version__
 from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CardNotFoundError, NoPinError, UnavailableError
-from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
+from hwilib_cryptnox.hwi.arguments import AS_HWI, PROGRAM, STOOD_IN_FOR, called_hwi, make_parser
 from hwilib_cryptnox.hwi.errors import UNAVAILABLE, NoDeviceTypeError, UnknownDeviceTypeError, to_hwi_error
 
 if TYPE_CHECKING:
@@ -109,7 +109,12 @@ def _signer_mode_in(arguments: list[str]) -> bool:
 
 
 def _version() -> str:
-    return f"hwi {_version_of_hwi()} ({PROGRAM} {__version__})"
+    return f"{_hwis_version()} ({PROGRAM} {__version__})"
+
+
+def _hwis_version() -> str:
+    """As HWI's own program says it: Wasabi takes no word more."""
+    return f"{STOOD_IN_FOR} {_version_of_hwi()}"
 
 
 def _version_of_hwi() -> str:
@@ -129,7 +134,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     password = _password_from_stdin() if any(word.startswith("--stdinp") for word in arguments) else None
     if "--stdin" in arguments:
         arguments = [*arguments, *_words_from_stdin()]
-    options = make_parser(_version).parse_args(arguments)
+    if AS_HWI in arguments or called_hwi(os.path.basename(sys.argv[0])):  # noqa: PTH119 - polled: no pathlib
+        parser = make_parser(_hwis_version, STOOD_IN_FOR)
+    else:
+        parser = make_parser(_version)
+    options = parser.parse_args(arguments)
     options.named_chain, options.chain = options.chain, options.chain or "main"
     if options.stdinpass:
         options.password = _password_from_stdin() if password is None else password

@@ -254,6 +254,7 @@ BY_ANOTHER_TEST = {
     },
     "systemd-creds cat cryptnox-pin": "tests/system/interop/test_core_service.py::test_the_pin_command",
     "pip install cryptoadvance.specter .": "tests/specter/test_specter.py::test_extract_xpubs",
+    "cryptnoxctl hwi enable": "tests/plugin/test_embedding.py::test_the_file_of_hwi_enable",
     "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig python -m cryptoadvance.specter server": (
         "tests/specter/test_specter.py::test_extract_xpubs"
     ),
@@ -264,6 +265,7 @@ _CORE = "needs Bitcoin Core, and a path of your own; with a node on regtest the 
 _SYSTEM = "needs root and a running systemd; test_core_service.py tries the unit, its credential and its PIN command"
 _ROOT = "needs root and a package server; `sh scripts/test` installs the same packages"
 _ELSEWHERE = "needs another system, and the page says that it was not run there"
+_VAULT = "needs root, and BTCPay Vault; tests/system/interop/test_stand_in.py runs what is put there under that name"
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
 NOT_RUN = {
     "sh scripts/test": _OF_THESE_TESTS,
@@ -305,6 +307,9 @@ NOT_RUN = {
     "sudo install -m 644 examples/bitcoind-cryptnox.service /etc/systemd/system/": _SYSTEM,
     "sudo systemctl enable --now bitcoind-cryptnox": _SYSTEM,
     'electrum -w cryptnox-electrum broadcast "$(cat payment-final.hex)"': "needs an Electrum server",
+    "sudo mv /usr/local/bin/BTCPayServer.Vault.Binaries/hwi /usr/local/bin/BTCPayServer.Vault.Binaries/hwi.own": _VAULT,
+    'sudo ln -s "$(command -v hwi-cryptnox)" /usr/local/bin/BTCPayServer.Vault.Binaries/hwi': _VAULT,
+    "pip install bdkpython": "`sh scripts/test` installs it",
     "secret-tool lookup service cryptnox": _PASSWORDS,
     "keyring get cryptnox pin": _PASSWORDS,
     'systemd-ask-password --timeout=50 "Cryptnox PIN"': _PASSWORDS,
@@ -597,7 +602,8 @@ def test_settings_on_the_pages() -> None:
 def test_python_on_the_pages(card: EmulatorProcess) -> None:
     """Each Python block runs; the library's page and those of test_python_pages.py have tests of their own."""
     found = {page.stem: text for page in WRITTEN for language, text in blocks(page) if language == "python"}
-    assert found.keys() == {"library", "hwi", "sign-from-python", "coming-from-cryptnoxpy"}, "run these"
+    elsewhere = {"library", "sign-from-python", "coming-from-cryptnoxpy", "other-libraries"}
+    assert found.keys() == {"hwi"} | elsewhere, "run these"
     program = found["hwi"].replace("cryptnox:SERIAL", card.path)
     program += "\nprint(client.get_master_fingerprint().hex())\nclient.close()"
     env = {**os.environ, "CRYPTNOX_PIN": PIN}

@@ -27,8 +27,8 @@ from tests.support.optional import bdk
 from tests.system.interop.pages import blocks
 from tests.system.interop.programs import MNEMONIC, PIN, ROOT, TIME_LIMIT
 
-MOVED, SIGNING, REFERENCE = (
-    ROOT / "docs" / f"{name}.md" for name in ("coming-from-cryptnoxpy", "sign-from-python", "api")
+MOVED, SIGNING, REFERENCE, OTHERS = (
+    ROOT / "docs" / f"{name}.md" for name in ("coming-from-cryptnoxpy", "sign-from-python", "api", "other-libraries")
 )
 
 
@@ -93,6 +93,20 @@ def test_the_engine_alone(card: EmulatorProcess, payment: Path) -> None:
     Psbt.parse(done.stdout.strip())
     payment.with_suffix(".signed.psbt").write_text(done.stdout)
     assert accepted(bytes.fromhex(started(extracting, stdin="", folder=payment.parent).stdout.strip()))
+
+
+def test_the_signer_for_bdk(card: EmulatorProcess, payment: Path) -> None:
+    (program,) = programs(OTHERS)
+    program = program.replace("cryptnox:SERIAL", card.path)
+    unsigned, examples = payment.read_text().strip(), str(ROOT / "examples")
+    whole = f"import sys; sys.path.insert(0, {examples!r}); unsigned = {unsigned!r}\n{program}"
+    whole += "\nprint(result.psbt.extract_tx().serialize().hex())"
+    done = started(whole, stdin="yes\n", folder=payment.parent, CRYPTNOX_PIN=PIN)
+    assert done.returncode == 0, done.stderr
+    txid, transaction = done.stdout.splitlines()
+    assert re.fullmatch("[0-9a-f]{64}", txid) and accepted(bytes.fromhex(transaction))
+    assert "Type yes to sign" in done.stderr
+    assert "nothing was signed" in started(whole, stdin="no\n", folder=payment.parent, CRYPTNOX_PIN=PIN).stderr
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -1350,4 +1350,11 @@ GUARDS = (
         "        if True:\n",
         "tests/plugin/test_version2.py::test_version_0_is_untouched",
     ),
+    Guard(
+        "in place of hwi no option loosens what is signed",
+        "hwilib_cryptnox/hwi/arguments.py",
+        "    if program == STOOD_IN_FOR:  # BTCPay",
+        "    if False:  # BTCPay",
+        "tests/system/interop/test_stand_in.py::test_a_web_page_cannot_loosen_what_is_signed",
+    ),
 )
