@@ -45,7 +45,7 @@ default_role = "code"
 _FACT = re.compile(r"^(?:Requires|Raises|Source|Returns|`\w+`(?: and `\w+`)*): ")
 
 
-def _plain(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+def _plain(_app: object, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
     """The docstrings are plain text with code in single back quotes. Each fact with a name of its own has a line."""
     shown: list[str] = []
     for line in lines:

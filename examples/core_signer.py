@@ -18,6 +18,7 @@ import urllib.parse
 import urllib.request
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from cryptnox_core import CryptnoxError
 from hwilib_cryptnox.errors import WalletError
@@ -43,7 +44,7 @@ class Core:
         # A proxy of the environment would see the cookie.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def __call__(self, method: str, *parameters: object) -> object:
+    def __call__(self, method: str, *parameters: object) -> Any:
         """The result of a call. Core's own error ends the program."""
         try:
             secret = base64.b64encode(self._cookie.read_bytes().strip()).decode()
@@ -63,11 +64,11 @@ class Core:
             sys.exit(f"Bitcoin Core does not answer at {request.host}: {getattr(error, 'reason', error)}")
         try:
             found = json.loads(text, parse_float=Decimal)
-            error, result = found["error"], found["result"]
-            message = error["message"] if error else ""
+            refused, result = found["error"], found["result"]
+            message = refused["message"] if refused else ""
         except (ValueError, TypeError, KeyError):
             sys.exit(f"{request.host} is not Bitcoin Core")
-        if error:
+        if refused:
             sys.exit(f"{method}: {message}")
         return result
 

@@ -382,7 +382,9 @@ def test_the_documentation_builds(tmp_path: Path) -> None:
     for name in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
         pytest.importorskip(name, reason=f"{name} is not installed (pip install -e .[docs], Python 3.11 or later)")
     site = tmp_path / "site"
-    done = run(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "kept", "docs", site, cwd=ROOT)
+    done = run(
+        sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "kept", "docs", site, cwd=ROOT
+    )
     assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
     pages = {path.name: path.read_text() for path in site.glob("*.html")}
     assert {"index.html", "install.html", "api.html", "promises.html", "search.html"} <= set(pages)
