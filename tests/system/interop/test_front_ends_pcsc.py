@@ -13,7 +13,7 @@ import pytest
 
 from hwilib_cryptnox.export import Network, ScriptType, descriptor
 from tests.export.conftest import make_keys
-from tests.specter.test_specter import SPECTER, Specter
+from tests.specter.server import SPECTER, Specter
 from tests.support import pcsc
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.paper import PaperWallet
