@@ -55,7 +55,7 @@ def unlocked(entry: Mapping[str, Any], pin: str) -> Entry:
     if fingerprint is None:
         client = Client(entry["path"], pin)
         try:
-            fingerprint = client.fingerprint()
+            fingerprint = client.identify()
         finally:
             client.close()
     ready = {name: value for name, value in entry.items() if name not in ("error", "code")}
@@ -70,8 +70,8 @@ def not_listed() -> CardNotFoundError:
 class Client(hwilib_cryptnox.CryptnoxClient):
     """The driver, as a person at a web page is told of it."""
 
-    def fingerprint(self) -> str:
-        """The fingerprint of the master key, 8 hexadecimal digits."""
+    def identify(self) -> str:
+        """The fingerprint of the master key, 8 hexadecimal digits; also of a card that gives no keys out."""
         return super().get_master_fingerprint().hex()
 
     def get_master_fingerprint(self) -> bytes:

@@ -15,7 +15,7 @@
     /** What a card, or the way to it, has to say. */
     class CardError extends Error {}
 
-    // PINs by what Specter's scripts have in their place: these write all that they handle to the console.
+    // PINs by what Specter's scripts have in their place, since these log all that they handle.
     const pins = new Map();
 
     function hidden(pin) {
@@ -80,6 +80,7 @@
         devices.forEach((device, index) => {
             if (device.type === TYPE && buttons[index]) {
                 buttons[index].textContent = described(device);
+                buttons[index].style.height = "auto"; // Specter's has room for one line
             }
         });
         try {
@@ -106,9 +107,16 @@
         if (device.type !== TYPE) {
             return ask(device);
         }
-        const heading = document.querySelector("#hwi_passphrase h2");
+        const box = document.getElementById("hwi_passphrase");
+        const heading = box.querySelector("h2");
         const text = heading.textContent;
-        heading.textContent = `PIN of the ${called(device)}`;
+        const close = document.createElement("p");
+        close.textContent = "Close";
+        close.className = "m-0 mt-4 cursor-pointer";
+        close.addEventListener("click", () => hidePageOverlay());
+        box.firstElementChild.appendChild(close);
+        box.style.height = "auto"; // Specter's has room for one line above the field
+        heading.textContent = `PIN of ${called(device)}`;
         input.value = "";
         input.autocomplete = "off";
         input.inputMode = "numeric";
@@ -123,6 +131,8 @@
             const pin = await typed;
             return pin === null ? null : hidden(pin.trim());
         } finally {
+            close.remove();
+            box.style.height = "";
             heading.textContent = text;
             input.value = "";
             input.inputMode = "text";
