@@ -52,10 +52,10 @@ class Cryptnox(HWIDevice):  # type: ignore[misc] # Specter ships no types
         return {"hwi": psbt, "sdcard": psbt}
 
 
-def unlock(bridge: Any, path: object = "", passphrase: object = "", chain: object = "") -> cards.Entry:  # noqa: ARG001
+def unlock(bridge: Any, path: object = "", passphrase: object = "", **_: object) -> cards.Entry:
     """The entry of one listed card, with its fingerprint. The PIN reaches no other card, and no other device's driver.
 
-    `chain`: Specter's scripts give it to every method.
+    Further parameters are those that Specter's other methods have.
     """
     with hwi_rpc.hwilock:
         listed = next(
