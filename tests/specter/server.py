@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -16,8 +18,19 @@ from typing import Any
 from tests.support.emulator import EmulatorProcess
 
 SPECTER = "cryptoadvance.specter==2.1.11"
-START_LIMIT = 60
+START_LIMIT = 180
 CALL_LIMIT = 60
+PORTS = range(21_000, 32_000)
+"""Below those that systems give away by themselves: the server takes its port seconds after it is chosen."""
+
+
+def free_port() -> int:
+    """A port of `PORTS` where nothing listens."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Specter:
@@ -26,9 +39,7 @@ class Specter:
     def __init__(
         self, python: Path, folder: Path, card: EmulatorProcess, *options: str, environ: Mapping[str, str]
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.base = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.base = f"http://127.0.0.1:{free_port()}"
         self.card = card
         self.path = f"cryptnox:{card.serial}" if card.port == 0 else card.path
         command = [str(python), "-m", "cryptoadvance.specter", "server", "--port", self.base.rpartition(":")[2]]
