@@ -128,7 +128,7 @@ class Tab:
             raise AssertionError(f"{error}\nmessages: {boxes}\npage:\n{seen[-1500:]}") from None
 
     def go(self, path: str) -> None:
-        self.call("goto", f"{self._base}/{path}")
+        self.call("goto", f"{self._base}/{path}", {"wait_until": "domcontentloaded"})
 
     @property
     def path(self) -> str:

@@ -168,3 +168,7 @@ class Person:
     def messages(self) -> list[str]:
         shown: list[str] = self.tab.call("evaluate", MESSAGES)
         return shown
+
+    def dismiss(self) -> None:
+        """Take the messages away."""
+        self.tab.call("evaluate", "() => document.querySelectorAll('message-box').forEach(box => box.remove())")

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from embit.script import address_to_scriptpubkey
 from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
 from tests.specter.node import Node
+from tests.specter.office import RECIPIENT, WRONG_PIN, paid, serving
 from tests.specter.person import PIN_HEADING, Person, cosign, key_line, root_of
 from tests.specter.server import Specter
 from tests.support.emulator import EmulatorProcess
@@ -23,9 +23,7 @@ from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC,
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
-WRONG_PIN = "135791"
 THIRD_MNEMONIC = " ".join(["legal winner thank year wave sausage worth useful legal winner thank yellow"])
-RECIPIENT = "bcrt1q29g4z52329g4z52329g4z52329g4z5237w8wct"
 VERSIONS = (0, 2)
 PATHS = ("m/49h/1h/0h", "m/84h/1h/0h", "m/48h/1h/0h/1h", "m/48h/1h/0h/2h")
 
@@ -47,17 +45,9 @@ def specter(
     specter_python: Path, node: Node, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Specter]:
     folder = tmp_path_factory.mktemp("browser")
-    environ = {
-        **node.environment,
-        "CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"),
-        "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd"),
-    }
-    server = Specter(specter_python, folder, card, environ=environ)
-    try:
-        server.wait()
+    no_readers = {"CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"), "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd")}
+    with serving(specter_python, folder, node, card, **no_readers) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +64,8 @@ def device(person: Person) -> str:
 
 @pytest.fixture(scope="module")
 def wallet(person: Person, device: str) -> str:
-    """A wallet of the card alone, with coins for all tests."""
-    person.create_wallet("Savings", device, funds=(100_000,) * 40)
+    """A wallet of the card alone, with a coin for each test that pays from it."""
+    person.create_wallet("Savings", device, funds=(100_000,) * 6)
     return "Savings"
 
 
@@ -89,12 +79,6 @@ def nothing_leaks(person: Person, specter: Specter) -> Iterator[None]:
     assert said["dialogs"] == []
     log = specter.log.read_text()
     assert f'"{PIN}"' not in log and WRONG_PIN not in log
-
-
-def paid(raw: bytes, address: str) -> list[int]:
-    """What a transaction pays to an address."""
-    script = address_to_scriptpubkey(address)
-    return [out.value for out in Transaction.parse(raw).vout if out.script_pubkey == script]
 
 
 def test_add_device(person: Person, card: EmulatorProcess) -> None:
@@ -162,12 +146,30 @@ def test_two_of_three(person: Person, node: Node, card: EmulatorProcess, device:
     assert card.stats()["pin_tries"] == tries
 
 
-def test_wrong_pin_while_signing(person: Person, card: EmulatorProcess, wallet: str) -> None:
-    """It costs one try, says that it was wrong and how many are left; then the right one signs on the same page."""
-    tries = card.stats()["pin_tries"]
+def test_mistakes_while_signing(person: Person, card: EmulatorProcess, wallet: str) -> None:
+    """One after the other on one page: what is no PIN reaches no card; who closes the dialogue has sent nothing; a
+    wrong PIN costs one try and says how many are left. Then the right one signs."""
+    tries, sent = card.stats()["pin_tries"], card.stats()["by_ins"].get("20", 0)
     person.draft(wallet, RECIPIENT, 50_000)
+    for typed in ("", "correct horse", "123"):
+        person.sign_with("My card")
+        person.choose()
+        person.enter(typed)
+        message = person.told("4 to 9 digits")
+        assert "--" not in message and "CRYPTNOX_" not in message
+        person.dismiss()
     person.sign_with("My card")
     person.choose()
+    person.tab.see(PIN_HEADING)
+    person.tab.fill("#passphrase-input", WRONG_PIN)
+    person.tab.call("keyboard.press", "Escape")
+    person.tab.call("wait_for_selector", "#hwi_passphrase", {"state": "hidden"})
+    person.dismiss()
+    assert card.stats()["by_ins"].get("20", 0) == sent
+    person.sign_with("My card")
+    person.choose()
+    person.tab.see(PIN_HEADING)
+    assert person.tab.call("input_value", "#passphrase-input") == ""
     person.enter(WRONG_PIN)
     assert "left" in person.told("Wrong PIN")
     assert card.stats()["pin_tries"] == tries + 1
@@ -176,20 +178,6 @@ def test_wrong_pin_while_signing(person: Person, card: EmulatorProcess, wallet: 
     person.enter(PIN)
     assert paid(person.send(), RECIPIENT) == [50_000]
     assert card.stats()["pin_tries"] == tries + 1
-
-
-@pytest.mark.parametrize("typed", ["", "correct horse", "123"])
-def test_no_pin(person: Person, card: EmulatorProcess, wallet: str, typed: str) -> None:
-    """What is no PIN reaches no card, and the page says what is wanted."""
-    before = card.stats()
-    person.draft(wallet, RECIPIENT, 50_000)
-    person.sign_with("My card")
-    person.choose()
-    person.enter(typed)
-    message = person.told("PIN")
-    assert "--" not in message and "CRYPTNOX_" not in message
-    after = card.stats()
-    assert (after["pin_tries"], after["signatures"]) == (before["pin_tries"], before["signatures"])
 
 
 def test_message(person: Person, device: str) -> None:
@@ -226,22 +214,3 @@ def test_no_screen(person: Person, card: EmulatorProcess, wallet: str) -> None:
     person.told("screen")
     assert not person.tab.shows("#hwi_passphrase")
     assert card.stats()["apdus"] == apdus
-
-
-def test_dialogue_closed(person: Person, card: EmulatorProcess, wallet: str) -> None:
-    """Who closes the PIN's dialogue has sent nothing, and may begin again."""
-    before = card.stats()["by_ins"].get("20", 0)
-    person.draft(wallet, RECIPIENT, 50_000)
-    person.sign_with("My card")
-    person.choose()
-    person.tab.see(PIN_HEADING)
-    person.tab.fill("#passphrase-input", WRONG_PIN)
-    person.tab.call("keyboard.press", "Escape")
-    person.tab.call("wait_for_selector", "#hwi_passphrase", {"state": "hidden"})
-    assert card.stats()["by_ins"].get("20", 0) == before
-    person.sign_with("My card")
-    person.choose()
-    person.tab.see(PIN_HEADING)
-    assert person.tab.call("input_value", "#passphrase-input") == ""
-    person.enter(PIN)
-    assert paid(person.send(), RECIPIENT) == [50_000]
