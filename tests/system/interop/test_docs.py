@@ -242,8 +242,9 @@ BY_ANOTHER_TEST = {
     "electrum -w cryptnox-electrum payto ADDRESS 0.001 --unsigned > payment.psbt": (
         "tests/system/interop/test_electrum.py::test_single_sig"
     ),
-    "pip install cryptoadvance.specter .": "tests/specter/test_specter.py::test_extract_xpubs",
-    "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig python -m cryptoadvance.specter server": (
+    "python3.11 -m venv ~/specter": "tests/specter/test_specter.py::test_extract_xpubs",
+    "~/specter/bin/pip install cryptoadvance.specter==2.1.11 .": "tests/specter/test_specter.py::test_extract_xpubs",
+    "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig ~/specter/bin/python -m cryptoadvance.specter server": (
         "tests/specter/test_specter.py::test_extract_xpubs"
     ),
 }

@@ -186,12 +186,13 @@ def test_specter_with_two_cards(card: EmulatorProcess, virtual_readers: pcsc.Vir
             unknown = dict.fromkeys(paths)
             assert listed() == unknown
             sent = pins_sent(card), pins_sent(other)
+            tries = card.stats()["pin_tries"]
             # Specter says nothing of the card it is for: none of them gets it.
             assert listed(passphrase=PIN) == unknown and listed(passphrase=WRONG) == unknown
             assert (pins_sent(card), pins_sent(other)) == sent
             message = server.call("cryptnox_unlock", passphrase=WRONG)["error"]["message"]
             assert message.startswith("Internal error: Wrong PIN, ")
-            assert (card.stats()["pin_tries"], other.stats()["pin_tries"]) == (1, 0)
+            assert (card.stats()["pin_tries"], other.stats()["pin_tries"]) == (tries + 1, 0)
             assert server.result("cryptnox_unlock", passphrase=PIN)["fingerprint"] == FINGERPRINT
             # The first is known from now on: by its fingerprint, and its PIN goes to it when it signs.
             assert listed() == {**unknown, server.path: FINGERPRINT}
@@ -200,6 +201,6 @@ def test_specter_with_two_cards(card: EmulatorProcess, virtual_readers: pcsc.Vir
             assert pins_sent(other) == sent[1]
             path = f"cryptnox:{other.serial}"
             assert server.result("cryptnox_unlock", path=path, passphrase=PIN)["fingerprint"] not in (FINGERPRINT, None)
-            assert (card.stats()["pin_tries"], other.stats()["pin_tries"]) == (1, 0)
+            assert (card.stats()["pin_tries"], other.stats()["pin_tries"]) == (tries + 1, 0)
         finally:
             server.stop()

@@ -4,7 +4,7 @@
 
     const TYPE = "cryptnox";
     const UNLOCK = "cryptnox_unlock";
-    const NO_SCREEN = "The Cryptnox card has no screen: compare the address with cryptnoxctl address in a terminal";
+    const NO_SCREEN = "The Cryptnox card has no screen. In a terminal, cryptnoxctl address --check ADDRESS asks the card";
     const NO_PATH = "Say which key signs: a derivation path like m/84h/0h/0h/0/0";
     const NO_BRIDGE = "The bridge at the card's computer has no Cryptnox extension: start it with the extension, too";
 
