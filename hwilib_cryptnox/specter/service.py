@@ -10,6 +10,7 @@ from cryptoadvance.specter.config import ProductionConfig
 from cryptoadvance.specter.devices.hwi_device import HWIDevice
 from cryptoadvance.specter.services.service import Service, devstatus_prod
 
+import hwilib_cryptnox
 from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.specter import cards
 
@@ -83,6 +84,7 @@ class CryptnoxService(Service):  # type: ignore[misc] # Specter ships no types
 
     def __init__(self, active: bool, specter: Any) -> None:
         super().__init__(active, specter)
+        hwilib_cryptnox.register()  # so that Specter's hwilib keeps PSBTs of version 2
         # Specter draws up its list of HWI devices before it loads extensions.
         if Cryptnox not in hwi_rpc.hwi_classes:
             hwi_rpc.hwi_classes.append(Cryptnox)

@@ -132,6 +132,9 @@ SCENES = {
     "cryptnoxctl clone check": Scene(
         (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
     ),
+    "cryptnoxctl address --check ADDRESS": Scene(
+        (ASKED_PIN,), "m/84h/0h/0h/0/0", words=(("ADDRESS", "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),)
+    ),
     "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
     "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
@@ -242,6 +245,14 @@ BY_ANOTHER_TEST = {
     "electrum -w cryptnox-electrum payto ADDRESS 0.001 --unsigned > payment.psbt": (
         "tests/system/interop/test_electrum.py::test_single_sig"
     ),
+    **{
+        command: "tests/system/interop/test_core_page.py::test_the_page_on_a_node"
+        for command in other_commands(ROOT / "docs" / "bitcoin-core.md")
+        if re.match(
+            r"bitcoin-cli -regtest |CRYPTNOX_PIN=000000 bitcoind -regtest |python examples/core_signer", command
+        )
+    },
+    "systemd-creds cat cryptnox-pin": "tests/system/interop/test_core_service.py::test_the_pin_command",
     "python3.11 -m venv ~/specter": "tests/specter/test_specter.py::test_extract_xpubs",
     "~/specter/bin/pip install cryptoadvance.specter==2.1.11 .": "tests/specter/test_specter.py::test_extract_xpubs",
     "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig ~/specter/bin/python -m cryptoadvance.specter server": (
@@ -250,7 +261,8 @@ BY_ANOTHER_TEST = {
 }
 
 _OF_THESE_TESTS = "it is how these tests are run"
-_CORE = "needs Bitcoin Core; the tests replay the command lines that Core gives to its signer"
+_CORE = "needs Bitcoin Core, and a path of your own; with a node on regtest the same line is run by test_core_page.py"
+_SYSTEM = "needs root and a running systemd; test_core_service.py tries the unit, its credential and its PIN command"
 _ROOT = "needs root and a package server; `sh scripts/test` installs the same packages"
 _ELSEWHERE = "needs another system, and the page says that it was not run there"
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
@@ -282,15 +294,16 @@ NOT_RUN = {
     ),
     "bitcoind -signer=hwi-cryptnox": _CORE,
     'bitcoind -signer="/path/to/hwi-cryptnox --signer-mode"': _CORE,
-    "bitcoin-cli enumeratesigners": _CORE,
     "bitcoin-cli -named createwallet wallet_name=card disable_private_keys=true external_signer=true": _CORE,
-    "bitcoin-cli -rpcwallet=card getnewaddress": _CORE,
-    "bitcoin-cli -rpcwallet=card send '{\"ADDRESS\": 0.01}'": _CORE,
-    "bitcoin-cli -named createwallet wallet_name=watch disable_private_keys=true blank=true": _CORE,
-    'bitcoin-cli -rpcwallet=watch importdescriptors "$(cat descriptors.json)"': _CORE,
-    "bitcoin-cli -rpcwallet=watch -named walletcreatefundedpsbt outputs='[{\"ADDRESS\": 0.01}]' bip32derivs=true": (
-        _CORE
-    ),
+    "sudo python3 -m venv /opt/cryptnox && sudo /opt/cryptnox/bin/pip install .": _SYSTEM,
+    "sudo useradd --system --home-dir /var/lib/bitcoind --create-home --groups smartcard bitcoin": _SYSTEM,
+    "sudo mkdir -p -m 700 /etc/credstore.encrypted": _SYSTEM,
+    'systemd-ask-password -n "Cryptnox PIN" | '
+    "sudo systemd-creds encrypt --name=cryptnox-pin - /etc/credstore.encrypted/cryptnox-pin": _SYSTEM,
+    "sudo -u bitcoin env XDG_STATE_HOME=/var/lib/bitcoind /opt/cryptnox/bin/hwi-cryptnox --stdinpass -t cryptnox "
+    "getmasterxpub": _SYSTEM,
+    "sudo install -m 644 examples/bitcoind-cryptnox.service /etc/systemd/system/": _SYSTEM,
+    "sudo systemctl enable --now bitcoind-cryptnox": _SYSTEM,
     'electrum -w cryptnox-electrum broadcast "$(cat payment-final.hex)"': "needs an Electrum server",
     "secret-tool lookup service cryptnox": _PASSWORDS,
     "keyring get cryptnox pin": _PASSWORDS,
