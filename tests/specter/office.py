@@ -9,8 +9,8 @@ from pathlib import Path
 from embit.script import address_to_scriptpubkey
 from embit.transaction import Transaction
 
-from tests.specter.node import Node
 from tests.specter.server import Specter
+from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
 
 RECIPIENT = "bcrt1q29g4z52329g4z52329g4z52329g4z5237w8wct"
@@ -19,7 +19,7 @@ WRONG_PIN = "135791"
 
 @contextlib.contextmanager
 def serving(
-    python: Path, folder: Path, node: Node | None, card: EmulatorProcess, *options: str, **environ: str
+    python: Path, folder: Path, node: StandIn | None, card: EmulatorProcess, *options: str, **environ: str
 ) -> Iterator[Specter]:
     """A running Specter. `environ` may name the emulated card."""
     names: Mapping[str, str] = node.environment if node else {}

@@ -1,7 +1,7 @@
 """Specter Desktop in Chromium, as a person uses it with one card: what the pages show, what the card counts, what
 Bitcoin Core's verifier says of the transaction.
 
-The node behind Specter is a stand-in (tests/specter/node.py).
+The node behind Specter is a stand-in (tests/specter/stand_in.py).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import pytest
 from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
-from tests.specter.node import Node
 from tests.specter.office import RECIPIENT, WRONG_PIN, paid, serving
 from tests.specter.person import PIN_HEADING, Person, cosign, key_line, root_of
 from tests.specter.server import Specter
+from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.paper import message_key
 from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC, PIN
@@ -29,8 +29,8 @@ PATHS = ("m/49h/1h/0h", "m/84h/1h/0h", "m/48h/1h/0h/1h", "m/48h/1h/0h/2h")
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    with Node() as node:
+def node() -> Iterator[StandIn]:
+    with StandIn() as node:
         yield node
 
 
@@ -42,7 +42,7 @@ def card() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture(scope="module")
 def specter(
-    specter_python: Path, node: Node, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+    specter_python: Path, node: StandIn, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Specter]:
     folder = tmp_path_factory.mktemp("browser")
     no_readers = {"CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"), "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd")}
@@ -51,7 +51,7 @@ def specter(
 
 
 @pytest.fixture(scope="module")
-def person(browser: Browser, specter: Specter, node: Node) -> Person:
+def person(browser: Browser, specter: Specter, node: StandIn) -> Person:
     return Person(browser.open(specter.base), node)
 
 
@@ -104,7 +104,7 @@ def slip132(path: str) -> str:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_single_sig(person: Person, node: Node, card: EmulatorProcess, wallet: str, version: int) -> None:
+def test_single_sig(person: Person, node: StandIn, card: EmulatorProcess, wallet: str, version: int) -> None:
     node.psbt_version = version
     tries, before = card.stats()["pin_tries"], card.stats()["signatures"]
     person.draft(wallet, RECIPIENT, 150_000)
@@ -118,7 +118,7 @@ def test_single_sig(person: Person, node: Node, card: EmulatorProcess, wallet: s
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_nested(person: Person, node: Node, device: str, version: int) -> None:
+def test_nested(person: Person, node: StandIn, device: str, version: int) -> None:
     node.psbt_version = version
     person.create_wallet(f"Nested {version}", device, nested=True, funds=(80_000, 90_000))
     person.draft(f"Nested {version}", RECIPIENT, 120_000)
@@ -129,7 +129,7 @@ def test_nested(person: Person, node: Node, device: str, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_two_of_three(person: Person, node: Node, card: EmulatorProcess, device: str, version: int) -> None:
+def test_two_of_three(person: Person, node: StandIn, card: EmulatorProcess, device: str, version: int) -> None:
     node.psbt_version = version
     cosigners = {f"Second {version}": OTHER_MNEMONIC, f"Third {version}": THIRD_MNEMONIC}
     for name, mnemonic in cosigners.items():

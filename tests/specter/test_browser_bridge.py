@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from tests.specter.chromium import Browser
-from tests.specter.node import Node
 from tests.specter.office import RECIPIENT, WRONG_PIN, paid, serving
 from tests.specter.person import Person
 from tests.specter.server import Specter
+from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.programs import MNEMONIC, PIN
 
@@ -28,8 +28,8 @@ INJECTION = "<img src=x onerror='alert(document.title)'>"
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    with Node(psbt_version=2) as node:
+def node() -> Iterator[StandIn]:
+    with StandIn(psbt_version=2) as node:
         yield node
 
 
@@ -50,7 +50,7 @@ def bridge(specter_python: Path, card: EmulatorProcess, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def remote(
-    specter_python: Path, node: Node, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+    specter_python: Path, node: StandIn, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Specter]:
     """Elsewhere, without a card."""
     folder = tmp_path_factory.mktemp("remote")
@@ -61,7 +61,7 @@ def remote(
 
 
 @pytest.fixture(scope="module")
-def person(browser: Browser, remote: Specter, node: Node) -> Person:
+def person(browser: Browser, remote: Specter, node: StandIn) -> Person:
     return Person(browser.open(remote.base), node)
 
 

@@ -10,10 +10,10 @@ import pytest
 from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
-from tests.specter.node import Node
 from tests.specter.office import RECIPIENT, paid, serving
 from tests.specter.person import PIN_HEADING, Person, key_line
 from tests.specter.server import Specter
+from tests.specter.stand_in import StandIn
 from tests.support import pcsc
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC
@@ -44,21 +44,21 @@ def second(readers: pcsc.VirtualReaders) -> contextlib.AbstractContextManager[Em
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    with Node(psbt_version=2) as node:
+def node() -> Iterator[StandIn]:
+    with StandIn(psbt_version=2) as node:
         yield node
 
 
 @pytest.fixture(scope="module")
 def specter(
-    specter_python: Path, node: Node, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
+    specter_python: Path, node: StandIn, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Specter]:
     with serving(specter_python, tmp_path_factory.mktemp("cards"), node, card) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def person(browser: Browser, specter: Specter, node: Node) -> Person:
+def person(browser: Browser, specter: Specter, node: StandIn) -> Person:
     return Person(browser.open(specter.base), node)
 
 
@@ -131,7 +131,7 @@ def test_a_card_that_has_no_key_of_the_wallet(person: Person, wallet: str, other
 
 
 def test_both_cards_sign(
-    person: Person, node: Node, wallet: str, card: EmulatorProcess, other: EmulatorProcess
+    person: Person, node: StandIn, wallet: str, card: EmulatorProcess, other: EmulatorProcess
 ) -> None:
     """A 2-of-3 of both cards and a key on paper, its keys read while both cards are there."""
     person.begin_device("Second card")

@@ -4,7 +4,7 @@ It is a node without a network: a block is a number, and is found when a test sa
 addresses, PSBTs of version 0 and 2 and their previous transactions, made with embit and never with our own code, and
 the judgment of what is signed, which is Bitcoin Core's own script verifier (libbitcoinkernel). What is not: coin
 selection, fees to the satoshi, reorganizations, and every call that is not below; such a call is answered as Core
-answers a method that it does not know, and is kept in `Node.unknown_calls`.
+answers a method that it does not know, and is kept in `StandIn.unknown_calls`.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Watched:
             self.places[derived.script_pubkey().data] = Place(derived, change, index)
 
 
-class Node:
-    """``with Node("regtest", psbt_version=2) as node:`` serves on a free port; ``node.environment`` tells Specter."""
+class StandIn:
+    """``with StandIn("regtest", psbt_version=2) as node:`` serves on a free port; ``node.environment`` tells Specter."""
 
     def __init__(self, chain: str = "regtest", psbt_version: int = 0) -> None:
         self.chain = chain
@@ -108,7 +108,7 @@ class Node:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
-    def __enter__(self) -> Node:
+    def __enter__(self) -> StandIn:
         self._thread.start()
         return self
 
@@ -350,27 +350,27 @@ def _combine(texts: Sequence[str]) -> str:
 # The calls: those of the node, and those of a wallet
 
 
-def _blockchain(node: Node, _: Parameters) -> Answer:
+def _blockchain(node: StandIn, _: Parameters) -> Answer:
     best = block_hash(node.height)
     sizes = {"size_on_disk": 1, "difficulty": 1, "verificationprogress": 1}
     state = {"initialblockdownload": False, "pruned": False, "warnings": ""}
     return {"chain": node.chain, "blocks": node.height, "headers": node.height, "bestblockhash": best, **sizes, **state}
 
 
-def _network(node: Node, _: Parameters) -> Answer:
+def _network(node: StandIn, _: Parameters) -> Answer:
     version = 319900 if node.psbt_version == 2 else 300000
     return {"version": version, "subversion": f"/Satoshi:{version // 10000}.{version // 100 % 100}.0(stand-in)/"}
 
 
-def _mempool_info(node: Node, _: Parameters) -> Answer:
+def _mempool_info(node: StandIn, _: Parameters) -> Answer:
     return {"loaded": True, "size": len(_mempool(node, ())), "bytes": 0, "usage": 0, "mempoolminfee": 0.00001}
 
 
-def _mempool(node: Node, _: Parameters) -> Answer:
+def _mempool(node: StandIn, _: Parameters) -> Answer:
     return [txid for txid, known in node.known.items() if known.height is None]
 
 
-def _send(node: Node, parameters: Parameters) -> Answer:
+def _send(node: StandIn, parameters: Parameters) -> Answer:
     raw = bytes.fromhex(parameters[0])
     if reason := node.judge(raw):
         raise RpcError(-26, reason)
@@ -380,26 +380,26 @@ def _send(node: Node, parameters: Parameters) -> Answer:
     return tx.txid().hex()
 
 
-def _test_accept(node: Node, parameters: Parameters) -> Answer:
+def _test_accept(node: StandIn, parameters: Parameters) -> Answer:
     raw = bytes.fromhex(parameters[0][0])
     reason = node.judge(raw)
     why = {"reject-reason": reason} if reason else {}
     return [{"txid": Transaction.parse(raw).txid().hex(), "allowed": not reason, **why}]
 
 
-def _create_wallet(node: Node, parameters: Parameters) -> Answer:
+def _create_wallet(node: StandIn, parameters: Parameters) -> Answer:
     if parameters[0] in node._wallets:
         raise RpcError(-4, "Wallet file verification failed. Database already exists.")
     node._wallets[parameters[0]] = Watched()
     return {"name": parameters[0], "warnings": ""}
 
 
-def _decode(node: Node, parameters: Parameters) -> Answer:
+def _decode(node: StandIn, parameters: Parameters) -> Answer:
     psbt = PSBT.from_string(parameters[0])
     return {"psbt_version": psbt.version or 0, "inputs": [{}] * len(psbt.inputs), "fee": coins(psbt.fee())}
 
 
-_NODE_CALLS: Mapping[str, Callable[[Node, Parameters], Answer]] = {
+_NODE_CALLS: Mapping[str, Callable[[StandIn, Parameters], Answer]] = {
     "getblockchaininfo": _blockchain,
     "getnetworkinfo": _network,
     "getmininginfo": lambda node, _: {"blocks": node.height, "chain": node.chain},
@@ -422,13 +422,13 @@ _NODE_CALLS: Mapping[str, Callable[[Node, Parameters], Answer]] = {
 }
 
 
-def _import(_: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _import(_: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     for wanted in parameters[0]:
         wallet.watch(wanted["desc"], wanted["internal"])
     return [{"success": True} for _ in parameters[0]]
 
 
-def _balances(node: Node, wallet: Watched, _: Parameters) -> Answer:
+def _balances(node: StandIn, wallet: Watched, _: Parameters) -> Answer:
     trusted = untrusted = 0
     for _txid, _index, out, _place, known in node.coins_of(wallet):
         inputs = [node.output(vin.txid, vin.vout) for vin in known.tx.vin]
@@ -440,7 +440,7 @@ def _balances(node: Node, wallet: Watched, _: Parameters) -> Answer:
     return {"mine": {"trusted": coins(trusted), "untrusted_pending": coins(untrusted), "immature": 0}}
 
 
-def _unspent(node: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _unspent(node: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     least, most = (*parameters, 0, 9_999_999)[:2] if len(parameters) < 2 else parameters[:2]
     if len(parameters) == 1:
         least, most = parameters[0], 9_999_999
@@ -461,13 +461,13 @@ def _unspent(node: Node, wallet: Watched, parameters: Parameters) -> Answer:
     ]
 
 
-def _lock(_: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _lock(_: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     named = {(coin["txid"], coin["vout"]) for coin in parameters[1]}
     wallet.locked = wallet.locked - named if parameters[0] else wallet.locked | named
     return True
 
 
-def _received(node: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _received(node: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     script = address_to_scriptpubkey(parameters[0]).data
     if script not in wallet.places:
         raise RpcError(-4, "Address not found in wallet")
@@ -475,33 +475,33 @@ def _received(node: Node, wallet: Watched, parameters: Parameters) -> Answer:
     return coins(sum(out.value for out in outputs if out.script_pubkey.data == script))
 
 
-def _address_info(_: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _address_info(_: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     place = wallet.places.get(address_to_scriptpubkey(parameters[0]).data)
     if place is None:
         return {"address": parameters[0], "ismine": False}
     return {"address": parameters[0], "ismine": True, "desc": str(place.descriptor), "ischange": place.change}
 
 
-def _transactions(node: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _transactions(node: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     entries = node.history(wallet)
     count, skip = parameters[1:3]
     end = max(0, len(entries) - skip)
     return entries[max(0, end - count) : end]
 
 
-def _process(node: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _process(node: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     return {"psbt": node.fill(wallet, PSBT.from_string(parameters[0])).to_string(), "complete": False}
 
 
-def _set_label(_: Node, wallet: Watched, parameters: Parameters) -> Answer:
+def _set_label(_: StandIn, wallet: Watched, parameters: Parameters) -> Answer:
     wallet.labels[parameters[0]] = parameters[1]
 
 
-def _since(node: Node, wallet: Watched, _: Parameters) -> Answer:
+def _since(node: StandIn, wallet: Watched, _: Parameters) -> Answer:
     return {"transactions": node.history(wallet), "lastblock": block_hash(node.height)}
 
 
-_WALLET_CALLS: Mapping[str, Callable[[Node, Watched, Parameters], Answer]] = {
+_WALLET_CALLS: Mapping[str, Callable[[StandIn, Watched, Parameters], Answer]] = {
     "importdescriptors": _import,
     "getwalletinfo": lambda *_: {"descriptors": True, "private_keys_enabled": False, "scanning": False},
     "getbalances": _balances,
@@ -523,7 +523,7 @@ _WALLET_CALLS: Mapping[str, Callable[[Node, Watched, Parameters], Answer]] = {
 }
 
 
-def _handler(node: Node) -> type[BaseHTTPRequestHandler]:
+def _handler(node: StandIn) -> type[BaseHTTPRequestHandler]:
     expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
