@@ -15,16 +15,17 @@
     /** What a card, or the way to it, has to say. */
     class CardError extends Error {}
 
-    // PINs by what Specter's scripts have in their place, since these log all that they handle.
+    // PINs by the symbols that Specter's scripts have in their place, since these log all that they handle. A symbol is
+    // like no text that somebody types, and is left out where it is written as JSON.
     const pins = new Map();
 
     function hidden(pin) {
         if (!pin) {
             return pin;
         }
-        const name = `hidden ${pins.size + 1}`;
-        pins.set(name, pin);
-        return name;
+        const symbol = Symbol("PIN");
+        pins.set(symbol, pin);
+        return symbol;
     }
 
     /** Specter shows messages as HTML. */
@@ -67,10 +68,14 @@
 
     const enumerateAll = window.enumerate;
     window.enumerate = async (types = null, path = null, passphrase = "") => {
-        if (types === TYPE && path !== null && passphrase !== null) {
-            return [await hwi.requestToHwiBridge(UNLOCK, { path, passphrase })];
+        if (types !== TYPE || path === null || passphrase === null) {
+            return enumerateAll(types, path, passphrase);
         }
-        return enumerateAll(types, path, passphrase);
+        try {
+            return [await hwi.requestToHwiBridge(UNLOCK, { path, passphrase })];
+        } catch (error) {
+            throw error instanceof CardError ? error : new CardError(escaped(error.message || error));
+        }
     };
 
     const select = window.selectDevice;
