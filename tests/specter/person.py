@@ -6,7 +6,7 @@ from embit import bip32, bip39
 from embit.psbt import PSBT
 
 from tests.specter.chromium import Tab
-from tests.specter.stand_in import StandIn
+from tests.specter.office import Payer
 
 PIN_HEADING = "PIN of"
 FEE_RATE = 3
@@ -45,7 +45,7 @@ def alias(name: str) -> str:
 class Person:
     """Somebody at one tab."""
 
-    def __init__(self, tab: Tab, node: StandIn) -> None:
+    def __init__(self, tab: Tab, node: Payer) -> None:
         self.tab = tab
         self._node = node
 

@@ -93,7 +93,7 @@ class Watched:
 
 
 class StandIn:
-    """``with StandIn("regtest", psbt_version=2) as node:`` serves on a free port; ``node.environment`` tells Specter."""
+    """``with StandIn(psbt_version=2) as node:`` serves on a free port; ``node.environment`` is for Specter."""
 
     def __init__(self, chain: str = "regtest", psbt_version: int = 0) -> None:
         self.chain = chain

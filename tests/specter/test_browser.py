@@ -13,7 +13,7 @@ import pytest
 from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, WRONG_PIN, paid, serving
+from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, WRONG_PIN, paid, serving
 from tests.specter.person import PIN_HEADING, Person, cosign, key_line, root_of
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
@@ -23,7 +23,6 @@ from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC,
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
-THIRD_MNEMONIC = " ".join(["legal winner thank year wave sausage worth useful legal winner thank yellow"])
 VERSIONS = (0, 2)
 PATHS = ("m/49h/1h/0h", "m/84h/1h/0h", "m/48h/1h/0h/1h", "m/48h/1h/0h/2h")
 

@@ -10,7 +10,7 @@ import pytest
 from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, paid, serving
+from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, paid, serving
 from tests.specter.person import PIN_HEADING, Person, key_line
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
@@ -139,7 +139,7 @@ def test_both_cards_sign(
     person.choose(str(other.serial))
     person.enter(OTHER_PIN)
     assert [key[:9] for key in person.finish_device()] == [f"[{OTHER_FINGERPRINT}"] * 4
-    person.add_cosigner("Paper", key_line(" ".join(["letter"] * 11 + ["always"]), "m/48h/1h/0h/2h"))
+    person.add_cosigner("Paper", key_line(THIRD_MNEMONIC, "m/48h/1h/0h/2h"))
     person.create_wallet("Vault", "First card", "Second card", "Paper", funds=(60_000, 70_000))
     person.draft("Vault", RECIPIENT, 110_000)
     for name, signer, pin, count in (("First card", card, PIN, 1), ("Second card", other, OTHER_PIN, 2)):
