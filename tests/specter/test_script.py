@@ -41,7 +41,7 @@ def play(scene: str, *devices: dict[str, Any], **answers: object) -> dict[str, A
         input=f"page.answers = {json.dumps(given)};\n{scene}",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -1350,4 +1350,11 @@ GUARDS = (
         "        if False:\n",
         "tests/specter/test_cards.py::test_no_message_is_signed_with_the_master_key",
     ),
+    Guard(
+        "Specter: the PIN is not written to the browser's console",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        '        const symbol = Symbol("PIN");\n',
+        "        const symbol = pin;\n",
+        "tests/specter/test_script.py::test_specters_scripts_never_see_the_pin",
+    ),
 )
