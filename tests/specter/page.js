@@ -2,6 +2,7 @@
 // answers the test gives. Run by node: page.js SCRIPT, with the scene (code that ends with a value) on stdin.
 "use strict";
 const fs = require("fs");
+const util = require("util");
 const vm = require("vm");
 
 class Element {
@@ -14,7 +15,7 @@ class Element {
     set innerHTML(text) { this.text = text; this.children = []; page.html.push(text); }
     get firstElementChild() { return this.children[0]; }
     addEventListener(_, listener) { this.listeners.push(listener); }
-    click() { this.listeners.slice().forEach((listener) => listener({})); }
+    click() { if (!this.disabled) this.listeners.slice().forEach((listener) => listener({})); }
     focus() {}
     appendChild(child) { child.remove(); child.parent = this; this.children.push(child); return child; }
     remove() { if (this.parent) this.parent.children = this.parent.children.filter((one) => one !== this); }
@@ -135,7 +136,7 @@ vm.runInContext(`
 vm.runInContext(fs.readFileSync(process.argv[2], "utf-8"), context);
 const scene = fs.readFileSync(0, "utf-8");
 vm.runInContext(`(async () => { ${scene} })()`, context).then((value) => {
-    const shown = page.logged.map((one) => (one instanceof Object && !(one.message) ? Object.values(one).map(String).join() : String(one.message || String(one))));
-    console.log(JSON.stringify({ value: value === undefined ? null : value, logged: shown, ...page, answers: undefined }, (_, one) => (typeof one === "symbol" ? String(one) : one)));
+    const logged = page.logged.map((one) => util.inspect(one, { depth: 5 }));
+    console.log(JSON.stringify({ value: value === undefined ? null : value, ...page, logged, answers: undefined }));
     process.exit(0); // whatever still waits for a person
 }, (error) => { console.error(error); process.exit(1); });

@@ -22,7 +22,7 @@ PIN = "73519024"
 A = {"type": "cryptnox", "path": "cryptnox:30000000001", "needs_passphrase_sent": True, "error": "PIN needed"}
 B = {"type": "cryptnox", "path": "cryptnox:30000000002", "needs_passphrase_sent": True, "fingerprint": "b8688df1"}
 TREZOR = {"type": "trezor", "path": "webusb:1", "needs_passphrase_sent": True, "fingerprint": "0f056943"}
-READY = {**A, "fingerprint": "73c5da0a", "needs_passphrase_sent": False}
+READY = {"type": "cryptnox", "path": A["path"], "fingerprint": "73c5da0a", "needs_passphrase_sent": False}
 REFUSED = {"error": {"code": -32000, "message": "Internal error: Wrong PIN, 4 tries left at most."}}
 
 
@@ -95,6 +95,17 @@ def test_a_second_try_on_the_same_page() -> None:
     assert page["errors"] == ["Wrong PIN, 4 tries left at most."]
     assert page["value"] == "signed"
     assert [one["passphrase"] for one in page["sent"] if one["method"] != "enumerate"] == ["111111", PIN, PIN]
+
+
+def test_a_double_click() -> None:
+    scene = f"""
+        const done = signTx("cryptnox", "psbt", "73c5da0a"); await person(0);
+        elements["passphrase-input"].value = "{PIN}";
+        elements["passphrase-submit-btn"].click(); elements["passphrase-submit-btn"].click();
+        return await done;
+    """
+    page = play(scene, A)
+    assert page["value"] == "signed" and page["sent"][1]["passphrase"] == PIN
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,15 @@
     const ask = window.enterPassphrase;
     window.enterPassphrase = async (device) => {
         const input = document.getElementById("passphrase-input");
-        const button = document.getElementById("passphrase-submit-btn");
-        // Specter adds a listener each time, and those of earlier times would take what is typed now.
-        button.replaceWith(button.cloneNode(true));
+        // Specter adds a listener each time, and those of earlier times would take what is typed now; so would a second
+        // click, which finds the field empty.
+        const before = document.getElementById("passphrase-submit-btn");
+        const button = before.cloneNode(true);
+        button.disabled = false;
+        button.addEventListener("click", () => {
+            button.disabled = true;
+        });
+        before.replaceWith(button);
         if (device.type !== TYPE) {
             return ask(device);
         }
@@ -127,7 +133,7 @@
         input.inputMode = "numeric";
         input.onkeydown = (event) => {
             if (event.key === "Enter") {
-                document.getElementById("passphrase-submit-btn").click();
+                button.click();
             }
         };
         try {
