@@ -75,7 +75,7 @@ class Browser:
     """``with Browser() as browser: tab = browser.open(url)``: Chromium without a window."""
 
     def __init__(self) -> None:
-        python = environment("playwright", PLAYWRIGHT)
+        python = environment("playwright", PLAYWRIGHT, project=False)
         command = [python, Path(__file__).with_name("drive.py"), chromium(), "--no-proxy-server"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.version = str(self._answer())

@@ -1,9 +1,7 @@
-"""The pictures of docs/specter.md: a card in the virtual reader, Specter, a browser. ``python -m tests.specter.pictures
-FOLDER`` writes them."""
+"""The pictures of docs/specter.md: a card in the virtual reader, Specter, a browser. Run by scripts/specter_pictures.py."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -53,7 +51,3 @@ def take(tab: Tab, path: Path) -> None:
     tab.call("wait_for_timeout", 800)
     tab.picture(path)
     assert path.stat().st_size < LIMIT, f"{path} is {path.stat().st_size} bytes"
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
