@@ -1,4 +1,4 @@
-"""The pictures of docs/specter.md: a card in the virtual reader, Specter, a browser. Run by scripts/specter_pictures.py."""
+"""The pictures of docs/specter.md, made for scripts/specter_pictures.py: a card, Specter, a browser."""
 
 from __future__ import annotations
 
