@@ -33,6 +33,7 @@ QUICK = (
     "signer/test_keys.py",
     "signer/test_messages.py",
     "signer/test_shown.py",
+    "specter/test_page.py",
     "storage/test_settings.py",
     "storage/test_state.py",
     "system/frozen/test_places.py",

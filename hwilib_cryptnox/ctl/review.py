@@ -129,6 +129,7 @@ def _show_payments(screen: Screen, plan: Plan) -> None:
             ("Sent", f"{bitcoin(summary.sent)} BTC in {counted(len(payments), 'payment')}", STRONG),
             ("Fee", fee_text(summary), BAD if grave else STRONG),
             ("Leaves the wallet", net, STRONG),
+            *([] if summary.valid_from is None else [("Valid from", summary.valid_from)]),
         ]
     )
 
@@ -215,6 +216,7 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
         "fee": summary.fee,
         "fee_rate": summary.fee_rate,
         "fee_percent": summary.fee_percent,
+        "valid_from": summary.valid_from,
         "outputs": [
             {
                 "index": output.index,

@@ -53,14 +53,14 @@ def as_hwi_error(error: BaseException) -> hwi_errors.HWWError:
 
 
 def mapped(function: F) -> F:
-    """Every exception leaves as one of hwilib's; none is swallowed."""
+    """Every exception of a client's method leaves as one of hwilib's; none is swallowed."""
 
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(self: CryptnoxClient, *args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return function(self, *args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
-            raise as_hwi_error(error) from error
+            raise as_hwi_error(self.retold(error)) from error
 
     return wrapper  # type: ignore[return-value]
 
@@ -113,6 +113,10 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
 
             self._wallet = Host().wallet(self.path, self.password)
         return self._wallet
+
+    def retold(self, error: BaseException) -> BaseException:
+        """An error as the users of a front end are told it, which may have words of its own for it."""
+        return error
 
     @mapped
     def get_master_fingerprint(self) -> bytes:

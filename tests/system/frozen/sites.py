@@ -85,9 +85,10 @@ class _Reader:
             if not isinstance(node, ast.Call):
                 continue
             if isinstance(node.func, ast.Attribute) and node.func.attr in names.WITH_REASONS and node.args:
+                named = {str(keyword.arg): self._values(scope, keyword.value)[0] for keyword in node.keywords}
                 for reasons in self._values(scope, node.args[0]):
                     if isinstance(reasons, list):
-                        yield Site(f"{self._name}:{node.lineno}", names.no_pin_error(reasons))
+                        yield Site(f"{self._name}:{node.lineno}", names.no_pin_error(reasons, **named))
             kind = self._value_of(node.func)
             if _is_outward(kind):
                 for error in self._errors(kind, scope, node):

@@ -253,9 +253,10 @@ BY_ANOTHER_TEST = {
         )
     },
     "systemd-creds cat cryptnox-pin": "tests/system/interop/test_core_service.py::test_the_pin_command",
-    "pip install cryptoadvance.specter .": "tests/specter/test_specter.py::test_extract_xpubs",
     "cryptnoxctl hwi enable": "tests/plugin/test_embedding.py::test_the_file_of_hwi_enable",
-    "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig python -m cryptoadvance.specter server": (
+    "python3.11 -m venv ~/specter": "tests/specter/test_specter.py::test_extract_xpubs",
+    "~/specter/bin/pip install cryptoadvance.specter==2.1.11 .": "tests/specter/test_specter.py::test_extract_xpubs",
+    "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig ~/specter/bin/python -m cryptoadvance.specter server": (
         "tests/specter/test_specter.py::test_extract_xpubs"
     ),
 }

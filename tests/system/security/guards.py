@@ -1357,4 +1357,32 @@ GUARDS = (
         "    if False:  # BTCPay",
         "tests/system/interop/test_stand_in.py::test_a_web_page_cannot_loosen_what_is_signed",
     ),
+    Guard(
+        "Specter: what is typed for some device reaches no card",
+        "hwilib_cryptnox/specter/cards.py",
+        """    if len(entries) != 1 or [entry["path"] for entry in before] != [entries[0]["path"]]:""",
+        """    if len(entries) != 1:""",
+        "tests/specter/test_cards.py::test_what_is_typed_for_some_device_reaches_no_card",
+    ),
+    Guard(
+        "Specter: a known card gets its PIN when it signs only",
+        "hwilib_cryptnox/specter/cards.py",
+        "    if fingerprint is None:\n",
+        "    if True:\n",
+        "tests/specter/test_cards.py::test_a_known_card_gets_its_pin_when_it_signs",
+    ),
+    Guard(
+        "the master key signs no message",
+        "hwilib_cryptnox/signer/wallet.py",
+        "        if not path.depth:\n",
+        "        if False:\n",
+        "tests/specter/test_cards.py::test_no_message_is_signed_with_the_master_key",
+    ),
+    Guard(
+        "Specter: the PIN is not written to the browser's console",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        '        const symbol = Symbol("PIN");\n',
+        "        const symbol = pin;\n",
+        "tests/specter/test_script.py::test_specters_scripts_never_see_the_pin",
+    ),
 )
