@@ -248,6 +248,7 @@ def test_what_is_below_the_faces_stands_without_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) -> None:
     """Their tests, run where hwilib and its driver cannot be imported."""
     environment = _without(tmp_path, ("plugin", "specter"), "hwilib", "cryptoadvance")
@@ -278,7 +279,7 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         env=environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1500,
     )
     assert run.returncode == 0, run.stdout[-1500:]
 

@@ -166,6 +166,7 @@ def _imported(module: str, name: str) -> Any:
 def _is_outward(kind: Any) -> bool:
     return (
         isinstance(kind, type)
+        and not isinstance(kind, GenericAlias)  # Python 3.10 takes tuple[int] for a class
         and issubclass(kind, BaseException)
         and (kind.__module__.startswith(names.PACKAGES) or issubclass(kind, names.FOREIGN_ERRORS))
     )

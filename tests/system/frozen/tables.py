@@ -45,6 +45,7 @@ def _commands() -> list[tuple[str, Any]]:
         for kind in vars(module).values():
             if (
                 isinstance(kind, type)
+                and not isinstance(kind, GenericAlias)  # Python 3.10 takes tuple[int] for a class
                 and issubclass(kind, names.Command)
                 and kind.__module__ == module.__name__
                 and is_dataclass(kind)
