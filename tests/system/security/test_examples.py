@@ -20,8 +20,8 @@ from tests.support.optional import bdk, hwilib
 from tests.system.interop.programs import sign
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-RUN_ELSEWHERE = {"sign_hash"}
-"""Run by the tests of the library's page."""
+RUN_ELSEWHERE = {"sign_hash", "core_signer"}
+"""Run by the tests of the library's page, and by those of Bitcoin Core."""
 RUN_HERE = {
     *("hwi_library", "watch_only", "bdk_wallet", "bdk_signer", "embit_signer", "two_card_backup", "from_cryptnoxpy"),
     "inside_another_program",
@@ -73,6 +73,8 @@ def test_the_transaction_that_the_pages_sign(card: EmulatorProcess) -> None:
 
 @pytest.mark.parametrize("name", sorted(RUN_HERE))
 def test_without_arguments_it_explains_itself(name: str) -> None:
+    if name in ("hwi_library", "inside_another_program"):
+        pytest.importorskip("hwilib", reason="hwi is not installed")
     wrong = ("--wrong",) if name == "inside_another_program" else ()
     done = started(name, *wrong)
     assert done.returncode == 1
@@ -177,6 +179,7 @@ def test_inside_another_program(card: EmulatorProcess) -> None:
 
 
 def test_hwi_library(card: EmulatorProcess) -> None:
+    hwilib()
     said = example("hwi_library", card.path)
     assert "fingerprint 73c5da0a" in said
     assert "wpkh([73c5da0a/84h/1h/0h]tpub" in said.replace("'", "h")
