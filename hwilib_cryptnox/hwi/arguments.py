@@ -13,7 +13,7 @@ from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.networks import ADDRESS_TYPES, CHAIN_CHOICES
 
 PROGRAM = "hwi-cryptnox"
-OUR_OPTIONS = ("--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts")
+OUR_OPTIONS = ("--frontend", "--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts")
 DESCRIPTION = "HWI's commands for Cryptnox smart cards. Responses are in JSON format."
 
 
@@ -81,6 +81,7 @@ def make_parser(version: Callable[[], str]) -> Parser:
     add("--expert", help="More detailed information from some commands", action="store_true")
     add("--emulators", help="List and open emulated cards too", action="store_true", dest="allow_emulators")
     add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
+    add("--frontend", help="For programs with windows: signtx shows what it signs and waits", action="store_true")
     add("--rawtr", help="Give descriptors of untweaked taproot outputs too", action="store_true")
     add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
     add(
