@@ -1,0 +1,80 @@
+"""A person with Electrum, the plugin and emulated cards: what they do in the window, in their words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from embit.script import address_to_scriptpubkey
+
+from tests.electrum.rig import Rig
+from tests.electrum.window import ElectrumWindow, Program, Screen, prepare
+
+from tests.system.interop.paper import funding_transaction
+
+PIN = "739146"
+"""No other number in these tests looks like it."""
+PLUGIN = "cryptnox"
+"""The plugin's name in Electrum."""
+SCRIPTS = {
+    44: "legacy (p2pkh)",
+    49: "p2sh-segwit (p2wpkh-p2sh)",
+    84: "native segwit (p2wpkh)",
+}
+"""Electrum's names of script types, by purpose."""
+
+
+class Person:
+    """A home, a PATH with `hwi-cryptnox`, and Electrum's window when it is opened."""
+
+    def __init__(self, rig: Rig, screen: Screen, plugin: Path, home: Path) -> None:
+        self.rig, self.screen, self.plugin, self.home = rig, screen, plugin, home
+        self.program = Program(home / "bin")
+        self.known: list[bytes] = []
+
+    def electrum(
+        self, card: str = "", *arguments: str, net: str = "regtest", environ: Mapping[str, str] | None = None
+    ) -> ElectrumWindow:
+        """Electrum with the plugin allowed; `card`: where the emulated card listens (`tcp:HOST:PORT`)."""
+        data = self.home / "electrum"
+        prepare(data, net)
+        if not (data if net == "mainnet" else data / net).joinpath("plugins").exists():
+            self.rig.install(self.plugin, data, net, PLUGIN)
+        more = {"CRYPTNOX_EMULATOR": card.removeprefix("tcp:")} if card else {}
+        return ElectrumWindow(
+            self.rig,
+            self.screen,
+            self.home,
+            self.program.path.parent,
+            *arguments,
+            net=net,
+            environ={**more, **(environ or {})},
+        )
+
+    def fund(self, window: ElectrumWindow, *amounts: int, first: int = 0) -> None:
+        """Coins out of nowhere, each to an address of its own."""
+        for number, amount in enumerate(amounts, first):
+            address = window.do("addresses")["receive"][number]
+            raw = funding_transaction([(address_to_scriptpubkey(address).data, amount)])
+            self.known.append(raw)
+            window.do("receive", raw=raw.hex())
+
+    def wallet(self, net: str = "regtest", name: str = "default_wallet") -> dict[str, Any]:
+        """The wallet file, which must be plain JSON."""
+        folder = self.home / "electrum"
+        path = (folder if net == "mainnet" else folder / net) / "wallets" / name
+        text = path.read_text()
+        # Electrum appends patches to it; the first value is the file as it was written whole.
+        parsed: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+        return parsed
+
+    def nothing_knows(self, secret: str = PIN) -> None:
+        """The PIN is in no file of this home, no argument and no environment of the program."""
+        for call in self.program.calls():
+            assert secret not in call["argv"]
+            assert not [name for name, value in call["environ"].items() if value == secret]
+        for path in self.home.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                assert secret.encode() not in path.read_bytes(), path
