@@ -16,10 +16,11 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PyQt6.QtCore import QObject, QPoint, QRect, Qt, QTimer, pyqtSignal, pyqtSlot
+from PyQt6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPoint, QRect, Qt, QTimer, pyqtSignal, pyqtSlot
 from PyQt6.QtGui import QAction, QColor, QImage, QPainter
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import (
@@ -35,16 +36,20 @@ from PyQt6.QtWidgets import (
     QMenu,
     QPlainTextEdit,
     QProgressBar,
+    QPushButton,
     QRadioButton,
     QSlider,
     QTabBar,
     QTextEdit,
+    QToolButton,
     QWidget,
 )
 
 BEAT = 20
 """Milliseconds between two beats of the window's heart."""
 LEFT = Qt.MouseButton.LeftButton
+TITLE = 24
+"""Pixels of a title in a picture."""
 
 
 class Hand(QObject):
@@ -117,22 +122,30 @@ class Hand(QObject):
         return False
 
     def menu(self, path: list[str], window: str = "") -> bool:
-        """Choose an entry of the menu bar."""
+        """Choose an entry of a menu bar, or of a button's menu (the button's text or hint comes first)."""
         for place in _windows(window):
-            bar = getattr(place, "menuBar", None)
-            if bar is None:
-                continue
-            actions: list[QAction] = bar().actions()
-            chosen = None
-            for step in path:
-                chosen = next((action for action in actions if _matches(action.text(), step)), None)
-                inner = chosen.menu() if chosen is not None else None
-                if isinstance(inner, QMenu):
-                    inner.aboutToShow.emit()
-                    actions = inner.actions()
+            chosen = _chosen(place, path)
             if chosen is not None and chosen.isEnabled():
                 QTimer.singleShot(0, chosen.trigger)
                 return True
+        return False
+
+    def context(self, text: str, path: list[str], window: str = "") -> bool:
+        """Choose an entry of the menu that a click with the right button on a line of a list opens."""
+        for place in _windows(window):
+            for child in _shown(place):
+                if not isinstance(child, QAbstractItemView):
+                    continue
+                model = child.model()
+                assert model is not None
+                for index in _cells(model):
+                    if text in str(index.data() or ""):
+                        child.scrollTo(index)
+                        child.setCurrentIndex(index)
+                        asked = partial(child.customContextMenuRequested.emit, child.visualRect(index).center())
+                        QTimer.singleShot(300, partial(_from_popup, path))
+                        QTimer.singleShot(0, asked)
+                        return True
         return False
 
     def write(self, text: str, number: int = 0, window: str = "", label: str = "") -> bool:
@@ -201,7 +214,9 @@ class Hand(QObject):
         image = _picture(window)
         if width and image.width() > width:
             image = image.scaledToWidth(width, Qt.TransformationMode.SmoothTransformation)
-        image = image.convertToFormat(QImage.Format.Format_Indexed8)
+        image = image.convertToFormat(
+            QImage.Format.Format_Indexed8, Qt.ImageConversionFlag.ThresholdDither | Qt.ImageConversionFlag.AvoidDither
+        )
         assert image.save(path, "PNG", 0)
         return [image.width(), image.height()]
 
@@ -309,14 +324,48 @@ def _rows(widget: QWidget) -> Iterator[dict[str, Any]]:
     elif isinstance(widget, QAbstractItemView) and widget.model() is not None:
         model = widget.model()
         assert model is not None
-        cells = [
-            str(model.index(r, c).data() or "")
-            for r in range(min(model.rowCount(), 200))
-            for c in range(model.columnCount())
-        ]
+        cells = [str(index.data() or "") for index in _cells(model)]
         row = {"kind": "list", "text": " | ".join(cell for cell in cells if cell)}
     if row is not None and (row["text"] or row["kind"] in ("field", "text", "progress")):
         yield {**row, "enabled": widget.isEnabled()}
+
+
+def _cells(model: QAbstractItemModel, parent: QModelIndex | None = None) -> Iterator[QModelIndex]:
+    above = QModelIndex() if parent is None else parent
+    for row in range(min(model.rowCount(above), 500)):
+        for column in range(model.columnCount(above)):
+            yield model.index(row, column, above)
+        yield from _cells(model, model.index(row, 0, above))
+
+
+def _chosen(place: QWidget, path: list[str]) -> QAction | None:
+    bar = getattr(place, "menuBar", None)
+    actions: list[QAction] = bar().actions() if bar is not None else []
+    for button in _shown(place):
+        inner = button.menu() if isinstance(button, QToolButton | QPushButton) else None
+        if inner is not None and path[0] in (_plain(button.text()), button.toolTip()):
+            return _step(inner.actions(), path[1:])
+    return _step(actions, path)
+
+
+def _step(actions: list[QAction], path: list[str]) -> QAction | None:
+    chosen = None
+    for step in path:
+        chosen = next((action for action in actions if _matches(action.text(), step)), None)
+        inner = chosen.menu() if chosen is not None else None
+        if isinstance(inner, QMenu):
+            inner.aboutToShow.emit()
+            actions = inner.actions()
+    return chosen
+
+
+def _from_popup(path: list[str]) -> None:
+    popup = QApplication.activePopupWidget()
+    if isinstance(popup, QMenu):
+        chosen = _step(popup.actions(), path)
+        popup.close()
+        if chosen is not None and chosen.isEnabled():
+            chosen.trigger()
 
 
 def _later(widget: QWidget, where: QPoint) -> None:
@@ -330,19 +379,23 @@ def _later(widget: QWidget, where: QPoint) -> None:
 
 
 def _picture(title: str) -> QImage:
-    """The windows as they lie on the screen, each with a thin frame."""
+    """The windows as they lie on the screen, each with its title: there is nobody else here who would draw it."""
     windows = [*_windows(title)][::-1]
     bounds = QRect()
     for window in windows:
-        bounds = bounds.united(window.geometry())
+        bounds = bounds.united(window.geometry().adjusted(0, -TITLE, 0, 0))
     image = QImage(bounds.size(), QImage.Format.Format_RGB32)
     image.fill(QColor("white"))
     painter = QPainter(image)
     for window in windows:
         place = window.geometry().translated(-bounds.topLeft())
+        bar = QRect(place.left(), place.top() - TITLE, place.width(), TITLE)
+        painter.fillRect(bar, QColor("#d8dce2"))
+        painter.setPen(QColor("#202020"))
+        painter.drawText(bar, Qt.AlignmentFlag.AlignCenter, window.windowTitle())
         painter.drawPixmap(place.topLeft(), window.grab())
         painter.setPen(QColor("#808080"))
-        painter.drawRect(place.adjusted(0, 0, -1, -1))
+        painter.drawRect(place.adjusted(0, -TITLE, -1, -1))
     painter.end()
     return image
 

@@ -11,8 +11,7 @@ from embit.script import address_to_scriptpubkey
 
 from tests.electrum.rig import Rig
 from tests.electrum.window import ElectrumWindow, Program, Screen, prepare
-
-from tests.system.interop.paper import funding_transaction
+from tests.system.interop.paper import funding_transaction, verify
 
 PIN = "739146"
 """No other number in these tests looks like it."""
@@ -60,6 +59,54 @@ class Person:
             raw = funding_transaction([(address_to_scriptpubkey(address).data, amount)])
             self.known.append(raw)
             window.do("receive", raw=raw.hex())
+
+    def make_wallet(self, window: ElectrumWindow, purpose: int = 84, *, pin: str = PIN, card: str = "") -> None:
+        """Through the wizard, up to the wallet's window. `card`: what the line of the card to choose begins with."""
+        self.choose_card(window, card)
+        window.wait("Choose the type of addresses")
+        window.click(SCRIPTS[purpose])
+        window.click("Next")
+        self.type_pin(window, pin)
+        window.wait("Encrypt", "Choose a password")
+        window.click("Finish")
+        window.wait("History")
+
+    def choose_card(self, window: ElectrumWindow, card: str = "") -> None:
+        """The wizard up to the card, and one page on."""
+        window.wait("Electrum wallet")
+        window.click("Next")
+        window.wait("What kind of wallet")
+        window.click("Next")
+        window.wait("Use a hardware device")
+        window.click("Use a hardware device")
+        window.click("Next")
+        window.wait("Select a device")
+        if card:
+            window.click(f"{card}*")
+        window.click("Next")
+
+    @staticmethod
+    def type_pin(window: ElectrumWindow, pin: str = PIN) -> None:
+        """Into the dialogue that asks for it."""
+        window.wait("Type the PIN of")
+        window.write(pin, window="PIN")
+        window.click("OK", window="PIN")
+
+    def prepare_payment(self, window: ElectrumWindow, address: str, bitcoin: str) -> None:
+        """The Send tab, up to the window that shows the transaction, unsigned."""
+        window.click("Send")
+        window.write(address, label="Pay to")
+        window.write(bitcoin, label="Amount")
+        window.click("Pay...")
+        window.click("Preview")
+        window.wait("Add to History")
+
+    def signed(self, window: ElectrumWindow) -> bytes:
+        """The transaction that is shown, which must be finished: copied, and judged by Bitcoin Core's verifier."""
+        window.menu("Share", "Copy to clipboard")
+        raw = bytes.fromhex(str(window.until(lambda: window.do("clipboard"))))
+        verify(raw, self.known)
+        return raw
 
     def wallet(self, net: str = "regtest", name: str = "default_wallet") -> dict[str, Any]:
         """The wallet file, which must be plain JSON."""

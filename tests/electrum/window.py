@@ -24,8 +24,14 @@ LIMIT = 90
 """Seconds that something may take to appear; the machine may be busy."""
 SIZE = (1200, 900)
 PROGRAM_MODULE = "hwilib_cryptnox.hwi.program"
-ACCEPTED = {"terms_of_use_accepted": 1, "check_updates": False, "dont_show_testnet_warning": True}
-"""Answers to what Electrum asks at its first start."""
+ACCEPTED = {
+    "terms_of_use_accepted": 1,
+    "check_updates": False,
+    "dont_show_testnet_warning": True,
+    "decimal_point": 8,
+    "fee_policy": {"default": "feerate:5000"},
+}
+"""Answers to what Electrum asks at its first start; amounts in BTC; a fee rate, since nobody estimates one here."""
 
 
 class Screen:
@@ -246,6 +252,10 @@ class ElectrumWindow:
     def menu(self, *path: str, window: str = "") -> None:
         """Choose from the menu bar."""
         self.until(lambda: self.do("menu", path=path, window=window), LIMIT, f"a menu {path}")
+
+    def context(self, text: str, *path: str, window: str = "") -> None:
+        """Choose from the menu of a line of a list."""
+        self.until(lambda: self.do("context", text=text, path=path, window=window), LIMIT, f"a line {text!r}")
 
     def write(self, text: str, number: int = 0, *, window: str = "", label: str = "") -> None:
         """Type into a field."""
