@@ -112,7 +112,6 @@ class Conversation:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                cwd=Path.home(),
                 env={**child_environment(os.environ), **(more or {})},
                 **options,
             )
@@ -175,29 +174,30 @@ class Conversation:
         last = f" Its last words: {' '.join(told[-1].split())[:200]}" if told else ""
         return f"{self._file} gave no answer (exit status {self._process.returncode}).{last}"
 
-    # Threads: none of them blocks the caller, whatever the program does
+    # Threads: none of them blocks the caller, whatever the program does. Each closes its own stream: closing one that
+    # another thread reads from would wait for what the program's children leave open.
 
     def _read(self) -> None:
-        stream: IO[bytes] = self._process.stdout  # type: ignore[assignment]
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), self._stream("stdout") as stream:
             while line := stream.readline(_LONGEST_LINE):
                 self._out.put(line)
         self._out.put(None)
 
     def _write(self) -> None:
-        stream: IO[bytes] = self._process.stdin  # type: ignore[assignment]
-        with contextlib.suppress(OSError, ValueError):  # it has ended
+        with contextlib.suppress(OSError, ValueError), self._stream("stdin") as stream:  # OSError: it has ended
             while (line := self._in.get()) is not None:
                 stream.write(line)
                 stream.flush()
-            stream.close()
 
     def _listen(self) -> None:
-        stream: IO[bytes] = self._process.stderr  # type: ignore[assignment]
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), self._stream("stderr") as stream:
             while piece := stream.readline(_KEPT_ERRORS):
                 self._said += piece
                 del self._said[:-_KEPT_ERRORS]
+
+    def _stream(self, name: str) -> IO[bytes]:
+        stream: IO[bytes] = getattr(self._process, name)
+        return stream
 
     # The end
 
@@ -210,14 +210,11 @@ class Conversation:
     def _end(self) -> None:
         """Let it end by itself, then tell it to, then end it."""
         self._in.put(None)
-        if not self._ended(self._patience):
-            self._signal(signal.SIGINT)
-            if not self._ended(_PATIENCE):
-                self._kill()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        if self._patience and self._ended(self._patience):
+            return
+        self._signal(signal.SIGINT)
+        self._ended(_PATIENCE)
+        self._kill()  # also what it leaves running
 
     def _ended(self, limit: float) -> bool:
         with contextlib.suppress(subprocess.TimeoutExpired):

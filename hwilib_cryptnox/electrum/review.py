@@ -51,7 +51,7 @@ class Review:
         if self.high_fee is None:
             return AGREED
         number = typed.replace(",", "").replace(" ", "").strip()
-        return f"{AGREED} {self.fee}" if number == str(self.fee) else None
+        return f"{AGREED} {self.fee}" if self.fee is not None and number == str(self.fee) else None
 
 
 def bitcoin(satoshi: int) -> str:
