@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.electrum.people import Person
+from tests.electrum.people import Person, card
 from tests.electrum.rig import Rig
 from tests.electrum.window import Screen
+from tests.support.emulator import EmulatorProcess
 from tests.system.interop.programs import ROOT, TIME_LIMIT
 
 
@@ -40,3 +41,24 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def person(rig: Rig, screen: Screen, plugin: Path, tmp_path: Path) -> Person:
     return Person(rig, screen, plugin, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made(
+    rig: Rig, screen: Screen, plugin: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Person, EmulatorProcess]]:
+    """A person who has made a wallet (native segwit) in the wizard, and their card."""
+    person = Person(rig, screen, plugin, tmp_path_factory.mktemp("made"))
+    with card() as cards:
+        with person.electrum(cards) as window:
+            person.make_wallet(window)
+            window.quit()
+        yield person, cards
+
+
+@pytest.fixture
+def own(person: Person, made: tuple[Person, EmulatorProcess]) -> Iterator[EmulatorProcess]:
+    """The person's card, whose wallet is there already."""
+    with card() as cards:
+        person.take_wallet(*made, cards)
+        yield cards

@@ -150,16 +150,7 @@ class Hand(QObject):
 
     def write(self, text: str, number: int = 0, window: str = "", label: str = "") -> bool:
         """Type into a field: the one of this number among those that can be written to, or that which has a label."""
-        fields = [
-            child
-            for place in _windows(window)
-            for child in _shown(place)
-            if isinstance(child, QLineEdit | QTextEdit | QPlainTextEdit)
-            and child.isEnabled()
-            and not child.isReadOnly()
-            and not isinstance(QObject.parent(child), QComboBox)
-            and (not label or _matches(_label_of(child), label))
-        ]
+        fields = [field for field in _fields(window) if not label or _matches(_label_of(field), label)]
         if len(fields) <= number:
             return False
         field = fields[number]
@@ -170,6 +161,11 @@ class Hand(QObject):
         else:
             QTest.keyClick(field, Qt.Key.Key_Delete)
         return True
+
+    def read(self, number: int, window: str = "") -> str:
+        """What is in a field."""
+        field = _fields(window)[number]
+        return field.text() if isinstance(field, QLineEdit) else field.toPlainText()
 
     def press(self, key: str) -> bool:
         """A key, by Qt's name for it, where the focus is."""
@@ -239,6 +235,11 @@ class Hand(QObject):
         wallet = self._wallet()
         return {"receive": wallet.get_receiving_addresses(), "change": wallet.get_change_addresses()}
 
+    def receiving(self) -> str:
+        """The address that the Receive tab shows, or nothing."""
+        (window,) = [w for w in _windows() if type(w).__name__ == "ElectrumWindow"]
+        return str(window.receive_tab.addr or "")  # type: ignore[attr-defined]
+
     def clipboard(self) -> str:
         """What was copied."""
         return QApplication.clipboard().text()
@@ -275,6 +276,19 @@ def _shown(window: QWidget) -> Iterator[QWidget]:
         # Electrum's own windows have attributes of the same name.
         if child.isVisible() and QWidget.window(child) is window:
             yield child
+
+
+def _fields(window: str) -> list[QLineEdit | QTextEdit | QPlainTextEdit]:
+    """Those that can be written to."""
+    return [
+        child
+        for place in _windows(window)
+        for child in _shown(place)
+        if isinstance(child, QLineEdit | QTextEdit | QPlainTextEdit)
+        and child.isEnabled()
+        and not child.isReadOnly()
+        and not isinstance(QObject.parent(child), QComboBox)
+    ]
 
 
 def _plain(text: str) -> str:
@@ -340,12 +354,12 @@ def _cells(model: QAbstractItemModel, parent: QModelIndex | None = None) -> Iter
 
 def _chosen(place: QWidget, path: list[str]) -> QAction | None:
     bar = getattr(place, "menuBar", None)
-    actions: list[QAction] = bar().actions() if bar is not None else []
+    chosen = _step(bar().actions(), path) if bar is not None else None
     for button in _shown(place):
         inner = button.menu() if isinstance(button, QToolButton | QPushButton) else None
-        if inner is not None and path[0] in (_plain(button.text()), button.toolTip()):
-            return _step(inner.actions(), path[1:])
-    return _step(actions, path)
+        if chosen is None and inner is not None and path[0] in (_plain(button.text()), button.toolTip()):
+            chosen = _step(inner.actions(), path[1:])
+    return chosen
 
 
 def _step(actions: list[QAction], path: list[str]) -> QAction | None:

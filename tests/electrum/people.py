@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from embit.script import address_to_scriptpubkey
 
 from tests.electrum.rig import Rig
 from tests.electrum.window import ElectrumWindow, Program, Screen, prepare
+from tests.support.emulator import MNEMONIC, EmulatorProcess
 from tests.system.interop.paper import funding_transaction, verify
 
 PIN = "739146"
@@ -34,14 +36,18 @@ class Person:
         self.known: list[bytes] = []
 
     def electrum(
-        self, card: str = "", *arguments: str, net: str = "regtest", environ: Mapping[str, str] | None = None
+        self,
+        *cards: EmulatorProcess,
+        net: str = "regtest",
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
     ) -> ElectrumWindow:
-        """Electrum with the plugin allowed; `card`: where the emulated card listens (`tcp:HOST:PORT`)."""
+        """Electrum with the plugin allowed and these cards in the readers."""
+        self.program.insert(*(card.path for card in cards))
         data = self.home / "electrum"
         prepare(data, net)
-        if not (data if net == "mainnet" else data / net).joinpath("plugins").exists():
+        if not self._folder(net).joinpath("plugins").exists():
             self.rig.install(self.plugin, data, net, PLUGIN)
-        more = {"CRYPTNOX_EMULATOR": card.removeprefix("tcp:")} if card else {}
         return ElectrumWindow(
             self.rig,
             self.screen,
@@ -49,8 +55,23 @@ class Person:
             self.program.path.parent,
             *arguments,
             net=net,
-            environ={**more, **(environ or {})},
+            # So that the plugin asks for emulated cards, too; which there are says `Program.insert`.
+            environ={"CRYPTNOX_EMULATOR": "127.0.0.1:9", **(environ or {})},
         )
+
+    def take_wallet(self, made: Person, old: EmulatorProcess, card: EmulatorProcess) -> None:
+        """Another person's Electrum, with a wallet of a card like this one that listened elsewhere."""
+        shutil.copytree(made.home / "electrum", self.home / "electrum", ignore=shutil.ignore_patterns("daemon*"))
+        path = self.wallet_file()
+        path.write_text(path.read_text().replace(old.path.removeprefix("tcp:"), card.path.removeprefix("tcp:")))
+
+    def _folder(self, net: str = "regtest") -> Path:
+        data = self.home / "electrum"
+        return data if net == "mainnet" else data / net
+
+    def wallet_file(self, net: str = "regtest", name: str = "default_wallet") -> Path:
+        """Where Electrum keeps the wallet."""
+        return self._folder(net) / "wallets" / name
 
     def fund(self, window: ElectrumWindow, *amounts: int, first: int = 0) -> None:
         """Coins out of nowhere, each to an address of its own."""
@@ -60,9 +81,9 @@ class Person:
             self.known.append(raw)
             window.do("receive", raw=raw.hex())
 
-    def make_wallet(self, window: ElectrumWindow, purpose: int = 84, *, pin: str = PIN, card: str = "") -> None:
-        """Through the wizard, up to the wallet's window. `card`: what the line of the card to choose begins with."""
-        self.choose_card(window, card)
+    def make_wallet(self, window: ElectrumWindow, purpose: int = 84, *, pin: str = PIN) -> None:
+        """Through the wizard, up to the wallet's window."""
+        self.choose_card(window)
         window.wait("Choose the type of addresses")
         window.click(SCRIPTS[purpose])
         window.click("Next")
@@ -85,12 +106,33 @@ class Person:
             window.click(f"{card}*")
         window.click("Next")
 
+    def sign(self, window: ElectrumWindow, pin: str = PIN) -> bytes:
+        """Sign what the window shows, with the PIN if it is asked for; the finished transaction."""
+        window.click("Sign", window="Transaction")
+        if window.wait("Type the PIN of", "about to sign") == "Type the PIN of":
+            self.type_pin(window, pin)
+        window.wait("about to sign")
+        window.click("Sign", window="review")
+        window.wait("Status: Signed")
+        return self.signed(window)
+
     @staticmethod
     def type_pin(window: ElectrumWindow, pin: str = PIN) -> None:
         """Into the dialogue that asks for it."""
         window.wait("Type the PIN of")
         window.write(pin, window="PIN")
         window.click("OK", window="PIN")
+
+    def request(self, window: ElectrumWindow) -> str:
+        """A new address in the Receive tab."""
+        window.click("Receive")
+        window.click("Request")
+        window.wait("bc1", "tb1", "bcrt1", "BITCOIN", "bitcoin:")
+        return str(window.do("receiving"))
+
+    def check_address(self, window: ElectrumWindow) -> None:
+        """With the card, from the menu of the Receive tab."""
+        window.menu("Tools", "Check address with*")
 
     def prepare_payment(self, window: ElectrumWindow, address: str, bitcoin: str) -> None:
         """The Send tab, up to the window that shows the transaction, unsigned."""
@@ -110,9 +152,7 @@ class Person:
 
     def wallet(self, net: str = "regtest", name: str = "default_wallet") -> dict[str, Any]:
         """The wallet file, which must be plain JSON."""
-        folder = self.home / "electrum"
-        path = (folder if net == "mainnet" else folder / net) / "wallets" / name
-        text = path.read_text()
+        text = self.wallet_file(net, name).read_text()
         # Electrum appends patches to it; the first value is the file as it was written whole.
         parsed: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
         return parsed
@@ -125,3 +165,8 @@ class Person:
         for path in self.home.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 assert secret.encode() not in path.read_bytes(), path
+
+
+def card(mnemonic: str = MNEMONIC, *options: str, export: bool = True) -> EmulatorProcess:
+    """An emulated card with `PIN`."""
+    return EmulatorProcess("--mnemonic", mnemonic, "--pin", PIN, *(["--xpub-export"] if export else []), *options)

@@ -1,413 +1,188 @@
-"""The plugin's commands through the real program on emulated cards: lists, keys, signatures, and every way a PIN ends."""
+"""What the wizard says about each card in the readers, and what a wallet does about PINs, refusals and other cards."""
 
 from __future__ import annotations
 
-import base64
-import os
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from cryptnox_core.bip32 import ExtendedPublicKey
-from hwilib_cryptnox.electrum.cards import Cards
-from hwilib_cryptnox.electrum.errors import (
-    AbsentCardError,
-    CanceledError,
-    CardError,
-    LastTryError,
-    LockedPinError,
-    ProgramError,
-    WrongPinError,
-)
-from hwilib_cryptnox.electrum.pins import PinMemory, RefusedPins, with_pin
-from hwilib_cryptnox.electrum.review import Review
-from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.signer.messages import verify_message
-from tests.electrum import shim
-from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
-from tests.support.emulator import PIN, SEED, EmulatorProcess
+from tests.electrum.people import PIN, Person, card
+from tests.electrum.test_in_electrum import RECIPIENT
+from tests.electrum.window import ElectrumWindow
+from tests.support.emulator import EmulatorProcess
+from tests.system.interop.programs import OTHER_MNEMONIC
 
-ACCOUNT = "m/84h/1h/0h"
-FINGERPRINT = ME.fingerprint.hex()
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("electrum-window"), pytest.mark.timeout(1200)]
+
+WRONG = "864209"
 
 
 @pytest.fixture
-def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--seed", SEED, "--xpub-export") as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    """The command lines of the program, one a run."""
-    return tmp_path / "log"
-
-
-@pytest.fixture
-def cards(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Cards:
-    program = shim.real(tmp_path / "bin", log=log)
-    monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "1")
-    return Cards(lambda: str(program), lambda: "regtest")
-
-
-@pytest.fixture
-def there(card: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
-    """The card, where the environment names it."""
-    monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{card.host}:{card.port}")
-    return card
-
-
-def name(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{emulator.host}:{emulator.port}")
-
-
-def payment(inputs: int = 1) -> Psbt:
-    """Coins of the card's account to somebody, and change back."""
-    coins = [f"{ACCOUNT}/0/{number}" for number in range(inputs)]
-    change = f"{ACCOUNT}/1/0"
-    outs = [
-        Out(p2wpkh(OTHER.key("m/0")), 60_000),
-        Out(p2wpkh(ME.key(change)), inputs * 100_000 - 61_000, [out_deriv(change)]),
-    ]
-    given = [In(p2wpkh(ME.key(path)), fields=[deriv(path)]) for path in coins]
-    return Psbt.parse(draft(*given, outs=outs).encode())
-
-
-def sign(
-    cards: Cards,
-    card: EmulatorProcess,
-    psbt: Psbt,
-    *,
-    agree: Callable[[Review], str | None] = Review.answer,
-    progress: Callable[[int, int], None] = lambda number, total: None,
-    pin: str = PIN,
-    fingerprint: str = FINGERPRINT,
-) -> Psbt:
-    encoded = psbt.encode()
-    assert isinstance(encoded, bytes)
-    return Psbt.parse(
-        cards.sign_transaction(card.path, encoded, pin, fingerprint=fingerprint, agree=agree, progress=progress)
-    )
-
-
-# The list
-
-
-def test_a_card_is_listed_without_a_pin(cards: Cards, there: EmulatorProcess) -> None:
-    (found,) = cards.look()
-    assert (found.path, found.problem, found.emulated, found.has_wallet) == (there.path, "", True, True)
-    assert found.name == f"Cryptnox {there.host}:{there.port}" and found.state == "emulated"
-    assert there.stats()["by_ins"].get("20") is None and there.stats()["pin_tries"] == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ((), "Not initialized. Set the card up first: run cryptnoxctl setup in a terminal."),
-        (("--pin", "4321"), "Not initialized: the card has no seed. Set the card up first"),
-    ],
-)
-def test_a_card_without_a_wallet_says_what_to_do(
-    cards: Cards, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], words: str
-) -> None:
-    with EmulatorProcess(*options) as emulator:
-        name(emulator, monkeypatch)
-        (found,) = cards.look()
-    assert found.problem.startswith(words) and (found.state, found.has_wallet) == ("no wallet", False)
-
-
-def test_a_card_in_use_says_what_to_do(cards: Cards, there: EmulatorProcess) -> None:
-    with socket.create_connection((there.host, there.port)):
-        (found,) = cards.look()
-    assert found.state == "in use" and found.has_wallet
-    assert found.problem.endswith("Close the other program that uses the card, then try again.")
-
-
-def test_no_card_and_no_program(cards: Cards, tmp_path: Path) -> None:
-    assert cards.look() == []
-    missing = Cards(lambda: str(tmp_path / "none"), lambda: "main")
-    with pytest.raises(ProgramError, match="Name the file"):
-        missing.look()
-
-
-@pytest.mark.parametrize("answer", ["{}", '"x"', "5", "null", '{"error": "x", "code": -1}'])
-def test_a_list_that_is_none(tmp_path: Path, answer: str) -> None:
-    odd = Cards(lambda: str(shim.write(tmp_path, f"echo '{answer}'")), lambda: "main")
-    with pytest.raises(ProgramError, match="unknown form"):
-        odd.look()
-
-
-def test_entries_that_are_none_are_left_out(tmp_path: Path) -> None:
-    text = '[1, null, {}, {"path": 5}, {"path": "cryptnox:7", "fingerprint": "AABBCCDD"}]'
-    (found,) = Cards(lambda: str(shim.write(tmp_path, f"echo '{text}'")), lambda: "main").look()
-    assert (found.path, found.name, found.fingerprint, found.state) == ("cryptnox:7", "Cryptnox 7", "aabbccdd", "ready")
-
-
-# Keys
-
-
-@pytest.mark.parametrize("purpose", ["44h", "49h", "84h", "48h"])
-def test_keys_of_each_purpose(cards: Cards, there: EmulatorProcess, purpose: str) -> None:
-    path = f"m/{purpose}/1h/0h" + ("/2h" if purpose == "48h" else "")
-    key = cards.key(there.path, path, PIN)
-    assert key.fingerprint == FINGERPRINT and key.xpub.startswith("tpub")
-    assert ExtendedPublicKey.parse(key.xpub).public_key == ME.key(path)
-
-
-def test_the_network_is_passed_on(cards: Cards, there: EmulatorProcess, tmp_path: Path) -> None:
-    program = str(tmp_path / "bin/hwi-cryptnox")
-    for chain, head in (("main", "xpub"), ("signet", "tpub"), ("test", "tpub"), ("testnet4", "tpub")):
-        assert Cards(lambda: program, lambda chain=chain: chain).key(there.path, "m/84h/0h/0h", PIN).xpub[:4] == head  # type: ignore[misc]
-
-
-def test_export_that_is_off_says_what_to_do(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
-    with EmulatorProcess("--seed", SEED) as emulator:
-        name(emulator, monkeypatch)
-        (found,) = cards.look()
-        assert not found.problem
-        with pytest.raises(CardError, match=r"xpub export is off.*cryptnoxctl xpub on.*needs the PUK"):
-            cards.key(emulator.path, ACCOUNT, PIN)
-
-
-def test_an_old_program_is_told_so(tmp_path: Path) -> None:
-    old = Cards(lambda: str(shim.write(tmp_path, 'echo \'{"xpub": "xpub6"}\'')), lambda: "main")
-    with pytest.raises(ProgramError, match="too old for this plugin"):
-        old.key("cryptnox:7", ACCOUNT, PIN)
-
-
-def test_a_path_the_card_has_no_key_for(cards: Cards, there: EmulatorProcess) -> None:
-    with pytest.raises(CardError):
-        cards.key(there.path, "m/0h", PIN)
-
-
-# PINs
-
-
-def test_the_pin_is_in_no_command_line_and_no_environment(
-    cards: Cards, there: EmulatorProcess, log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cards.key(there.path, ACCOUNT, PIN)
-    cards.sign_message(there.path, "hello", f"{ACCOUNT}/0/0", PIN)
-    sign(cards, there, payment())
-    lines = log.read_text().splitlines()
-    assert len(lines) == 3 and all("--stdinpass" in line for line in lines)
-    assert not [word for line in lines for word in line.split() if word == PIN]
-    assert PIN not in os.environ.values()
-
-
-def test_a_wrong_pin_costs_one_try_and_tells_what_is_left(cards: Cards, there: EmulatorProcess) -> None:
-    with pytest.raises(WrongPinError, match="refused the PIN") as told:
-        cards.key(there.path, ACCOUNT, "111111")
-    assert told.value.left is not None and there.stats()["pin_tries"] == 1
-    with pytest.raises(WrongPinError) as again:
-        sign(cards, there, payment(), pin="222222")
-    assert again.value.left == told.value.left - 1 and there.stats()["pin_tries"] == 2
-
-
-def test_no_last_try_without_being_told(cards: Cards, there: EmulatorProcess) -> None:
-    """Down to one; then nothing is sent, and with the word of the person the right PIN makes it whole."""
-    wrong = iter(f"{number:06}" for number in range(111111, 111999))
-    left = 9
-    while left > 1:
-        with pytest.raises(WrongPinError) as told:
-            cards.key(there.path, ACCOUNT, next(wrong))
-        assert told.value.left is not None
-        left = told.value.left
-    spent = there.stats()["pin_tries"]
-    for _ in range(2):
-        with pytest.raises(LastTryError, match="One PIN try is left"):
-            cards.key(there.path, ACCOUNT, PIN)
-    assert there.stats()["pin_tries"] == spent
-    assert cards.key(there.path, ACCOUNT, PIN, True).fingerprint == FINGERPRINT
-    with pytest.raises(WrongPinError) as told:
-        cards.key(there.path, ACCOUNT, next(wrong))
-    assert told.value.left is not None and told.value.left > 1
-
-
-def test_the_last_try_with_a_wrong_pin_ends_in_a_lock(cards: Cards, there: EmulatorProcess) -> None:
-    wrong = iter(f"{number:06}" for number in range(111111, 111999))
-    while True:
-        try:
-            cards.key(there.path, ACCOUNT, next(wrong))
-        except WrongPinError:
-            continue
-        except LastTryError:
-            break
-    with pytest.raises(LockedPinError, match="PUK"):
-        cards.key(there.path, ACCOUNT, next(wrong), True)
-    with pytest.raises(LockedPinError, match="PUK"):
-        cards.key(there.path, ACCOUNT, PIN, True)
-
-
-def test_a_window_that_asks(cards: Cards, there: EmulatorProcess) -> None:
-    """The whole of it: a wrong PIN, the same again, the right one; the card counts one refusal."""
-    typed, told = ["111111", "111111", PIN], []
-
-    def ask(why: str) -> str | None:
-        told.append(why)
-        return typed.pop(0)
-
-    memory = PinMemory()
-    for _ in range(2):
-        key = with_pin(
-            there.path,
-            lambda pin, last: cards.key(there.path, ACCOUNT, pin, last),
-            memory=memory,
-            refused=RefusedPins(),
-            ask=ask,
-            confirm=lambda question: False,
-        )
-        assert key.fingerprint == FINGERPRINT
-    assert there.stats()["pin_tries"] == 1 and len(told) == 3
-    assert told[1].startswith("Wrong PIN. ") and "left at most." in told[1]
-
-
-# Signing
-
-
-def test_a_transaction_is_shown_and_then_signed(cards: Cards, there: EmulatorProcess) -> None:
-    seen: list[Review] = []
-    steps: list[tuple[int, int]] = []
-
-    def agree(review: Review) -> str | None:
-        assert there.stats()["signatures"] == 0
-        seen.append(review)
-        return review.answer()
-
-    done = sign(cards, there, payment(3), agree=agree, progress=lambda number, total: steps.append((number, total)))
-    (review,) = seen
-    assert review.signatures == 3 and review.fee == 1_000 and review.high_fee is None
-    assert "0.00060000 BTC to" in review.lines and not review.warnings
-    assert "Change back to this wallet, proved with the card's keys: 0.00239000 BTC" in review.lines
-    assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert all(list(fields.keyed(2)) for fields in done.inputs)
-
-
-@pytest.mark.parametrize("answer", [None, "", "no", "SIGN", "sign now", "sign 1000"])
-def test_a_no_signs_nothing(cards: Cards, there: EmulatorProcess, answer: str | None) -> None:
-    with pytest.raises(CanceledError):
-        sign(cards, there, payment(), agree=lambda review: answer)
-    assert there.stats()["signatures"] == 0
-
-
-def test_an_error_while_it_is_shown_signs_nothing(cards: Cards, there: EmulatorProcess) -> None:
-    """The window broke: the program is ended before it was told to go on."""
-
-    def agree(review: Review) -> str | None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        sign(cards, there, payment(), agree=agree)
-    assert there.stats()["signatures"] == 0
-
-
-def test_a_high_fee_has_to_be_typed(cards: Cards, there: EmulatorProcess) -> None:
-    path = f"{ACCOUNT}/0/0"
-    coin = In(p2wpkh(ME.key(path)), 30_000_000, fields=[deriv(path)])
-    psbt = Psbt.parse(draft(coin, outs=[Out(p2wpkh(OTHER.key("m/0")), 10_000_000)]).encode())
-    with pytest.raises(CanceledError):
-        sign(cards, there, psbt, agree=lambda review: "sign")
-    assert there.stats()["signatures"] == 0
-
-    def typed(review: Review) -> str | None:
-        assert review.high_fee is not None and review.warnings
-        return review.answer("20000000")
-
-    assert any(list(fields.keyed(2)) for fields in sign(cards, there, psbt, agree=typed).inputs)
-
-
-def test_the_fingerprint_is_compared(cards: Cards, there: EmulatorProcess) -> None:
-    with pytest.raises(CardError):
-        sign(cards, there, payment(), fingerprint="00000000")
-    assert there.stats()["signatures"] == 0
-
-
-def test_a_lie_is_refused_before_anything_is_shown(cards: Cards, there: EmulatorProcess) -> None:
-    """Somebody else's output said to be ours."""
-    path, change = f"{ACCOUNT}/0/0", f"{ACCOUNT}/1/0"
-    outs = [Out(p2wpkh(OTHER.key("m/0")), 90_000, [out_deriv(change)])]
-    psbt = Psbt.parse(draft(In(p2wpkh(ME.key(path)), fields=[deriv(path)]), outs=outs).encode())
-    shown: list[Review] = []
-    with pytest.raises(CardError):
-        sign(cards, there, psbt, agree=lambda review: shown.append(review))
-    assert not shown and there.stats()["signatures"] == 0
-
-
-def test_cancel_while_the_card_signs_and_go_on_later(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was made is kept: the second time only the rest is."""
-    with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "sign=400") as slow:
-        name(slow, monkeypatch)
-        psbt = payment(6)
-
-        def progress(number: int, total: int) -> None:
-            if number == 3:
-                threading.Thread(target=cards.cancel, args=(slow.path,)).start()
-
-        started = time.monotonic()
-        with pytest.raises(CanceledError):
-            sign(cards, slow, psbt, progress=progress)
-        assert time.monotonic() - started < 30
-        made = slow.stats()["signatures"]
-        assert 1 <= made < 6
-        done = sign(cards, slow, psbt)
-        assert all(list(fields.keyed(2)) for fields in done.inputs)
-        assert slow.stats()["signatures"] <= 7
-
-
-def test_cancel_of_another_card_changes_nothing(cards: Cards, there: EmulatorProcess) -> None:
-    def progress(number: int, total: int) -> None:
-        cards.cancel("cryptnox:1")
-
-    sign(cards, there, payment(2), progress=progress)
-    cards.cancel()
-    assert cards.key(there.path, ACCOUNT, PIN).fingerprint == FINGERPRINT
-
-
-def test_a_card_that_is_taken_out(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
-    with EmulatorProcess("--seed", SEED, "--xpub-export") as emulator:
-        name(emulator, monkeypatch)
-        path = emulator.path
-    with pytest.raises(AbsentCardError, match="Put the card into the reader, then try again"):
-        cards.key(path, ACCOUNT, PIN)
-
-
-# Messages
-
-
-@pytest.mark.parametrize("message", ["hello", "-x", "--", "a 'b' \"c\" \\", "wörld ₿", "two\nlines\r\n", "", " x "])
-def test_a_message_is_signed_as_it_is(cards: Cards, there: EmulatorProcess, message: str) -> None:
-    path = f"{ACCOUNT}/0/0"
-    signature = cards.sign_message(there.path, message, path, PIN)
-    assert len(signature) == 65
-    assert verify_message(ME.key(path), message, base64.b64encode(signature).decode("ascii"))
-
-
-def test_a_message_with_a_nul_is_refused(cards: Cards, there: EmulatorProcess) -> None:
-    with pytest.raises(CardError, match="NUL"):
-        cards.sign_message(there.path, "a\0b", f"{ACCOUNT}/0/0", PIN)
-
-
-# Programs that answer what they must not
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "[]",
-        "5",
-        "{}",
-        '{"psbt": 5}',
-        '{"psbt": "%%%"}',
-        '{"review": {}}',
-        '{"review": null}',
-        '{"signing": 1}',
-    ],
-)
-def test_an_answer_of_an_unknown_form(tmp_path: Path, answer: str) -> None:
-    odd = Cards(lambda: str(shim.write(tmp_path, f"echo '{answer}'; sleep 1")), lambda: "main")
-    with pytest.raises(ProgramError):
-        odd.sign_transaction("cryptnox:7", b"psbt", PIN, fingerprint=FINGERPRINT, agree=Review.answer, progress=print)
+def other() -> Iterator[EmulatorProcess]:
+    with card(OTHER_MNEMONIC) as process:
+        yield process
+
+
+def to_sign(person: Person, window: ElectrumWindow) -> None:
+    """A payment of a wallet that is there, up to what the card asks for."""
+    window.wait("History")
+    person.fund(window, 100_000)
+    person.prepare_payment(window, RECIPIENT, "0.0005")
+    window.click("Sign", window="Transaction")
+
+
+def test_cards_that_cannot_be_used(person: Person) -> None:
+    """Each says why, and what to do; the person goes back, and takes the one that works."""
+    with (
+        EmulatorProcess() as new,
+        EmulatorProcess("--pin", PIN) as empty,
+        card() as busy,
+        card(export=False) as closed,
+        socket.create_connection((busy.host, busy.port)),
+        person.electrum(new) as window,
+    ):
+        person.choose_card(window)
+        window.wait("This card cannot be used now")
+        assert "cryptnoxctl setup" in window.text()
+
+        person.program.insert(empty.path)
+        window.click("Back")
+        window.click("Rescan devices")
+        window.wait("Select a device")
+        window.click("Next")
+        window.wait("no seed")
+        assert "cryptnoxctl setup" in window.text()
+
+        person.program.insert(busy.path)
+        window.click("Back")
+        window.click("Rescan devices")
+        window.wait("in use")
+        window.click("Next")
+        window.wait("This card cannot be used now")
+        assert "Close the other program that uses the card" in window.text()
+
+        person.program.insert(closed.path)
+        window.click("Back")
+        window.click("Rescan devices")
+        window.wait("Select a device")
+        window.click("Next")
+        window.wait("Choose the type of addresses")
+        window.click("Next")
+        person.type_pin(window)
+        window.wait("cryptnoxctl xpub on")
+        assert "PUK" in window.text()
+        assert closed.stats()["pin_tries"] == 0
+
+
+def test_a_card_among_several(person: Person, other: EmulatorProcess) -> None:
+    """The wallet is of the card that was chosen, and each card is told from the other."""
+    with card() as mine, person.electrum(other, mine) as window:
+        window.wait("Electrum wallet")
+        window.click("Next")
+        window.wait("What kind of wallet")
+        window.click("Next")
+        window.click("Use a hardware device")
+        window.click("Next")
+        window.wait("Select a device")
+        assert str(mine.port) in window.text()
+        assert str(other.port) in window.text()
+        window.click(f"Cryptnox {mine.path.removeprefix('tcp:')}*")
+        window.click("Next")
+        window.wait("Choose the type of addresses")
+        window.click("Next")
+        person.type_pin(window)
+        window.wait("password")
+        window.click("Finish")
+        window.wait("History")
+        window.quit()
+        assert person.wallet()["keystore"]["root_fingerprint"] == "73c5da0a"
+        assert other.stats()["by_ins"].get("20", 0) == 0  # no PIN was sent to it
+
+
+def test_a_wrong_pin_costs_one_try(person: Person, own: EmulatorProcess) -> None:
+    with person.electrum(own) as window:
+        to_sign(person, window)
+        person.type_pin(window, WRONG)
+        window.wait("Wrong PIN")
+        assert "4 tries" in window.text() or "5 tries" in window.text() or "2 tries" in window.text()
+        assert own.stats()["pin_tries"] == 1
+        # The same again is not sent.
+        person.type_pin(window, WRONG)
+        window.wait("It was not sent again")
+        assert own.stats()["pin_tries"] == 1
+        person.type_pin(window)
+        window.wait("about to sign")
+        window.click("Sign", window="review")
+        window.wait("Status: Signed")
+        person.signed(window)
+        assert own.stats()["pin_tries"] == 1
+
+
+def test_cancel_at_every_step(person: Person, own: EmulatorProcess) -> None:
+    with person.electrum(own) as window:
+        to_sign(person, window)
+        window.wait("Type the PIN of")
+        window.click("Cancel", window="PIN")
+        window.wait_gone("Please wait")
+        window.wait("Status: Unsigned")
+        window.click("Sign", window="Transaction")
+        person.type_pin(window)
+        window.wait("about to sign")
+        window.click("Cancel", window="review")
+        window.wait_gone("Please wait")
+        window.wait("Status: Unsigned")
+        assert own.stats()["signatures"] == 0
+        # The window's own cross is a no, too.
+        window.click("Sign", window="Transaction")
+        window.wait("about to sign")
+        window.do("close", window="review")
+        window.wait_gone("Please wait")
+        window.wait("Status: Unsigned")
+        assert own.stats()["signatures"] == 0
+        person.sign(window)
+        assert own.stats()["pin_tries"] == 0
+
+
+def test_another_card_is_not_taken(person: Person, own: EmulatorProcess, other: EmulatorProcess) -> None:
+    """The card is changed between two dialogues: nothing is signed, no try is spent; with the right one it goes on."""
+    with person.electrum(own) as window:
+        to_sign(person, window)
+        window.wait("Type the PIN of")
+        person.program.insert(other.path)
+        person.type_pin(window)
+        window.wait("OK")
+        print("swapped", window.text())
+        window.click("OK")
+        window.wait_gone("Please wait")
+        assert other.stats()["signatures"] == 0
+        assert other.stats()["pin_tries"] == 0
+        person.program.insert(own.path)
+        person.sign(window)
+
+
+def test_pair_again(person: Person, own: EmulatorProcess, other: EmulatorProcess) -> None:
+    """Another card from the start: the window says so; with the right one the wallet pairs again."""
+    with person.electrum(other) as window:
+        window.wait("History")
+        print("start", window.text())
+        person.fund(window, 100_000)
+        person.prepare_payment(window, RECIPIENT, "0.0005")
+        window.click("Sign", window="Transaction")
+        print(window.wait("Type the PIN", "OK", "Yes", "Cancel"))
+        print("other", window.text())
+
+
+def test_two_windows_have_a_pin_each(person: Person, own: EmulatorProcess) -> None:
+    """What one window was told, the other asks for."""
+    second = person.wallet_file(name="second")
+    second.write_text(person.wallet_file().read_text())
+    with person.electrum(own) as window:
+        window.wait("History")
+        window.menu("File", "Open")
+        window.wait("File name")
+        window.write(str(second), 0, window="Select")
+        window.click("Open")
+        window.until(lambda: len([t for t in window.titles() if t.startswith("Electrum Regtest")]) == 2)
+        for name in ("default_wallet", "second"):
+            print(name, window.titles())

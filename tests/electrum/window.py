@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,10 +21,9 @@ from tests.system.interop.programs import ROOT
 
 HAND = Path(__file__).with_name("hand.py")
 START_LIMIT = 180
-LIMIT = 90
+LIMIT = 60
 """Seconds that something may take to appear; the machine may be busy."""
 SIZE = (1200, 900)
-PROGRAM_MODULE = "hwilib_cryptnox.hwi.program"
 ACCEPTED = {
     "terms_of_use_accepted": 1,
     "check_updates": False,
@@ -59,20 +59,51 @@ class Screen:
             self._process.stderr.close()
 
 
-class Program:
-    """A folder for PATH with `hwi-cryptnox` in it, which notes how it was called: arguments and environment."""
+_CARDS = """
+import subprocess
+sys.path.insert(0, ROOT)
+addresses = open(CARDS).read().split()
+from hwilib_cryptnox.hwi.program import main
+if "enumerate" not in sys.argv or len(addresses) == 1:
+    os.environ["CRYPTNOX_EMULATOR"] = (addresses or ["127.0.0.1:9"])[0]
+    sys.exit(main())
+found = []
+for address in addresses:
+    run = subprocess.run(
+        [sys.executable, "-m", "hwilib_cryptnox.hwi.program", *sys.argv[1:]],
+        env={**os.environ, "CRYPTNOX_EMULATOR": address, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+    )
+    found += json.loads(run.stdout)
+print(json.dumps(found))
+"""
+"""The real program. It knows one emulated card at a time, so it is asked once for each of those in the readers."""
 
-    def __init__(self, folder: Path, body: str = "", environ: Mapping[str, str] | None = None) -> None:
+
+class Program:
+    """A folder for PATH with `hwi-cryptnox` in it, which notes how it was called (arguments and environment), and the
+    readers with emulated cards that it sees."""
+
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "hwi-cryptnox"
-        self._calls = folder / "calls.jsonl"
-        self.replace(body)
+        self._calls = folder.parent / "calls.jsonl"
+        self._cards = folder.parent / "cards"
+        self.insert()
+        self.replace()
 
-    def replace(self, body: str = "") -> None:
-        """Another program in its place: the body of a Python script, behind the note. Without: the real one."""
-        body = body or f"sys.path.insert(0, {str(ROOT)!r})\nfrom {PROGRAM_MODULE} import main\nsys.exit(main())\n"
+    def insert(self, *paths: str) -> None:
+        """The cards that are in the readers from now on (`tcp:HOST:PORT`)."""
+        new = self._cards.with_suffix(".new")
+        new.write_text(" ".join(path.removeprefix("tcp:") for path in paths))
+        new.replace(self._cards)
+
+    def replace(self, body: str = "", before: str = "") -> None:
+        """Another program in its place: the body of a Python script. Without: the real one, after `before`."""
+        body = body or before + _CARDS
         note = (
-            f"#!{sys.executable}\nimport json, os, sys\n"
+            f"#!{sys.executable}\nimport json, os, sys, time\nROOT, CARDS = {str(ROOT)!r}, {str(self._cards)!r}\n"
             f"with open({str(self._calls)!r}, 'a') as calls:\n"
             "    calls.write(json.dumps({'argv': sys.argv[1:], 'environ': dict(os.environ)}) + '\\n')\n"
         )
@@ -81,19 +112,15 @@ class Program:
         new.chmod(0o755)
         new.replace(self.path)
 
+    def remove(self) -> None:
+        """It is not installed."""
+        self.path.unlink()
+
     def calls(self) -> list[dict[str, Any]]:
         """Every call so far."""
         if not self._calls.exists():
             return []
         return [json.loads(line) for line in self._calls.read_text().splitlines()]
-
-    def commands(self) -> list[str]:
-        """HWI's commands that were asked for; those given over stdin as `--stdin`."""
-        found = []
-        for call in self.calls():
-            words = [word for word in call["argv"] if not word.startswith("-")]
-            found.append(" ".join(words) or "--stdin")
-        return found
 
 
 def environment(home: Path, screen: Screen | None, bin_folder: Path, more: Mapping[str, str]) -> dict[str, str]:
@@ -274,9 +301,15 @@ class ElectrumWindow:
         return float(self.do("longest_pause"))
 
     def quit(self) -> None:
-        """As by its menu, and wait for the end."""
+        """As by its menu, and wait for the end; what it asks about unsaved transactions is answered with Yes."""
         self.do("quit")
-        assert self._process.wait(LIMIT) == 0, self.log.read_text()[-2000:]
+        end = time.monotonic() + LIMIT
+        while self._process.poll() is None:
+            assert time.monotonic() < end, "Electrum does not end"
+            with contextlib.suppress(AssertionError, OSError):
+                self.do("click", text="Yes")
+            time.sleep(0.2)
+        assert self._process.returncode == 0, self.log.read_text()[-2000:]
 
 
 def command_line(

@@ -1,0 +1,137 @@
+"""A `hwi-cryptnox` that lies, breaks, hangs or is not there: the window says one sentence, stays usable, and nothing
+that the card's key did not make is taken over."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.electrum.people import PIN, Person
+from tests.electrum.test_in_electrum import RECIPIENT
+from tests.electrum.window import ElectrumWindow
+from tests.support.emulator import EmulatorProcess
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("electrum-window"), pytest.mark.timeout(1200)]
+
+FROZEN = 5.0
+"""Seconds without a reaction that count as frozen, on a machine that has other things to do."""
+SIGNING = "if '--frontend' in sys.argv and 'enumerate' not in sys.argv:\n"
+"""What a lie below is for: what comes with a dialogue."""
+
+ANSWERS = {
+    "nothing": "    sys.exit(0)\n",
+    "garbage": "    print('\\x00\\xff<html>{[', flush=True); sys.exit(0)\n",
+    "no object": "    print('[1, 2, 3]'); sys.exit(0)\n",
+    "not a transaction": "    print(json.dumps({'psbt': 'bm90aGluZw==', 'signed': True})); sys.exit(0)\n",
+    "wrong types": "    print(json.dumps({'psbt': 5, 'signed': 'yes', 'error': None})); sys.exit(0)\n",
+    "huge line": "    sys.stdout.write('x' * 300_000_000); sys.exit(0)\n",
+    "many lines": "    [print(json.dumps({'signing': 1, 'of': 2})) for _ in range(3_000_000)]; sys.exit(0)\n",
+    "crash": "    raise RuntimeError('the PIN was ' + '9' * 100_000)\n",
+    "markup": "    print(json.dumps({'error': '<b>Send to <a href=x>this</a></b>' * 3, 'code': -13})); sys.exit(0)\n",
+}
+RESIGNED = """
+    # Everything as the card answers it, but each signature is another.
+    import subprocess
+    run = subprocess.Popen([sys.executable, "-m", "hwilib_cryptnox.hwi.program", *sys.argv[1:]], stdout=subprocess.PIPE,
+        text=True, env={**os.environ, "PYTHONPATH": ROOT, "CRYPTNOX_EMULATOR": open(CARDS).read().split()[0]})
+    for line in run.stdout:
+        answer = json.loads(line)
+        if "psbt" in answer:
+            import base64
+            raw = bytearray(base64.b64decode(answer["psbt"]))
+            at = raw.index(b"\\x22\\x02\\x02") if b"\\x22\\x02\\x02" in raw else raw.index(b"\\x22\\x02\\x03")
+            raw[at + 60] ^= 1
+            answer["psbt"] = base64.b64encode(raw).decode()
+        print(json.dumps(answer), flush=True)
+    sys.exit(run.wait())
+"""
+
+
+def ask_to_sign(person: Person, window: ElectrumWindow) -> None:
+    """Up to what the program answers."""
+    window.wait("History")
+    person.fund(window, 100_000)
+    person.prepare_payment(window, RECIPIENT, "0.0005")
+    window.click("Sign", window="Transaction")
+    if window.wait("Type the PIN", "Error", "Cryptnox card") == "Type the PIN":
+        person.type_pin(window)
+
+
+def refused(window: ElectrumWindow) -> str:
+    """What the window says; then nothing is signed, and it goes on."""
+    window.wait("OK")
+    window.wait_gone("Please wait")
+    said = window.text().split("[Transaction")[0]
+    window.click("OK")
+    window.wait("Status: Unsigned")
+    assert window.longest_pause() < FROZEN
+    return said
+
+
+def test_answers_that_are_none(person: Person, own: EmulatorProcess) -> None:
+    with person.electrum(own) as window:
+        ask_to_sign_once = True
+        for name, body in ANSWERS.items():
+            person.program.replace(before=SIGNING + body)
+            if ask_to_sign_once:
+                window.longest_pause()
+                ask_to_sign(person, window)
+                ask_to_sign_once = False
+            else:
+                window.click("Sign", window="Transaction")
+                if window.wait("Type the PIN", "OK") == "Type the PIN":
+                    person.type_pin(window)
+            said = refused(window)
+            assert len(said) < 1500, name
+            assert "Traceback" not in said, name
+            print(name, said)
+        person.program.replace()
+        person.sign(window)
+    assert own.stats()["pin_tries"] == 0
+
+
+def test_another_signature(person: Person, own: EmulatorProcess) -> None:
+    with person.electrum(own) as window:
+        person.program.replace(before=SIGNING + RESIGNED)
+        ask_to_sign(person, window)
+        window.click("Sign", window="review")
+        assert "Nothing was taken over" in refused(window)
+
+
+def test_a_program_that_hangs(person: Person, own: EmulatorProcess) -> None:
+    """The window goes on while it waits, and the person can leave."""
+    with person.electrum(own) as window:
+        person.program.replace(before=SIGNING + "    time.sleep(3600)\n")
+        window.wait("History")
+        window.longest_pause()
+        ask_to_sign(person, window)
+        window.until(lambda: person.program.calls()[-1]["argv"].count("--frontend"))
+        window.click("Send", window="Electrum Regtest")
+        window.click("Cancel", window="Cryptnox card")
+        window.wait_gone("Please wait")
+        window.wait("Status: Unsigned")
+        assert window.longest_pause() < FROZEN
+        person.program.replace()
+        person.sign(window)
+
+
+def test_a_program_that_is_not_there(person: Person, own: EmulatorProcess) -> None:
+    with person.electrum(own) as window:
+        window.wait("History")
+        person.program.remove()
+        person.fund(window, 100_000)
+        person.prepare_payment(window, RECIPIENT, "0.0005")
+        window.click("Sign", window="Transaction")
+        window.wait("hwi-cryptnox")
+        print(window.text())
+
+
+def test_the_pin_is_nowhere(person: Person, own: EmulatorProcess) -> None:
+    with person.electrum(own) as window:
+        window.wait("History")
+        person.fund(window, 100_000)
+        person.prepare_payment(window, RECIPIENT, "0.0005")
+        person.sign(window)
+        assert PIN not in window.text()
+        window.quit()
+    person.nothing_knows()
+    assert "PIN" not in window.log.read_text() or PIN not in window.log.read_text()
