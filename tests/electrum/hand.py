@@ -162,6 +162,16 @@ class Hand(QObject):
             QTest.keyClick(field, Qt.Key.Key_Delete)
         return True
 
+    def paste(self, text: str, number: int = 0, window: str = "") -> bool:
+        """Into a field, what was copied elsewhere."""
+        fields = _fields(window)
+        if len(fields) <= number:
+            return False
+        QApplication.clipboard().setText(text)
+        fields[number].setFocus()
+        QTest.keyClick(fields[number], Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+        return True
+
     def read(self, number: int, window: str = "") -> str:
         """What is in a field."""
         field = _fields(window)[number]

@@ -62,6 +62,9 @@ class Person:
     def take_wallet(self, made: Person, old: EmulatorProcess, card: EmulatorProcess) -> None:
         """Another person's Electrum, with a wallet of a card like this one that listened elsewhere."""
         shutil.copytree(made.home / "electrum", self.home / "electrum", ignore=shutil.ignore_patterns("daemon*"))
+        config = self._folder() / "config"
+        settings = {name: value for name, value in json.loads(config.read_text()).items() if "wallet" not in name}
+        config.write_text(json.dumps({name: settings[name] for name in settings if name != "recently_open"}))
         path = self.wallet_file()
         path.write_text(path.read_text().replace(old.path.removeprefix("tcp:"), card.path.removeprefix("tcp:")))
 

@@ -20,8 +20,8 @@ from tests.electrum.rig import Rig
 from tests.system.interop.programs import ROOT
 
 HAND = Path(__file__).with_name("hand.py")
-START_LIMIT = 180
-LIMIT = 60
+START_LIMIT = 240
+LIMIT = 120
 """Seconds that something may take to appear; the machine may be busy."""
 SIZE = (1200, 900)
 ACCEPTED = {
@@ -291,6 +291,14 @@ class ElectrumWindow:
             LIMIT,
             f"a field {label or number}",
         )
+
+    def paste(self, text: str, number: int = 0, *, window: str = "") -> None:
+        """Into a field, what was copied elsewhere."""
+        self.until(lambda: self.do("paste", text=text, number=number, window=window), LIMIT, f"a field {number}")
+
+    def slide(self, number: int, value: int) -> None:
+        """A slider to a value."""
+        self.until(lambda: self.do("slide", number=number, value=value), LIMIT, f"a slider {number}")
 
     def shoot(self, path: Path, window: str = "", width: int = 0) -> None:
         """A picture."""
