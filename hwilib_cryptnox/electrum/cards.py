@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BUSY, NO_WALLET, CardError, ProgramError, error_of
+from .errors import BUSY, NO_WALLET, ProgramError, error_of
 from .program import Conversation, find_program
 from .review import Review
 
@@ -18,6 +19,7 @@ EMULATED = "tcp:"
 REAL = "cryptnox:"
 _LIST_LIMIT, _COMMAND_LIMIT, _SIGNING_LIMIT = 30.0, 90.0, 120.0
 """Seconds without an answer: the program waits 5 of them for a busy card, and 30 for one that was taken out."""
+_UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
 _LAST_TRY = "CRYPTNOX_LAST_TRY"
 _EMULATOR = "CRYPTNOX_EMULATOR"
 
@@ -77,14 +79,17 @@ class Cards:
 
     def look(self) -> list[Card]:
         """The cards in the readers. No PIN is sent."""
-        answer = self._one(["enumerate"], limit=_LIST_LIMIT)
+        with self._start(["enumerate"], "") as conversation:
+            answer = conversation.next_answer(_LIST_LIMIT)
         if not isinstance(answer, list):
+            self._object(answer)
             raise ProgramError("The list of cards has an unknown form.")
         return [_card(entry) for entry in answer if isinstance(entry, dict) and isinstance(entry.get("path"), str)]
 
     def key(self, card: str, path: str, pin: str, last: bool = False) -> Key:
         """The extended public key at a path like m/84h/0h/0h."""
-        answer = self._object(self._one([*self._of(card), "getxpub", path], card, pin, last=last))
+        with self._start(self._of(card), card, pin, ["getxpub", path], last) as conversation:
+            answer = self._object(conversation.next_answer(_COMMAND_LIMIT))
         xpub, fingerprint = answer.get("xpub"), answer.get("fingerprint")
         if not isinstance(xpub, str) or not isinstance(fingerprint, str):
             raise ProgramError("hwi-cryptnox is too old for this plugin. Update it.")
@@ -92,9 +97,9 @@ class Cards:
 
     def sign_message(self, card: str, message: str, path: str, pin: str, last: bool = False) -> bytes:
         """The 65 bytes of a message signature."""
-        if "\0" in message:
-            raise CardError("A message with a NUL character cannot be signed.")
-        answer = self._object(self._one([*self._of(card), "signmessage", "--", message, path], card, pin, last=last))
+        command = ["signmessage", "--", message, path]
+        with self._start(self._of(card), card, pin, command, last) as conversation:
+            answer = self._object(conversation.next_answer(_COMMAND_LIMIT))
         return _decoded(answer, "signature")
 
     def sign_transaction(
@@ -110,48 +115,41 @@ class Cards:
     ) -> bytes:
         """A PSBT with the card's signatures. `agree` gets what is proved before the first one: None cancels, the
         answer is `review.answer`. `progress` gets the number of a signature, and how many there are."""
-        words = [*self._of(card), "--fingerprint", fingerprint, "--stdin"]
-        lines = [f"signtx {base64.b64encode(psbt).decode('ascii')}", ""]
-        with self._start(words, card, pin, lines, last) as conversation:
+        words = [*self._of(card), "--fingerprint", fingerprint]
+        command = ["signtx", base64.b64encode(psbt).decode("ascii")]
+        with self._start(words, card, pin, command, last) as conversation:
             answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
+            review, made = None, 0
             while "psbt" not in answer:
-                if "review" in answer:
-                    agreed = agree(Review.of(answer["review"]))
-                    conversation.send("" if agreed is None else agreed)
-                elif "signing" in answer:
-                    progress(int(answer["signing"]), int(answer["of"]))
+                if "review" in answer and review is None:
+                    review = Review.of(answer["review"])
+                    conversation.send(agree(review) or "")
+                elif review is not None and answer == {"signing": made + 1, "of": review.signatures}:
+                    made += 1
+                    progress(made, review.signatures)
                 else:
-                    raise ProgramError("The answer of hwi-cryptnox has an unknown form.")
+                    raise ProgramError(_UNKNOWN_TEXT)
                 answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
         return _decoded(answer, "psbt")
 
     def _of(self, card: str) -> list[str]:
-        return ["--frontend", "--device-type", "cryptnox", "--device-path", card, "--chain", self._chain()]
-
-    def _one(
-        self,
-        words: Sequence[str],
-        card: str = "",
-        pin: str | None = None,
-        *,
-        last: bool = False,
-        limit: float = _COMMAND_LIMIT,
-    ) -> Any:
-        """The answer of a command that has one."""
-        with self._start(words, card, pin, (), last) as conversation:
-            return conversation.next_answer(limit)
+        return ["--device-type", "cryptnox", "--device-path", card, "--chain", self._chain()]
 
     @contextlib.contextmanager
     def _start(
-        self, words: Sequence[str], card: str, pin: str | None, lines: Sequence[str], last: bool
+        self, words: Sequence[str], card: str, pin: str | None = None, command: Sequence[str] = (), last: bool = False
     ) -> Iterator[Conversation]:
-        """The program, running; `cancel` reaches it."""
-        program = [find_program(self._chosen())]
+        """The program, running; `cancel` reaches it. The PIN and the command go by stdin: neither is for everybody who
+        can list processes, and both may be long."""
+        program, lines = [find_program(self._chosen()), "--frontend"], []
         if os.environ.get(_EMULATOR):
             program.append("--emulators")
         if pin is not None:
             program.append("--stdinpass")
-            lines = [pin, *lines]
+            lines.append(pin)
+        if command:
+            program.append("--stdin")
+            lines += [json.dumps(list(command)), ""]
         with Conversation([*program, *words], lines, {_LAST_TRY: "1"} if last else {}) as conversation:
             with self._lock:
                 self._running[conversation] = card
@@ -165,7 +163,7 @@ class Cards:
     def _object(answer: object) -> Mapping[str, Any]:
         """An answer that is no error. CardError where it is one."""
         if not isinstance(answer, dict):
-            raise ProgramError("The answer of hwi-cryptnox has an unknown form.")
+            raise ProgramError(_UNKNOWN_TEXT)
         if "error" in answer:
             raise error_of(answer)
         return answer
@@ -175,7 +173,7 @@ def _decoded(answer: Mapping[str, Any], name: str) -> bytes:
     try:
         return base64.b64decode(answer[name], validate=True)
     except (KeyError, TypeError, ValueError):
-        raise ProgramError("The answer of hwi-cryptnox has an unknown form.") from None
+        raise ProgramError(_UNKNOWN_TEXT) from None
 
 
 def _card(entry: Mapping[str, Any]) -> Card:

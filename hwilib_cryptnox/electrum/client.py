@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from .cards import Card, Key
+from .cards import Card, Cards, Key
 from .errors import AbsentCardError, CanceledError, CardError
-from .pins import with_pin
+from .pins import RefusedPins, with_pin
 from .places import (
     BIP32Node,
     CardProblem,
@@ -18,9 +18,6 @@ from .places import (
     steps_of,
 )
 from .review import Review
-
-if TYPE_CHECKING:
-    from .plugin import CryptnoxPlugin
 
 T = TypeVar("T")
 
@@ -37,12 +34,32 @@ def path_text(steps: list[int]) -> str:
     return "/".join(["m", *(f"{step & ~_HARDENED}h" if step & _HARDENED else str(step) for step in steps)])
 
 
+class Desk(Protocol):
+    """What a client needs of the plugin."""
+
+    cards: Cards
+    known: dict[str, Card]
+    refused: RefusedPins
+
+    def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
+        """Ask in a window."""
+
+    def detect_cards(self) -> list[Any]:
+        """Look at the readers."""
+
+    def forget_unused(self, since: float) -> None:
+        """Forget PINs."""
+
+    def lost(self, path: str) -> None:
+        """The card is gone."""
+
+
 class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
     """Everything that is asked of a card goes through here, in the one thread that Electrum has for devices."""
 
-    def __init__(self, plugin: CryptnoxPlugin, handler: Any, path: str) -> None:
+    def __init__(self, plugin: Desk, handler: Any, path: str) -> None:
         HardwareClientBase.__init__(self, plugin=plugin)
-        self.plugin = plugin
+        self.plugin: Desk = plugin
         self.handler = handler
         self.path = path
         self._keys: dict[str, Key] = {}
@@ -75,8 +92,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
 
     def has_usable_connection_with_device(self) -> bool:
         """As of the last look at the readers."""
-        card = self.plugin.known.get(self.path)
-        return card is not None and not card.problem
+        return self.path in self.plugin.known
 
     def timeout(self, cutoff: float) -> None:
         """Forget the PINs that were not used since then."""
@@ -172,6 +188,9 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
     def _with_pin(self, command: Callable[[str, bool], T]) -> T:
         """Run a command with the PIN of the window; its errors as Electrum shows them."""
         handler, card = self.handler, self._card()
+        if card.problem:  # which may be over
+            self.plugin.detect_cards()
+            card = self._card()
         if card.problem:
             raise CardProblem(card.problem)
         if handler is None:

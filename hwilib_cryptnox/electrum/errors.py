@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-NOT_READY, BUSY, NO_WALLET, CONNECTION = -12, -15, -18, -3
+USAGE, CONNECTION, BUSY, NO_WALLET = -2, -3, -15, -18
+_LONGEST = 400
+"""Characters of a text that is not ours."""
 _REMEDIES = {
     NO_WALLET: "Set the card up first: run cryptnoxctl setup in a terminal.",
     BUSY: "Close the other program that uses the card, then try again.",
@@ -57,8 +59,10 @@ def tries(left: int | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text of the program as a sentence: on one line, with a capital and an end."""
-    line = " ".join(text.split())
+    """A text of the program as a sentence: on one line, not too long, with a capital and an end."""
+    line = " ".join(text[: 8 * _LONGEST].split())
+    if len(line) > _LONGEST:
+        line = f"{line[:_LONGEST]}..."
     if not line:
         return "The card gave no reason."
     if line[0].islower() and not line.startswith(("xpub", "cryptnoxctl", "hwi-cryptnox")):
@@ -71,6 +75,8 @@ def error_of(answer: Mapping[str, object]) -> CardError:
     code, kind, left = answer.get("code"), answer.get("kind"), answer.get("tries_left")
     left = left if isinstance(left, int) else None
     text = sentence(str(answer.get("error") or ""))
+    if code == USAGE:
+        return ProgramError("The program hwi-cryptnox does not know what this plugin asks for. Update both.")
     if kind == "wrong_pin":
         return WrongPinError(f"The card refused the PIN. {tries(left)}".strip(), left)
     if kind == "last_try":

@@ -34,6 +34,10 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
 
     def sign_message(self, sequence: Any, message: str, password: Any, *, script_type: str | None = None) -> bytes:  # noqa: ARG002 - Electrum's
         """A message signature, which is the key's of that address."""
+        try:
+            content = message.encode("utf-8")
+        except UnicodeEncodeError:
+            raise CardProblem("The message holds characters that are none. Type it anew.") from None
         path = f"{self.get_derivation_prefix()}/{sequence[0]}/{sequence[1]}"
         handler, client = self.handler, self._client()
         handler.show_message("The card signs the message...", on_cancel=client.cancel)
@@ -42,7 +46,7 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         finally:
             handler.finished()
         address = address_of(script_type or "p2pkh", self.derive_pubkey(*sequence))
-        if not message_verifies(address, signature, message.encode("utf-8")):
+        if not message_verifies(address, signature, content):
             raise CardProblem("The card's signature does not belong to this address. It was thrown away.")
         return signature
 

@@ -19,13 +19,15 @@ from .errors import CanceledError, ProgramError
 
 NAME = "hwi-cryptnox"
 MISSING_TEXT = (
-    f"The program {NAME} was not found. Install it (pipx install {NAME}), or name its file in Electrum under Tools, "
-    "Plugins, Cryptnox card, Settings."
+    f"The program {NAME} was not found. Install {NAME}, or name its file in Electrum under Tools, Plugins, Cryptnox "
+    "card, Settings."
 )
 _WINDOWS = sys.platform == "win32"
 _PATIENCE = 5.0
 """Seconds a program gets to release the card when it is told to end."""
 _LONGEST_LINE = 64 << 20
+_MOST_LINES = 64
+"""Lines that wait to be read; then the pipe holds the program back."""
 _KEPT_ERRORS = 4000
 
 
@@ -118,7 +120,8 @@ class Conversation:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ProgramError(f"{words[0]} cannot be started: {reason}.") from error
-        self._out: queue.Queue[bytes | None] = queue.Queue()
+        self._out: queue.Queue[bytes | None] = queue.Queue(_MOST_LINES)
+        self._over = False
         self._in: queue.Queue[bytes | None] = queue.Queue()
         self._said = bytearray()
         for line in lines:
@@ -165,7 +168,7 @@ class Conversation:
             if line is None:
                 raise ValueError("no answer")
             return json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ProgramError(self._why_no_answer()) from None
 
     def _why_no_answer(self) -> str:
@@ -179,9 +182,17 @@ class Conversation:
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError), self._stream("stdout") as stream:
-            while line := stream.readline(_LONGEST_LINE):
-                self._out.put(line)
-        self._out.put(None)
+            while (line := stream.readline(_LONGEST_LINE)) and self._offer(line):
+                pass
+        self._offer(None)
+
+    def _offer(self, line: bytes | None) -> bool:
+        """Keep a line until it is asked for; False where nobody will."""
+        while not self._over:
+            with contextlib.suppress(queue.Full):
+                self._out.put(line, timeout=0.2)
+                return True
+        return False
 
     def _write(self) -> None:
         with contextlib.suppress(OSError, ValueError), self._stream("stdin") as stream:  # OSError: it has ended
@@ -210,6 +221,7 @@ class Conversation:
     def _end(self) -> None:
         """Let it end by itself, then tell it to, then end it."""
         self._in.put(None)
+        self._over = True
         if self._patience and self._ended(self._patience):
             return
         self._signal(signal.SIGINT)

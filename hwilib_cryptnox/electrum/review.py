@@ -33,7 +33,7 @@ class Review:
         """From the program's JSON. ProgramError where it has another form: what is not understood is not signed."""
         try:
             return _read(data)  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             raise ProgramError("What the card would sign cannot be shown, so nothing was signed.") from None
 
     @property

@@ -3,7 +3,8 @@
 `signtx` shows what it is about to sign before it does: a line `{"review": ...}`, then it waits for a line on stdin.
 `sign` signs; where the review's `high_fee` says why the fee is above a limit, `sign FEE` with the fee in satoshi does.
 Any other line, and the end of stdin, cancel. While the card signs, a line `{"signing": N, "of": M}` precedes each
-signature. The last line is HWI's answer. Errors have a `kind` and `tries_left` beside HWI's `error` and `code`, where
+signature. The last line is HWI's answer. A line of `--stdin` may be a JSON array of arguments, for those that hold
+quotation marks or line ends. Errors have a `kind` and `tries_left` beside HWI's `error` and `code`, where
 there is something to be told: see `details_of`.
 """
 

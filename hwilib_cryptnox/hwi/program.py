@@ -133,7 +133,7 @@ def _version_of_hwi() -> str:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     password = _password_from_stdin() if any(word.startswith("--stdinp") for word in arguments) else None
     if "--stdin" in arguments:
-        arguments = [*arguments, *_words_from_stdin()]
+        arguments = [*arguments, *_words_from_stdin(exact="--frontend" in arguments)]
     options = make_parser(_version).parse_args(arguments)
     options.named_chain, options.chain = options.chain, options.chain or "main"
     if options.stdinpass:
@@ -154,13 +154,13 @@ def _password_from_stdin() -> str:
     return line.rstrip("\r\n")
 
 
-def _words_from_stdin() -> list[str]:
-    """Arguments from the lines of stdin up to an empty one."""
+def _words_from_stdin(*, exact: bool) -> list[str]:
+    """Arguments from the lines of stdin up to an empty one; `exact`: a line may be a JSON array of them."""
     words: list[str] = []
     for line in sys.stdin:
         if not line.rstrip("\r\n"):
             break
-        words += _split(line)
+        words += [str(word) for word in json.loads(line)] if exact and line.startswith("[") else _split(line)
     return words
 
 

@@ -73,6 +73,12 @@ def test_a_number_of_tries_is_told_only_where_it_is_known() -> None:
     assert (tries(None), tries(1), tries(3)) == ("", "1 try is left at most.", "3 tries are left at most.")
 
 
+def test_a_text_without_end_is_cut() -> None:
+    told = str(error_of({"error": "x " * 5_000_000, "code": -13}))
+    assert len(told) < 500 and told.endswith("...")
+    assert str(error_of({"error": {"a": [1]}, "code": [], "kind": {}, "tries_left": 10**30}))
+
+
 def test_commands_keep_their_small_letters() -> None:
     assert sentence("xpub export is off") == "xpub export is off."
     assert sentence("really?") == "Really?"

@@ -183,8 +183,23 @@ def test_no_json_is_an_error_with_the_files_name(tmp_path: Path, script: str) ->
         one.next_answer(10)
 
 
+def test_a_flood_is_held_back_and_ended(tmp_path: Path) -> None:
+    """What nobody reads waits in the pipe, not in memory."""
+    with talk(tmp_path, "exec yes 1") as one:
+        assert one.next_answer(10) == 1
+        time.sleep(0.5)
+        assert one._out.qsize() <= program._MOST_LINES
+    assert one._process.returncode is not None
+
+
+def test_json_that_is_too_deep(tmp_path: Path) -> None:
+    deep = 'awk \'BEGIN { for (i = 0; i < 100000; i++) printf "["; print "" }\''
+    with pytest.raises(ProgramError, match="gave no answer"), talk(tmp_path, deep) as one:
+        one.next_answer(20)
+
+
 def test_its_last_words_are_told_short(tmp_path: Path) -> None:
-    script = "yes 'a very long line of an error' | head -c 200000 >&2; echo >&2; echo 'ImportError: no module' >&2; exit 1"
+    script = "(yes 'a long line of an error' | head -c 200000; echo; echo 'ImportError: no module') >&2; exit 1"
     words = r"\(exit status 1\). Its last words: ImportError: no module"
     with pytest.raises(ProgramError, match=words) as told, talk(tmp_path, script) as one:
         one.next_answer(20)
