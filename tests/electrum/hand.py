@@ -106,10 +106,10 @@ class Hand(QObject):
         ]
 
     def click(self, text: str, window: str = "") -> bool:
-        """Press a button, a box or a tab with this text; False where there is none that can be pressed."""
+        """Press a button, a box or a tab with this text (or hint); False where there is none that can be pressed."""
         for place in _windows(window):
             for child in _shown(place):
-                if isinstance(child, QAbstractButton) and child.isEnabled() and _matches(child.text(), text):
+                if isinstance(child, QAbstractButton) and child.isEnabled() and _named(child, text):
                     left = isinstance(child, QRadioButton | QCheckBox)
                     where = QPoint(8, child.height() // 2) if left else child.rect().center()
                     _later(child, where)
@@ -308,6 +308,10 @@ def _plain(text: str) -> str:
 def _matches(text: str, wanted: str) -> bool:
     text = _plain(text)
     return text == wanted or (wanted.endswith("*") and text.startswith(wanted[:-1]))
+
+
+def _named(button: QAbstractButton, wanted: str) -> bool:
+    return _matches(button.text(), wanted) or (not button.text() and _matches(button.toolTip(), wanted))
 
 
 def _label_of(field: QWidget) -> str:

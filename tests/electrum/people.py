@@ -126,6 +126,12 @@ class Person:
         window.write(pin, window="PIN")
         window.click("OK", window="PIN")
 
+    def pair(self, window: ElectrumWindow, pin: str = PIN) -> None:
+        """A wallet that was opened asks for the PIN, to see whether the card is its own."""
+        window.wait("History")
+        self.type_pin(window, pin)
+        window.wait_gone("Type the PIN")
+
     def request(self, window: ElectrumWindow) -> str:
         """A new address in the Receive tab."""
         window.click("Receive")

@@ -97,7 +97,7 @@ def test_two_signatures(person: Person, script: str, kind: ScriptType, path: str
         assert len(given.partial_sigs) == 1
         full = elsewhere(other, half)
         window.click("Close", window="Transaction")
-        window.click("Yes")
+        window.wait_gone("Status: ")
         window.menu("Tools", "Load transaction", "From text")
         window.paste(full, window="Input raw")
         window.click("Load transaction", window="Input raw")
