@@ -14,6 +14,10 @@ LAST_TRY_QUESTION = (
     "One PIN try is left. If this PIN is wrong, the card blocks its PIN, and only the PUK unblocks it.\n\n"
     "Use the last try?"
 )
+_REFUSED_TEXT = (
+    "The card refused this PIN before. It was not sent again. If the card has this PIN only now, click Forget the PIN "
+    "behind the card at the bottom of the window, or restart Electrum."
+)
 _SHORTEST, _LONGEST = 4, 9
 
 
@@ -102,7 +106,7 @@ def with_pin(
                 why = f"A PIN has {_SHORTEST} to {_LONGEST} digits. Nothing was sent."
                 continue
             if refused.has(card, pin):
-                why = "The card refused this PIN before. It was not sent again."
+                why = _REFUSED_TEXT
                 continue
         try:
             result = _once(pin, command, confirm)

@@ -3,6 +3,7 @@ elsewhere, both places are looked in (read in their source or guessed from it, n
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from electrum import bitcoin, constants
@@ -102,6 +103,7 @@ def add_previous_transactions(transaction: Any) -> None:
     network = Network.get_instance()
     if network is None or missing is None or not missing():
         return
-    Network.run_from_another_thread(
-        transaction.add_info_from_network(network, ignore_network_issues=True, timeout=_FETCH_LIMIT)
-    )
+    with contextlib.suppress(Exception):
+        Network.run_from_another_thread(
+            transaction.add_info_from_network(network, ignore_network_issues=True, timeout=_FETCH_LIMIT)
+        )

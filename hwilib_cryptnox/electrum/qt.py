@@ -189,6 +189,7 @@ class ReviewDialog(WindowModalDialog):  # type: ignore[misc]
         layout.addWidget(text)
         for warning in review.warnings:
             label = WWLabel(f"WARNING: {warning}")
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setStyleSheet("font-weight: bold; color: #c03030")
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             layout.addWidget(label)
@@ -307,6 +308,7 @@ class CardDialog(WindowModalDialog):  # type: ignore[misc]
         }
         for name, value in rows.items():
             label = WWLabel(value)
+            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             form.addRow(f"{name}:", label)
         layout.addLayout(form)
@@ -324,6 +326,7 @@ class CardDialog(WindowModalDialog):  # type: ignore[misc]
 
     def _forget(self) -> None:
         self._keystore.handler.pins.forget()
+        self._plugin.refused.clear(self._keystore.soft_device_id)  # the PIN may have been changed since
         self.accept()
         self._window.show_message("The PIN is forgotten. The next command asks for it.")
 

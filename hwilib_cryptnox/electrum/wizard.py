@@ -6,9 +6,10 @@ from typing import Any
 
 from electrum.gui.qt.util import WWLabel
 from electrum.gui.qt.wizard.wallet import WalletWizardComponent, WCHWXPub, WCScriptAndDerivation
+from PyQt6.QtCore import Qt
 
 from .client import LEAST_LEVELS, LEVELS_TEXT, MOST_LEVELS
-from .places import CardProblem, steps_of
+from .places import CardProblem, UserCancelled, steps_of
 
 
 def _device(page: Any) -> Any:
@@ -47,6 +48,13 @@ class CryptnoxXPub(WCHWXPub):  # type: ignore[misc]
             client.handler = self.plugins.get_plugin(info.plugin_name).create_handler(self.wizard)
         super().on_ready()
 
+    def get_xpub_from_client(self, client: Any, derivation: str, xtype: str) -> Any:
+        """In a thread; what the page shows is a sentence."""
+        try:
+            return super().get_xpub_from_client(client, derivation, xtype)
+        except UserCancelled:
+            raise CardProblem("The card was not asked, since no PIN was typed. Go back and try again.") from None
+
 
 class CryptnoxProblem(WalletWizardComponent):  # type: ignore[misc]
     """Why the wizard does not go on with this card, and what to do."""
@@ -59,7 +67,9 @@ class CryptnoxProblem(WalletWizardComponent):  # type: ignore[misc]
         """Say it."""
         info = _device(self)
         plugin = self.wizard.plugins.get_plugin(info.plugin_name)
-        self.layout().addWidget(WWLabel(plugin.problem_of(info.device.path)))
+        problem = WWLabel(plugin.problem_of(info.device.path))
+        problem.setTextFormat(Qt.TextFormat.PlainText)
+        self.layout().addWidget(problem)
         self.layout().addWidget(WWLabel("Then go back and rescan the devices."))
         self.layout().addStretch(1)
 

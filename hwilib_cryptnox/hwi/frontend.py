@@ -26,7 +26,7 @@ AGREED = "sign"
 _MOST_ALIKE, _MOST_REASONS = 3, 5
 
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((kinds.RefusedPinError, errors.WrongPinError), "wrong_pin"),
+    ((errors.WrongPinError,), "wrong_pin"),
     ((kinds.LastTryError,), "last_try"),
     ((kinds.LockedPinError, kinds.SoftLockedError, errors.PinLockedError), "pin_locked"),
     ((kinds.NoPinError,), "no_pin"),
@@ -40,15 +40,23 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 
 
 def details_of(error: BaseException) -> dict[str, object]:
-    """`kind` of an error, where a front end is to do something about it, and `tries_left`, where a PIN was refused."""
+    """`kind` of an error, where a front end is to do something about it, and `tries_left`, where a PIN was refused.
+    `wrong_pin` is the PIN of this very command: it was sent, and cost a try."""
     while isinstance(error, kinds.RetoldError):
         error = error.cause
-    kind = next((name for classes, name in _KINDS if isinstance(error, classes)), None)
+    if isinstance(error, kinds.RefusedPinError) and error.spent:
+        kind: str | None = "wrong_pin"
+    else:
+        kind = _kind_of(error)
     details: dict[str, object] = {} if kind is None else {"kind": kind}
     left = error.left if isinstance(error, kinds.RefusedPinError | errors.WrongPinError) else None
     if isinstance(error, kinds.LastTryError):
         left = 1
     return details if left is None else {**details, "tries_left": left}
+
+
+def _kind_of(error: BaseException) -> str | None:
+    return next((name for classes, name in _KINDS if isinstance(error, classes)), None)
 
 
 class Dialogue:

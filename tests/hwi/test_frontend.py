@@ -117,8 +117,9 @@ def test_a_wrong_pin_tells_how_many_are_left(
 @pytest.mark.parametrize(
     ("error", "details"),
     [
-        (kinds.RefusedPinError("x", 2), {"kind": "wrong_pin", "tries_left": 2}),
-        (kinds.RefusedPinError("x"), {"kind": "wrong_pin"}),
+        (kinds.RefusedPinError("x", 2, spent=True), {"kind": "wrong_pin", "tries_left": 2}),
+        (kinds.RefusedPinError("x", 2), {"tries_left": 2}),  # refused before: this one was not sent
+        (kinds.RefusedPinError("x", spent=True), {"kind": "wrong_pin"}),
         (kinds.LastTryError("x"), {"kind": "last_try", "tries_left": 1}),
         (kinds.LockedPinError("x"), {"kind": "pin_locked"}),
         (kinds.SoftLockedError(), {"kind": "pin_locked"}),
@@ -130,7 +131,7 @@ def test_a_wrong_pin_tells_how_many_are_left(
         (errors.ReaderBusyError("x"), {"kind": "busy"}),
         (errors.CardRemovedError("x"), {"kind": "no_card"}),
         (kinds.CardNotFoundError("x"), {"kind": "no_card"}),
-        (kinds.RetoldError(kinds.RefusedPinError("x", 3), "y"), {"kind": "wrong_pin", "tries_left": 3}),
+        (kinds.RetoldError(kinds.RefusedPinError("x", 3, spent=True), "y"), {"kind": "wrong_pin", "tries_left": 3}),
         (kinds.BadRequestError("x"), {}),
         (ValueError("x"), {}),
     ],
