@@ -19,6 +19,9 @@ EMULATED = "tcp:"
 REAL = "cryptnox:"
 _LIST_LIMIT, _COMMAND_LIMIT, _SIGNING_LIMIT = 30.0, 90.0, 120.0
 """Seconds without an answer: the program waits 5 of them for a busy card, and 30 for one that was taken out."""
+_MOST_FAULTS = 50
+LOOKING = "enumerate"
+"""What `cancel` takes for the list of the cards, which is of no card."""
 _UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
 _LAST_TRY = "CRYPTNOX_LAST_TRY"
 _EMULATOR = "CRYPTNOX_EMULATOR"
@@ -71,7 +74,7 @@ class Cards:
         self._lock = threading.Lock()
 
     def cancel(self, card: str = "") -> None:
-        """End the commands that run on a card, or all: each of them raises CanceledError."""
+        """End the commands that run on a card, the list (`LOOKING`), or all: each of them raises CanceledError."""
         with self._lock:
             running = [conversation for conversation, path in self._running.items() if card in ("", path)]
         for conversation in running:
@@ -79,7 +82,7 @@ class Cards:
 
     def look(self) -> list[Card]:
         """The cards in the readers. No PIN is sent."""
-        with self._start(["enumerate"], "") as conversation:
+        with self._start([LOOKING], LOOKING) as conversation:
             answer = conversation.next_answer(_LIST_LIMIT)
         if not isinstance(answer, list):
             self._object(answer)
@@ -119,14 +122,13 @@ class Cards:
         command = ["signtx", base64.b64encode(psbt).decode("ascii")]
         with self._start(words, card, pin, command, last) as conversation:
             answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
-            review, made = None, 0
+            review, counted = None, _Counted()
             while "psbt" not in answer:
                 if "review" in answer and review is None:
                     review = Review.of(answer["review"])
                     conversation.send(agree(review) or "")
-                elif review is not None and answer == {"signing": made + 1, "of": review.signatures}:
-                    made += 1
-                    progress(made, review.signatures)
+                elif review is not None and counted.admits(answer, review.signatures):
+                    progress(counted.number, review.signatures)
                 else:
                     raise ProgramError(_UNKNOWN_TEXT)
                 answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
@@ -167,6 +169,26 @@ class Cards:
         if "error" in answer:
             raise error_of(answer)
         return answer
+
+
+class _Counted:
+    """The number of the signature that the card makes: it begins after those of an interrupted run, stays after a fault
+    that is gone on from, and never goes back. A program that tells of progress without end has gone wrong."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._told = 0
+
+    def admits(self, answer: Mapping[str, Any], total: int) -> bool:
+        """Whether a line of progress can be true; it counts then."""
+        number = answer.get("signing")
+        self._told += 1
+        if not isinstance(number, int) or answer.get("of") != total or self._told > 2 * total + _MOST_FAULTS:
+            return False
+        if not max(1, self.number) <= number <= total:
+            return False
+        self.number = number
+        return True
 
 
 def _decoded(answer: Mapping[str, Any], name: str) -> bytes:

@@ -13,10 +13,10 @@ _REMEDIES = {
     CONNECTION: "Put the card into the reader, then try again.",
 }
 """What to do, by HWI's code, where the program's own text does not say it."""
-_KIND_REMEDIES = {
-    "export_off": "Switch it on in a terminal with cryptnoxctl xpub on (this needs the PUK), then try again.",
-    "no_card": _REMEDIES[CONNECTION],
-}
+_EXPORT_OFF_TEXT = (
+    "The card gives no extended keys: xpub export is off. Run cryptnoxctl xpub on in a terminal (it needs the PUK), "
+    "then try again."
+)
 
 
 class CardError(Exception):
@@ -85,6 +85,9 @@ def error_of(answer: Mapping[str, object]) -> CardError:
         return LockedPinError(text)
     if kind == "canceled":
         return CanceledError(text)
-    remedy = _KIND_REMEDIES.get(str(kind)) or _REMEDIES.get(code if isinstance(code, int) else 0, "")
+    if kind == "export_off":
+        return CardError(_EXPORT_OFF_TEXT)
+    absent = kind == "no_card" or code == CONNECTION
+    remedy = _REMEDIES.get(CONNECTION if absent else code if isinstance(code, int) else 0, "")
     told = f"{text} {remedy}".strip()
-    return AbsentCardError(told) if kind == "no_card" or code == CONNECTION else CardError(told)
+    return AbsentCardError(told) if absent else CardError(told)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from .cards import Card, Cards
+from .cards import LOOKING, Card, Cards
 from .client import CryptnoxClient
-from .errors import CardError
+from .errors import CanceledError, CardError
 from .keystore import CryptnoxKeyStore
 from .pins import PinMemory, RefusedPins
 from .places import (
@@ -67,6 +67,8 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """The cards in the readers, for Electrum's scan."""
         try:
             cards = self.cards.look()
+        except CanceledError:  # a window was closed meanwhile
+            cards = list(self.known.values())
         except CardError as error:
             self._unusable = str(error)
             self.known = {}
@@ -124,7 +126,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         return self.get_client(keystore) is not None
 
     def cancel_of(self, keystore: Any) -> None:
-        """End what a keystore's window asks of its card, and nothing that another window asks."""
+        """End what a keystore's window asks of its card, and nothing that another window asks; and a list of the cards,
+        which may hang."""
+        self.cards.cancel(LOOKING)
         client = self.device_manager().client_by_id(keystore.soft_device_id, scan_now=False)
         if client is not None and client.handler is keystore.handler:
             client.cancel()

@@ -427,9 +427,10 @@ REVIEW = (
     "lines",
     [
         [REVIEW, REVIEW],
-        [REVIEW, '{"signing": 2, "of": 2}'],
+        [REVIEW, '{"signing": 2, "of": 2}', '{"signing": 1, "of": 2}'],
+        [REVIEW, '{"signing": 0, "of": 2}'],
+        [REVIEW, *['{"signing": 1, "of": 2}'] * 100],
         [REVIEW, '{"signing": 1, "of": 1}'],
-        [REVIEW, '{"signing": 1, "of": 2}', '{"signing": 1, "of": 2}'],
         [REVIEW, '{"signing": 1, "of": 2}', '{"signing": 2, "of": 2}', '{"signing": 3, "of": 2}'],
         [REVIEW, '{"signing": "x", "of": null}'],
     ],

@@ -59,6 +59,12 @@ FROZEN = Path(__file__).resolve().parents[1] / "system/frozen/hwi.jsonl"
             CardError,
             "Not initialized. Set the card up first: run cryptnoxctl setup in a terminal.",
         ),
+        (
+            {"error": "xpub export is off: x", "code": -12, "kind": "export_off"},
+            CardError,
+            "The card gives no extended keys: xpub export is off. Run cryptnoxctl xpub on in a terminal (it needs the "
+            "PUK), then try again.",
+        ),
         ({"error": "", "code": -13}, CardError, "The card gave no reason."),
         ({}, CardError, "The card gave no reason."),
         ({"error": "a\n  b", "code": "x", "tries_left": "9"}, CardError, "A b."),
