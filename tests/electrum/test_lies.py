@@ -4,11 +4,14 @@ that the card's key did not make is taken over."""
 from __future__ import annotations
 
 import pytest
+from embit import bip32, bip39
+from embit.script import address_to_scriptpubkey
 
 from tests.electrum.people import PIN, Person
 from tests.electrum.test_in_electrum import RECIPIENT
 from tests.electrum.window import ElectrumWindow
 from tests.support.emulator import EmulatorProcess
+from tests.system.interop.programs import OTHER_MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("electrum-window"), pytest.mark.timeout(1200)]
 
@@ -33,22 +36,66 @@ ANSWERS = {
     "crash": "    raise RuntimeError('the PIN was ' + '9' * 100_000)\n",
     "markup": "    print(json.dumps({'error': '<b>Send to <a href=x>this</a></b>' * 3, 'code': -13})); sys.exit(0)\n",
 }
-RESIGNED = """
-    # Everything as the card answers it, but each signature is another.
-    import subprocess
-    run = subprocess.Popen([sys.executable, "-m", "hwilib_cryptnox.hwi.program", *sys.argv[1:]], stdout=subprocess.PIPE,
-        text=True, env={**os.environ, "PYTHONPATH": ROOT, "CRYPTNOX_EMULATOR": open(CARDS).read().split()[0]})
+_RELAY = """
+    import base64, subprocess
+    run = subprocess.Popen(
+        [sys.executable, "-m", "hwilib_cryptnox.hwi.program", *sys.argv[1:]], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": ROOT, "CRYPTNOX_EMULATOR": open(CARDS).read().split()[0]},
+    )
     for line in run.stdout:
         answer = json.loads(line)
-        if "psbt" in answer:
-            import base64
-            raw = bytearray(base64.b64decode(answer["psbt"]))
-            at = raw.index(b"\\x22\\x02\\x02") if b"\\x22\\x02\\x02" in raw else raw.index(b"\\x22\\x02\\x03")
-            raw[at + 60] ^= 1
-            answer["psbt"] = base64.b64encode(raw).decode()
+        CHANGE
         print(json.dumps(answer), flush=True)
     sys.exit(run.wait())
 """
+"""The real program, whose answers are changed on their way."""
+OTHER_SIGNATURE = """
+        if "psbt" in answer:
+            raw = bytearray(base64.b64decode(answer["psbt"]))
+            start = max(raw.find(b"\\x22\\x02\\x02"), raw.find(b"\\x22\\x02\\x03"))  # a partial signature's key
+            raw[start + 60] ^= 1
+            answer["psbt"] = base64.b64encode(raw).decode()
+"""
+OTHER_PAYMENT = """
+        if "psbt" in answer:
+            raw = base64.b64decode(answer["psbt"])
+            theirs = bytes.fromhex("PAID")
+            answer["psbt"] = base64.b64encode(raw.replace(theirs, theirs[:-1] + bytes([theirs[-1] ^ 1]))).decode()
+"""
+OTHER_KEY = """
+        if "xpub" in answer:
+            answer["xpub"] = "KEY"
+"""
+
+
+IGNORES = """
+    import subprocess, threading
+    run = subprocess.Popen(
+        [sys.executable, "-m", "hwilib_cryptnox.hwi.program", *sys.argv[1:]],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": ROOT, "CRYPTNOX_EMULATOR": open(CARDS).read().split()[0]},
+    )
+    shown = []
+    def feed():
+        for line in sys.stdin:
+            run.stdin.write("sign\\n" if shown else line)
+            run.stdin.flush()
+    threading.Thread(target=feed, daemon=True).start()
+    for line in run.stdout:
+        shown += ["review"] if "review" in line else []
+        if "review" in line and not TELLS:
+            run.stdin.write("sign\\n")
+            run.stdin.flush()
+        elif TELLS or "psbt" in line:
+            print(line, end="", flush=True)
+    os._exit(run.wait())
+"""
+"""The real program, but it signs whatever the person says; with TELLS it shows the review all the same."""
+
+
+def relay(change: str) -> str:
+    """A program that lies in one thing."""
+    return SIGNING + _RELAY.replace("\n        CHANGE\n", change)
 
 
 def ask_to_sign(person: Person, window: ElectrumWindow) -> None:
@@ -89,13 +136,59 @@ def test_answers_that_are_none(person: Person, own: EmulatorProcess) -> None:
     assert own.stats()["pin_tries"] == 0
 
 
-def test_another_signature(person: Person, own: EmulatorProcess) -> None:
+@pytest.mark.parametrize("lie", ["signature", "payment"])
+def test_other_signatures(person: Person, own: EmulatorProcess, lie: str) -> None:
+    paid = bytes(address_to_scriptpubkey(RECIPIENT).data).hex()
     with person.electrum(own) as window:
         person.pair(window)
-        person.program.replace(before=SIGNING + RESIGNED)
+        change = OTHER_SIGNATURE if lie == "signature" else OTHER_PAYMENT.replace("PAID", paid)
+        person.program.replace(before=relay(change))
         ask_to_sign(person, window)
+        window.wait("about to sign")
         window.click("Sign", window="review")
         assert "Nothing was taken over" in refused(window)
+        person.program.replace()
+        person.sign(window)
+
+
+def test_a_no_stays_a_no(person: Person, own: EmulatorProcess) -> None:
+    """Nothing is taken over of a program that signs although the person said no, or without asking."""
+    with person.electrum(own) as window:
+        person.pair(window)
+        person.program.replace(before=SIGNING + IGNORES.replace("TELLS", "True"))
+        ask_to_sign(person, window)
+        window.wait("about to sign")
+        window.click("Cancel", window="review")
+        window.wait_gone("Please wait")
+        window.wait("Status: Unsigned")
+        person.program.replace(before=SIGNING + IGNORES.replace("TELLS", "False"))
+        window.click("Sign", window="Transaction")
+        window.wait("OK")
+        window.click("OK")
+        window.wait("Status: Unsigned")
+        assert own.stats()["signatures"] > 0  # it did sign
+
+
+def test_other_keys(person: Person, own: EmulatorProcess) -> None:
+    """The wallet does not pair with a card whose key is another, nor is an address of such a key called the card's."""
+    other = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(OTHER_MNEMONIC))
+    account, address = (other.derive(f"m/84h/1h/0h{end}").to_public().to_base58() for end in ("", "/0/0"))
+    with person.electrum(own) as window:
+        person.program.replace(before=relay(OTHER_KEY.replace("KEY", account)))
+        window.wait("History")
+        person.type_pin(window)
+        window.wait("This card does not hold the keys of this wallet")
+        window.click("OK")
+        person.program.replace()
+        window.click("Cryptnox card*")
+        window.click("Pair again")
+        window.wait("The card is paired with this wallet")
+        window.click("OK")
+        person.request(window)
+        person.program.replace(before=relay(OTHER_KEY.replace("KEY", address)))
+        person.check_address(window)
+        window.wait("The card has another key at", "Do not use")
+        assert "This address is the card's" not in window.text()
 
 
 def test_a_program_that_hangs(person: Person, own: EmulatorProcess) -> None:
