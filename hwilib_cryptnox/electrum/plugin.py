@@ -61,6 +61,10 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """What is wrong with the program."""
         return self._unusable or MISSING_TEXT
 
+    def look_anew(self) -> None:
+        """What was wrong with the program need not be any more: the next look tells."""
+        self._unusable = ""
+
     # Cards
 
     def detect_cards(self) -> list[Any]:
@@ -108,14 +112,14 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
             client = HW_PluginBase.get_client(
                 self, keystore, force_pair, devices=devices, allow_user_interaction=allow_user_interaction
             )
-        except DeviceUnpairableError:
-            if self._quiet:
+        except (DeviceUnpairableError, HardwarePluginLibraryUnavailable, CardProblem) as error:
+            if self._quiet:  # another signer of this wallet may be ready
                 return None
             if self._declined:
                 raise UserCancelled from None
-            raise CardProblem(OTHER_CARD_TEXT.format(keystore.get_root_fingerprint())) from None
-        except HardwarePluginLibraryUnavailable as error:
-            raise CardProblem(str(error)) from error
+            if isinstance(error, DeviceUnpairableError):
+                raise CardProblem(OTHER_CARD_TEXT.format(keystore.get_root_fingerprint())) from None
+            raise error if isinstance(error, CardProblem) else CardProblem(str(error)) from error
         finally:
             self._quiet = False
         return client

@@ -222,6 +222,11 @@ class Plugin(CryptnoxPlugin, QtPluginBase):  # type: ignore[misc]
 
     # The wallet's window
 
+    def load_wallet(self, wallet: Any, window: Any) -> None:
+        """A hook: the program may have been installed since it was missing."""
+        self.look_anew()
+        QtPluginBase.load_wallet(self, wallet, window)
+
     def close_wallet(self, wallet: Any) -> None:
         """A hook: end what this wallet waits for, so that its window closes at once."""
         for keystore in wallet.get_keystores():
