@@ -119,7 +119,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
                 raise UserCancelled from None
             if isinstance(error, DeviceUnpairableError):
                 raise CardProblem(OTHER_CARD_TEXT.format(keystore.get_root_fingerprint())) from None
-            raise error if isinstance(error, CardProblem) else CardProblem(str(error)) from error
+            if isinstance(error, CardProblem):
+                raise
+            raise CardProblem(str(error)) from error
         finally:
             self._quiet = False
         return client
