@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BUSY, NO_WALLET, ProgramError, error_of
+from .errors import BUSY, NO_WALLET, CanceledError, ProgramError, error_of
 from .program import Conversation, find_program
 from .review import Review
 
@@ -117,7 +117,11 @@ class Cards:
         progress: Callable[[int, int], None],
     ) -> bytes:
         """A PSBT with the card's signatures. `agree` gets what is proved before the first one: None cancels, the
-        answer is `review.answer`. `progress` gets the number of a signature, and how many there are."""
+        answer is `review.answer`. `progress` gets the number of a signature, and how many there are.
+
+        What was not agreed to is never taken over, whatever the program answers: CanceledError after a no; without a
+        review the PSBT as it was.
+        """
         words = [*self._of(card), "--fingerprint", fingerprint]
         command = ["signtx", base64.b64encode(psbt).decode("ascii")]
         with self._start(words, card, pin, command, last) as conversation:
@@ -126,13 +130,16 @@ class Cards:
             while "psbt" not in answer:
                 if "review" in answer and review is None:
                     review = Review.of(answer["review"])
-                    conversation.send(agree(review) or "")
+                    agreed = agree(review)
+                    if agreed is None:  # the end of its stdin is a no to the program, too
+                        raise CanceledError("Canceled.")
+                    conversation.send(agreed)
                 elif review is not None and counted.admits(answer, review.signatures):
                     progress(counted.number, review.signatures)
                 else:
                     raise ProgramError(_UNKNOWN_TEXT)
                 answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
-        return _decoded(answer, "psbt")
+        return psbt if review is None else _decoded(answer, "psbt")
 
     def _of(self, card: str) -> list[str]:
         return ["--device-type", "cryptnox", "--device-path", card, "--chain", self._chain()]

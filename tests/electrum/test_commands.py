@@ -403,8 +403,6 @@ def test_a_message_is_signed_as_it_is(cards: Cards, there: EmulatorProcess, mess
         "[]",
         "5",
         "{}",
-        '{"psbt": 5}',
-        '{"psbt": "%%%"}',
         '{"review": {}}',
         '{"review": null}',
         '{"signing": 1}',
@@ -423,9 +421,30 @@ REVIEW = (
 )
 
 
+@pytest.mark.parametrize("answer", [None, "sign"])
+def test_what_was_not_agreed_to_is_not_taken_over(tmp_path: Path, answer: str | None) -> None:
+    """A program that signs all the same: after a no, and without having shown anything."""
+    signed = '{"psbt": "c2lnbmVk", "signed": true}'
+    script = f"echo '{REVIEW}'; echo '{signed}'" if answer is None else f"echo '{signed}'"
+    odd = Cards(lambda: str(shim.write(tmp_path, script)), lambda: "main")
+
+    def run() -> bytes:
+        return odd.sign_transaction(
+            "cryptnox:7", b"psbt", PIN, fingerprint=FINGERPRINT, agree=lambda review: answer, progress=print
+        )
+
+    if answer is None:
+        with pytest.raises(CanceledError):
+            run()
+    else:
+        assert run() == b"psbt"
+
+
 @pytest.mark.parametrize(
     "lines",
     [
+        [REVIEW, '{"psbt": 5}'],
+        [REVIEW, '{"psbt": "%%%"}'],
         [REVIEW, REVIEW],
         [REVIEW, '{"signing": 2, "of": 2}', '{"signing": 1, "of": 2}'],
         [REVIEW, '{"signing": 0, "of": 2}'],

@@ -1371,4 +1371,11 @@ GUARDS = (
         'output["change"]]',
         "tests/electrum/test_review.py::test_only_what_is_proved_is_change",
     ),
+    Guard(
+        "Electrum takes nothing over that was not shown and agreed to",
+        "hwilib_cryptnox/electrum/cards.py",
+        "return psbt if review is None else _decoded",
+        "return _decoded",
+        "tests/electrum/test_commands.py::test_what_was_not_agreed_to_is_not_taken_over",
+    ),
 )
