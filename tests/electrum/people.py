@@ -136,18 +136,17 @@ class Person:
         """A new address in the Receive tab."""
         window.click("Receive")
         window.click("Request")
-        window.wait("bc1", "tb1", "bcrt1", "BITCOIN", "bitcoin:")
-        return str(window.do("receiving"))
+        return str(window.until(lambda: window.do("receiving"), what="an address"))
 
     def check_address(self, window: ElectrumWindow) -> None:
         """With the card, from the menu of the Receive tab."""
         window.menu("Tools", "Check address with*")
 
     def prepare_payment(self, window: ElectrumWindow, address: str, bitcoin: str) -> None:
-        """The Send tab, up to the window that shows the transaction, unsigned."""
+        """The Send tab, up to the window that shows the transaction, unsigned. Without an amount: everything."""
         window.click("Send")
         window.write(address, label="Pay to")
-        window.write(bitcoin, label="Amount")
+        window.write(bitcoin, label="Amount") if bitcoin else window.click("Max")
         window.click("Pay...")
         window.click("Preview")
         window.wait("Add to History")

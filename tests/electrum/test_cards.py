@@ -6,9 +6,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from embit.networks import NETWORKS
+from embit.script import p2wpkh
 
 from tests.electrum.people import PIN, Person, card
-from tests.electrum.test_in_electrum import RECIPIENT
+from tests.electrum.test_in_electrum import RECIPIENT, ROOT
 from tests.electrum.window import ElectrumWindow
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.programs import OTHER_MNEMONIC
@@ -153,8 +155,7 @@ def test_another_card_between_two_dialogues(person: Person, own: EmulatorProcess
         window.wait("Type the PIN of")
         person.program.insert(other.path)
         person.type_pin(window)
-        window.wait("OK")
-        print("swapped at the PIN:", window.text())
+        window.wait("Put the card into the reader")
         window.click("OK")
         person.program.insert(own.path)
         pay(person, window)
@@ -165,9 +166,8 @@ def test_another_card_between_two_dialogues(person: Person, own: EmulatorProcess
         unsigned(window)
         person.program.insert(other.path)
         window.click("Sign", window="Transaction")
-        window.wait("OK")
-        print("swapped before Sign:", window.text())
-        window.click("OK")
+        window.wait("Put the card into the reader", "is not connected", "Please insert")
+        window.click("OK") if "OK" in window.text() else window.click("No")
         unsigned(window)
         assert other.stats()["signatures"] == 0
         assert other.stats()["pin_tries"] == 0
@@ -208,7 +208,25 @@ def test_two_windows_have_a_pin_each(person: Person, own: EmulatorProcess) -> No
         window.write(str(second), 0, window="Select")
         window.click("Open")
         window.until(lambda: len([title for title in window.titles() if title.startswith("Electrum Regtest")]) == 2)
-        window.wait("Type the PIN of")
+        sign_message(window, "second")
         person.type_pin(window)
-        window.wait_gone("Type the PIN")
+        signature(window)
+        window.click("Close", window="Message")
+        window.wait_gone("Signature")
+        sign_message(window, "default_wallet")
+        signature(window)  # without a question
         assert own.stats()["pin_tries"] == 0
+
+
+def sign_message(window: ElectrumWindow, wallet: str) -> None:
+    """In the window of a wallet; up to the PIN, where it is asked for."""
+    address = p2wpkh(ROOT.derive("m/84h/1h/0h/0/0").get_public_key()).address(NETWORKS["regtest"])
+    window.menu("Tools", "Sign/verify message", window=wallet)
+    window.write("Paid in full.", 0, window="Message")
+    window.write(str(address), 1, window="Message")
+    window.click("Sign", window="Message")
+
+
+def signature(window: ElectrumWindow) -> str:
+    """What is made of it."""
+    return str(window.until(lambda: window.do("read", number=2, window="Message"), what="a signature"))

@@ -6,7 +6,8 @@ import base64
 
 import pytest
 from embit import bip32, bip39
-from embit.script import address_to_scriptpubkey, p2pkh, p2sh, p2wpkh
+from embit.networks import NETWORKS
+from embit.script import Script, address_to_scriptpubkey, p2pkh, p2sh, p2wpkh
 from embit.transaction import Transaction
 
 from tests.electrum.people import SCRIPTS, Person, card
@@ -17,14 +18,11 @@ pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("electrum-window"), pyt
 
 FINGERPRINT = "73c5da0a"
 RECIPIENTS = {
-    "mainnet": "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu",
-    "regtest": "bcrt1q29g4z52329g4z52329g4z52329g4z5237w8wct",
-    "testnet": "tb1qcr8te4kr609gcawutmrza0j4xv80jy8zmfp6l0",
-    "signet": "tb1qcr8te4kr609gcawutmrza0j4xv80jy8zmfp6l0",
+    net: Script(b"\x00\x14" + 20 * b"\x51").address(NETWORKS[name])
+    for net, name in {"mainnet": "main", "regtest": "regtest", "testnet": "test", "signet": "signet"}.items()
 }
 RECIPIENT = RECIPIENTS["regtest"]
 ROOT = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
-CHOSEN = "Check address with*"
 
 
 def script_of(purpose: int, path: str) -> bytes:

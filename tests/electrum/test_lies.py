@@ -9,14 +9,12 @@ from embit.script import address_to_scriptpubkey
 
 from tests.electrum.people import PIN, Person
 from tests.electrum.test_in_electrum import RECIPIENT
-from tests.electrum.window import ElectrumWindow
+from tests.electrum.window import FROZEN, ElectrumWindow
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.programs import OTHER_MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("electrum-window"), pytest.mark.timeout(1200)]
 
-FROZEN = 5.0
-"""Seconds without a reaction that count as frozen, on a machine that has other things to do."""
 SIGNING = "if '--frontend' in sys.argv and 'enumerate' not in sys.argv:\n"
 """What a lie below is for: what comes with a dialogue."""
 
@@ -26,8 +24,8 @@ ANSWERS = {
     "no object": "    print('[1, 2, 3]'); sys.exit(0)\n",
     "not a transaction": "    print(json.dumps({'psbt': 'bm90aGluZw==', 'signed': True})); sys.exit(0)\n",
     "wrong types": "    print(json.dumps({'psbt': 5, 'signed': 'yes', 'error': None})); sys.exit(0)\n",
-    "huge line": "    sys.stdout.write('x' * 300_000_000); sys.exit(0)\n",
-    "many lines": "    [print(json.dumps({'signing': 1, 'of': 2})) for _ in range(3_000_000)]; sys.exit(0)\n",
+    "huge line": "    sys.stdout.write('x' * 100_000_000); sys.exit(0)\n",
+    "many lines": '    [print(\'{"signing": 1, "of": 2}\') for _ in range(300_000)]; sys.exit(0)\n',
     "deep": "    sys.stdout.write('[' * 200_000 + '\\n'); sys.exit(0)\n",
     "signing what": "    print(json.dumps({'signing': 'x', 'of': None})); sys.exit(0)\n",
     "review of nothing": "    print(json.dumps({'review': {'outputs': 5}})); sys.exit(0)\n",

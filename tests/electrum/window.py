@@ -23,6 +23,8 @@ HAND = Path(__file__).with_name("hand.py")
 START_LIMIT = 240
 LIMIT = 120
 """Seconds that something may take to appear; the machine may be busy."""
+FROZEN = 20.0
+"""Seconds without a reaction of the window that are none of a busy machine."""
 SIZE = (1200, 900)
 ACCEPTED = {
     "terms_of_use_accepted": 1,
@@ -64,6 +66,9 @@ import subprocess
 sys.path.insert(0, ROOT)
 addresses = open(CARDS).read().split()
 from hwilib_cryptnox.hwi.program import main
+for number, word in enumerate(sys.argv):
+    if word.startswith("tcp:") and word[4:] not in addresses:  # it listens, but it is in no reader
+        sys.argv[number] = "tcp:127.0.0.1:9"
 if "enumerate" not in sys.argv or len(addresses) == 1:
     os.environ["CRYPTNOX_EMULATOR"] = (addresses or ["127.0.0.1:9"])[0]
     sys.exit(main())
