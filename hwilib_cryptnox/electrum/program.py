@@ -126,8 +126,12 @@ class Conversation:
         self._said = bytearray()
         for line in lines:
             self.send(line)
-        for task in (self._read, self._write, self._listen):
-            threading.Thread(target=task, name=f"{NAME} {task.__name__}", daemon=True).start()
+        names = ("_read", "_write", "_listen")
+        self._threads = {
+            name: threading.Thread(target=getattr(self, name), name=f"{NAME}{name}", daemon=True) for name in names
+        }
+        for thread in self._threads.values():
+            thread.start()
 
     def __enter__(self) -> Conversation:
         return self
@@ -173,6 +177,7 @@ class Conversation:
 
     def _why_no_answer(self) -> str:
         self._ended(1)
+        self._threads["_listen"].join(1)
         told = bytes(self._said).decode("utf-8", "replace").strip().splitlines()
         last = f" Its last words: {' '.join(told[-1].split())[:200]}" if told else ""
         return f"{self._file} gave no answer (exit status {self._process.returncode}).{last}"

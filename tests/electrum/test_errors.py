@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hwilib_cryptnox.electrum.errors import (
+    USAGE,
     AbsentCardError,
     CanceledError,
     CardError,
@@ -93,7 +94,7 @@ def test_commands_keep_their_small_letters() -> None:
 def test_every_error_the_program_is_known_to_give() -> None:
     """The frozen answers of all its errors: each one line, with an end, and nothing of it lost."""
     answers = [json.loads(line) for line in FROZEN.read_text("utf-8").splitlines()]
-    texts = [(answer["text"], answer["code"]) for answer in answers if answer.get("text")]
+    texts = [(answer["text"], answer["code"]) for answer in answers if answer.get("text") and answer["code"] != USAGE]
     assert len(texts) > 50
     for text, code in texts:
         told = str(error_of({"error": text, "code": code}))

@@ -15,7 +15,7 @@ from hwilib_cryptnox.electrum.errors import CanceledError, ProgramError
 from hwilib_cryptnox.electrum.program import Conversation, child_environment, find_program
 from tests.electrum import shim
 
-MISSING = "was not found. Install it"
+MISSING = "was not found. Install hwi-cryptnox"
 
 
 @pytest.fixture
