@@ -20,8 +20,8 @@ from tests.electrum.rig import Rig
 from tests.system.interop.programs import ROOT
 
 HAND = Path(__file__).with_name("hand.py")
-START_LIMIT = 240
-LIMIT = 120
+START_LIMIT = 300
+LIMIT = 180
 """Seconds that something may take to appear; the machine may be busy."""
 FROZEN = 20.0
 """Seconds without a reaction of the window that are none of a busy machine."""
