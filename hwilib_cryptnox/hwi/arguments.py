@@ -15,7 +15,7 @@ from hwilib_cryptnox.networks import ADDRESS_TYPES, CHAIN_CHOICES
 PROGRAM = "hwi-cryptnox"
 STOOD_IN_FOR = "hwi"
 AS_HWI = "--as-hwi"
-OUR_OPTIONS = ("--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts", AS_HWI)
+OUR_OPTIONS = ("--frontend", "--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts", AS_HWI)
 DESCRIPTION = "HWI's commands for Cryptnox smart cards. Responses are in JSON format."
 
 
@@ -90,8 +90,9 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
     add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
     add("--rawtr", help="Give descriptors of untweaked taproot outputs too", action="store_true")
     if program == STOOD_IN_FOR:  # BTCPay Vault hands on what a web page says: that must not loosen what is signed
-        parser.set_defaults(allow_sighash=False, allow_unproved_amounts=False)
+        parser.set_defaults(allow_sighash=False, allow_unproved_amounts=False, frontend=False)
     else:
+        add("--frontend", help="For programs with windows: signtx shows what it signs and waits", action="store_true")
         add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
         add(
             "--allow-unproved-amounts",

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from types import GenericAlias
 from typing import Any
 
 from tests.system.frozen import names

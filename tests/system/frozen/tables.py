@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 from tests.system.frozen import names

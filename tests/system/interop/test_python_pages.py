@@ -28,7 +28,8 @@ from tests.system.interop.pages import blocks
 from tests.system.interop.programs import MNEMONIC, PIN, ROOT, TIME_LIMIT
 
 MOVED, SIGNING, REFERENCE, OTHERS = (
-    ROOT / "docs" / f"{name}.md" for name in ("coming-from-cryptnoxpy", "sign-from-python", "api", "other-libraries")
+    ROOT / "docs" / name
+    for name in ("coming-from-cryptnoxpy.md", "sign-from-python.md", "api.rst", "other-libraries.md")
 )
 
 
