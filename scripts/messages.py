@@ -72,6 +72,10 @@ FAMILIES = {
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
         "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError",
     ),
+    "Electrum's plugin": (
+        "In a window of Electrum. What `hwi-cryptnox` says stands there as well. [Electrum](electrum.md).",
+        "CardError CardProblem ProgramError",
+    ),
     "Wallets of several keys": (
         "Nothing was registered, or recognized. `cryptnoxctl` begins these with what was refused: the descriptor, the "
         "file, the name. [Wallets of several keys](multisig.md).",

@@ -166,7 +166,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """What a test does is noted against its file, its fixtures included; the last one ends those of the session, too."""
+    """What a test does is noted against its file, its fixtures included; the last one ends the session, too."""
     global _running
     name = item.path.relative_to(_TESTS).as_posix() if is_quick(item.path) else ""
     _running = "" if name in _STARTS_PYTHON or nextitem is None else name

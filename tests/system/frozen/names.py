@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("cryptnox_core", "hwilib_cryptnox")
 NOT_OUTWARD = ("cryptnox_core.emulator",)
 """What is raised there is the emulated card's business; its command line is cryptnoxctl's."""
-NOT_IMPORTABLE = ("hwilib_cryptnox.specter",)
-"""It needs Specter, and tells the errors of others in its own words."""
+NOT_IMPORTABLE = ("hwilib_cryptnox.specter", "hwilib_cryptnox.electrum")
+"""They need Specter and Electrum, and tell the errors of others in their own words."""
 COMMAND_MODULES: tuple[ModuleType, ...] = (auth, data, keys, seeds, setup, signing, user_keys)
 Command = base.Command
 FOREIGN_ERRORS = (click.ClickException, OSError)
