@@ -116,6 +116,7 @@ class Person:
         self.tab.fill("#fee_rate", str(FEE_RATE))
         self.tab.click("#create_psbt_btn")
         self.tab.see("Sign Transaction")
+        self.tab.ready()
 
     def sign_with(self, device: str) -> None:
         """Choose to sign with a device over USB; afterwards the list of cards is open, or a message says why not."""

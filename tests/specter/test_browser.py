@@ -162,7 +162,7 @@ def test_mistakes_while_signing(person: Person, card: EmulatorProcess, wallet: s
     person.tab.see(PIN_HEADING)
     person.tab.fill("#passphrase-input", WRONG_PIN)
     person.tab.call("keyboard.press", "Escape")
-    person.tab.call("wait_for_selector", "#hwi_passphrase", {"state": "hidden"})
+    person.told("terminated")
     person.dismiss()
     assert card.stats()["by_ins"].get("20", 0) == sent
     person.sign_with("My card")

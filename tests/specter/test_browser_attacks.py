@@ -89,6 +89,7 @@ def test_double_click_and_reload(person: Person, card: EmulatorProcess) -> None:
     person.tab.go("wallets/wallet/savings/send/pending/")
     person.tab.click("button[value=openpsbt]")
     person.tab.see("Sign Transaction")
+    person.tab.ready()
     person.sign_with("My card")
     person.choose()
     person.tab.see(PIN_HEADING)

@@ -66,7 +66,7 @@ def person(browser: Browser, specter: Specter, node: StandIn) -> Person:
 def wallet(person: Person) -> str:
     """A wallet of the card that stays, made while it was alone; this computer knows the card afterwards."""
     person.add_card("First card", PIN)
-    person.create_wallet("Savings", "First card", funds=(100_000,) * 5)
+    person.create_wallet("Savings", "First card", funds=(100_000,) * 8)
     return "Savings"
 
 
