@@ -130,6 +130,10 @@ class Tab:
     def go(self, path: str) -> None:
         self.call("goto", f"{self._base}/{path}", {"wait_until": "domcontentloaded"})
 
+    def ready(self) -> None:
+        """Wait until a page that is being loaded hears clicks."""
+        self.call("wait_for_load_state", "domcontentloaded")
+
     @property
     def path(self) -> str:
         return str(self.call("evaluate", "location.pathname + location.search"))

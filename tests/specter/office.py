@@ -30,7 +30,8 @@ class Payer(Protocol):
 
 
 RECIPIENT = "bcrt1q29g4z52329g4z52329g4z52329g4z5237w8wct"
-WRONG_PIN = "135791"
+PIN, WRONG_PIN = "271828182", "135791135"
+"""Long, so that they are nowhere else by chance: not in an amount, a transaction, a key."""
 THIRD_MNEMONIC = "legal winner thank year wave sausage worth useful legal winner thank yellow"
 
 

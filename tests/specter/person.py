@@ -15,8 +15,9 @@ KEYS_THERE = """() => {
     const cells = [...document.querySelectorAll("#xpubs_table td.xpub")].map(cell => cell.innerText.trim());
     return cells.length && !cells.includes("-") && cells;
 }"""
-MESSAGES = """() => [...document.querySelectorAll("message-box")]
-    .filter(box => box.shadowRoot.querySelector("#main").style.opacity === "1").map(box => box.innerText.trim())"""
+MESSAGE = """text => [...document.querySelectorAll("message-box")].filter(box =>
+    box.shadowRoot.querySelector("#main").style.opacity === "1" && box.innerText.includes(text)
+).map(box => box.innerText.trim())[0]"""
 
 
 def root_of(mnemonic: str) -> bip32.HDKey:
@@ -116,6 +117,7 @@ class Person:
         self.tab.fill("#fee_rate", str(FEE_RATE))
         self.tab.click("#create_psbt_btn")
         self.tab.see("Sign Transaction")
+        self.tab.ready()
 
     def sign_with(self, device: str) -> None:
         """Choose to sign with a device over USB; afterwards the list of cards is open, or a message says why not."""
@@ -162,12 +164,7 @@ class Person:
 
     def told(self, text: str) -> str:
         """Wait for a message with a text; all of that message."""
-        self.tab.see(text)
-        return next(message for message in self.messages() if text in message)
-
-    def messages(self) -> list[str]:
-        shown: list[str] = self.tab.call("evaluate", MESSAGES)
-        return shown
+        return str(self.tab.call("until", MESSAGE, text))
 
     def dismiss(self) -> None:
         """Take the messages away."""

@@ -29,13 +29,18 @@ Parameters = Sequence[Any]
 Answer = Any
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Nothing: Specter was ended, and its connections with it."""
+
+
 class StandIn(Ledger):
     """``with StandIn(psbt_version=2) as node:`` serves on a free port; ``node.environment`` is for Specter."""
 
     def __init__(self, chain: str = "regtest", psbt_version: int = 0) -> None:
         super().__init__(chain, psbt_version)
         self.unknown_calls: set[str] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> StandIn:

@@ -13,13 +13,13 @@ import pytest
 from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, WRONG_PIN, paid, serving
+from tests.specter.office import PIN, RECIPIENT, THIRD_MNEMONIC, WRONG_PIN, paid, serving
 from tests.specter.person import PIN_HEADING, Person, cosign, key_line, root_of
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.paper import message_key
-from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC, PIN
+from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
@@ -35,7 +35,7 @@ def node() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
         yield card
 
 
@@ -162,7 +162,7 @@ def test_mistakes_while_signing(person: Person, card: EmulatorProcess, wallet: s
     person.tab.see(PIN_HEADING)
     person.tab.fill("#passphrase-input", WRONG_PIN)
     person.tab.call("keyboard.press", "Escape")
-    person.tab.call("wait_for_selector", "#hwi_passphrase", {"state": "hidden"})
+    person.told("terminated")
     person.dismiss()
     assert card.stats()["by_ins"].get("20", 0) == sent
     person.sign_with("My card")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, WRONG_PIN, paid, serving
+from tests.specter.office import PIN, RECIPIENT, WRONG_PIN, paid, serving
 from tests.specter.person import PIN_HEADING, Person
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.programs import MNEMONIC, PIN
+from tests.system.interop.programs import MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
@@ -27,7 +27,7 @@ def node() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
         yield card
 
 
@@ -89,6 +89,7 @@ def test_double_click_and_reload(person: Person, card: EmulatorProcess) -> None:
     person.tab.go("wallets/wallet/savings/send/pending/")
     person.tab.click("button[value=openpsbt]")
     person.tab.see("Sign Transaction")
+    person.tab.ready()
     person.sign_with("My card")
     person.choose()
     person.tab.see(PIN_HEADING)

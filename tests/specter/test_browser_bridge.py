@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, WRONG_PIN, paid, serving
+from tests.specter.office import PIN, RECIPIENT, WRONG_PIN, paid, serving
 from tests.specter.person import Person
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.programs import MNEMONIC, PIN
+from tests.system.interop.programs import MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
@@ -35,7 +35,7 @@ def node() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
         yield card
 
 

@@ -11,7 +11,7 @@ from embit.transaction import Transaction
 
 from tests.specter.chromium import Browser
 from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, paid, serving
-from tests.specter.person import PIN_HEADING, Person, key_line
+from tests.specter.person import PIN_HEADING, Person, key_line, root_of
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support import pcsc
@@ -21,7 +21,7 @@ from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC
 pytestmark = [pytest.mark.heavy, pytest.mark.pcsc, pytest.mark.timeout(pcsc.LOCK_WAIT + 600)]
 
 PIN, OTHER_PIN = "314159", "271828"
-OTHER_FINGERPRINT = "b8688df1"
+OTHER_FINGERPRINT = root_of(OTHER_MNEMONIC).my_fingerprint.hex()
 SECOND_SLOT = 1
 
 
@@ -66,7 +66,7 @@ def person(browser: Browser, specter: Specter, node: StandIn) -> Person:
 def wallet(person: Person) -> str:
     """A wallet of the card that stays, made while it was alone; this computer knows the card afterwards."""
     person.add_card("First card", PIN)
-    person.create_wallet("Savings", "First card", funds=(100_000,) * 5)
+    person.create_wallet("Savings", "First card", funds=(100_000,) * 8)
     return "Savings"
 
 

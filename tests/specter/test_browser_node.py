@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, paid, serving
+from tests.specter.office import PIN, RECIPIENT, THIRD_MNEMONIC, paid, serving
 from tests.specter.person import Person, cosign, key_line
 from tests.specter.real_node import RealNode
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN
+from tests.system.interop.programs import MNEMONIC, OTHER_MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
@@ -28,7 +28,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
 
 def test_payments(browser: Browser, specter_python: Path, node: RealNode, tmp_path: Path) -> None:
     """Single-sig and 2-of-3; the node itself takes the transactions."""
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
         no_readers = {"CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"), "PCSCLITE_CSOCK_NAME": str(tmp_path / "no")}
         with serving(specter_python, tmp_path, node, card, **no_readers) as server:
             person = Person(browser.open(server.base), node)

@@ -6,7 +6,7 @@ import pytest
 from embit import bip32
 from embit.psbt import PSBT
 from embit.script import Script
-from embit.transaction import Transaction, TransactionOutput
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
 from tests.specter.ledger import RpcError
 from tests.specter.office import RECIPIENT, THIRD_MNEMONIC
@@ -72,7 +72,7 @@ def test_what_it_does_not_do() -> None:
     made = []
     for version in (0, 2):
         with StandIn(psbt_version=version) as node:
-            tx = Transaction(2, [], [TransactionOutput(1, Script(b"\x51"))], 0)
+            tx = Transaction(2, [TransactionInput(bytes(32), 0)], [TransactionOutput(1, Script(b"\x51"))], 0)
             made.append(PSBT(tx, version=version or None).to_string())
             with pytest.raises(RpcError, match="does not exist"):
                 node.call("nobody", "listunspent", [])

@@ -4,6 +4,7 @@
 
     const TYPE = "cryptnox";
     const UNLOCK = "cryptnox_unlock";
+    const FINGERPRINT = /^[0-9a-f]{8}$/;
     const NO_SCREEN = "The Cryptnox card has no screen. In a terminal, cryptnoxctl address --check ADDRESS asks the card";
     const NO_PATH = "Say which key signs: a derivation path like m/84h/0h/0h/0/0";
     const NO_BRIDGE = "The bridge at the card's computer has no Cryptnox extension: start it with the extension, too";
@@ -80,6 +81,12 @@
 
     const select = window.selectDevice;
     window.selectDevice = async (devices, passphrase = null) => {
+        // Specter makes its buttons of HTML, and a fingerprint is part of it: here it is one, or left out.
+        for (const device of devices) {
+            if (device.type === TYPE && !FINGERPRINT.test(device.fingerprint)) {
+                delete device.fingerprint;
+            }
+        }
         const selected = select(devices, passphrase); // its buttons are there when it begins to wait
         const buttons = document.getElementById("hwi_selector_container").children;
         devices.forEach((device, index) => {
