@@ -144,7 +144,7 @@ class Tab:
     def fill(self, selector: str, text: str) -> None:
         self.call("fill", f"{selector} >> visible=true", text)
 
-    def see(self, text: str, limit: float = 45) -> None:
+    def see(self, text: str, limit: float = 120) -> None:
         """Wait until a text is visible, for at most `limit` seconds."""
         self.call("wait_for_selector", f"text={text} >> visible=true", {"timeout": limit * 1000})
 

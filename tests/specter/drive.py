@@ -13,7 +13,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-LIMIT = 45_000
+LIMIT = 120_000
 """Milliseconds that a page has to become what is waited for."""
 
 

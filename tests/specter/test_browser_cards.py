@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def wallet(person: Person) -> str:
     return "Savings"
 
 
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def number() -> int:
+    """Of this test: with every PC/SC library each is run again, and names are taken then."""
+    return next(_numbers)
+
+
 def tries(*cards: EmulatorProcess) -> list[int]:
     """Refused PINs so far, card by card."""
     return [card.stats()["pin_tries"] for card in cards]
@@ -131,18 +141,20 @@ def test_a_card_that_has_no_key_of_the_wallet(person: Person, wallet: str, other
 
 
 def test_both_cards_sign(
-    person: Person, node: StandIn, wallet: str, card: EmulatorProcess, other: EmulatorProcess
+    person: Person, wallet: str, card: EmulatorProcess, other: EmulatorProcess, number: int
 ) -> None:
     """A 2-of-3 of both cards and a key on paper, its keys read while both cards are there."""
-    person.begin_device("Second card")
+    person.begin_device(f"Second card {number}")
     person.get_keys()
     person.choose(str(other.serial))
     person.enter(OTHER_PIN)
     assert [key[:9] for key in person.finish_device()] == [f"[{OTHER_FINGERPRINT}"] * 4
-    person.add_cosigner("Paper", key_line(THIRD_MNEMONIC, "m/48h/1h/0h/2h"))
-    person.create_wallet("Vault", "First card", "Second card", "Paper", funds=(60_000, 70_000))
-    person.draft("Vault", RECIPIENT, 110_000)
-    for name, signer, pin, count in (("First card", card, PIN, 1), ("Second card", other, OTHER_PIN, 2)):
+    person.add_cosigner(f"Paper {number}", key_line(THIRD_MNEMONIC, "m/48h/1h/0h/2h"))
+    person.create_wallet(
+        f"Vault {number}", "First card", f"Second card {number}", f"Paper {number}", funds=(60_000, 70_000)
+    )
+    person.draft(f"Vault {number}", RECIPIENT, 110_000)
+    for name, signer, pin, count in (("First card", card, PIN, 1), (f"Second card {number}", other, OTHER_PIN, 2)):
         person.sign_with(name)
         person.choose(str(signer.serial))
         person.enter(pin)
@@ -153,9 +165,9 @@ def test_both_cards_sign(
     assert other.stats()["signatures"] == len(Transaction.parse(raw).vin)
 
 
-def test_a_removed_card(person: Person, wallet: str, virtual_readers: pcsc.VirtualReaders) -> None:
+def test_a_removed_card(person: Person, wallet: str, virtual_readers: pcsc.VirtualReaders, number: int) -> None:
     """Taken out while its PIN is asked for: the page says that the card is gone. Put in again, it is read."""
-    person.begin_device("Comes and goes")
+    person.begin_device(f"Comes and goes {number}")
     with second(virtual_readers) as card:
         person.get_keys()
         person.choose(str(card.serial))
