@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from .errors import CanceledError, LastTryError, LockedPinError, WrongPinError, tries
@@ -77,7 +78,7 @@ class RefusedPins:
         return pin in self._pins.get(card, ())
 
     def clear(self, card: str) -> None:
-        """The card accepted a PIN: what was refused before may have become right since, with the card's own change."""
+        """The person says that the card's PIN may have been changed since."""
         self._pins.pop(card, None)
 
 
@@ -109,7 +110,7 @@ def with_pin(
                 why = _REFUSED_TEXT
                 continue
         try:
-            result = _once(pin, command, confirm)
+            result = _once(pin, command, confirm, partial(refused.add, card, pin))
         except WrongPinError as error:
             memory.forget(card)
             refused.add(card, pin)
@@ -119,16 +120,22 @@ def with_pin(
                 memory.forget(card)
             raise
         else:
+            # Not every command needs the PIN: that this one worked does not make a refused PIN a right one.
             memory.keep(card, pin)
-            refused.clear(card)
             return result
 
 
-def _once(pin: str, command: Callable[[str, bool], T], confirm: Callable[[str], bool]) -> T:
-    """With one PIN; the last try only where the person says so."""
+def _once(
+    pin: str, command: Callable[[str, bool], T], confirm: Callable[[str], bool], was_refused: Callable[[], None]
+) -> T:
+    """With one PIN; the last try only where the person says so. A wrong last one is refused by blocking."""
     try:
         return command(pin, False)
     except LastTryError:
         if not confirm(LAST_TRY_QUESTION):
             raise CanceledError("Canceled. The PIN was not sent.") from None
-    return command(pin, True)
+    try:
+        return command(pin, True)
+    except LockedPinError:
+        was_refused()
+        raise

@@ -124,6 +124,29 @@ def test_another_error_keeps_the_pin() -> None:
     assert desk.memory.get(CARD) == "1234"
 
 
+def test_a_command_that_needs_no_pin_makes_no_refused_one_right() -> None:
+    """Where there is nothing to sign the card is not asked, whatever was typed."""
+    desk = Desk("1234", ["1111", None])
+    with pytest.raises(CanceledError):
+        desk.run()
+    desk.typed = ["2222"]
+    assert desk.run(lambda pin, last: "nothing to sign") == "nothing to sign" and desk.sent == ["1111"]
+    desk.memory.forget()
+    desk.typed = ["1111", None]
+    with pytest.raises(CanceledError):
+        desk.run()
+    assert desk.sent == ["1111"] and desk.left == 2
+
+
+def test_a_wrong_last_pin_was_refused() -> None:
+    """The PUK sets a new PIN afterwards; the wrong one costs no try of that."""
+    desk = Desk("1234", ["1111"], left=1)
+    with pytest.raises(LockedPinError):
+        desk.run()
+    desk.left, desk.typed = 3, ["1111", "1234"]
+    assert desk.run() == "done" and desk.sent == ["1111", "1234"]
+
+
 def test_pins_are_kept_by_card_and_forgotten_after_some_time() -> None:
     now = [100.0]
     memory = PinMemory(lambda: now[0])

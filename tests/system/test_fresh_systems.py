@@ -13,7 +13,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MIRROR = "http://deb.debian.org/debian"
-HERE = Path("/root/hwi-cryptnox")
+HERE = Path("/srv/hwi-cryptnox")
 """The clone, in the fresh system."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 LIMIT = 4000
@@ -85,7 +85,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     quiet("git", "clone", "--quiet", "--no-local", CHECKOUT, root / HERE.relative_to("/"))
     vectors = os.environ.get("CRYPTNOX_VECTORS")
     if vectors:
-        shutil.copytree(vectors, root / "root/shared/vectors")
+        shutil.copytree(vectors, root / "srv/shared/vectors")
     yield System(root, request.param)
     shutil.rmtree(root)
 
