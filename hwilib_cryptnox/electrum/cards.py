@@ -23,6 +23,7 @@ _MOST_FAULTS = 50
 LOOKING = "enumerate"
 """What `cancel` takes for the list of the cards, which is of no card."""
 _UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
+_UNASKED_TEXT = "hwi-cryptnox did not show what the card would sign. Nothing was taken over."
 _LAST_TRY = "CRYPTNOX_LAST_TRY"
 _EMULATOR = "CRYPTNOX_EMULATOR"
 
@@ -115,12 +116,13 @@ class Cards:
         fingerprint: str,
         agree: Callable[[Review], str | None],
         progress: Callable[[int, int], None],
-    ) -> bytes:
-        """A PSBT with the card's signatures. `agree` gets what is proved before the first one: None cancels, the
-        answer is `review.answer`. `progress` gets the number of a signature, and how many there are.
+    ) -> bytes | None:
+        """A PSBT with the card's signatures; None where it has nothing to sign, and then perhaps it was not asked.
+        `agree` gets what is proved before the first signature: None cancels, the answer is `review.answer`. `progress`
+        gets the number of a signature, and how many there are.
 
-        What was not agreed to is never taken over, whatever the program answers: CanceledError after a no; without a
-        review the PSBT as it was.
+        What was not agreed to is never taken over, whatever the program answers: CanceledError after a no, ProgramError
+        without a review.
         """
         words = [*self._of(card), "--fingerprint", fingerprint]
         command = ["signtx", base64.b64encode(psbt).decode("ascii")]
@@ -139,7 +141,12 @@ class Cards:
                 else:
                     raise ProgramError(_UNKNOWN_TEXT)
                 answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
-        return psbt if review is None else _decoded(answer, "psbt")
+        done = _decoded(answer, "psbt")
+        if review is not None:
+            return done
+        if done != psbt:
+            raise ProgramError(_UNASKED_TEXT)
+        return None
 
     def _of(self, card: str) -> list[str]:
         return ["--device-type", "cryptnox", "--device-path", card, "--chain", self._chain()]

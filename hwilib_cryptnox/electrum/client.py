@@ -140,8 +140,9 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         return self._with_pin(lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last))
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
-    def sign_transaction(self, psbt: bytes, fingerprint: str) -> bytes:
-        """The PSBT with the card's signatures, after the person agreed to what it does."""
+    def sign_transaction(self, psbt: bytes, fingerprint: str) -> bytes | None:
+        """The PSBT with the card's signatures, after the person agreed to what it does; None where it has nothing to
+        sign."""
         handler = self.handler
 
         def agree(review: Review) -> str | None:
@@ -153,14 +154,14 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         def progress(number: int, total: int) -> None:
             handler.show_message(f"The card signs: {number} of {total}", on_cancel=self.cancel)
 
-        def command(pin: str, last: bool) -> bytes:
+        def command(pin: str, last: bool) -> bytes | None:
             handler.show_message("Asking the card what is to be signed...", on_cancel=self.cancel)
             return self.plugin.cards.sign_transaction(
                 self.path, psbt, pin, last, fingerprint=fingerprint, agree=agree, progress=progress
             )
 
         try:
-            return self._with_pin(command)
+            return self._with_pin(command, proves=lambda signed: signed is not None)
         finally:
             handler.finished()
 
@@ -185,8 +186,8 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         self._keys[path] = key
         return node
 
-    def _with_pin(self, command: Callable[[str, bool], T]) -> T:
-        """Run a command with the PIN of the window; its errors as Electrum shows them."""
+    def _with_pin(self, command: Callable[[str, bool], T], *, proves: Callable[[T], bool] = lambda _: True) -> T:
+        """Run a command with the PIN of the window; its errors as Electrum shows them. `proves` as in `with_pin`."""
         handler, card = self.handler, self._card()
         if card.problem:  # which may be over
             self.plugin.detect_cards()
@@ -203,6 +204,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
                 refused=self.plugin.refused,
                 ask=lambda why: self.plugin.ask_pin(handler, card, why),
                 confirm=handler.confirm,
+                proves=proves,
             )
         except CanceledError:
             raise UserCancelled from None

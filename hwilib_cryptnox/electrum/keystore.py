@@ -37,7 +37,7 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         try:
             content = message.encode("utf-8")
         except UnicodeEncodeError:
-            raise CardProblem("The message holds characters that are none. Type it anew.") from None
+            raise CardProblem("The message has characters that cannot be encoded. Type it again.") from None
         path = f"{self.get_derivation_prefix()}/{sequence[0]}/{sequence[1]}"
         handler, client = self.handler, self._client()
         handler.show_message("The card signs the message...", on_cancel=client.cancel)
@@ -58,7 +58,7 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         add_previous_transactions(tx)
         fingerprint = str(self.get_root_fingerprint())
         signed = client.sign_transaction(tx.serialize_as_bytes(), fingerprint)
-        if not take_signatures(tx, signed, bytes.fromhex(fingerprint)):
+        if signed is None or not take_signatures(tx, signed, bytes.fromhex(fingerprint)):
             raise CardProblem("The card holds no key of this transaction, so nothing was signed.")
 
     def _client(self) -> CryptnoxClient:

@@ -62,7 +62,7 @@ _FETCH_LIMIT = 20
 
 
 class CardProblem(UserFacingException):  # type: ignore[misc] # Electrum ships no types
-    """What Electrum shows as it stands."""
+    """What Electrum shows, without a traceback."""
 
 
 def chain() -> str:

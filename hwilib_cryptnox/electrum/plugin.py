@@ -61,7 +61,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """What is wrong with the program."""
         return self._unusable or MISSING_TEXT
 
-    def look_anew(self) -> None:
+    def look_again(self) -> None:
         """What was wrong with the program need not be any more: the next look tells."""
         self._unusable = ""
 
@@ -127,7 +127,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         return client
 
     def pair_again(self, keystore: Any) -> bool:
-        """Look for the card of a keystore anew; whether it is there."""
+        """Look for the card of a keystore again; whether it is there."""
         self.device_manager().unpair_pairing_code(keystore.pairing_code())
         return self.get_client(keystore) is not None
 

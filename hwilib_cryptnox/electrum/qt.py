@@ -56,7 +56,7 @@ class _Answered(threading.Event):
         self.left = False
 
     def clear(self) -> None:
-        """Wait anew, but not in a window that is left."""
+        """Wait again, but not in a window that is left."""
         with self._gate:
             if not self.left:
                 super().clear()
@@ -224,7 +224,7 @@ class Plugin(CryptnoxPlugin, QtPluginBase):  # type: ignore[misc]
 
     def load_wallet(self, wallet: Any, window: Any) -> None:
         """A hook: the program may have been installed since it was missing."""
-        self.look_anew()
+        self.look_again()
         QtPluginBase.load_wallet(self, wallet, window)
 
     def close_wallet(self, wallet: Any) -> None:
