@@ -19,7 +19,7 @@ EMULATED = "tcp:"
 REAL = "cryptnox:"
 _LIST_LIMIT, _COMMAND_LIMIT, _SIGNING_LIMIT = 30.0, 90.0, 120.0
 """Seconds without an answer: the program waits 5 of them for a busy card, and 30 for one that was taken out."""
-_MOST_FAULTS = 50
+_MOST_FAULTS, _MOST_CARDS = 50, 100
 LOOKING = "enumerate"
 """What `cancel` takes for the list of the cards, which is of no card."""
 _UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
@@ -88,7 +88,8 @@ class Cards:
         if not isinstance(answer, list):
             self._object(answer)
             raise ProgramError("The list of cards has an unknown form.")
-        return [_card(entry) for entry in answer if isinstance(entry, dict) and isinstance(entry.get("path"), str)]
+        entries = [entry for entry in answer if isinstance(entry, dict) and _is_path(entry.get("path"))]
+        return [_card(entry) for entry in entries[:_MOST_CARDS]]
 
     def key(self, card: str, path: str, pin: str, last: bool = False) -> Key:
         """The extended public key at a path like m/84h/0h/0h."""
@@ -210,6 +211,11 @@ def _decoded(answer: Mapping[str, Any], name: str) -> bytes:
         return base64.b64decode(answer[name], validate=True)
     except (KeyError, TypeError, ValueError):
         raise ProgramError(_UNKNOWN_TEXT) from None
+
+
+def _is_path(path: object) -> bool:
+    """Whether it can be how the program calls a card: it becomes a name that people read."""
+    return isinstance(path, str) and path.startswith((REAL, EMULATED)) and len(path) <= 100 and path.isprintable()
 
 
 def _card(entry: Mapping[str, Any]) -> Card:

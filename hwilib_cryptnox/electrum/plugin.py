@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from typing import Any
 
@@ -16,6 +17,7 @@ from .places import (
     DeviceUnpairableError,
     HardwarePluginLibraryUnavailable,
     HW_PluginBase,
+    ThreadJob,
     UserCancelled,
     address_of,
     chain,
@@ -30,6 +32,18 @@ OTHER_CARD_TEXT = (
     "This card does not hold the keys of this wallet. Put in the card with the fingerprint {}, then click the card at "
     "the bottom of the window to pair again."
 )
+
+
+class _Forgetting(ThreadJob):  # type: ignore[misc] # Electrum ships no types
+    """PINs do not stay in memory for long, whether a card is there or not."""
+
+    def __init__(self, plugin: CryptnoxPlugin) -> None:
+        ThreadJob.__init__(self)
+        self._plugin = plugin
+
+    def run(self) -> None:
+        """In Electrum's thread for plugins."""
+        self._plugin.forget_unused()
 
 
 class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
@@ -50,6 +64,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         self._unusable = ""
         """Why the program cannot be asked."""
         self._quiet = self._declined = False
+        self._jobs = [_Forgetting(self)]
         self.device_manager().register_enumerate_func(self.detect_cards)
 
     @property
@@ -135,9 +150,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """End what a keystore's window asks of its card, and nothing that another window asks; and a list of the cards,
         which may hang."""
         self.cards.cancel(LOOKING)
-        client = self.device_manager().client_by_id(keystore.soft_device_id, scan_now=False)
-        if client is not None and client.handler is keystore.handler:
-            client.cancel()
+        client = self.device_manager().client_by_id(str(keystore.soft_device_id), scan_now=False)
+        if client is not None:
+            client.cancel_of(keystore.handler)
 
     # PINs
 
@@ -145,8 +160,13 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """The PINs of a window."""
         return self._memories.setdefault(window, PinMemory())
 
-    def forget_unused(self, since: float) -> None:
-        """Forget the PINs of windows that used none since then."""
+    def thread_jobs(self) -> list[Any]:
+        """What Electrum runs again and again. (It asks its clients, too, but there is none while no card is there.)"""
+        return self._jobs
+
+    def forget_unused(self) -> None:
+        """Forget the PINs of windows that used none for as long as Electrum's settings say."""
+        since = time.time() - float(self.config.get_session_timeout())
         for memory in list(self._memories.values()):
             memory.forget_unused(since)
 
@@ -169,11 +189,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         client = self.get_client(keystore)
         if client is None:
             raise CardProblem("The card of this wallet is not connected. Put it into the reader, then try again.")
-        handler.show_message("Asking the card for its key...", on_cancel=client.cancel)
-        try:
-            key = client.public_key(path)
-        finally:
-            handler.finished()
+        key = client.public_key(handler, path)
         if key != keystore.derive_pubkey(*index):
             handler.show_error(f"The card has another key at {path}. Do not use this address:\n\n{address}")
             return

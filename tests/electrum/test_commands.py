@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import threading
@@ -142,6 +143,15 @@ def test_a_list_that_is_none(tmp_path: Path, answer: str) -> None:
     odd = Cards(lambda: str(shim.write(tmp_path, f"echo '{answer}'")), lambda: "main")
     with pytest.raises(ProgramError, match="unknown form"):
         odd.look()
+
+
+def test_a_list_of_anything(tmp_path: Path) -> None:
+    """What is no card is left out: its name would be read by people."""
+    paths = ["cryptnox:7", "cryptnox:<b>8</b>\n", "tcp:" + "9" * 1_000_000, "hid:1", 5, None, *["cryptnox:7"] * 5_000]
+    (tmp_path / "list").write_text(json.dumps([*({"path": path, "code": 5} for path in paths), "x", None]) + "\n")
+    odd = Cards(lambda: str(shim.write(tmp_path, f"cat '{tmp_path}/list'")), lambda: "main")
+    found = odd.look()
+    assert {card.path for card in found} == {"cryptnox:7"} and len(found) == 100
 
 
 def test_a_program_that_does_not_know_the_option(tmp_path: Path) -> None:
