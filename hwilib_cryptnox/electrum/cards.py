@@ -73,6 +73,7 @@ class Cards:
         self._chain = chain
         self._running: dict[Conversation, str] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def cancel(self, card: str = "") -> None:
         """End the commands that run on a card, the list (`LOOKING`), or all: each of them raises CanceledError."""
@@ -80,6 +81,11 @@ class Cards:
             running = [conversation for conversation, path in self._running.items() if card in ("", path)]
         for conversation in running:
             conversation.stop()
+
+    def close(self) -> None:
+        """End all, and start none any more: Electrum ends."""
+        self._closed = True
+        self.cancel()
 
     def look(self) -> list[Card]:
         """The cards in the readers. No PIN is sent."""
@@ -170,6 +176,8 @@ class Cards:
         with Conversation([*program, *words], lines, {_LAST_TRY: "1"} if last else {}) as conversation:
             with self._lock:
                 self._running[conversation] = card
+            if self._closed:
+                conversation.stop()
             try:
                 yield conversation
             finally:

@@ -147,16 +147,17 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         """The PSBT with the card's signatures, after the person agreed to what it does; None where it has nothing to
         sign."""
 
-        def agree(review: Review) -> str | None:
-            answer: str | None = handler.agree(review)
-            if answer is not None:
-                self._tell("The card signs...")
-            return answer
-
         def progress(number: int, total: int) -> None:
             self._tell(f"The card signs: {number} of {total}")
 
         def command(pin: str, last: bool) -> bytes | None:
+            def agree(review: Review) -> str | None:
+                handler.pins.keep(self.path, pin)  # the card gave keys for this review, so it accepted the PIN
+                answer: str | None = handler.agree(review)
+                if answer is not None:
+                    self._tell("The card signs...")
+                return answer
+
             return self.plugin.cards.sign_transaction(
                 self.path, psbt, pin, last, fingerprint=fingerprint, agree=agree, progress=progress
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from typing import Any
@@ -66,6 +67,12 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         self._quiet = self._declined = False
         self._jobs = [_Forgetting(self)]
         self.device_manager().register_enumerate_func(self.detect_cards)
+        threading.Thread(target=self._end_with, args=(parent,), daemon=True).start()
+
+    def _end_with(self, electrum: Any) -> None:
+        """Nothing is signed for an Electrum that ends, of which nobody would see it (Ctrl-C in a terminal)."""
+        electrum.stopped_event.wait()
+        self.cards.close()
 
     @property
     def libraries_available(self) -> bool:

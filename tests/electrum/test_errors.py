@@ -77,7 +77,7 @@ def test_an_answer_is_a_sentence(answer: dict[str, object], kind: type[CardError
 
 
 def test_a_number_of_tries_is_told_only_where_it_is_known() -> None:
-    assert (tries(None), tries(1), tries(3)) == ("", "At most 1 try is left.", "3 tries are left at most.")
+    assert (tries(None), tries(1), tries(3)) == ("", "At most 1 try is left.", "At most 3 tries are left.")
 
 
 def test_a_text_without_end_is_cut() -> None:
