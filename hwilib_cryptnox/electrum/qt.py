@@ -154,6 +154,7 @@ class PinDialog(WindowModalDialog):  # type: ignore[misc]
 
     def __init__(self, parent: Any, card: str, why: str) -> None:
         super().__init__(parent, f"{TITLE}: PIN")
+        self.setMinimumWidth(420)
         layout = QVBoxLayout(self)
         if why:
             wrong = WWLabel(why)
