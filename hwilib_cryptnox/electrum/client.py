@@ -43,6 +43,8 @@ class Desk(Protocol):
     cards: Cards
     known: dict[str, Card]
     refused: RefusedPins
+    declined: bool
+    """That the person left a dialogue or canceled: Electrum's device manager takes both for another card's key."""
 
     def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
         """Ask in a window."""
@@ -226,6 +228,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
                 proves=proves,
             )
         except CanceledError:
+            self.plugin.declined = True
             raise UserCancelled from None
         except AbsentCardError as error:
             self.plugin.lost(self.path)

@@ -64,7 +64,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         self._memories: weakref.WeakKeyDictionary[Any, PinMemory] = weakref.WeakKeyDictionary()
         self._unusable = ""
         """Why the program cannot be asked."""
-        self._quiet = self._declined = False
+        self._quiet = self.declined = False
         self._jobs = [_Forgetting(self)]
         self.device_manager().register_enumerate_func(self.detect_cards)
         threading.Thread(target=self._end_with, args=(parent,), daemon=True).start()
@@ -129,7 +129,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
     ) -> Any:
         """The client of the card that holds a keystore's keys. Without interaction no PIN is asked for either: then
         None where one would be."""
-        self._quiet, self._declined = not allow_user_interaction, False
+        self._quiet, self.declined = not allow_user_interaction, False
         try:
             client = HW_PluginBase.get_client(
                 self, keystore, force_pair, devices=devices, allow_user_interaction=allow_user_interaction
@@ -137,7 +137,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         except (DeviceUnpairableError, HardwarePluginLibraryUnavailable, CardProblem) as error:
             if self._quiet:  # another signer of this wallet may be ready
                 return None
-            if self._declined:
+            if self.declined:
                 raise UserCancelled from None
             if isinstance(error, DeviceUnpairableError):
                 raise CardProblem(OTHER_CARD_TEXT.format(keystore.get_root_fingerprint())) from None
@@ -179,9 +179,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
 
     def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
         """Ask in a window; None where nobody is to be asked, or the person leaves."""
-        pin: str | None = None if self._quiet else handler.ask_pin(card.name, why)
-        self._declined = self._declined or pin is None
-        return pin
+        return None if self._quiet else handler.ask_pin(card.name, why)
 
     # Addresses
 

@@ -6,13 +6,16 @@ import json
 import time
 
 import pytest
+from embit import bip32, bip39
+from embit.networks import NETWORKS
+from embit.script import p2wpkh
 
 from tests.electrum.people import PIN, Person
-from tests.electrum.test_cards import pay, sign_message, signature, unsigned
+from tests.electrum.test_cards import open_wallet, pay, sign_message, signature, unsigned
 from tests.electrum.test_in_electrum import RECIPIENT
 from tests.electrum.window import prepare
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.programs import run_hwi
+from tests.system.interop.programs import OTHER_MNEMONIC, run_hwi
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("electrum-window"), pytest.mark.timeout(1200)]
 
@@ -74,6 +77,8 @@ def test_the_last_try_is_the_persons(person: Person, own: EmulatorProcess) -> No
         assert "PUK" in window.text()
         window.click("No")
         window.wait_gone("One PIN try is left")
+        time.sleep(1)
+        assert "does not hold the keys" not in window.text()
         assert own.stats()["pin_tries"] == spent
         pay(person, window)
         window.click("Sign", window="Transaction")
@@ -167,6 +172,34 @@ def test_a_wallet_file_of_somebody_else(person: Person, own: EmulatorProcess) ->
         assert own.stats()["pin_tries"] == 0
 
 
+def test_a_wallet_of_other_words(person: Person, own: EmulatorProcess) -> None:
+    """Made with this very card before it got other words. Electrum takes a card that another window paired without
+    asking for its key: no address of the old wallet is called the card's, and no message is signed for one."""
+    other = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(OTHER_MNEMONIC))
+    wallet = person.wallet()
+    keystore = wallet["keystore"]
+    keystore["root_fingerprint"] = other.my_fingerprint.hex()
+    keystore["xpub"] = other.derive("m/84h/1h/0h").to_public().to_base58(NETWORKS["regtest"]["zpub"])
+    made = {
+        kind: [
+            str(p2wpkh(other.derive(f"m/84h/1h/0h/{branch}/{number}").get_public_key()).address(NETWORKS["regtest"]))
+            for number in range(len(wallet["addresses"][kind]))
+        ]
+        for branch, kind in enumerate(("receiving", "change"))
+    }
+    wallet |= {"addresses": made, "addr_history": {address: [] for addresses in made.values() for address in addresses}}
+    person.wallet_file(name="old").write_text(json.dumps(wallet))
+    with person.electrum(own) as window:
+        person.pair(window)
+        open_wallet(window, str(person.wallet_file(name="old")))
+        sign_message(window, "old", made["receiving"][0])
+        person.type_pin(window)
+        window.wait("does not belong to this address", "another wallet")
+        window.click("OK")
+        assert window.do("read", number=2, window="Message") == ""
+        assert own.stats()["pin_tries"] == 0
+
+
 def test_one_window_waits_for_the_other(person: Person, own: EmulatorProcess) -> None:
     """While one shows what the card would sign, the other's command waits for its turn, and asks for its own PIN."""
     second = person.wallet_file(name="second")
@@ -174,11 +207,7 @@ def test_one_window_waits_for_the_other(person: Person, own: EmulatorProcess) ->
     with person.electrum(own) as window:
         person.pair(window)
         pay(person, window)
-        window.menu("File", "Open", window="default_wallet")
-        window.wait("File name")
-        window.write(str(second), 0, window="Select")
-        window.click("Open")
-        window.until(lambda: len([title for title in window.titles() if title.startswith("Electrum Regtest")]) == 2)
+        open_wallet(window, str(second))
         window.click("Sign", window="Transaction")
         window.wait("about to sign")
         sign_message(window, "second")

@@ -205,6 +205,14 @@ def test_a_program_that_hangs(person: Person, own: EmulatorProcess) -> None:
         window.wait_gone("Please wait")
         window.wait("Status: Unsigned")
         assert window.longest_pause() < FROZEN
+        # Also while the wallet looks for its card: that the person leaves makes it no other card.
+        window.click("Cryptnox card*", window="Electrum Regtest")
+        window.wait("Master fingerprint")
+        window.click("Pair again")
+        window.wait("Asking the card for its key")
+        window.click("Cancel", window="Cryptnox card")
+        window.wait_gone("Asking the card for its key")
+        assert "does not hold the keys" not in window.text()
         person.program.replace()
         person.sign(window)
 
