@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from typing import Any
 
 from .pins import PinMemory
@@ -23,17 +24,27 @@ class TerminalHandler(CmdLineHandler):  # type: ignore[misc]
         """The PIN; None for an empty line."""
         if why:
             self.show_error(why)
-        return getpass.getpass(f"PIN of {card}: ") or None
+        try:
+            return getpass.getpass(f"PIN of {card}: ") or None
+        except EOFError:
+            return None
 
     def confirm(self, question: str) -> bool:
         """Yes only where it is typed."""
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return self._typed(f"{question} [y/N] ").lower() in ("y", "yes")
+
+    @staticmethod
+    def _typed(prompt: str) -> str:
+        """A line; empty at the end of stdin. Stdout is for the command's result alone, so it is asked on stderr."""
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()
 
     def agree(self, review: Review) -> str | None:
         """Show what is to be signed, and ask."""
         self.show_message(review.text)
         if review.high_fee is not None:
-            return review.answer(input("Type the fee in satoshi to sign: "))
+            return review.answer(self._typed("Type the fee in satoshi to sign: "))
         return review.answer() if self.confirm("Sign it?") else None
 
     def tell(self, text: str) -> None:

@@ -37,14 +37,9 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         try:
             content = message.encode("utf-8")
         except UnicodeEncodeError:
-            raise CardProblem("The message holds characters that are none. Type it anew.") from None
+            raise CardProblem("The message has characters that cannot be encoded. Type it again.") from None
         path = f"{self.get_derivation_prefix()}/{sequence[0]}/{sequence[1]}"
-        handler, client = self.handler, self._client()
-        handler.show_message("The card signs the message...", on_cancel=client.cancel)
-        try:
-            signature: bytes = client.sign_message(path, message)
-        finally:
-            handler.finished()
+        signature: bytes = self._client().sign_message(self.handler, path, message)
         address = address_of(script_type or "p2pkh", self.derive_pubkey(*sequence))
         if not message_verifies(address, signature, content):
             raise CardProblem("The card's signature does not belong to this address. It was thrown away.")
@@ -57,8 +52,8 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         client = self._client()
         add_previous_transactions(tx)
         fingerprint = str(self.get_root_fingerprint())
-        signed = client.sign_transaction(tx.serialize_as_bytes(), fingerprint)
-        if not take_signatures(tx, signed, bytes.fromhex(fingerprint)):
+        signed = client.sign_transaction(self.handler, tx.serialize_as_bytes(), fingerprint)
+        if signed is None or not take_signatures(tx, signed, bytes.fromhex(fingerprint)):
             raise CardProblem("The card holds no key of this transaction, so nothing was signed.")
 
     def _client(self) -> CryptnoxClient:

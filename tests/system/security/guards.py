@@ -1430,8 +1430,15 @@ GUARDS = (
     Guard(
         "Electrum takes nothing over that was not shown and agreed to",
         "hwilib_cryptnox/electrum/cards.py",
-        "return psbt if review is None else _decoded",
-        "return _decoded",
+        "        if review is not None:\n            return done\n",
+        "        if True:\n            return done\n",
         "tests/electrum/test_commands.py::test_what_was_not_agreed_to_is_not_taken_over",
+    ),
+    Guard(
+        "Electrum keeps no PIN that was not needed",
+        "hwilib_cryptnox/electrum/pins.py",
+        "            if proves(result):\n",
+        "            if True:\n",
+        "tests/electrum/test_pins.py::test_a_command_that_needs_no_pin_makes_no_refused_one_right",
     ),
 )
