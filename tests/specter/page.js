@@ -53,8 +53,8 @@ vm.runInContext(`
     class HWIBridge {
         async requestToHwiBridge(method, params = {}) {
             page.sent.push(JSON.parse(JSON.stringify({ method, ...params })));
-            const answer = page.answers[method];
-            if (answer.error) throw answer.error;
+            const { answer, error } = page.answers[method];
+            if (error) throw error;
             return JSON.parse(JSON.stringify(answer));
         }
         async enumerate(passphrase = "") { return this.requestToHwiBridge("enumerate", { passphrase }); }

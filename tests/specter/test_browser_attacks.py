@@ -3,42 +3,16 @@ goes between the question and the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.specter.chromium import Browser
-from tests.specter.office import PIN, RECIPIENT, WRONG_PIN, paid, serving
+from tests.specter.office import PIN, RECIPIENT, WRONG_PIN, paid
 from tests.specter.person import PIN_HEADING, Person
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.programs import MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[StandIn]:
-    with StandIn() as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
-        yield card
-
-
-@pytest.fixture(scope="module")
-def specter(
-    specter_python: Path, node: StandIn, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Specter]:
-    folder = tmp_path_factory.mktemp("attacks")
-    no_readers = {"CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"), "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd")}
-    with serving(specter_python, folder, node, card, **no_readers) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
