@@ -84,7 +84,9 @@ vm.runInContext(`
         list.innerHTML = "";
         devices.forEach((one) => {
             const button = document.createElement("button");
-            button.innerHTML = one.type + " - needs password";
+            let name = "fingerprint" in one ? one.fingerprint : "unknown";
+            if (one.needs_passphrase_sent) name = "needs password";
+            button.innerHTML = `${one.type} - ${name}`;
             button.addEventListener("click", () => { selected = one; });
             list.appendChild(button);
         });

@@ -107,7 +107,10 @@ LOCKED = {"result": [{**CARD, "needs_passphrase_sent": True}]}
 TWO = {"result": [{**CARD, "needs_passphrase_sent": True, "path": f"cryptnox:{number}"} for number in (30000000001, 2)]}
 EVIL_CARD = {**dict.fromkeys(("label", "path", "fingerprint", "model", "error"), INJECTION), "type": "cryptnox"}
 LIES: Mapping[str, Lies] = {
-    "a card": {"enumerate": {"result": [{**EVIL_CARD, "needs_pin_sent": False, "needs_passphrase_sent": False}]}},
+    "a card": {
+        "enumerate": {"result": [{**EVIL_CARD, "needs_pin_sent": False, "needs_passphrase_sent": False}]},
+        "extract_xpub": {"error": {"code": INJECTION, "message": INJECTION}},
+    },
     "a part of the type": {
         "enumerate": {"result": [{**CARD, "type": "crypt", "fingerprint": INJECTION}, CARD]},
         "extract_xpub": {"error": INJECTION},

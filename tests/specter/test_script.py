@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="there is no node to run th
 SCRIPT = Path(hwilib_cryptnox.__file__).parent / "specter" / "static" / "js" / "cryptnox.js"
 MODEL = Path(__file__).with_name("page.js")
 PIN = "73519024"
+SIGNED = "cHNidP8BAA=="
 A = {"type": "cryptnox", "path": "cryptnox:30000000001", "needs_passphrase_sent": True, "error": "PIN needed"}
 B = {"type": "cryptnox", "path": "cryptnox:30000000002", "needs_passphrase_sent": True, "fingerprint": "b8688df1"}
 TREZOR = {"type": "trezor", "path": "webusb:1", "needs_passphrase_sent": True, "fingerprint": "0f056943"}
@@ -29,7 +30,7 @@ REFUSED = {"error": {"code": -32000, "message": "Internal error: Wrong PIN, 4 tr
 def play(scene: str, *devices: dict[str, Any], **answers: object) -> dict[str, Any]:
     """What became of a page in which a scene was played."""
     assert NODE is not None
-    usual = {"enumerate": devices, "cryptnox_unlock": READY, "sign_tx": "signed", "sign_message": "signature"}
+    usual = {"enumerate": devices, "cryptnox_unlock": READY, "sign_tx": SIGNED, "sign_message": "signature"}
     given = {
         method: answer if isinstance(answer, dict) and "error" in answer else {"answer": answer}
         for method, answer in (usual | answers).items()
@@ -54,7 +55,7 @@ def signing(*typed: str, place: int = 0, kind: str = "cryptnox", fingerprint: st
 
 def test_the_pin_reaches_the_card_it_was_typed_for() -> None:
     page = play(signing(PIN), A, B)
-    assert page["value"] == "signed" and page["errors"] == []
+    assert page["value"] == SIGNED and page["errors"] == []
     assert page["sent"] == [
         {"method": "enumerate", "passphrase": ""},
         {"method": "cryptnox_unlock", "path": A["path"], "passphrase": PIN},
@@ -149,7 +150,7 @@ BARE = KEY.partition("]")[2]
 ANSWERS = [
     ("extract_xpub", [KEY, f"{KEY}\n", None], [EVIL, f"{KEY}{EVIL}", f"[{EVIL}]{BARE}", BARE, [KEY], 7, ""]),
     ("extract_xpubs", [f"{KEY}\n{KEY}\n"], [EVIL, f"{KEY}\n{EVIL}", f"{KEY}\n{BARE}", None, [KEY], ""]),
-    ("sign_tx", ["cHNidP8BAA=="], [EVIL, f"cHNidP8BAA=={EVIL}", "cHNidP8BAA==\n", None, ["cHNidP8BAA=="], ""]),
+    ("sign_tx", [SIGNED], [EVIL, f"{SIGNED}{EVIL}", f"{SIGNED}\n", "02000000000101", None, [SIGNED], ""]),
     ("sign_message", ["H6sJcQ+/AA="], [EVIL, f"H6sJ{EVIL}", None, {"signature": "H6sJ"}, ""]),
 ]
 
@@ -180,7 +181,7 @@ def test_a_second_try_on_the_same_page() -> None:
     """
     page = play(scene, A, cryptnox_unlock=REFUSED)
     assert page["errors"] == ["Wrong PIN, 4 tries left at most."]
-    assert page["value"] == "signed"
+    assert page["value"] == SIGNED
     assert [one["passphrase"] for one in page["sent"] if one["method"] != "enumerate"] == ["111111", PIN, PIN]
 
 
@@ -192,7 +193,7 @@ def test_a_double_click() -> None:
         return await done;
     """
     page = play(scene, A)
-    assert page["value"] == "signed" and page["sent"][1]["passphrase"] == PIN
+    assert page["value"] == SIGNED and page["sent"][1]["passphrase"] == PIN
 
 
 @pytest.mark.parametrize(
@@ -220,13 +221,13 @@ def test_no_pin_is_sent_as_none() -> None:
 
 def test_specters_scripts_never_see_the_pin() -> None:
     page = play(signing(PIN), A)
-    assert page["value"] == "signed" and page["logged"]
+    assert page["value"] == SIGNED and page["logged"]
     assert PIN not in json.dumps([page["logged"], page["html"]])
 
 
 def test_a_card_that_needs_no_pin() -> None:
     page = play(signing(), READY)
-    assert page["value"] == "signed" and [one["method"] for one in page["sent"]] == [
+    assert page["value"] == SIGNED and [one["method"] for one in page["sent"]] == [
         "enumerate",
         "enumerate",
         "sign_tx",
@@ -236,7 +237,7 @@ def test_a_card_that_needs_no_pin() -> None:
 
 def test_other_devices_are_as_before() -> None:
     page = play(signing("correct horse", kind="trezor", fingerprint="0f056943"), TREZOR)
-    assert page["value"] == "signed" and page["heading"] == "Enter Passphrase"
+    assert page["value"] == SIGNED and page["heading"] == "Enter Passphrase"
     assert page["buttons"] == ["trezor - needs password"]
     assert [one["passphrase"] for one in page["sent"]] == ["", "correct horse", "correct horse"]
 

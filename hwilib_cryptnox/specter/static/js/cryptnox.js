@@ -57,13 +57,14 @@
 
     // What Specter makes HTML of, or hands on as a transaction. Of a bridge it may be anything, so it is looked at first.
     const KEYS = /^(\[[0-9a-f]{8}[/0-9hH']*\][1-9A-HJ-NP-Za-km-z]+\n?)+$/;
-    const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
+    const PSBT = /^cHNidP8[A-Za-z0-9+/]+={0,2}$/; // what Specter takes for no PSBT it sends as a transaction
+    const SIGNATURE = /^[A-Za-z0-9+/]+={0,2}$/;
     const CHECKS = {
         enumerate: (answer) => Array.isArray(answer) && answer.every(isDevice),
         extract_xpub: (answer) => answer === null || matches(KEYS, answer), // null: Specter says that there is no key
         extract_xpubs: (answer) => matches(KEYS, answer),
-        sign_tx: (answer) => matches(BASE64, answer),
-        sign_message: (answer) => matches(BASE64, answer),
+        sign_tx: (answer) => matches(PSBT, answer),
+        sign_message: (answer) => matches(SIGNATURE, answer),
         [UNLOCK]: (answer, { path }) =>
             answer && answer.type === TYPE && answer.path === path && matches(FINGERPRINT, answer.fingerprint),
     };
