@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -129,18 +130,20 @@ def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, s
     program's end counts, not the output's, of which nothing is kept open here.
     """
     end = time.monotonic() + limit
-    process = subprocess.Popen(
-        words,
-        bufsize=0,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=child_environment(environment),
-        start_new_session=True,
-        creationflags=NO_WINDOW,
-    )
     output = bytearray()
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with _interrupts_wait():
+            process = subprocess.Popen(
+                words,
+                bufsize=0,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment(environment),
+                start_new_session=True,
+                creationflags=NO_WINDOW,
+            )
         if process.stdout is not None:
             with process.stdout as stream:
                 # What a program printed is in the pipe when it has ended.
@@ -151,9 +154,26 @@ def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, s
                     pass
         status = process.wait(max(0.0, end - time.monotonic()))
     finally:
-        if process.returncode is None:
+        if process is not None and process.returncode is None:
             _end(process)
     return status, bytes(output)
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C in here counts at the end: a program that has been started, and is nobody's yet, would run on."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _more(stream: IO[bytes], output: bytearray, wait: float) -> bool:

@@ -167,7 +167,7 @@ def ended(pid: int) -> bool:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not true() and time.monotonic() < end:
         time.sleep(0.02)
     assert true()
@@ -253,6 +253,36 @@ def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert b"KeyboardInterrupt" in process.communicate(timeout=30)[1]
     wait_until(lambda: ended(int((tmp_path / "pid").read_text())))
+
+
+def test_an_interrupt_while_the_command_starts(tmp_path: Path) -> None:
+    """Right after its process is there, before anybody here knows of it: it ends all the same."""
+    pid = tmp_path / "pid"
+    code = (
+        "import pathlib, signal, subprocess\n"
+        "from hwilib_cryptnox.pin.sources import *\n"
+        "really = subprocess.Popen._execute_child\n"
+        "def interrupted(self, *rest):\n"
+        "    really(self, *rest)\n"
+        f"    pathlib.Path({str(pid)!r}).write_text(str(self.pid))\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "subprocess.Popen._execute_child = interrupted\n"
+        "CommandSource('sleep 300').get(PinRequest(7))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert run.stderr.rstrip().endswith(b"KeyboardInterrupt") and run.returncode == -signal.SIGINT
+    wait_until(lambda: ended(int(pid.read_text())))
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As a shell starts a job in the background: the command ignores it as well."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from hwilib_cryptnox.pin.sources import *\n"
+        "print(CommandSource('sh -c \"kill -INT \\$\\$; echo 1234\"').get(PinRequest(7)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert run.stdout == b"1234\n", run.stderr
 
 
 def test_a_command_is_given_nothing(tmp_path: Path) -> None:
