@@ -13,6 +13,7 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -33,8 +34,6 @@ WEAK = re.compile(r"LGPL|GNU Lesser|GNU Library|MPL", re.IGNORECASE)
 """Copyleft for the library itself: fine to use, and said in the table."""
 KNOWN = {"ecdsa": "MIT", "pyaes": "MIT", "noiseprotocol": "MIT", "protobuf": "BSD-3-Clause", "mnemonic": "MIT"}
 """What the licence file says where the metadata is silent or long."""
-ELSEWHERE = {"tomli": "MIT", "pyscard": "GNU Lesser General Public License v2 or later (LGPLv2+)"}
-"""What is not installed everywhere: for Python 3.10 alone, and not on Linux."""
 
 ACCEPTED = {
     "CVE-2024-23342": "signing takes a time that depends on the key, and no release mends it. It comes with hwi, whose "
@@ -137,20 +136,39 @@ def licence(name: str) -> str:
     return ", ".join(classes) or (about.get("License") or "").split("\n")[0][:60]
 
 
-def check_licences() -> tuple[list[str], list[str]]:
-    """What is wrong, and the rows of the table."""
-    wrong, rows = [], []
+def written() -> dict[str, str]:
+    """The licences that the page names."""
+    rows = re.findall(r"^\| ([a-z0-9._-]+) \| ([^|]+) \|", LICENCES.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: text.strip() for name, text in rows}
+
+
+class Licences(NamedTuple):
+    """What is wrong, the rows of the table, and whose licence could not be looked up here."""
+
+    wrong: list[str]
+    rows: list[str]
+    left_out: list[str]
+
+
+def check_licences() -> Licences:
+    """What is not installed, because its marker or that of what brings it along says so, has the licence that the page
+    names."""
+    wrong, rows, left_out = [], [], []
     direct = {canonicalize_name(requirement.name) for requirement in dependencies()}
+    known, conditions = written(), markers()
     for name in sorted(locked()):
         try:
             text = licence(name)
         except metadata.PackageNotFoundError:
-            text = ELSEWHERE.get(name, "")
+            if name in direct and (not conditions[name] or Marker(conditions[name]).evaluate()):
+                wrong.append(f"{name} is not installed: its licence cannot be looked up")
+            text = known.get(name, "")
+            left_out.append(name)
         kind = "permissive" if PERMISSIVE.search(text) else "weak copyleft" if WEAK.search(text) else ""
         if not kind:
             wrong.append(f"{name}: licence {text!r} is not known")
         rows.append(f"| {name} | {text} | {kind} | {'direct' if name in direct else 'through another'} |")
-    return wrong, rows
+    return Licences(wrong, rows, left_out)
 
 
 def judge(report: Path) -> int:
@@ -191,7 +209,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.audited:
         return judge(options.audited)
-    unknown, rows = check_licences()
+    unknown, rows, left_out = check_licences()
     if options.licences:
         print(page(rows), end="")
         return 0
@@ -202,6 +220,8 @@ def main() -> int:
             )
         )
         return 0
+    if left_out:
+        print(f"LEFT OUT: not for this Python or system, so their licences are the page's: {', '.join(left_out)}")
     wrong = check_bounds() + check_lock() + unknown
     if LICENCES.read_text(encoding="utf-8") != page(rows):
         wrong.append(f"{LICENCES.name} is not what --licences prints")

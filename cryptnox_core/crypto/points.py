@@ -50,7 +50,7 @@ def _coincurve() -> Backend:
             self.key = key
 
         def format(self, compressed: bool = True) -> bytes:
-            return self.key.format(compressed)
+            return bytes(self.key.format(compressed))
 
         def plus(self, scalar: bytes) -> Point:
             # What `add` does, quicker: multiples of the generator come from a table. None for zero.
@@ -59,7 +59,7 @@ def _coincurve() -> Backend:
             return Wrapped(PublicKey.combine_keys([self.key, PublicKey.from_valid_secret(scalar)]))
 
         def verify(self, signature: bytes, digest: bytes) -> bool:
-            return self.key.verify(signature, digest, hasher=None)
+            return bool(self.key.verify(signature, digest, hasher=None))
 
     def recover(signature: bytes, digest: bytes) -> Point:
         try:

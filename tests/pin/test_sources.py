@@ -167,7 +167,7 @@ def ended(pid: int) -> bool:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not true() and time.monotonic() < end:
         time.sleep(0.02)
     assert true()
@@ -291,6 +291,17 @@ except Exception:
         places += 1
         assert ended(int(output))
     assert places >= 3
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As a shell starts a job in the background: the command ignores it as well."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from hwilib_cryptnox.pin.sources import *\n"
+        "print(CommandSource('sh -c \"kill -INT \\$\\$; echo 1234\"').get(PinRequest(7)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert run.stdout == b"1234\n", run.stderr
 
 
 def test_a_command_is_given_nothing(tmp_path: Path) -> None:

@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hwilib.descriptor
 import pytest
+
+from tests.support.optional import NO_HWILIB
+
+pytest.importorskip("hwilib", reason=NO_HWILIB)
+
+import hwilib.descriptor
 from hwilib import commands, errors
 from hwilib.psbt import PSBT
 

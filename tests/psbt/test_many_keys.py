@@ -129,7 +129,7 @@ def test_keys_of_one_legacy_input_share_a_digest() -> None:
         assert len({candidate.digest for candidate in found.candidates}) == 100
         return taken
 
-    assert seconds(15) < 5 * seconds(1)
+    assert min(seconds(15) for _ in range(3)) < 5 * min(seconds(1) for _ in range(3))
 
 
 def test_thousands_of_legacy_inputs() -> None:

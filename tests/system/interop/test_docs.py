@@ -33,7 +33,8 @@ from hwilib_cryptnox.export import Network, ScriptType, account_path, key_line
 from hwilib_cryptnox.storage.settings import from_toml
 from tests.export.conftest import make_keys
 from tests.support.emulator import PUK, EmulatorProcess, trust
-from tests.system.interop.pages import GENERATED, PAGES, blocks, inline, other_commands, steps, unclear
+from tests.support.optional import hwilib
+from tests.system.interop.pages import GENERATED, PAGES, Step, blocks, inline, other_commands, steps, unclear
 from tests.system.interop.programs import MNEMONIC, OTHER_MNEMONIC, PIN, ROOT, TIME_LIMIT, borrowed_environment
 
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
@@ -406,11 +407,26 @@ def shell(card: EmulatorProcess, tmp_path: Path) -> dict[str, str]:
     }
 
 
+def wants_stock_hwi(step: Step) -> bool:
+    return step.command.startswith(("hwi ", "cryptnoxctl hwi "))
+
+
 @pytest.mark.xdist_group("docs")
-@pytest.mark.parametrize("page", [page for page in WRITTEN if steps(page)], ids=lambda page: page.stem)
-def test_console_blocks(page: Path, card: EmulatorProcess, shell: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "stock"),
+    [
+        pytest.param(page, stock, id=f"{page.stem}-stock" if stock else page.stem)
+        for page in WRITTEN
+        for stock in sorted({wants_stock_hwi(step) for step in steps(page)})
+    ],
+)
+def test_console_blocks(page: Path, stock: bool, card: EmulatorProcess, shell: dict[str, str], tmp_path: Path) -> None:
+    """What wants HWI itself is run by itself: HWI is not everywhere."""
+    if stock:
+        hwilib()
     address = card.path.removeprefix("tcp:")
-    script = "set -eu\n" + "".join(f"{step.command}\nprintf '\\n@@\\n'\n" for step in steps(page))
+    these = [step for step in steps(page) if wants_stock_hwi(step) is stock]
+    script = "set -eu\n" + "".join(f"{step.command}\nprintf '\\n@@\\n'\n" for step in these)
     run = subprocess.run(
         ["bash", "-c", script.replace(ADDRESS, address)],
         cwd=tmp_path,
@@ -421,7 +437,7 @@ def test_console_blocks(page: Path, card: EmulatorProcess, shell: dict[str, str]
     )
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
     said = run.stdout.replace(address, ADDRESS).split("\n@@\n")[:-1]
-    for step, output in zip(steps(page), said, strict=True):
+    for step, output in zip(these, said, strict=True):
         if step.output:
             pattern = re.escape(step.output.strip()).replace(re.escape("..."), r"[\s\S]*?")
             assert re.fullmatch(pattern, output.strip()), (step.command, output)
@@ -437,6 +453,8 @@ def test_at_the_terminal(command: str, tmp_path: Path) -> None:
     scene = SCENES[command]
     if command.startswith("man ") and not shutil.which("man"):
         pytest.skip("there is no man here")
+    if command.startswith("hwi "):
+        hwilib()
     folder = programs(tmp_path / "bin", shlex.quote(sys.executable), PLAIN, PLAIN)
     paper(tmp_path)
     for old, new in scene.words:
@@ -606,6 +624,7 @@ def test_python_on_the_pages(card: EmulatorProcess) -> None:
     found = {page.stem: text for page in WRITTEN for language, text in blocks(page) if language == "python"}
     elsewhere = {"library", "sign-from-python", "coming-from-cryptnoxpy", "other-libraries"}
     assert found.keys() == {"hwi"} | elsewhere, "run these"
+    hwilib()
     program = found["hwi"].replace("cryptnox:SERIAL", card.path)
     program += "\nprint(client.get_master_fingerprint().hex())\nclient.close()"
     env = {**os.environ, "CRYPTNOX_PIN": PIN}

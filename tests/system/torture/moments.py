@@ -14,7 +14,7 @@ from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.psbt import Psbt, collect
 from tests.psbt.factory import ME, Draft, draft, spend
-from tests.psbt.signing import check_on_kernel
+from tests.psbt.signing import check_all_signed
 from tests.support.emulator import trust
 from tests.system.torture.forked import Ended, ForkedCard, Steps, check_said, check_state, environment, run
 from tests.system.torture.parts import Part
@@ -97,7 +97,7 @@ class Signing(Scene):
         psbt = Psbt.parse(content.strip())
         if not collect(psbt, ME.fingerprint).stays_unchanged:
             raise AssertionError("not all signatures are there")
-        check_on_kernel(psbt, self.draft)
+        check_all_signed(psbt, self.draft)
 
     def no_thief(self, card: ForkedCard) -> None:
         """Every signature of the card was asked for here, however it ended."""

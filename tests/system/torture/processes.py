@@ -21,7 +21,7 @@ import pexpect
 from hwilib_cryptnox.psbt import Psbt, collect
 from tests.ctl.program import dialogue
 from tests.psbt.factory import ME, Draft, draft, spend
-from tests.psbt.signing import check_on_kernel
+from tests.psbt.signing import check_all_signed
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.system.torture.forked import check_state
@@ -156,7 +156,7 @@ class Contention(Part):
             psbt = Psbt.parse(answer["psbt"])
             if not collect(psbt, ME.fingerprint).stays_unchanged:
                 raise AssertionError("not all signatures are there")
-            check_on_kernel(psbt, DRAFT)
+            check_all_signed(psbt, DRAFT)
         elif answer != known:
             raise AssertionError(f"{answer} and not {known}")
         if held and not released and command[-1] != "enumerate":
@@ -313,7 +313,7 @@ class Kills(Part):
         psbt = Psbt.parse(target.read_bytes().strip())
         if not collect(psbt, ME.fingerprint).stays_unchanged:
             raise AssertionError("not all signatures are in the signed file")
-        check_on_kernel(psbt, made)
+        check_all_signed(psbt, made)
 
     def _card_is_free(self, folder: Path, card: EmulatorProcess | None = None) -> None:
         """The killed process's connection is gone."""
