@@ -10,13 +10,6 @@ from dataclasses import replace
 from functools import cache, partial
 
 from cryptnox_core.crypto.hashes import hash160
-from cryptnox_core.crypto.secp256k1 import (
-    InvalidPublicKeyError,
-    InvalidSignatureError,
-    is_low_s,
-    verify_ecdsa,
-    verify_schnorr,
-)
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
@@ -33,8 +26,9 @@ from hwilib_cryptnox.psbt.script import (
     parse_multisig,
     push,
 )
-from hwilib_cryptnox.psbt.sighash import ECDSA_TYPES, Sighash, SignatureHasher
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import read_witness
+from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
 
 Stack = tuple[bytes, ...]
 Unlocking = tuple[bytes, Stack]
@@ -94,15 +88,6 @@ def _ecdsa_signatures(fields: FieldMap, digest: Callable[[int], bytes]) -> dict[
     return {key: value for key, value in fields.keyed(f.IN_PARTIAL_SIG) if ecdsa_valid(key, value, digest)}
 
 
-def ecdsa_valid(key: bytes, value: bytes, digest: Callable[[int], bytes]) -> bool:
-    """Whether a partial signature (DER and sighash type) verifies and would be relayed: low S, a type that is
-    defined. `digest` gives the hash of a type."""
-    try:
-        return value[-1] in ECDSA_TYPES and is_low_s(value[:-1]) and verify_ecdsa(key, digest(value[-1]), value[:-1])
-    except (InvalidSignatureError, InvalidPublicKeyError):
-        return False
-
-
 def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> list[bytes]:
     """What satisfies P2PK, P2PKH or multisig."""
     multisig = parse_multisig(script)
@@ -143,18 +128,6 @@ def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: Signature
         if stack is not None and leaf.problem is None:
             return (*stack, leaf.script, controls[leaf.script])
     raise NotFinal(index, "no taproot signature that can be finalised here")
-
-
-def schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None, hasher: SignatureHasher) -> bool:
-    """Whether a taproot signature of 64 or 65 bytes verifies for the output key, or with a leaf hash for the leaf."""
-    sighash = value[64] if len(value) > 64 else Sighash.DEFAULT
-    if len(value) > 64 and sighash == Sighash.DEFAULT:
-        return False
-    try:
-        digest = hasher.taproot(index, sighash, leaf_hash=leaf_hash)
-    except ValueError:
-        return False
-    return verify_schnorr(key, digest, value[:64])
 
 
 def _multi_a_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:
