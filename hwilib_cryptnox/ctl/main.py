@@ -39,6 +39,8 @@ COMMANDS = {
     "message": (f"{_HERE}.commands.message:message", "Sign and verify messages."),
     "sign": (f"{_HERE}.commands.sign:sign", "Review a transaction and sign it."),
     "verify": (f"{_HERE}.commands.verify:verify", "Say who signed a transaction and what is missing."),
+    "combine": (f"{_HERE}.commands.combine:combine", "Join the signatures of several PSBT files."),
+    "finalize": (f"{_HERE}.commands.finalize:finalize", "Finish a transaction that has all its signatures."),
     "history": (f"{_HERE}.commands.history:history", "Show the signatures the card remembers."),
     "audit": (f"{_HERE}.commands.audit:audit", "Find signatures that were made elsewhere."),
     "hwi": (f"{_HERE}.commands.hwi:hwi", "Let the hwi program see the card."),

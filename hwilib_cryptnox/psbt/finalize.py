@@ -27,12 +27,10 @@ from hwilib_cryptnox.psbt.script import (
     push,
 )
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
-from hwilib_cryptnox.psbt.tx import read_witness
+from hwilib_cryptnox.psbt.tx import Stack, Transaction, Unlocking, read_witness, txid_of
 from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
 
-Stack = tuple[bytes, ...]
-Unlocking = tuple[bytes, Stack]
-"""scriptSig and witness."""
+_NATIVE = (Kind.P2WPKH, Kind.P2WSH, Kind.P2TR)
 
 
 class NotFinal(PlacedError):  # noqa: N818 - named as its siblings
@@ -45,12 +43,41 @@ def extract(psbt: Psbt) -> bytes:
 
     Signatures are verified before they are used; what an input's final fields hold is taken as it is.
     """
+    return _finished(psbt).encode()
+
+
+def txid(psbt: Psbt) -> str | None:
+    """The id that the transaction has, or will have once it is signed. None where a signature may still change it:
+    unless it is complete, every input must be known to be segwit. Raises RefusedInput where an input contradicts
+    itself."""
+    try:
+        return txid_of(_finished(psbt))
+    except NotFinal:
+        pass
+    script_sigs = []
+    for index, (fields, spend) in enumerate(zip(psbt.inputs, spent_outputs(psbt), strict=True)):
+        if fields.is_final:
+            script_sigs.append(final_fields(fields)[0])
+            continue
+        if spend.output is None:
+            return None
+        spending = spending_of(index, fields, spend.output[1])
+        if spending.kind in _NATIVE:
+            script_sigs.append(b"")
+        elif spending.nested in _NATIVE:
+            script_sigs.append(push(fields.get(f.IN_REDEEM_SCRIPT) or b""))
+        else:
+            return None
+    return txid_of(replace(psbt.tx, script_sigs=tuple(script_sigs)))
+
+
+def _finished(psbt: Psbt) -> Transaction:
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
     script_sigs, witnesses = [], []
     for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
         if fields.is_final:
-            script_sig, witness = _final_fields(fields)
+            script_sig, witness = final_fields(fields)
         elif spend.output is None:
             raise NotFinal(index, "the PSBT does not say what it spends")
         else:
@@ -58,16 +85,19 @@ def extract(psbt: Psbt) -> bytes:
             script_sig, witness = unlock(index, fields, spending, spend.output[0], hasher)
         script_sigs.append(script_sig)
         witnesses.append(witness)
-    return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
+    return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses))
 
 
-def _final_fields(fields: FieldMap) -> Unlocking:
+def final_fields(fields: FieldMap) -> Unlocking:
+    """scriptSig and witness of an input that was finalized."""
     witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
 def unlock(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
     """What spends one input that is not final yet. Raises NotFinal where something is missing."""
+    if spending.kind is Kind.P2A:
+        return b"", ()
     if spending.problem is not None:
         raise NotFinal(index, spending.problem)
     if spending.route is Route.TAPROOT:

@@ -219,8 +219,8 @@ class Machine:
     def run(self) -> None:
         """To its end; ScriptError, NotUnderstoodError."""
         try:
-            for opcode, data, end in operations(self.script):
-                self._step(opcode, data, end)
+            for opcode, data, _ in operations(self.script):
+                self._step(opcode, data)
                 if len(self.stack) + len(self.other) > MAX_STACK:
                     raise ScriptError("the stack is too large")
         except ValueError as error:
@@ -228,7 +228,7 @@ class Machine:
         if self.branches:
             raise ScriptError("an OP_IF has no end")
 
-    def _step(self, opcode: int, data: bytes | None, end: int) -> None:
+    def _step(self, opcode: int, data: bytes | None) -> None:
         if data is not None and len(data) > MAX_ELEMENT:
             raise ScriptError("an element is too large")
         if opcode > OP_16:

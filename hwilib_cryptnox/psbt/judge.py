@@ -1,4 +1,4 @@
-"""Whether a finished input satisfies the output that it spends: the steps around its scripts (BIP16, BIP141, BIP341)."""
+"""Whether a finished input satisfies the output that it spends: the steps around its scripts (BIP16, 141, 341)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
-from cryptnox_core.crypto.hashes import hash160
 from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, taproot_output_key
 from hwilib_cryptnox.psbt.checks import TAPSCRIPT
 from hwilib_cryptnox.psbt.interpreter import (
@@ -21,11 +20,8 @@ from hwilib_cryptnox.psbt.interpreter import (
 )
 from hwilib_cryptnox.psbt.script import MAX_SCRIPT, OP_16, Kind, examine, is_witness_program, kind_of, operations, push
 from hwilib_cryptnox.psbt.sighash import SignatureHasher, tap_branch_hash, tap_leaf_hash
-from hwilib_cryptnox.psbt.tx import Output, Transaction, encode_compact, with_length
+from hwilib_cryptnox.psbt.tx import Output, Stack, Transaction, Unlocking, encode_compact, with_length
 
-Stack = tuple[bytes, ...]
-Unlocking = tuple[bytes, Stack]
-"""scriptSig and witness."""
 _ANNEX = 0x50
 _BUDGET = 50
 """BIP342: what every tapscript has, beside a unit for each byte of its witness."""
@@ -149,6 +145,9 @@ class _Input:
             self._finish(stack)
         elif kind is Kind.P2TR and not nested:
             self._taproot(program[2:])
+        elif kind is Kind.P2A and not nested and not self.checker.whole:
+            if self.witness:
+                raise NotUnderstoodError("an anchor that anyone can spend has a witness, and nodes do not relay that")
         elif program[0] == 0:
             raise ScriptError("its witness program has a wrong length")
         else:

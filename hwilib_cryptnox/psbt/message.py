@@ -75,6 +75,11 @@ def to_sign(message: bytes, script: bytes) -> Transaction:
     return Transaction(_VERSION_0, (outpoint,), (_SEQUENCE_0,), (MESSAGE_OUTPUT,), _LOCK_TIME_0)
 
 
+def is_message(psbt: Psbt) -> bool:
+    """Whether a PSBT says of itself that it signs a message. `disguised_message` proves it."""
+    return bytes((f.GLOBAL_MESSAGE,)) in psbt.globals
+
+
 def disguised_message(psbt: Psbt) -> Message | None:
     """The message that a PSBT signs, or None for a payment.
 

@@ -13,7 +13,8 @@ from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.psbt import BadPsbt, Psbt, PsbtError, Sighash
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import FieldMap
-from hwilib_cryptnox.psbt.judge import Judgement, Unlocking, Verdict, judge
+from hwilib_cryptnox.psbt.finalize import final_fields
+from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
 from hwilib_cryptnox.psbt.message import MESSAGE_OUTPUT, MESSAGE_VERSIONS, to_sign, to_spend
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, p2pkh, p2wpkh, push
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
@@ -190,7 +191,7 @@ def _funds(script: bytes, message: bytes, raw: bytes) -> Verified:
         return Verified(Form.FUNDS, Verdict.BAD, str(error))
     tx, hasher = psbt.tx, _hasher(psbt.tx, [output for output, _ in spent])
     judged = [
-        judge(tx, hasher, index, spent[index][0], _unlocking(fields), whole=True)
+        judge(tx, hasher, index, spent[index][0], final_fields(fields), whole=True)
         for index, fields in enumerate(psbt.inputs)
     ]
     coins = tuple(
@@ -204,11 +205,6 @@ def _funds(script: bytes, message: bytes, raw: bytes) -> Verified:
         for outpoint, sequence, (output, proved) in zip(tx.outpoints[1:], tx.sequences[1:], spent[1:], strict=True)
     )
     return _told(Form.FUNDS, tx, judged, coins)
-
-
-def _unlocking(fields: FieldMap) -> Unlocking:
-    witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
-    return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
 def _spent(psbt: Psbt, script: bytes) -> list[tuple[Output, bool]]:
@@ -250,39 +246,22 @@ def _is_segwit(script: bytes, fields: FieldMap) -> bool:
 # Signing
 
 
-@dataclass(frozen=True, slots=True)
-class MessageKind:
-    """How a key signs a message for its address of a kind of script."""
-
-    script: bytes
-    """The scriptPubKey."""
-    digest: bytes
-    """32 bytes, for ECDSA or, with a taproot output, for Schnorr."""
-
-    @property
-    def schnorr(self) -> bool:
-        """Which signature is wanted."""
-        return kind_of(self.script) is Kind.P2TR
-
-
-def to_be_signed(message: bytes, script: bytes, public_key: bytes) -> MessageKind:
-    """What the key (33 bytes) of an address of one key signs: P2PKH, P2WPKH, nested or not, and a taproot output that
-    is the key itself. UsageError for another script."""
+def digest_of(message: bytes, script: bytes, public_key: bytes) -> bytes:
+    """The 32 bytes that the key (33 bytes) of an address of one key signs: by ECDSA for P2PKH and P2WPKH, nested or
+    not, by Schnorr for a taproot output that is the key itself. UsageError for another script."""
     tx, kind = to_sign(message, script), kind_of(script)
-    hasher, key_hash = SignatureHasher(tx, [(0, script)]), hash160(public_key)
+    hasher = SignatureHasher(tx, [(0, script)])
     if kind is Kind.P2PKH:
-        digest = hasher.legacy(0, script, Sighash.ALL)
-    elif kind in (Kind.P2WPKH, Kind.P2SH):
-        digest = hasher.segwit_v0(0, p2pkh(key_hash), 0, Sighash.ALL)
-    elif kind is Kind.P2TR:
-        digest = hasher.taproot(0, Sighash.DEFAULT)
-    else:
-        raise UsageError("a message is signed for an address of one key")
-    return MessageKind(script, digest)
+        return hasher.legacy(0, script, Sighash.ALL)
+    if kind in (Kind.P2WPKH, Kind.P2SH):
+        return hasher.segwit_v0(0, p2pkh(hash160(public_key)), 0, Sighash.ALL)
+    if kind is Kind.P2TR:
+        return hasher.taproot(0, Sighash.DEFAULT)
+    raise UsageError("a message is signed for an address of one key")
 
 
 def encode(message: bytes, script: bytes, public_key: bytes, signature: bytes) -> tuple[Form, str]:
-    """The form and the text of a signature by the key of an address; see `to_be_signed`. `signature`: DER without
+    """The form and the text of a signature by the key of an address; see `digest_of`. `signature`: DER without
     sighash type, or 64 bytes for a taproot output. UsageError where it is not good."""
     kind, made = kind_of(script), signature + bytes((Sighash.ALL,))
     witness: tuple[bytes, ...] = (made, public_key)

@@ -15,6 +15,8 @@ from hwilib_cryptnox.ctl.options import (
     TYPES,
     account_at,
     account_option,
+    chain_of_address,
+    chain_of_path,
     chain_option,
     read_keys,
     script_of,
@@ -81,7 +83,8 @@ def address(
     if kind == "p2tr":
         raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr for the untweaked key")
     if check is not None:
-        return _check(app, check, account, chain, gap)
+        chosen = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
+        return _check(app, check, account, chain if chosen else chain_of_address(check, chain), gap)
     if path_text is None:
         parent = account_at(kind, chain, account).child(_CHANGE if change else _RECEIVE)
         wanted = _range(numbers)
@@ -91,6 +94,7 @@ def address(
         path = Path.parse(path_text)
         if path.depth < 1:
             raise CtlError(Exit.USAGE, "An address has a path of one level at least")
+        chain = chain_of_path(app, path, chain)
         with open_card(app) as opened:
             keys = {path: wallet(app, opened).public_keys([path])[path]}
     shown = [(str(path), text_of(script_of(key, kind), chain), key.hex()) for path, key in keys.items()]

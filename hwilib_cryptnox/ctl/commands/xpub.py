@@ -8,7 +8,7 @@ from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.changes import switch
-from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.options import chain_of_path, chain_option
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network
@@ -36,7 +36,8 @@ xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), switc
 @chain_option
 def xpub_show(app: App, path: str, chain: str) -> Report:
     """Show the extended public key at PATH (3 to 8 levels), with its origin."""
-    parsed, network = Path.parse(path), Network.of_chain(chain)
+    parsed = Path.parse(path)
+    network = Network.of_chain(chain_of_path(app, parsed, chain))
     with open_card(app) as opened:
         used = wallet(app, opened)
         key, fingerprint = used.xpub(parsed), used.fingerprint()
