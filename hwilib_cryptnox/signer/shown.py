@@ -73,7 +73,7 @@ def destination(output: OutputSummary, chain: Chain, most: int = MOST_DATA) -> s
     """The address, the data of an OP_RETURN output, or the script; of these `most` bytes, with their length told."""
     address = output.address(chain)
     if address is not None:
-        return address
+        return f"{output.kind.value}, {address}" if output.kind is Kind.P2A else address
     if output.kind is not Kind.OP_RETURN:
         return f"{output.kind.value}, {_hex(output.script, most)}"
     pushed = _data(output.script)
@@ -147,8 +147,10 @@ def total(outputs: Sequence[OutputSummary]) -> str:
 
 def place(output: OutputSummary, chain: Chain) -> str:
     """The destination for people: an address in groups."""
-    where = destination(output, chain)
-    return where if output.address(chain) is None else grouped(where)
+    address = output.address(chain)
+    if address is None:
+        return destination(output, chain)
+    return f"{output.kind.value}, {grouped(address)}" if output.kind is Kind.P2A else grouped(address)
 
 
 def fee_text(summary: Summary) -> str:
