@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.psbt.judge import Verdict, judge
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
-from tests.psbt.factory import In, draft, p2sh, p2wpkh, spend
+from tests.psbt.factory import In, draft, p2sh, spend
 from tests.psbt.signing import sign
 from tests.support.kernel import failing_inputs
 
@@ -98,4 +97,3 @@ def test_anchors_take_nothing() -> None:
 def test_a_script_sig_that_computes_is_not_understood() -> None:
     tx, ins = transaction("p2pkh")
     assert verdicts(replace(tx, script_sigs=(b"\x76" + tx.script_sigs[0],)), ins) == [Verdict.UNKNOWN]
-    assert Psbt.parse(draft(spend("p2wpkh")).encode()).inputs and p2wpkh(bytes(33))
