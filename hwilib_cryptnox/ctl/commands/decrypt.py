@@ -17,8 +17,8 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_file, read_input, write_new
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 
-MOST = 1_184
-"""Bytes that the card decrypts at once: 74 blocks, as many as a page of its data."""
+MOST = 1_120
+"""Bytes that the card decrypts at once: 70 blocks, in a command no longer than its longest other one."""
 
 
 @command("decrypt")
@@ -33,7 +33,7 @@ def decrypt(
     """Decrypt FILE (- for stdin), which the owner of the key SENDER encrypted for this card. Needs the PIN.
 
     SENDER is a P-256 public key: 65 bytes in hexadecimal, or a PEM file. IV and AES-128 key are the halves of the
-    SHA-256 of the shared secret (ECDH), the cipher is AES-128-CBC. FILE has whole blocks of 16 bytes, 74 at most; what
+    SHA-256 of the shared secret (ECDH), the cipher is AES-128-CBC. FILE has whole blocks of 16 bytes, 70 at most; what
     pads the last one is the sender's affair and stays. --recipient shows the key that senders need.
     """
     if recipient:
