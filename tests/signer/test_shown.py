@@ -224,7 +224,7 @@ def test_the_names_of_wallets() -> None:
         (b"\x6a", "no data", "", None),
         (b"\x6a\x05hello", 'data "hello"', "68656c6c6f", "hello"),
         (b"\x6a\x02he\x03llo", 'data "hello"', "68656c6c6f", "hello"),
-        (b'\x6a\x04a"\\b', 'data "a\\"\\\\b"', '61225c62', 'a"\\b'),
+        (b'\x6a\x04a"\\b', 'data "a\\"\\\\b"', "61225c62", 'a"\\b'),
         (b"\x6a\x04\x1b[2J", "data 1b5b324a", "1b5b324a", None),
         (b"\x6a\x02\nx", "data 0a78", "0a78", None),
         (b"\x6a\x02x\x7f", "data 787f", "787f", None),
