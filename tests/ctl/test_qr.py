@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import struct
@@ -46,7 +47,7 @@ def of_png(content: bytes) -> list[bytes]:
         at += 12 + length
     raw, width = zlib.decompress(data), (size[0] + 7) // 8
     rows = [bytearray(raw[number * (width + 1) : (number + 1) * (width + 1)]) for number in range(size[1])]
-    for above, row in zip(rows, rows[1:], strict=False):
+    for above, row in itertools.pairwise(rows):
         assert row[0] in (0, 2)
         if row[0] == 2:  # the difference to the row above
             row[1:] = bytes((one + other) & 0xFF for one, other in zip(above[1:], row[1:], strict=True))

@@ -404,7 +404,7 @@ def test_a_silent_payment_is_refused_with_what_helps(version: int) -> None:
     """Also where its script is there: nobody here can tell that it is the payee's."""
     given = draft(spend("p2wpkh"), version=version)
     given.outputs[0].append(SILENT)
-    with pytest.raises(RefusedOutput, match="output 0: it is a silent payment .*ordinary address"):
+    with pytest.raises(RefusedOutput, match=r"output 0: it is a silent payment .*ordinary address"):
         make_plan(Psbt.parse(given.encode()))
 
 
@@ -414,7 +414,7 @@ def test_a_silent_payment_without_a_script_is_named() -> None:
     raw = given.encode()
     script = b"\x01\x04" + bytes((len(given.outs[0].script),)) + given.outs[0].script
     assert raw.count(script) == 1
-    with pytest.raises(BadPsbt, match="output 0: it is a silent payment .*; its script is not there yet"):
+    with pytest.raises(BadPsbt, match=r"output 0: it is a silent payment .*; its script is not there yet"):
         Psbt.parse(raw.replace(script, b""))
 
 
