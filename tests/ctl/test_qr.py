@@ -132,6 +132,20 @@ def test_a_wallet_of_many_cosigners(card: EmulatorProcess, tmp_path: Path) -> No
     assert "too many for a QR code" in error and not (tmp_path / "more.png").exists()
 
 
+def test_a_registered_wallet(card: EmulatorProcess, tmp_path: Path) -> None:
+    """Its descriptor and its addresses, without the card."""
+    path = "48h/0h/0h/2h"
+    (tmp_path / "other").write_text(f"[{OTHER.fingerprint.hex()}/{path}]{OTHER.account('m/' + path).to_string()}")
+    words = ("--type", "p2wsh", "--threshold", "2", "--cosigner", str(tmp_path / "other"))
+    text = answer(card, "export", "descriptor", *words)["content"].strip()
+    answer(card, "wallet", "add", "Ours", text, "--yes", schema="wallet add")
+    shown_wallet = answer(None, "wallet", "show", "Ours", "--qr-file", str(tmp_path / "a.png"), schema="wallet show")
+    assert read(of_png((tmp_path / "a.png").read_bytes()), 1) == shown_wallet["descriptor"]
+    words = ("address", "--wallet", "Ours", "3")
+    data = answer(None, *words, "--qr-file", str(tmp_path / "b.svg"), schema="address --wallet")
+    assert read(of_svg((tmp_path / "b.svg").read_text())) == data["addresses"][0]["address"]
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_on_a_terminal(columns: int) -> None:
     with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export") as card:
