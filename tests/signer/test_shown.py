@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import Path as KeyPath
@@ -242,6 +242,7 @@ def test_data_of_outputs(script: bytes, text: str, data: str | None, told: str |
     assert (data_hex(output), data_text(output)) == (data, told)
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=90))
 def test_no_data_steers_a_terminal(data: bytes) -> None:
     script = b"\x6a" + push(data)
