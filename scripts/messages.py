@@ -84,7 +84,7 @@ FAMILIES = {
     "Transactions that are refused": (
         "Nothing was signed. Why each of these is refused: [What is signed](psbt-policy.md). Inputs and outputs "
         "are counted from 0.",
-        "RefusedInput RefusedOutput PsbtError",
+        "RefusedInput RefusedOutput PsbtError CombineError",
     ),
     "Inputs that are skipped": (
         "The other inputs are signed. When all inputs of the card are skipped, the reason is the answer.",
@@ -98,7 +98,7 @@ FAMILIES = {
     "Transactions that cannot be finalised": (
         "The signatures are in the PSBT all the same. Others may have to sign, or the script has to be finalised "
         "by the wallet that made it.",
-        "NotFinal",
+        "NotFinal ScriptError NotUnderstoodError",
     ),
     "Registered wallets": (
         "What is wrong with a wallet's descriptor, its name or its registration. Nothing was registered. No message "

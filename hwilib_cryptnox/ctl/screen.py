@@ -71,6 +71,12 @@ class Screen:
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
+    def modules(self, text: str, style: str) -> None:
+        """One row of a drawing, as it is: blanks at its end, too."""
+        from rich.text import Text
+
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
     def paragraph(self, text: str, style: str = "", *, indent: int = 0) -> None:
         """Text in lines of the terminal's width, broken at blanks only where a word fits; piped on one line."""
         if not self.fancy:

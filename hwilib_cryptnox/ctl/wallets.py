@@ -163,15 +163,16 @@ def _is_file(text: str) -> bool:
 
 
 def chosen_chain(policy: WalletPolicy) -> Chain:
-    """The network of `--chain`, else that of the wallet's keys. CtlError where the two contradict each other."""
+    """The network of `--chain`, else that of the wallet's keys: the one that is configured where it is of theirs.
+    CtlError where --chain and the keys contradict each other."""
     context = click.get_current_context()
+    chain = str(context.params["chain"])
+    if Network.of_chain(chain) is policy.network:
+        return CHAINS[chain]
     if context.get_parameter_source("chain") is not ParameterSource.COMMANDLINE:
         return Chain.MAIN if policy.network is Network.MAIN else Chain.TEST
-    chain = str(context.params["chain"])
-    if Network.of_chain(chain) is not policy.network:
-        keys = "the main network" if policy.network is Network.MAIN else "a test network"
-        raise CtlError(Exit.USAGE, f"--chain {chain}: the wallet's keys are of {keys}")
-    return CHAINS[chain]
+    keys = "the main network" if policy.network is Network.MAIN else "a test network"
+    raise CtlError(Exit.USAGE, f"--chain {chain}: the wallet's keys are of {keys}")
 
 
 # Whose inputs and outputs are

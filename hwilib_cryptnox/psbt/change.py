@@ -173,7 +173,7 @@ def _holder(fields: FieldMap, script: bytes) -> Callable[[bytes], bool | None]:
         inner, kind = redeem, kind_of(redeem)
     if kind is Kind.P2WPKH:
         return lambda key: hash160(key) == inner[2:]
-    if kind in (Kind.P2TR, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
+    if kind in (Kind.P2TR, Kind.P2A, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
         return lambda key: None  # noqa: ARG005
     if kind is Kind.P2WSH and witness_script is not None:
         if hashlib.sha256(witness_script).digest() != inner[2:]:

@@ -152,6 +152,8 @@ def spending_of(index: int, fields: FieldMap, script: bytes) -> Spending:
         return Spending(kind, None, Route.TAPROOT, script[2:], leaves=leaves)
     if program_kind is Kind.P2WSH:
         return _scripted(Spending(kind, nested, Route.SEGWIT_V0), witness_script, "witness script", MAX_SCRIPT)
+    if kind is Kind.P2A:
+        return Spending(kind, problem="anyone can spend it (P2A): it takes no signature")
     if kind is Kind.WITNESS_UNKNOWN or nested is not None:
         return Spending(kind, nested, problem="its output has a future witness version")
     if kind is Kind.P2SH:

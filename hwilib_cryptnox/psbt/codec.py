@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.errors import BadPsbt
+from hwilib_cryptnox.psbt.errors import SILENT_REASON, BadPsbt
 from hwilib_cryptnox.psbt.tx import (
     MAX_MONEY,
     SEQUENCE_FINAL,
@@ -246,6 +246,8 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
         try:
             fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
             if tx is None:
+                if _KEYS[f.OUT_SILENT_ADDRESS] in fields and _KEYS[f.OUT_SCRIPT] not in fields:
+                    raise BadPsbt(f"{SILENT_REASON}; its script is not there yet")
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             else:
                 _refuse(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)

@@ -30,7 +30,7 @@ from hwilib_cryptnox.psbt.checks import (
     spent_outputs,
 )
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
-from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.errors import SILENT_COIN_REASON, PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, OUTPUTS_MASK, Sighash, SignatureHasher, type_name
 from hwilib_cryptnox.psbt.weight import check_size
@@ -163,6 +163,10 @@ def collect(psbt: Psbt, fingerprint: bytes, accounts: Mapping[bytes, Path] | Non
             for fields in psbt.outputs
         ]
     )
+    for index, fields in enumerate(psbt.inputs):
+        origins = [value[:4] for _, value in fields.keyed(f.IN_SILENT_DERIVATION)]
+        if fingerprint in origins and not fields.is_final:
+            raise RefusedInput(index, SILENT_COIN_REASON)
     final = frozenset(index for index, mine in enumerate(claims) if mine and psbt.inputs[index].is_final)
     if not any(mine for index, mine in enumerate(claims) if index not in final):
         return Collected(fingerprint, claims, output_claims, done=final)

@@ -21,8 +21,8 @@ _TAG = "BIP0322-signed-message"
 _VERSION_0, _SEQUENCE_0, _LOCK_TIME_0 = bytes(4), bytes(4), bytes(4)
 _PUSH_HASH = b"\x00\x20"
 """OP_0 and a push of 32 bytes. No coinbase begins so: its first push is the height of its block (BIP34)."""
-_OUTPUT: Output = (0, bytes((OP_RETURN,)))
-_VERSIONS = (0, 2)
+MESSAGE_OUTPUT: Output = (0, bytes((OP_RETURN,)))
+MESSAGE_VERSIONS = (0, 2)
 _WHOLE = (Sighash.DEFAULT, Sighash.ALL)
 
 NO_MESSAGE = (
@@ -72,7 +72,12 @@ def to_spend(message: bytes, script: bytes) -> bytes:
 def to_sign(message: bytes, script: bytes) -> Transaction:
     """BIP322's virtual transaction that spends `to_spend`, as it is for a bare signature: no coins, no time lock."""
     outpoint = hash256(to_spend(message, script)) + bytes(4)
-    return Transaction(_VERSION_0, (outpoint,), (_SEQUENCE_0,), (_OUTPUT,), _LOCK_TIME_0)
+    return Transaction(_VERSION_0, (outpoint,), (_SEQUENCE_0,), (MESSAGE_OUTPUT,), _LOCK_TIME_0)
+
+
+def is_message(psbt: Psbt) -> bool:
+    """Whether a PSBT says of itself that it signs a message. `disguised_message` proves it."""
+    return bytes((f.GLOBAL_MESSAGE,)) in psbt.globals
 
 
 def disguised_message(psbt: Psbt) -> Message | None:
@@ -88,7 +93,7 @@ def disguised_message(psbt: Psbt) -> Message | None:
             raise RefusedInput(virtual[0], NO_MESSAGE)
         _check_no_hidden_message(psbt)
         return None
-    if psbt.tx.outputs != (_OUTPUT,) or int.from_bytes(psbt.tx.version, "little") not in _VERSIONS:
+    if psbt.tx.outputs != (MESSAGE_OUTPUT,) or int.from_bytes(psbt.tx.version, "little") not in MESSAGE_VERSIONS:
         raise PsbtError("the PSBT has a message (global field 0x09), and its transaction signs none (BIP322)")
     script = _challenge(psbt, content)
     if virtual not in ([], [0]):
@@ -143,7 +148,7 @@ def _check_no_hidden_message(psbt: Psbt) -> None:
     All verifiers of BIP322 want one empty OP_RETURN of 0, which no payment has. And a signature for `to_spend` commits
     to its amount, which is 0, where no coin of a wallet is.
     """
-    if psbt.tx.outputs == (_OUTPUT,) and not _is_proved(psbt, 0):
+    if psbt.tx.outputs == (MESSAGE_OUTPUT,) and not _is_proved(psbt, 0):
         raise RefusedInput(
             0,
             "the transaction has the form of a signed message (BIP322), and nothing proves that it is none: add the "

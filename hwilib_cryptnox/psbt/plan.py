@@ -10,11 +10,12 @@ from typing import Final
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.networks import Chain
+from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
-from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.errors import SILENT_REASON, PsbtError, RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.registered import Registered, RegisteredWallet
@@ -126,6 +127,8 @@ def plan(
     disproved, skipped = _prove_claims(collected, keys)
     candidates = [item for item in collected.candidates if not disproved or (item.index, item.claim) not in disproved]
     message = disguised_message(psbt) if candidates else None
+    if candidates:
+        _check_silent(psbt)
     _check_sighash(candidates, policy)
     _check_chain(candidates, policy)
     if not policy.allow_unproved_amounts:
@@ -165,6 +168,13 @@ def plan(
         for one in candidates
     ]
     return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
+
+
+def _check_silent(psbt: Psbt) -> None:
+    """Refuses silent payments, also where a script is there already: nobody here can tell that it is the payee's."""
+    for index, fields in enumerate(psbt.outputs):
+        if fields.get(f.OUT_SILENT_ADDRESS) is not None:
+            raise RefusedOutput(index, SILENT_REASON)
 
 
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:

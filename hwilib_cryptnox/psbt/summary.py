@@ -164,7 +164,7 @@ def address_of(script: bytes, chain: Chain = Chain.MAIN) -> str | None:
         return base58check_encode(bytes((p2pkh_prefix,)) + script[3:23])
     if kind is Kind.P2SH:
         return base58check_encode(bytes((p2sh_prefix,)) + script[2:22])
-    if kind in (Kind.P2WPKH, Kind.P2WSH, Kind.P2TR, Kind.WITNESS_UNKNOWN):
+    if kind in (Kind.P2WPKH, Kind.P2WSH, Kind.P2TR, Kind.P2A, Kind.WITNESS_UNKNOWN):
         from embit import bech32
 
         version = script[0] - 0x50 if script[0] else 0
@@ -315,7 +315,7 @@ def _output_notices(summary: Summary, spends: Sequence[Spend]) -> list[Notice]:
         notices.append(Notice(NoticeKind.REUSED_KEY, "several inputs spend from the same address"))
     seen: set[bytes] = set()
     for output in summary.outputs:
-        if output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.WITNESS_UNKNOWN):
+        if output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.P2A, Kind.WITNESS_UNKNOWN):
             text = f"output {output.index} pays to {output.kind.value}"
             notices.append(Notice(NoticeKind.UNKNOWN_SCRIPT, text, output.index))
         if output.kind is Kind.OP_RETURN and output.amount:

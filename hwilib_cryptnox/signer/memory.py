@@ -194,12 +194,19 @@ class SignatureMemory:
         with self._noting():
             self._state.settle_signatures()
 
-    def signed(self, serial: int, digest: bytes, public_key: bytes, make: Callable[[], bytes]) -> bytes:
+    def signed(
+        self,
+        serial: int,
+        digest: bytes,
+        public_key: bytes,
+        make: Callable[[], bytes],
+        kind: SignatureKind = SignatureKind.ECDSA,
+    ) -> bytes:
         """A signature over a message's digest, asked for, judged and settled. `make` asks the card and verifies."""
         self.begin(serial)
         self.ask([digest], None)
         signature = make()
-        self.admit(digest, public_key, signature)
+        self.admit(digest, public_key, signature, kind)
         self.settle()
         return signature
 

@@ -82,6 +82,9 @@ class Settings:
     signed only where a registered wallet derives them."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
+    chain: str = ""
+    """CRYPTNOX_CHAIN, or key `chain`: the network that `cryptnoxctl` means where `--chain` is not given. Empty: not
+    said, which is the main network. Its name is checked where it is used."""
 
     @property
     def emulator_path(self) -> str:
@@ -113,6 +116,7 @@ class Settings:
             changes["require_registered"] = True
         for name in _FEE_LIMITS:
             changes[name] = _fee_limit(env, name, getattr(settings, name))
+        changes["chain"] = env.get("CRYPTNOX_CHAIN", "").strip() or settings.chain
         source = _pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE")
         return replace(settings, pin_source=source, **changes)
 
@@ -220,6 +224,7 @@ def from_toml(text: str, where: str) -> Settings:
         "trust_emulated": (list,),
         "require_registered": (bool,),
         "audit": (bool,),
+        "chain": (str,),
     }
     for key, value in table.items():
         wanted = kinds.get(key)

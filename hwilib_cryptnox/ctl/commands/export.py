@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path as FilePath
 
 import click
@@ -14,6 +15,7 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE, check_free, force_option, output_option, read_text, write_new
 from hwilib_cryptnox.ctl.options import TYPES, account_option, chain_option, key_set, type_option
+from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, write_qr
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.export import KeySet
 from hwilib_cryptnox.networks import Network, ScriptType
@@ -29,8 +31,24 @@ FORMATS = {
 }
 
 
-@command("export", epilog="Formats: " + "; ".join(f"{name} = {text}" for name, text in FORMATS.items()))
-@click.argument("form", metavar="FORMAT", type=click.Choice(list(FORMATS)))
+PROGRAMS = {
+    "sparrow": ("key-line", "descriptor", "a key line, for Airgapped Hardware Wallet > Specter DIY"),
+    "specter": ("key-line", "descriptor", "a key line, for a device of the type Other"),
+    "nunchuk": ("coldcard", "descriptor", "Coldcard's JSON, imported as a Coldcard"),
+    "bluewallet": ("coldcard", "descriptor", "Coldcard's JSON, imported as a wallet"),
+}
+"""Programs by name: the format of a key, that of a whole multisig wallet, and where the program takes it. Electrum and
+Bitcoin Core (core) have formats of their own."""
+
+
+@command(
+    "export",
+    epilog="Programs: "
+    + "; ".join(f"{name} = {text}" for name, (_, _, text) in PROGRAMS.items())
+    + ". Formats: "
+    + "; ".join(f"{name} = {text}" for name, text in FORMATS.items()),
+)
+@click.argument("form", metavar="PROGRAM|FORMAT", type=click.Choice([*PROGRAMS, *FORMATS]))
 @type_option(*_MULTISIG)
 @account_option
 @chain_option
@@ -44,6 +62,7 @@ FORMATS = {
     type=OLD_FILE,
     help="Multisig: a file with another cosigner's key line; repeatable.",
 )
+@qr_options
 def export(
     app: App,
     form: str,
@@ -54,8 +73,15 @@ def export(
     force: bool,
     threshold: int | None,
     cosigners: tuple[FilePath, ...],
+    qr: bool,
+    qr_file: FilePath | None,
 ) -> Report:
-    """Write a file for a wallet; only public keys go in."""
+    """Write what a wallet program imports: sparrow, specter, nunchuk, bluewallet, electrum, core. Public keys only.
+
+    Or in a format by its name. With --threshold and --cosigner: a whole multisig wallet.
+    """
+    check_qr(app, qr, qr_file)
+    program, form = (form, PROGRAMS[form][bool(cosigners)]) if form in PROGRAMS else (None, form)
     if output is not None:
         check_free(output, force)
     network = Network.of_chain(chain)
@@ -70,19 +96,37 @@ def export(
         content = _multisig(form, keys, script, account, threshold, cosigners)
     else:
         content = _single(form, keys, script, account, path)
-    data = {"format": form, "content": content, "file": output and str(output), "fingerprint": keys.fingerprint.hex()}
+    text = content.strip()
+    write_qr(qr_file, [_line(text)])
+    data: dict[str, object] = {
+        "program": program,
+        "format": form,
+        "qr_file": qr_file and str(qr_file),
+        "content": content,
+        "file": output and str(output),
+        "fingerprint": keys.fingerprint.hex(),
+    }
     if output is not None:
         write_new(output, content.encode("utf-8"), force=force)
-        return said(data, f"Written: {output} ({FORMATS[form]})")
+        where = FORMATS[form] if program is None or cosigners else PROGRAMS[program][2]
+        return said(data, f"Written: {output} ({where})", *([partial(draw, text=_line(text))] if qr else []))
 
     def show(screen: Screen) -> None:
         if screen.fancy:
             screen.line(content.rstrip("\n"))
+            if qr:
+                draw(screen, _line(text))
         else:
             # As it is: Sparrow takes a line break for a part of the key.
             sys.stdout.write(content)
 
     return Report(data, show)
+
+
+def _line(text: str) -> str:
+    """What a QR code holds of a file: a descriptor without the comments above it, all of the others."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return lines[0] if len(lines) == 1 else text
 
 
 def _single(form: str, keys: KeySet, script: ScriptType, account: int, path: Path) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from codecs import BOM_UTF8
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.console.wording import counted
@@ -18,15 +15,17 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card
 from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
-from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, write_new
+from hwilib_cryptnox.ctl.options import chain_is_chosen, chain_option
+from hwilib_cryptnox.ctl.psbts import STDIN, content_of, read_psbt, to_stdout, txid_lines
 from hwilib_cryptnox.ctl.review import review
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import named_wallet
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
-from hwilib_cryptnox.psbt.finalize import NotFinal, extract
+from hwilib_cryptnox.psbt.finalize import NotFinal, extract, txid
+from hwilib_cryptnox.psbt.message import is_message
 from hwilib_cryptnox.signer.reviewed import Signer, summary_data
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -34,8 +33,6 @@ from hwilib_cryptnox.storage.state import StateError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-STDIN = "-"
 
 
 @command("sign")
@@ -76,7 +73,7 @@ def sign(
             "There is no terminal to show the transaction on; nothing was signed",
             "--yes signs without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
         )
-    psbt = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8))
+    psbt = read_psbt(app, file)
     target, raw_target = _targets(file, output, finalize)
     if target is not None and target == raw_target:
         raise CtlError(Exit.USAGE, f"--output: {target} is the raw transaction's name", "another name")
@@ -100,7 +97,7 @@ def sign(
             )
         return _finish(file, psbt, shown, target, raw_target, force=force)
     lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
-    chosen = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
+    chosen = chain_is_chosen(app)
     with open_card(app) as opened, contextlib.closing(_Progress(app)) as progress:
         wallet = shown.wallet = wallet_of(app, opened)
         signing = Signing(
@@ -232,8 +229,7 @@ def _interrupted(error: BaseException, made: int) -> CtlError:
 def _finish(
     file: str, done: Psbt, shown: _Shown, target: Path | None, raw_target: Path | None, *, force: bool
 ) -> Report:
-    encoded = done.encode()
-    content = encoded.encode("ascii") if isinstance(encoded, str) else encoded
+    content = content_of(done)
     transaction, missing = None, ""
     try:
         transaction = extract(done)
@@ -244,6 +240,7 @@ def _finish(
     written = raw_target is not None and transaction is not None
     if raw_target is not None and transaction is not None:
         write_new(raw_target, transaction.hex().encode("ascii") + b"\n", force=force)
+    identity = None if is_message(done) else txid(done)
     plan, card = shown.plan, shown.card
     made = 0 if plan is None else len(plan.requests)
     data: dict[str, object] = {
@@ -253,25 +250,22 @@ def _finish(
         "signatures": made,
         "complete": transaction is not None,
         "missing": missing or None,
+        "txid": identity,
         "transaction": transaction.hex() if transaction is not None and written else None,
         "transaction_file": str(raw_target) if written else None,
         "review": None if plan is None or card is None else summary_data(plan, card),
     }
     exit_code = Exit.INPUT if raw_target is not None and not written else Exit.DONE
     if target is None:
-        return said(data, lambda _: _to_stdout(content), exit_code=exit_code)
-    complete = "not complete" if transaction is None else "complete"
+        return said(data, lambda _: to_stdout(content), exit_code=exit_code)
+    what = "message" if is_message(done) else "transaction"
     lines = [] if made else ["Nothing was left to sign"]
-    lines.append(f"{made} signatures; the transaction is {complete}")
+    lines.append(f"{counted(made, 'signature')}; the {what} is {'not complete' if transaction is None else 'complete'}")
     if missing:
         lines.append(f"Missing: {missing}")
-    lines.append(f"Written: {target}")
+    elif what == "message":
+        lines.append("Next: cryptnoxctl finalize shows its signature")
+    written_lines = [f"Written: {target}"]
     if raw_target is not None:
-        lines.append(f"Raw transaction: {raw_target}" if written else "No raw transaction was written")
-    return said(data, *lines, exit_code=exit_code)
-
-
-def _to_stdout(content: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+        written_lines.append(f"Raw transaction: {raw_target}" if written else "No raw transaction was written")
+    return said(data, *lines, *txid_lines(identity), *written_lines, exit_code=exit_code)

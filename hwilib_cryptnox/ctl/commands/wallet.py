@@ -15,6 +15,7 @@ from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, force_option, output_option, write_new
 from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, write_qr
 from hwilib_cryptnox.ctl.screen import FAINT, GOOD, STRONG, WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import chosen_chain, given_file, policy_of, quoted, refused, stored_wallet
 from hwilib_cryptnox.errors import LeftError
@@ -294,23 +295,35 @@ def wallet_list(app: App) -> Report:
     "--count", type=click.IntRange(0, MAX_COUNT), default=5, show_default=True, help="So many receive addresses."
 )
 @chain_option
-def wallet_show(app: App, name: str, count: int, chain: str) -> Report:  # noqa: ARG001
+@qr_options
+def wallet_show(
+    app: App,
+    name: str,
+    count: int,
+    chain: str,  # noqa: ARG001
+    qr: bool,
+    qr_file: FilePath | None,
+) -> Report:
     """Show a registered wallet: its policy, its keys, its first addresses, and its registration for HWI.
 
-    Needs no card: the wallet was compared with the card when it was added.
+    Needs no card: the wallet was compared with the card when it was added. The QR code is of its descriptor.
     """
+    check_qr(app, qr, qr_file)
     stored = stored_wallet(app, name)
     policy = policy_of(stored)
     shown_chain, cards = chosen_chain(policy), _cards(app, stored)
     texts = _registrations(stored, policy)
+    write_qr(qr_file, [policy.descriptor])
 
     def show(screen: Screen) -> None:
         _show(screen, stored.name, policy, shown_chain, cards, count)
         screen.fields([("Added", stored.added), ("Descriptor", policy.descriptor)])
+        if qr:
+            draw(screen, policy.descriptor)
         for card, text in texts.items():
             screen.fields([(f"Registration of {card.hex()}", text)])
 
-    return Report(_data(stored, policy, shown_chain, count), show)
+    return Report({**_data(stored, policy, shown_chain, count), "qr_file": qr_file and str(qr_file)}, show)
 
 
 @wallet.command("remove")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
+
 import click
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.changes import switch
-from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.options import chain_of_path, chain_option
+from hwilib_cryptnox.ctl.qr import check_qr, qr_options, shown_with_codes, write_qr
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network
@@ -34,16 +37,26 @@ xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), switc
 @xpub.command("show")
 @click.argument("path")
 @chain_option
-def xpub_show(app: App, path: str, chain: str) -> Report:
+@qr_options
+def xpub_show(app: App, path: str, chain: str, qr: bool, qr_file: FilePath | None) -> Report:
     """Show the extended public key at PATH (3 to 8 levels), with its origin."""
-    parsed, network = Path.parse(path), Network.of_chain(chain)
+    check_qr(app, qr, qr_file)
+    parsed = Path.parse(path)
+    network = Network.of_chain(chain_of_path(app, parsed, chain))
     with open_card(app) as opened:
         used = wallet(app, opened)
         key, fingerprint = used.xpub(parsed), used.fingerprint()
     text = key.to_string(network.version)
     line = key_line(KeySet(fingerprint, {parsed: key}, network), parsed)
-    data = {"path": str(parsed), "xpub": text, "fingerprint": fingerprint.hex(), "origin": line}
-    return said(data, line)
+    write_qr(qr_file, [line])
+    data = {
+        "path": str(parsed),
+        "xpub": text,
+        "fingerprint": fingerprint.hex(),
+        "origin": line,
+        "qr_file": qr_file and str(qr_file),
+    }
+    return said(data, *shown_with_codes([line], qr))
 
 
 @xpub.command("on")

@@ -51,6 +51,7 @@ PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
+COMBINE_TEST, BIP322_TEST = "tests/psbt/test_combine.py", "tests/signer/test_bip322.py"
 WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_wallet.py"
 
 GUARDS = (
@@ -599,7 +600,7 @@ GUARDS = (
     Guard(
         "data of a PSBT do not steer the terminal",
         "hwilib_cryptnox/signer/shown.py",
-        '    if pushed and pushed.isascii() and pushed.decode("ascii").isprintable():\n',
+        "    if _is_text(pushed):\n",
         "    if pushed:\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
     ),
@@ -727,7 +728,7 @@ GUARDS = (
     Guard(
         "messages are judged, too",
         MEMORY,
-        "        self.admit(digest, public_key, signature)\n",
+        "        self.admit(digest, public_key, signature, kind)\n",
         "",
         f"{REMEMBERED}::test_by_every_command",
     ),
@@ -791,7 +792,7 @@ GUARDS = (
     Guard(
         "the form of a message is refused where nothing proves another",
         MESSAGE,
-        "    if psbt.tx.outputs == (_OUTPUT,) and not _is_proved(psbt, 0):\n",
+        "    if psbt.tx.outputs == (MESSAGE_OUTPUT,) and not _is_proved(psbt, 0):\n",
         "    if False:\n",
         f"{TOLD}::test_somebody_elses_message_about_our_coins",
     ),
@@ -1433,5 +1434,54 @@ GUARDS = (
         "return psbt if review is None else _decoded",
         "return _decoded",
         "tests/electrum/test_commands.py::test_what_was_not_agreed_to_is_not_taken_over",
+    ),
+    Guard(
+        "no bad signature is combined",
+        "hwilib_cryptnox/psbt/combine.py",
+        "        if good is False:\n",
+        "        if False:\n",
+        f"{COMBINE_TEST}::test_signatures_that_do_not_verify_are_refused",
+    ),
+    Guard(
+        "no other transaction is combined",
+        "hwilib_cryptnox/psbt/combine.py",
+        "        if other.unsigned_tx() != wanted:\n",
+        "        if False:\n",
+        f"{COMBINE_TEST}::test_another_transaction_is_refused",
+    ),
+    Guard(
+        "what cannot be spent is not finalized",
+        "hwilib_cryptnox/psbt/combine.py",
+        "        if judged.verdict is Verdict.BAD:\n            raise RefusedInput",
+        "        if False:\n            raise RefusedInput",
+        f"{COMBINE_TEST}::test_a_final_input_that_lies_is_refused",
+    ),
+    Guard(
+        "a message is signed with the sighash type ALL alone",
+        "hwilib_cryptnox/psbt/interpreter.py",
+        "        if self.whole and sighash != Sighash.ALL:\n",
+        "        if False:\n",
+        f"{BIP322_TEST}::test_other_sighash_types_are_bad",
+    ),
+    Guard(
+        "a signed message has one empty output",
+        "hwilib_cryptnox/signer/bip322.py",
+        "    if tx.outputs != (MESSAGE_OUTPUT,):\n",
+        "    if False:\n",
+        f"{BIP322_TEST}::test_other_transactions",
+    ),
+    Guard(
+        "no silent payment is signed",
+        PLAN,
+        "        _check_silent(psbt)\n",
+        "        pass\n",
+        f"{POLICY}::test_a_silent_payment_is_refused_with_what_helps",
+    ),
+    Guard(
+        "no path of another network",
+        "hwilib_cryptnox/ctl/options.py",
+        "    if not chain_is_chosen(app):\n",
+        "    if True:\n",
+        "tests/ctl/test_address.py::test_a_path_says_its_network",
     ),
 )

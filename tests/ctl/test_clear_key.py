@@ -1,0 +1,35 @@
+"""`clear-key`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.ctl.program import PUK, answer
+from tests.psbt.factory import ME
+from tests.support.emulator import EmulatorProcess
+
+
+def test_switch_and_read(card: EmulatorProcess) -> None:
+    assert "clear-key on" in answer(card, "clear-key", "show", pin=None, code=1)["hint"]
+    for _ in range(2):  # the second finds it on
+        data = answer(card, "clear-key", "on", "--stdinpuk", stdin=f"{PUK}\n", schema="clear-key on")
+        assert data["clear_public_key"] is True and answer(card, "info")["clear_public_key"] is True
+    found = answer(card, "clear-key", "show", "m/84h/0h/0h/0/0", schema="clear-key show")
+    assert (found["public_key"], found["proved"]) == (ME.key("m/84h/0h/0h/0/0").hex(), True)
+    other = answer(card, "clear-key", "show", pin=None, schema="clear-key show")
+    assert other["proved"] is False and other["path"] is None
+    answer(card, "clear-key", "show", "m/1h", "--curve", "r1", schema="clear-key show")
+    answer(card, "clear-key", "show", "m", code=2)
+    answer(card, "clear-key", "off", "--stdinpuk", stdin=f"{PUK}\n", schema="clear-key off")
+    answer(card, "clear-key", "show", "m/84h/0h/0h/0/0", code=1)
+    assert card.stats()["puk_tries"] == card.stats()["pin_tries"] == 0
+
+
+def test_a_wrong_puk_changes_nothing(card: EmulatorProcess) -> None:
+    answer(card, "clear-key", "on", "--stdinpuk", stdin="wrongwrong12\n", code=4)
+    assert card.stats()["puk_tries"] == 1 and answer(card, "info")["clear_public_key"] is False
+
+
+def test_a_card_without_a_seed(fresh: EmulatorProcess, tmp_path: Path) -> None:
+    answer(fresh, "clear-key", "on", "--stdinpuk", stdin=f"{PUK}\n", code=1)
+    answer(fresh, "clear-key", "show", pin=None, code=1)
