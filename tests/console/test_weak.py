@@ -22,6 +22,14 @@ WEAK = {
     "842412": "date",
     "24121984": "date",
     "19841224": "date",
+    "7011990": "date",
+    "1990107": "date",
+    "2580": "keys",
+    "147258369": "keys",
+    "159753": "keys",
+    "1122": "pairs",
+    "112233": "pairs",
+    "99887766": "pairs",
 }
 
 
@@ -30,7 +38,10 @@ def test_weak_pins(pin: str) -> None:
     assert WEAK[pin] in (weakness_of_pin(pin) or "")
 
 
-@pytest.mark.parametrize("pin", ["7302", "59274", "730482", "4815162", "90418273", "730482915"])
+@pytest.mark.parametrize(
+    "pin",
+    ["7302", "59274", "730482", "4815162", "135790", "246802", "31337", "739182", "582931764", "90418273", "730482915"],
+)
 def test_good_pins(pin: str) -> None:
     assert weakness_of_pin(pin) is None
 
