@@ -42,7 +42,8 @@ FAMILIES = {
     "Answers that no card should give": (
         "The card's answer has the wrong form, or its signature does not verify; the answer was thrown away. "
         "Repeat the command, try another reader; if it stays, the card or its applet is not one that this software "
-        "knows. Report it with the output of `--debug`.",
+        "knows. Report it with the output of "
+        "`cryptnoxctl --log-level debug` or `hwi-cryptnox --debug`; no secret is in it.",
         "MalformedResponseError BadSignatureError InvalidSignature",
     ),
     "A card that gives keys away": (

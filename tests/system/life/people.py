@@ -22,6 +22,8 @@ class Person:
     new_pin: str = "135790"
     new_puk: str = "new-puk-1234"
     words: str = ""
+    shares: tuple[str, ...] = ()
+    """SLIP39's, in the order in which they are typed."""
     passphrase: str = ""
     answers: tuple[tuple[str, Answer], ...] = ()
     shown_puk: str = ""
@@ -57,11 +59,15 @@ class Person:
             words = self.shown_words or self.words.split()
             number = int(match[1])
             return words[number - 1] if number <= len(words) else ""
+        if kind == "share":
+            return self.shares[int(match[1]) - 1].split()[int(match[2]) - 1]
+        if kind == "share count":
+            return str(len(self.shares[0].split()))
         if kind == "count":
             return str(len(self.words.split())) if self.words else "12"
         if kind == "all words":
             return " ".join(self.shown_words or self.words.split())
-        return str({"yes": "y", "enter": "", "own": "own", "card": "card"}.get(kind, getattr(self, kind, "")))
+        return str({"yes": "y", "enter": "", "card": "card", "leave": "leave"}.get(kind, getattr(self, kind, "")))
 
     def _read(self, shown: str) -> None:
         """What the terminal shows of a secret."""
@@ -79,7 +85,10 @@ class Person:
 _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"type (\S.*?) to go on", "text"),
     (r"type it back", "shown_puk"),
-    (r"show (it|the words) again", "yes"),
+    (r"show it again|all the same", "yes"),
+    (r"what now|want to change", "leave"),
+    (r"share (\d+), word (\d+)", "share"),
+    (r"how many words has each share", "share count"),
     (r"choose it yourself|same words|own pairing key\?", "yes"),
     (r"how many words", "count"),
     (r"recovery words", "all words"),
@@ -88,7 +97,6 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"passphrase", "passphrase"),
     (r"new PIN", "new_pin"),
     (r"new PUK|your PUK", "new_puk"),
-    (r"PUK \((?=.*own)", "own"),
     (r"\[y/N\] $", "yes"),
     (r"PIN", "pin"),
     (r"PUK", "puk"),

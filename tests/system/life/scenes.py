@@ -251,7 +251,7 @@ SCENES: dict[str, Scene] = {
         f"{HWI} -i setup --label Ada",
         factory,
         {**NEW_CARD, "puk": ANY, "seed": ANY, "pairing_key": COMMON, "owner": ("Ada", "")},
-        {**FRESH, "answers": (("^seed", "card"), (r"^PUK \(", "new"))},
+        {**FRESH, "answers": (("^seed", "card"), ("choose it yourself", "n"))},
     ),
     "hwi restore": Scene(
         "hwi",

@@ -1,0 +1,97 @@
+"""`--log-level` and `--log-file`: what the program does, for whoever looks for a fault. As everywhere, no secret is in
+it: headers, lengths and status words of what goes to the card, never content."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import stat
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from typing import TextIO
+
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.screen import printable
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LOGGERS = ("cryptnox_core", "hwilib_cryptnox")
+_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_MODE = 0o600
+
+_log = logging.getLogger(__name__)
+
+
+class _Lines(logging.Formatter):
+    """One line a record, which steers no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(" ".join(super().format(record).split("\n")))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A log that takes no more ends, and disturbs nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - logging's name
+        self.setLevel(logging.CRITICAL + 1)
+
+
+@contextlib.contextmanager
+def logged(level: str | None, file: str | None, command: str) -> Iterator[None]:
+    """Log to stderr or to a file, which is created for its owner alone and added to; without a level everything,
+    without both nothing. CtlError USAGE where the file cannot be written; then nothing was done."""
+    if level is None and file is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        stream = sys.stderr if file is None else _opened(file)
+        if file is not None:
+            stack.callback(_close, stream)
+        handler = _Handler(stream)
+        handler.setFormatter(_Lines(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+        number = _LEVELS[level or "debug"]
+        handler.setLevel(number)
+        for name in LOGGERS:
+            stack.enter_context(_attached(logging.getLogger(name), handler, number))
+        version = metadata.version("hwi-cryptnox")
+        python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+        _log.info("cryptnoxctl %s, %s, %s", command, version, python)
+        try:
+            yield
+        except BaseException as error:
+            _log.info("ended: %s: %s", type(error).__name__, error)
+            raise
+        _log.info("done")
+
+
+@contextlib.contextmanager
+def _attached(logger: logging.Logger, handler: logging.Handler, level: int) -> Iterator[None]:
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _close(stream: TextIO) -> None:
+    """A full disk at the last line disturbs nothing either."""
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+def _opened(file: str) -> TextIO:
+    """The file, for its owner alone also where it was there already."""
+    try:
+        descriptor = os.open(file, _FLAGS, _MODE)
+        status = os.fstat(descriptor)
+        if sys.platform != "win32" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            os.fchmod(descriptor, _MODE)
+        return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise CtlError(Exit.USAGE, f"--log-file {file}: {error.strerror}", "name a file that can be written") from error
