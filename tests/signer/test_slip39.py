@@ -1,4 +1,4 @@
-"""Shares of SLIP-0039: the standard's own vectors, sets that its reference implementation made, and what does not fit."""
+"""Shares of SLIP-0039: the standard's vectors, sets of its reference implementation, and what does not fit."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ Answer = str | Callable[["World"], str]
 
 @dataclass
 class Person:
-    """Whose PIN, PUK and words they are. `answers`: what is answered first, by a regular expression on the question."""
+    """Whose PIN, PUK and words they are. `answers`: what is answered first, by a regular expression on the question.
+    `slips`: what is answered before that, one after the other, each once."""
 
     pin: str = "739182"
     puk: str = "Qz-Mark-Puk7"
@@ -26,6 +28,8 @@ class Person:
     """SLIP39's, in the order in which they are typed."""
     passphrase: str = ""
     answers: tuple[tuple[str, Answer], ...] = ()
+    slips: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    slipped: Counter[str] = field(default_factory=Counter)
     shown_puk: str = ""
     shown_words: list[str] = field(default_factory=list)
     last: str = ""
@@ -43,6 +47,10 @@ class Person:
         return self.last
 
     def _answer(self, shown: str, question: str, world: World) -> str:
+        for pattern, slips in self.slips:
+            if self.slipped[pattern] < len(slips) and re.search(pattern, question, re.I):
+                self.slipped[pattern] += 1
+                return slips[self.slipped[pattern] - 1]
         for pattern, answer in self.answers:
             if re.search(pattern, question, re.I):
                 return answer if isinstance(answer, str) else answer(world)
