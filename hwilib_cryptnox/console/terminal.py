@@ -278,6 +278,7 @@ class Terminal:
                         f"    {puk}",
                     ]
                 )
+                self.fresh()  # a second Enter is no answer; what is typed now is not echoed either
                 if "".join(hidden.line("Type it back").split()) == puk:
                     return puk
             self.say("That is not the PUK shown")

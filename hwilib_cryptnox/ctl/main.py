@@ -51,13 +51,15 @@ COMMANDS = {
     "completion": (f"{_HERE}.commands.completion:completion", "Let the shell complete commands, files and names."),
 }
 """Name of a command: the module that holds it and its attribute there, and its line of help."""
-GROUPS = {
-    "Look": ("list", "info", "doctor", "history", "audit"),
-    "Set up": ("setup", "adopt", "backup", "clone", "sheet", "wallet"),
-    "Use": ("address", "sign", "verify", "message", "export", "descriptors", "xpub", "hwi"),
-    "Keep": ("pin", "puk", "pairing", "owner", "reset", "forget"),
-    "For experts": ("data", "user-key", "pinless", "pin-auth", "relay", "emulator", "completion"),
-}
+GROUPS = dict(
+    (
+        ("Look", ("list", "info", "doctor", "history", "audit")),
+        ("Set up", ("setup", "adopt", "backup", "clone", "sheet", "wallet")),
+        ("Use", ("address", "sign", "verify", "message", "export", "descriptors", "xpub", "hwi")),
+        ("Keep", ("pin", "puk", "pairing", "owner", "reset", "forget")),
+        ("For experts", ("data", "user-key", "pinless", "pin-auth", "relay", "emulator", "completion")),
+    )
+)
 """The commands as help shows them."""
 
 
