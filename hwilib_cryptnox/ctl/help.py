@@ -8,6 +8,14 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+GROUPS = {
+    "Look": ("list", "info", "doctor", "history", "audit"),
+    "Set up": ("setup", "adopt", "backup", "clone", "sheet", "wallet"),
+    "Use": ("address", "sign", "verify", "message", "export", "descriptors", "xpub", "hwi"),
+    "Keep": ("pin", "puk", "pairing", "owner", "reset", "forget"),
+    "For experts": ("data", "user-key", "pinless", "pin-auth", "relay", "emulator", "completion"),
+}
+"""The commands as help shows them."""
 _CLOSE = 0.6
 _MOST = 3
 """Commands that are proposed."""

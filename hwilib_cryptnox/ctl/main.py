@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from hwilib_cryptnox.ctl.app import COMMON_OPTIONS, CtlGroup, run
-from hwilib_cryptnox.ctl.help import write_common
+from hwilib_cryptnox.ctl.help import GROUPS, write_common
 
 _HERE = "hwilib_cryptnox.ctl"
 COMPLETE = "_CRYPTNOXCTL_COMPLETE"
@@ -51,16 +51,6 @@ COMMANDS = {
     "completion": (f"{_HERE}.commands.completion:completion", "Let the shell complete commands, files and names."),
 }
 """Name of a command: the module that holds it and its attribute there, and its line of help."""
-GROUPS = dict(
-    (
-        ("Look", ("list", "info", "doctor", "history", "audit")),
-        ("Set up", ("setup", "adopt", "backup", "clone", "sheet", "wallet")),
-        ("Use", ("address", "sign", "verify", "message", "export", "descriptors", "xpub", "hwi")),
-        ("Keep", ("pin", "puk", "pairing", "owner", "reset", "forget")),
-        ("For experts", ("data", "user-key", "pinless", "pin-auth", "relay", "emulator", "completion")),
-    )
-)
-"""The commands as help shows them."""
 
 
 class Root(CtlGroup):

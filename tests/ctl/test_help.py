@@ -11,8 +11,8 @@ import pytest
 
 from hwilib_cryptnox.ctl.app import COMMON_OPTIONS
 from hwilib_cryptnox.ctl.examples import EXAMPLES
-from hwilib_cryptnox.ctl.help import OTHER_WORDS, examples_of, meant
-from hwilib_cryptnox.ctl.main import COMMANDS, GROUPS, cli, grouped
+from hwilib_cryptnox.ctl.help import GROUPS, OTHER_WORDS, examples_of, meant
+from hwilib_cryptnox.ctl.main import COMMANDS, cli, grouped
 from tests.ctl.program import answer, run
 from tests.ctl.test_app import leaves, options_of
 
