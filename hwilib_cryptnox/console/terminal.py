@@ -13,6 +13,7 @@ import select
 import signal
 import string
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,18 @@ class Terminal:
     def say(self, text: str = "") -> None:
         """One line to the person."""
         self._write(text + "\n", text)
+
+    def explain(self, text: str, later: str = "") -> None:
+        """A paragraph, in lines that break at blanks; `later` stands before all but the first."""
+        columns, _ = self.size
+        before = "\n" * (len(text) - len(text.lstrip("\n")))
+        self.say(before + "\n".join(_wrapped(text.strip("\n"), columns, later)))
+
+    def _fitted(self, prompt: str) -> str:
+        """A prompt that is broken at blanks only."""
+        columns, _ = self.size
+        lines = [line for part in prompt.rstrip().split("\n") for line in _wrapped(part, columns - 2) or [""]]
+        return "\n".join(lines) + prompt[len(prompt.rstrip()) :]
 
     def _write(self, text: str, what: str) -> None:
         _, out = self._need(what)
@@ -135,7 +148,7 @@ class Terminal:
         self._need(question)
         wide = max(map(len, choices))
         for key, text in choices.items():
-            self.say(f"  {key:{wide}}  {text}")
+            self.explain(f"  {key:{wide}}  {text}", " " * (wide + 4))
         for _ in range(ATTEMPTS):
             answer = self.ask(f"{question} ({'/'.join(choices)})").lower()
             if answer in choices:
@@ -195,7 +208,7 @@ class Terminal:
 
     def _read(self, prompt: str) -> str:
         source, _ = self._need(prompt.strip())
-        self._write(prompt, prompt)
+        self._write(self._fitted(prompt), prompt)
         line = _line(source)
         if not line:
             raise LeftError
@@ -234,11 +247,10 @@ class Terminal:
         while True:
             for _ in range(ATTEMPTS):
                 text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
-                if not self.keeps(what, weakness_of(text)):
-                    continue
-                if self.hidden("The same again") == text:
+                if self.hidden("The same again") != text:
+                    self.say("the two differ")
+                elif self.keeps(what, weakness_of(text)):
                     return text
-                self.say("the two differ")
             self.again()
 
     def keeps(self, what: str, weakness: str | None) -> bool:
@@ -246,6 +258,7 @@ class Terminal:
         if weakness is None:
             return True
         self.say(f"This {what} is easy to guess: {weakness}.")
+        self.fresh()
         return self.agrees("Use it all the same? (No: choose another one)")
 
     def show_secret(self, lines: list[str], question: str = "Written down?") -> None:
@@ -312,6 +325,17 @@ class HiddenLines:
         """Whether more was typed or pasted than was read, with or without an Enter behind it; it is dropped. Blanks do
         not count."""
         return bool(_left_over(self._source).strip())
+
+
+def _wrapped(text: str, columns: int, later: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(columns, len(later) + 10),
+        subsequent_indent=later,
+        drop_whitespace=True,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _is_puk(text: str) -> bool:

@@ -147,7 +147,9 @@ def show(terminal: Terminal, words: list[str]) -> None:
 def type_back(terminal: Terminal, words: list[str]) -> None:
     """The person types every word, hidden; four letters are enough. After three that are wrong all can be seen again;
     BackError or LeftError where the person does not go on."""
-    terminal.say("Type all words back, from your paper; the first four letters of each are enough. They are not shown.")
+    terminal.explain(
+        "Type all words back, from your paper; the first four letters of each are enough. They are not shown."
+    )
     number = 0
     while number < len(words):
         for _ in range(ATTEMPTS):

@@ -48,12 +48,13 @@ def choose_all(terminal: Terminal, questions: dict[str, Question], summary: Call
     while at < len(names):
         at = at + 1 if _answered(terminal, questions[names[at]], first=at == 0) else at - 1
     while True:
-        terminal.say(f"\n{summary()}")
+        terminal.explain(f"\n{summary()}")
         if terminal.agrees(last):
             return
         ways = {name: question.label for name, question in questions.items()}
         ways |= {_NOTHING: "keep everything as it is", LEAVE: "stop here; nothing is changed on the card"}
-        way = terminal.choose("Nothing is lost. What do you want to change", ways)
+        terminal.say("Nothing is lost. Choose what to change:")
+        way = terminal.choose("Change", ways)
         if way == LEAVE:
             raise LeftError
         while way != _NOTHING and not _answered(terminal, questions[way], first=True):
@@ -85,7 +86,7 @@ def with_a_way_back(terminal: Terminal, ask: Callable[[bool], T]) -> T:
 def ask_puk(terminal: Terminal) -> str:
     """A new PUK: the person's own, or one that is drawn, shown, and typed back from paper."""
     while True:
-        terminal.say(
+        terminal.explain(
             "\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card."
         )
         if terminal.agrees("Choose it yourself? (No: one is drawn and shown once)"):

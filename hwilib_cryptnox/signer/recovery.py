@@ -17,7 +17,7 @@ NO_CHECK = "no check"
 """What is typed to go on without comparing the backup with the card."""
 _SEEN = "Compare these words with your paper. What you typed was completed. They are shown only now."
 _NO_MNEMONIC = "These words are no mnemonic: a word is wrong or in the wrong place."
-_SLOW = 5
+_SLOW = 8
 """Exponent of a backup from which on it takes seconds to open."""
 
 
@@ -29,7 +29,7 @@ def ask_count(terminal: Terminal) -> int:
             answer = terminal.ask(f"How many words ({'/'.join(map(str, WORD_COUNTS))}; SLIP39 shares: 20/33)")
             if answer in known:
                 return int(answer)
-            terminal.say(
+            terminal.explain(
                 "Count the words on your paper, and type their number. A wallet of shares has 20 or 33 on each."
             )
             terminal.fresh()
@@ -48,7 +48,7 @@ def ask_seed(terminal: Terminal, count: int | None = None) -> Expected:
         return _ask_shares(terminal, number)
     from embit.wordlists.bip39 import WORDLIST
 
-    terminal.say(f"Type the {number} words of your mnemonic, one a line or several. They are not shown.")
+    terminal.explain(f"Type the {number} words of your mnemonic, one a line or several. They are not shown.")
     terminal.say("The first four letters of a word are enough.")
 
     def problem(words: list[str]) -> str:
@@ -168,7 +168,7 @@ def _sentence(text: str) -> str:
 
 def _ask_shares(terminal: Terminal, number: int) -> Expected:
     """The secret of shares of so many words, and of its passphrase."""
-    terminal.say(f"Type your shares one after the other, {number} words each, in any order. They are not shown.")
+    terminal.explain(f"Type your shares one after the other, {number} words each, in any order. They are not shown.")
     terminal.say("The first four letters of a word are enough.")
     while True:
         shares = ShareSet()
@@ -229,7 +229,7 @@ def ask_passphrase(terminal: Terminal, *, of_shares: bool = False) -> str:
     """The optional passphrase, typed twice; empty for none. That `of_shares` has ASCII's printable characters only."""
     what = "A passphrase makes another wallet of the same shares" if of_shares else None
     what = what or "A passphrase (25th word) makes another wallet of the same words"
-    terminal.say(f"{what}. Most wallets have none: press Enter.")
+    terminal.explain(f"{what}. Most wallets have none: press Enter.")
     while True:
         for _ in range(ATTEMPTS):
             text = terminal.hidden("Passphrase")
@@ -257,7 +257,7 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool], words: Se
     `same`: whether the card holds the wallet of these words. `words`: the card's own, where they are known still; then
     they can be seen once more. BadWordsError where the person leaves with words that are not the card's.
     """
-    terminal.say("\nBefore money arrives: are the words on your paper this wallet? Type them once more, in full.")
+    terminal.explain("\nBefore money arrives: are the words on your paper this wallet? Type them once more, in full.")
     while True:
         for _ in range(ATTEMPTS):
             answer = terminal.ask(f"Press Enter to check the backup now, or type {NO_CHECK} to go on without").lower()

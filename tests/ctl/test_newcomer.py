@@ -81,7 +81,7 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
     with terminal(card.process, "setup", columns=80, rows=24) as child:
         # A weak PIN is named; two that differ; a good one.
         for weak, why in (("1234", "counts up"), ("0000", "again and again"), ("000000000", "easy mode")):
-            dialogue(child, ("New PIN", weak))
+            dialogue(child, ("New PIN", weak), ("The same again", weak))
             child.expect_exact(why)
             dialogue(child, ("Use it all the same?", ""))
         # That was three times: a way out is offered, and what is no way is said.
@@ -115,10 +115,10 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
         assert puk not in shown(child)[before:]
         # No goes back; one thing is changed, all else is kept.
         child.expect_exact("You chose: PIN, PUK, name Ada, e-mail (none), its own pairing key.")
-        dialogue(child, ("Initialise the card now?", "n"), ("What do you want to change", "pairing"))
+        dialogue(child, ("Initialise the card now?", "n"), ("Change (", "pairing"))
         dialogue(child, ("own pairing key?", "n"))
         child.expect_exact("name Ada, e-mail (none), the common pairing key")
-        dialogue(child, ("Initialise the card now?", "n"), ("What do you want to change", "nothing"))
+        dialogue(child, ("Initialise the card now?", "n"), ("Change (", "nothing"))
         dialogue(child, ("Initialise the card now?", "y"))
         child.expect_exact("it took your PIN and your PUK")
         # A choice that is none; one that is thought over.

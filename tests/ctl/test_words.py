@@ -122,7 +122,7 @@ def test_pages_lose_no_word() -> None:
 
 def test_two_enters_do_not_flash_the_puk_past(fresh: EmulatorProcess) -> None:
     with terminal(fresh, *SETUP) as child:
-        dialogue(child, ("New PIN", PIN), ("Use it all the same?", "y"), ("same again", PIN))
+        dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Use it all the same?", "y"))
         child.expect_exact("Choose it yourself?")
         child.send("\n\n\n\n\n")  # pressed ahead
         child.expect(r"\s(\d{12})\s")

@@ -267,12 +267,12 @@ def test_the_page_says_what_a_new_wallet_costs(tmp_path: File) -> None:
     weak = ("Use it all the same", "y")
     new = [
         ("New PIN", PIN),
-        weak,
         ("same again", PIN),
+        weak,
         ("Choose it yourself", "y"),
         ("New PUK", PUK),
-        weak,
         ("same again", PUK),
+        weak,
     ]
     ready = (r"Initialise the card now\?", "y")
     counts = {}

@@ -94,7 +94,7 @@ def _chosen_seed(
             with terminal.a_way_back(False):
                 chosen = terminal.choose("Your choice", SEEDS)
         if chosen == "card":
-            terminal.say("Nobody can copy a secret made on the card. When the card is lost, the money is.")
+            terminal.explain("Nobody can copy a secret made on the card. When the card is lost, the money is.")
             terminal.typed("", NO_BACKUP)
         if chosen == "new":
             number = None if again else count
@@ -175,7 +175,7 @@ def _initialise(app: App, work: Provision, owner: _Owner) -> None:
     terminal, chosen = app.terminal, Opening(name=owner[0] or "", email=owner[1] or "")
 
     def pin() -> None:
-        terminal.say(
+        terminal.explain(
             "\nThe PIN is asked for at every signature. 3 wrong ones lock the card until it is taken out, 6 block it."
         )
         chosen.pin = terminal.new_pin()
@@ -184,17 +184,17 @@ def _initialise(app: App, work: Provision, owner: _Owner) -> None:
         chosen.puk = ask_puk(terminal)
 
     def name() -> None:
-        terminal.say("\nThe owner's name and e-mail address stand on the card. They may be empty.")
+        terminal.explain("\nThe owner's name and e-mail address stand on the card. They may be empty.")
         chosen.name = _asked(app, "Name", NAME_MAX)
 
     def email() -> None:
         chosen.email = _asked(app, "E-mail", EMAIL_MAX)
 
     def pairing() -> None:
-        terminal.say(
+        terminal.explain(
             "\nThe pairing key opens the secure channel. Every card comes with the common one; all programs know it."
         )
-        terminal.say("An own one is kept on this computer: others cannot talk to the card then.")
+        terminal.explain("An own one is kept on this computer: others cannot talk to the card then.")
         own = terminal.agrees("An own pairing key?")
         chosen.key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
 

@@ -94,7 +94,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"type (\S.*?) to go on", "text"),
     (r"type it back", "shown_puk"),
     (r"show it again|all the same", "yes"),
-    (r"what now|want to change", "leave"),
+    (r"what now|^change \(|typed again", "leave"),
     (r"share (\d+), word (\d+)", "share"),
     (r"how many words has each share", "share count"),
     (r"choose it yourself|same words|own pairing key\?", "yes"),

@@ -203,7 +203,7 @@ SCENES: dict[str, Scene] = {
                 ("all the same", ("no",)),
                 ("own pairing key", ("perhaps", "y")),
                 ("initialise the card now", ("n", "what", "n")),
-                ("want to change", ("the key", "pairing", "nothing")),
+                (r"^change \(", ("the key", "pairing", "nothing")),
                 ("your choice", ("words", "card")),
                 ("to go on", ("no", "")),
                 ("how many words", ("11",)),
@@ -291,7 +291,7 @@ SCENES: dict[str, Scene] = {
         {
             **FRESH,
             "answers": (("^seed", "words"), ("check the backup now", "")),
-            "slips": (("initialise the card now", ("n",)), ("want to change", ("puk",)), ("check the", ("maybe",))),
+            "slips": (("initialise the card now", ("n",)), (r"^change \(", ("puk",)), ("check the", ("maybe",))),
         },
     ),
     "hwi setup card": Scene(
