@@ -90,27 +90,32 @@ def _typed(
 
 
 def _all_typed(terminal: Terminal, count: int, known: Sequence[str], of: str) -> tuple[list[str], bool]:
-    """So many words of the list, and whether one of them was completed."""
+    """So many words of the list, and whether one of them was completed. After three lines in a row with a word of no
+    list there is a way out; the words before them are kept."""
+    words, short, lists = list[str](), False, 0
     while True:
-        for _ in range(ATTEMPTS):
-            words, short = list[str](), False
-            with terminal.hiding("the words of a backup") as hidden:
-                while len(words) < count:
-                    line = _plain(hidden.line(f"{of}Word {len(words) + 1}"))
-                    full = [completed(word, known) for word in line]
-                    if None in full:
-                        # What was pasted behind this line must not take its place.
-                        rest = "; what followed it was not used" if hidden.more() else ""
-                        place = len(words) + full.index(None) + 1
-                        terminal.say(f"Word {place} is no word of the list; type this line again{rest}")
-                        continue
-                    short = short or full != line
-                    words += [word for word in full if word]
-                more = len(words) > count or hidden.more()
-            if not more:
-                return words, short
+        slips = 0
+        with terminal.hiding("the words of a backup") as hidden:
+            while len(words) < count and slips < ATTEMPTS:
+                line = _plain(hidden.line(f"{of}Word {len(words) + 1}"))
+                full = [completed(word, known) for word in line]
+                if None in full:
+                    slips += 1
+                    # What was pasted behind this line must not take its place.
+                    rest = "; what followed it was not used" if hidden.more() else ""
+                    place = len(words) + full.index(None) + 1
+                    terminal.say(f"Word {place} is no word of the list; type this line again{rest}")
+                    continue
+                slips, short = 0, short or full != line
+                words += [word for word in full if word]
+            more = len(words) > count or (len(words) == count and hidden.more())
+        if more:
             terminal.say(f"These are more than {count} words: none of them is used. Type them again.")
-        terminal.again()
+            words, short, lists = [], False, lists + 1
+        elif not slips:
+            return words, short
+        if slips or lists % ATTEMPTS == 0:
+            terminal.again()
 
 
 def _correct(terminal: Terminal, words: list[str], known: Sequence[str], of: str, *, wrong: bool) -> bool:

@@ -218,6 +218,13 @@ def test_from_words_on_paper(card: Card) -> None:
         child.expect_exact("Count the words on your paper")
         dialogue(child, ("How many words", "12"), ("Word 1: ", "lega winn than yeah"))
         child.expect_exact("Word 4 is no word of the list")
+        # Three lines in a row: the words before them are kept.
+        dialogue(
+            child, ("Word 1: ", "lega winn"), *[("Word 3: ", "qwertz")] * 3, ("What now (again/back/leave)", "again")
+        )
+        dialogue(child, ("Word 3: ", "than " + short(words).split()[3] + "x"))
+        dialogue(child, ("Word 3: ", "zoo " * 11))
+        child.expect_exact("These are more than 12 words: none of them is used")
         mixed = short(words).split()
         mixed[3], mixed[4] = mixed[4], mixed[3]
         dialogue(child, ("Word 1: ", " ".join(mixed)))
