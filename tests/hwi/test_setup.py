@@ -26,6 +26,7 @@ from tests.support.middle import FirstBlock, LostAnswer, Middle
 from tests.support.terminal import spawn
 
 NOTHING = Path(os.devnull)
+SLIP39 = Path(__file__).parents[1] / "signer/vectors/slip39.json"
 OWN_PIN, OWN_PUK = "31337", "123456789ABC"
 
 
@@ -139,6 +140,23 @@ def test_restore(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
     assert typist.answer() == {"success": True}
     assert not any(secret in typist.shown.getvalue() for secret in ("ABANDON", "abandon", "rich", OWN_PIN, OWN_PUK))
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC, "zu\u0308rich"))  # BIP39: NFKD
+    assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
+
+
+def test_restore_from_shares(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    """SLIP39: the secret is the seed itself. Nothing typed is echoed."""
+    _, shares, secret, _ = json.loads(SLIP39.read_text())[3]
+    typist = Typist(tmp_path, blank, "-i", "restore", "-w", "20")
+    typist.types(("Share 1, Word 1: ", shares[1]), ("Share 2, Word 1: ", shares[1]))
+    typist.child.expect("You typed this share before")
+    typist.types(("What now", "next"), ("Share 2, Word 1: ", shares[0]))
+    typist.types((r"Passphrase: ", "TREZOR"), ("same again", "TREZOR"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
+    typist.types(
+        ("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise .* now\?", "y")
+    )
+    assert typist.answer() == {"success": True}
+    assert not any(word in typist.shown.getvalue() for word in (*shares[0].split()[4:], "TREZOR"))
+    root = bip32.HDKey.from_seed(bytes.fromhex(secret))
     assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
 
 
