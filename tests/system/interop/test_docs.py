@@ -98,7 +98,7 @@ SCENES = {
     "cryptnoxctl doctor": Scene(says="service (pcscd) is not running", code=3),
     "cryptnoxctl list": Scene(says="ready"),
     "cryptnoxctl info": Scene(says="xpub export"),
-    "cryptnoxctl audit": Scene((ASKED_PIN,), "0 signatures"),
+    "cryptnoxctl audit": Scene((ASKED_PIN,), "remembers no signature"),
     "cryptnoxctl address": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
     "cryptnoxctl setup": Scene(
         (
