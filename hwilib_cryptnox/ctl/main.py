@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -119,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from hwilib_cryptnox.ctl.completion import register
 
         register()
+        with contextlib.redirect_stderr(io.StringIO()):  # who presses Tab is shown no error
+            return run(cli)
     return run(cli, None if arguments is None else list(arguments))
 
 
