@@ -77,6 +77,7 @@ class Terminal:
 
     def explain(self, text: str, later: str = "") -> None:
         """A paragraph, in lines that break at blanks; `later` stands before all but the first."""
+        self._need(text)
         columns, _ = self.size
         before = "\n" * (len(text) - len(text.lstrip("\n")))
         self.say(before + "\n".join(_wrapped(text.strip("\n"), columns, later)))

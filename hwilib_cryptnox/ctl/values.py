@@ -64,7 +64,7 @@ def complete_values(command: click.Command) -> None:
     for parameter in command.params:
         if parameter.type is not click.STRING:
             continue
-        metavar = (parameter.metavar or "").upper()
+        metavar = (parameter.metavar or "").upper().replace("...", "")
         if parameter.name == "wallet_name" or "--wallet" in parameter.opts:
             parameter.type = WalletName(or_file="FILE" in metavar)
         elif isinstance(parameter, click.Argument) and parameter.name == "name" and command.name != "add":
