@@ -445,13 +445,13 @@ def test_change_pin_and_puk(card: EmulatorProcess) -> None:
         dialogue(child, ("PIN of card", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
         assert ended(child) == 0
     with terminal(card, "pin", "change", "--with-puk") as child:
-        dialogue(child, ("PUK", PUK), ("New PIN", "2408"), ("same again", "2408"))
+        dialogue(child, ("PUK", PUK), ("New PIN", "7302"), ("same again", "7302"))
         assert ended(child) == 0
     with terminal(card, "puk", "change") as child:
         dialogue(child, ("PUK", PUK), ("New PUK", "another-puk!"), ("same again", "another-puk!"))
         assert ended(child) == 0
         assert "another-puk!" not in shown(child)
-    assert run(card, "pin", "verify", "--stdinpass", stdin="2408\n").returncode == 0
+    assert run(card, "pin", "verify", "--stdinpass", stdin="7302\n").returncode == 0
     assert run(card, "xpub", "off", "--stdinpuk", stdin="another-puk!\n").returncode == 0
 
 

@@ -331,7 +331,8 @@ class Kills(Part):
         before = self._card.stats()["pin_tries"]
         with self._terminal(folder, self._card, "pin", "change") as child:
             steps = [("PIN", self._pin), ("New PIN", new), ("same again", new)]
-            dialogue(child, *steps[: rng.choice((1, 2, 3, 3, 3, 3))])
+            steps += [("Use it all the same?", "y")] if new == PINS[0] else []
+            dialogue(child, *steps[: rng.choice((1, 2, *[len(steps)] * 4))])
             time.sleep(rng.uniform(0, 0.15))
             child.kill(signal.SIGKILL)
         check_state(folder, whole=False)
