@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ LOGGERS = ("cryptnox_core", "hwilib_cryptnox")
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _MODE = 0o600
+_IS_LOG = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} [A-Z]+ ")
+"""How a line of ours begins."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,12 +89,27 @@ def _close(stream: TextIO) -> None:
 
 
 def _opened(file: str) -> TextIO:
-    """The file, for its owner alone also where it was there already."""
+    """The file, for its owner alone also where it was there already. What holds something else than a log is not added
+    to: it may be what the command works on."""
+    hint = "name a file that can be written"
     try:
         descriptor = os.open(file, _FLAGS, _MODE)
+        stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
         status = os.fstat(descriptor)
-        if sys.platform != "win32" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-            os.fchmod(descriptor, _MODE)
-        return os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+        if stat.S_ISREG(status.st_mode):
+            if status.st_size and not _IS_LOG.match(_head(file)):
+                stream.close()
+                raise CtlError(Exit.USAGE, f"--log-file {file}: this file is no log", "name another file")
+            if sys.platform != "win32" and status.st_mode & 0o077:
+                os.fchmod(descriptor, _MODE)
     except OSError as error:
-        raise CtlError(Exit.USAGE, f"--log-file {file}: {error.strerror}", "name a file that can be written") from error
+        raise CtlError(Exit.USAGE, f"--log-file {file}: {error.strerror}", hint) from error
+    return stream
+
+
+def _head(file: str) -> bytes:
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return os.read(descriptor, 32)
+    finally:
+        os.close(descriptor)

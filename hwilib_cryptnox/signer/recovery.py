@@ -140,8 +140,8 @@ def _correct(terminal: Terminal, words: list[str], known: Sequence[str], of: str
                         "These words are no mnemonic: the checksum is wrong", hint="compare them with your paper"
                     )
                 raise LeftError
-            if answer.isascii() and answer.isdecimal() and 1 <= int(answer[:4]) <= count:
-                number = int(answer[:4])
+            if answer in map(str, range(1, count + 1)):
+                number = int(answer)
                 line = _plain(terminal.hidden(f"{of}Word {number}"))
                 full = completed(line[0], known) if len(line) == 1 else None
                 if full is not None:

@@ -164,3 +164,12 @@ def test_the_words_of_a_dialogue_are_as_without_it(marked: EmulatorProcess, tmp_
         assert ended(child) == 0
         assert PIN not in shown(child)
     clean(tmp_path / "log")
+
+
+def test_a_file_that_is_no_log_is_not_added_to(marked: EmulatorProcess, tmp_path: Path) -> None:
+    """It may be the transaction that is to be signed."""
+    psbt = tmp_path / "x.psbt"
+    psbt.write_text(PSBT)
+    done = run(marked, "sign", "--yes", str(psbt), "--log-file", str(psbt))
+    assert done.returncode == 2 and "is no log" in done.stderr and psbt.read_text() == PSBT
+    assert "C0" not in marked.stats()["by_ins"]
