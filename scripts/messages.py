@@ -102,6 +102,11 @@ FAMILIES = {
         "repeats a descriptor: it may hold a secret.",
         "PolicyError RegistrationError",
     ),
+    "Shares on paper": (
+        "A SLIP39 share was not used, or the shares do not fit together. Nothing is on the card yet, and the shares "
+        "that were taken are kept: [From words or from shares](lost.md#from-words-or-from-shares).",
+        "ShareError",
+    ),
     "Settings and state": (
         "A value in [the configuration file or the environment](settings.md), or the state folder. The message "
         "names which.",
