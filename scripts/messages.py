@@ -42,7 +42,8 @@ FAMILIES = {
     "Answers that no card should give": (
         "The card's answer has the wrong form, or its signature does not verify; the answer was thrown away. "
         "Repeat the command, try another reader; if it stays, the card or its applet is not one that this software "
-        "knows. Report it with the output of `--debug`.",
+        "knows. Report it with the output of "
+        "`cryptnoxctl --log-level debug` or `hwi-cryptnox --debug`; no secret is in it.",
         "MalformedResponseError BadSignatureError InvalidSignature",
     ),
     "A card that gives keys away": (
@@ -104,6 +105,11 @@ FAMILIES = {
         "What is wrong with a wallet's descriptor, its name or its registration. Nothing was registered. No message "
         "repeats a descriptor: it may hold a secret.",
         "PolicyError RegistrationError",
+    ),
+    "Shares on paper": (
+        "A SLIP39 share was not used, or the shares do not fit together. Nothing is on the card yet, and the shares "
+        "that were taken are kept: [From words or from shares](lost.md#from-words-or-from-shares).",
+        "ShareError",
     ),
     "Settings and state": (
         "A value in [the configuration file or the environment](settings.md), or the state folder. The message "

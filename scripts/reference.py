@@ -15,7 +15,8 @@ import click
 
 from hwilib_cryptnox.ctl.app import COMMON_OPTIONS
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.main import COMMANDS, cli
+from hwilib_cryptnox.ctl.help import examples_of
+from hwilib_cryptnox.ctl.main import cli, grouped
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CODES = {
@@ -53,8 +54,12 @@ A transaction reviewed and signed:
 ![cryptnoxctl sign](pictures/signing.svg)
 """
 COMPLETION = """\
-bash: `eval "$(_CRYPTNOXCTL_COMPLETE=bash_source cryptnoxctl)"` in `~/.bashrc`; zsh: `zsh_source` in `~/.zshrc`;
-fish: `_CRYPTNOXCTL_COMPLETE=fish_source cryptnoxctl | source`.
+The shell completes commands, options, files, names of registered wallets and serial numbers of cards it has seen, once
+it has read the script of `cryptnoxctl completion`:
+
+- bash (4.4 or later), in `~/.bashrc`: `eval "$(cryptnoxctl completion bash)"`
+- zsh, in `~/.zshrc` after `compinit`: `eval "$(cryptnoxctl completion zsh)"`
+- fish, in `~/.config/fish/config.fish`: `cryptnoxctl completion fish | source`
 """
 
 
@@ -68,14 +73,22 @@ class Entry:
     options: list[tuple[str, str]]
     epilog: str
 
+    @property
+    def examples(self) -> list[str]:
+        """As they are typed."""
+        return [line if "cryptnoxctl" in line else f"cryptnoxctl {line}" for line in examples_of(self.name)]
 
-def entries() -> Iterator[Entry]:
-    """All commands, groups resolved, in the order of the table."""
+
+def groups() -> Iterator[tuple[str, list[Entry]]]:
+    """All commands, as help groups them; those with commands of their own resolved."""
     context = click.Context(cli, info_name="cryptnoxctl")
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command is not None
-        yield from _walk(command, name, context)
+    for title, names in grouped().items():
+        found = []
+        for name in names:
+            command = cli.get_command(context, name)
+            assert command is not None
+            found += _walk(command, name, context)
+        yield title, found
 
 
 def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[Entry]:
@@ -126,13 +139,17 @@ def markdown() -> str:
     parts += ["## Options of every command\n", _table(common_options())]
     parts += ["## Exit codes\n", _table([(str(int(code)), text) for code, text in CODES.items()])]
     parts += ["## Environment\n", _table(list(ENVIRONMENT.items()))]
-    parts += ["## Completion\n", COMPLETION, "## Commands\n"]
-    for entry in entries():
-        parts += [f"### {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
-        if entry.options:
-            parts.append(_table(entry.options))
-        if entry.epilog:
-            parts.append(f"{entry.epilog}\n")
+    parts += ["## Completion\n", COMPLETION]
+    for title, found in groups():
+        parts.append(f"## {title}\n")
+        for entry in found:
+            parts += [f"### {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
+            if entry.options:
+                parts.append(_table(entry.options))
+            if entry.epilog:
+                parts.append(f"{entry.epilog}\n")
+            if entry.examples:
+                parts += ["Examples:\n", "```\n{}\n```\n".format("\n".join(entry.examples))]
     return "\n".join(parts)
 
 
@@ -152,11 +169,16 @@ def man_page() -> str:
         _roff(plain.replace("\n\n", "\n.PP\n")),
     ]
     parts = [part.replace("\\&.PP", ".PP") for part in parts]
-    parts += [".SH OPTIONS", *_roff_list(common_options()), ".SH COMMANDS"]
-    for entry in entries():
-        parts += [f".SS {_roff(entry.usage)}", _roff(entry.text).replace("\n\n", "\n.PP\n"), *_roff_list(entry.options)]
-        if entry.epilog:
-            parts += [".PP", _roff(entry.epilog)]
+    parts += [".SH OPTIONS", *_roff_list(common_options())]
+    for title, found in groups():
+        parts.append(f".SH COMMANDS: {_roff(title).upper()}")
+        for entry in found:
+            parts += [f".SS {_roff(entry.usage)}", _roff(entry.text).replace("\n\n", "\n.PP\n")]
+            parts += _roff_list(entry.options)
+            if entry.epilog:
+                parts += [".PP", _roff(entry.epilog)]
+            if entry.examples:
+                parts += [".PP", "Examples:", ".nf", *map(_roff, entry.examples), ".fi"]
     parts += [".SH EXIT STATUS", *_roff_list([(str(int(code)), text) for code, text in CODES.items()])]
     parts += [".SH ENVIRONMENT", *_roff_list(list(ENVIRONMENT.items()))]
     return "\n".join(parts) + "\n"

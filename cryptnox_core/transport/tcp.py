@@ -213,7 +213,7 @@ class RemoteTransport:
                     if self._answered or self._reconnect is None:
                         raise CardRemovedError("the card's connection was closed") from error
                     if time.monotonic() >= self._busy_until:
-                        raise ReaderBusyError(f"{self._name} is serving another program") from error
+                        raise ReaderBusyError(f"the card at {self._name} is in use by another program") from error
                     self.close()
                     time.sleep(_RETRY_INTERVAL)
                     self._stream = self._reconnect()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
-from hwilib_cryptnox.ctl.app import CtlGroup, run
+from hwilib_cryptnox.ctl.app import COMMON_OPTIONS, CtlGroup, run
+from hwilib_cryptnox.ctl.help import GROUPS, write_common
 
 _HERE = "hwilib_cryptnox.ctl"
+COMPLETE = "_CRYPTNOXCTL_COMPLETE"
+"""Variable of the environment by which a shell asks what it may complete."""
 
 COMMANDS = {
     "list": (f"{_HERE}.commands.list:list_cards", "Show the readers and the cards in them."),
@@ -49,6 +55,7 @@ COMMANDS = {
     "hwi": (f"{_HERE}.commands.hwi:hwi", "Let the hwi program see the card."),
     "relay": (f"{_HERE}.commands.relay:relay", "Serve a local reader to a remote host."),
     "emulator": (f"{_HERE}.commands.emulator:emulator", "Run an emulated card."),
+    "completion": (f"{_HERE}.commands.completion:completion", "Let the shell complete commands, files and names."),
 }
 """Name of a command: the module that holds it and its attribute there, and its line of help."""
 
@@ -71,9 +78,35 @@ class Root(CtlGroup):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table of `--help`, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        """The tables of `--help`, one a group, without importing anything."""
+        wide = max(map(len, COMMANDS))
+        for title, names in grouped().items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:{wide}}", COMMANDS[name][1]) for name in names])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands, then the options."""
+        self.format_commands(ctx, formatter)
+        write_common(ctx, formatter, COMMON_OPTIONS)
+        own = [each.get_help_record(ctx) for each in self.get_params(ctx) if each not in COMMON_OPTIONS]
+        with formatter.section("Other options"):
+            formatter.write_dl([record for record in own if record is not None])
+
+    def names(self, ctx: click.Context) -> list[str]:
+        """Also those inside of groups. Imports all of them: somebody typed something else."""
+        found = []
+        for name in COMMANDS:
+            command = self.get_command(ctx, name)
+            inner = command.list_commands(ctx) if isinstance(command, click.Group) else []
+            found += [name, *(f"{name} {one}" for one in inner)]
+        return found
+
+
+def grouped() -> dict[str, tuple[str, ...]]:
+    """`GROUPS`, and what is in none of them."""
+    known = {name for names in GROUPS.values() for name in names}
+    others = tuple(name for name in COMMANDS if name not in known)
+    return {**GROUPS, **({"Others": others} if others else {})}
 
 
 @click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,12 +114,20 @@ class Root(CtlGroup):
 def cli() -> None:
     """Cryptnox smart cards: set up, look, sign, export, manage, emulate.
 
+    cryptnoxctl COMMAND --help says more of each, with examples.
+
     Exit codes: 0 done, 1 refused by the card or by you, 2 usage, 3 no card or busy, 4 PIN or PUK, 5 input refused.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    if COMPLETE in os.environ:
+        from hwilib_cryptnox.ctl.completion import register
+
+        register()
+        with contextlib.redirect_stderr(io.StringIO()):  # who presses Tab is shown no error
+            return run(cli)
     return run(cli, None if arguments is None else list(arguments))
 
 

@@ -170,7 +170,9 @@ def _add_commands(parser: Parser) -> None:
     setup.add_argument("--backup_passphrase", "-b", help="Not used by the card", default="")
     command("wipe", "Back to the factory state. Asks for the PUK and the serial number on the terminal")
     restore = command("restore", "Set up a new card with recovery words. Requires interactive mode")
-    restore.add_argument("--word_count", "-w", help="Number of recovery words", type=int, default=24)
+    restore.add_argument(
+        "--word_count", "-w", help="Number of recovery words; 20 or 33 for SLIP39 shares", type=int, default=24
+    )
     restore.add_argument("--label", "-l", help="The owner's name on the card", default="")
     backup = command("backup", "Not available: the card gives no seed out")
     backup.add_argument("--label", "-l", default="")

@@ -11,9 +11,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
+from cryptnox_core.arguments import is_pin
 from cryptnox_core.errors import TransportError
-from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
+from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX
 from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
+from hwilib_cryptnox.console.weak import weakness_of_pin
 from hwilib_cryptnox.errors import (
     NOT_INITIALIZED_TEXT,
     RESET_DISABLED_TEXT,
@@ -38,8 +40,11 @@ from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
-from hwilib_cryptnox.signer.mnemonic import Expected, ask_seed, entropy_length
+from hwilib_cryptnox.signer.mnemonic import Expected, entropy_length
+from hwilib_cryptnox.signer.opening import Opening, Question, ask_puk, choose_all, with_a_way_back
 from hwilib_cryptnox.signer.provision import Provision, telling
+from hwilib_cryptnox.signer.recovery import ask_seed, check_backup
+from hwilib_cryptnox.signer.slip39 import SHARE_WORDS
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
@@ -119,28 +124,39 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
         raise BadRequestError("--backup_passphrase: the card has no backup a passphrase could be for")
     with _begun(wallet, label) as work:
         terminal = work.terminal
-        choice = terminal.choose(
-            "Seed",
-            {
-                "words": "new recovery words, shown once: with them the wallet survives the card (recommended)",
-                "card": "made on the card and never shown: lost card, lost money",
-            },
-        )
-        if choice == "card":
-            terminal.say("There is NO backup of such a seed. A lost or broken card is lost money.")
-            terminal.typed("No recovery words, no second chance.", "no backup")
+
+        def seed(_: bool) -> int:
+            """The number of new words; 0 for a seed of the card alone."""
+            with terminal.a_way_back(False):
+                choice = terminal.choose(
+                    "Seed",
+                    {
+                        "words": "new recovery words, shown once: with them the wallet survives the card (recommended)",
+                        "card": "made on the card and never shown: lost card, lost money",
+                    },
+                )
+            if choice == "card":
+                terminal.say("There is NO backup of such a seed. A lost or broken card is lost money.")
+                terminal.typed("No recovery words, no second chance.", "no backup")
+                return 0
+            return int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
+
+        count = with_a_way_back(terminal, seed)
+        _prepare(work, wallet, label)
+        if not count:
             work.check = ""
-            _prepare(work, wallet, label)
             work.generate()
             return _finish(work, None)
-        count = int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
-        _prepare(work, wallet, label)
-        return _finish(work, work.new_seed(count))
+        expected = work.new_words(count)
+        work.restore(expected)
+        return _finish(work, expected)
 
 
 def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
-    """Initialise a card with the seed of recovery words, which are typed hidden. Arguments and errors as `setup`."""
-    entropy_length(word_count)
+    """Initialise a card with the seed of recovery words (12 to 24) or SLIP39 shares (20 or 33 words each), which are
+    typed hidden. Arguments and errors as `setup`."""
+    if word_count not in SHARE_WORDS:
+        entropy_length(word_count)
     with _begun(wallet, label) as work:
         expected = ask_seed(work.terminal, word_count)
         _prepare(work, wallet, label)
@@ -174,11 +190,18 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
     """The card initialised and unlocked, its PIN and PUK proved."""
     terminal, given = work.terminal, wallet.unlocker.explicit
     if not work.card.info.initialized:
-        pin = _new_pin(terminal, given)
-        kinds = {"new": "made now and shown once", "own": f"your own {PUK_LENGTH} characters"}
-        puk = terminal.new_puk() if terminal.choose("PUK", kinds) == "own" else terminal.drawn_puk()
-        terminal.confirm("Initialise the card now?")
-        work.initialise(label, "", pin, puk, COMMON_PAIRING_KEY)
+        chosen = Opening(label)
+
+        def pin() -> None:
+            chosen.pin = _new_pin(terminal, given)
+
+        def puk() -> None:
+            chosen.puk = ask_puk(terminal)
+
+        questions = {"pin": Question("the PIN", pin), "puk": Question("the PUK", puk)}
+        name = f"name {label}" if label else "no name"
+        choose_all(terminal, questions, lambda: f"You chose: PIN, PUK, {name}.", "Initialise the card now?")
+        work.initialise(label, "", chosen.pin, chosen.puk, COMMON_PAIRING_KEY)
         return
 
     def unlock(opened: OpenCard) -> str:
@@ -198,19 +221,25 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
     if given is None:
         return terminal.new_pin()
     terminal.say("The PIN that was given with the command becomes the card's.")
-    for _ in range(ATTEMPTS):
-        if terminal.pin("The same PIN again") == given:
-            return given
-        terminal.say("That is another PIN than the one given")
-    raise LeftError
+    if not terminal.keeps("PIN", weakness_of_pin(given) if is_pin(given) else None):
+        return terminal.new_pin()
+    while True:
+        for _ in range(ATTEMPTS):
+            if terminal.pin("The same PIN again") == given:
+                return given
+            terminal.say("That is another PIN than the one given")
+        terminal.again()
 
 
 def _finish(work: Provision, expected: Expected | None) -> bool:
     fingerprint = work.finish(expected).fingerprint.hex()
     proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
-    if work.check:
-        work.terminal.say(f"Before money arrives, compare the words on your paper with the card: {work.check}")
+    if expected is not None and expected.words:
+        if not check_backup(work.terminal, lambda typed: typed == expected, expected.words):
+            work.terminal.say(f"The backup was NOT compared with the card. Do so before money arrives: {work.check}")
+    elif work.check:
+        work.terminal.say("The words on your paper are this wallet: the card was compared with them.")
     return True
 
 

@@ -8,6 +8,7 @@ set-up, the person is told what holds of the card now. Knows no click.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -63,8 +64,8 @@ def first_path(coin_type: int) -> Path:
 class Provision:
     """One card being set up. Closes it at its end; opens it anew by itself after a fault.
 
-    Steps in their order: `admit`, then `initialise` or `take_over`, then `new_seed`, `restore`, `generate` or the two
-    of a dual seed, then `finish`. What they raise goes through `ended` (see `telling`).
+    Steps in their order: `admit`, then `initialise` or `take_over`, then `restore` (of `new_words`, or others),
+    `generate` or the two of a dual seed, then `finish`. What they raise goes through `ended` (see `telling`).
     """
 
     def __init__(self, way: Access, opened: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
@@ -170,25 +171,34 @@ class Provision:
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
         """A card that is initialised and has no seed: its PUK is proved, then its PIN verified.
 
-        `puk` gives the PUK, asked at most `attempts` times, which costs no try; `unlock` verifies a PIN and returns it.
+        `puk` gives the PUK, which costs no try; it is asked `attempts` times, and where that is more than once, until
+        the person leaves. `unlock` verifies a PIN and returns it.
         """
         self.line.run(self._open_channel)
         self.stage = Stage.INITIALISED
-        for left in reversed(range(attempts)):
-            self._puk = puk()
-            if self._prove_puk():
-                break
-            if left:
-                self.terminal.say("That is not the PUK of this card. (It cost no try.)")
-        else:
-            raise UnknownPukError(
-                f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
-                hint="without its PUK a card can never be reset: use another card",
-            )
+        self._ask_puk(puk, attempts)
         if not self.card.info.pin_auth:
             self.line.run(self.line.reopen)  # one SELECT may be noise
         self._pin = unlock(self.opened)
         self._pin_sent = self._pin_accepted = self._pin_proved = True
+
+    def _ask_puk(self, puk: Callable[[], str], attempts: int) -> None:
+        for number in itertools.count(1):
+            self._puk = puk()
+            if self._prove_puk():
+                return
+            if attempts == 1:
+                break
+            self.terminal.say("That is not the PUK of this card. (It cost no try.)")
+            try:
+                if number % attempts == 0:
+                    self.terminal.again()
+            except LeftError:
+                break
+        raise UnknownPukError(
+            f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
+            hint="without its PUK a card can never be reset: use another card",
+        )
 
     def _open_channel(self) -> None:
         if not self.card.info.initialized:
@@ -247,14 +257,13 @@ class Provision:
 
     # The seed
 
-    def new_seed(self, count: int) -> Expected:
-        """That of a new mnemonic of 12 or 24 words, partly the card's randomness: shown, typed back and loaded."""
+    def new_words(self, count: int) -> Expected:
+        """A new mnemonic of 12 or 24 words, partly the card's randomness: shown, and typed back. The card has no seed
+        yet; `restore` follows."""
         words = self.line.run(lambda: make(self.card, count))
         show(self.terminal, words)
         type_back(self.terminal, words)
-        expected = Expected.of(words)
-        self.restore(expected)
-        return expected
+        return replace(Expected.of(words), words=tuple(words))
 
     def restore(self, expected: Expected) -> None:
         """LOAD KEY. `finish` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""

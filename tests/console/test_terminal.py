@@ -73,10 +73,10 @@ def test_setup_with_new_words(fresh: EmulatorProcess) -> None:
         dialogue(child, *((f"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
         child.expect_exact("are those of your words")
         assert "bc1q" not in shown(child), "the backup is checked before the first address is shown"
-        dialogue(child, ("Press Enter", "what?"), ("Press Enter", ""), ("How many words", "12"), ("Word 1", MNEMONIC))
+        dialogue(child, ("Press Enter", "what?"), ("Press Enter", ""), ("Word 1", MNEMONIC))
         dialogue(child, ("Passphrase", ""))
         child.expect_exact("are another wallet")
-        dialogue(child, ("Press Enter", ""), ("How many words", "12"), ("Word 1", " ".join(words)), ("Passphrase", ""))
+        dialogue(child, ("Press Enter", ""), ("Word 1", " ".join(words)), ("Passphrase", ""))
         child.expect_exact("the words on your paper are this wallet")
         fingerprint = check_ready(child, NEW_PIN)
         assert "backup check" not in shown(child)
@@ -192,6 +192,9 @@ def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
         dialogue(child, ("PUK: ", "111111111111"))
         child.expect_exact("That is not the PUK of this card. (It cost no try.)")
         dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
+        child.expect_exact('That is not "no backup"')
+        dialogue(child, ("Type no backup", ""))
+        dialogue(child, *[("Your choice", "?")] * 3, ("What now", "leave"))
         child.expect_exact(f"Canceled; the card {fresh.serial} is initialised and has no seed")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "restore") as child:
@@ -261,6 +264,9 @@ def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path, reply: s
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
         dialogue(child, ("PIN of card", PIN), ("Sign it with 2 signatures?", reply))
+        if reply in ("new", "yess", "0"):
+            child.expect_exact("Type y for yes, or n for no.")
+            dialogue(child, ("Sign it with 2 signatures?", reply), ("Sign it with 2 signatures?", reply))
         child.expect_exact("Canceled; nothing was signed")
         assert ended(child) == 1
     assert card.stats()["signatures"] == 0
@@ -439,13 +445,13 @@ def test_change_pin_and_puk(card: EmulatorProcess) -> None:
         dialogue(child, ("PIN of card", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
         assert ended(child) == 0
     with terminal(card, "pin", "change", "--with-puk") as child:
-        dialogue(child, ("PUK", PUK), ("New PIN", "2468"), ("same again", "2468"))
+        dialogue(child, ("PUK", PUK), ("New PIN", "7302"), ("same again", "7302"))
         assert ended(child) == 0
     with terminal(card, "puk", "change") as child:
         dialogue(child, ("PUK", PUK), ("New PUK", "another-puk!"), ("same again", "another-puk!"))
         assert ended(child) == 0
         assert "another-puk!" not in shown(child)
-    assert run(card, "pin", "verify", "--stdinpass", stdin="2468\n").returncode == 0
+    assert run(card, "pin", "verify", "--stdinpass", stdin="7302\n").returncode == 0
     assert run(card, "xpub", "off", "--stdinpuk", stdin="another-puk!\n").returncode == 0
 
 

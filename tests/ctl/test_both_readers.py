@@ -33,7 +33,9 @@ def test_of_two_cards_without_a_seed_the_named_one_is_set_up(
         words = ("-t", "cryptnox", "-d", f"cryptnox:{two.serial}", "-i", "restore", "-w", "12")
         typist = Typist(tmp_path, None, *words)
         typist.types(("Word 1: ", MNEMONIC), ("Passphrase: ", ""), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
-        typist.types(("PUK", "own"), ("New PUK", NEW_PUK), ("same again", NEW_PUK), ("Initialise the card now", "y"))
+        typist.types(
+            ("Choose it yourself", "y"), ("New PUK", NEW_PUK), ("same again", NEW_PUK), ("Initialise the card now", "y")
+        )
         assert typist.answer() == {"success": True}
         assert one.stats()["by_ins"].get("FE", 0) == 0
         # Now one of them has a wallet, and is refused by name.

@@ -61,7 +61,7 @@ def test_new_words(tmp_path: Path, count: str) -> None:
             child.expect_exact("Written down?")
             words = words_shown(child)
             dialogue(child, ("", ""), *((f"Word {number} of", word) for number, word in enumerate(words, 1)))
-            dialogue(child, ("Press Enter", ""), ("How many words", count), ("Word 1", " ".join(words)))
+            dialogue(child, ("Press Enter", ""), ("Word 1", " ".join(words)))
             dialogue(child, ("Passphrase: ", ""))
             assert ended(child) == 0
         wallet = Derived.of_words(" ".join(words))
@@ -93,7 +93,7 @@ def test_hwi(tmp_path: Path, command: str) -> None:
             dialogue(child, ("Word 1", LONG), ("Passphrase: ", "x"), ("same again", "x"))
         else:
             dialogue(child, ("Seed (words/card)", "words"), ("How many words", "24"))
-        dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("PUK (new/own)", "new"))
+        dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("Choose it yourself?", "n"))
         child.expect(r"\s(\d{12})\s")
         puk = str(child.match[1])
         dialogue(child, ("Written down?", ""), ("Type it back", puk), ("Initialise the card now?", "y"))
@@ -103,6 +103,8 @@ def test_hwi(tmp_path: Path, command: str) -> None:
             dialogue(child, ("", ""), *((f"Word {number} of 24", word[:4]) for number, word in enumerate(words, 1)))
         wallet = Derived.of_words(" ".join(words), "x" if command == "restore" else "")
         child.expect_exact(f"Fingerprint of the wallet: {wallet.fingerprint}")
+        if command == "setup":
+            dialogue(child, ("Press Enter to check", ""), ("Word 1", " ".join(words)), ("Passphrase: ", ""))
         child.expect(pexpect.EOF)
         child.close()
         assert re.fullmatch(r'\{"success": true\}\n', out.read_text())

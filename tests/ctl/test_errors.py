@@ -127,7 +127,7 @@ def test_pin_and_puk(card: EmulatorProcess, tmp_path: Path) -> None:
         for _ in range(3):
             answer(card, "pin", "verify", "--stdinpass", stdin="999999\n", pin=None, code=4, CRYPTNOX_LAST_TRY="1")
     assert answer(card, "pin", "tries", schema="pin tries")["pin_tries_left"] == 0
-    steps = (("PUK", NEW_PUK), ("New PIN", PIN), ("same again", PIN))
+    steps = (("PUK", NEW_PUK), ("New PIN", PIN), ("same again", PIN), ("Use it all the same?", "y"))
     assert asked(card, tmp_path, ["pin", "unblock"], *steps)["unblocked"]
     answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, schema="pin verify")
 

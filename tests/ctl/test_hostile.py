@@ -384,13 +384,15 @@ def test_owner_that_does_not_fit_is_told_before_anything_is_asked(fresh: Emulato
 
 def test_a_slip_does_not_end_the_setup(fresh: EmulatorProcess) -> None:
     with terminal(fresh, "setup", "--seed", "restore") as child:
-        dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"))
-        dialogue(child, ("New PUK", PUK), ("same again", PUK), ("Name: ", "x" * 21))
+        dialogue(
+            child, ("New PIN", PIN), ("same again", PIN), ("Use it all the same?", "y"), ("Choose it yourself?", "y")
+        )
+        dialogue(child, ("New PUK", PUK), ("same again", PUK), ("Use it all the same?", "y"), ("Name: ", "x" * 21))
         child.expect_exact("at most 20 bytes")
         dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialise", "y"))
         dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC.replace("about", "abandon")))
-        child.expect_exact("Begin anew")
-        dialogue(child, ("Word 1", MNEMONIC), ("Passphrase", ""))
+        child.expect_exact("a word is wrong or in the wrong place")
+        dialogue(child, ("Which one is to be typed again", "12"), ("Word 12", "about"), ("Passphrase", ""))
         child.expect_exact("73c5da0a")
         assert ended(child) == 0
 

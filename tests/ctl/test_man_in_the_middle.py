@@ -30,7 +30,7 @@ from tests.support.shifter import Between, Shifter, Watcher
 
 DEEP = "m/84h/0h/0h/0/5"
 LONGEST = "m/1h/2h/3h/4h/5/6/7/8"
-NEW_PIN, NEW_PUK = "13579", "another-puk!"
+NEW_PIN, NEW_PUK = "73519", "another-puk!"
 
 
 @pytest.fixture(scope="module")

@@ -338,7 +338,7 @@ def test_another_card_of_a_known_serial_gets_no_secret(card: Card) -> None:
 def test_no_seed_goes_on_a_card_whose_puk_is_not_known(tmp_path: Path) -> None:
     with Card(tmp_path, "--pin", PIN, "--puk", "another-puk!") as card:
         with terminal(card.process, *RESTORE) as child:
-            dialogue(child, *[("PUK: ", PUK)] * 3)
+            dialogue(child, *[("PUK: ", PUK)] * 3, ("What now", "leave"))
             child.expect_exact("no seed is put on a card whose PUK is not known")
             assert ended(child) == 4
             assert "PIN of card" not in shown(child) and "How many words" not in shown(child)
@@ -356,7 +356,7 @@ def test_a_card_that_lets_no_puk_be_proved_wants_words(tmp_path: Path) -> None:
 
     with Card(tmp_path, "--pin", PIN) as card, Middle(card.process, no_index) as middle:
         with terminal(middle, *RESTORE) as child:
-            dialogue(child, ("PUK: ", PUK), ("Type not proved", "yes"))
+            dialogue(child, ("PUK: ", PUK), ("Type not proved", "yes"), ("Type not proved", ""))
             child.expect_exact("Canceled; the card")
             assert ended(child) == 1
         with terminal(middle, *RESTORE) as child:

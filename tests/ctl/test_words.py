@@ -122,7 +122,7 @@ def test_pages_lose_no_word() -> None:
 
 def test_two_enters_do_not_flash_the_puk_past(fresh: EmulatorProcess) -> None:
     with terminal(fresh, *SETUP) as child:
-        dialogue(child, ("New PIN", PIN), ("same again", PIN))
+        dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Use it all the same?", "y"))
         child.expect_exact("Choose it yourself?")
         child.send("\n\n\n\n\n")  # pressed ahead
         child.expect(r"\s(\d{12})\s")
@@ -152,3 +152,21 @@ def test_a_passphrase_that_is_no_utf8_is_asked_for_again(fresh: EmulatorProcess)
         child.expect_exact(Derived.of_words(MNEMONIC, "zürich ").fingerprint)
         assert ended(child) == 0
         assert "rich" not in shown(child) and "Traceback" not in shown(child)
+
+
+def test_what_is_typed_beside_shown_words_is_not_echoed(fresh: EmulatorProcess) -> None:
+    """Nor what is typed between two of its screens."""
+    with terminal(fresh, *SETUP, "--seed", "new", "--words", "12", columns=40, rows=10) as child:
+        dialogue(child, *BEGUN)
+        child.expect_exact("Written down?")
+        before = len(shown(child))
+        child.send("bananas too early")
+        child.send("\nbananas again")
+        child.expect_exact("Written down?")
+        time.sleep(0.3)
+        child.send("and bananas")
+        time.sleep(0.3)
+        child.sendintr()
+        child.expect_exact("Interrupted; ")
+        assert ended(child) == 1
+        assert "bananas" not in shown(child)[before:]

@@ -26,6 +26,7 @@ from tests.support.middle import FirstBlock, LostAnswer, Middle
 from tests.support.terminal import spawn
 
 NOTHING = Path(os.devnull)
+SLIP39 = Path(__file__).parents[1] / "signer/vectors/slip39.json"
 OWN_PIN, OWN_PUK = "31337", "123456789ABC"
 
 
@@ -71,7 +72,7 @@ def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Progr
     """The words on the screen are the wallet on the card; PIN and PUK work; extended keys can be read."""
     typist = Typist(tmp_path, blank, "-i", "setup", "--label", "Anna")
     typist.types((r"Seed \(words/card\)", "words"), (r"How many words", "12"))
-    typist.types(("New PIN", OWN_PIN), ("same again", OWN_PIN), (r"PUK \(new/own\)", "own"))
+    typist.types(("New PIN", OWN_PIN), ("same again", OWN_PIN), ("Choose it yourself", "y"))
     typist.types(("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise the card now\?", "y"))
     typist.child.expect("Written down")
     words = typist.words()
@@ -82,6 +83,8 @@ def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Progr
     typist.child.expect("Fingerprint of the wallet: ([0-9a-f]{8})")
     assert typist.child.match
     fingerprint = typist.child.match[1]
+    typist.types(("Press Enter to check the backup now", ""), ("Word 1", " ".join(words)), ("Passphrase", ""))
+    typist.child.expect("the words on your paper are this wallet")
     assert typist.answer() == {"success": True}
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(" ".join(words)))
     assert root.my_fingerprint.hex() == fingerprint
@@ -94,11 +97,12 @@ def test_setup_on_the_card(blank: EmulatorProcess, tmp_path: Path, hwi: Program)
     """Never silently: it says that there is no backup, and asks again. The PUK is made and shown once."""
     typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
     typist.types((r"Seed \(words/card\)", "card"), ("NO backup", ""))
+    typist.types(*[(r"Seed \(words/card\)", "?")] * 3, ("What now", "leave"))
     assert typist.answer()["code"] == -14
     assert hwi.on(blank, "getmasterxpub")["code"] == -18
     typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
     typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), ("same PIN again", "1234"))
-    typist.types(("same PIN again", OWN_PIN), (r"PUK \(new/own\)", "new"))
+    typist.types(("same PIN again", OWN_PIN), ("Choose it yourself", "n"))
     typist.child.expect(r"    (\d{12})")
     assert typist.child.match
     puk = typist.child.match[1]
@@ -117,8 +121,8 @@ def test_leaving_changes_nothing(blank: EmulatorProcess, tmp_path: Path, hwi: Pr
     typist.types(
         (r"Seed \(words/card\)", "words"), (r"How many words", "24"), ("New PIN", OWN_PIN), ("same again", OWN_PIN)
     )
-    typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
-    typist.types((r"Initialise the card now\?", "n"))
+    typist.types(("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
+    typist.types((r"Initialise the card now\?", "n"), (r"Change \(", "leave"))
     assert typist.answer()["code"] == -14
     assert hwi.on(blank, "getmasterxpub")["error"] == "Not initialized"
 
@@ -129,13 +133,30 @@ def test_restore(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
     wrong = MNEMONIC.replace("about", "abandon")
     typist.types(("Type the 12 words", ""), ("Word 1: ", wrong))
     typist.child.expect("no mnemonic")
-    typist.types(("Word 1: ", MNEMONIC.upper()))
+    typist.types(("Which one is to be typed again", "all"), ("Word 1: ", MNEMONIC.upper()))
     typist.types((r"Passphrase: ", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
-    typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
+    typist.types(("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
     typist.types((r"Initialise the card now\?", "y"))
     assert typist.answer() == {"success": True}
     assert not any(secret in typist.shown.getvalue() for secret in ("ABANDON", "abandon", "rich", OWN_PIN, OWN_PUK))
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC, "zu\u0308rich"))  # BIP39: NFKD
+    assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
+
+
+def test_restore_from_shares(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    """SLIP39: the secret is the seed itself. Nothing typed is echoed."""
+    _, shares, secret, _ = json.loads(SLIP39.read_text())[3]
+    typist = Typist(tmp_path, blank, "-i", "restore", "-w", "20")
+    typist.types(("Share 1, Word 1: ", shares[1]), ("Share 2, Word 1: ", shares[1]))
+    typist.child.expect("You typed this share before")
+    typist.types(("What now", "next"), ("Share 2, Word 1: ", shares[0]))
+    typist.types((r"Passphrase: ", "TREZOR"), ("same again", "TREZOR"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
+    typist.types(
+        ("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise .* now\?", "y")
+    )
+    assert typist.answer() == {"success": True}
+    assert not any(word in typist.shown.getvalue() for word in (*shares[0].split()[4:], "TREZOR"))
+    root = bip32.HDKey.from_seed(bytes.fromhex(secret))
     assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
 
 
@@ -166,7 +187,7 @@ def test_wipe_refusals(tmp_path: Path, hwi: Program, blank: EmulatorProcess) -> 
     assert hwi.on(blank, "wipe")["code"] == -18
     with EmulatorProcess("--mnemonic", MNEMONIC) as card:
         typist = Typist(tmp_path, card, "wipe")
-        typist.types((f"Type {card.serial}", "yes"))
+        typist.types((f"Type {card.serial}", "yes"), (f"Type {card.serial}", ""))
         assert typist.answer()["code"] == -14
         typist = Typist(tmp_path, card, "wipe")
         typist.types((f"Type {card.serial}", str(card.serial)), ("PUK: ", "999999999999"))
@@ -185,7 +206,7 @@ def test_arguments(blank: EmulatorProcess, hwi: Program, arguments: list[str], c
 OPENING = (
     ("New PIN", OWN_PIN),
     ("same again", OWN_PIN),
-    (r"PUK \(new/own\)", "own"),
+    ("Choose it yourself", "y"),
     ("New PUK", OWN_PUK),
     ("same again", OWN_PUK),
     (r"Initialise the card now\?", "y"),
@@ -199,7 +220,7 @@ def test_a_pin_typed_once_does_not_become_the_cards(blank: EmulatorProcess, tmp_
     typist.types(
         ("Enter your device password", OWN_PIN), (r"Seed \(words/card\)", "card"), ("Type no backup", "no backup")
     )
-    typist.types(*[("same PIN again", "31338")] * 3)
+    typist.types(*[("same PIN again", "31338")] * 3, ("What now", "leave"))
     assert typist.answer()["code"] == -14
     assert blank.stats()["by_ins"].get("FE", 0) == 0
 
@@ -215,6 +236,8 @@ def test_24_words_fit_a_usual_terminal(blank: EmulatorProcess, tmp_path: Path) -
     assert len(words) == 24 and page.count("\n") < 24
     typist.types(("", ""), *((rf"Word {number} of 24", word[:4]) for number, word in enumerate(words, 1)))
     typist.child.expect(f"Fingerprint of the wallet: {Derived.of_words(' '.join(words)).fingerprint}")
+    typist.types(("Press Enter to check the backup now", "no check"))
+    typist.child.expect("NOT compared")
     assert typist.answer() == {"success": True}
 
 

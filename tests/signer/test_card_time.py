@@ -264,7 +264,16 @@ def test_the_page_says_what_everything_costs(job: Job) -> None:
 
 
 def test_the_page_says_what_a_new_wallet_costs(tmp_path: File) -> None:
-    new = [("New PIN", PIN), ("same again", PIN), (r"PUK \(new/own\)", "own"), ("New PUK", PUK), ("same again", PUK)]
+    weak = ("Use it all the same", "y")
+    new = [
+        ("New PIN", PIN),
+        ("same again", PIN),
+        weak,
+        ("Choose it yourself", "y"),
+        ("New PUK", PUK),
+        ("same again", PUK),
+        weak,
+    ]
     ready = (r"Initialise the card now\?", "y")
     counts = {}
     with EmulatorProcess() as blank:

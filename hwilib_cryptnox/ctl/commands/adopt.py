@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.screen import GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
-from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer import recovery
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
@@ -122,7 +122,7 @@ def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:
     """Whether the words on paper were compared with the card; None where there are none, or nobody can be asked."""
     if source != KeySource.LOADED or not app.terminal.available:
         return None
-    return mnemonic.check_backup(
+    return recovery.check_backup(
         app.terminal, lambda typed: (typed.fingerprint, typed.public_key(shown.path)) == (shown.fingerprint, shown.key)
     )
 

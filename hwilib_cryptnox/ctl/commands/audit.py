@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cryptnox_core.models import HistoryEntry
 from cryptnox_core.wire import HISTORY_LENGTH
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.commands.history import compared
 from hwilib_cryptnox.ctl.errors import Exit
@@ -31,17 +32,17 @@ def audit(app: App) -> Report:
         "repeated_nonce": _named(withheld),
         "audit_kept": app.settings.audit,
     }
-    parts: list[Part] = []
+    looked_at, parts = counted(len(comparison.seen), "signature"), list[Part]()
     if strange:
         rows = [(str(entry.counter), entry.digest.hex()) for entry in strange]
         parts += [
             lambda screen: screen.table(("Number", "Signed hash"), rows, right=(0,)),
-            (f"{len(strange)} of the last {len(comparison.seen)} signatures were not made here", BAD),
+            (f"{len(strange)} of the last {looked_at} {_was(strange)} not made here", BAD),
             "If you did not make them with another computer or program, somebody knows your PIN: move the",
             "money to another card, and change the PIN.",
         ]
     else:
-        parts.append((f"All of the last {len(comparison.seen)} signatures were made through this computer", GOOD))
+        parts.append((_all_here(len(comparison.seen)), GOOD))
     if withheld:
         parts += [
             (f"{len(withheld)} of them used the secret number (nonce) of another signature again", BAD),
@@ -55,6 +56,18 @@ def audit(app: App) -> Report:
     if not app.settings.audit:
         parts.append(("Signatures are not remembered: `audit = false` stands in the configuration", WARN))
     return said(data, *parts, exit_code=Exit.REFUSED if strange or withheld else Exit.DONE)
+
+
+def _was(entries: Sequence[HistoryEntry]) -> str:
+    return "was" if len(entries) == 1 else "were"
+
+
+def _all_here(count: int) -> str:
+    if count == 0:
+        return "The card remembers no signature"
+    if count == 1:
+        return "The last signature was made through this computer"
+    return f"All of the last {count} signatures were made through this computer"
 
 
 def _named(entries: Sequence[HistoryEntry]) -> list[dict[str, object]]:

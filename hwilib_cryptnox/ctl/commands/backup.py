@@ -15,7 +15,7 @@ from hwilib_cryptnox.ctl.options import chain_option, script_of, second_option, 
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Part, Report, said
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer import recovery
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
@@ -55,7 +55,7 @@ def backup_check(app: App, second_card: bool, second: str | None, chain: str) ->
             there = _shown(other, unlocker(app, second=True), path)
             what = f"the card {other.card.serial}"
     else:
-        expected = mnemonic.ask_seed(app.terminal)
+        expected = recovery.ask_seed(app.terminal)
         there = Shown(expected.fingerprint, path, expected.public_key(path))
         what = "the words"
     same = card == there

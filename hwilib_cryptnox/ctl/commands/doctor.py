@@ -24,6 +24,7 @@ from cryptnox_core.deviations import Deviation, deviations
 from cryptnox_core.recording import record as record_card
 from hwilib_cryptnox.console.bundle import bundled
 from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import candidates, card_state, open_card, see, version_text, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
@@ -136,7 +137,7 @@ def _curve() -> Finding:
 
     if (name := backend().name) != "python":
         return Finding("secp256k1", Verdict.GOOD, f"by {name}'s libsecp256k1")
-    remedy = "nothing has to be done: a transaction takes milliseconds longer. pip install coincurve makes it quick"
+    remedy = "nothing you must do. A transaction takes milliseconds longer; pip install coincurve makes it quick"
     return Finding("secp256k1", Verdict.NOTE, "in Python, since no library for it can be loaded", remedy)
 
 
@@ -168,7 +169,7 @@ def _files(app: App) -> Iterator[Finding]:
     elif mode & 0o077 and sys.platform != "win32":
         yield Finding("memory", Verdict.NOTE, f"{folder} can be read by others", f"chmod 700 {folder}")
     else:
-        yield Finding("memory", Verdict.GOOD, f"{folder}: {len(app.state.records())} cards remembered")
+        yield Finding("memory", Verdict.GOOD, f"{folder}: {counted(len(app.state.records()), 'card')} remembered")
 
 
 def _service() -> Iterator[Finding]:
@@ -183,7 +184,8 @@ def _service() -> Iterator[Finding]:
         yield Finding("PC/SC service", Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
     except (errors.ServiceUnavailableError, errors.TransportError) as error:
-        yield Finding("PC/SC service", Verdict.BAD, str(error), _service_remedy(), Exit.NO_CARD)
+        more, remedy = _service_remedy()
+        yield Finding("PC/SC service", Verdict.BAD, f"{error}{more and f': {more}'}", remedy, Exit.NO_CARD)
         return
     yield Finding("PC/SC service", Verdict.GOOD, f"it answers, through {_LIBRARIES[library()]}")
     if names:
@@ -193,17 +195,20 @@ def _service() -> Iterator[Finding]:
         yield Finding("readers", Verdict.BAD, "there is none", remedy, Exit.NO_CARD)
 
 
-def _service_remedy() -> str:
+def _service_remedy() -> tuple[str, str]:
+    """What is known of it besides, and what to do."""
     if sys.platform == "win32":
-        return "plug a reader in: Windows starts the service (Smart Card, SCardSvr) with the first one"
+        return "", "plug a reader in: Windows starts the service (Smart Card, SCardSvr) with the first one"
     if sys.platform != "linux":
-        return "plug a reader in, or restart the computer: the service is part of the system"
+        return "", "plug a reader in, or restart the computer: the service is part of the system"
     there = [name for name in _SOCKETS if Path(name).exists()]
     if there and not os.access(there[0], os.W_OK):
-        return f"{there[0]} is closed to you: log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
+        remedy = "log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
+        return f"you may not use {there[0]}", remedy
     if any(_read(entry / "comm").strip() == "pcscd" for entry in _processes()):
-        return "pcscd runs and does not answer this user: sudo systemctl restart pcscd; in a sandbox give access to it"
-    return "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
+        remedy = "sudo systemctl restart pcscd; in a sandbox, give the sandbox access to it"
+        return "pcscd runs but does not answer this user", remedy
+    return "", "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
 
 
 def _processes() -> Iterator[Path]:
@@ -382,6 +387,6 @@ def _analysed(app: App, name: str) -> Report:
 def _deviating(data: dict[str, object], found: list[Deviation], *lines: str) -> Report:
     data["deviations"] = [{"text": each.text, "reading": each.reading or None} for each in found]
     texts = [f"{each.text}{f' (reading {each.reading})' if each.reading else ''}" for each in found]
-    count = f"{len(found)} deviation{'' if len(found) == 1 else 's'} from what is documented of applet 1.6"
+    count = f"{counted(len(found), 'deviation')} from what is documented of applet 1.6"
     last: Part = count if found else ("The card answered as documented", GOOD)
     return said(data, *lines, *((text, WARN) for text in texts), last)

@@ -24,6 +24,7 @@ from cryptnox_core import wire
 from cryptnox_core.emulator import card, faults, memory, server, vpcd
 from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.ctl.files import NEW_FILE
+from hwilib_cryptnox.ctl.help import HelpfulCommand
 from hwilib_cryptnox.storage.files import lock
 
 DEFAULT_PIN = "000000"
@@ -180,7 +181,7 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(str(error), context, parameter) from error
 
 
-@click.command()
+@click.command(cls=HelpfulCommand)
 @click.option(
     "--listen",
     callback=_address,

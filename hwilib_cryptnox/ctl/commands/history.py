@@ -7,6 +7,7 @@ import time
 import click
 
 from cryptnox_core.wire import HISTORY_LENGTH
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
@@ -67,4 +68,4 @@ def history(app: App, limit: int) -> Report:
     ]
     data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": entries}
     table = [lambda screen: _table(screen, comparison)] if comparison.seen else []
-    return said(data, *table, f"{comparison.counter} signatures were made in all")
+    return said(data, *table, f"{counted(comparison.counter, 'signature')} made in all")

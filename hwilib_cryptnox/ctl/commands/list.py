@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import Seen, candidates, judged, see, version_text, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -12,12 +14,19 @@ _HEADS = ("Reader", "Card", "Type", "Version", "State", "Genuine")
 
 
 @command("list")
-def list_cards(app: App) -> Report:
+@click.option("--serials", is_flag=True, help="Only the serial numbers, one a line, for scripts.")
+def list_cards(app: App, serials: bool) -> Report:
     """Show the readers and the cards in them, one line each. Sends no PIN."""
     if app.options.card is None and app.options.reader is None:
         seen = see(app, app.host.access.readers())
     else:
         seen = _named(app)
+    if serials:
+        numbers = [str(entry.serial) for entry in seen if entry.serial is not None]
+        for entry in seen:
+            if entry.unread:  # or a script would take it for a reader without a card
+                app.note(f"{entry.reader}: {entry.state}")
+        return said({"serials": numbers}, *numbers)
     data = {"readers": [entry.data() for entry in seen]}
     if not seen:
         return said(data, "No card reader was found. cryptnoxctl doctor says what is missing.")

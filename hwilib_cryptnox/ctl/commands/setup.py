@@ -8,7 +8,7 @@ import secrets as system
 import click
 
 from cryptnox_core.card import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
+from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH, SEED_MAX
 from hwilib_cryptnox.console.terminal import ATTEMPTS
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import (
@@ -24,16 +24,18 @@ from hwilib_cryptnox.ctl.cards import (
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Part, Report, Row, said
-from hwilib_cryptnox.errors import EndedError, LeftError
+from hwilib_cryptnox.errors import EndedError
 from hwilib_cryptnox.networks import Network
-from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer import mnemonic, recovery
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.opening import Opening, Question, ask_puk, choose_all, with_a_way_back
 from hwilib_cryptnox.signer.provision import Provision, said_of, telling
 from hwilib_cryptnox.signer.stages import Stage
 
 SEEDS = {
     "new": "new words: this computer and the card draw a mnemonic, you write it down. The usual choice",
     "restore": "your words: load a mnemonic you have on paper already",
+    "shares": "your SLIP39 shares: load what is on several papers, or on one with 20 or 33 words",
     "dual": "two cards make one secret together: each is the other's backup, nobody ever sees it",
     "card": "made on this card alone: no backup at all; the money is lost with the card",
 }
@@ -68,20 +70,49 @@ def setup(
         if choice == "dual" and second is not None:
             _look_ahead(app, second, work.serial)
         _begin(app, work, owner)
-        chosen = "card" if work.is_nft else choice
-        if chosen is None:
-            app.terminal.say("\nWhere does the secret come from?")
-            chosen = app.terminal.choose("Your choice", SEEDS)
+        chosen, expected = _chosen_seed(app, work, "card" if work.is_nft else choice, words)
         if chosen == "dual":
             return _dual(app, work, owner, second, chain)
-        if chosen == "card":
+        if expected is None:
             return _card(app, work, chain)
-        return _new(app, work, words, chain) if chosen == "new" else _restore(app, work, chain)
+        work.restore(expected)
+        _settle(app, work, expected)
+        return _new(app, work, expected, chain) if expected.words else _restored(app, work, chosen, chain)
+
+
+def _chosen_seed(
+    app: App, work: Provision, given: str | None, count: str | None
+) -> tuple[str, mnemonic.Expected | None]:
+    """Where the secret comes from, and what the card has to show then: all that is to be answered before the card gets
+    it. `given`: what the command said, `count` the number of new words. Who goes back in it chooses once more."""
+    terminal = app.terminal
+
+    def ask(again: bool) -> tuple[str, mnemonic.Expected | None]:
+        chosen = None if again and not work.is_nft else given
+        if chosen is None:
+            terminal.say("\nWhere does the secret come from?")
+            with terminal.a_way_back(False):
+                chosen = terminal.choose("Your choice", SEEDS)
+        if chosen == "card":
+            terminal.explain("Nobody can copy a secret made on the card. When the card is lost, the money is.")
+            terminal.typed("", NO_BACKUP)
+        if chosen == "new":
+            number = None if again else count
+            if number is None:
+                explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
+                number = terminal.choose("How many words", explained)
+            return chosen, work.new_words(int(number))
+        if chosen == "restore":
+            return chosen, recovery.ask_seed(terminal)
+        return chosen, recovery.ask_shares(terminal) if chosen == "shares" else None
+
+    if work.is_nft:
+        with terminal.a_way_back(False):
+            return ask(False)
+    return with_a_way_back(terminal, ask)
 
 
 def _card(app: App, work: Provision, chain: str) -> Report:
-    app.terminal.say("Nobody can copy a secret made on the card. When the card is lost, the money is.")
-    app.terminal.typed("", NO_BACKUP)
     work.check = ""
     work.generate()
     if work.is_nft:
@@ -90,23 +121,18 @@ def _card(app: App, work: Provision, chain: str) -> Report:
     return _report(app, work, _ALONE, chain, checked=None)
 
 
-def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
-    if count is None:
-        explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
-        count = app.terminal.choose("How many words", explained)
-    expected = work.new_seed(int(count))
-    _settle(app, work, expected)
-    checked = mnemonic.check_backup(app.terminal, lambda typed: typed == expected)
+def _new(app: App, work: Provision, expected: mnemonic.Expected, chain: str) -> Report:
+    """The backup is checked before an address is shown."""
+    checked = recovery.check_backup(app.terminal, lambda typed: typed == expected, expected.words)
     check = "" if checked else f"cryptnoxctl backup check --card {work.serial}"
-    return _report(app, work, f"The {count} words on your paper are the backup.", chain, checked=checked, check=check)
+    backup = f"The {len(expected.words)} words on your paper are the backup."
+    return _report(app, work, backup, chain, checked=checked, check=check)
 
 
-def _restore(app: App, work: Provision, chain: str) -> Report:
-    """The words come from the paper, and the card is compared with them: the backup is checked by that."""
-    expected = mnemonic.ask_seed(app.terminal)
-    work.restore(expected)
-    _settle(app, work, expected)
-    backup = "The words on your paper (with the passphrase, if you gave one) are the backup."
+def _restored(app: App, work: Provision, how: str, chain: str) -> Report:
+    """What was typed comes from the paper, and the card is compared with it: the backup is checked by that."""
+    what = "The words" if how == "restore" else "The shares"
+    backup = f"{what} on your paper (with the passphrase, if you gave one) are the backup."
     return _report(app, work, backup, chain, checked=True)
 
 
@@ -145,26 +171,53 @@ def _begin(app: App, work: Provision, owner: _Owner, *, second: bool = False) ->
 
 
 def _initialise(app: App, work: Provision, owner: _Owner) -> None:
-    terminal = app.terminal
-    terminal.say(
-        "\nThe PIN is asked for at every signature. 3 wrong ones lock the card until it is taken out, 6 block it."
-    )
-    pin = terminal.new_pin()
-    terminal.say("\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card.")
-    own_puk = terminal.agrees("Choose it yourself? (No: one is drawn and shown once)")
-    chosen = terminal.new_puk() if own_puk else terminal.drawn_puk()
-    terminal.say("\nThe owner's name and e-mail address stand on the card. They may be empty.")
-    name = _asked(app, "Name", NAME_MAX) if owner[0] is None else owner[0]
-    email = _asked(app, "E-mail", EMAIL_MAX) if owner[1] is None else owner[1]
-    terminal.say(
-        "\nThe pairing key opens the secure channel. Every card comes with the common one; all programs know it."
-    )
-    terminal.say("An own one is kept on this computer: others cannot talk to the card then.")
-    own = terminal.agrees("An own pairing key?")
-    key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
-    nfc = terminal.agrees("May this card sign over NFC?") if work.is_nft else None
-    terminal.confirm("\nInitialise the card now?")
-    work.initialise(name, email, pin, chosen, key, nfc)
+    """Everything is asked first, and can be changed until the last question is answered with yes."""
+    terminal, chosen = app.terminal, Opening(name=owner[0] or "", email=owner[1] or "")
+
+    def pin() -> None:
+        terminal.explain(
+            "\nThe PIN is asked for at every signature. 3 wrong ones lock the card until it is taken out, 6 block it."
+        )
+        chosen.pin = terminal.new_pin()
+
+    def puk() -> None:
+        chosen.puk = ask_puk(terminal)
+
+    def name() -> None:
+        terminal.explain("\nThe owner's name and e-mail address stand on the card. They may be empty.")
+        chosen.name = _asked(app, "Name", NAME_MAX)
+
+    def email() -> None:
+        chosen.email = _asked(app, "E-mail", EMAIL_MAX)
+
+    def pairing() -> None:
+        terminal.explain(
+            "\nThe pairing key opens the secure channel. Every card comes with the common one; all programs know it."
+        )
+        terminal.explain("An own one is kept on this computer: others cannot talk to the card then.")
+        own = terminal.agrees("An own pairing key?")
+        chosen.key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
+
+    def nfc() -> None:
+        chosen.nfc = terminal.agrees("May this card sign over NFC?")
+
+    def summary() -> str:
+        parts = [f"name {chosen.name or '(none)'}", f"e-mail {chosen.email or '(none)'}"]
+        parts.append("the common pairing key" if chosen.key == COMMON_PAIRING_KEY else "its own pairing key")
+        if chosen.nfc is not None:
+            parts.append("signs over NFC" if chosen.nfc else "does not sign over NFC")
+        return f"You chose: PIN, PUK, {', '.join(parts)}."
+
+    questions = {"pin": Question("the PIN", pin), "puk": Question("the PUK", puk)}
+    if owner[0] is None:
+        questions["name"] = Question("the owner's name", name)
+    if owner[1] is None:
+        questions["email"] = Question("the owner's e-mail address", email)
+    questions["pairing"] = Question("the pairing key", pairing)
+    if work.is_nft:
+        questions["nfc"] = Question("NFC", nfc)
+    choose_all(terminal, questions, summary, "Initialise the card now?")
+    work.initialise(chosen.name, chosen.email, chosen.pin, chosen.puk, chosen.key, chosen.nfc)
 
 
 def _check_owner(name: str | None, email: str | None) -> None:
@@ -182,20 +235,22 @@ def _fault(text: str, most: int) -> str:
 
 
 def _asked(app: App, what: str, most: int) -> str:
-    for _ in range(ATTEMPTS):
-        text = app.terminal.ask(what)
-        problem = _fault(text, most)
-        if not problem:
-            return text
-        app.terminal.say(problem)
-    raise LeftError
+    while True:
+        for _ in range(ATTEMPTS):
+            text = app.terminal.ask(what)
+            problem = _fault(text, most)
+            if not problem:
+                return text
+            app.terminal.say(f"{problem[:1].upper()}{problem[1:]}. Type it again, or press Enter for none.")
+        app.terminal.again()
 
 
 def _settle(app: App, work: Provision, expected: mnemonic.Expected | None) -> None:
     """Compare the card with its words, where there are any, and switch xpub export on. The success is told here, before
     anything else can fail."""
     shown = work.finish(expected)
-    proof = " Fingerprint, first address and account key are those of your words." if expected is not None else ""
+    words = "" if expected is None else " words" if len(expected.seed) == SEED_MAX else " shares"
+    proof = f" Fingerprint, first address and account key are those of your{words}." if words else ""
     app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 
 

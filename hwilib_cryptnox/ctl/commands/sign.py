@@ -223,7 +223,11 @@ def _interrupted(error: BaseException, made: int) -> CtlError:
     if not made:
         return CtlError(problem.exit_code, problem.message, problem.hint)
     kept = "they are kept: run the same command again, and the card makes only those that are missing"
-    return CtlError(problem.exit_code, f"{problem.message}; {made} signatures were made", kept)
+    return CtlError(
+        problem.exit_code,
+        f"{problem.message}; {counted(made, 'signature')} {'was' if made == 1 else 'were'} made",
+        kept,
+    )
 
 
 def _finish(

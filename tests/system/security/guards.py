@@ -49,6 +49,7 @@ REMEMBERED = "tests/signer/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
+SLIP39, SLIP39_TEST = "hwilib_cryptnox/signer/slip39.py", "tests/signer/test_slip39.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
 COMBINE_TEST, BIP322_TEST = "tests/psbt/test_combine.py", "tests/signer/test_bip322.py"
@@ -1483,5 +1484,40 @@ GUARDS = (
         "    if not chain_is_chosen(app):\n",
         "    if True:\n",
         "tests/ctl/test_address.py::test_a_path_says_its_network",
+    ),
+    Guard(
+        "shares of different backups are not combined",
+        SLIP39,
+        "        if one is not None and share.backup != one.backup:\n",
+        "        if False:\n",
+        f"{SLIP39_TEST}::test_shares_that_do_not_fit_change_nothing",
+    ),
+    Guard(
+        "shares that were not made together give no seed",
+        SLIP39,
+        "    if not hmac.compare_digest(digest[:_DIGEST], expected):\n",
+        "    if False:\n",
+        f"{SLIP39_TEST}::test_the_standards_vectors",
+    ),
+    Guard(
+        "what is typed beside a shown secret is not echoed",
+        "hwilib_cryptnox/console/terminal.py",
+        "with _two_screens(out, what), _no_echo(source):\n",
+        "with _two_screens(out, what):\n",
+        "tests/ctl/test_words.py::test_what_is_typed_beside_shown_words_is_not_echoed",
+    ),
+    Guard(
+        "a log file is its owner's alone",
+        "hwilib_cryptnox/ctl/logs.py",
+        "            os.fchmod(descriptor, _MODE)\n",
+        "            pass\n",
+        "tests/ctl/test_logs.py::test_the_file_is_its_owners_and_is_added_to",
+    ),
+    Guard(
+        "a key that came in the clear is compared",
+        "hwilib_cryptnox/ctl/commands/clear_key.py",
+        "    if proved is not None and key != proved:\n",
+        "    if False:\n",
+        "tests/ctl/test_clear_key.py::test_a_key_exchanged_on_the_way_is_found_out",
     ),
 )

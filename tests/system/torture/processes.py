@@ -331,7 +331,8 @@ class Kills(Part):
         before = self._card.stats()["pin_tries"]
         with self._terminal(folder, self._card, "pin", "change") as child:
             steps = [("PIN", self._pin), ("New PIN", new), ("same again", new)]
-            dialogue(child, *steps[: rng.choice((1, 2, 3, 3, 3, 3))])
+            steps += [("Use it all the same?", "y")] if new == PINS[0] else []
+            dialogue(child, *steps[: rng.choice((1, 2, *[len(steps)] * 4))])
             time.sleep(rng.uniform(0, 0.15))
             child.kill(signal.SIGKILL)
         check_state(folder, whole=False)
@@ -374,10 +375,11 @@ class Kills(Part):
         """Afterwards the card is as from the factory, or initialised with the PIN and PUK that were typed."""
         with EmulatorProcess("--latency", "apdu=3") as card:
             with self._terminal(folder, card, "setup", "--seed", "restore", "--name", "", "--email", "") as child:
-                steps = [("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"), ("New PUK", PUK)]
-                steps += [("same again", PUK), ("own pairing key?", "n"), ("Initialise", "y")]
+                weak = ("Use it all the same?", "y")
+                steps = [("New PIN", PIN), ("same again", PIN), weak, ("Choose it yourself?", "y"), ("New PUK", PUK)]
+                steps += [("same again", PUK), weak, ("own pairing key?", "n"), ("Initialise", "y")]
                 steps += [("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]
-                dialogue(child, *steps[: rng.randrange(6, len(steps) + 1)])
+                dialogue(child, *steps[: rng.randrange(8, len(steps) + 1)])
                 time.sleep(rng.uniform(0, 0.3))
                 child.kill(signal.SIGKILL)
             check_state(folder, whole=False)
