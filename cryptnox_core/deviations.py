@@ -48,7 +48,7 @@ class _Steps:
 
     def __init__(self, recording: object) -> None:
         if not isinstance(recording, Mapping) or recording.get("format") != FORMAT:
-            raise UsageError("this is no recording of a card, or one of a later version of this program")
+            raise UsageError("this is not a recording of a card, or a later version of this program made it")
         steps = recording.get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
             raise UsageError("the recording has no steps")
@@ -123,7 +123,7 @@ def deviations(recording: object) -> list[Deviation]:
     steps = _Steps(recording)
     found = [*_select(steps), *_certificates(steps), *_clear_key(steps), *_pin(steps), *_channel(steps)]
     if steps.lost:
-        found.append(Deviation("the card left, or fell silent, before the end: nothing is known of the rest"))
+        found.append(Deviation("the card left or stopped answering before the end: nothing is known of the rest"))
     return found
 
 
@@ -141,7 +141,7 @@ def _select(steps: _Steps) -> Iterator[Deviation]:
     known = sum(flag for flag in StatusFlag if flag is not StatusFlag.RESET_DISABLED)
     unknown = int.from_bytes(selected[4:6], "big") & ~known
     if unknown and major < 2:
-        yield Deviation(f"SELECT sets status bits of no known meaning: {unknown:04x}")
+        yield Deviation(f"SELECT sets status bits of unknown meaning: {unknown:04x}")
 
 
 def _certificates(steps: _Steps) -> Iterator[Deviation]:
@@ -192,7 +192,7 @@ def _pin(steps: _Steps) -> Iterator[Deviation]:
         text = "the PIN's tries are shown as 3: those of a session, or three of six are spent"
         yield Deviation(text, "tries-min")
     elif count is not None and count not in _FULL_COUNTS:
-        yield Deviation(f"{count} PIN tries are left: some are spent, and the full count is not seen")
+        yield Deviation(f"{count} PIN tries are left: some are spent, and the full count is not visible")
 
 
 def _channel(steps: _Steps) -> Iterator[Deviation]:

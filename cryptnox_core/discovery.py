@@ -113,7 +113,7 @@ def open_card(
     """
     if isinstance(card, str):
         if not card.startswith(TCP):
-            raise UsageError(f"a card is named by its serial number, or as tcp:HOST:PORT, not {card!r}")
+            raise UsageError(f"a card is named by its serial number or as tcp:HOST:PORT, not {card!r}")
         if reader is not None:
             raise UsageError("a card at tcp:HOST:PORT is in no reader")
         card, reader = None, card

@@ -51,7 +51,7 @@ class MutuallyAuthenticate(Command[None]):
 
 _PIN_MEANINGS: Mapping[int, Meaning] = {
     Sw.CONDITIONS: (PinLockedError, POWER_CYCLE),
-    Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication is switched off; a user key is wanted"),
+    Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication is off; a user key is needed"),
 }
 
 
@@ -73,7 +73,7 @@ class PinTriesLeft(Command[int]):
 
     def decode(self, data: bytes) -> int:
         if len(data) > 1 + MOST_EXTRA:
-            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes where one belongs")
+            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes instead of one")
         return ByteReader(data, "VERIFY PIN").number(1)
 
 

@@ -54,7 +54,7 @@ class Terminal:
     @property
     def stream(self) -> IO[str]:
         """What is written to it is on the terminal, wherever stdout and stderr go. NoTerminalError without one."""
-        return self._need("something is to be shown")[1]
+        return self._need("something must be shown")[1]
 
     def _need(self, what: str) -> tuple[IO[str], IO[str]]:
         if not self.available or self._streams is None:
@@ -64,7 +64,7 @@ class Terminal:
     @property
     def size(self) -> tuple[int, int]:
         """Columns and rows; 80 and 24 where the terminal does not tell."""
-        _, out = self._need("its size is wanted")
+        _, out = self._need("its size is needed")
         with contextlib.suppress(OSError, ValueError):  # ValueError: Windows, where only 0 to 2 are looked at
             columns, rows = os.get_terminal_size(out.fileno())
             if columns and rows:
@@ -248,8 +248,8 @@ class Terminal:
         while True:
             for _ in range(ATTEMPTS):
                 text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
-                if self.hidden("The same again") != text:
-                    self.say("the two differ")
+                if self.hidden("Type it again") != text:
+                    self.say("the two do not match")
                 elif self.keeps(what, weakness_of(text)):
                     return text
             self.again()
@@ -268,7 +268,7 @@ class Terminal:
 
         They must fit: the caller asks for `size`, and leaves two rows.
         """
-        what = "a secret is to be shown"
+        what = "a secret must be shown"
         source, out = self._need(what)
         with _two_screens(out, what), _no_echo(source):
             self._write("\n".join([_OTHER_SCREEN + lines[0], *lines[1:], "", ""]), what)
@@ -286,8 +286,8 @@ class Terminal:
             with self.hiding("a PUK") as hidden:
                 self.show_secret(
                     [
-                        "Your PUK. Write it down, apart from the card. It is shown only now.",
-                        "It unblocks a blocked PIN, resets the card and switches its settings.",
+                        "Your PUK. Write it down and keep it apart from the card. It is shown only now.",
+                        "It unblocks a blocked PIN, resets the card, and changes its settings.",
                         "",
                         f"    {puk}",
                     ]
@@ -319,7 +319,7 @@ class HiddenLines:
                 raise LeftError
             if _is_text(line):
                 return line.rstrip("\r\n")
-            self._out.write("This is no UTF-8 text: set the terminal to UTF-8, and type it again\n")
+            self._out.write("This is not UTF-8 text. Set the terminal to UTF-8 and type it again.\n")
         raise LeftError
 
     def more(self) -> bool:
@@ -429,7 +429,7 @@ def _no_echo(file: IO[str]) -> Iterator[None]:
                 stack.enter_context(mode(file, off=ECHO_INPUT))
             except OSError as error:
                 raise NoHiddenInputError(
-                    "Hidden input is not available in this terminal", hint="give secrets by --stdinpass"
+                    "This terminal cannot hide what you type", hint="give secrets with --stdinpass"
                 ) from error
             _drop_typed(file)
             yield

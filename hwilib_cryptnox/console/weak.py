@@ -26,7 +26,7 @@ _KEYPAD = (
 def weakness_of_pin(pin: str) -> str | None:
     """Why a PIN (4 to 9 digits) is a weak one; None where nothing speaks against it."""
     if pin == EASY_PIN:
-        return "it is the public PIN of the vendor's easy mode"
+        return "it is the vendor's public easy-mode PIN"
     if f" {pin} " in _KEYPAD:
         return "it is a way over the keys"
     return _pattern(pin) or ("it looks like a date" if _is_date(pin) else None)
@@ -35,7 +35,7 @@ def weakness_of_pin(pin: str) -> str | None:
 def weakness_of_puk(puk: str) -> str | None:
     """Why a PUK (12 characters) is a weak one. Its tries have no end, so that it is found by trying."""
     if puk == EASY_PUK:
-        return "it is the public PUK of the vendor's easy mode"
+        return "it is the vendor's public easy-mode PUK"
     return _pattern(puk)
 
 
@@ -46,7 +46,7 @@ def is_easy_mode(page: CardInfo) -> bool:
 
 def _pattern(text: str) -> str | None:
     if len(set(text)) == 1:
-        return "it is one character, again and again"
+        return "it repeats one character"
     steps = {ord(after) - ord(before) for before, after in pairwise(text)}
     if steps in ({1}, {-1}) or text in "01234567890" or text in "09876543210":
         return "it counts up or down"

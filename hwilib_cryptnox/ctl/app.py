@@ -101,7 +101,11 @@ class App:
         """The lines of stdin that are secrets: with --stdinpass the PIN, with --stdinpuk the PUK after it."""
         if self._lines is None:
             if sys.stdin.isatty():
-                raise CtlError(Exit.USAGE, "--stdinpass and --stdinpuk read a pipe, not a terminal", "leave them out")
+                raise CtlError(
+                    Exit.USAGE,
+                    "--stdinpass and --stdinpuk read from a pipe, not from a terminal",
+                    "leave them out; you will be asked",
+                )
             count = self.options.stdin_pin + self.options.stdin_puk
             self._lines = [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n") for _ in range(count)]
         return self._lines
@@ -135,11 +139,11 @@ def _common(
 
 COMMON_OPTIONS = (
     _common("--json", help="Print one JSON object on stdout."),
-    _common("-q", "--quiet", help="No remarks and no progress bar."),
+    _common("-q", "--quiet", help="Hide remarks and the progress bar."),
     _common("--card", metavar="SERIAL", type=Serial(), help="The card with this serial number, or tcp:HOST:PORT."),
     _common("--reader", metavar="NAME", help="The card in this reader: name, part of it, or number."),
-    _common("--stdinpass", "stdin_pin", help="The first line of stdin is the PIN."),
-    _common("--stdinpuk", "stdin_puk", help="The next line of stdin is the PUK."),
+    _common("--stdinpass", "stdin_pin", help="Read the PIN from the first line of stdin."),
+    _common("--stdinpuk", "stdin_puk", help="Read the PUK from the next line of stdin."),
     _common(
         "--log-level",
         metavar="LEVEL",

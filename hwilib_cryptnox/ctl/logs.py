@@ -99,7 +99,7 @@ def _opened(file: str) -> TextIO:
         if stat.S_ISREG(status.st_mode):
             if status.st_size and not _IS_LOG.match(_head(file)):
                 stream.close()
-                raise CtlError(Exit.USAGE, f"--log-file {file}: this file is no log", "name another file")
+                raise CtlError(Exit.USAGE, f"--log-file {file}: this file is no log", "choose another file")
             if sys.platform != "win32" and status.st_mode & 0o077:
                 os.fchmod(descriptor, _MODE)
     except OSError as error:

@@ -78,14 +78,14 @@ account_option = click.option(
     "--account", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Account number."
 )
 second_option = click.option(
-    "--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader."
+    "--second", metavar="READER", help="The reader with the second card. Without it, you swap the cards in one reader."
 )
 
 
 def type_option(*more: str) -> Callable[[F], F]:
     """`--type`; `more` are choices beside the single-sig types."""
     choices = click.Choice([*TYPES, *more])
-    return click.option("--type", "kind", type=choices, default="p2wpkh", show_default=True, help="Kind of script.")
+    return click.option("--type", "kind", type=choices, default="p2wpkh", show_default=True, help="Script type.")
 
 
 def account_at(kind: str, chain: str, account: int) -> Path:
@@ -139,7 +139,7 @@ def chain_of_address(text: str, chain: str) -> str:
 def script_of_address(text: str, chain: str) -> bytes:
     """The output script of an address of a network; CtlError INPUT where it is none."""
     prefix, p2pkh_version, p2sh_version = CHAINS[chain].value
-    other = CtlError(Exit.INPUT, f"{text!r} is no address of the chain {chain}", "another network: --chain")
+    other = CtlError(Exit.INPUT, f"{text!r} is not an address of the chain {chain}", "for another network: --chain")
     if text.lower().startswith(f"{prefix}1"):
         from embit import bech32
 

@@ -32,8 +32,8 @@ from hwilib_cryptnox.storage.wallets import StoredWallet
 _log = logging.getLogger(__name__)
 
 NOBODY_TEXT = (
-    "somebody has to look at a wallet before it is registered: run this in a terminal (with -i where stdin or stderr "
-    "is none), use cryptnoxctl wallet add, or set up a dialogue (pin_source or confirm in the configuration)"
+    "a person must review a wallet before it is registered: run this in a terminal (with -i if stdin or stderr is "
+    "not one), use cryptnoxctl wallet add, or set up a dialogue (pin_source or confirm in the configuration)"
 )
 
 
@@ -101,7 +101,7 @@ def registerdescriptor(wallet: Wallet, request: Request) -> Registration:
     try:
         remember(wallet.access.state, name, policy, fingerprint, registration)
     except StateError as error:
-        _log.warning("the wallet is registered, and this computer cannot remember it: %s", error)
+        _log.warning("the wallet is registered, but this computer cannot remember it: %s", error)
     return registration
 
 
@@ -129,7 +129,7 @@ def _ask_at_terminal(terminal: Terminal, serial: int, lines: list[str]) -> None:
     except LeftError:
         agreed = False
     if not agreed:
-        raise CanceledError("Canceled; nothing was registered")
+        raise CanceledError("Canceled. Nothing was registered")
 
 
 def person_at_terminal() -> bool:

@@ -121,7 +121,7 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
     when the person leaves; its text says what is true of the card then.
     """
     if passphrase:
-        raise BadRequestError("--backup_passphrase: the card has no backup a passphrase could be for")
+        raise BadRequestError("--backup_passphrase: the card makes no backup that a passphrase could protect")
     with _begun(wallet, label) as work:
         terminal = work.terminal
 
@@ -131,12 +131,15 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
                 choice = terminal.choose(
                     "Seed",
                     {
-                        "words": "new recovery words, shown once: with them the wallet survives the card (recommended)",
-                        "card": "made on the card and never shown: lost card, lost money",
+                        "words": (
+                            "new recovery words, shown once: with them the wallet survives the loss of the card "
+                            "(recommended)"
+                        ),
+                        "card": "made on the card and never shown: lose the card and you lose the money",
                     },
                 )
             if choice == "card":
-                terminal.say("There is NO backup of such a seed. A lost or broken card is lost money.")
+                terminal.say("A key made on the card has NO backup. Lose or break the card and you lose the money.")
                 terminal.typed("No recovery words, no second chance.", "no backup")
                 return 0
             return int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
@@ -173,7 +176,7 @@ def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     if opened.card.info.is_nft:
         raise UnavailableError("an NFT card is set up with cryptnoxctl")
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
-        raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
+        raise BadRequestError(f"--label: at most {NAME_MAX} bytes of printable text")
     if not terminal.available:
         missing = NoTerminalError(f"setting up the card {opened.card.serial}")
         raise UnavailableError(f"{missing}: this command needs a terminal")
@@ -200,7 +203,7 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
 
         questions = {"pin": Question("the PIN", pin), "puk": Question("the PUK", puk)}
         name = f"name {label}" if label else "no name"
-        choose_all(terminal, questions, lambda: f"You chose: PIN, PUK, {name}.", "Initialise the card now?")
+        choose_all(terminal, questions, lambda: f"You chose: PIN, PUK, {name}.", "Initialize the card now?")
         work.initialise(label, "", chosen.pin, chosen.puk, COMMON_PAIRING_KEY)
         return
 
@@ -211,7 +214,7 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
         return replace(wallet.unlocker, password=own).unlock(opened.card, opened.reader)
 
     # Initialised by another tool, or a reset was torn: its PIN and PUK are there already.
-    terminal.say("The card is initialised and has no seed: its own PUK and PIN are wanted.")
+    terminal.say("The card is initialized and has no seed. Enter its own PUK and PIN.")
     work.take_over(terminal.puk, unlock, attempts=ATTEMPTS)
     terminal.confirm("Put the seed on the card now?")
 
@@ -220,14 +223,14 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
     """A PIN that came with the command was typed once, somewhere: it becomes the card's when it is typed again here."""
     if given is None:
         return terminal.new_pin()
-    terminal.say("The PIN that was given with the command becomes the card's.")
+    terminal.say("The PIN given with the command becomes the card's PIN.")
     if not terminal.keeps("PIN", weakness_of_pin(given) if is_pin(given) else None):
         return terminal.new_pin()
     while True:
         for _ in range(ATTEMPTS):
-            if terminal.pin("The same PIN again") == given:
+            if terminal.pin("Type the PIN again") == given:
                 return given
-            terminal.say("That is another PIN than the one given")
+            terminal.say("That is not the PIN you gave")
         terminal.again()
 
 
@@ -273,7 +276,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
         message, hint = failure(words, ending, to_hwi_error(cause).message)
         raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
     if lost is not None:
-        _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
+        _log.warning("this computer still remembers the card %d: %s", serial, lost)
     return True
 
 
@@ -286,7 +289,7 @@ def _asked(opened: OpenCard, terminal: Terminal) -> str:
     wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not opened.simulated else ""
     try:
         terminal.say(f"This erases the card {serial} in {opened.reader}{wallet}.")
-        terminal.say("Without its recovery words the money on it is lost.")
+        terminal.say("Without its recovery words, the money on it is lost.")
         terminal.typed("", str(serial))
         return terminal.puk()
     except LeftError as error:

@@ -74,12 +74,12 @@ def _between(low: int, high: int, what: str) -> Callable[[bytes], None]:
 
 def _compact(value: bytes) -> None:
     if read_compact(value, 0)[1] != len(value):
-        raise BadPsbt("bytes behind the number")
+        raise BadPsbt("extra bytes after the number")
 
 
 def _witness(value: bytes) -> None:
     if read_witness(value, 0)[1] != len(value):
-        raise BadPsbt("bytes behind the witness")
+        raise BadPsbt("extra bytes after the witness")
 
 
 def _keys(value: bytes) -> None:
@@ -98,13 +98,13 @@ def _tap_tree(value: bytes) -> None:
             raise BadPsbt("depth or leaf version is out of range")
         _, at = read_with_length(value, at + 2)
         if depths and (depths[-1] == 0 or depth < depths[-1]):
-            raise BadPsbt("the leaves make no tree")
+            raise BadPsbt("the leaves do not form a tree")
         depths.append(depth)
         while len(depths) > 1 and depths[-1] == depths[-2]:
             depths.pop()
             depths[-1] -= 1
     if depths != [0]:
-        raise BadPsbt("the leaves make no tree")
+        raise BadPsbt("the leaves do not form a tree")
 
 
 def _time(value: bytes) -> None:

@@ -129,7 +129,7 @@ def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> l
         return [b"", *present]
     stack = _key_stack(script, signatures)
     if stack is None:
-        raise NotFinal(index, "no signature that its script could use, or a script that is not finalised here")
+        raise NotFinal(index, "no signature that its script could use, or a script that cannot be finalized here")
     return stack
 
 
@@ -157,7 +157,7 @@ def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: Signature
         stack = _key_stack(leaf.script, mine) or _multi_a_stack(leaf.script, mine)
         if stack is not None and leaf.problem is None:
             return (*stack, leaf.script, controls[leaf.script])
-    raise NotFinal(index, "no taproot signature that can be finalised here")
+    raise NotFinal(index, "no taproot signature that can be finalized here")
 
 
 def _multi_a_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:

@@ -224,7 +224,7 @@ class Machine:
                 if len(self.stack) + len(self.other) > MAX_STACK:
                     raise ScriptError("the stack is too large")
         except ValueError as error:
-            raise ScriptError("a push runs over the end of the script") from error
+            raise ScriptError("a push runs past the end of the script") from error
         if self.branches:
             raise ScriptError("an OP_IF has no end")
 

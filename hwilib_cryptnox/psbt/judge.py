@@ -86,7 +86,7 @@ class _Input:
                 raise ScriptError("a witness is where none belongs")
             return
         if not is_true(stack[-1]) or not nested:
-            raise ScriptError("the redeem script is not the one of its output")
+            raise ScriptError("the redeem script does not match its output")
         redeem = nested.pop()
         if is_witness_program(redeem):
             if self.script_sig != push(redeem):
@@ -103,7 +103,7 @@ class _Input:
         try:
             pushes_only = all(opcode <= OP_16 for opcode, _, _ in operations(self.script_sig))
         except ValueError as error:
-            raise ScriptError("a push runs over the end of the script") from error
+            raise ScriptError("a push runs past the end of the script") from error
         if not pushes_only:
             raise NotUnderstoodError("its scriptSig does more than push")
         stack: list[bytes] = []
@@ -139,7 +139,7 @@ class _Input:
                 raise ScriptError("the witness is empty")
             *stack, script = self.witness
             if hashlib.sha256(script).digest() != program[2:]:
-                raise ScriptError("the witness script is not the one of its output")
+                raise ScriptError("the witness script does not match its output")
             self._sizes(stack)
             self._execute(script, stack, Rules.SEGWIT_V0)
             self._finish(stack)

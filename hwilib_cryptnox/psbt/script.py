@@ -103,11 +103,11 @@ def operations(script: bytes) -> Iterator[tuple[int, bytes | None, int]]:
         if opcode >= OP_PUSHDATA1:
             width = 1 << (opcode - OP_PUSHDATA1)
             if at + width > size:
-                raise ValueError("a push runs over the end of the script")
+                raise ValueError("a push runs past the end of the script")
             length = int.from_bytes(script[at : at + width], "little")
             at += width
         if length > size - at:
-            raise ValueError("a push runs over the end of the script")
+            raise ValueError("a push runs past the end of the script")
         yield opcode, script[at : at + length], at + length
         at += length
 

@@ -178,7 +178,7 @@ def _check_end(data: bytes, at: int) -> None:
     if at + 4 > len(data):
         raise BadPsbt("cut short")
     if at + 4 < len(data):
-        raise BadPsbt("bytes behind its end")
+        raise BadPsbt("extra bytes after its end")
 
 
 @dataclass(frozen=True, slots=True)

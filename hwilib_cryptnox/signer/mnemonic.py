@@ -27,8 +27,8 @@ _CELL = 14
 _LEAST = 5
 """Rows that are left for words at least, and the question, where there is room for the introduction."""
 _INTRODUCTION = (
-    "Write these words down on paper, in this order. Whoever has them has the money; without them it is lost with the "
-    "card. They are shown only now."
+    "Write these words down on paper, in this order. Anyone who has them has the money. Without them, the money is "
+    "lost with the card. They are shown only now."
 )
 
 
@@ -65,7 +65,7 @@ def checked(text: str, words: int | None = None) -> str:
     if words is not None and count != words:
         raise UsageError(f"{words} recovery words were expected, not {count}")
     if not bip39.mnemonic_is_valid(plain):
-        raise UsageError("these are no recovery words: one is not in the list, or the checksum does not fit")
+        raise UsageError("these are not recovery words: one is not in the list, or the checksum does not fit")
     return plain
 
 
@@ -148,7 +148,7 @@ def type_back(terminal: Terminal, words: list[str]) -> None:
     """The person types every word, hidden; four letters are enough. After three that are wrong all can be seen again;
     BackError or LeftError where the person does not go on."""
     terminal.explain(
-        "Type all words back, from your paper; the first four letters of each are enough. They are not shown."
+        "Type all words back from your paper. The first four letters of each are enough. They are not shown."
     )
     number = 0
     while number < len(words):

@@ -87,9 +87,9 @@ def ask_puk(terminal: Terminal) -> str:
     """A new PUK: the person's own, or one that is drawn, shown, and typed back from paper."""
     while True:
         terminal.explain(
-            "\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card."
+            "\nThe PUK unblocks the PIN, resets the card, and changes its settings. Keep it apart from the card."
         )
-        if terminal.agrees("Choose it yourself? (No: one is drawn and shown once)"):
+        if terminal.agrees("Choose it yourself? (No: one is created and shown once)"):
             return terminal.new_puk()
         drawn = terminal.drawn_puk()
         if drawn is not None:

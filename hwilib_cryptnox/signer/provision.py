@@ -110,7 +110,7 @@ class Provision:
         self.way.admit(self.card)
         if self.card.info.seeded:
             raise SetUpError(
-                f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
+                f"There is already a wallet on this card. Nothing was changed on the card {self.serial}",
                 hint="to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
         self.way.state.hold(self.opened.reader, self.serial)
@@ -142,7 +142,7 @@ class Provision:
         try:
             self.line.run(attempt)
         except StatusWordError as refusal:
-            text = f"The card does not let itself be initialised (status word {refusal.sw:04X})"
+            text = f"The card refuses to be initialized (status word {refusal.sw:04X})"
             raise SetUpError(text) from refusal
         self._fresh = True
         self.line.run(self._open_channel)
@@ -150,9 +150,9 @@ class Provision:
         self._check_pairing_key(key)
         if not self._prove_puk():
             raise SetUpError(
-                f"The card {self.serial} has another PUK than the one you chose: another program gave it one just now, "
+                f"The card {self.serial} has a different PUK than the one you chose: another program just set one, "
                 "or something changed it on the way",
-                hint="do not use this card, nor this reader: without its PUK the card cannot be reset",
+                hint="do not use this card or this reader: without its PUK, the card cannot be reset",
             )
         self.line.run(self._note_full_counter)
         try:
@@ -161,12 +161,12 @@ class Provision:
             if not error.spent:
                 raise
             raise SetUpError(
-                f"The card {self.serial} has another PIN than the one you chose: something changed it on the way",
-                hint=f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
+                f"The card {self.serial} has a different PIN than the one you chose: something changed it on the way",
+                hint=f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then start over",
             ) from error
         self._pin_proved = True
         both = "your PIN and your PUK" if self._puk_proved else "your PIN"
-        self.terminal.say(f"The card {self.serial} is initialised: it took {both}.")
+        self.terminal.say(f"The card {self.serial} is initialized: it took {both}.")
 
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
         """A card that is initialised and has no seed: its PUK is proved, then its PIN verified.
@@ -196,13 +196,13 @@ class Provision:
             except LeftError:
                 break
         raise UnknownPukError(
-            f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
-            hint="without its PUK a card can never be reset: use another card",
+            f"That is not the PUK of the card {self.serial}, and no seed is put on a card whose PUK is not known",
+            hint="without its PUK, a card can never be reset: use another card",
         )
 
     def _open_channel(self) -> None:
         if not self.card.info.initialized:
-            raise MalformedResponseError("SELECT: the card was initialised a moment ago, and says now that it is not")
+            raise MalformedResponseError("SELECT: the card was initialized a moment ago, and now says that it is not")
         if not self.card.channel_open:
             self.way.identify(self.opened)
 
@@ -213,8 +213,9 @@ class Provision:
             kept = self.way.state.pairing_keys(self.serial) or (COMMON_PAIRING_KEY,)
         if kept[0] != key:
             raise SetUpError(
-                f"The card {self.serial} has another pairing key than the one chosen: something changed it on the way",
-                hint="do not use this card, nor this reader",
+                f"The card {self.serial} has a different pairing key than the one chosen: something changed it "
+                "on the way",
+                hint="do not use this card or this reader",
             )
 
     def _prove_puk(self) -> bool:
@@ -227,7 +228,7 @@ class Provision:
             self.line.leave()
             self.line.run(self._open_channel)
             self.terminal.typed(
-                f"This card does not let its PUK be proved ({error}). With a wrong PUK it can never be reset.",
+                f"This card does not let you prove its PUK ({error}). With a wrong PUK, it can never be reset.",
                 NOT_PROVED,
             )
             return True
@@ -241,7 +242,7 @@ class Provision:
     def _unlock(self) -> None:
         """VERIFY PIN: the first time as a PIN that may be wrong, later as one whose end is known or can be found."""
         if self._fresh and not self.card.info.pin_auth:
-            raise MalformedResponseError("SELECT: the card says that PIN authentication is off, and it is new")
+            raise MalformedResponseError("SELECT: the card says that PIN authentication is off, although it is new")
         unlocker = Unlocker(self.way.settings, self.way.state, self._pin)
         try:
             if self._pin_sent:
@@ -321,9 +322,9 @@ class Provision:
         if shown != wanted:
             self.stage = Stage.OTHER_SEED
             raise SetUpError(
-                f"The card's fingerprint or first address is another than it should be ({shown.fingerprint.hex()}, not "
+                f"The card's fingerprint or first address is not what it should be ({shown.fingerprint.hex()}, not "
                 f"{wanted.fingerprint.hex()}): something changed its seed on the way",
-                hint=f"erase it, and use another reader: cryptnoxctl reset --card {self.serial}",
+                hint=f"erase it and use another reader: cryptnoxctl reset --card {self.serial}",
             )
         self.stage = Stage.PROVED
         if not self.opened.simulated:
@@ -349,8 +350,8 @@ class Provision:
             fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
         if not fits:
             raise SetUpError(
-                f"The card gives an extended key for {account} that is not its own",
-                hint="do not use this card, nor this reader",
+                f"The card gives an extended key for {account} that does not belong to it",
+                hint="do not use this card or this reader",
             )
 
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
@@ -365,7 +366,7 @@ class Provision:
                 refusal = error
                 if not on:
                     break
-        text = f"The card gives no extended key, though it took the command that switches export on ({refusal})"
+        text = f"The card gives no extended key, although it accepted the command that turns export on ({refusal})"
         raise SetUpError(text, hint=f"cryptnoxctl xpub on --card {self.serial}") from refusal
 
     def _switch_export(self) -> StatusWordError | None:

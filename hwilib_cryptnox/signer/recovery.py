@@ -48,7 +48,7 @@ def ask_seed(terminal: Terminal, count: int | None = None) -> Expected:
         return _ask_shares(terminal, number)
     from embit.wordlists.bip39 import WORDLIST
 
-    terminal.explain(f"Type the {number} words of your mnemonic, one a line or several. They are not shown.")
+    terminal.explain(f"Type your {number} recovery words, one per line or several. They are not shown.")
     terminal.say("The first four letters of a word are enough.")
 
     def problem(words: list[str]) -> str:
@@ -102,9 +102,9 @@ def _all_typed(terminal: Terminal, count: int, known: Sequence[str], of: str) ->
                 if None in full:
                     slips += 1
                     # What was pasted behind this line must not take its place.
-                    rest = "; what followed it was not used" if hidden.more() else ""
+                    rest = "; what came after it was not used" if hidden.more() else ""
                     place = len(words) + full.index(None) + 1
-                    terminal.say(f"Word {place} is no word of the list; type this line again{rest}")
+                    terminal.say(f"Word {place} is not in the list; type this line again{rest}")
                     continue
                 slips, short = 0, short or full != line
                 words += [word for word in full if word]
@@ -137,7 +137,8 @@ def _correct(terminal: Terminal, words: list[str], known: Sequence[str], of: str
             if answer == LEAVE:
                 if wrong:
                     raise BadWordsError(
-                        "These words are no mnemonic: the checksum is wrong", hint="compare them with your paper"
+                        "These words are not valid recovery words: the checksum is wrong",
+                        hint="compare them with your paper",
                     )
                 raise LeftError
             if answer in map(str, range(1, count + 1)):
@@ -245,10 +246,10 @@ def ask_passphrase(terminal: Terminal, *, of_shares: bool = False) -> str:
                     terminal.say(_sentence(str(error)))
                     continue
             if text != text.strip():
-                terminal.say("It begins or ends with a blank, which counts")
-            if not text or terminal.hidden("The same again") == text:
+                terminal.say("It begins or ends with a space, and that counts")
+            if not text or terminal.hidden("Type it again") == text:
                 return text
-            terminal.say("the two differ")
+            terminal.say("the two do not match")
         terminal.again()
 
 
@@ -262,10 +263,14 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool], words: Se
     `same`: whether the card holds the wallet of these words. `words`: the card's own, where they are known still; then
     they can be seen once more. BadWordsError where the person leaves with words that are not the card's.
     """
-    terminal.explain("\nBefore money arrives: are the words on your paper this wallet? Type them once more, in full.")
+    terminal.explain(
+        "\nBefore you put money on the card: are the words on your paper this wallet? Type them once more, in full."
+    )
     while True:
         for _ in range(ATTEMPTS):
-            answer = terminal.ask(f"Press Enter to check the backup now, or type {NO_CHECK} to go on without").lower()
+            answer = terminal.ask(
+                f"Press Enter to check the backup now, or type {NO_CHECK} to continue without checking"
+            ).lower()
             if answer == NO_CHECK:
                 return False
             if answer:
@@ -280,12 +285,12 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool], words: Se
             if same(typed):
                 terminal.say("Good: the words on your paper are this wallet.")
                 return True
-            terminal.say("These words (with this passphrase) are another wallet, not the card's.")
+            terminal.say("These words (with this passphrase) belong to a different wallet, not to the card's.")
         ways = {"again": "type them once more"} | ({"show": "see the card's words once more"} if words else {})
         way = terminal.choose("What now", {**ways, LEAVE: "stop here: the backup is not checked"})
         if way == LEAVE:
             raise BadWordsError(
-                "The backup was not shown to be this card's wallet: put no money on it",
+                "It was not confirmed that the backup is this card's wallet. Put no money on it",
                 hint="find the right words, then: cryptnoxctl backup check; or begin anew: cryptnoxctl reset, then "
                 "cryptnoxctl setup",
             )

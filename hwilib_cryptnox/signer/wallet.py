@@ -281,7 +281,7 @@ class Wallet:
             for path, base in above.items():
                 if base is None or path.depth > MAX_DEPTH:
                     raise BadRequestError(
-                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only"
+                        f"{path}: the card only gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels"
                     )
             if not session.card.info.xpub_export:
                 raise ExportOffError

@@ -283,7 +283,7 @@ class State:
                     break
                 except BlockingIOError as error:
                     if time.monotonic() > end:
-                        raise StateError(f"{self.folder}: another process holds the state") from error
+                        raise StateError(f"{self.folder}: another process is using the state") from error
                     time.sleep(0.01)
             yield
         finally:
@@ -355,6 +355,6 @@ def check_identity(card: Card, state: State) -> None:
         return
     if known is not None and known != static_key_hash(card):
         raise RefusedCardError(
-            f"another card with the serial {card.serial} was used before: this one is refused "
-            f"(cryptnoxctl forget {card.serial} if it is yours)"
+            f"another card with the serial {card.serial} was used before, so this one is refused (cryptnoxctl forget "
+            f"{card.serial} if it is yours)"
         )

@@ -68,7 +68,7 @@ class WalletStore:
             else:
                 wallet = wallets[number]
                 if fingerprint in wallet.cards and registration in (None, wallet.cards[fingerprint]):
-                    raise BadRequestError(f'the wallet "{wallet.name}" is registered with this card already')
+                    raise BadRequestError(f'the wallet "{wallet.name}" is already registered with this card')
                 known = wallets[number] = replace(wallet, cards={**wallet.cards, fingerprint: registration})
             files.replace(FILE, _written(wallets))
             return known
@@ -93,7 +93,7 @@ def _place_of(wallets: list[StoredWallet], name: str, descriptor: str) -> int | 
     for number, wallet in enumerate(wallets):
         same = name_key(wallet.name) == name_key(name)
         if same and wallet.descriptor != descriptor:
-            raise BadRequestError(f'there is another wallet of the name "{wallet.name}": choose another name')
+            raise BadRequestError(f'there is another wallet named "{wallet.name}": choose another name')
         if wallet.descriptor == descriptor:
             if not same:
                 raise BadRequestError(f'this wallet is registered as "{wallet.name}"')

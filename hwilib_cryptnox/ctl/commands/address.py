@@ -38,18 +38,18 @@ MAX_RANGE = 10_000
 MOST_CODES = 20
 """QR codes that are drawn at once."""
 NO_TWEAK = (
-    "The card cannot sign for BIP86 taproot addresses: it has no way to tweak a key. "
-    "Wallets with segwit addresses (p2wpkh) work; untweaked taproot keys are rawtr, which few wallets know"
+    "The card cannot sign for BIP86 taproot addresses, because it cannot tweak keys. Use a wallet with segwit "
+    "addresses (p2wpkh). rawtr gives untweaked taproot keys, which few wallets support"
 )
 
 
 def _range(text: str) -> range:
     first, dash, last = text.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
-        raise CtlError(Exit.USAGE, f"{text!r} is no number and no range like 0-9")
+        raise CtlError(Exit.USAGE, f"{text!r} is not a number or a range like 0-9")
     numbers = range(int(first), int(last if dash else first) + 1)
     if not 0 < len(numbers) <= MAX_RANGE or numbers[-1] >= 1 << 31:
-        raise CtlError(Exit.USAGE, f"{text!r}: 1 to {MAX_RANGE} addresses, numbers below 2^31")
+        raise CtlError(Exit.USAGE, f"{text!r}: give 1 to {MAX_RANGE} addresses, with numbers below 2^31")
     return numbers
 
 
@@ -59,12 +59,20 @@ def _range(text: str) -> range:
 @account_option
 @chain_option
 @click.option("--change", is_flag=True, help="Of the change chain.")
-@click.option("--path", "path_text", metavar="PATH", help="The address of the key at this path instead.")
-@click.option("--check", metavar="ADDRESS", help="Is this address the card's? Looks at all types, both chains.")
+@click.option("--path", "path_text", metavar="PATH", help="Show the address of the key at this path instead.")
 @click.option(
-    "--gap", type=click.IntRange(1, MAX_RANGE), default=1000, show_default=True, help="How far --check looks."
+    "--check",
+    metavar="ADDRESS",
+    help=("Check whether this address belongs to the card. Searches all types, receive and change."),
 )
-@click.option("--wallet", "wallet_name", metavar="NAME", help="Of a registered wallet; needs no card.")
+@click.option(
+    "--gap",
+    type=click.IntRange(1, MAX_RANGE),
+    default=1000,
+    show_default=True,
+    help=("How many addresses --check searches."),
+)
+@click.option("--wallet", "wallet_name", metavar="NAME", help="Show addresses of a registered wallet. Needs no card.")
 @qr_options
 def address(
     app: App,
@@ -89,7 +97,7 @@ def address(
     if wallet_name is not None:
         return _of_wallet(app, wallet_name, numbers, change, check, gap, qr, qr_file)
     if kind == "p2tr":
-        raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr for the untweaked key")
+        raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr gives the untweaked key")
     if check is not None:
         chosen = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
         return _check(app, check, account, chain if chosen else chain_of_address(check, chain), gap)
@@ -101,7 +109,7 @@ def address(
     else:
         path = Path.parse(path_text)
         if path.depth < 1:
-            raise CtlError(Exit.USAGE, "An address has a path of one level at least")
+            raise CtlError(Exit.USAGE, "An address needs a path of at least one level")
         chain = chain_of_path(app, path, chain)
         with open_card(app) as opened:
             keys = {path: wallet(app, opened).public_keys([path])[path]}
@@ -138,7 +146,7 @@ def _of_wallet(
     source = click.get_current_context().get_parameter_source
     for option, parameter in (("--type", "kind"), ("--account", "account"), ("--path", "path_text")):
         if source(parameter) is ParameterSource.COMMANDLINE:
-            raise CtlError(Exit.USAGE, f"{option} is for the card's own addresses: --wallet goes without it")
+            raise CtlError(Exit.USAGE, f"{option} is for the card's own addresses; leave it out with --wallet")
     stored = stored_wallet(app, name)
     policy = policy_of(stored)
     chain = chosen_chain(policy)
@@ -147,7 +155,7 @@ def _of_wallet(
         return _check_wallet(head, policy, check, chain, gap)
     branch, wanted = _CHANGE if change else _RECEIVE, _range(numbers)
     if branch >= policy.branches:
-        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} has no change addresses of its own")
+        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} has no change addresses")
     shown = [(index, policy.address(branch, index, chain)) for index in wanted]
     entries = [{"branch": branch, "index": index, "address": text} for index, text in shown]
     write_qr(qr_file, [text for _, text in shown])
@@ -204,6 +212,6 @@ def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
                 break
     data = {"address": text, "ours": path is not None, "path": path and str(path), "looked_at": reach}
     if path is not None:
-        return said(data, (f"Yes: {text} is the card's, at {path}", GOOD))
+        return said(data, (f"Yes: {text} belongs to the card, at {path}", GOOD))
     no = f"No: {text} is not among the first {reach} addresses of account {account}"
     return said(data, (no, BAD), exit_code=Exit.REFUSED)

@@ -38,23 +38,23 @@ def audit(app: App) -> Report:
         parts += [
             lambda screen: screen.table(("Number", "Signed hash"), rows, right=(0,)),
             (f"{len(strange)} of the last {looked_at} {_was(strange)} not made here", BAD),
-            "If you did not make them with another computer or program, somebody knows your PIN: move the",
-            "money to another card, and change the PIN.",
+            "If you did not make them with another computer or program, someone knows your PIN. Move the",
+            "money to another card and change the PIN.",
         ]
     else:
         parts.append((_all_here(len(comparison.seen)), GOOD))
     if withheld:
         parts += [
-            (f"{len(withheld)} of them used the secret number (nonce) of another signature again", BAD),
-            "They were thrown away. Stop using this card: restore your recovery words on another card or",
+            (f"{len(withheld)} of them reused the secret number (nonce) of another signature", BAD),
+            "They were discarded. Stop using this card. Restore your recovery words on another card or",
             "wallet, and move the money from there to a new seed.",
         ]
     if unanswered:
-        parts.append(f"{len(unanswered)} of them never arrived here: the card or this program was stopped meanwhile")
+        parts.append(f"{len(unanswered)} of them never arrived here, because the card or this program stopped")
     if comparison.out_of_sight:
-        parts.append((f"{comparison.out_of_sight} older ones are out of the card's memory", WARN))
+        parts.append((f"{comparison.out_of_sight} older ones are no longer in the card's memory", WARN))
     if not app.settings.audit:
-        parts.append(("Signatures are not remembered: `audit = false` stands in the configuration", WARN))
+        parts.append(("Signatures are not recorded: the configuration has `audit = false`", WARN))
     return said(data, *parts, exit_code=Exit.REFUSED if strange or withheld else Exit.DONE)
 
 
@@ -67,7 +67,7 @@ def _all_here(count: int) -> str:
         return "The card remembers no signature"
     if count == 1:
         return "The last signature was made through this computer"
-    return f"All of the last {count} signatures were made through this computer"
+    return f"All of the last {count} signatures were made on this computer"
 
 
 def _named(entries: Sequence[HistoryEntry]) -> list[dict[str, object]]:

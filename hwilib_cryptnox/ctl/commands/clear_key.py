@@ -50,7 +50,7 @@ def _switch(app: App, *, on: bool) -> Report:
             done=f"Clear key reading is {word}",
             kept=f"clear key reading is still {other}",
             either=f"clear key reading may be {word} already, or not",
-            keep="cryptnoxctl info says which",
+            keep="cryptnoxctl info shows which",
         )
 
         def send(card: Card) -> None:
@@ -71,7 +71,7 @@ def clear_key_show(app: App, path: str | None, curve: str) -> Report:
     """
     wanted = None if path is None else Path.parse(path)
     if wanted is not None and not 1 <= wanted.depth <= MAX_DEPTH:
-        raise CtlError(Exit.USAGE, f"{wanted}: a path of 1 to {MAX_DEPTH} levels is wanted")
+        raise CtlError(Exit.USAGE, f"{wanted}: give a path of 1 to {MAX_DEPTH} levels")
     chosen = _CURVES[curve]
     with open_card(app, channel=wanted is not None, seeded=True) as opened:
         card, proved = opened.card, None

@@ -126,7 +126,7 @@ def _point(text: str) -> bytes:
     try:
         key = load_pem_public_key(read_file(text))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{text}: no public key in PEM form") from error
+        raise CtlError(Exit.INPUT, f"{text}: this is not a public key in PEM form") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise CtlError(Exit.INPUT, f"{text}: no P-256 key")
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

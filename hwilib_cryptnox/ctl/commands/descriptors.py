@@ -15,7 +15,7 @@ from hwilib_cryptnox.export import CHANGE, RECEIVE, descriptor
 
 
 @command("descriptors")
-@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="One kind of script only.")
+@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Show only this script type.")
 @account_option
 @chain_option
 @click.option("--both", is_flag=True, help="Receive and change in one descriptor (BIP389), as most wallets read it.")

@@ -22,12 +22,12 @@ from hwilib_cryptnox.networks import Network, ScriptType
 
 _MULTISIG = {"p2wsh": ScriptType.P2WSH, "p2sh-p2wsh": ScriptType.P2SH_P2WSH}
 FORMATS = {
-    "key-line": "one key with its origin: Sparrow (as Specter DIY), Specter Desktop, most coordinators",
-    "descriptor": "an output descriptor: Sparrow, BlueWallet, Nunchuk",
-    "coldcard": "one JSON file for all script types: Sparrow, Specter, Nunchuk, BlueWallet (as Coldcard)",
+    "key-line": "one key with its origin, for Sparrow (as Specter DIY), Specter Desktop, and most coordinators",
+    "descriptor": "an output descriptor, for Sparrow, BlueWallet, and Nunchuk",
+    "coldcard": "one JSON file for all script types, for Sparrow, Specter, Nunchuk, and BlueWallet (as Coldcard)",
     "electrum": "an Electrum wallet file, watch-only",
     "wasabi": "a watch-only wallet for Wasabi (p2wpkh, account 0)",
-    "core": "the argument of Bitcoin Core's importdescriptors",
+    "core": "the argument for Bitcoin Core's importdescriptors",
 }
 
 
@@ -54,7 +54,7 @@ Bitcoin Core (core) have formats of their own."""
 @chain_option
 @output_option
 @force_option
-@click.option("--threshold", type=click.IntRange(1, 20), help="Multisig: signatures needed.")
+@click.option("--threshold", type=click.IntRange(1, 20), help="Multisig: how many signatures are needed.")
 @click.option(
     "--cosigner",
     "cosigners",
@@ -87,7 +87,7 @@ def export(
     network = Network.of_chain(chain)
     script = {**TYPES, **_MULTISIG}[kind]
     if bool(cosigners) != (threshold is not None) or (cosigners and not script.is_multisig):
-        raise CtlError(Exit.USAGE, "A multisig wallet takes --threshold, --cosigner and --type p2wsh or p2sh-p2wsh")
+        raise CtlError(Exit.USAGE, "A multisig wallet needs --threshold, --cosigner, and --type p2wsh or p2sh-p2wsh")
     if form == "wasabi" and script is not ScriptType.P2WPKH:
         raise CtlError(Exit.USAGE, "Wasabi wallets use --type p2wpkh")
     path = files.account_path(script, network, account)
@@ -150,7 +150,7 @@ def _multisig(
     for other in others:
         cosigner, network = files.parse_key_line(read_text(other))
         if network is not keys.network:
-            raise CtlError(Exit.INPUT, f"{other}: a key of another network")
+            raise CtlError(Exit.INPUT, f"{other}: the key is for another network")
         cosigners.append(cosigner)
     if form == "descriptor":
         return f"{files.multisig_descriptor(script, threshold, cosigners, keys.network)}\n"
@@ -158,4 +158,4 @@ def _multisig(
         return files.electrum_multisig_wallet(script, threshold, cosigners, keys.network)
     if form == "core":
         return files.core_import_multisig(script, threshold, cosigners, keys.network)
-    raise CtlError(Exit.USAGE, f"{form} is no file of a whole multisig wallet", "descriptor, electrum or core")
+    raise CtlError(Exit.USAGE, f"{form} does not describe a whole multisig wallet", "use descriptor, electrum, or core")

@@ -13,7 +13,7 @@ from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, compare, noted_digests
 
-_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (thrown away)"}
+_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (discarded)"}
 
 
 def compared(app: App, limit: int) -> tuple[int, Comparison]:
@@ -46,7 +46,9 @@ def _table(screen: Screen, comparison: Comparison) -> None:
 
 
 @command("history")
-@click.option("--limit", type=click.IntRange(1, HISTORY_LENGTH), default=HISTORY_LENGTH, help="Newest entries only.")
+@click.option(
+    "--limit", type=click.IntRange(1, HISTORY_LENGTH), default=HISTORY_LENGTH, help=("Show only the newest entries.")
+)
 def history(app: App, limit: int) -> Report:
     """Show the signatures the card remembers, newest first (149 at most), with their transactions and coins.
 

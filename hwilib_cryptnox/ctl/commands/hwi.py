@@ -8,7 +8,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 
 hwi = CtlGroup(
-    "hwi", help="Let the stock hwi program of this Python environment see the card. (hwi-cryptnox always does.)"
+    "hwi", help="Let the stock hwi program in this Python environment see the card. (hwi-cryptnox always does.)"
 )
 
 
@@ -29,9 +29,9 @@ def _check_environment() -> None:
     if bundled():
         raise CtlError(
             Exit.REFUSED,
-            "this is the one-file binary, which no hwi program loads anything from",
-            "name hwi-cryptnox to your wallet in the place of hwi; or install this project with pip where hwi is, and "
-            "run its cryptnoxctl hwi enable",
+            "this is the one-file binary, and the hwi program cannot load a driver from it",
+            "point your wallet at hwi-cryptnox instead of hwi; or install this project with pip next to hwi, and run "
+            "its cryptnoxctl hwi enable",
         )
 
 
@@ -45,9 +45,9 @@ def _switched(*, on: bool) -> Report:
         raise CtlError(
             Exit.REFUSED,
             f"{error.filename}: {error.strerror}",
-            "as the owner of this Python environment, or in one of your own",
+            "run it as the owner of this Python environment, or use an environment of your own",
         ) from error
-    text = f"hwi sees Cryptnox cards from now on ({path})" if on else "hwi no longer sees Cryptnox cards"
+    text = f"hwi now sees Cryptnox cards ({path})" if on else "hwi no longer sees Cryptnox cards"
     return said({"enabled": on, "file": str(path)}, text)
 
 

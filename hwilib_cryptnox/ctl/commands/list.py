@@ -29,7 +29,7 @@ def list_cards(app: App, serials: bool) -> Report:
         return said({"serials": numbers}, *numbers)
     data = {"readers": [entry.data() for entry in seen]}
     if not seen:
-        return said(data, "No card reader was found. cryptnoxctl doctor says what is missing.")
+        return said(data, "No card reader was found. cryptnoxctl doctor shows what is missing.")
     return said(data, lambda screen: screen.table(_HEADS, [_row(entry) for entry in seen]))
 
 
@@ -48,7 +48,7 @@ def _named(app: App) -> list[Seen]:
     """What --card and --reader name; CtlError NO_CARD where it is not there. A reader may be empty."""
     serial = wanted_serial(app)
     seen = see(app, candidates(app))
-    hint = "cryptnoxctl list alone shows what is there"
+    hint = "cryptnoxctl list without options shows which cards are here"
     if serial is not None:
         mine = [entry for entry in seen if entry.serial == serial]
         if not mine:

@@ -51,7 +51,7 @@ def _content(app: App, text: str) -> str:
 
 @message.command("sign")
 @click.argument("text", metavar="MESSAGE")
-@click.option("--path", "path_text", metavar="PATH", help="The key that signs. [address 0 of account 0]")
+@click.option("--path", "path_text", metavar="PATH", help="The path of the signing key. [address 0 of account 0]")
 @click.option("--bip322", "generic", is_flag=True, help="After BIP322, by an address of any kind.")
 @click.option(
     "--type",
@@ -70,7 +70,7 @@ def message_sign(app: App, text: str, path_text: str | None, generic: bool, kind
         raise CtlError(Exit.USAGE, "--type goes with --bip322: the legacy format is for P2PKH addresses alone")
     asked = None if path_text is None else Path.parse(path_text)
     if asked is not None and not 1 <= asked.depth <= MAX_DEPTH:
-        raise CtlError(Exit.USAGE, f"{asked}: a path of 1 to {MAX_DEPTH} levels is wanted")
+        raise CtlError(Exit.USAGE, f"{asked}: give a path of 1 to {MAX_DEPTH} levels")
     chosen = (kind or _kind_of(asked)) if generic else _PLAIN
     if asked is not None:
         chain = chain_of_path(app, asked, chain)

@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 @command("sign")
 @click.argument("file", metavar="FILE")
-@click.option("--output", type=NEW_FILE, help="Where to write. [FILE-signed.EXT]")
+@click.option("--output", type=NEW_FILE, help="Where to write the result. [FILE-signed.EXT]")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@click.option("--finalize", is_flag=True, help="Write the raw network transaction, in hexadecimal, as well.")
+@click.option("--finalize", is_flag=True, help="Also write the raw network transaction, in hexadecimal.")
 @click.option(
     "--wallet",
     "wallet_text",
     metavar="NAME|DESCRIPTOR|FILE",
-    help="Sign for this wallet alone. Registered wallets are recognized without.",
+    help="Sign only for this wallet. Registered wallets are recognized without it.",
 )
-@click.option("--yes", is_flag=True, help="Sign without asking. Nobody looks at the transaction then.")
-@click.option("--allow-sighash", is_flag=True, help="Sign with sighash types that leave parts of it open.")
+@click.option("--yes", is_flag=True, help="Sign without asking. Nobody reviews the transaction then.")
+@click.option("--allow-sighash", is_flag=True, help="Allow sighash types that leave parts of the transaction open.")
 @click.option("--allow-unproved-amounts", is_flag=True, help="Sign segwit inputs without their previous transactions.")
 @chain_option
 def sign(
@@ -70,13 +70,13 @@ def sign(
     if not yes and not app.terminal.available:
         raise CtlError(
             Exit.USAGE,
-            "There is no terminal to show the transaction on; nothing was signed",
+            "There is no terminal to show the transaction on. Nothing was signed",
             "--yes signs without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
         )
     psbt = read_psbt(app, file)
     target, raw_target = _targets(file, output, finalize)
     if target is not None and target == raw_target:
-        raise CtlError(Exit.USAGE, f"--output: {target} is the raw transaction's name", "another name")
+        raise CtlError(Exit.USAGE, f"--output: {target} is the name of the raw transaction", "choose another name")
     for path in (target, raw_target):
         if path is not None:
             check_free(path, force)
@@ -92,11 +92,11 @@ def sign(
         if not all(fields.is_final for fields in psbt.inputs):
             raise CtlError(
                 Exit.INPUT,
-                "The PSBT does not say where any of its keys comes from, so no card finds its own",
-                "have the wallet put the key origins (BIP32 derivations) in",
+                "The PSBT does not say where any of its keys come from, so no card can find its own",
+                "make your wallet include the key origins (BIP32 derivations)",
             )
         return _finish(file, psbt, shown, target, raw_target, force=force)
-    lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
+    lost_text = f"The card was lost. Put it back within {settings.reinsert_wait:.0f} seconds to continue"
     chosen = chain_is_chosen(app)
     with open_card(app) as opened, contextlib.closing(_Progress(app)) as progress:
         wallet = shown.wallet = wallet_of(app, opened)
@@ -131,8 +131,8 @@ def _check_ours(psbt: Psbt, fingerprint: bytes | None) -> None:
     if fingerprint is not None and not names_keys_of(psbt, fingerprint):
         raise CtlError(
             Exit.INPUT,
-            f"No input of the PSBT names a key of this card (fingerprint {fingerprint.hex()}); nothing was signed",
-            "cryptnoxctl verify FILE shows whose keys it names: another card, seed or passphrase",
+            f"No input of the PSBT names a key of this card (fingerprint {fingerprint.hex()}). Nothing was signed",
+            "cryptnoxctl verify FILE shows whose keys it names: perhaps another card, seed, or passphrase",
         )
 
 
@@ -187,7 +187,7 @@ class _Shown:
             typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
             agreed = typed.replace(",", "") == str(plan.summary.fee)
         if not agreed:
-            raise LeftError("Canceled; nothing was signed")
+            raise LeftError("Canceled. Nothing was signed")
 
 
 class _Progress:
@@ -222,7 +222,7 @@ def _interrupted(error: BaseException, made: int) -> CtlError:
     problem = explain(error)
     if not made:
         return CtlError(problem.exit_code, problem.message, problem.hint)
-    kept = "they are kept: run the same command again, and the card makes only those that are missing"
+    kept = "they are kept: run the same command again, and the card makes only the missing ones"
     return CtlError(
         problem.exit_code,
         f"{problem.message}; {counted(made, 'signature')} {'was' if made == 1 else 'were'} made",
@@ -263,7 +263,7 @@ def _finish(
     if target is None:
         return said(data, lambda _: to_stdout(content), exit_code=exit_code)
     what = "message" if is_message(done) else "transaction"
-    lines = [] if made else ["Nothing was left to sign"]
+    lines = [] if made else ["There was nothing left to sign"]
     lines.append(f"{counted(made, 'signature')}; the {what} is {'not complete' if transaction is None else 'complete'}")
     if missing:
         lines.append(f"Missing: {missing}")

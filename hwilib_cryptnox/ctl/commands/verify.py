@@ -95,9 +95,11 @@ def verify(app: App, file: str, chain: str) -> Report:
         columns = 4 if any(to_wallets) else 3
         heads = ("#", "BTC", "To", "Wallet")[:columns]
         screen.table(heads, [row[:columns] for row in rows], title="Outputs", right=(0, 1))
-        screen.line(f"Fee: {bitcoin(fee)} BTC" if fee is not None else "Fee: unknown, some amounts are not proved")
+        screen.line(
+            f"Fee: {bitcoin(fee)} BTC" if fee is not None else ("Fee: unknown, because some amounts are not proved")
+        )
         if bad:
-            screen.line("There are signatures that do not verify", BAD)
+            screen.line("Some signatures do not verify", BAD)
         if complete:
             screen.line("Complete. Next: cryptnoxctl finalize, or any wallet sends it", GOOD)
         else:
@@ -131,7 +133,7 @@ def _show_inputs(
         complete = sum(status.complete for status in rest)
         screen.line(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
     if not all(proved):
-        screen.line("said: no previous transaction proves the amount", WARN)
+        screen.line("claimed: no previous transaction proves the amount", WARN)
 
 
 def _name(signer: Signer) -> str:
@@ -186,7 +188,7 @@ def _row(status: InputStatus, proved: bool, wallet: str | None) -> list[str | tu
         str(status.index),
         "-" if status.amount is None else f"{'' if proved else 'said: '}{bitcoin(status.amount)}",
         " ".join(filter(None, (status.kind, _wallet(wallet, "")))),
-        ("not told any more", FAINT) if status.final else _names(signed) or "nobody",
+        ("not listed any more", FAINT) if status.final else _names(signed) or "nobody",
         _names(missing) or "-",
         state,
     ]

@@ -30,7 +30,7 @@ from hwilib_cryptnox.signer.wallet_prompts import register_texts
 from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy, check_name
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 
-wallet = CtlGroup("wallet", help="Wallets of several keys that this computer knows by name.")
+wallet = CtlGroup("wallet", help="Multi-key wallets that this computer knows by name.")
 
 _FIRST = 3
 """Addresses that are shown before a wallet is added."""
@@ -53,7 +53,7 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
     if not yes and not app.terminal.available:
         raise CtlError(
             Exit.USAGE,
-            "There is no terminal to show the wallet on; nothing was registered",
+            "There is no terminal to show the wallet on. Nothing was registered",
             "--yes registers it without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
         )
     with refused("The wallet"):
@@ -82,7 +82,11 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
     remember(app.state, name, policy, fingerprint, registration)
     stored = stored_wallet(app, name)
     data = {**_data(stored, policy, shown_chain, 1), "card": str(serial), "signature": own is None}
-    signed = "No signature was made: this card had signed the file's registration" if own else "The card signed it once"
+    signed = (
+        ("No signature was made: this card had already signed the file's registration")
+        if own
+        else "The card signed it once"
+    )
     return said(data, (f"Registered: {quoted(name)} with the card {serial}", GOOD), signed)
 
 
@@ -91,14 +95,16 @@ def _read(found: WalletFile) -> tuple[WalletPolicy, list[Registration]]:
     made = [Registration.parse(text) for text in found.registrations]
     policy = WalletPolicy.parse(found.descriptor) if found.descriptor else made[0].policy
     if any(one.descriptor != policy.descriptor for one in made):
-        raise RegistrationError("the file's registration is of another wallet than its descriptor: it was changed")
+        raise RegistrationError(
+            "the file's registration is for another wallet than its descriptor: the file was changed"
+        )
     return policy, made
 
 
 def _check_address(found: WalletFile, policy: WalletPolicy) -> None:
     told = found.address
     if told is not None and all(policy.address(0, 0, chain).lower() != told.lower() for chain in Chain):
-        raise CtlError(Exit.INPUT, "The file's first address is not the one that its descriptor makes")
+        raise CtlError(Exit.INPUT, "The file's first address does not match its descriptor")
 
 
 def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> None:
@@ -108,8 +114,8 @@ def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> No
     if known is not None and made is not None and verify(key, known.name, known.descriptor, made):
         raise CtlError(
             Exit.USAGE,
-            f"The wallet {quoted(known.name)} is registered with this card already",
-            "a second card of the same seed needs no registration of its own",
+            f"The wallet {quoted(known.name)} is already registered with this card",
+            "a second card with the same seed does not need its own registration",
         )
 
 
@@ -124,7 +130,7 @@ def _judge(made: Sequence[Registration], key: bytes, name: str, yes: bool) -> tu
     if made and yes:
         raise CtlError(
             Exit.INPUT,
-            "This card did not sign the file's registration; nothing was registered",
+            "This card did not sign the file's registration. Nothing was registered",
             "compare every key, in a terminal, without --yes",
         )
     return None, "This card did NOT sign the file's registration: compare every key." if made else ""
@@ -151,12 +157,12 @@ def _agree(
     if yes:
         return
     screen.paragraph(
-        "Compare the keys with those that the other signers' devices show. A key that nobody compared may be a "
-        "thief's, and the signer that it stands for could not sign then."
+        "Compare the keys with those that the other signers' devices show. A key that nobody compared may belong to "
+        "a thief, and the signer it replaces could not sign."
     )
     app.terminal.fresh()
     if not app.terminal.agrees(f"Register {quoted(name)}{' with one signature' if once else ''}?"):
-        raise LeftError("Canceled; nothing was registered")
+        raise LeftError("Canceled. Nothing was registered")
 
 
 # What is said of a wallet
@@ -195,7 +201,7 @@ def _show(screen: Screen, name: str, policy: WalletPolicy, chain: Chain, cards: 
         ]
     )
     if policy.threshold is None:
-        ways = [str(way) for way in policy.ways] or ["more ways than can be told: read the descriptor"]
+        ways = [str(way) for way in policy.ways] or ["too many ways to list: read the descriptor"]
         screen.table(("", "Ways to spend"), [(str(number), text) for number, text in enumerate(ways, 1)])
     keys = _keys_of(policy, cards)
     if screen.fancy:
@@ -292,7 +298,11 @@ def wallet_list(app: App) -> Report:
 @wallet.command("show")
 @click.argument("name")
 @click.option(
-    "--count", type=click.IntRange(0, MAX_COUNT), default=5, show_default=True, help="So many receive addresses."
+    "--count",
+    type=click.IntRange(0, MAX_COUNT),
+    default=5,
+    show_default=True,
+    help=("How many receive addresses to show."),
 )
 @chain_option
 @qr_options
@@ -333,10 +343,10 @@ def wallet_remove(app: App, name: str, yes: bool) -> Report:
     """Forget a registered wallet. Its coins stay where they are; its change is no longer recognized."""
     stored = stored_wallet(app, name)
     if not yes:
-        app.terminal.say("Its coins stay where they are. Its change is shown as a payment until it is added again.")
+        app.terminal.say("Its coins stay where they are. Its change is shown as a payment until you add it again.")
         app.terminal.confirm(f"Remove the wallet {quoted(stored.name)}?")
     if WalletStore(app.state).remove(name) is None:
-        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} was removed meanwhile")
+        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} was removed in the meantime")
     return said({"removed": stored.name}, f"Removed: {quoted(stored.name)}")
 
 

@@ -31,7 +31,7 @@ class XpubGroup(CtlGroup):
         return super().resolve_command(ctx, args)
 
 
-xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), switch their export on or off.")
+xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), or turn their export on or off.")
 
 
 @xpub.command("show")
@@ -90,7 +90,7 @@ def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
     words = Words(
         done=f"xpub export is {word}",
         kept=f"xpub export is still {other}",
-        either=f"xpub export may be {word} already, or not",
-        keep="cryptnoxctl info says which",
+        either=f"xpub export may or may not be {word} now",
+        keep="cryptnoxctl info shows which",
     )
     switch(app, opened, words, lambda card: card.set_xpub_export(on, secret), lambda info: info.xpub_export is on)
