@@ -240,7 +240,7 @@ class ExtendedPublicKey:
         """
         data = base58check_decode(arguments.text(text, "an extended key"))
         if len(data) == 78 and data[45] == 0:
-            raise InvalidExtendedKeyError("this is an extended private key; a public one is wanted")
+            raise InvalidExtendedKeyError("this is an extended private key; give a public one")
         return cls.from_bytes(data)
 
     def to_bytes(self, version: bytes = XPUB) -> bytes:

@@ -157,7 +157,7 @@ class SetPinAuth(PukCommand):
 
     ins: ClassVar[Ins] = Ins.SET_PIN_AUTH
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication can be switched off only where a user key exists"),
+        Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication can only be turned off when the card has a user key"),
     }
 
     def encode(self) -> CommandApdu:

@@ -50,7 +50,7 @@ def verified_signature(
             canonical = p256.normalize(signature)
             valid = p256.verify_digest(public_key, digest, canonical)
     except ValueError as error:
-        raise BadSignatureError("the card's answer is no DER signature") from error
+        raise BadSignatureError("the card's answer is not a DER signature") from error
     if not valid:
         raise BadSignatureError("the card's signature does not verify")
     return canonical

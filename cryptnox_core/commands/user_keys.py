@@ -22,7 +22,7 @@ from cryptnox_core.errors import (
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import CheckUserKeyMode, Ins, Sw, UserKeySlot
 
-_NO_KEY: Meaning = (NotFoundError, "there is no user key in this slot")
+_NO_KEY: Meaning = (NotFoundError, "this slot has no user key")
 
 
 def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
@@ -211,5 +211,5 @@ class FidoCredentialId(Command[bytes]):
         if data and 1 <= data[0] <= min(len(data) - 1, wire.FIDO_CREDENTIAL_MAX):
             return bytes(data[1 : 1 + data[0]])
         if not 1 <= len(data) <= wire.FIDO_CREDENTIAL_MAX:
-            raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are no credential id")
+            raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are not a credential id")
         return bytes(data)

@@ -102,7 +102,7 @@ def _load(body: bytes) -> object:
 
 def _byte_list(value: object) -> bytes:
     if not isinstance(value, list):
-        raise TransportError("the APDU relay sent no list of bytes")
+        raise TransportError("the APDU relay did not send a list of bytes")
     for item in value:
         if type(item) is not int or not 0 <= item <= 0xFF:
             raise TransportError("the APDU relay sent something other than a byte")

@@ -128,7 +128,7 @@ class Terminal:
     def again(self) -> None:
         """After answers that could not be taken: returns where the person tries again; BackError for the question
         before, where there is one, or LeftError."""
-        ways = {AGAIN: "try once more", BACK: "the question before", LEAVE: "stop here"}
+        ways = {AGAIN: "try again", BACK: "back to the question before", LEAVE: "stop here"}
         if not self._way_back:
             del ways[BACK]
         self.say(f"That did not work {ATTEMPTS} times in a row. What you answered before is kept.")
@@ -181,7 +181,7 @@ class Terminal:
         back, else LeftError."""
         way = "go back" if self._way_back else "stop here"
         for _ in range(ATTEMPTS):
-            answer = self._read(f"{question}\nType {expected} to go on: ").strip()
+            answer = self._read(f'{question}\nType "{expected}" to continue: ').strip()
             if answer == expected:
                 return
             if not answer:
@@ -260,7 +260,7 @@ class Terminal:
             return True
         self.say(f"This {what} is easy to guess: {weakness}.")
         self.fresh()
-        return self.agrees("Use it all the same? (No: choose another one)")
+        return self.agrees("Use it anyway? (No: choose another one)")
 
     def show_secret(self, lines: list[str], question: str = "Written down?") -> None:
         """Lines that are gone from the window, and from its scrollback, after Enter. An Enter typed ahead is none, and

@@ -28,7 +28,7 @@ def weakness_of_pin(pin: str) -> str | None:
     if pin == EASY_PIN:
         return "it is the vendor's public easy-mode PIN"
     if f" {pin} " in _KEYPAD:
-        return "it is a way over the keys"
+        return "it is a path over the keypad"
     return _pattern(pin) or ("it looks like a date" if _is_date(pin) else None)
 
 
@@ -51,7 +51,7 @@ def _pattern(text: str) -> str | None:
     if steps in ({1}, {-1}) or text in "01234567890" or text in "09876543210":
         return "it counts up or down"
     if len(text) % 2 == 0 and text[::2] == text[1::2] and len({ord(b) - ord(a) for a, b in pairwise(text[::2])}) == 1:
-        return "it is pairs that count up or down"
+        return "its pairs count up or down"
     for length in range(2, len(text) // 2 + 1):
         if len(text) % length == 0 and text == text[:length] * (len(text) // length):
             return "it repeats itself"

@@ -148,10 +148,10 @@ COMMON_OPTIONS = (
         "--log-level",
         metavar="LEVEL",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="Say on stderr what is done: debug, info, warning or error. No secret is in it.",
+        help="Log to stderr: debug, info, warning or error. Holds no secret.",
     ),
     _common(
-        "--log-file", metavar="FILE", type=FileName(), help="Write that to FILE instead; debug if no level is given."
+        "--log-file", metavar="FILE", type=FileName(), help="Write the log to FILE; at level debug if none is given."
     ),
 )
 """The options of every command; each has the name of a field of `Options`."""

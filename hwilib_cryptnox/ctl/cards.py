@@ -164,7 +164,7 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
         raise unread
     if not places:
         raise CtlError(Exit.NO_CARD, "There is no card reader", "plug one in, then: cryptnoxctl doctor")
-    what = "No Cryptnox card was found" if serial is None else f"The card {serial} is in no reader"
+    what = "No Cryptnox card was found" if serial is None else f"The card {serial} is not in any reader"
     raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows which cards are here")
 
 
@@ -256,7 +256,7 @@ def other_card(
             return opened
         opened.close()
         if named is not None:
-            raise CtlError(Exit.USAGE, "--second: that is the first card again")
+            raise CtlError(Exit.USAGE, "--second: this is the first card again")
         raise CtlError(Exit.NO_CARD, "That is still the first card")
 
     return look() if named is not None else swapped(app, f"Remove the card {serial} and insert the second card.", look)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": (
-        "setup                          make a wallet of a new card",
+        "setup                          make a wallet on a new card",
         "adopt                          use a card that holds a wallet",
         "address                        show the first address",
-        "sign payment.psbt              look at a transaction and sign it",
-        "doctor                         find out why a card is not seen",
+        "sign payment.psbt              review a transaction and sign it",
+        "doctor                         find out why a card is not found",
     ),
     "list": ("list", "list --serials", "list --json"),
     "info": ("info", "info --card 18364758544493064720", "info --reader 0"),

@@ -100,7 +100,7 @@ def write_options(
         formatter.write_dl([record for record in records if record is not None])
     names = ", ".join(max(each.opts, key=len) for each in common)
     formatter.write_paragraph()
-    formatter.write_text(f"Every command also takes {names}: see cryptnoxctl --help.")
+    formatter.write_text(f"Every command also takes {names}. See cryptnoxctl --help.")
 
 
 def write_common(context: click.Context, formatter: click.HelpFormatter, common: Sequence[click.Parameter]) -> None:

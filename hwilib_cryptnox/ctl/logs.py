@@ -91,7 +91,7 @@ def _close(stream: TextIO) -> None:
 def _opened(file: str) -> TextIO:
     """The file, for its owner alone also where it was there already. What holds something else than a log is not added
     to: it may be what the command works on."""
-    hint = "name a file that can be written"
+    hint = "name a file you can write to"
     try:
         descriptor = os.open(file, _FLAGS, _MODE)
         stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
@@ -99,7 +99,7 @@ def _opened(file: str) -> TextIO:
         if stat.S_ISREG(status.st_mode):
             if status.st_size and not _IS_LOG.match(_head(file)):
                 stream.close()
-                raise CtlError(Exit.USAGE, f"--log-file {file}: this file is no log", "choose another file")
+                raise CtlError(Exit.USAGE, f"--log-file {file}: this file is not a log", "choose another file")
             if sys.platform != "win32" and status.st_mode & 0o077:
                 os.fchmod(descriptor, _MODE)
     except OSError as error:

@@ -21,7 +21,7 @@ COMPLETE = "_CRYPTNOXCTL_COMPLETE"
 COMMANDS = {
     "list": (f"{_HERE}.commands.list:list_cards", "List the readers and the cards in them."),
     "info": (f"{_HERE}.commands.info:info_command", "Show everything one card says about itself."),
-    "doctor": (f"{_HERE}.commands.doctor:doctor", "Find out why a card is not seen, and what to do."),
+    "doctor": (f"{_HERE}.commands.doctor:doctor", "Find out why a card is not found, and what to do."),
     "setup": (f"{_HERE}.commands.setup:setup", "Turn a card into a wallet, step by step."),
     "adopt": (f"{_HERE}.commands.adopt:adopt", "Use a card that already holds a wallet."),
     "backup": (f"{_HERE}.commands.backup:backup", "Check a backup before you put money on the card."),
@@ -32,7 +32,7 @@ COMMANDS = {
     "pin": (f"{_HERE}.commands.pin:pin", "Change, verify, or unblock the PIN; show tries left."),
     "puk": (f"{_HERE}.commands.puk:puk", "Change or verify the PUK."),
     "xpub": (f"{_HERE}.commands.xpub:xpub", "Extended public keys: turn export on or off, show one."),
-    "clear-key": (f"{_HERE}.commands.clear_key:clear_key", "The current public key without PIN: on, off, show."),
+    "clear-key": (f"{_HERE}.commands.clear_key:clear_key", "Reading the public key without a PIN: on, off, show."),
     "cert": (f"{_HERE}.commands.cert:cert", "Show the manufacturer's certificate."),
     "pairing": (f"{_HERE}.commands.pairing:pairing", "The pairing key: change, export, recover."),
     "owner": (f"{_HERE}.commands.owner:owner", "Show the owner's name and e-mail address."),
@@ -52,10 +52,10 @@ COMMANDS = {
     "decrypt": (f"{_HERE}.commands.decrypt:decrypt", "Decrypt what was encrypted for the card."),
     "history": (f"{_HERE}.commands.history:history", "Show the signatures the card remembers."),
     "audit": (f"{_HERE}.commands.audit:audit", "Find signatures that were made elsewhere."),
-    "hwi": (f"{_HERE}.commands.hwi:hwi", "Let the hwi program see the card."),
+    "hwi": (f"{_HERE}.commands.hwi:hwi", "Let the hwi program find the card."),
     "relay": (f"{_HERE}.commands.relay:relay", "Share a local reader with a remote host."),
     "emulator": (f"{_HERE}.commands.emulator:emulator", "Run an emulated card."),
-    "completion": (f"{_HERE}.commands.completion:completion", "Let the shell complete commands, files and names."),
+    "completion": (f"{_HERE}.commands.completion:completion", "Let the shell complete commands, files, and names."),
 }
 """Name of a command: the module that holds it and its attribute there, and its line of help."""
 
@@ -114,7 +114,7 @@ def grouped() -> dict[str, tuple[str, ...]]:
 def cli() -> None:
     """Cryptnox smart cards: set up, look, sign, export, manage, emulate.
 
-    cryptnoxctl COMMAND --help says more of each, with examples.
+    cryptnoxctl COMMAND --help says more about each, with examples.
 
     Exit codes: 0 done, 1 refused by the card or by you, 2 usage, 3 no card or busy, 4 PIN or PUK, 5 input refused.
     """

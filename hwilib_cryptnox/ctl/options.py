@@ -45,7 +45,7 @@ chain_option = click.option(
     "--chain",
     type=click.Choice(list(CHAINS)),
     default=_configured_chain,
-    show_default="main, or what is configured",
+    show_default="main, or the one you configured",
     help="The network.",
 )
 
@@ -69,7 +69,7 @@ def chain_of_path(app: App, path: Path, chain: str) -> str:
     keys = "a test network" if coin else "the main network"
     raise CtlError(
         Exit.USAGE,
-        f"{path} is a path of {keys}, and the chain is {chain}",
+        f"{path} is a path of {keys}, but the chain is {chain}",
         f"--chain {'test' if coin else _MAIN}, or another path",
     )
 
@@ -109,7 +109,7 @@ def read_keys(used: Wallet, parent: Path, numbers: Sequence[int]) -> dict[Path, 
     if len(numbers) > READ_ONE_BY_ONE and not used.session().card.info.xpub_export:
         raise CtlError(
             Exit.REFUSED,
-            f"xpub export is off, so keys are read one by one, at most {READ_ONE_BY_ONE} at once",
+            f"xpub export is off, so keys are read one by one: ask for at most {READ_ONE_BY_ONE}",
             "cryptnoxctl xpub on (needs the PUK)",
         )
     paths = [parent.child(number) for number in numbers]

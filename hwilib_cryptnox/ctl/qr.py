@@ -37,7 +37,7 @@ _DARK_ON_LIGHT = "#000000 on #ffffff"
 
 def qr_options(function: F) -> F:
     """`--qr` and `--qr-file`."""
-    on_screen = click.option("--qr", is_flag=True, help="Draw a QR code on the terminal, too.")
+    on_screen = click.option("--qr", is_flag=True, help="Also draw a QR code in the terminal.")
     in_file = click.option("--qr-file", type=NEW_FILE, help="Write a QR code to this new file, .png or .svg.")
     return on_screen(in_file(function))
 
@@ -48,7 +48,7 @@ def check_qr(app: App, qr: bool, file: Path | None) -> None:
         return
     _library()
     if qr and (app.options.json or not app.out.fancy):
-        raise CtlError(Exit.USAGE, "--qr draws on a terminal, and this is none", "--qr-file FILE.png writes a file")
+        raise CtlError(Exit.USAGE, "--qr draws in a terminal, but there is none", "--qr-file FILE.png writes a file")
     if file is not None:
         if file.suffix.lower() not in _KINDS:
             raise CtlError(Exit.USAGE, f"--qr-file: {file} ends in neither .png nor .svg")
@@ -61,7 +61,7 @@ def write_qr(file: Path | None, texts: list[str]) -> None:
         return
     if len(texts) != 1:
         raise CtlError(
-            Exit.USAGE, f"--qr-file holds one QR code, and there are {len(texts)} texts", "ask for one of them alone"
+            Exit.USAGE, f"--qr-file writes one QR code, but there are {len(texts)} texts", "ask for one of them"
         )
     content = io.BytesIO()
     svg = {"xmldecl": True, "omitsize": False, "light": "#ffffff"} if file.suffix.lower() == ".svg" else {}
@@ -90,8 +90,8 @@ def draw(screen: Screen, text: str) -> None:
         screen.modules(_half_blocks(upper, lower, dark=colored), _DARK_ON_LIGHT if colored else "")
     if len(rows) // 2 > height:
         screen.paragraph(
-            f"The QR code has {len(rows) // 2} lines, and the window {height}: make it higher to see all of "
-            "it, or write the code to a file: --qr-file FILE.png"
+            f"The QR code has {len(rows) // 2} lines, and the window has {height}. Make it higher to see all of it, "
+            "or write the code to a file: --qr-file FILE.png"
         )
 
 
@@ -126,5 +126,5 @@ def _code(text: str) -> segno.QRCode:
 
     size = len(text.encode("utf-8"))
     if size > MOST_BYTES:
-        raise CtlError(Exit.INPUT, f"{size:,} bytes are too many for a QR code, which holds {MOST_BYTES:,}")
+        raise CtlError(Exit.INPUT, f"{size:,} bytes are too many for a QR code, which holds at most {MOST_BYTES:,}")
     return segno.make_qr(text, error="m" if size <= _SHORT else "l")

@@ -147,7 +147,7 @@ def _numbers(inputs: Sequence[int]) -> str:
 def _inputs(plan: Plan) -> str:
     summary = plan.summary
     amount = "unknown" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
-    whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them the card's"
+    whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them from the card"
     return f"{summary.inputs:,}, {whose}: {amount}"
 
 

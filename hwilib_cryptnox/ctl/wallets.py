@@ -172,7 +172,7 @@ def chosen_chain(policy: WalletPolicy) -> Chain:
     if context.get_parameter_source("chain") is not ParameterSource.COMMANDLINE:
         return Chain.MAIN if policy.network is Network.MAIN else Chain.TEST
     keys = "the main network" if policy.network is Network.MAIN else "a test network"
-    raise CtlError(Exit.USAGE, f"--chain {chain}: the wallet's keys are of {keys}")
+    raise CtlError(Exit.USAGE, f"--chain {chain}: the wallet's keys are for {keys}")
 
 
 # Whose inputs and outputs are

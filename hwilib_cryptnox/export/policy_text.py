@@ -205,7 +205,7 @@ class _Reader:
                 elif following is None:
                     return node
                 else:
-                    raise PolicyError("the descriptor goes on after its end")
+                    raise PolicyError("the descriptor continues after its end")
             elif part != "(" and following == "(":
                 name = _NAME.fullmatch(part)
                 if name is None or len(name[1] or "") > _MOST_WRAPPERS:
@@ -311,7 +311,7 @@ def _extended(origin: KeyOrigin | None, body: str, tail: str) -> PolicyKey:
         raise PolicyError(_PRIVATE_TEXT)
     network = network_of_version(data[:4])
     if network is None:
-        raise PolicyError("an extended key is neither an xpub nor a tpub, nor another form of one")
+        raise PolicyError("an extended key is neither an xpub nor a tpub, nor another known form of one")
     try:
         key = ExtendedPublicKey.from_string(body)
     except UsageError as error:

@@ -94,7 +94,7 @@ def _made(basic: str, parts: Sequence[_Type], *, together: Sequence[_Type] = (),
     """`together`: those that one way to spend needs all."""
     for one, two in _CONFLICTS:
         if any(one in part.locks and two in _locks([o for o in together if o is not part]) for part in together):
-            raise PolicyError("one way to spend waits for both a block and a time: nobody could ever use it")
+            raise PolicyError("one way to spend waits for both a block and a time, so nobody could ever use it")
     return _Type(basic, frozenset([name for name, true in has.items() if true]), _locks(parts))
 
 

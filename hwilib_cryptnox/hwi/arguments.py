@@ -105,7 +105,7 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
         )
     add(
         AS_HWI,
-        help="Take the place of the program hwi, as a file of that name does: --version names no other",
+        help="Take the place of the program hwi, as a file of that name does: --version names only it",
         action="store_true",
     )
     _add_commands(parser)

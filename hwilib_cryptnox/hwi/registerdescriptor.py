@@ -63,7 +63,7 @@ class Request:
         name, policy = check_name(name), WalletPolicy.parse(descriptor)
         if chain is not None and Network.of_chain(chain) is not policy.network:
             keys = "the main network (xpub)" if policy.network is Network.MAIN else "a test network (tpub)"
-            raise BadRequestError(f"--chain {chain}: the wallet's keys are of {keys}")
+            raise BadRequestError(f"--chain {chain}: the wallet's keys are for {keys}")
         known = known_before(state, name, policy)
         if known is not None and known.name != name:
             raise BadRequestError(f'this wallet is registered as "{known.name}"')

@@ -236,13 +236,15 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
 
 def _finish(work: Provision, expected: Expected | None) -> bool:
     fingerprint = work.finish(expected).fingerprint.hex()
-    proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
+    proof = " Fingerprint, first address, and account key match the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
     if expected is not None and expected.words:
         if not check_backup(work.terminal, lambda typed: typed == expected, expected.words):
-            work.terminal.say(f"The backup was NOT compared with the card. Do so before money arrives: {work.check}")
+            work.terminal.say(
+                f"The backup was NOT compared with the card. Do this before you put money on it: {work.check}"
+            )
     elif work.check:
-        work.terminal.say("The words on your paper are this wallet: the card was compared with them.")
+        work.terminal.say("The words on your paper match this wallet: they were compared with the card.")
     return True
 
 

@@ -231,7 +231,8 @@ class Unlocker:
     def _check_last_try(self, left: int) -> None:
         if left == 1 and not self.settings.last_try:
             raise LastTryError(
-                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards"
+                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it; if the PIN is wrong, only "
+                "the PUK unblocks the card"
             )
 
     def _check_explicit(self, card: Card, record: CardRecord | None, left: int, polling: bool) -> None:

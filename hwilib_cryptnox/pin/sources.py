@@ -304,7 +304,7 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except AssuanError as error:
-        raise NotShownError(f"what cannot be shown is not signed: {error}") from error
+        raise NotShownError(f"nothing is signed that cannot be shown: {error}") from error
 
 
 def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:

@@ -256,8 +256,8 @@ class _Collector:
             if len(self.candidates) - start > MAX_SIGNATURES:
                 raise RefusedInput(
                     index,
-                    f"it asks for more than {MAX_SIGNATURES} signatures, and the card makes one or two a second: "
-                    "make your wallet name only the leaves that it wants to use",
+                    f"it asks for more than {MAX_SIGNATURES} signatures, and the card makes one or two per second: "
+                    "have your wallet name only the leaves it uses",
                 )
 
     def _sighash(self, index: int, fields: FieldMap, spending: Spending) -> int:

@@ -65,7 +65,7 @@ def combine(psbts: Sequence[Psbt]) -> Combined:
     wanted = first.unsigned_tx()
     for number, other in enumerate(others, 1):
         if other.unsigned_tx() != wanted:
-            raise CombineError(number, "it is a PSBT of another transaction than the first file")
+            raise CombineError(number, "it is a PSBT of a different transaction than the first file")
     return _Combiner(psbts).run()
 
 
@@ -131,7 +131,7 @@ class _Combiner:
             text = f"{where}: the files differ in a field of type 0x{key[0]:02x}; the first file's value is kept"
             self.notes[text] = None
         elif not (rules is f.INPUT_RULES and key[0] == f.IN_NON_WITNESS_UTXO and _same_previous(known, value)):
-            raise CombineError(number, f"{where}: its {rule.name} is another than in a file before it")
+            raise CombineError(number, f"{where}: its {rule.name} differs from the one in an earlier file")
 
     def _flags(self, pairs: Pairs) -> None:
         """BIP370: what a signature of any file has fixed is fixed."""

@@ -94,7 +94,7 @@ class Checker:
 
     def _check_whole(self, sighash: int) -> None:
         if self.whole and sighash != Sighash.ALL:
-            raise ScriptError("a signature has another sighash type than ALL")
+            raise ScriptError("a signature has a sighash type other than ALL")
 
     def lock_time(self, wanted: int) -> None:
         """BIP65."""
@@ -102,7 +102,7 @@ class Checker:
         if wanted < 0 or (wanted < _LOCK_TIME_THRESHOLD) != (lock_time < _LOCK_TIME_THRESHOLD) or wanted > lock_time:
             raise ScriptError("a lock time is not reached")
         if self._sequence == _FINAL:
-            raise ScriptError("a lock time is switched off by the sequence")
+            raise ScriptError("the sequence turns a lock time off")
 
     def sequence(self, wanted: int) -> None:
         """BIP112."""
@@ -112,7 +112,7 @@ class Checker:
             return
         sequence, mask = self._sequence, _TIME | _VALUE
         if int.from_bytes(self.tx.version, "little") < 2 or sequence & _DISABLED:
-            raise ScriptError("a relative lock time is switched off by the sequence")
+            raise ScriptError("the sequence turns a relative lock time off")
         if (wanted & _TIME) != (sequence & _TIME) or wanted & mask > sequence & mask:
             raise ScriptError("a relative lock time is not reached")
 
@@ -357,7 +357,7 @@ class Machine:
             wanted = number_of(self.stack[-1] if self.stack else self._pop(), _LOCK_NUMBER)
             (self.checker.lock_time if opcode == _CLTV else self.checker.sequence)(wanted)
         elif opcode in _NOPS:
-            raise NotUnderstoodError("there is an operation that is kept for upgrades")
+            raise NotUnderstoodError("there is an operation reserved for upgrades")
         else:
             raise ScriptError("an operation is not allowed")
         if opcode in (_CHECKSIGVERIFY, _CHECKMULTISIGVERIFY):
@@ -396,7 +396,7 @@ class Machine:
             raise ScriptError("the number of signatures is out of range")
         signatures = [self._pop() for _ in range(threshold)]
         if self._pop():
-            raise ScriptError("what OP_CHECKMULTISIG throws away is not empty")
+            raise ScriptError("the extra element of OP_CHECKMULTISIG is not empty")
         left = list(signatures)
         for at, key in enumerate(keys):
             if len(left) > len(keys) - at:

@@ -83,7 +83,7 @@ class _Input:
         if kind_of(self.script) is not Kind.P2SH:
             self._finish(stack)
             if self.witness:
-                raise ScriptError("a witness is where none belongs")
+                raise ScriptError("there is a witness where none belongs")
             return
         if not is_true(stack[-1]) or not nested:
             raise ScriptError("the redeem script does not match its output")
@@ -96,7 +96,7 @@ class _Input:
         self._execute(redeem, nested, Rules.LEGACY)
         self._finish(nested)
         if self.witness:
-            raise ScriptError("a witness is where none belongs")
+            raise ScriptError("there is a witness where none belongs")
 
     def _pushed(self) -> list[bytes]:
         """What the scriptSig puts on the stack."""
@@ -175,7 +175,7 @@ class _Input:
         try:
             committed = taproot_output_key(control[1:33], node)
         except InvalidPublicKeyError as error:
-            raise ScriptError("the internal key is no point") from error
+            raise ScriptError("the internal key is not a point") from error
         if committed != (output_key, control[0] & 1):
             raise ScriptError("the leaf is not one of its output")
         if version != TAPSCRIPT:

@@ -140,7 +140,7 @@ def _full(script: bytes, message: bytes, raw: bytes) -> Verified:
         raise UsageError(f"not a BIP322 signature in the full form: no transaction ({error})") from error
     problem = _problem(tx, script, message)
     if problem is None and len(tx.outpoints) > 1:
-        problem = "it shows coins, and does not say what they hold: a proof of funds begins with pof"
+        problem = "it shows coins but not what they hold: a proof of funds begins with pof"
     if problem is not None:
         return Verified(Form.FULL, Verdict.BAD, problem)
     witness = tx.witnesses[0] if tx.witnesses else ()
@@ -151,9 +151,9 @@ def _full(script: bytes, message: bytes, raw: bytes) -> Verified:
 def _problem(tx: Transaction, script: bytes, message: bytes) -> str | None:
     """Why a transaction is not `to_sign` of a message and an address."""
     if not tx.outpoints or tx.outpoints[0] != hash256(to_spend(message, script)) + bytes(4):
-        return "it signs another message, or by another address"
+        return "it is for another message, or by another address"
     if tx.outputs != (MESSAGE_OUTPUT,):
-        return "its transaction has not the one output that a signed message has"
+        return "its transaction does not have the one output of a signed message"
     if len(set(tx.outpoints)) != len(tx.outpoints):
         return "it shows a coin twice"
     return None
@@ -167,7 +167,7 @@ def _told(form: Form, tx: Transaction, judged: Sequence[Judgement], coins: tuple
                 where = f"input {index}: " if len(judged) > 1 else ""
                 return Verified(form, verdict, f"{where}{one.reason}")
     if int.from_bytes(tx.version, "little") not in MESSAGE_VERSIONS:
-        return Verified(form, Verdict.UNKNOWN, "its transaction has a version that is not known")
+        return Verified(form, Verdict.UNKNOWN, "its transaction has an unknown version")
     lock_time, sequence = (int.from_bytes(value, "little") for value in (tx.lock_time, tx.sequences[0]))
     return Verified(form, Verdict.GOOD, "", lock_time, sequence, coins)
 
@@ -274,7 +274,7 @@ def encode(message: bytes, script: bytes, public_key: bytes, signature: bytes) -
         script_sig = push(p2wpkh(hash160(public_key)))
     tx = to_sign(message, script)
     if not judge(tx, _hasher(tx, [(0, script)]), 0, (0, script), (script_sig, witness), whole=True).good:
-        raise UsageError("the signature is not the address's")
+        raise UsageError("the signature does not belong to the address")
     return written(replace(tx, script_sigs=(script_sig,), witnesses=(witness,)), script)
 
 

@@ -246,7 +246,7 @@ class Access:
         for reason in seen:
             if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
                 raise reason
-        raise CardNotFoundError(f"the card {serial} is in no reader")
+        raise CardNotFoundError(f"the card {serial} is not in any reader")
 
     def identify(self, opened: OpenCard, serial: int | None = None) -> None:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then

@@ -159,9 +159,9 @@ def type_back(terminal: Terminal, words: list[str]) -> None:
                 break
             terminal.say(f"That is not word {number + 1}")
         else:
-            ways = {"again": "type this word once more", "show": "see all words again"}
-            ways |= {BACK: "the question before, and other words"} if terminal.can_go_back else {}
-            way = terminal.choose("What now", {**ways, LEAVE: "stop here: no seed is loaded"})
+            ways = {"again": "type this word again", "show": "see all words again"}
+            ways |= {BACK: "back to the question before, and other words"} if terminal.can_go_back else {}
+            way = terminal.choose("What now", {**ways, LEAVE: "stop here; no seed is loaded"})
             if way == BACK:
                 raise BackError
             if way == LEAVE:

@@ -16,7 +16,7 @@ from hwilib_cryptnox.signer.slip39 import SHARE_WORDS, Share, ShareError, ShareS
 NO_CHECK = "no check"
 """What is typed to go on without comparing the backup with the card."""
 _SEEN = "Compare these words with your paper. What you typed was completed. They are shown only now."
-_NO_MNEMONIC = "These words are no mnemonic: a word is wrong or in the wrong place."
+_NO_MNEMONIC = "These are not valid recovery words: a word is wrong or in the wrong place."
 _SLOW = 8
 """Exponent of a backup from which on it takes seconds to open."""
 
@@ -125,7 +125,7 @@ def _correct(terminal: Terminal, words: list[str], known: Sequence[str], of: str
     count = len(words)
     while True:
         for _ in range(ATTEMPTS):
-            answer = terminal.ask(f"Which one is to be typed again (1 to {count}, or {', '.join(ways)})").lower()
+            answer = terminal.ask(f"Which one do you want to type again (1 to {count}, or {', '.join(ways)})").lower()
             if answer == "show":
                 _show(terminal, words)
                 break
@@ -148,7 +148,7 @@ def _correct(terminal: Terminal, words: list[str], known: Sequence[str], of: str
                 if full is not None:
                     words[number - 1] = full
                     return full != line[0]
-                terminal.say("That is no word of the list, so it is as it was.")
+                terminal.say("That word is not in the list. The word was not changed.")
                 break
             terminal.say(f"Type the number of a word, or one of: {', '.join(ways)}")
             terminal.fresh()
@@ -185,12 +185,12 @@ def _ask_shares(terminal: Terminal, number: int) -> Expected:
             shares.check()
         except ShareError as error:
             terminal.say(_sentence(str(error)))
-            terminal.say("None of them is used. Begin with the first share again.")
+            terminal.say("None of them is used. Start again with the first share.")
             _go_on(terminal)
             continue
         passphrase = ask_passphrase(terminal, of_shares=True)
         if shares.exponent >= _SLOW:
-            terminal.say("Your backup asks for much work to open it: this takes a while.")
+            terminal.say("Your backup takes a lot of computing to open. This takes a while.")
         return Expected(shares.secret(passphrase))
 
 
@@ -214,15 +214,15 @@ def _one_more(terminal: Terminal, shares: ShareSet, number: int) -> bool:
         return _go_on(terminal)
     wanted = shares.wanted()
     terminal.say(
-        f"Share {count} is taken. Missing: {wanted}." if wanted else f"Share {count} is taken. That is enough."
+        f"Share {count} was taken. Missing: {wanted}." if wanted else f"Share {count} was taken. That is enough."
     )
     return True
 
 
 def _go_on(terminal: Terminal) -> bool:
     """Whether the shares that were taken are kept. BackError or LeftError where the person does not go on."""
-    ways = {"next": "type another share; those that were taken are kept", "first": "begin with the first share again"}
-    ways |= {BACK: "the question before"} if terminal.can_go_back else {}
+    ways = {"next": "type another share; the ones taken so far are kept", "first": "start again with the first share"}
+    ways |= {BACK: "back to the question before"} if terminal.can_go_back else {}
     way = terminal.choose("What now", {**ways, LEAVE: "stop here"})
     if way == BACK:
         raise BackError
@@ -233,8 +233,8 @@ def _go_on(terminal: Terminal) -> bool:
 
 def ask_passphrase(terminal: Terminal, *, of_shares: bool = False) -> str:
     """The optional passphrase, typed twice; empty for none. That `of_shares` has ASCII's printable characters only."""
-    what = "A passphrase makes another wallet of the same shares" if of_shares else None
-    what = what or "A passphrase (25th word) makes another wallet of the same words"
+    what = "A passphrase makes a different wallet from the same shares" if of_shares else None
+    what = what or "A passphrase (25th word) makes a different wallet from the same words"
     terminal.explain(f"{what}. Most wallets have none: press Enter.")
     while True:
         for _ in range(ATTEMPTS):
@@ -264,7 +264,7 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool], words: Se
     they can be seen once more. BadWordsError where the person leaves with words that are not the card's.
     """
     terminal.explain(
-        "\nBefore you put money on the card: are the words on your paper this wallet? Type them once more, in full."
+        "\nBefore you put money on the card, check that the words on your paper match it. Type them again, in full."
     )
     while True:
         for _ in range(ATTEMPTS):
@@ -283,16 +283,16 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool], words: Se
                 except BackError:
                     continue
             if same(typed):
-                terminal.say("Good: the words on your paper are this wallet.")
+                terminal.say("Good: the words on your paper match this wallet.")
                 return True
             terminal.say("These words (with this passphrase) belong to a different wallet, not to the card's.")
-        ways = {"again": "type them once more"} | ({"show": "see the card's words once more"} if words else {})
-        way = terminal.choose("What now", {**ways, LEAVE: "stop here: the backup is not checked"})
+        ways = {"again": "type them again"} | ({"show": "see the card's words again"} if words else {})
+        way = terminal.choose("What now", {**ways, LEAVE: "stop here; the backup is not checked"})
         if way == LEAVE:
             raise BadWordsError(
                 "It was not confirmed that the backup is this card's wallet. Put no money on it",
-                hint="find the right words, then: cryptnoxctl backup check; or begin anew: cryptnoxctl reset, then "
-                "cryptnoxctl setup",
+                hint="find the right words, then run: cryptnoxctl backup check. Or start over: cryptnoxctl reset, "
+                "then cryptnoxctl setup",
             )
         if way == "show":
             show(terminal, list(words))

@@ -97,7 +97,7 @@ class NamedWallet:
                 [key.key.derive(Path((*key.branches[branch], index))).public_key for key in self.tree.keys if key.key]
             )
         except InvalidPathError:
-            raise PolicyError("the wallet has no such address") from None
+            raise PolicyError("the wallet does not have this address") from None
         return compiled(self.tree, keys), keys
 
 

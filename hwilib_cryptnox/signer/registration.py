@@ -116,7 +116,7 @@ class Registration:
         if check_name(told) != told:
             raise RegistrationError("the registration's name is not in the form in which names are signed")
         if len(registration) != 1 + _SIGNATURE or registration[0] != VERSION:
-            raise RegistrationError("the registration holds no signature of a Cryptnox card")
+            raise RegistrationError("the registration has no signature from a Cryptnox card")
         return cls(told, WalletPolicy.parse(text), registration)
 
 

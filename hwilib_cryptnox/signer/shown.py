@@ -192,7 +192,7 @@ def wallets_of(summary: Summary, *, ascii_only: bool = False) -> list[str]:
         number = sum(len(group.inputs) for group in summary.unregistered)
         words = summary.unregistered[0].words
         more = " or others" if summary.unregistered[1:] else ""
-        lines.append(f"{counted(number, 'input')} of no registered wallet: {words}{more}")
+        lines.append(f"{counted(number, 'input')} from no registered wallet: {words}{more}")
     return lines
 
 

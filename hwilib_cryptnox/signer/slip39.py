@@ -80,10 +80,10 @@ class Share:
         value, bits = _number(numbers[4:-3]), _RADIX * (len(numbers) - _METADATA)
         padding = bits % 16
         if padding > _MAX_PADDING or value >> (bits - padding):
-            raise ShareError("this share is not made as SLIP39 says: its padding is wrong")
+            raise ShareError("this share does not follow SLIP39: its padding is wrong")
         group, group_threshold, group_count, member, member_threshold = (head >> at & 15 for at in (16, 12, 8, 4, 0))
         if group_threshold > group_count:
-            raise ShareError("this share is not made as SLIP39 says: it wants more groups than there are")
+            raise ShareError("this share does not follow SLIP39: it needs more groups than there are")
         return cls(
             head >> 25,
             extendable,
@@ -138,7 +138,7 @@ class ShareSet:
         changes then."""
         one = self._any
         if one is not None and share.backup != one.backup:
-            raise ShareError("this share belongs to another backup than the ones before it")
+            raise ShareError("this share belongs to a different backup than the ones before it")
         group = self._groups.get(share.group, {})
         if group and share.member_threshold != _threshold(group):
             raise ShareError("this share contradicts the others of its group: one of them was not made with them")
@@ -147,7 +147,10 @@ class ShareSet:
             raise ShareError(
                 "you typed this share before; take another one"
                 if same
-                else "this share has another one's number and is not the same: one of them was not made with the rest"
+                else (
+                    "this share has the same number as another one but is different: one of the two was not made "
+                    "with the rest"
+                )
             )
         if one is not None and (self.complete or share.group in self._full()):
             raise ShareError("this share is not needed: its group has enough")
@@ -208,7 +211,7 @@ class ShareSet:
 def checked_passphrase(text: str) -> bytes:
     """A passphrase as bytes; ShareError for characters that SLIP-0039 does not allow."""
     if not all(" " <= char <= "~" for char in text):
-        raise ShareError("a passphrase of SLIP39 has only letters without accents, digits, blanks and ASCII's signs")
+        raise ShareError("a SLIP39 passphrase can only have unaccented letters, digits, spaces, and ASCII symbols")
     return text.encode("ascii")
 
 
@@ -277,7 +280,7 @@ def _combined(threshold: int, points: Sequence[tuple[int, bytes]]) -> bytes:
     secret, digest = _value_at(_SECRET_AT, points), _value_at(_DIGEST_AT, points)
     expected = hmac.new(digest[_DIGEST:], secret, hashlib.sha256).digest()[:_DIGEST]
     if not hmac.compare_digest(digest[:_DIGEST], expected):
-        raise ShareError("these shares were not made together: one of them is not of this backup")
+        raise ShareError("these shares were not made together: one of them belongs to a different backup")
     return secret
 
 

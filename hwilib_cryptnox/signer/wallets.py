@@ -141,7 +141,7 @@ class WalletPolicy:
         Raises: PolicyError for a branch or an index that the wallet does not have.
         """
         if not 0 <= branch < self.branches or not 0 <= index < HARDENED:
-            raise PolicyError("the wallet has no such address")
+            raise PolicyError("the wallet does not have this address")
         try:
             return tuple(
                 [
@@ -150,7 +150,7 @@ class WalletPolicy:
                 ]
             )
         except InvalidPathError:
-            raise PolicyError("the wallet has no such address") from None
+            raise PolicyError("the wallet does not have this address") from None
 
     def script(self, branch: int, index: int) -> bytes:
         """The scriptPubKey at a branch (0 receive, 1 change) and an index below 2^31. Raises as `keys_at`."""

@@ -112,7 +112,7 @@ class State:
             return {}
         cards = parsed_json(content)
         if not isinstance(cards, dict) or not all(k.isdecimal() and isinstance(v, dict) for k, v in cards.items()):
-            raise ValueError("it does not hold what this program writes")
+            raise ValueError("it is not what this program writes")
         return cards
 
     # certs/
@@ -171,7 +171,7 @@ class State:
             texts = [text for keys in kept.values() for text in (keys if isinstance(keys, list) else [None])]
             if all(isinstance(text, str) and len(text) == 64 for text in texts):
                 return kept
-        raise ValueError("it does not hold what this program writes")
+        raise ValueError("it is not what this program writes")
 
     # locks/
 

@@ -129,7 +129,7 @@ def _read(content: bytes | None) -> list[StoredWallet]:
     return wallets
 
 
-_FOREIGN_TEXT = "it does not hold what this program writes"
+_FOREIGN_TEXT = "it is not what this program writes"
 
 
 def _entry(entry: object) -> StoredWallet:

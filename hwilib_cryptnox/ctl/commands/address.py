@@ -58,7 +58,7 @@ def _range(text: str) -> range:
 @type_option("rawtr", "p2tr")
 @account_option
 @chain_option
-@click.option("--change", is_flag=True, help="Of the change chain.")
+@click.option("--change", is_flag=True, help="Show change addresses.")
 @click.option("--path", "path_text", metavar="PATH", help="Show the address of the key at this path instead.")
 @click.option(
     "--check",
@@ -88,10 +88,10 @@ def address(
     qr: bool,
     qr_file: FilePath | None,
 ) -> Report:
-    """Show addresses of an account, or find out whether an address is the card's.
+    """Show addresses of an account, or find out whether an address belongs to the card.
 
-    With --wallet: those of a registered wallet, derived from its descriptor, which was compared with the card when the
-    wallet was added. Compare the address with the one that another signer's device shows.
+    With --wallet: addresses of a registered wallet, derived from its descriptor, which was compared with the card when
+    you added it. Compare the address with the one that another signer's device shows.
     """
     _check_codes(app, numbers, check, qr, qr_file)
     if wallet_name is not None:
@@ -125,9 +125,9 @@ def address(
 def _check_codes(app: App, numbers: str, check: str | None, qr: bool, file: FilePath | None) -> None:
     check_qr(app, qr, file)
     if (qr or file is not None) and check is not None:
-        raise CtlError(Exit.USAGE, "--check shows no QR code: it answers yes or no")
+        raise CtlError(Exit.USAGE, "--check has no QR code: it only answers yes or no")
     if file is not None and len(_range(numbers)) > 1:
-        raise CtlError(Exit.USAGE, "--qr-file holds one QR code", "ask for one address alone")
+        raise CtlError(Exit.USAGE, "--qr-file writes one QR code", "ask for one address")
     if qr and len(_range(numbers)) > MOST_CODES:
         raise CtlError(Exit.USAGE, f"--qr draws at most {MOST_CODES} codes at once")
 

@@ -25,9 +25,9 @@ from hwilib_cryptnox.signer.wallet import authenticate
 @command("adopt")
 @chain_option
 def adopt(app: App, chain: str) -> Report:
-    """Use a card that holds a wallet already: look at it, then do step by step what wallets need.
+    """Use a card that already holds a wallet: look at it, then do what wallets need, step by step.
 
-    Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
+    Only looks until you say yes. Without a terminal it looks, says what is needed, and changes nothing.
     """
     with open_card(app, channel=False) as opened:
         serial = opened.card.serial
@@ -64,7 +64,7 @@ def _look(app: App, opened: OpenCard, chain: str) -> Report:
     card = opened.card
     info, serial = card.info, str(card.serial)
     if not info.seeded:
-        raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
+        raise CtlError(Exit.REFUSED, "This card has no wallet", "cryptnoxctl setup")
     if info.is_nft:
         raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
     tries = tries_left(card)

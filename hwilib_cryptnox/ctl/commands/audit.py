@@ -15,10 +15,10 @@ from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 
 @command("audit")
 def audit(app: App) -> Report:
-    """Compare the card's history with what was signed through this computer, and name what was signed elsewhere.
+    """Compare the card's history with what was signed on this computer, and list what was signed elsewhere.
 
-    The exit code is 1 where the card signed something that nobody asked for here: with another computer, another
-    program, or by somebody else; and where it repeated a nonce, which gives keys away.
+    The exit code is 1 if the card signed something that this computer did not ask for (on another computer, with
+    another program, or for someone else), or if it repeated a nonce, which gives keys away.
     """
     serial, comparison = compared(app, HISTORY_LENGTH)
     strange, withheld, unanswered = comparison.elsewhere, comparison.withheld, comparison.unanswered
@@ -66,7 +66,7 @@ def _all_here(count: int) -> str:
     if count == 0:
         return "The card remembers no signature"
     if count == 1:
-        return "The last signature was made through this computer"
+        return "The last signature was made on this computer"
     return f"All of the last {count} signatures were made on this computer"
 
 

@@ -25,8 +25,8 @@ _LINE = 64
 def cert(app: App, output: Path | None, force: bool) -> Report:
     """Show the manufacturer's certificate of the card, or write it as PEM. Sends no PIN.
 
-    The card proves in every session that it holds the certificate's key. Whether the manufacturer signed it is told as
-    in info.
+    The card proves in every session that it holds the certificate's key. `cryptnoxctl info` says whether the
+    manufacturer signed it.
     """
     if output is not None:
         check_free(output, force)

@@ -15,16 +15,16 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import WARN, Part, Report, said
 from hwilib_cryptnox.signer.irreversible import Words
 
-clear_key = CtlGroup("clear-key", help="Reading the current public key without PIN: switch it on or off, read it.")
+clear_key = CtlGroup("clear-key", help="Reading the current public key without a PIN: turn it on or off, read it.")
 
 _CURVES = {"k1": Curve.K1, "r1": Curve.R1}
 
 
 @clear_key.command("on")
 def clear_key_on(app: App) -> Report:
-    """Let the card give its current public key without PIN. Needs the PUK.
+    """Let the card give its current public key without a PIN. Needs the PUK.
 
-    Anybody who comes near the card can read that key then, and with it follow an address of yours.
+    Anyone near the card can then read that key, and use it to follow one of your addresses.
     """
     return _switch(app, on=True)
 
@@ -43,13 +43,13 @@ def _switch(app: App, *, on: bool) -> Report:
         if opened.card.info.clear_public_key is on:
             # SELECT comes in the clear: it is asked once more before it is believed.
             if opened.card.select().clear_public_key is on:
-                return said(data, f"Clear key reading is {word} already")
+                return said(data, f"Clear key reading is already {word}")
             app.host.access.open_channel(opened.card)
         secret = puk(app, opened)
         words = Words(
             done=f"Clear key reading is {word}",
             kept=f"clear key reading is still {other}",
-            either=f"clear key reading may be {word} already, or not",
+            either=f"clear key reading may or may not be {word} now",
             keep="cryptnoxctl info shows which",
         )
 
@@ -64,10 +64,10 @@ def _switch(app: App, *, on: bool) -> Report:
 @click.argument("path", required=False)
 @click.option("--curve", type=click.Choice(list(_CURVES)), default="k1", show_default=True, help="Whose key.")
 def clear_key_show(app: App, path: str | None, curve: str) -> Report:
-    """Read the current public key in the clear; with PATH that key is made the current one first.
+    """Read the current public key in the clear. With PATH, make the key at PATH the current one first.
 
-    PATH needs the PIN, and the key is compared with the one that the card tells in its secure channel. Without PATH no
-    PIN is needed, and nothing proves the key: whoever is between card and computer can exchange it.
+    PATH needs the PIN, and the key is compared with the one that the card gives in its secure channel. Without PATH no
+    PIN is needed, but nothing proves the key: anyone between card and computer can exchange it.
     """
     wanted = None if path is None else Path.parse(path)
     if wanted is not None and not 1 <= wanted.depth <= MAX_DEPTH:
@@ -83,14 +83,14 @@ def clear_key_show(app: App, path: str | None, curve: str) -> Report:
             key = card.clear_public_key(curve=chosen)
         except NotAllowedError as error:
             raise CtlError(
-                Exit.REFUSED, "The card gives no key in the clear", "cryptnoxctl clear-key on (needs the PUK)"
+                Exit.REFUSED, "The card does not give its key in the clear", "cryptnoxctl clear-key on (needs the PUK)"
             ) from error
         serial = str(card.serial)
     if proved is not None and key != proved:
         raise CtlError(
             Exit.REFUSED,
-            "The key that came in the clear is another than the card's: somebody between card and computer changed it",
-            "use another reader, at a computer that you trust",
+            "The key that came in the clear is not the card's: someone between card and computer changed it",
+            "use another reader, on a computer that you trust",
         )
     data = {
         "serial": serial,
@@ -101,5 +101,5 @@ def clear_key_show(app: App, path: str | None, curve: str) -> Report:
     }
     parts: list[Part] = ["Public key:", key.hex()]
     if proved is None:
-        parts.append(("Nothing proves this key: it came in the clear. With PATH it is compared", WARN))
+        parts.append(("Nothing proves this key: it came in the clear. Give PATH to have it compared", WARN))
     return said(data, *parts)

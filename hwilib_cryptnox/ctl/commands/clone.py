@@ -50,9 +50,9 @@ class _Held:
 @second_option
 @chain_option
 def clone_check(app: App, second: str | None, chain: str) -> Report:
-    """Compare two cards of the same words: same wallet, and what the second one lacks to take the first one's place.
+    """Compare two cards of the same words: is it the same wallet, and can the second card take the first one's place?
 
-    Each card's own PIN is asked for; nothing is changed.
+    Asks for each card's PIN. Changes nothing.
     """
     with open_card(app) as opened:
         first, place = opened.card.serial, opened.reader

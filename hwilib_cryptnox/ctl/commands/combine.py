@@ -27,14 +27,14 @@ MOST_NOTES = 5
 def combine(app: App, files: tuple[str, ...], output: Path | None, force: bool) -> Report:
     """Combine the signatures in several PSBT files of one transaction. Needs no card.
 
-    Each FILE is binary, base64 or hex, of version 0 or 2; the result is as the first one. Every signature is verified,
-    every field is kept. Files of another transaction, and files that contradict each other, are refused. With - among
-    the files one comes from stdin, and where it is the first the result goes to stdout.
+    Each FILE is binary, base64, or hex, version 0 or 2; the result has the form of the first one. Every signature is
+    verified, and every field is kept. Files of another transaction, and files that contradict each other, are refused.
+    If one FILE is -, it is read from stdin; if it is the first one, the result goes to stdout.
     """
     if not 2 <= len(files) <= MAX_FILES:
-        raise CtlError(Exit.USAGE, f"2 to {MAX_FILES} files are combined, not {len(files)}")
+        raise CtlError(Exit.USAGE, f"give 2 to {MAX_FILES} files, not {len(files)}")
     if files.count(STDIN) > 1:
-        raise CtlError(Exit.USAGE, "- (stdin) is there twice")
+        raise CtlError(Exit.USAGE, "- (stdin) is given twice")
     target = output or beside(files[0], "combined")
     if target is not None:
         check_free(target, force)
@@ -62,7 +62,7 @@ def combine(app: App, files: tuple[str, ...], output: Path | None, force: bool) 
     parts: list[Part] = [f"{counted(len(files), 'file')} combined"]
     if missing:
         parts.append((f"Not complete: {counted(len(missing), 'input')} of {len(statuses)} need more signatures", WARN))
-        parts.append("Next: cryptnoxctl verify says whose")
+        parts.append("Next: cryptnoxctl verify shows whose")
     else:
         parts.append(("Complete. Next: cryptnoxctl finalize", GOOD))
     return said(data, *parts, *txid_lines(identity), "Written:", str(target))

@@ -14,7 +14,7 @@ _PROGRAM, _VARIABLE = "cryptnoxctl", "_CRYPTNOXCTL_COMPLETE"
 @command("completion")
 @click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(list(SHELLS)))
 def completion(app: App, shell: str) -> Report:  # noqa: ARG001 - no card is looked at
-    """Print what lets a shell complete commands, options, files, names of registered wallets and serial numbers.
+    """Print what lets a shell complete commands, options, files, names of registered wallets, and serial numbers.
 
     bash reads it in ~/.bashrc, zsh in ~/.zshrc (after compinit), fish in ~/.config/fish/config.fish: see the examples.
     """

@@ -41,7 +41,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
     if output is not None:
         write_new(output, content)
-        return said(report, f"{len(content)} bytes are in {output}")
+        return said(report, f"{len(content)} bytes were written to {output}")
 
     def show(screen: Screen) -> None:
         if custom or screen.fancy:
@@ -74,9 +74,9 @@ def _read(app: App, opened: OpenCard, pin: str) -> bytes:
 @click.option("--custom", is_flag=True, help="Use the 16 custom bytes instead of the user data.")
 @click.option("--yes", is_flag=True, help="Overwrite without asking.")
 def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
-    """Write FILE (- for stdin) to the card. What is there is overwritten.
+    """Write FILE (- for stdin) to the card. Overwrites what is there.
 
-    The vendor's tools keep marks in custom bytes 0 to 2: it is said where the new bytes touch them.
+    The vendor's tools keep marks in custom bytes 0 to 2. You are warned if the new bytes touch them.
     """
     content = read_input(app, file)
     limit = CUSTOM_BYTES if custom else USER_DATA_MAX

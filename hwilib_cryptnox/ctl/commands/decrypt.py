@@ -24,26 +24,28 @@ MOST = 1_120
 @command("decrypt")
 @click.argument("sender", required=False)
 @click.argument("file", required=False)
-@click.option("--recipient", is_flag=True, help="Show the card's key, for which others encrypt.")
-@click.option("--show-key", is_flag=True, help="Show IV and AES key for this sender instead of decrypting. A secret.")
-@click.option("--output", type=NEW_FILE, help="Write what was decrypted to this new file, readable by you alone.")
+@click.option("--recipient", is_flag=True, help="Show the card's key, which others encrypt for.")
+@click.option(
+    "--show-key", is_flag=True, help=("Show the IV and AES key for this sender instead of decrypting. They are secret.")
+)
+@click.option("--output", type=NEW_FILE, help="Write the decrypted text to this new file, which only you can read.")
 def decrypt(
     app: App, sender: str | None, file: str | None, recipient: bool, show_key: bool, output: Path | None
 ) -> Report:
     """Decrypt FILE (- for stdin), which the owner of the key SENDER encrypted for this card. Needs the PIN.
 
-    SENDER is a P-256 public key: 65 bytes in hexadecimal, or a PEM file. IV and AES-128 key are the halves of the
-    SHA-256 of the shared secret (ECDH), the cipher is AES-128-CBC. FILE has whole blocks of 16 bytes, 70 at most; what
-    pads the last one is the sender's affair and stays. --recipient shows the key that senders need.
+    SENDER is a P-256 public key: 65 bytes in hexadecimal, or a PEM file. IV and AES-128 key are the two halves of the
+    SHA-256 of the shared secret (ECDH); the cipher is AES-128-CBC. FILE has 1 to 70 whole blocks of 16 bytes. Padding
+    is not removed. --recipient shows the key that senders need.
     """
     if recipient:
         if sender is not None or show_key or output is not None:
-            raise CtlError(Exit.USAGE, "--recipient goes alone")
+            raise CtlError(Exit.USAGE, "--recipient takes no FILE, SENDER, or other option")
         return _recipient(app)
     if sender is None or (file is None) != show_key:
         raise CtlError(Exit.USAGE, "SENDER and FILE are needed, or SENDER and --show-key, or --recipient")
     if show_key and output is not None:
-        raise CtlError(Exit.USAGE, "--show-key writes no file")
+        raise CtlError(Exit.USAGE, "--show-key does not write a file")
     if output is not None:
         check_free(output, None)
     point = _point(sender)
@@ -52,7 +54,7 @@ def decrypt(
         raise CtlError(
             Exit.INPUT,
             f"{file}: {len(content):,} bytes; the card decrypts whole blocks of {BLOCK} bytes, at most {MOST:,} bytes",
-            "--show-key gives the key, with which any program decrypts more",
+            "--show-key gives the key, with which any program can decrypt more",
         )
     with open_card(app, seeded=True) as opened:
         pin, serial = unlock(app, opened), str(opened.card.serial)
@@ -64,7 +66,7 @@ def decrypt(
         iv, key = secret[:BLOCK].hex(), secret[BLOCK:].hex()
         data = {"serial": serial, "iv": iv, "key": key}
         return said(
-            data, ("Whoever has these reads what this sender encrypted with them", WARN), f"IV: {iv}", f"Key: {key}"
+            data, ("Anyone who has these can read what this sender encrypted", WARN), f"IV: {iv}", f"Key: {key}"
         )
     report: dict[str, object] = {
         "serial": serial,
@@ -74,7 +76,7 @@ def decrypt(
     }
     if output is not None:
         write_new(output, plain, private=True)
-        return said(report, f"{len(plain):,} bytes are in", str(output))
+        return said(report, f"{len(plain):,} bytes were written to", str(output))
 
     def show(screen: Screen) -> None:
         if screen.fancy:
@@ -102,7 +104,7 @@ def _recipient(app: App) -> Report:
         if card.decryption_key(sent, pin) != secret:
             raise CtlError(
                 Exit.REFUSED,
-                "The key that was read is not the one that the card decrypts with; nothing is shown",
+                "The card decrypts with a different key than the one that was read. Nothing is shown",
                 "try again with another reader",
             )
     pem = theirs.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
@@ -121,7 +123,7 @@ def _point(text: str) -> bytes:
             point = bytes.fromhex(text)
             ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
         except ValueError as error:
-            raise CtlError(Exit.INPUT, "SENDER is no point of P-256") from error
+            raise CtlError(Exit.INPUT, "SENDER is not a P-256 key") from error
         return point
     try:
         key = load_pem_public_key(read_file(text))

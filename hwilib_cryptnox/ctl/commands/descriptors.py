@@ -18,7 +18,9 @@ from hwilib_cryptnox.export import CHANGE, RECEIVE, descriptor
 @click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Show only this script type.")
 @account_option
 @chain_option
-@click.option("--both", is_flag=True, help="Receive and change in one descriptor (BIP389), as most wallets read it.")
+@click.option(
+    "--both", is_flag=True, help=("Write receive and change as one descriptor (BIP389), which most wallets read.")
+)
 @qr_options
 def descriptors(
     app: App, kind: str | None, account: int, chain: str, both: bool, qr: bool, qr_file: Path | None
@@ -26,7 +28,7 @@ def descriptors(
     """Show an account's output descriptors, receive and change."""
     check_qr(app, qr, qr_file)
     if qr_file is not None and (kind is None or not both):
-        raise CtlError(Exit.USAGE, "--qr-file holds one QR code", "add --both and --type")
+        raise CtlError(Exit.USAGE, "--qr-file writes one QR code", "add --both and --type")
     kinds = [kind] if kind else list(TYPES)
     keys = key_set(app, [account_at(name, chain, account) for name in kinds], chain)
     entries = [

@@ -90,10 +90,10 @@ class Finding:
 @click.option("--analyse", metavar="FILE", help="Report what a recording says about its card; - reads stdin.")
 @click.option("--yes", is_flag=True, help="Record without asking.")
 def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
-    """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN.
+    """Find out why a card is not found or cannot be used, and what to do. Sends no PIN.
 
-    With --card or --reader it looks at that one alone. --record runs a checklist that changes nothing and needs no
-    PIN, and writes headers, lengths and status words, for a report about a card that behaves in another way than
+    With --card or --reader, looks only at that one. --record runs a checklist that changes nothing and needs no PIN,
+    and writes command headers, lengths, and status words, for a report about a card that behaves differently than
     documented; --analyse reads such a file.
     """
     if record is not None and analyse is not None:
@@ -238,9 +238,9 @@ def _modules() -> Iterator[Finding]:
             "if an NFC reader is not seen: sudo modprobe -r pn533_usb pn533 nfc, and to keep it so: printf "
             "'blacklist %s\\n' pn533_usb pn533 nfc | sudo tee /etc/modprobe.d/nfc-off.conf"
         )
-        yield Finding("NFC modules", Verdict.NOTE, f"the kernel's own: {', '.join(loaded)}", remedy)
+        yield Finding("NFC modules", Verdict.NOTE, f"in the kernel: {', '.join(loaded)}", remedy)
     else:
-        yield Finding("NFC modules", Verdict.GOOD, "none that would take a reader away")
+        yield Finding("NFC modules", Verdict.GOOD, "none that would take the reader")
 
 
 def _readers(app: App) -> Iterator[Finding]:
@@ -261,7 +261,7 @@ def _readers(app: App) -> Iterator[Finding]:
         found = found or (seen is not None and seen.serial == serial)
     if serial is not None and not found:
         remedy = "insert it into a reader; cryptnoxctl doctor without --card checks all of them"
-        yield Finding("card", Verdict.BAD, f"The card {serial} is in no reader", remedy, Exit.NO_CARD)
+        yield Finding("card", Verdict.BAD, f"The card {serial} is not in any reader", remedy, Exit.NO_CARD)
 
 
 def _reader(app: App, name: str) -> Iterator[Finding]:
@@ -296,7 +296,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
             remedy = "if you trust the CA, name its certificate in the configuration (key anchors)"
             yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
         if not info.seeded:
-            yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
+            yield Finding(what, Verdict.NOTE, "it has no wallet", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
         if _is_easy_mode(opened):

@@ -233,7 +233,7 @@ def emulator(
 ) -> None:
     """Run an emulated card until SIGTERM. Its first line says where it is and its serial number.
 
-    Its secrets are for tests: they stand in the command line, the environment and the state file in the clear.
+    For tests: its secrets are in the command line, the environment, and the state file in the clear.
     """
     if mnemonic is not None and seed is not None:
         if click.get_current_context().get_parameter_source("seed") is not ParameterSource.ENVIRONMENT:

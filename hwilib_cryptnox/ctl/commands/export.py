@@ -76,9 +76,9 @@ def export(
     qr: bool,
     qr_file: FilePath | None,
 ) -> Report:
-    """Write what a wallet program imports: sparrow, specter, nunchuk, bluewallet, electrum, core. Public keys only.
+    """Write what a wallet program imports: sparrow, specter, nunchuk, bluewallet, electrum, core. Only public keys.
 
-    Or in a format by its name. With --threshold and --cosigner: a whole multisig wallet.
+    Or give a format by its name. With --threshold and --cosigner: a whole multisig wallet.
     """
     check_qr(app, qr, qr_file)
     program, form = (form, PROGRAMS[form][bool(cosigners)]) if form in PROGRAMS else (None, form)

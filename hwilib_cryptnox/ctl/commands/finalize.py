@@ -21,20 +21,20 @@ from hwilib_cryptnox.psbt.message import Message, disguised_message, is_message
 from hwilib_cryptnox.signer.bip322 import written
 from hwilib_cryptnox.signer.shown import bitcoin
 
-_HINT = "cryptnoxctl verify says who has signed, cryptnoxctl combine joins the files of several signers"
+_HINT = "cryptnoxctl verify shows who has signed; cryptnoxctl combine joins the files of several signers"
 
 
 @command("finalize")
 @click.argument("file", metavar="FILE")
 @click.option("--output", type=NEW_FILE, help="Where to write. [FILE-final.EXT]")
-@click.option("--raw", is_flag=True, help="Write the raw network transaction, in hexadecimal, instead of a PSBT.")
+@click.option("--raw", is_flag=True, help="Write the raw transaction in hexadecimal instead of a PSBT.")
 @force_option
 def finalize(app: App, file: str, output: Path | None, raw: bool, force: bool) -> Report:
     """Finish a PSBT that has all its signatures: FILE (- for stdin, then to stdout). Needs no card.
 
-    Every signature is verified, and every script run as a node runs it. An incomplete transaction is refused, and so
-    are scripts of other forms than wallets use: the wallet that made them finishes those. Of a signed message (BIP322)
-    the signature is shown.
+    Every signature is verified, and every script is run as a node runs it. Incomplete transactions are refused, and so
+    are unusual scripts: finish those in the wallet that made them. For a signed message (BIP322), the signature is
+    shown.
     """
     target = output or beside(file, "final", ".hex" if raw else None)
     if target is not None:
@@ -42,7 +42,7 @@ def finalize(app: App, file: str, output: Path | None, raw: bool, force: bool) -
     psbt = read_psbt(app, file)
     message = disguised_message(psbt) if is_message(psbt) else None
     if message is not None and raw:
-        raise CtlError(Exit.INPUT, "This PSBT signs a message (BIP322): it is no transaction for the network")
+        raise CtlError(Exit.INPUT, "This PSBT signs a message (BIP322). It is not a transaction for the network")
     try:
         result = finalized(psbt)
         transaction = extract(result.psbt)
@@ -69,7 +69,7 @@ def finalize(app: App, file: str, output: Path | None, raw: bool, force: bool) -
     write_new(target, content, force=force)
     if signature is not None:
         return said(data, "The message is signed. Signature:", signature, "Written:", str(target))
-    told = "unknown, some amounts are not proved" if fee is None else f"{bitcoin(fee)} BTC"
+    told = "unknown, because some amounts are not proved" if fee is None else f"{bitcoin(fee)} BTC"
     count = counted(len(psbt.inputs), "input")
     return said(data, f"{count}, complete; fee: {told}", *txid_lines(identity), "Written:", str(target))
 

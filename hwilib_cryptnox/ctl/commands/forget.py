@@ -14,13 +14,14 @@ from hwilib_cryptnox.ctl.screen import Report, said
 @click.option(
     "--pairing-key",
     is_flag=True,
-    help=("Also delete the card's own pairing key. Afterwards only the PUK opens the card."),
+    help=("Also delete the card's own pairing key. After that only the PUK opens the card."),
 )
 @click.option("--yes", is_flag=True, help="Delete a pairing key without asking.")
 def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
-    """Clear what this computer remembers of a card, or of all: fingerprint, certificate, notes of refused PINs.
+    """Clear what this computer remembers of a card, or of all cards: fingerprint, certificate, notes of refused PINs.
 
-    Its own pairing key stays, unless --pairing-key; registered wallets stay. The card is not touched.
+    The card's own pairing key is kept, unless you give --pairing-key. Registered wallets are kept. The card does not
+    change.
     """
     serial = None if which == "all" else _number(which)
     keys = [number for number in app.state.paired() if serial in (None, number)]

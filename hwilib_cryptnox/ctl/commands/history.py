@@ -52,8 +52,8 @@ def _table(screen: Screen, comparison: Comparison) -> None:
 def history(app: App, limit: int) -> Report:
     """Show the signatures the card remembers, newest first (149 at most), with their transactions and coins.
 
-    "no answer": asked for here, but the card or this program was stopped before the signature arrived.
-    "thrown away": the card had repeated a nonce.
+    "no answer": it was requested here, but the card or this program stopped before the signature arrived.
+    "discarded": the card had repeated a nonce.
     """
     serial, comparison = compared(app, limit)
     entries = [

@@ -14,7 +14,7 @@ hwi = CtlGroup(
 
 @hwi.command("enable")
 def hwi_enable(app: App) -> Report:  # noqa: ARG001 - every command takes it
-    """Load the driver whenever hwilib is loaded in this environment."""
+    """Load the driver whenever this Python environment loads hwilib."""
     return _switched(on=True)
 
 
@@ -47,16 +47,20 @@ def _switched(*, on: bool) -> Report:
             f"{error.filename}: {error.strerror}",
             "run it as the owner of this Python environment, or use an environment of your own",
         ) from error
-    text = f"hwi now sees Cryptnox cards ({path})" if on else "hwi no longer sees Cryptnox cards"
+    text = f"hwi now sees Cryptnox cards ({path})" if on else "hwi no longer finds Cryptnox cards"
     return said({"enabled": on, "file": str(path)}, text)
 
 
 @hwi.command("status")
 def hwi_status(app: App) -> Report:  # noqa: ARG001 - every command takes it
-    """Say whether it does."""
+    """Say whether the stock hwi program finds the card."""
     _check_environment()
     from hwilib_cryptnox.plugin import register
 
     enabled, path = register.status(), register.autoload_file()
-    text = f"hwi sees Cryptnox cards ({path})" if enabled else "hwi does not see Cryptnox cards: cryptnoxctl hwi enable"
+    text = (
+        f"hwi finds Cryptnox cards ({path})"
+        if enabled
+        else ("hwi does not find Cryptnox cards: cryptnoxctl hwi enable")
+    )
     return said({"enabled": enabled, "file": str(path)}, text)

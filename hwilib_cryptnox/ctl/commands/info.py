@@ -22,7 +22,7 @@ _OWN = "the card's own, kept on this computer"
 
 @command("info")
 def info_command(app: App) -> Report:
-    """Show all that one card says about itself without its PIN."""
+    """Show everything that one card says about itself without its PIN."""
     with open_card(app, channel=False) as opened:
         return _look(app, opened)
 

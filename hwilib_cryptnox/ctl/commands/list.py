@@ -14,9 +14,9 @@ _HEADS = ("Reader", "Card", "Type", "Version", "State", "Genuine")
 
 
 @command("list")
-@click.option("--serials", is_flag=True, help="Only the serial numbers, one a line, for scripts.")
+@click.option("--serials", is_flag=True, help="Print only the serial numbers, one per line, for scripts.")
 def list_cards(app: App, serials: bool) -> Report:
-    """Show the readers and the cards in them, one line each. Sends no PIN."""
+    """Show the readers and the cards in them, one per line. Sends no PIN."""
     if app.options.card is None and app.options.reader is None:
         seen = see(app, app.host.access.readers())
     else:
@@ -53,7 +53,7 @@ def _named(app: App) -> list[Seen]:
         mine = [entry for entry in seen if entry.serial == serial]
         if not mine:
             unread = [f"{entry.reader}: {entry.state}" for entry in seen if entry.unread]
-            raise CtlError(Exit.NO_CARD, "; ".join([f"The card {serial} is in no reader", *unread]), hint)
+            raise CtlError(Exit.NO_CARD, "; ".join([f"The card {serial} is not in any reader", *unread]), hint)
         return mine
     for entry in seen:
         if entry.reader.startswith(EMULATOR_PREFIX) and entry.info is None:

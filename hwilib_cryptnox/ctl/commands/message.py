@@ -52,22 +52,22 @@ def _content(app: App, text: str) -> str:
 @message.command("sign")
 @click.argument("text", metavar="MESSAGE")
 @click.option("--path", "path_text", metavar="PATH", help="The path of the signing key. [address 0 of account 0]")
-@click.option("--bip322", "generic", is_flag=True, help="After BIP322, by an address of any kind.")
+@click.option("--bip322", "generic", is_flag=True, help="Use BIP322, which works for any kind of address.")
 @click.option(
     "--type",
     "kind",
     type=click.Choice(list(SINGLE_KEY)),
-    help="With --bip322: kind of address. [as PATH says, else p2wpkh]",
+    help="With --bip322: the kind of address. [the one of PATH, else p2wpkh]",
 )
 @chain_option
 def message_sign(app: App, text: str, path_text: str | None, generic: bool, kind: str | None, chain: str) -> Report:
     """Sign MESSAGE (- for stdin) with the key of one address.
 
-    Bitcoin Core's legacy format, by a P2PKH address, which every wallet can verify. With --bip322 the newer format, for
-    segwit and taproot addresses, too; its signatures begin with smp or ful.
+    Uses Bitcoin Core's legacy format with a P2PKH address, which every wallet can verify. --bip322 uses the newer
+    format, which also works for segwit and taproot addresses; its signatures begin with smp or ful.
     """
     if kind is not None and not generic:
-        raise CtlError(Exit.USAGE, "--type goes with --bip322: the legacy format is for P2PKH addresses alone")
+        raise CtlError(Exit.USAGE, "--type needs --bip322: the legacy format only works for P2PKH addresses")
     asked = None if path_text is None else Path.parse(path_text)
     if asked is not None and not 1 <= asked.depth <= MAX_DEPTH:
         raise CtlError(Exit.USAGE, f"{asked}: give a path of 1 to {MAX_DEPTH} levels")
@@ -110,11 +110,11 @@ def _kind_of(path: Path | None) -> str:
 @click.argument("text", metavar="MESSAGE")
 @chain_option
 def message_verify(app: App, address: str, signature: str, text: str, chain: str) -> Report:
-    """Say whether SIGNATURE over MESSAGE (- for stdin) is ADDRESS's. Needs no card.
+    """Say whether SIGNATURE is a signature of MESSAGE (- for stdin) by ADDRESS. Needs no card.
 
-    Takes what wallets write: the legacy format for addresses of one key, in the manner of Bitcoin Core, Electrum and
-    Trezor (BIP137), and BIP322 in all its forms for any address. Of coins that a proof of funds shows, whether they
-    exist and are unspent, only the chain tells.
+    Reads what wallets write: the legacy format for single-key addresses, as Bitcoin Core, Electrum, and Trezor
+    (BIP137) write it, and all forms of BIP322 for any address. For a proof of funds, only the blockchain shows whether
+    the coins exist and are unspent.
     """
     context = click.get_current_context()
     if context.get_parameter_source("chain") is not ParameterSource.COMMANDLINE:
@@ -150,7 +150,7 @@ def message_verify(app: App, address: str, signature: str, text: str, chain: str
 def _verify(script: bytes, content: str, signature: str) -> tuple[str, Verified]:
     if is_legacy(signature) and kind_of(script) in _LEGACY_KINDS:
         good = verify_for_script(script, content, signature)
-        reason = "" if good else "another key made it, or over another message"
+        reason = "" if good else "it was made by another key, or for another message"
         return LEGACY, Verified(bip322.Form.SIMPLE, Verdict.GOOD if good else Verdict.BAD, reason)
     verified = bip322.verify(script, content.encode("utf-8"), signature)
     return verified.form.words, verified
@@ -159,18 +159,21 @@ def _verify(script: bytes, content: str, signature: str) -> tuple[str, Verified]
 def _told(address: str, verified: Verified) -> list[Part]:
     """What is said of a signature; the address on a line of its own."""
     if verified.verdict is Verdict.BAD:
-        return [(f"Bad: this is no signature over this message ({verified.reason}) by", BAD), address]
+        return [(f"Bad: not a signature for this message ({verified.reason}) by", BAD), address]
     if verified.verdict is Verdict.UNKNOWN:
-        return [(f"It cannot be told whether this is a signature: {verified.reason}. Address:", WARN), address]
+        return [
+            ((f"Not known: whether this is a signature cannot be checked: {verified.reason}. Address:"), WARN),
+            address,
+        ]
     parts: list[Part] = [("Good: this message was signed by", GOOD), address]
     lock = time_lock_text(verified.lock_time, verified.sequence)
     if lock:
-        parts.append((f"The signature has a time lock: it counts {lock}", WARN))
+        parts.append((f"The signature has a time lock. It counts {lock}", WARN))
     if verified.coins:
         total = sum(coin.amount for coin in verified.coins)
-        parts.append(f"It shows {counted(len(verified.coins), 'coin')} of {bitcoin(total)} BTC together:")
+        parts.append(f"It shows {counted(len(verified.coins), 'coin')} with {bitcoin(total)} BTC in all:")
         for coin in verified.coins:
             said_amount = "" if coin.proved else " (no previous transaction proves the amount)"
             parts += [f"{bitcoin(coin.amount)} BTC{said_amount}, output {coin.index} of", coin.txid]
-        parts.append(("Whether these coins exist and are unspent, only the chain tells", WARN))
+        parts.append(("Only the blockchain shows whether these coins exist and are unspent", WARN))
     return parts

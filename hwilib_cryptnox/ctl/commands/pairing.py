@@ -35,9 +35,9 @@ pairing = CtlGroup("pairing", help="The pairing key, which opens the secure chan
 @click.option("--common", is_flag=True, help="Go back to the default key, which every new card has.")
 @click.option("--file", "source", type=OLD_FILE, help="An exported key.")
 def pairing_change(app: App, common: bool, source: Path | None) -> Report:
-    """Give the card a pairing key of its own, kept on this computer. Needs the PUK.
+    """Give the card its own pairing key, which is kept on this computer. Needs the PUK.
 
-    Whoever has not got the key cannot talk to the card at all; the PUK gets it back.
+    Without the key nobody can talk to the card at all. With the PUK you can set the default key again.
     """
     if common and source is not None:
         raise click.UsageError("--common and --file cannot be used together")
@@ -85,7 +85,7 @@ def change_pairing_key(app: App, opened: OpenCard, key: bytes, secret: str, *, k
         either="the card may have the new pairing key, or still its old one",
         keep="this computer keeps both, and the next command tries them; if neither opens the card: cryptnoxctl "
         "pairing recover (needs the PUK)",
-        remedy="in another reader: cryptnoxctl pairing recover (needs the PUK)",
+        remedy="try another reader: cryptnoxctl pairing recover (needs the PUK)",
     )
     try:
         change(app, opened, words, send, look, prove=True)
@@ -133,9 +133,9 @@ def pairing_export(app: App, file: Path) -> Report:
 @pairing.command("recover")
 @click.option("--file", "source", type=OLD_FILE, help="An exported key.")
 def pairing_recover(app: App, source: Path | None) -> Report:
-    """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets the common key).
+    """Open a card that is paired with another key: with the exported key, or with the PUK (which sets the default key).
 
-    Where the card can be opened as it is, nothing is changed, and no PUK is asked for.
+    If the card opens as it is, nothing is changed, and no PUK is asked for.
     """
     key = None if source is None else read_key(source)
     with open_card(app, channel=False, initialised=True) as opened:
@@ -167,7 +167,7 @@ def _take(app: App, opened: OpenCard, key: bytes) -> Report:
         raise CtlError(
             Exit.REFUSED,
             f"The key is right, but this computer cannot store it: {error}",
-            "keep the file, and try again",
+            "keep the file and try again",
         ) from error
     kept = "it is kept on this computer" if own else "it is the default one"
     return said({"serial": str(serial), "own_pairing_key": own}, f"The key is right; {kept}")

@@ -21,7 +21,7 @@ from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words, is_puk
 
-pin = CtlGroup("pin", help="Change, verify or unblock the PIN; ask for the tries left.")
+pin = CtlGroup("pin", help="Change, verify, or unblock the PIN; show the tries left.")
 
 SPARE_TRIES = 3
 """So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""
@@ -45,7 +45,7 @@ def pin_tries(app: App) -> Report:
 
 @pin.command("verify")
 def pin_verify(app: App) -> Report:
-    """Check the PIN. A right one clears the note of a refusal, so that set-up PIN sources are used again."""
+    """Check the PIN. The right one clears the note of a refusal, so that PIN sources you set up are used again."""
     with open_card(app, initialised=True) as opened:
         unlock(app, opened, typed=True)
         return said({"serial": str(opened.card.serial), "verified": True}, "The PIN is correct")
@@ -54,7 +54,7 @@ def pin_verify(app: App) -> Report:
 @pin.command("change")
 @click.option("--with-puk", is_flag=True, help="Set the PIN with the PUK instead of the current PIN.")
 def pin_change(app: App, with_puk: bool) -> Report:
-    """Change the PIN: the present one first, then the new one twice."""
+    """Change the PIN: the current one first, then the new one twice."""
     with open_card(app, initialised=True) as opened:
         old = secret = None
         if with_puk:

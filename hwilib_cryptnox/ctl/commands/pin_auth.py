@@ -21,14 +21,14 @@ def pin_auth_on(app: App) -> Report:
 
 
 @pin_auth.command("off")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
 @click.option(
     "--cannot-sign-here",
     is_flag=True,
     help=("Continue even though no program of this package can sign with the card then."),
 )
 def pin_auth_off(app: App, yes: bool, cannot_sign_here: bool) -> Report:
-    """Accept user keys only, no PIN. Needs the PUK, and a user key on the card.
+    """Accept only user keys, and no PIN. Needs the PUK, and a user key on the card.
 
     Neither cryptnoxctl nor hwi-cryptnox signs with user keys: this is for cards that other software signs with.
     """

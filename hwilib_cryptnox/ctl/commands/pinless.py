@@ -21,9 +21,9 @@ pinless = CtlGroup("pinless", help="The path whose key signs without a PIN. Not 
 @pinless.command("set")
 @click.argument("path")
 def pinless_set(app: App, path: str) -> Report:
-    """Let the key at PATH (under m/43h/60h/1581h) sign without PIN. Needs the PUK.
+    """Let the key at PATH (under m/43h/60h/1581h) sign without a PIN. Needs the PUK.
 
-    Whoever holds the card, or comes near it, can then sign with that key.
+    Anyone who holds the card, or comes near it, can then sign with that key.
     """
     parsed = Path.parse(path)
     if not parsed.starts_with(Path(PINLESS_PREFIX)):
@@ -48,7 +48,7 @@ def pinless_set(app: App, path: str) -> Report:
 
 @pinless.command("clear")
 def pinless_clear(app: App) -> Report:
-    """Let no key sign without PIN. Needs the PUK."""
+    """Let no key sign without a PIN. Needs the PUK."""
     with open_card(app, seeded=True) as opened:
         secret = puk(app, opened)
         words = Words(

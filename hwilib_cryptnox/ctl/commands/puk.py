@@ -36,7 +36,7 @@ def puk_verify(app: App) -> Report:
 
 @puk.command("change")
 def puk_change(app: App) -> Report:
-    """Change the PUK: the present one first, then the new one twice."""
+    """Change the PUK: the current one first, then the new one twice."""
     with open_card(app, initialised=True) as opened:
         serial = opened.card.serial
         current = ask_puk(app, opened)

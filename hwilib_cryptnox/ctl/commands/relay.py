@@ -38,9 +38,9 @@ IDLE = 600.0
 def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float | None) -> Report:
     """Serve the card in a local reader to a wallet elsewhere, until Ctrl-C.
 
-    A connection powers the card up, its end powers it down. One wallet at a time: another is turned away at once, and
-    one that is silent is sent away. Who and why is said on stderr. Whoever connects can talk to the card; the PIN
-    protects it, and the secure channel what passes.
+    A connection powers the card up, and its end powers it down. One wallet at a time: another one is turned away, and
+    a silent one is disconnected. stderr says who and why. Anyone who connects can talk to the card; the PIN protects
+    it, and the secure channel protects what passes.
     """
     if where is not None and to is not None:
         raise click.UsageError("--listen and --connect cannot be used together")

@@ -16,9 +16,9 @@ from hwilib_cryptnox.signer.irreversible import erase, erased_words, forget_eras
 @command("reset")
 @click.option("--serial", "typed", metavar="SERIAL", help="The card's serial number, instead of typing it when asked.")
 def reset(app: App, typed: str | None) -> Report:
-    """Erase the card: keys, PIN, PUK, data, history. Needs the PUK and the typed serial number.
+    """Erase the card: keys, PIN, PUK, data, history. Needs the PUK, and the serial number that you type.
 
-    Without a backup of the seed all money on it is lost.
+    Without a backup of the seed, all money on it is lost.
     """
     with open_card(app, initialised=True) as opened:
         admit(app, opened)

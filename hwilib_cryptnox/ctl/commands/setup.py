@@ -35,7 +35,7 @@ from hwilib_cryptnox.signer.stages import Stage
 SEEDS = {
     "new": "new words: this computer and the card create recovery words, and you write them down (recommended)",
     "restore": "your words: load recovery words you already have on paper",
-    "shares": "your SLIP39 shares: load what is on several papers, or on one with 20 or 33 words",
+    "shares": "your SLIP39 shares: load a backup of 20 or 33 words on one or more papers",
     "dual": "two cards create one secret together: each is the other's backup, and nobody ever sees it",
     "card": "on this card alone: no backup at all. Lose the card and you lose the money",
 }
@@ -55,9 +55,9 @@ _Owner = tuple[str | None, str | None]
 def setup(
     app: App, choice: str | None, words: str | None, name: str | None, email: str | None, second: str | None, chain: str
 ) -> Report:
-    """Make a usable wallet of a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal.
+    """Make a wallet on a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal.
 
-    Interrupted, it says what is true of the card; given again, it goes on from there.
+    If it is interrupted, it says what is true of the card. Run it again to continue from there.
     """
     if not app.terminal.available:
         raise CtlError(Exit.USAGE, "Setup needs a terminal, because secrets are typed and shown")
@@ -99,7 +99,7 @@ def _chosen_seed(
         if chosen == "new":
             number = None if again else count
             if number is None:
-                explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
+                explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets ask for"}
                 number = terminal.choose("How many words", explained)
             return chosen, work.new_words(int(number))
         if chosen == "restore":
@@ -253,7 +253,7 @@ def _settle(app: App, work: Provision, expected: mnemonic.Expected | None) -> No
     anything else can fail."""
     shown = work.finish(expected)
     words = "" if expected is None else " words" if len(expected.seed) == SEED_MAX else " shares"
-    proof = f" Fingerprint, first address and account key are those of your{words}." if words else ""
+    proof = f" Fingerprint, first address, and account key match your{words}." if words else ""
     app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 
 

@@ -182,7 +182,7 @@ def sheet(
 ) -> Report:
     """Print what belongs with the backup: fingerprint, account keys, first addresses, what to keep where.
 
-    There is no secret on it. Its keys are compared with keys that the card derives itself.
+    It has no secrets. Its keys are compared with keys that the card derives itself.
     """
     if output is not None:
         check_free(output, force)

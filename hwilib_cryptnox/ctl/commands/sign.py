@@ -62,10 +62,11 @@ def sign(
     allow_unproved_amounts: bool,
     chain: str,
 ) -> Report:
-    """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
+    """Sign the transaction in FILE, a PSBT in binary, base64, or hex (- for stdin, then to stdout).
 
-    The PIN comes first: only the card's keys prove what is change. Then the transaction is shown, every word of it
-    proved, and signed when you say yes. After a fault run the same command again: no signature is made twice.
+    Asks for the PIN first, because only the card's keys prove what is change. Then you see the transaction, with every
+    word of it proved, and it is signed when you say yes. After an error run the same command again: no signature is
+    made twice.
     """
     if not yes and not app.terminal.available:
         raise CtlError(

@@ -26,7 +26,9 @@ from hwilib_cryptnox.signer.irreversible import End, Words
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-user_key = CtlGroup("user-key", help="Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+user_key = CtlGroup(
+    "user-key", help=("Keys on other devices that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+)
 
 _SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
 _slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
@@ -51,7 +53,7 @@ def user_key_list(app: App) -> Report:
     data = {"serial": serial, "user_keys": entries}
     rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
     if not rows:
-        return said(data, "There is no user key on the card")
+        return said(data, "The card has no user key")
     return said(data, lambda screen: screen.table(("Slot", "Text", "Key"), rows))
 
 
@@ -99,7 +101,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
 
         words = Words(
-            done=f"The {slot} user key is on the card",
+            done=f"The {slot} user key was added to the card",
             kept=f"the {slot} user key is not on the card; nothing was changed",
             either=f"the {slot} user key may or may not be on the card now",
             keep="cryptnoxctl user-key list shows which",
@@ -145,7 +147,7 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
 
 @user_key.command("delete")
 @_slot
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
 def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
     key = _SLOTS[slot]

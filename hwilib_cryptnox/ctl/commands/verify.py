@@ -35,9 +35,10 @@ _MOST_NAME = 120
 @click.argument("file", metavar="FILE")
 @chain_option
 def verify(app: App, file: str, chain: str) -> Report:
-    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified.
+    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Verifies every signature.
 
-    Inputs and outputs of registered wallets are named: their scripts are derived. What is change the card proves.
+    Inputs and outputs of registered wallets are named, since their scripts can be derived. Only the card proves what is
+    change.
     """
     psbt = read_psbt(app, file)
     network = CHAINS[chain] if chain_is_chosen(app) else chain_of(_paths(psbt), None)
@@ -101,7 +102,7 @@ def verify(app: App, file: str, chain: str) -> Report:
         if bad:
             screen.line("Some signatures do not verify", BAD)
         if complete:
-            screen.line("Complete. Next: cryptnoxctl finalize, or any wallet sends it", GOOD)
+            screen.line("Complete. Next: cryptnoxctl finalize, or send it with any wallet", GOOD)
         else:
             count = sum(not status.complete for status in statuses)
             screen.line(f"Not complete: {count} of {counted(len(statuses), 'input')} still need signatures", WARN)

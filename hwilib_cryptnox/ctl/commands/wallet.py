@@ -44,11 +44,11 @@ _SIGNED = "This card signed"
 @click.option("--yes", is_flag=True, help="Add it without asking. Nobody compares the keys then.")
 @chain_option
 def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Report:  # noqa: ARG001
-    """Register the wallet in DESCRIPTOR|FILE (- for stdin) by a NAME, after you compared its keys.
+    """Register the wallet in DESCRIPTOR|FILE (- for stdin) under a NAME, after you compare its keys.
 
-    Its change, coins and addresses are recognized from then on. Read are output descriptors, and the wallet files of
-    Sparrow, Specter, Electrum, Bitcoin Core, Coldcard and others. The PIN is asked for: the card's key in the wallet is
-    compared with the card's. The card makes one signature, by a key that no wallet uses; coins need none.
+    From then on its change, coins, and addresses are recognized. Reads output descriptors, and the wallet files of
+    Sparrow, Specter, Electrum, Bitcoin Core, Coldcard, and others. Asks for the PIN, to compare the card's key in the
+    wallet with the card. The card makes one signature, with a key that no wallet uses and no coin needs.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -126,12 +126,12 @@ def _judge(made: Sequence[Registration], key: bytes, name: str, yes: bool) -> tu
     own = next((one for one in signed if one.name == name), None)
     if signed:
         under = "" if own else f" as {quoted(signed[0].name)}"
-        return own, f"{_SIGNED} this wallet{under} before: nobody changed it since."
+        return own, f"{_SIGNED} this wallet{under} before, and nobody has changed it since."
     if made and yes:
         raise CtlError(
             Exit.INPUT,
             "This card did not sign the file's registration. Nothing was registered",
-            "compare every key, in a terminal, without --yes",
+            "compare every key in a terminal, without --yes",
         )
     return None, "This card did NOT sign the file's registration: compare every key." if made else ""
 
@@ -175,7 +175,7 @@ def _keys_of(policy: WalletPolicy, cards: dict[bytes, str]) -> list[tuple[str, s
 
 def _who(key: PolicyKey, cards: dict[bytes, str]) -> str:
     if is_nobodys(key):
-        return "nobody: no private key is known"
+        return "nobody: its private key does not exist"
     return cards.get(key.fingerprint or b"", "another signer")
 
 
@@ -224,7 +224,7 @@ def _cards(app: App, stored: StoredWallet) -> dict[bytes, str]:
         if record.fingerprint in stored.cards:
             serials.setdefault(record.fingerprint or b"", []).append(serial)
     return {
-        card: f"card {' or '.join(map(str, sorted(serials[card])))}" if card in serials else "card of yours"
+        card: f"card {' or '.join(map(str, sorted(serials[card])))}" if card in serials else "card you own"
         for card in stored.cards
     }
 
@@ -316,7 +316,7 @@ def wallet_show(
 ) -> Report:
     """Show a registered wallet: its policy, its keys, its first addresses, and its registration for HWI.
 
-    Needs no card: the wallet was compared with the card when it was added. The QR code is of its descriptor.
+    Needs no card: the wallet was compared with the card when you added it. The QR code shows its descriptor.
     """
     check_qr(app, qr, qr_file)
     stored = stored_wallet(app, name)
@@ -338,7 +338,7 @@ def wallet_show(
 
 @wallet.command("remove")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
 def wallet_remove(app: App, name: str, yes: bool) -> Report:
     """Forget a registered wallet. Its coins stay where they are; its change is no longer recognized."""
     stored = stored_wallet(app, name)
@@ -355,9 +355,9 @@ def wallet_remove(app: App, name: str, yes: bool) -> Report:
 @output_option
 @force_option
 def wallet_export(app: App, name: str, output: FilePath | None, force: bool) -> Report:
-    """Write a registered wallet to a file, for `wallet add` on another computer. Needs no card; nothing secret goes in.
+    """Write a registered wallet to a file, for `wallet add` on another computer. Needs no card. It has no secrets.
 
-    There the card tells whether it signed the wallet and its name, so that nobody can have changed the file.
+    On the other computer the card says whether it signed the wallet and its name, so nobody can change the file unseen.
     """
     if output is not None:
         check_free(output, force)

@@ -78,7 +78,7 @@ def _switch(app: App, *, on: bool) -> Report:
         if opened.card.info.xpub_export is on:
             # SELECT comes in the clear: it is asked once more before it is believed.
             if opened.card.select().xpub_export is on:
-                return said({"serial": serial, "xpub_export": on}, f"xpub export is {word} already")
+                return said({"serial": serial, "xpub_export": on}, f"xpub export is already {word}")
             app.host.access.open_channel(opened.card)
         switch_export(app, opened, puk(app, opened), on=on)
     return said({"serial": serial, "xpub_export": on}, *app.achieved)
