@@ -8,8 +8,8 @@ from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
 
 WEAK = {
     "000000000": "easy mode",
-    "0000": "again and again",
-    "111111": "again and again",
+    "0000": "it repeats one character",
+    "111111": "it repeats one character",
     "1234": "counts",
     "123456789": "counts",
     "9876": "counts",

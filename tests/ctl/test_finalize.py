@@ -107,7 +107,7 @@ def test_a_proof_of_funds(card: EmulatorProcess, tmp_path: Path) -> None:
     verified = answer(None, *words, stdin=challenge().message, schema="message verify")
     assert [(coin["amount"], coin["amount_proved"]) for coin in verified["coins"]] == [(100_000, True)] * 2
     text = run(None, *words, stdin=challenge().message).stdout.split("\n")
-    assert verified["coins"][0]["txid"] in text and "only the chain tells" in "\n".join(text)
+    assert verified["coins"][0]["txid"] in text and "Only the blockchain shows" in "\n".join(text)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

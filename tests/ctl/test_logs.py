@@ -104,9 +104,11 @@ def test_a_set_up_with_everything_logged(tmp_path: Path) -> None:
         EmulatorProcess() as fresh,
         terminal(fresh, "--log-file", str(log), "setup", "--seed", "restore", "--name", "", "--email", "") as child,
     ):
-        dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"), ("New PUK", PUK))
-        dialogue(child, ("same again", PUK), ("own pairing key?", "n"), ("Initialise", "y"), ("How many words", "12"))
-        dialogue(child, ("Word 1", WORDS), ("Passphrase", PASSPHRASE), ("same again", PASSPHRASE))
+        dialogue(child, ("New PIN", PIN), ("Type it again", PIN), ("Choose it yourself?", "y"), ("New PUK", PUK))
+        dialogue(
+            child, (("Type it again"), PUK), ("own pairing key?", "n"), ("Initialize", "y"), ("How many words", "12")
+        )
+        dialogue(child, ("Word 1", WORDS), ("Passphrase", PASSPHRASE), ("Type it again", PASSPHRASE))
         child.expect_exact("The card is ready")
         assert ended(child) == 0
     assert " 80fe" in clean(log), "INIT is logged by its header"
@@ -171,5 +173,5 @@ def test_a_file_that_is_no_log_is_not_added_to(marked: EmulatorProcess, tmp_path
     psbt = tmp_path / "x.psbt"
     psbt.write_text(PSBT)
     done = run(marked, "sign", "--yes", str(psbt), "--log-file", str(psbt))
-    assert done.returncode == 2 and "is no log" in done.stderr and psbt.read_text() == PSBT
+    assert done.returncode == 2 and "is not a log" in done.stderr and psbt.read_text() == PSBT
     assert "C0" not in marked.stats()["by_ins"]

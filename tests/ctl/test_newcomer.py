@@ -80,16 +80,16 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
         assert ended(child) == 2
     with terminal(card.process, "setup", columns=80, rows=24) as child:
         # A weak PIN is named; two that differ; a good one.
-        for weak, why in (("1234", "counts up"), ("0000", "again and again"), ("000000000", "easy mode")):
-            dialogue(child, ("New PIN", weak), ("The same again", weak))
+        for weak, why in (("1234", "counts up"), ("0000", "it repeats one character"), ("000000000", "easy mode")):
+            dialogue(child, ("New PIN", weak), ("Type it again", weak))
             child.expect_exact(why)
-            dialogue(child, ("Use it all the same?", ""))
+            dialogue(child, ("Use it anyway?", ""))
         # That was three times: a way out is offered, and what is no way is said.
         dialogue(child, ("What now (again/leave)", "what?"))
         child.expect_exact("Type one of these words: again, leave")
-        dialogue(child, ("What now", "again"), ("New PIN", OWN_PIN), ("The same again", "739183"))
+        dialogue(child, ("What now", "again"), ("New PIN", OWN_PIN), ("Type it again", "739183"))
         child.expect_exact("differ")
-        dialogue(child, ("New PIN", OWN_PIN), ("The same again", OWN_PIN))
+        dialogue(child, ("New PIN", OWN_PIN), ("Type it again", OWN_PIN))
         # The PUK typed at the wrong question, and too early, is seen by nobody.
         dialogue(child, ("Choose it yourself?", "n"))
         child.expect(r"\s(\d{12})\s")
@@ -115,18 +115,18 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
         assert puk not in shown(child)[before:]
         # No goes back; one thing is changed, all else is kept.
         child.expect_exact("You chose: PIN, PUK, name Ada, e-mail (none), its own pairing key.")
-        dialogue(child, ("Initialise the card now?", "n"), ("Change (", "pairing"))
+        dialogue(child, ("Initialize the card now?", "n"), ("Change (", "pairing"))
         dialogue(child, ("own pairing key?", "n"))
         child.expect_exact("name Ada, e-mail (none), the common pairing key")
-        dialogue(child, ("Initialise the card now?", "n"), ("Change (", "nothing"))
-        dialogue(child, ("Initialise the card now?", "y"))
+        dialogue(child, ("Initialize the card now?", "n"), ("Change (", "nothing"))
+        dialogue(child, ("Initialize the card now?", "y"))
         child.expect_exact("it took your PIN and your PUK")
         # A choice that is none; one that is thought over.
         dialogue(child, ("Your choice", "words"))
         child.expect_exact("Type one of these words: new, restore, shares, dual, card")
-        dialogue(child, ("Your choice", "card"), ("Type no backup to go on", "ok"))
+        dialogue(child, ("Your choice", "card"), ('Type "no backup" to continue', "ok"))
         child.expect_exact('That is not "no backup"')
-        dialogue(child, ("Type no backup to go on", ""), ("Your choice", "new"), ("How many words", "18"))
+        dialogue(child, ('Type "no backup" to continue', ""), ("Your choice", "new"), ("How many words", "18"))
         child.expect_exact("Type one of these words: 12, 24")
         dialogue(child, ("How many words", "12"))
         child.expect_exact("Written down?")
@@ -137,13 +137,13 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
         assert words_shown(child) == words
         child.sendline("")
         dialogue(child, *((f"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
-        child.expect_exact("are those of your words")
+        child.expect_exact("match your words")
         # The backup is offered before an address is shown; a wrong paper, then the right one.
         dialogue(child, ("Press Enter to check the backup now", ""), ("Word 1", MNEMONIC), ("Passphrase", ""))
-        child.expect_exact("are another wallet, not the card's")
+        child.expect_exact("belong to a different wallet, not to the card's")
         assert "bc1q" not in shown(child)
         dialogue(child, ("Press Enter to check", ""), ("Word 1", " ".join(words)), ("Passphrase", ""))
-        child.expect_exact("the words on your paper are this wallet")
+        child.expect_exact("the words on your paper match this wallet")
         child.expect_exact("The card is ready")
         assert ended(child) == 0
     memory = card.memory()
@@ -158,10 +158,8 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
 
 def test_three_wrong_papers_show_the_words_once_more(card: Card) -> None:
     with terminal(card.process, "setup", "--name", "", "--email", "") as child:
-        dialogue(child, ("New PIN", OWN_PIN), ("The same again", OWN_PIN), ("Choose it yourself?", "y"))
-        dialogue(
-            child, ("New PUK", OWN_PUK), ("The same again", OWN_PUK), ("own pairing key?", ""), ("Initialise", "y")
-        )
+        dialogue(child, ("New PIN", OWN_PIN), ("Type it again", OWN_PIN), ("Choose it yourself?", "y"))
+        dialogue(child, ("New PUK", OWN_PUK), ("Type it again", OWN_PUK), ("own pairing key?", ""), ("Initialize", "y"))
         dialogue(child, ("Your choice", "new"), ("How many words", "12"))
         child.expect_exact("Written down?")
         words = words_shown(child)
@@ -169,7 +167,7 @@ def test_three_wrong_papers_show_the_words_once_more(card: Card) -> None:
         dialogue(child, *((f"Word {number} of 12", word) for number, word in enumerate(words, 1)))
         for _ in range(3):
             dialogue(child, ("Press Enter", ""), ("Word 1", MNEMONIC), ("Passphrase", ""))
-            child.expect_exact("are another wallet")
+            child.expect_exact("belong to a different wallet")
         dialogue(child, ("What now (again/show/leave)", "show"))
         child.expect_exact("Written down?")
         assert words_shown(child) == words
@@ -181,10 +179,8 @@ def test_three_wrong_papers_show_the_words_once_more(card: Card) -> None:
 
 def test_leaving_the_check_is_told_as_it_is(card: Card) -> None:
     with terminal(card.process, "setup", "--seed", "new", "--words", "12", "--name", "", "--email", "") as child:
-        dialogue(child, ("New PIN", OWN_PIN), ("The same again", OWN_PIN), ("Choose it yourself?", "y"))
-        dialogue(
-            child, ("New PUK", OWN_PUK), ("The same again", OWN_PUK), ("own pairing key?", ""), ("Initialise", "y")
-        )
+        dialogue(child, ("New PIN", OWN_PIN), ("Type it again", OWN_PIN), ("Choose it yourself?", "y"))
+        dialogue(child, ("New PUK", OWN_PUK), ("Type it again", OWN_PUK), ("own pairing key?", ""), ("Initialize", "y"))
         child.expect_exact("Written down?")
         words = words_shown(child)
         child.sendline("")
@@ -202,8 +198,8 @@ def test_leaving_the_check_is_told_as_it_is(card: Card) -> None:
 
 
 def opening(child: pexpect.spawn) -> None:
-    dialogue(child, ("New PIN", OWN_PIN), ("The same again", OWN_PIN), ("Choose it yourself?", "y"))
-    dialogue(child, ("New PUK", OWN_PUK), ("The same again", OWN_PUK), ("own pairing key?", ""), ("Initialise", "y"))
+    dialogue(child, ("New PIN", OWN_PIN), ("Type it again", OWN_PIN), ("Choose it yourself?", "y"))
+    dialogue(child, ("New PUK", OWN_PUK), ("Type it again", OWN_PUK), ("own pairing key?", ""), ("Initialize", "y"))
 
 
 RESTORE = ("setup", "--name", "", "--email", "")
@@ -217,7 +213,7 @@ def test_from_words_on_paper(card: Card) -> None:
         dialogue(child, ("Your choice", "restore"), ("How many words", "11"))
         child.expect_exact("Count the words on your paper")
         dialogue(child, ("How many words", "12"), ("Word 1: ", "lega winn than yeah"))
-        child.expect_exact("Word 4 is no word of the list")
+        child.expect_exact("Word 4 is not in the list")
         # Three lines in a row: the words before them are kept.
         dialogue(
             child, ("Word 1: ", "lega winn"), *[("Word 3: ", "qwertz")] * 3, ("What now (again/back/leave)", "again")
@@ -229,22 +225,22 @@ def test_from_words_on_paper(card: Card) -> None:
         mixed[3], mixed[4] = mixed[4], mixed[3]
         dialogue(child, ("Word 1: ", " ".join(mixed)))
         child.expect_exact("a word is wrong or in the wrong place")
-        dialogue(child, ("Which one is to be typed again", "13"))
+        dialogue(child, ("Which one do you want to type again", "13"))
         child.expect_exact("Type the number of a word")
-        dialogue(child, ("Which one is to be typed again", "show"))
+        dialogue(child, ("Which one do you want to type again", "show"))
         child.expect_exact("Compared?")
         assert words_shown(child)[:5] == ["legal", "winner", "thank", "wave", "year"]
         child.sendline("")
-        dialogue(child, ("Which one is to be typed again", "4"), ("Word 4: ", "yea"))
-        child.expect_exact("no word of the list, so it is as it was")
-        dialogue(child, ("Which one is to be typed again", "4"), ("Word 4: ", "year"))
-        dialogue(child, ("Which one is to be typed again", "5"), ("Word 5: ", "wave"))
+        dialogue(child, ("Which one do you want to type again", "4"), ("Word 4: ", "yea"))
+        child.expect_exact("not in the list. The word was not changed")
+        dialogue(child, ("Which one do you want to type again", "4"), ("Word 4: ", "year"))
+        dialogue(child, ("Which one do you want to type again", "5"), ("Word 5: ", "wave"))
         # What was completed is shown whole, on a screen that is gone afterwards.
         child.expect_exact("Compared?")
         assert words_shown(child) == words.split()
         assert child.before.rpartition("\x1b[?1049h")[2]
         child.sendline("")
-        dialogue(child, ("Are these the words on your paper?", "y"), ("Passphrase", "a"), ("The same again", "b"))
+        dialogue(child, ("Are these the words on your paper?", "y"), ("Passphrase", "a"), ("Type it again", "b"))
         child.expect_exact("differ")
         dialogue(child, ("Passphrase", ""))
         child.expect_exact("The card is ready")
@@ -259,7 +255,7 @@ def test_going_back_from_the_words(card: Card) -> None:
     with terminal(card.process, *RESTORE, "--seed", "restore") as child:
         opening(child)
         dialogue(child, ("How many words", "12"), ("Word 1: ", "zoo " * 12))
-        dialogue(child, ("Which one is to be typed again (1 to 12, or show, all, back, leave)", "back"))
+        dialogue(child, ("Which one do you want to type again (1 to 12, or show, all, back, leave)", "back"))
         dialogue(
             child, ("Your choice", "restore"), ("How many words", "12"), ("Word 1: ", MNEMONIC), ("Passphrase", "")
         )
@@ -272,8 +268,8 @@ def test_leaving_words_that_are_none(card: Card) -> None:
     with terminal(card.process, *RESTORE, "--seed", "restore") as child:
         opening(child)
         dialogue(child, ("How many words", "12"), ("Word 1: ", "zoo " * 12))
-        dialogue(child, ("Which one is to be typed again", "leave"))
-        child.expect_exact("is initialised and has no seed: its PIN and PUK are those you chose")
+        dialogue(child, ("Which one do you want to type again", "leave"))
+        child.expect_exact("is initialized and has no seed: its PIN and PUK are those you chose")
         assert ended(child) == 5
     assert not card.seed
 
@@ -291,22 +287,22 @@ def test_from_shares_on_paper(card: Card) -> None:
         slip[6] = "academic"
         dialogue(child, ("Share 1, Word 1: ", " ".join(slip)))
         child.expect_exact("The checksum is wrong")
-        dialogue(child, ("Which one is to be typed again", "7"), ("Share 1, Word 7: ", one.split()[6]))
-        child.expect_exact("Share 1 is taken. Missing: 1 more share.")
+        dialogue(child, ("Which one do you want to type again", "7"), ("Share 1, Word 7: ", one.split()[6]))
+        child.expect_exact("Share 1 was taken. Missing: 1 more share.")
         dialogue(child, ("Share 2, Word 1: ", one))
         child.expect_exact("You typed this share before")
         dialogue(child, ("What now", "next"), ("Share 2, Word 1: ", OTHERS[0]))
-        child.expect_exact("belongs to another backup")
+        child.expect_exact("belongs to a different backup")
         dialogue(child, ("What now (next/first/back/leave)", "next"), ("Share 2, Word 1: ", short(other)))
         child.expect_exact("Compared?")
         assert words_shown(child) == other.split()
         child.sendline("")
         dialogue(child, ("Are these the words on your paper?", "y"))
-        child.expect_exact("Share 2 is taken. That is enough.")
+        child.expect_exact("Share 2 was taken. That is enough.")
         dialogue(child, ("Passphrase", "TRÉZOR"))
         child.expect_exact("A passphrase of SLIP39 has only")
-        dialogue(child, ("Passphrase", "TREZOR"), ("The same again", "TREZOR"))
-        child.expect_exact("are those of your shares")
+        dialogue(child, ("Passphrase", "TREZOR"), ("Type it again", "TREZOR"))
+        child.expect_exact("match your shares")
         child.expect_exact("The card is ready")
         assert ended(child) == 0
         text = re.sub(r"\x1b\[\?1049h.*?\x1b\[\?1049l", "", shown(child), flags=re.S)
@@ -315,7 +311,7 @@ def test_from_shares_on_paper(card: Card) -> None:
     # The same shares are the backup that is checked.
     with terminal(card.process, "backup", "check") as child:
         dialogue(child, ("PIN of card", OWN_PIN), ("How many words", "20"), ("Share 1, Word 1: ", other))
-        dialogue(child, ("Share 2, Word 1: ", one), ("Passphrase", "TREZOR"), ("The same again", "TREZOR"))
+        dialogue(child, ("Share 2, Word 1: ", one), ("Passphrase", "TREZOR"), ("Type it again", "TREZOR"))
         child.expect_exact("hold the same wallet")
         assert ended(child) == 0
 
@@ -326,7 +322,7 @@ def test_the_first_share_was_the_wrong_one(card: Card) -> None:
         dialogue(child, ("How many words has each share", "20"), ("Share 1, Word 1: ", OTHERS[0]))
         dialogue(child, ("Share 2, Word 1: ", TWO_OF_THREE[0]), ("What now", "first"))
         dialogue(child, ("Share 1, Word 1: ", TWO_OF_THREE[0]), ("Share 2, Word 1: ", TWO_OF_THREE[1]))
-        dialogue(child, ("Passphrase", "TREZOR"), ("The same again", "TREZOR"))
+        dialogue(child, ("Passphrase", "TREZOR"), ("Type it again", "TREZOR"))
         child.expect_exact("The card is ready")
         assert ended(child) == 0
     assert card.seed.hex() == SECRET

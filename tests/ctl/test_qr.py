@@ -184,7 +184,7 @@ def test_a_long_descriptor_in_a_narrow_window(card: EmulatorProcess, columns: in
 def test_a_low_window_is_told(card: EmulatorProcess) -> None:
     with terminal(card, "address", "--qr", rows=10, CRYPTNOX_PIN=PIN) as child:
         assert ended(child) == 0
-        assert "make it higher" in " ".join(shown(child).split())
+        assert "Make it higher" in " ".join(shown(child).split())
 
 
 def test_without_colors(card: EmulatorProcess) -> None:

@@ -112,7 +112,7 @@ def test_there_and_back(kind: str, message: bytes) -> None:
 def test_a_signature_of_another_key_is_not_written() -> None:
     script = script_of("p2wpkh")
     foreign = ME.private("m/9").sign(digest_of(MESSAGE, script, ME.key(PATH)), hasher=None)
-    with pytest.raises(UsageError, match="not the address's"):
+    with pytest.raises(UsageError, match="not belong to the address"):
         encode(MESSAGE, script, ME.key(PATH), foreign)
     with pytest.raises(UsageError, match="an address of one key"):
         digest_of(MESSAGE, p2wsh(b"\x51"), ME.key(PATH))

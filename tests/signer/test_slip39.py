@@ -93,7 +93,7 @@ def test_shares_that_do_not_fit_change_nothing() -> None:
     stranger = Share.parse(SETS[0][0].split())
     known = ShareSet()
     known.add(one)
-    for wrong, word in ((one, "before"), (stranger, "another backup")):
+    for wrong, word in ((one, "before"), (stranger, "a different backup")):
         with pytest.raises(ShareError, match=word):
             known.add(wrong)
         assert known.count == 1 and not known.complete

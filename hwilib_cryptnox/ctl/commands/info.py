@@ -60,7 +60,7 @@ def _look(app: App, opened: OpenCard) -> Report:
         "version": version_text(info),
         "genuine": verdict_text(genuine, opened.reader),
         "issuer": certificate.issuer,
-        "initialised": info.initialized,
+        "initialized": info.initialized,
         "seeded": info.seeded,
         "key_source": None if page is None else source_text(page),
         "name": None if page is None else page.name,

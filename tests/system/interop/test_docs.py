@@ -83,7 +83,7 @@ class Scene:
 
 
 ASKED_PIN, ASKED_PUK = ("PIN of card", PIN), ("PUK: ", PUK)
-TYPED_NEW = (("New PIN", NEW_PIN), ("same again", NEW_PIN))
+TYPED_NEW = (("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
 OWN_KEY = f"printf '%s\\n' {PUK} | cryptnoxctl pairing change --stdinpuk"
 FORGOTTEN = 'rm -r "$XDG_STATE_HOME"'
 REGISTERED = (
@@ -105,11 +105,11 @@ SCENES = {
             *TYPED_NEW,
             ("Choose it yourself?", "y"),
             ("New PUK", "own-puk-1234"),
-            ("same again", "own-puk-1234"),
+            ("Type it again", "own-puk-1234"),
             ("Name: ", "Ada"),
             ("E-mail: ", "ada@example.org"),
             ("own pairing key?", "n"),
-            ("Initialise the card now?", "y"),
+            ("Initialize the card now?", "y"),
             ("Your choice", "restore"),
             ("How many words", "12"),
             ("Word 1", MNEMONIC),
@@ -119,7 +119,7 @@ SCENES = {
         card=(),
     ),
     "cryptnoxctl adopt": Scene(
-        (ASKED_PIN, ("type no check", "no check"), ("Switch it on now?", "y"), ASKED_PUK),
+        (ASKED_PIN, ("type no check", "no check"), ("Turn it on now?", "y"), ASKED_PUK),
         "xpub export is on",
         card=("--mnemonic", MNEMONIC),
     ),
@@ -127,17 +127,17 @@ SCENES = {
         (ASKED_PIN, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")), "hold the same wallet"
     ),
     "cryptnoxctl backup check --second-card": Scene(
-        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+        (ASKED_PIN, *(("insert the second card", ""),) * 10), "That is still the first card", code=1
     ),
     "cryptnoxctl clone check": Scene(
-        (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
+        (ASKED_PIN, *(("insert the second card", ""),) * 10), "That is still the first card", code=1
     ),
     "cryptnoxctl address --check ADDRESS": Scene(
         (ASKED_PIN,), "m/84h/0h/0h/0/0", words=(("ADDRESS", "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),)
     ),
     "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
     "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
-    "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
+    "cryptnoxctl reset": Scene((('Type "SERIAL"', "SERIAL"), ASKED_PUK), "reset to factory state"),
     "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
     "cryptnoxctl doctor --record card.json": Scene((("Record the card", "y"),), "as documented"),
     "cryptnoxctl doctor --analyse card.json": Scene(
@@ -181,7 +181,7 @@ SCENES = {
     ),
     "cryptnoxctl wallet add Family family.json": Scene(
         (ASKED_PIN, ('Register "Family"?', "y")),
-        "this card had signed",
+        "this card had already signed",
         before=f"{REGISTERED} && cryptnoxctl wallet export Family --output family.json && {FORGOTTEN}",
     ),
     "cryptnoxctl address --qr": Scene((ASKED_PIN,), "▀"),

@@ -91,10 +91,10 @@ class Person:
 
 
 _MEANINGS: tuple[tuple[str, str], ...] = (
-    (r"type (\S.*?) to go on", "text"),
+    (r'type "(\S.*?)" to continue', "text"),
     (r"type it back", "shown_puk"),
-    (r"show it again|all the same", "yes"),
-    (r"what now|^change \(|typed again", "leave"),
+    (r"show it again|use it anyway", "yes"),
+    (r"what now|^change \(|type again", "leave"),
     (r"share (\d+), word (\d+)", "share"),
     (r"how many words has each share", "share count"),
     (r"choose it yourself|same words|own pairing key\?", "yes"),

@@ -557,7 +557,7 @@ GUARDS = (
         "tests/signer/test_prompts.py::test_leaving_the_confirmation_signs_nothing",
     ),
     Guard(
-        "what cannot be shown is not signed",
+        "nothing is signed that cannot be shown",
         PIN,
         '        raise NotShownError(f"what cannot be shown is not signed: {error}") from error\n',
         "        pass\n",
