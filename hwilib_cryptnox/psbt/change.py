@@ -149,7 +149,11 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
         if (not true or inside is False) and claim.by_account:
             continue
         if not true:
-            raise RefusedOutput(index, f"the card's key at {shown(claim.path)} is not the one in the PSBT")
+            raise RefusedOutput(
+                index,
+                f"it claims to be your change, but this card does not own it (its key at {shown(claim.path)} is "
+                "different). The file may be malicious",
+            )
         if inside is False:
             raise RefusedOutput(
                 index,

@@ -123,7 +123,7 @@ GUARDS = (
     Guard(
         "a key of the card that is no point is a malformed answer",
         "cryptnox_core/crypto/secp256k1.py",
-        '    except ValueError as error:\n        raise InvalidPublicKeyError("not a point of the curve") from error\n',
+        '    except ValueError as error:\n        raise InvalidPublicKeyError("not a point on the curve") from error\n',
         "    except ZeroDivisionError:\n        raise\n",
         "tests/core/test_hostile_card.py::test_any_plaintext_from_a_card_that_holds_the_keys",
     ),
@@ -557,9 +557,9 @@ GUARDS = (
         "tests/signer/test_prompts.py::test_leaving_the_confirmation_signs_nothing",
     ),
     Guard(
-        "nothing is signed that cannot be shown",
+        "what cannot be shown is not signed",
         PIN,
-        '        raise NotShownError(f"what cannot be shown is not signed: {error}") from error\n',
+        '        raise NotShownError(f"nothing is signed that cannot be shown: {error}") from error\n',
         "        pass\n",
         "tests/signer/test_prompts.py::test_what_cannot_be_shown_is_not_signed",
     ),
@@ -1318,10 +1318,10 @@ GUARDS = (
         "hwilib_cryptnox/pin/sources.py",
         """            if sys.platform == "win32":
                 raise PinSourceError(
-                    f"{name}: who else""",
+                    f"{name}: Windows does not""",
         """            if False:
                 raise PinSourceError(
-                    f"{name}: who else""",
+                    f"{name}: Windows does not""",
         "tests/system/test_elsewhere.py::test_a_pin_file_is_refused_where_its_mode_says_nothing",
     ),
     Guard(
