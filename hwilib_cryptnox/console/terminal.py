@@ -13,7 +13,6 @@ import select
 import signal
 import string
 import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import IO
 
 from cryptnox_core.arguments import is_pin
 from cryptnox_core.wire import PUK_LENGTH
+from hwilib_cryptnox.console.layout import lines_of
 from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
 from hwilib_cryptnox.errors import BackError, LeftError, NoHiddenInputError, NoTerminalError
 
@@ -72,20 +72,19 @@ class Terminal:
         return _USUAL_SIZE
 
     def say(self, text: str = "") -> None:
-        """One line to the person."""
-        self._write(text + "\n", text)
+        """A line to the person; a long one is broken at blanks."""
+        self._need(text)
+        self._write("\n".join(lines_of(text, self.size[0])) + "\n", text)
 
     def explain(self, text: str, later: str = "") -> None:
         """A paragraph, in lines that break at blanks; `later` stands before all but the first."""
         self._need(text)
-        columns, _ = self.size
-        before = "\n" * (len(text) - len(text.lstrip("\n")))
-        self.say(before + "\n".join(_wrapped(text.strip("\n"), columns, later)))
+        self._write("\n".join(lines_of(text, self.size[0], later)) + "\n", text)
 
     def _fitted(self, prompt: str) -> str:
         """A prompt that is broken at blanks only."""
         columns, _ = self.size
-        lines = [line for part in prompt.rstrip().split("\n") for line in _wrapped(part, columns - 2) or [""]]
+        lines = [line for part in prompt.rstrip().split("\n") for line in lines_of(part, columns - 2)]
         return "\n".join(lines) + prompt[len(prompt.rstrip()) :]
 
     def _write(self, text: str, what: str) -> None:
@@ -326,17 +325,6 @@ class HiddenLines:
         """Whether more was typed or pasted than was read, with or without an Enter behind it; it is dropped. Blanks do
         not count."""
         return bool(_left_over(self._source).strip())
-
-
-def _wrapped(text: str, columns: int, later: str = "") -> list[str]:
-    return textwrap.wrap(
-        text,
-        max(columns, len(later) + 10),
-        subsequent_indent=later,
-        drop_whitespace=True,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _is_puk(text: str) -> bool:

@@ -90,12 +90,12 @@ class App:
         """A line on stderr for whoever reads it; nothing with --quiet."""
         if not self.options.quiet:
             with contextlib.suppress(OSError):  # nobody does
-                self.err.line(text, style)
+                self.err.told(text, style)
 
     def remark(self, text: str, style: str = FAINT) -> None:
         """A line for people; nothing with --quiet, nor where nobody looks."""
         if not self.options.quiet and self.err.fancy:
-            self.err.line(text, style)
+            self.err.told(text, style)
 
     def read_secrets(self) -> list[str]:
         """The lines of stdin that are secrets: with --stdinpass the PIN, with --stdinpuk the PUK after it."""
@@ -265,7 +265,7 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
     with undisturbed():
         with contextlib.suppress(OSError):
             for text in warnings:
-                app.err.line(f"Warning: {text}", WARN)
+                app.err.told(f"Warning: {text}", WARN)
         give_up(sys.stderr)
     return code
 
@@ -312,9 +312,9 @@ def _say(app: App, problem: Problem) -> None:
             return
     give_up(sys.stdout)
     with contextlib.suppress(OSError):
-        app.err.line(f"Error: {problem.message}", BAD)
+        app.err.told(f"Error: {problem.message}", BAD)
         if problem.hint:
-            app.err.line(f"What to do: {problem.hint}")
+            app.err.told(f"What to do: {problem.hint}")
 
 
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:

@@ -197,7 +197,7 @@ def _typed_pin(app: App, card: Card, missing: NoPinError | None) -> tuple[str, b
             "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin with --stdinpass",
         )
     if missing is not None:
-        app.err.line(explain(missing).message, WARN)
+        app.err.told(explain(missing).message, WARN)
     left = tries_left(card)
     if not left:
         raise CtlError(

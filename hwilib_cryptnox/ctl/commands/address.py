@@ -164,7 +164,7 @@ def _of_wallet(
 
     def show(screen: Screen) -> None:
         if qr:
-            screen.line(title)
+            screen.told(title)
             for index, text in shown:
                 screen.line(f"{heads[1]} {index}")
                 screen.line(text)

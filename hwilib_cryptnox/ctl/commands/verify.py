@@ -102,10 +102,10 @@ def verify(app: App, file: str, chain: str) -> Report:
         if bad:
             screen.line("Some signatures do not verify", BAD)
         if complete:
-            screen.line("Complete. Next: cryptnoxctl finalize, or send it with any wallet", GOOD)
+            screen.told("Complete. Next: cryptnoxctl finalize, or send it with any wallet", GOOD)
         else:
             count = sum(not status.complete for status in statuses)
-            screen.line(f"Not complete: {count} of {counted(len(statuses), 'input')} still need signatures", WARN)
+            screen.told(f"Not complete: {count} of {counted(len(statuses), 'input')} still need signatures", WARN)
         for part in txid_lines(identity):
             screen.line(str(part))
 
@@ -132,9 +132,9 @@ def _show_inputs(
     rest = [status for status, _ in chosen[MOST_SHOWN:]]
     if rest:
         complete = sum(status.complete for status in rest)
-        screen.line(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
+        screen.told(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
     if not all(proved):
-        screen.line("claimed: no previous transaction proves the amount", WARN)
+        screen.told("claimed: no previous transaction proves the amount", WARN)
 
 
 def _name(signer: Signer) -> str:
