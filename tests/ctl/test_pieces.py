@@ -149,7 +149,10 @@ def test_reference_names_every_command_and_option() -> None:
     from hwilib_cryptnox.ctl.main import COMMANDS, cli
 
     docs = Path(__file__).parents[2] / "docs"
-    pages = [(docs / name).read_text("utf-8").replace("\\-", "-") for name in ("cryptnoxctl.md", "cryptnoxctl.1")]
+    pages = [
+        "\n".join(path.read_text("utf-8") for path in sorted(docs.glob(pattern))).replace("\\-", "-")
+        for pattern in ("cryptnoxctl*.md", "cryptnoxctl.1")
+    ]
     wanted = {flag for option in COMMON_OPTIONS for flag in option.opts}
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
