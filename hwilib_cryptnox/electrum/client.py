@@ -192,13 +192,13 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
             key = self._with_pin(lambda pin, last: self.plugin.cards.key(self.path, path, pin, last))
             if any(known.fingerprint != key.fingerprint for known in self._keys.values()):
                 self.plugin.lost(self.path)
-                raise CardProblem("The card holds another wallet now. Try again with the card of this wallet.")
+                raise CardProblem("The card now holds a different wallet. Try again with this wallet's card.")
         try:
             node = BIP32Node.from_xkey(key.xpub)
         except Exception as error:
             raise CardProblem("The card's key cannot be read.") from error
         if (node.depth, int.from_bytes(node.child_number, "big")) != (len(steps), steps[-1]):
-            raise CardProblem("The card's key is of another path than the one that was asked for.")
+            raise CardProblem("The card gave the key of a different path than the one that was asked for.")
         self._keys[path] = key
         return node
 
@@ -211,7 +211,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         if card.problem:
             raise CardProblem(card.problem)
         if handler is None:
-            raise CardProblem("There is no window to ask for the PIN in.")
+            raise CardProblem("There is no window that could ask for the PIN.")
 
         def told(pin: str, last: bool) -> T:
             self._tell(self._text)

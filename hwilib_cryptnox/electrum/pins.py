@@ -16,8 +16,8 @@ LAST_TRY_QUESTION = (
     "Use the last try?"
 )
 _REFUSED_TEXT = (
-    "The card refused this PIN before. It was not sent again. If the card has this PIN only now, click Forget the PIN "
-    "behind the card at the bottom of the window, or restart Electrum."
+    "The card refused this PIN before. It was not sent again. If this is now the right PIN, click the card at the "
+    "bottom of the window, then Forget the PIN; or restart Electrum."
 )
 _SHORTEST, _LONGEST = 4, 9
 

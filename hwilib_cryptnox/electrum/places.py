@@ -84,7 +84,7 @@ def steps_of(path: str) -> list[int]:
     try:
         return [int(step) for step in convert_bip32_strpath_to_intpath(path)]
     except Exception as error:
-        raise CardProblem(f"{path} is no derivation path.") from error
+        raise CardProblem(f"{path} is not a derivation path.") from error
 
 
 def address_of(script_type: str, public_key: bytes) -> str:

@@ -196,7 +196,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
             raise CardProblem("The card of this wallet is not connected. Put it into the reader, then try again.")
         key = client.public_key(handler, path)
         if key != keystore.derive_pubkey(*index):
-            handler.show_error(f"The card has another key at {path}. Do not use this address:\n\n{address}")
+            handler.show_error(f"The card has a different key at {path}. Do not use this address:\n\n{address}")
             return
         keystores = wallet.get_keystores()
         if len(keystores) > 1:
@@ -205,9 +205,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
                 "address with what the other signers show."
             )
         elif address_of(wallet.get_txin_type(address), key) == address:
-            handler.tell(f"{address}\n\nThis address is the card's: the card's own key at {path} makes it.")
+            handler.tell(f"{address}\n\nThis address belongs to the card: its own key at {path} makes it.")
         else:
-            handler.show_error(f"The card's key at {path} makes another address. Do not use this one:\n\n{address}")
+            handler.show_error(f"The card's key at {path} makes a different address. Do not use this one:\n\n{address}")
 
     # The wizard
 
@@ -222,7 +222,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """Why the wizard does not go on with a card, and what to do."""
         card = self.known.get(path)
         if card is None:
-            return "The card is not in the reader any more. Put it back, go back, and rescan the devices."
+            return "The card is no longer in the reader. Put it back, go back, and rescan the devices."
         return card.problem or "The card does not encrypt wallet files, so it cannot open this one. Use its password."
 
     def extend_wizard(self, wizard: Any) -> None:

@@ -186,7 +186,7 @@ class ReviewDialog(WindowModalDialog):  # type: ignore[misc]
         self._review = review
         self.setMinimumSize(620, 360)
         layout = QVBoxLayout(self)
-        layout.addWidget(WWLabel("The card has no screen. This is what it is about to sign:"))
+        layout.addWidget(WWLabel("The card has no screen. It is about to sign this:"))
         text = QPlainTextEdit("\n".join([*review.lines, *(f"Note: {note}" for note in review.notes)]))
         text.setReadOnly(True)
         layout.addWidget(text)
@@ -347,7 +347,7 @@ class CardDialog(WindowModalDialog):  # type: ignore[misc]
         self._keystore.handler.pins.forget()
         self._plugin.refused.clear(self._keystore.soft_device_id)  # the PIN may have been changed since
         self.accept()
-        self._window.show_message("The PIN is forgotten. The next command asks for it.")
+        self._window.show_message("The PIN was forgotten. The next command asks for it.")
 
 
 class ProgramDialog(WindowModalDialog):  # type: ignore[misc]

@@ -187,8 +187,8 @@ def test_other_keys(person: Person, own: EmulatorProcess) -> None:
         person.request(window)
         person.program.replace(before=relay(OTHER_KEY.replace("KEY", address)))
         person.check_address(window)
-        window.wait("The card has another key at", "Do not use")
-        assert "This address is the card's" not in window.text()
+        window.wait("The card has a different key at", "Do not use")
+        assert "This address belongs to the card" not in window.text()
 
 
 def test_a_program_that_hangs(person: Person, own: EmulatorProcess) -> None:

@@ -200,6 +200,9 @@ USERS_OF_LIBRARIES = (
     "tests/core/test_secp256k1.py",
     "tests/core/test_secure_channel.py",
     "tests/ctl/test_address.py",
+    "tests/ctl/test_combine.py",
+    "tests/ctl/test_finalize.py",
+    "tests/ctl/test_qr.py",
     "tests/ctl/test_audit.py",
     "tests/ctl/test_backup.py",
     "tests/ctl/test_data.py",
@@ -242,7 +245,7 @@ def lowest(tmp_path_factory: pytest.TempPathFactory) -> Lowest:
     wanted = dependencies("--lowest").stdout.splitlines()
     assert any(line.startswith("cryptography==") for line in wanted)
     python = environment(sys.executable, tmp_path_factory.mktemp("lowest") / "venv", *wanted)
-    named = re.compile(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard)==")
+    named = re.compile(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard|segno)==")
     return Lowest(
         python, [line for line in run(python, "-m", "pip", "freeze").stdout.splitlines() if named.match(line)]
     )
