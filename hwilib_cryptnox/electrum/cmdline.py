@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import getpass
+import os
 import sys
+from functools import cache
 from typing import Any
 
 from .pins import PinMemory
 from .places import CmdLineHandler, hook
 from .plugin import CryptnoxPlugin
 from .review import Review
+
+
+@cache
+def _restore_echo_at_the_end() -> None:
+    """Ctrl-C ends Electrum while another thread waits for the PIN, with the terminal's echo switched off."""
+    with contextlib.suppress(ImportError, OSError):
+        import termios
+
+        tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+        with contextlib.suppress(termios.error):
+            settings = termios.tcgetattr(tty)
+            atexit.register(termios.tcsetattr, tty, termios.TCSANOW, settings)
 
 
 class TerminalHandler(CmdLineHandler):  # type: ignore[misc]
@@ -24,6 +40,7 @@ class TerminalHandler(CmdLineHandler):  # type: ignore[misc]
         """The PIN; None for an empty line."""
         if why:
             self.show_error(why)
+        _restore_echo_at_the_end()
         try:
             return getpass.getpass(f"PIN of {card}: ") or None
         except EOFError:
