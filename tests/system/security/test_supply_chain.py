@@ -1,4 +1,4 @@
-"""What an installation takes along, and what is built: bounds, lock, licences, versions, the same bytes each time."""
+"""What an installation takes along, and what is built: bounds, lock, licenses, versions, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def dependencies(*options: str) -> subprocess.CompletedProcess[str]:
     return run(sys.executable, ROOT / "scripts" / "_dependencies.py", *options)
 
 
-def test_bounds_lock_and_licences() -> None:
+def test_bounds_lock_and_licenses() -> None:
     done = dependencies()
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_dependency_outside_the_lock_is_noticed(tmp_path: Path) -> None:
     """The lock pins what pyproject.toml admits, each with hashes, and everything that these bring along."""
-    names = ("pyproject.toml", "requirements.lock", "docs/licences.md", "scripts/_dependencies.py")
+    names = ("pyproject.toml", "requirements.lock", "docs/licenses.md", "scripts/_dependencies.py")
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -178,7 +178,7 @@ def environment(python: str | Path, folder: Path, *requirements: str) -> Path:
 
 def check_suite(python: Path, *paths: str, workers: int = 2) -> list[str]:
     """The default suite, or some of it, with another environment, without the readers and without this file (the lock
-    and its licences are those of the newest versions); what it left out, and its closing line."""
+    and its licenses are those of the newest versions); what it left out, and its closing line."""
     command = [python, "-m", "pytest", "-n", str(workers), "--dist", "loadgroup", "-p", "no:cacheprovider"]
     chosen = ["-m", "not pcsc and not heavy", "--ignore", Path(__file__).relative_to(ROOT), "-rf", *paths]
     done = subprocess.run(
@@ -306,7 +306,7 @@ def build(folder: Path) -> dict[str, str]:
 
 
 def check_contents(wheel: Path, source: Path) -> None:
-    """All of the packages that git knows, the licence, the manual page, what pip needs; nothing else."""
+    """All of the packages that git knows, the license, the manual page, what pip needs; nothing else."""
     known = run("git", "-C", ROOT, "ls-tree", "-r", "--name-only", "HEAD", "cryptnox_core", "hwilib_cryptnox").stdout
     packages = set(known.split())
     assert {"cryptnox_core/py.typed", "hwilib_cryptnox/py.typed"} <= packages
