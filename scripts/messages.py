@@ -29,7 +29,8 @@ saw: … is what differs (a name, a number, another message). The frequent ones 
 FAMILIES = {
     "Reader and connection": (
         "The card cannot be reached, or was lost on the way. No PIN try is spent by it. `cryptnoxctl doctor` looks "
-        "for the cause; put the card back and run the command again. An interrupted signing goes on where it stopped.",
+        "for the cause; put the card back and run the command again. An interrupted signing continues where it "
+        "stopped.",
         "SupportMissingError ServiceUnavailableError NoReaderError NoCardError CardRemovedError ReaderBusyError "
         "TransportError _ClosedError",
     ),

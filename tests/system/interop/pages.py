@@ -11,7 +11,7 @@ from tests.system.interop.programs import ROOT
 
 GENERATED = {
     "messages.md",
-    "licences.md",
+    "licenses.md",
     *(path.name for path in (ROOT / "docs").glob("cryptnoxctl*.md")),
 }
 """Written by programs, and compared with what these write."""

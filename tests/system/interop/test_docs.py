@@ -243,7 +243,7 @@ BY_ANOTHER_TEST = {
     ".venv/bin/python scripts/reference.py --check": (
         "tests/ctl/test_pieces.py::test_reference_names_every_command_and_option"
     ),
-    "sh scripts/check-dependencies": "tests/system/security/test_supply_chain.py::test_bounds_lock_and_licences",
+    "sh scripts/check-dependencies": "tests/system/security/test_supply_chain.py::test_bounds_lock_and_licenses",
     **{
         f"sh scripts/bench {name}".strip(): "tests/system/interop/test_docs.py::test_measurements"
         for name in ("", "card_time", "startup", "psbt_engine")
