@@ -71,9 +71,7 @@ def main() -> int:
     with EmulatorProcess("--seed", bytes(64).hex(), "--xpub-export") as card:
         xpub_seconds(card)
         quickest = min(xpub_seconds(card) for _ in range(ROUNDS))
-    print(
-        f"hwi-cryptnox getxpub of an emulated card: {quickest:.3f} s (quickest of {ROUNDS}; limit {XPUB_LIMIT:.2f})"
-    )
+    print(f"hwi-cryptnox getxpub of an emulated card: {quickest:.3f} s (quickest of {ROUNDS}; limit {XPUB_LIMIT:.2f})")
     found = {"cpu_seconds": middle, "ratio": ratio, "limit": LIMIT, "xpub": quickest, "xpub_limit": XPUB_LIMIT}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")

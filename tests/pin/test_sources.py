@@ -255,25 +255,6 @@ def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
     wait_until(lambda: ended(int((tmp_path / "pid").read_text())))
 
 
-def test_an_interrupt_while_the_command_starts(tmp_path: Path) -> None:
-    """Right after its process is there, before anybody here knows of it: it ends all the same."""
-    pid = tmp_path / "pid"
-    code = (
-        "import pathlib, signal, subprocess\n"
-        "from hwilib_cryptnox.pin.sources import *\n"
-        "really = subprocess.Popen._execute_child\n"
-        "def interrupted(self, *rest):\n"
-        "    really(self, *rest)\n"
-        f"    pathlib.Path({str(pid)!r}).write_text(str(self.pid))\n"
-        "    signal.raise_signal(signal.SIGINT)\n"
-        "subprocess.Popen._execute_child = interrupted\n"
-        "CommandSource('sleep 300').get(PinRequest(7))\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
-    assert run.stderr.rstrip().endswith(b"KeyboardInterrupt") and run.returncode == -signal.SIGINT
-    wait_until(lambda: ended(int(pid.read_text())))
-
-
 def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """As a shell starts a job in the background: the command ignores it as well."""
     code = (
@@ -283,6 +264,44 @@ def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert run.stdout == b"1234\n", run.stderr
+
+
+def test_an_interrupt_while_the_command_starts_ends_it_too(tmp_path: Path) -> None:
+    """At each line that Python runs between the new process and its first instruction in our hands."""
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nexec sleep 300\n")
+    script.chmod(0o755)
+    code = f"""
+import signal, sys
+from hwilib_cryptnox.pin.sources import *
+started, left = [], int(sys.argv[1])
+def line(frame, event, argument):
+    global left
+    pid = getattr(frame.f_locals.get("self"), "pid", None)
+    if event == "line" and pid:
+        started[:] = [pid]
+        if not left:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        left -= 1
+    return line
+def call(frame, event, argument):
+    return line if frame.f_code.co_name in ("_execute_child", "__init__") else None
+sys.settrace(call)
+try:
+    CommandSource({str(script)!r}, limit=0.1).get(PinRequest(7))
+except KeyboardInterrupt:
+    print(started[0])
+except Exception:
+    pass
+"""
+    places = 0
+    while output := subprocess.run(
+        [sys.executable, "-c", code, str(places)], stdout=subprocess.PIPE, timeout=60, check=True
+    ).stdout:
+        places += 1
+        assert ended(int(output))
+    assert places >= 3
 
 
 def test_a_command_is_given_nothing(tmp_path: Path) -> None:
