@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_the_demonstration(system: System) -> None:
 def test_the_wheel(system: System, tmp_path: Path) -> None:
     """In an environment of its own, after the demonstration, which brought venv: enumerate, getxpub and signtx by what
     was installed."""
-    quiet(sys.executable, CHECKOUT / "scripts" / "_build.py", tmp_path)
+    subprocess.run([sys.executable, CHECKOUT / "scripts" / "_build.py", tmp_path], check=True, timeout=LIMIT)
     [wheel] = tmp_path.glob("*.whl")
     shutil.copy(wheel, system.root / "srv")
     done = system.run("python3", "-m", "venv", "/srv/wheel")
