@@ -24,7 +24,7 @@ def text(value: object, what: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UsageError(f"{what} holds characters that UTF-8 does not have") from error
+        raise UsageError(f"{what} has characters that UTF-8 does not have") from error
     return value
 
 
@@ -38,7 +38,7 @@ def octets(value: object, what: str, *lengths: int) -> bytes:
     try:
         content = bytes(value)
     except ValueError as error:  # a memoryview that was released
-        raise UsageError(f"{what} is bytes, and these are not there any more") from error
+        raise UsageError(f"{what} is bytes, but these are gone") from error
     if lengths and len(content) not in lengths:
         raise UsageError(f"{what} has {' or '.join(map(str, lengths))} bytes, not {len(content)}")
     return content

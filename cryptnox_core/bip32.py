@@ -41,7 +41,7 @@ class Path:
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, tuple):
-            raise InvalidPathError("a path is made of a tuple of child numbers; Path.parse reads text")
+            raise InvalidPathError("a path is made from a tuple of child numbers; Path.parse reads text")
         if len(self.steps) > MAX_PATH_DEPTH:
             raise InvalidPathError(f"a path has at most {MAX_PATH_DEPTH} levels")
         for step in self.steps:
@@ -81,7 +81,7 @@ class Path:
         Raises: InvalidPathError for a piece of a level.
         """
         if len(data) % 4:
-            raise InvalidPathError(f"a path has 4 bytes a level, not {len(data)} in all")
+            raise InvalidPathError(f"a path has 4 bytes per level, not {len(data)} in all")
         return cls(struct.unpack(f"{'>' if byteorder == 'big' else '<'}{len(data) // 4}I", data))
 
     def to_bytes(self) -> bytes:
@@ -181,7 +181,7 @@ class ExtendedPublicKey:
 
     def __post_init__(self) -> None:
         if len(self.public_key) != COMPRESSED_LENGTH or not is_public_key(self.public_key):
-            raise InvalidExtendedKeyError("the extended key holds no compressed point of the curve")
+            raise InvalidExtendedKeyError("the extended key does not hold a compressed point on the curve")
         if len(self.chain_code) != 32 or len(self.parent_fingerprint) != 4:
             raise InvalidExtendedKeyError("chain code or parent fingerprint has the wrong length")
         if not (0 <= self.depth <= 255 and 0 <= self.child_number <= 0xFFFFFFFF):
@@ -240,7 +240,7 @@ class ExtendedPublicKey:
         """
         data = base58check_decode(arguments.text(text, "an extended key"))
         if len(data) == 78 and data[45] == 0:
-            raise InvalidExtendedKeyError("this is an extended private key; a public one is wanted")
+            raise InvalidExtendedKeyError("this is an extended private key; give a public one")
         return cls.from_bytes(data)
 
     def to_bytes(self, version: bytes = XPUB) -> bytes:
@@ -273,11 +273,11 @@ class ExtendedPublicKey:
             point = parse_public_key(self.public_key)
             object.__setattr__(self, "_point", point)
         if int.from_bytes(mixed[:32], "big") >= ORDER:
-            raise InvalidPathError(f"child {number} does not exist; take the next")
+            raise InvalidPathError(f"child {number} does not exist; use the next one")
         try:
             return point.plus(mixed[:32]), mixed[32:]
         except ValueError as error:
-            raise InvalidPathError(f"child {number} does not exist; take the next") from error
+            raise InvalidPathError(f"child {number} does not exist; use the next one") from error
 
     def child_public_key(self, number: int) -> bytes:
         """The compressed key of an unhardened child: `child(number).public_key`, quicker."""

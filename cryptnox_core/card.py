@@ -92,14 +92,14 @@ class Card:
         found out.
         """
         if not callable(getattr(transport, "transmit", None)):
-            raise UsageError("a card is reached by a transport; open_card finds one")
+            raise UsageError("a card needs a transport; open_card finds one")
         if pairing_keys is not None and not callable(getattr(pairing_keys, "pairing_key", None)):
-            raise UsageError("pairing_keys is an object with the methods of PairingKeys")
+            raise UsageError("pairing_keys must have the methods of PairingKeys")
         self._transport = transport
         self._pairing_keys = pairing_keys
         self._anchors = TrustAnchors.builtin() if anchors is None else anchors
         if not isinstance(self._anchors, TrustAnchors):
-            raise UsageError("anchors are TrustAnchors: TrustAnchors.from_pem reads them")
+            raise UsageError("anchors must be TrustAnchors; TrustAnchors.from_pem reads them")
         self._random = random
         self._info: AppletInfo | None = None
         self._certificate: CardCertificate | None = None
@@ -273,7 +273,7 @@ class Card:
         if number(index, "the pairing key index") not in (wire.PAIRING_INDEX, wire.PAIRING_INDEX_PUK):
             raise UsageError("the pairing key index is 0 or 255")
         if not isinstance(known, Sequence) or not all(isinstance(each, CardCertificate) for each in known):
-            raise UsageError("known certificates are a list of CardCertificate")
+            raise UsageError("known certificates must be a list of CardCertificate")
         session_key = self.session_key(known)
         if pairing_key is None:
             kept = None if self._pairing_keys is None else self._pairing_keys.pairing_key(self.serial)
@@ -321,7 +321,7 @@ class Card:
             if not self._other_length(error):
                 raise
             if not self._only_read:
-                text = "the card broke off the secure channel, which the next one may avoid: open it anew and try again"
+                text = "the card closed the secure channel, which the next one may avoid: open it again and retry"
                 raise ChannelAbortedError(text, error.sw) from error
         pairing_key, index = self._opened_with
         self.open_channel(pairing_key, index=index)
@@ -473,7 +473,7 @@ class Card:
         at = Path.of(path)
         if not wire.XPUB_MIN_DEPTH <= at.depth <= wire.MAX_DEPTH:
             raise UsageError(
-                f"the card gives extended keys of depth {wire.XPUB_MIN_DEPTH} to {wire.MAX_DEPTH}; {at} is none"
+                f"the card gives extended keys of depth {wire.XPUB_MIN_DEPTH} to {wire.MAX_DEPTH}; {at} is not one"
             )
         self.derive(at)
         key = self.read_extended_public_key()
@@ -517,10 +517,12 @@ class Card:
         command = signing.Sign(digest, pin, None if path is None else Path.of(path), source, curve, kind)
         command.encode()  # a mistake is found before anything is sent
         if pin is None and digest not in self._authorized:
-            raise UsageError("signing takes the PIN, or a user key that authorised just this digest: nothing was sent")
+            raise UsageError(
+                "signing needs the PIN, or a user key that authorized exactly this digest; nothing was sent"
+            )
         if public_key is None:
             if pin is None:
-                raise UsageError("while a user key's digest waits the card gives no key: name the public key")
+                raise UsageError("while a user key's digest is pending, the card gives no key: name the public key")
             public_key = self._own_key(command, pin)
         else:
             public_key = _known_key(public_key, curve)
@@ -605,7 +607,7 @@ class Card:
         if self.info.is_nft:
             parameters = setup.InitParameters(name, email, pin, puk, pairing_key, bool(nft_nfc_sign))
         elif nft_nfc_sign is not None:
-            raise UsageError("signing over NFC is chosen for NFT cards only")
+            raise UsageError("signing over NFC can only be set for NFT cards")
         self.send(setup.Init.seal(parameters, session_key, self._random))
         self._keep_pairing_key(pairing_key)
         return self.select()
@@ -696,7 +698,7 @@ class Card:
             at = None if path is None else Path.of(path)
         except UsageError:  # it says what was given: where the two were swapped, the PUK
             raise UsageError(
-                "the pin-less path is no derivation path like m/43h/60h/1581h/0; the PUK goes second"
+                "the PIN-less path is not a derivation path like m/43h/60h/1581h/0; the PUK is the second argument"
             ) from None
         self.send(keys.SetPinlessPath(at, puk))
         self._note(StatusFlag.PINLESS_PATH, path is not None)
@@ -755,7 +757,7 @@ class Card:
         Raises: UsageError on NFT cards, whose user data is written with the same command.
         """
         if self.info.is_nft:
-            raise UsageError("an NFT card takes what is written to the custom bytes for user data: nothing was sent")
+            raise UsageError("an NFT card stores what is written to the custom bytes as user data; nothing was sent")
         self.send(data.WriteCustomBytes(content))
         self._info = replace(self.info, custom=bytes(content))
 
@@ -765,7 +767,7 @@ class Card:
         `limit`: how many at most; the card keeps 149.
         """
         if number(limit, "the number of entries") < 1:
-            raise UsageError("history takes how many of the latest signatures are wanted; history(1) is the newest one")
+            raise UsageError("history takes how many of the latest signatures you want; history(1) is the newest one")
         entries = []
         for slot in range(min(limit, wire.HISTORY_LENGTH)):
             try:
@@ -826,7 +828,7 @@ class Card:
     def authorize_digests(self, slot: UserKeySlot, digests: Sequence[bytes], signature: bytes) -> bool:
         """The same for up to 4 digests (FIDO 3) under one signature over all of them, to be signed in this order."""
         if not isinstance(digests, Sequence) or isinstance(digests, bytes | bytearray | memoryview | str):
-            raise UsageError("several digests are a list of them")
+            raise UsageError("several digests must be a list")
         return self.send(user_keys.AuthorizeHashes(self._key_slot(slot), tuple(digests), signature, as_list=True))
 
     def fido_credential_id(self) -> bytes:
@@ -855,7 +857,7 @@ def _known_key(public_key: bytes, curve: Curve) -> bytes:
     """A key that a caller gave, 33 or 65 bytes."""
     key = octets(public_key, "a public key", secp256k1.COMPRESSED_LENGTH, secp256k1.UNCOMPRESSED_LENGTH)
     if not (secp256k1.is_public_key(key) if curve is Curve.K1 else p256.is_point(key)):
-        raise UsageError("to verify a signature its public key is needed, 33 or 65 bytes")
+        raise UsageError("to verify a signature, its public key is needed, 33 or 65 bytes")
     return key
 
 

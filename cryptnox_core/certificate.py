@@ -117,7 +117,7 @@ class SessionCertificate:
     def check_nonce(self, nonce: bytes) -> None:
         """See that the card answered to this nonce. Raises CertificateError where it did not."""
         if not hmac.compare_digest(self.nonce, nonce):
-            raise CertificateError("the card's session certificate answers another nonce")
+            raise CertificateError("the card's session certificate answers a different nonce")
 
     def signed_by(self, certificate: CardCertificate) -> bool:
         """Whether the static key of `certificate` signed the session key."""
@@ -180,7 +180,7 @@ class TrustAnchors:
         from cryptography import x509
 
         if not isinstance(certificate, CardCertificate):
-            raise UsageError(f"a CardCertificate is judged, not {type(certificate).__name__}")
+            raise UsageError(f"only a CardCertificate can be judged, not {type(certificate).__name__}")
         parsed = _load(certificate.der)
         if not _has_whole_signature(certificate.der, parsed):
             return Genuineness.UNKNOWN
@@ -210,7 +210,7 @@ def _load(der: bytes) -> x509.Certificate:
         with _quietly():
             return x509.load_der_x509_certificate(der)
     except (ValueError, TypeError, x509.InvalidVersion) as error:
-        raise CertificateError("the card's certificate is no X.509 certificate") from error
+        raise CertificateError("the card's certificate is not an X.509 certificate") from error
 
 
 def _has_whole_signature(der: bytes, certificate: x509.Certificate) -> bool:

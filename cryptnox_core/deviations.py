@@ -48,7 +48,7 @@ class _Steps:
 
     def __init__(self, recording: object) -> None:
         if not isinstance(recording, Mapping) or recording.get("format") != FORMAT:
-            raise UsageError("this is no recording of a card, or one of a later version of this program")
+            raise UsageError("this is not a recording of a card, or a later version of this program made it")
         steps = recording.get("steps")
         if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
             raise UsageError("the recording has no steps")
@@ -123,7 +123,7 @@ def deviations(recording: object) -> list[Deviation]:
     steps = _Steps(recording)
     found = [*_select(steps), *_certificates(steps), *_clear_key(steps), *_pin(steps), *_channel(steps)]
     if steps.lost:
-        found.append(Deviation("the card left, or fell silent, before the end: nothing is known of the rest"))
+        found.append(Deviation("the card left or stopped answering before the end: nothing is known of the rest"))
     return found
 
 
@@ -141,7 +141,7 @@ def _select(steps: _Steps) -> Iterator[Deviation]:
     known = sum(flag for flag in StatusFlag if flag is not StatusFlag.RESET_DISABLED)
     unknown = int.from_bytes(selected[4:6], "big") & ~known
     if unknown and major < 2:
-        yield Deviation(f"SELECT sets status bits of no known meaning: {unknown:04x}")
+        yield Deviation(f"SELECT sets status bits of unknown meaning: {unknown:04x}")
 
 
 def _certificates(steps: _Steps) -> Iterator[Deviation]:
@@ -164,7 +164,7 @@ def _certificates(steps: _Steps) -> Iterator[Deviation]:
         status = steps.status("certificate after it")
         yield Deviation(f"a certificate page after GET CARD CERTIFICATE: status word {status}")
     if steps.number("card public key", "length") != 65 and steps.reached("card public key"):
-        yield Deviation("GET CARD PUBKEY answers no key of 65 bytes")
+        yield Deviation("GET CARD PUBKEY does not answer with a key of 65 bytes")
 
 
 def _clear_key(steps: _Steps) -> Iterator[Deviation]:
@@ -192,19 +192,21 @@ def _pin(steps: _Steps) -> Iterator[Deviation]:
         text = "the PIN's tries are shown as 3: those of a session, or three of six are spent"
         yield Deviation(text, "tries-min")
     elif count is not None and count not in _FULL_COUNTS:
-        yield Deviation(f"{count} PIN tries are left: some are spent, and the full count is not seen")
+        yield Deviation(f"{count} PIN tries are left: some are spent, and the full count is not visible")
 
 
 def _channel(steps: _Steps) -> Iterator[Deviation]:
     if "channel" not in steps:
         return
     if steps.failed("channel"):
-        status = steps.text("channel", "error") or "for no known reason"
-        yield Deviation(f"the secure channel did not open ({status}): another pairing key, or another form of it")
+        status = steps.text("channel", "error") or "for an unknown reason"
+        yield Deviation(
+            f"the secure channel did not open ({status}): a different pairing key, or a different form of it"
+        )
         return
     if steps.broken("PIN tries"):
         text = f"the secure channel opened, and broke with its first command ({steps.status('PIN tries')})"
-        yield Deviation(f"{text}: another form of it")
+        yield Deviation(f"{text}: a different form of it")
         return
     for ins, name, size in (
         (Ins.OPEN_SECURE_CHANNEL, "OPEN SECURE CHANNEL", SALT_LENGTH),
@@ -241,7 +243,7 @@ def _reading(steps: _Steps) -> Iterator[Deviation]:
         yield Deviation(f"the card info: status word {steps.status('card info')}")
     elif steps.text("card info", "source") == "UNKNOWN":
         sources = ", ".join(f"{kind.value:02x}" for kind in KeySource)
-        yield Deviation(f"the card info names a source of the key of no known meaning; known are {sources}")
+        yield Deviation(f"the card info names an unknown source of the key; known are {sources}")
     for name, usual in (*((f"user key {slot}", _NO_KEY) for slot in range(1, 6)), ("history", _PIN_WANTED)):
         if name in steps and steps.status(name) not in usual:
             yield Deviation(f"{name}: status word {steps.status(name)}")
@@ -263,6 +265,6 @@ def _long_frames(steps: _Steps) -> list[Deviation]:
     if not steps.text("user data, other MAC form", "sw"):
         return []
     if any(steps.number(f"user {what} {number}", "aborted") for what in ("key", "data") for number in range(1, 6)):
-        text = "an extended frame with little data has the one-byte length in its MAC, and no other"
+        text = "an extended frame with little data has the one-byte length in its MAC, and never another"
         return [Deviation(text, "mac-len-value-only")]
     return [Deviation("an extended frame with little data may have the one-byte length in its MAC", "mac-len-value")]

@@ -113,9 +113,9 @@ def open_card(
     """
     if isinstance(card, str):
         if not card.startswith(TCP):
-            raise UsageError(f"a card is named by its serial number, or as tcp:HOST:PORT, not {card!r}")
+            raise UsageError(f"a card is named by its serial number or as tcp:HOST:PORT, not {card!r}")
         if reader is not None:
-            raise UsageError("a card at tcp:HOST:PORT is in no reader")
+            raise UsageError("a card at tcp:HOST:PORT is not in a reader")
         card, reader = None, card
     elif card is not None:
         number(card, "a serial number")
@@ -149,7 +149,7 @@ def open_card(
             return opened
     if unread is not None:
         raise unread
-    raise NoCardError("no Cryptnox card found" if card is None else f"the card {card} is in no reader")
+    raise NoCardError("no Cryptnox card found" if card is None else f"the card {card} is not in any reader")
 
 
 def _is_wanted(card: Card, serial: int | None) -> bool:

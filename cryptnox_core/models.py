@@ -178,7 +178,7 @@ class UserKeyInfo:
             credential, key = reader.prefixed(), reader.take(wire.P256_POINT_LENGTH)
             if len(credential) <= wire.FIDO_CREDENTIAL_MAX and is_point(key):
                 return cls(slot, text, key, credential)
-        raise MalformedResponseError("READ DATA (user key): there is no P-256 key")
+        raise MalformedResponseError("READ DATA (user key): not a P-256 key")
 
 
 @dataclass(frozen=True, slots=True)

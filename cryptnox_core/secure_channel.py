@@ -120,7 +120,7 @@ class SecureChannel:
         if len(pairing_key) != wire.PAIRING_KEY_LENGTH:
             raise UsageError(f"a pairing key has {wire.PAIRING_KEY_LENGTH} bytes")
         if self._state is not ChannelState.CLOSED:
-            raise ChannelError("a channel is opened once")
+            raise ChannelError("a secure channel can only be opened once")
         try:
             self._state = ChannelState.HANDSHAKE
             key = self._ephemeral or EphemeralKey.generate(self._random)
@@ -131,7 +131,7 @@ class SecureChannel:
             response = yield self.wrap(proof.encode())
             if response.sw == Sw.SECURITY_STATUS:
                 if info is not None and not info.initialized:
-                    raise NotInitializedError("the card is not initialised", response.sw, proof.ins)
+                    raise NotInitializedError("the card is not initialized", response.sw, proof.ins)
                 raise PairingError("the card is paired with another key", response.sw)
             proof.result(self.unwrap(response), info)
             self._state = ChannelState.OPEN
@@ -149,7 +149,7 @@ class SecureChannel:
         counter.
         """
         if self._state is not ChannelState.OPEN:
-            raise ChannelError("the secure channel is not open; select the card and open it anew")
+            raise ChannelError("the secure channel is not open; select the card and open it again")
         first, wrapped = len(self._answered) == 1, self.wrap(command.encode())
         try:
             response = self.unwrap((yield wrapped))
@@ -194,9 +194,9 @@ class SecureChannel:
 
     def _unwrap(self, response: ResponseApdu) -> ResponseApdu:
         if self._keys is None or self._response_iv is None:
-            raise ChannelError("the secure channel has no command under way")
+            raise ChannelError("the secure channel has no command in progress")
         if not response.ok:
-            raise ChannelAbortedError("the card broke off the secure channel", response.sw)
+            raise ChannelAbortedError("the card closed the secure channel", response.sw)
         if len(response.data) < 2 * wire.BLOCK or len(response.data) % wire.BLOCK:
             raise MalformedResponseError(f"secure channel: a response of {len(response.data)} bytes")
         mac, body, length = response.data[: wire.BLOCK], response.data[wire.BLOCK :], len(response.data)
@@ -205,7 +205,7 @@ class SecureChannel:
         if not hmac.compare_digest(mac, expected):
             raise BadMacError("secure channel: the MAC of the response is wrong")
         if mac in self._answered:  # its MAC does not say which command it answers: see `first_block`
-            raise BadMacError("secure channel: this response was given before")
+            raise BadMacError("secure channel: this response was already given")
         self._answered.add(mac)
         plain = unpad(decrypt_cbc(self._keys.aes, self._response_iv, body))
         if plain is None:
@@ -223,7 +223,7 @@ def _is_about_the_channel(error: BaseException) -> bool:
 def _unknown_channel(info: AppletInfo, error: BaseException) -> UnknownChannelError:
     sw = error.sw if isinstance(error, ChannelAbortedError | StatusWordError) else None
     return UnknownChannelError(
-        f"the secure channel of this card's applet, version {'.'.join(map(str, info.version))}, is not known yet: "
-        "please report it, with the output of: cryptnoxctl doctor --json",
+        f"the secure channel of this card's applet, version {'.'.join(map(str, info.version))}, is not supported "
+        "yet: please report it, with the output of: cryptnoxctl doctor --json",
         sw,
     )

@@ -17,7 +17,7 @@ def connect(card: Card) -> None:
 
 def verify_pin(card: Card) -> None:
     card.verify_pin(ask_pin(card))
-    print("The PIN is right. The card is ready.")
+    print("The PIN is correct. The card is ready.")
 
 
 def generate_seed(card: Card) -> None:
@@ -25,8 +25,8 @@ def generate_seed(card: Card) -> None:
     try:
         key_id = card.generate_key(pin)
     except NotAllowedError:
-        sys.exit("There is a seed on this card already. Nothing was changed.")
-    print(f"Id of the seed's primary key: {key_id.hex() or 'this card does not tell it'}")
+        sys.exit("There is already a seed on this card. Nothing was changed.")
+    print(f"Id of the seed's primary key: {key_id.hex() or 'this card does not say'}")
 
 
 def ask_pin(card: Card) -> str:
@@ -47,6 +47,6 @@ except NoReaderError:
 except WrongPinError as error:
     sys.exit(f"Wrong PIN; at most {error.left} tries left.")
 except PinLockedError:
-    sys.exit("No PIN is accepted now: take the card out and put it back.")
+    sys.exit("No PIN is accepted now: remove the card and put it back.")
 except CryptnoxError as error:  # all errors of the library, a PIN that is none included
     sys.exit(f"Error: {error}")

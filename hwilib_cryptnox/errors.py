@@ -136,6 +136,10 @@ class LeftError(TerminalError, CanceledError):
             super().__init__(message)
 
 
+class BackError(LeftError):
+    """The person wants the question before this one again. Raised only within `Terminal.a_way_back`."""
+
+
 class NoTerminalError(TerminalError):
     """There is nobody to ask."""
 

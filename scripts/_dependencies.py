@@ -1,6 +1,6 @@
-"""Checks what this project depends on: bounds, the lock file, licences. Exit status 1 where something is wrong.
+"""Checks what this project depends on: bounds, the lock file, licenses. Exit status 1 where something is wrong.
 
-`--licences` prints the table of docs/licences.md; `--lowest` the lowest versions that pyproject.toml admits;
+`--licenses` prints the table of docs/licenses.md; `--lowest` the lowest versions that pyproject.toml admits;
 `--audited FILE` judges what pip-audit wrote (`--format json`): exit status 1 for a vulnerability that is not accepted
 here, 3 where there is none but not everything could be looked up.
 """
@@ -28,12 +28,12 @@ else:  # pip carries one
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
-LICENCES = ROOT / "docs" / "licences.md"
+LICENSES = ROOT / "docs" / "licenses.md"
 PERMISSIVE = re.compile(r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|public domain|Unlicense", re.IGNORECASE)
 WEAK = re.compile(r"LGPL|GNU Lesser|GNU Library|MPL", re.IGNORECASE)
 """Copyleft for the library itself: fine to use, and said in the table."""
 KNOWN = {"ecdsa": "MIT", "pyaes": "MIT", "noiseprotocol": "MIT", "protobuf": "BSD-3-Clause", "mnemonic": "MIT"}
-"""What the licence file says where the metadata is silent or long."""
+"""What the license file says where the metadata is silent or long."""
 
 ACCEPTED = {
     "CVE-2024-23342": "signing takes a time that depends on the key, and no release mends it. It comes with hwi, whose "
@@ -124,8 +124,8 @@ def brought_along(name: str, version: Version) -> list[Requirement]:
     return chosen
 
 
-def licence(name: str) -> str:
-    """A short name of a distribution's licence, from its metadata. PackageNotFoundError where it is not installed."""
+def license_of(name: str) -> str:
+    """A short name of a distribution's license, from its metadata. PackageNotFoundError where it is not installed."""
     about = metadata.metadata(name)
     if name in KNOWN:
         return KNOWN[name]
@@ -137,38 +137,38 @@ def licence(name: str) -> str:
 
 
 def written() -> dict[str, str]:
-    """The licences that the page names."""
-    rows = re.findall(r"^\| ([a-z0-9._-]+) \| ([^|]+) \|", LICENCES.read_text(encoding="utf-8"), re.MULTILINE)
+    """The licenses that the page names."""
+    rows = re.findall(r"^\| ([a-z0-9._-]+) \| ([^|]+) \|", LICENSES.read_text(encoding="utf-8"), re.MULTILINE)
     return {name: text.strip() for name, text in rows}
 
 
-class Licences(NamedTuple):
-    """What is wrong, the rows of the table, and whose licence could not be looked up here."""
+class Licenses(NamedTuple):
+    """What is wrong, the rows of the table, and whose license could not be looked up here."""
 
     wrong: list[str]
     rows: list[str]
     left_out: list[str]
 
 
-def check_licences() -> Licences:
-    """What is not installed, because its marker or that of what brings it along says so, has the licence that the page
+def check_licenses() -> Licenses:
+    """What is not installed, because its marker or that of what brings it along says so, has the license that the page
     names."""
     wrong, rows, left_out = [], [], []
     direct = {canonicalize_name(requirement.name) for requirement in dependencies()}
     known, conditions = written(), markers()
     for name in sorted(locked()):
         try:
-            text = licence(name)
+            text = license_of(name)
         except metadata.PackageNotFoundError:
             if name in direct and (not conditions[name] or Marker(conditions[name]).evaluate()):
-                wrong.append(f"{name} is not installed: its licence cannot be looked up")
+                wrong.append(f"{name} is not installed: its license cannot be looked up")
             text = known.get(name, "")
             left_out.append(name)
         kind = "permissive" if PERMISSIVE.search(text) else "weak copyleft" if WEAK.search(text) else ""
         if not kind:
-            wrong.append(f"{name}: licence {text!r} is not known")
-        rows.append(f"| {name} | {text} | {kind} | {'direct' if name in direct else 'through another'} |")
-    return Licences(wrong, rows, left_out)
+            wrong.append(f"{name}: license {text!r} is not known")
+        rows.append(f"| {name} | {text} | {kind} | {'hwi-cryptnox' if name in direct else 'another package'} |")
+    return Licenses(wrong, rows, left_out)
 
 
 def judge(report: Path) -> int:
@@ -194,23 +194,23 @@ def judge(report: Path) -> int:
 
 
 def page(rows: list[str]) -> str:
-    """docs/licences.md."""
-    head = "# Licences\n\nhwi-cryptnox is under the MIT licence. An installation takes these along, each under its own"
-    head += ":\n\n<!-- Written by scripts/_dependencies.py --licences -->\n\n"
-    return head + "\n".join(["| distribution | licence | kind | |", "|---|---|---|---|", *rows]) + "\n"
+    """docs/licenses.md."""
+    head = "# Licenses\n\nhwi-cryptnox is under the MIT license. An installation takes these along, each under its own"
+    head += ":\n\n<!-- Written by scripts/_dependencies.py --licenses -->\n\n"
+    return head + "\n".join(["| distribution | license | kind | needed by |", "|---|---|---|---|", *rows]) + "\n"
 
 
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--licences", action="store_true")
+    parser.add_argument("--licenses", action="store_true")
     parser.add_argument("--lowest", action="store_true")
     parser.add_argument("--audited", type=Path, metavar="FILE")
     options = parser.parse_args()
     if options.audited:
         return judge(options.audited)
-    unknown, rows, left_out = check_licences()
-    if options.licences:
+    unknown, rows, left_out = check_licenses()
+    if options.licenses:
         print(page(rows), end="")
         return 0
     if options.lowest:
@@ -221,11 +221,11 @@ def main() -> int:
         )
         return 0
     if left_out:
-        print(f"LEFT OUT: not for this Python or system, so their licences are the page's: {', '.join(left_out)}")
+        print(f"LEFT OUT: not for this Python or system, so their licenses are the page's: {', '.join(left_out)}")
     wrong = check_bounds() + check_lock() + unknown
-    if LICENCES.read_text(encoding="utf-8") != page(rows):
-        wrong.append(f"{LICENCES.name} is not what --licences prints")
-    print("\n".join(wrong) or f"{len(rows)} distributions: bounds, lock file and licences are in order")
+    if LICENSES.read_text(encoding="utf-8") != page(rows):
+        wrong.append(f"{LICENSES.name} is not what --licenses prints")
+    print("\n".join(wrong) or f"{len(rows)} distributions: bounds, lock file and licenses are in order")
     return int(bool(wrong))
 
 

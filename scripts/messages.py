@@ -19,30 +19,32 @@ HOLE = "…"
 INTRODUCTION = """\
 # All messages
 
-<!-- Written by scripts/messages.py from the code; families and advice stand there. -->
+<!-- Written by scripts/messages.py from the code; families and advice are there. -->
 
 Every error message of `hwi-cryptnox`, `cryptnoxctl` and the library, by family. Look for a few of the words that you
-saw: … stands for what differs (a name, a number, another message). The frequent ones are explained in
+saw: … is what differs (a name, a number, another message). The frequent ones are explained in
 [Troubleshooting](troubleshooting.md). `cryptnoxctl` begins messages with a capital letter and adds what to do;
 `hwi-cryptnox` gives them in `error`, with HWI's code.
 """
 FAMILIES = {
     "Reader and connection": (
         "The card cannot be reached, or was lost on the way. No PIN try is spent by it. `cryptnoxctl doctor` looks "
-        "for the cause; put the card in again and repeat the command. An interrupted signing goes on where it was.",
+        "for the cause; put the card back and run the command again. An interrupted signing continues where it "
+        "stopped.",
         "SupportMissingError ServiceUnavailableError NoReaderError NoCardError CardRemovedError ReaderBusyError "
         "TransportError _ClosedError",
     ),
     "Certificate and secure channel": (
-        "The card does not prove that it is the one it says it is, or the line to it is disturbed. Nothing secret "
-        "was sent to a card whose certificate is bad. Once: repeat the command, then try another reader. Again: do "
+        "The card does not prove that it is genuine, or the line to it is disturbed. Nothing secret "
+        "was sent to a card whose certificate is bad. Once: run the command again, then try another reader. Again: do "
         "not use this card. *Paired with another key*: see [When something is lost](lost.md).",
         "ProtocolError CertificateError ChannelError BadMacError ChannelAbortedError PairingError UnknownChannelError",
     ),
     "Answers that no card should give": (
-        "The card's answer has the wrong form, or its signature does not verify; the answer was thrown away. "
+        "The card's answer has the wrong form, or its signature does not verify; the answer was discarded. "
         "Repeat the command, try another reader; if it stays, the card or its applet is not one that this software "
-        "knows. Report it with the output of `--debug`.",
+        "knows. Report it with the output of "
+        "`cryptnoxctl --log-level debug` or `hwi-cryptnox --debug`; no secret is in it.",
         "MalformedResponseError BadSignatureError InvalidSignature",
     ),
     "A card that gives keys away": (
@@ -50,30 +52,30 @@ FAMILIES = {
         "RepeatedNonceError",
     ),
     "What the card refuses": (
-        "The card answered with a status word. The message says what it wants; the status word and the instruction "
+        "The card answered with a status word. The message says what it needs; the status word and the instruction "
         "follow in brackets.",
         "StatusWordError NotAuthenticatedError NotInitializedError NoSeedError NotAllowedError NotFoundError "
         "NotSupportedError InvalidDataError",
     ),
     "PIN and PUK": (
         "Look at the tries left (`cryptnoxctl pin tries` spends none) before the next PIN. A blocked PIN needs the "
-        "PUK: `cryptnoxctl pin unblock`. Where a PIN is looked for: [PIN sources](pin-sources.md).",
+        "PUK: `cryptnoxctl pin unblock`. Where the programs look for a PIN: [PIN sources](pin-sources.md).",
         "WrongPinError WrongPukError PinLockedError SoftLockedError RefusedPinError NoPinError PinSourceError "
         "AssuanError",
     ),
     "Changes whose answer was lost": (
-        "The cause stands before it. What is said is true of the card now: [When something is lost]"
+        "The cause comes first. What is said is true of the card now: [When something is lost]"
         "(lost.md#when-an-answer-is-lost).",
         "Words",
     ),
     "Wallet commands": (
-        "What HWI's commands answer. The remedy stands in the message, where there is one.",
+        "What HWI's commands answer. The message says what helps, if anything does.",
         "WalletError CardNotFoundError ForeignCardError RefusedCardError NotReadyError LockedPinError LastTryError "
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
         "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError",
     ),
     "Electrum's plugin": (
-        "In a window of Electrum. What `hwi-cryptnox` says stands there as well. [Electrum](electrum.md).",
+        "In a window of Electrum, which also shows what `hwi-cryptnox` says. [Electrum](electrum.md).",
         "CardError CardProblem ProgramError",
     ),
     "Wallets of several keys": (
@@ -84,7 +86,7 @@ FAMILIES = {
     "Transactions that are refused": (
         "Nothing was signed. Why each of these is refused: [What is signed](psbt-policy.md). Inputs and outputs "
         "are counted from 0.",
-        "RefusedInput RefusedOutput PsbtError",
+        "RefusedInput RefusedOutput PsbtError CombineError",
     ),
     "Inputs that are skipped": (
         "The other inputs are signed. When all inputs of the card are skipped, the reason is the answer.",
@@ -92,18 +94,23 @@ FAMILIES = {
     ),
     "PSBTs that cannot be read": (
         "The PSBT is damaged, cut short, or breaks BIP174, BIP370 or BIP371. The message names the map and the "
-        "field. Have the wallet make it anew; copy it whole.",
+        "field. Have the wallet make it again; copy all of it.",
         "BadPsbt",
     ),
-    "Transactions that cannot be finalised": (
-        "The signatures are in the PSBT all the same. Others may have to sign, or the script has to be finalised "
-        "by the wallet that made it.",
-        "NotFinal",
+    "Transactions that cannot be finalized": (
+        "The signatures are in the PSBT anyway. Others may have to sign, or the wallet that made the script has to "
+        "finalize it.",
+        "NotFinal ScriptError NotUnderstoodError",
     ),
     "Registered wallets": (
         "What is wrong with a wallet's descriptor, its name or its registration. Nothing was registered. No message "
         "repeats a descriptor: it may hold a secret.",
         "PolicyError RegistrationError",
+    ),
+    "Shares on paper": (
+        "A SLIP39 share was not used, or the shares do not fit together. Nothing is on the card yet, and the shares "
+        "that were taken are kept: [From words or from shares](lost.md#from-words-or-from-shares).",
+        "ShareError",
     ),
     "Settings and state": (
         "A value in [the configuration file or the environment](settings.md), or the state folder. The message "
@@ -111,17 +118,17 @@ FAMILIES = {
         "SettingsError StateError OSError PermissionError NotADirectoryError",
     ),
     "cryptnoxctl": (
-        "Of the tool for people. Exit codes are in [its reference](cryptnoxctl.md#exit-codes).",
+        "From the tool for people. Exit codes are in [its reference](cryptnoxctl.md#exit-codes).",
         "CtlError LeftError NoTerminalError NoHiddenInputError BadWordsError UnknownPukError SetUpError EndedError "
         "click.UsageError click.BadParameter",
     ),
     "Arguments": (
-        "Something given to a command or to the library cannot be: a path, an address, a key, a length. Nothing "
+        "Something given to a command or to the library is not possible: a path, an address, a key, a length. Nothing "
         "was sent to the card.",
         "UsageError InvalidPathError InvalidExtendedKeyError InvalidPublicKeyError InvalidSignatureError",
     ),
     "Warnings": (
-        "On stderr, beside an answer that holds.",
+        "On stderr, next to an answer that is right.",
         "warning",
     ),
 }

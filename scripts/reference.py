@@ -1,4 +1,5 @@
-"""Writes the reference of cryptnoxctl from the program itself: docs/cryptnoxctl.md and the man page docs/cryptnoxctl.1.
+"""Writes the reference of cryptnoxctl from the program itself: docs/cryptnoxctl.md, a page docs/cryptnoxctl-*.md for
+each group of commands, and the man page docs/cryptnoxctl.1.
 
 .venv/bin/python scripts/reference.py [--check]     (--check: only say whether they are up to date)
 """
@@ -15,12 +16,13 @@ import click
 
 from hwilib_cryptnox.ctl.app import COMMON_OPTIONS
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.main import COMMANDS, cli
+from hwilib_cryptnox.ctl.help import examples_of
+from hwilib_cryptnox.ctl.main import cli, grouped
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CODES = {
     Exit.DONE: "done",
-    Exit.REFUSED: "refused by the card or by the person; `audit`: signatures made elsewhere",
+    Exit.REFUSED: "refused by the card or by you; `audit`: signatures made elsewhere",
     Exit.USAGE: "usage",
     Exit.NO_CARD: "no reader, no card, or it is busy",
     Exit.SECRET: "PIN or PUK: wrong, blocked, or not to be had",
@@ -34,7 +36,7 @@ ENVIRONMENT = {
     "CRYPTNOX_WAIT": "seconds a busy card is waited for (5)",
     "CRYPTNOX_REINSERT_WAIT": "seconds a card that left during a signing may take to come back (30)",
     "CRYPTNOX_LAST_TRY": "1: the last PIN try may be spent without asking",
-    "NO_COLOR": "no colours",
+    "NO_COLOR": "no colors",
 }
 INTRODUCTION = """\
 `cryptnoxctl` sets a card up, shows what is on it, signs transactions from files after a review, and keeps PIN, PUK and
@@ -52,9 +54,25 @@ A transaction reviewed and signed:
 
 ![cryptnoxctl sign](pictures/signing.svg)
 """
+WRITTEN = "<!-- Written by scripts/reference.py from the program; change it there. -->\n"
+ABOUT = {
+    "Look": "What is on a card, and what it did. None of these commands changes the card.",
+    "Set up": "From a new card to a wallet with a checked backup.",
+    "Use": "Receive, review, sign, and connect wallet programs.",
+    "Keep": "PIN, PUK, pairing key; erase a card, or forget it here.",
+    "For experts": "What most people never need.",
+}
+COMMON = (
+    "Every command also takes the [common options](cryptnoxctl.md#options-of-every-command), and ends with one of the "
+    "[exit codes](cryptnoxctl.md#exit-codes)."
+)
 COMPLETION = """\
-bash: `eval "$(_CRYPTNOXCTL_COMPLETE=bash_source cryptnoxctl)"` in `~/.bashrc`; zsh: `zsh_source` in `~/.zshrc`;
-fish: `_CRYPTNOXCTL_COMPLETE=fish_source cryptnoxctl | source`.
+The shell completes commands, options, files, names of registered wallets and serial numbers of cards it has seen, once
+it has read the script of `cryptnoxctl completion`:
+
+- bash (4.4 or later), in `~/.bashrc`: `eval "$(cryptnoxctl completion bash)"`
+- zsh, in `~/.zshrc` after `compinit`: `eval "$(cryptnoxctl completion zsh)"`
+- fish, in `~/.config/fish/config.fish`: `cryptnoxctl completion fish | source`
 """
 
 
@@ -68,14 +86,22 @@ class Entry:
     options: list[tuple[str, str]]
     epilog: str
 
+    @property
+    def examples(self) -> list[str]:
+        """As they are typed."""
+        return [line if "cryptnoxctl" in line else f"cryptnoxctl {line}" for line in examples_of(self.name)]
 
-def entries() -> Iterator[Entry]:
-    """All commands, groups resolved, in the order of the table."""
+
+def groups() -> Iterator[tuple[str, list[Entry]]]:
+    """All commands, as help groups them; those with commands of their own resolved."""
     context = click.Context(cli, info_name="cryptnoxctl")
-    for name in COMMANDS:
-        command = cli.get_command(context, name)
-        assert command is not None
-        yield from _walk(command, name, context)
+    for title, names in grouped().items():
+        found = []
+        for name in names:
+            command = cli.get_command(context, name)
+            assert command is not None
+            found += _walk(command, name, context)
+        yield title, found
 
 
 def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[Entry]:
@@ -111,29 +137,57 @@ def _escaped(text: str, characters: str) -> str:
     return "".join(f"\\{one}" if one in characters else one for one in text)
 
 
-def _table(rows: list[tuple[str, str]]) -> str:
+def _table(rows: list[tuple[str, str]], head: str = "option", meaning: str = "what it does") -> str:
     body = "\n".join(f"| `{_escaped(left, '|')}` | {_escaped(right, '|[')} |" for left, right in rows)
-    return f"| | |\n|---|---|\n{body}\n"
+    return f"| {head} | {meaning} |\n|---|---|\n{body}\n"
+
+
+def _page(title: str) -> str:
+    """The file of a group."""
+    return f"cryptnoxctl-{title.removeprefix('For ').replace(' ', '-').lower()}.md"
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.) ", text.split("\n")[0])[0]
 
 
 def markdown() -> str:
-    """docs/cryptnoxctl.md."""
-    parts = [
-        "# cryptnoxctl\n",
-        "<!-- Written by scripts/reference.py from the program; change it there. -->\n",
-        INTRODUCTION,
-    ]
+    """docs/cryptnoxctl.md: what all commands have in common, and where each is."""
+    parts = ["# cryptnoxctl\n", WRITTEN, INTRODUCTION]
+    for title, found in groups():
+        parts.append(f"## {title}\n")
+        rows = "\n".join(
+            f"| [{entry.name}]({_page(title)}#{entry.name.replace(' ', '-')}) | "
+            f"{_escaped(_first_sentence(entry.text), '|[')} |"
+            for entry in found
+        )
+        parts.append(f"| command | what it does |\n|---|---|\n{rows}\n")
     parts += ["## Options of every command\n", _table(common_options())]
-    parts += ["## Exit codes\n", _table([(str(int(code)), text) for code, text in CODES.items()])]
-    parts += ["## Environment\n", _table(list(ENVIRONMENT.items()))]
-    parts += ["## Completion\n", COMPLETION, "## Commands\n"]
-    for entry in entries():
-        parts += [f"### {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
+    parts += ["## Exit codes\n", _table([(str(int(code)), text) for code, text in CODES.items()], "code", "meaning")]
+    parts += ["## Environment\n", _table(list(ENVIRONMENT.items()), "variable", "meaning")]
+    parts += ["## Completion\n", COMPLETION]
+    return "\n".join(parts)
+
+
+def group_page(title: str, found: list[Entry]) -> str:
+    """A page of docs/: the commands of a group."""
+    parts = [f"# cryptnoxctl: {title.removeprefix('For ')}\n", WRITTEN, f"{ABOUT[title]}\n"]
+    parts.append(f"{COMMON}\n")
+    for entry in found:
+        parts += [f"## {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
         if entry.options:
             parts.append(_table(entry.options))
         if entry.epilog:
             parts.append(f"{entry.epilog}\n")
+        if entry.examples:
+            parts += ["Examples:\n", "```\n{}\n```\n".format("\n".join(entry.examples))]
     return "\n".join(parts)
+
+
+def pages() -> dict[Path, str]:
+    """All files, with what belongs in them."""
+    found = {DOCS / "cryptnoxctl.md": markdown(), DOCS / "cryptnoxctl.1": man_page()}
+    return found | {DOCS / _page(title): group_page(title, entries) for title, entries in groups()}
 
 
 def _roff(text: str) -> str:
@@ -152,11 +206,16 @@ def man_page() -> str:
         _roff(plain.replace("\n\n", "\n.PP\n")),
     ]
     parts = [part.replace("\\&.PP", ".PP") for part in parts]
-    parts += [".SH OPTIONS", *_roff_list(common_options()), ".SH COMMANDS"]
-    for entry in entries():
-        parts += [f".SS {_roff(entry.usage)}", _roff(entry.text).replace("\n\n", "\n.PP\n"), *_roff_list(entry.options)]
-        if entry.epilog:
-            parts += [".PP", _roff(entry.epilog)]
+    parts += [".SH OPTIONS", *_roff_list(common_options())]
+    for title, found in groups():
+        parts.append(f".SH COMMANDS: {_roff(title).upper()}")
+        for entry in found:
+            parts += [f".SS {_roff(entry.usage)}", _roff(entry.text).replace("\n\n", "\n.PP\n")]
+            parts += _roff_list(entry.options)
+            if entry.epilog:
+                parts += [".PP", _roff(entry.epilog)]
+            if entry.examples:
+                parts += [".PP", "Examples:", ".nf", *map(_roff, entry.examples), ".fi"]
     parts += [".SH EXIT STATUS", *_roff_list([(str(int(code)), text) for code, text in CODES.items()])]
     parts += [".SH ENVIRONMENT", *_roff_list(list(ENVIRONMENT.items()))]
     return "\n".join(parts) + "\n"
@@ -169,13 +228,13 @@ def _roff_list(rows: list[tuple[str, str]]) -> list[str]:
 
 
 def main() -> int:
-    """Write both files, or compare them."""
-    pages = {DOCS / "cryptnoxctl.md": markdown(), DOCS / "cryptnoxctl.1": man_page()}
+    """Write the files, or compare them."""
+    written = pages()
     if "--check" in sys.argv[1:]:
-        old = [path.name for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
+        old = [path.name for path, text in written.items() if not path.exists() or path.read_text("utf-8") != text]
         print(f"not up to date: {', '.join(old)}" if old else "up to date")
         return 1 if old else 0
-    for path, text in pages.items():
+    for path, text in written.items():
         path.write_text(text, "utf-8")
         print(path.relative_to(DOCS.parent))
     return 0

@@ -1,8 +1,9 @@
-"""Remakes the pictures of docs/specter.md: Specter Desktop in Chromium, with an emulated card in the virtual reader.
+"""Remakes the pictures of docs/specter.md: a payment signed in the real Specter Desktop, in Chromium.
 
     .venv/bin/python scripts/specter_pictures.py
 
-What it needs is fetched as for the long tests, beside the checkout.
+Two emulated cards are in the virtual reader, which must be installed (see CONTRIBUTING.md). The first time fetches
+Specter into .venv-specter and Chromium into .venv-chromium, which takes minutes.
 """
 
 from __future__ import annotations
@@ -15,4 +16,5 @@ sys.path.insert(0, str(ROOT))
 
 from tests.specter.pictures import main  # noqa: E402
 
-main(ROOT / "docs" / "pictures")
+if __name__ == "__main__":
+    main(ROOT / "docs" / "pictures")

@@ -26,7 +26,7 @@ ORDER = (("errors", "networks"), ("storage", "psbt", "export", "console"), ("pin
 IMPURE = frozenset(
     {"socket", "os", "time", "logging", "select", "selectors", "subprocess", "threading", "asyncio", "signal"}
 )
-PURE_OF_SIGNER = ("messages", "registration", "wallets")
+PURE_OF_SIGNER = ("bip322", "messages", "registration", "wallets")
 HEAVY = frozenset({"embit", "coincurve", "cryptography", "smartcard", "click", "rich", "hwilib", "bdkpython"})
 PROGRAM, SIGNING = f"{WALLET}.hwi.program", f"{WALLET}.signer.signing"
 LONGEST = {PROGRAM: 8, SIGNING: 6}
@@ -262,10 +262,15 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         "address",
         "audit",
         "backup",
+        "cert",
+        "clear_key",
+        "combine",
         "data",
+        "decrypt",
         "descriptors",
         "doctor",
         "export",
+        "finalize",
         "info",
         "list",
         "main",
@@ -409,7 +414,10 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.ctl.commands.history": "ctl/test_audit.py",
     f"{WALLET}.ctl.commands.owner": "ctl/test_pairing.py",
     f"{WALLET}.ctl.commands.pin_auth": "ctl/test_user_key.py",
+    f"{WALLET}.ctl.examples": "ctl/test_help.py",
     f"{WALLET}.ctl.options": "ctl/test_address.py",
+    f"{WALLET}.ctl.psbts": "ctl/test_combine.py",
+    f"{WALLET}.ctl.values": "ctl/test_completion.py",
     f"{WALLET}.ctl.review": "ctl/test_hostile.py",
     f"{WALLET}.ctl.screen": "ctl/test_pieces.py",
     f"{WALLET}.ctl.wallets": "ctl/test_wallet.py",
@@ -429,6 +437,8 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.signer.host": "hwi/test_program.py",
     f"{WALLET}.signer.irreversible": "ctl/test_changes.py",
     f"{WALLET}.signer.mnemonic": "ctl/test_words.py",
+    f"{WALLET}.signer.opening": "ctl/test_newcomer.py",
+    f"{WALLET}.signer.recovery": "ctl/test_newcomer.py",
     f"{WALLET}.signer.provision": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.stages": "ctl/test_dual.py",
     f"{WALLET}.signer.reviewed": "ctl/test_hostile.py",
@@ -459,6 +469,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.psbt.origins": "psbt/test_policy.py",
     f"{WALLET}.psbt.plan": "psbt/test_policy.py",
     f"{WALLET}.psbt.tx": "psbt/test_codec.py",
+    f"{WALLET}.psbt.verifying": "psbt/test_finalize.py",
     f"{WALLET}.psbt.weight": "psbt/test_policy.py",
 }
 

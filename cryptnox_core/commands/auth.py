@@ -51,7 +51,7 @@ class MutuallyAuthenticate(Command[None]):
 
 _PIN_MEANINGS: Mapping[int, Meaning] = {
     Sw.CONDITIONS: (PinLockedError, POWER_CYCLE),
-    Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication is switched off; a user key is wanted"),
+    Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication is off; a user key is needed"),
 }
 
 
@@ -73,7 +73,7 @@ class PinTriesLeft(Command[int]):
 
     def decode(self, data: bytes) -> int:
         if len(data) > 1 + MOST_EXTRA:
-            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes where one belongs")
+            raise MalformedResponseError(f"VERIFY PIN: {len(data)} bytes instead of one")
         return ByteReader(data, "VERIFY PIN").number(1)
 
 
@@ -157,7 +157,7 @@ class SetPinAuth(PukCommand):
 
     ins: ClassVar[Ins] = Ins.SET_PIN_AUTH
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication can be switched off only where a user key exists"),
+        Sw.NOT_ALLOWED: (NotAllowedError, "PIN authentication can only be turned off when the card has a user key"),
     }
 
     def encode(self) -> CommandApdu:

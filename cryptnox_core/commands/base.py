@@ -37,16 +37,16 @@ Meaning = tuple[type[StatusWordError], str]
 COUNT_UNKNOWN = -1
 """`left` of a WrongPukError where the card gives no count."""
 
-POWER_CYCLE = "too many wrong PINs since the card was inserted: take the card out, put it back, and try again"
+POWER_CYCLE = "too many wrong PINs since the card was inserted: remove the card, put it back, and try again"
 
 _NOTHING: Mapping[int, Meaning] = MappingProxyType({})
 _COMMON: Mapping[int, Meaning] = MappingProxyType(
     {
         Sw.WRONG_LENGTH: (InvalidDataError, "the card rejects the length of the data"),
-        Sw.SECURITY_STATUS: (NotAuthenticatedError, "the card wants an authentication first"),
+        Sw.SECURITY_STATUS: (NotAuthenticatedError, "the card needs an authentication first"),
         Sw.AUTH_BLOCKED: (PinLockedError, "the card accepts no PIN now"),
         Sw.DATA_INVALID: (InvalidDataError, "the card rejects the data"),
-        Sw.CONDITIONS: (NotAuthenticatedError, "the card wants the PIN first"),
+        Sw.CONDITIONS: (NotAuthenticatedError, "the card needs the PIN first"),
         Sw.NOT_ALLOWED: (NotAllowedError, "the card does not allow this in its present state"),
         Sw.WRONG_DATA: (InvalidDataError, "the card rejects the data"),
         Sw.FILE_NOT_FOUND: (NotFoundError, "the card does not have what was asked for"),
@@ -112,12 +112,12 @@ class Command(ABC, Generic[T]):
             return tries
         if sw in (Sw.CONDITIONS, Sw.NOT_ALLOWED) and info is not None:
             if self.needs_init and not info.initialized:
-                return NotInitializedError("the card is not initialised", sw, self.ins)
+                return NotInitializedError("the card is not initialized", sw, self.ins)
             if sw == Sw.CONDITIONS and self.needs_seed and not info.seeded:
                 return NoSeedError("the card holds no seed", sw, self.ins)
         meaning = self.meanings.get(sw) or _COMMON.get(sw)
         if meaning is None:
-            return StatusWordError("the card refuses with a status word that is not documented", sw, self.ins)
+            return StatusWordError("the card answered with an undocumented status word", sw, self.ins)
         return meaning[0](meaning[1], sw, self.ins)
 
     def _tries(self, sw: int) -> StatusWordError | None:
@@ -132,7 +132,9 @@ class Command(ABC, Generic[T]):
             return WrongPukError("wrong PUK", sw, self.ins, count)
         if count == 0:
             return PinLockedError(
-                "the card accepts no PIN until it is powered anew, or until the PUK unblocks it", sw, self.ins
+                "the card accepts no PIN until it is removed and re-inserted, or until the PUK unblocks it",
+                sw,
+                self.ins,
             )
         return WrongPinError(f"wrong PIN; at most {count} tries left", sw, self.ins, count)
 
@@ -145,7 +147,7 @@ class StatusCommand(Command[None]):
     def decode(self, data: bytes) -> None:
         """Nothing: 9000 is the answer, with a few bytes behind it perhaps. More are another command's answer."""
         if self.secure and len(data) > MOST_EXTRA:
-            raise MalformedResponseError(f"{type(self).__name__}: {len(data)} bytes where none belong")
+            raise MalformedResponseError(f"{type(self).__name__}: {len(data)} unexpected bytes")
 
 
 class PukCommand(StatusCommand):

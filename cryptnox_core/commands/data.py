@@ -113,7 +113,7 @@ class GetHistory(Command[HistoryEntry | None]):
 
     def encode(self) -> CommandApdu:
         if not 0 <= number(self.slot, "a history entry") < wire.HISTORY_LENGTH:
-            raise UsageError(f"the card keeps {wire.HISTORY_LENGTH} entries, from 0")
+            raise UsageError(f"the card keeps {wire.HISTORY_LENGTH} entries, numbered from 0")
         return apdu(self.ins, self.slot)
 
     def decode(self, data: bytes) -> HistoryEntry | None:

@@ -57,7 +57,7 @@ class DeriveKey(StatusCommand):
 
     def encode(self) -> CommandApdu:
         if not self.path.steps and self.source is not Source.MASTER:
-            raise UsageError("deriving from the parent or the current key takes at least one level")
+            raise UsageError("deriving from the parent or the current key needs at least one level")
         return apdu(self.ins, wire.DERIVE_BIT | self.source | self.curve, data=path_field(self.path))
 
 
@@ -96,7 +96,7 @@ class GetPublicKey(Command[bytes]):
         if self.path is None:
             return apdu(self.ins, self.curve, PubKeyForm.PUBLIC_KEY)
         if not self.path.steps:
-            raise UsageError("deriving on the fly takes at least one level")
+            raise UsageError("deriving on the fly needs at least one level")
         return apdu(self.ins, KeyUse.DERIVE | self.source | self.curve, PubKeyForm.PUBLIC_KEY, path_field(self.path))
 
     def decode(self, data: bytes) -> bytes:
@@ -116,9 +116,9 @@ class GetClearPublicKey(Command[bytes]):
     secure: ClassVar[bool] = False
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: (NotAllowedError, "clear reading of the public key is switched off"),
-        Sw.REFERENCED_DATA_NOT_FOUND: (NotAllowedError, "clear reading of the public key is switched off"),
-        Sw.AUTH_BLOCKED: (NotAllowedError, "only a key on the pin-less path can be read in the clear"),
+        Sw.CONDITIONS: (NotAllowedError, "clear reading of the public key is off"),
+        Sw.REFERENCED_DATA_NOT_FOUND: (NotAllowedError, "clear reading of the public key is off"),
+        Sw.AUTH_BLOCKED: (NotAllowedError, "only the key on the PIN-less path can be read in the clear"),
     }
 
     def encode(self) -> CommandApdu:
@@ -187,7 +187,7 @@ class _Setting(PukCommand):
     def error(self, sw: int, info: AppletInfo | None = None) -> CryptnoxError:
         """6985 with a seed is the PUK's refusal."""
         if sw == Sw.CONDITIONS and info is not None and info.seeded:
-            text = "refused: the PUK is wrong, or no PUK is accepted now; each may have cost a PUK try"
+            text = "refused: the PUK is wrong, or the card accepts no PUK now; each attempt may have cost a PUK try"
             return WrongPukError(text, sw, self.ins, COUNT_UNKNOWN)
         return super().error(sw, info)
 
@@ -217,10 +217,10 @@ class SetPinlessPath(_Setting):
     ins: ClassVar[Ins] = Ins.SET_PINLESS_PATH
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: _NO_SEED,
-        Sw.AUTH_BLOCKED: (InvalidDataError, "a pin-less path lies under m/43'/60'/1581'"),
+        Sw.AUTH_BLOCKED: (InvalidDataError, "a PIN-less path must be under m/43'/60'/1581'"),
     }
 
     def encode(self) -> CommandApdu:
         if self.path is not None and not self.path.starts_with(Path(wire.PINLESS_PREFIX)):
-            raise UsageError("a pin-less path lies under m/43h/60h/1581h")
+            raise UsageError("a PIN-less path must be under m/43h/60h/1581h")
         return apdu(self.ins, data=puk_field(self.puk) + path_field(self.path or MASTER))

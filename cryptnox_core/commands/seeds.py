@@ -15,7 +15,7 @@ from cryptnox_core.errors import MalformedResponseError, NotAllowedError, UsageE
 from cryptnox_core.wire import Ins, KeyTag, LoadKeyType, Sw
 
 _ALREADY_SEEDED: Mapping[int, Meaning] = {
-    Sw.NOT_ALLOWED: (NotAllowedError, "the card already holds a seed; it can get another one only after a reset"),
+    Sw.NOT_ALLOWED: (NotAllowedError, "the card already holds a seed; it can only get another one after a reset"),
 }
 
 

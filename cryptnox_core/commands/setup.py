@@ -230,7 +230,7 @@ class Init(StatusCommand):
     secure: ClassVar[bool] = False
     needs_init: ClassVar[bool] = False
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        **dict.fromkeys(_REFUSED, (NotAllowedError, "the card is already initialised")),
+        **dict.fromkeys(_REFUSED, (NotAllowedError, "the card is already initialized")),
         Sw.DATA_INVALID: (InvalidDataError, "the card could not decrypt the parameters"),
     }
 
@@ -267,7 +267,7 @@ class Reset(PukCommand):
 
     ins: ClassVar[Ins] = Ins.RESET
     meanings: ClassVar[Mapping[int, Meaning]] = dict.fromkeys(
-        _REFUSED, (NotAllowedError, "the card refuses to be reset; on some cards reset is disabled for ever")
+        _REFUSED, (NotAllowedError, "the card refuses to be reset; on some cards reset is permanently disabled")
     )
 
     def encode(self) -> CommandApdu:

@@ -50,7 +50,7 @@ def verified_signature(
             canonical = p256.normalize(signature)
             valid = p256.verify_digest(public_key, digest, canonical)
     except ValueError as error:
-        raise BadSignatureError("the card's answer is no DER signature") from error
+        raise BadSignatureError("the card's answer is not a DER signature") from error
     if not valid:
         raise BadSignatureError("the card's signature does not verify")
     return canonical
@@ -74,7 +74,7 @@ class Sign(Command[bytes]):
     ins: ClassVar[Ins] = Ins.SIGN
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.WRONG_DATA: (InvalidDataError, "the card rejects digest or path, or the digest was not authorised"),
+        Sw.WRONG_DATA: (InvalidDataError, "the card rejects the digest or path, or the digest was not authorized"),
     }
 
     def encode(self) -> CommandApdu:
@@ -83,7 +83,7 @@ class Sign(Command[bytes]):
         data, p1 = octets(self.digest, "a digest", wire.DIGEST_LENGTH), int(self.curve)
         if self.path is not None:
             if not self.path.steps:
-                raise UsageError("deriving on the fly takes at least one level")
+                raise UsageError("deriving on the fly needs at least one level")
             data += path_field(self.path)
             p1 |= KeyUse.DERIVE | self.source
         return apdu(self.ins, p1, self.kind, data + optional_pin(self.pin))
@@ -106,7 +106,7 @@ class SignPinless(Command[bytes]):
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
-        Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "no pin-less path is set"),
+        Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "no PIN-less path is set"),
     }
 
     def encode(self) -> CommandApdu:
@@ -178,7 +178,7 @@ class CheckSignature(Command[SignatureCheck]):
     meanings: ClassVar[Mapping[int, Meaning]] = {
         Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
         Sw.DATA_INVALID: (InvalidDataError, f"the nonce has {wire.SIGNATURE_CHECK_NONCE} bytes"),
-        Sw.NOT_ALLOWED: (NotInitializedError, "the card is not initialised"),
+        Sw.NOT_ALLOWED: (NotInitializedError, "the card is not initialized"),
     }
 
     def encode(self) -> CommandApdu:

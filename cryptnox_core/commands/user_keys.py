@@ -22,7 +22,7 @@ from cryptnox_core.errors import (
 from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import CheckUserKeyMode, Ins, Sw, UserKeySlot
 
-_NO_KEY: Meaning = (NotFoundError, "there is no user key in this slot")
+_NO_KEY: Meaning = (NotFoundError, "this slot has no user key")
 
 
 def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
@@ -39,7 +39,7 @@ def message_to_sign(hashes: bytes | Sequence[bytes]) -> bytes:
         raise UsageError("a digest is bytes, and several are a list of them")
     digests = [octets(digest, "a digest", wire.DIGEST_LENGTH) for digest in hashes]
     if not 1 <= len(digests) <= wire.MAX_HASHES:
-        raise UsageError(f"1 to {wire.MAX_HASHES} digests are authorised at once")
+        raise UsageError(f"1 to {wire.MAX_HASHES} digests can be authorized at once")
     return bytes((len(digests),)) + b"".join(digests)
 
 
@@ -75,7 +75,7 @@ class AddUserKey(PukCommand):
         else:
             key = octets(self.public_key, "a P-256 key", wire.P256_POINT_LENGTH)
             if not is_point(key):
-                raise UsageError("the key is no point of P-256")
+                raise UsageError("the key is not a P-256 point")
         credential = octets(self.credential_id, "a credential id")
         if self.slot is UserKeySlot.FIDO:
             if not 1 <= len(credential) <= wire.FIDO_CREDENTIAL_MAX:
@@ -187,7 +187,7 @@ class AuthorizeHashes(_Verdict):
     def encode(self) -> CommandApdu:
         most = (wire.MAX_HASHES_FIDO if self.slot is UserKeySlot.FIDO else wire.MAX_HASHES) if self.as_list else 1
         if not 1 <= len(self.digests) <= most:
-            raise UsageError(f"1 to {most} digests of {wire.DIGEST_LENGTH} bytes are authorised at once")
+            raise UsageError(f"1 to {most} digests of {wire.DIGEST_LENGTH} bytes can be authorized at once")
         mode = CheckUserKeyMode.SIGN_HASHES if self.as_list else CheckUserKeyMode.SIGN_HASH
         first = octets(self.digests[0], "a digest", wire.DIGEST_LENGTH)
         message = message_to_sign(self.digests if self.as_list else first)
@@ -211,5 +211,5 @@ class FidoCredentialId(Command[bytes]):
         if data and 1 <= data[0] <= min(len(data) - 1, wire.FIDO_CREDENTIAL_MAX):
             return bytes(data[1 : 1 + data[0]])
         if not 1 <= len(data) <= wire.FIDO_CREDENTIAL_MAX:
-            raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are no credential id")
+            raise MalformedResponseError(f"CHECK USER KEY: {len(data)} bytes are not a credential id")
         return bytes(data)

@@ -104,4 +104,4 @@ class EphemeralKey:
         try:
             return self._private.exchange(ec.ECDH(), _load(point))
         except ValueError as error:
-            raise MalformedResponseError("the card's session key is no P-256 point") from error
+            raise MalformedResponseError("the card's session key is not a P-256 point") from error

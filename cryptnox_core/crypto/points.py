@@ -149,7 +149,7 @@ def _python() -> Backend:
     def parse(key: bytes) -> Point:
         point = lift(int.from_bytes(key[1:33], "big"), (key[0] if len(key) == 33 else key[64]) & 1)
         if len(key) == 65 and point.format(compressed=False) != key:
-            raise ValueError("not a point of the curve")
+            raise ValueError("not a point on the curve")
         return point
 
     def recover(signature: bytes, digest: bytes) -> Point:

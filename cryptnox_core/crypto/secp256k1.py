@@ -37,7 +37,7 @@ def parse_public_key(key: bytes) -> Point:
     try:
         return points.backend().parse(key)
     except ValueError as error:
-        raise InvalidPublicKeyError("not a point of the curve") from error
+        raise InvalidPublicKeyError("not a point on the curve") from error
 
 
 def is_public_key(key: bytes) -> bool:
@@ -94,7 +94,7 @@ def add_to_public_key(key: bytes, scalar: bytes) -> bytes:
 def _der_integer(data: bytes, at: int) -> tuple[int, int]:
     """One INTEGER of strict DER at `at`: value and the position behind it."""
     if data[at : at + 1] != b"\x02" or at + 2 > len(data):
-        raise InvalidSignatureError("DER: no INTEGER where one belongs")
+        raise InvalidSignatureError("DER: an INTEGER is missing")
     length = data[at + 1]
     body = data[at + 2 : at + 2 + length]
     if not 1 <= length <= 33 or len(body) != length:
@@ -116,7 +116,7 @@ def parse_der(signature: bytes) -> tuple[int, int]:
     r, at = _der_integer(signature, 2)
     s, at = _der_integer(signature, at)
     if at != len(signature):
-        raise InvalidSignatureError("DER: bytes behind the signature")
+        raise InvalidSignatureError("DER: extra bytes after the signature")
     if not (0 < r < ORDER and 0 < s < ORDER):
         raise InvalidSignatureError("r or s is out of range")
     return r, s
@@ -199,7 +199,7 @@ def recovery_id(key: bytes, digest: bytes, signature: bytes) -> int:
             continue
         if found == wanted:
             return candidate
-    raise InvalidSignatureError("the signature was not made by this key")
+    raise InvalidSignatureError("this key did not make the signature")
 
 
 def recover(compact: bytes, number: int, digest: bytes) -> bytes:

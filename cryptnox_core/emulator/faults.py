@@ -110,5 +110,5 @@ def parse_latency(spec: str) -> Latency:
             raise ValueError(f"{part!r} is not one of {', '.join(names)} with a number of milliseconds")
         values[name] = float(number)
         if not 0 <= values[name] < float("inf"):
-            raise ValueError(f"{part!r} is no delay")
+            raise ValueError(f"{part!r} is not a delay")
     return Latency(**values)

@@ -157,7 +157,7 @@ def _path(value: object) -> tuple[int, ...]:
 def _object(state: Json, name: str) -> Json:
     value = state.get(name)
     if not isinstance(value, dict):
-        raise TypeError(f"{name} is no object")
+        raise TypeError(f"{name} is not an object")
     return value
 
 

@@ -129,11 +129,11 @@ def _failure(scard: Any, code: int, reader: str) -> TransportError:
     if code in (scard.SCARD_E_NO_SERVICE, scard.SCARD_E_SERVICE_STOPPED, scard.SCARD_E_COMM_DATA_LOST):
         return ServiceUnavailableError("the PC/SC service (pcscd) is not running")
     if code in (scard.SCARD_E_UNKNOWN_READER, scard.SCARD_E_READER_UNAVAILABLE, scard.SCARD_E_NO_READERS_AVAILABLE):
-        return NoReaderError(f"the reader {reader} is not there")
+        return NoReaderError(f"there is no reader {reader}")
     if code in (scard.SCARD_E_NO_SMARTCARD, scard.SCARD_W_UNRESPONSIVE_CARD, scard.SCARD_W_UNSUPPORTED_CARD):
         return NoCardError(f"there is no card in {reader}, or it does not answer")
     if code == scard.SCARD_E_PROTO_MISMATCH:
-        return NoCardError(f"the card in {reader} does not speak T=1: it is no Cryptnox card")
+        return NoCardError(f"the card in {reader} does not speak T=1: it is not a Cryptnox card")
     if code == scard.SCARD_E_SHARING_VIOLATION:
         return ReaderBusyError(f"another program is using the card in {reader}")
     if code in (scard.SCARD_W_REMOVED_CARD, scard.SCARD_W_RESET_CARD, scard.SCARD_W_UNPOWERED_CARD):

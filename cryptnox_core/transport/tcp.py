@@ -70,7 +70,7 @@ class _MessageStream:
         deadline = None if limit is None else time.monotonic() + limit
         header = self._read(RELAY_HEADER, deadline).rstrip(b" ")
         if not header.isdigit() or len(header) > 9 or int(header) > MAX_MESSAGE:
-            raise TransportError("the far end does not speak the APDU relay's protocol")
+            raise TransportError("the other end does not speak the APDU relay's protocol")
         return self._read(int(header), deadline)
 
     def _read(self, length: int, deadline: float | None) -> bytes:
@@ -96,16 +96,16 @@ def _load(body: bytes) -> object:
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise TransportError("the far end does not speak the APDU relay's protocol") from error
+        raise TransportError("the other end does not speak the APDU relay's protocol") from error
     return value
 
 
 def _byte_list(value: object) -> bytes:
     if not isinstance(value, list):
-        raise TransportError("the APDU relay sent no list of bytes")
+        raise TransportError("the APDU relay did not send a list of bytes")
     for item in value:
         if type(item) is not int or not 0 <= item <= 0xFF:
-            raise TransportError("the APDU relay sent something else than a byte")
+            raise TransportError("the APDU relay sent something other than a byte")
     return bytes(value)
 
 
@@ -213,7 +213,7 @@ class RemoteTransport:
                     if self._answered or self._reconnect is None:
                         raise CardRemovedError("the card's connection was closed") from error
                     if time.monotonic() >= self._busy_until:
-                        raise ReaderBusyError(f"{self._name} is serving another program") from error
+                        raise ReaderBusyError(f"the card at {self._name} is in use by another program") from error
                     self.close()
                     time.sleep(_RETRY_INTERVAL)
                     self._stream = self._reconnect()
@@ -244,14 +244,14 @@ def listen(host: str, port: int, *, remote: bool = False) -> socket.socket:
     Raises: UsageError for an address that other machines reach, unless `remote`; TransportError where it cannot be had.
     """
     if not remote and not is_loopback(host):
-        raise UsageError(f"{host} can be reached from other machines; that has to be asked for")
+        raise UsageError(f"{host} can be reached from other machines, and you must ask for that")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise TransportError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     except UnicodeError as error:
-        raise TransportError(f"cannot listen on {host}:{port}: no host has such a name") from error
+        raise TransportError(f"cannot listen on {host}:{port}: there is no host with this name") from error
 
 
 class ApduRelay:
@@ -320,7 +320,7 @@ class ApduRelay:
         try:
             connection = socket.create_connection((host, port), timeout)
         except (OSError, UnicodeError) as error:
-            raise TransportError(f"nobody listens at {host}:{port}") from error
+            raise TransportError(f"nothing is listening at {host}:{port}") from error
         self.serve_connection(connection, f"{host}:{port}")
 
     def serve_connection(self, connection: socket.socket, name: str = "the client") -> None:
@@ -330,7 +330,7 @@ class ApduRelay:
             card = self._open_card()
         except CryptnoxError as error:
             stream.close()
-            self._tell(f"{name} was sent away: {error}")
+            self._tell(f"{name} was disconnected: {error}")
             return
         limit = self._first
         try:
@@ -338,7 +338,7 @@ class ApduRelay:
                 try:
                     apdu = _byte_list(_load(stream.receive(limit)))
                 except CardRemovedError:
-                    self._tell(f"{name} was sent away: it said nothing for {limit or 0:.0f} s")
+                    self._tell(f"{name} was disconnected: it said nothing for {limit or 0:.0f} s")
                     return
                 limit = self._idle
                 response = card.transmit(apdu)
@@ -347,7 +347,7 @@ class ApduRelay:
         except _ClosedError:
             return  # it left
         except CryptnoxError as error:
-            self._tell(f"{name} was sent away: {error}")
+            self._tell(f"{name} was disconnected: {error}")
         finally:
             stream.close()
             card.close()

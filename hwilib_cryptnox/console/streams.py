@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 _STREAMS = ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w"))
-CLOSED_TEXT = "stdout is closed: nothing was done, since the answer would be lost"
+CLOSED_TEXT = "stdout is closed, so the answer would be lost; nothing was done"
 
 
 def complete() -> bool:

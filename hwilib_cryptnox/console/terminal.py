@@ -20,11 +20,14 @@ from typing import IO
 
 from cryptnox_core.arguments import is_pin
 from cryptnox_core.wire import PUK_LENGTH
+from hwilib_cryptnox.console.layout import lines_of
 from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
-from hwilib_cryptnox.errors import LeftError, NoHiddenInputError, NoTerminalError
+from hwilib_cryptnox.errors import BackError, LeftError, NoHiddenInputError, NoTerminalError
 
 ATTEMPTS = 3
-"""How often a badly formed answer is asked for again. Nothing of it reaches the card."""
+"""How often in a row an answer that cannot be taken is asked for again, before a way out is offered."""
+AGAIN, BACK, LEAVE = "again", "back", "leave"
+"""What can be chosen then."""
 _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[H", "\x1b[?1049l"
 _USUAL_SIZE = (80, 24)
 """Of a terminal that does not tell."""
@@ -38,6 +41,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._streams: tuple[IO[str], IO[str]] | None = None
+        self._way_back = False
 
     @property
     def available(self) -> bool:
@@ -50,7 +54,7 @@ class Terminal:
     @property
     def stream(self) -> IO[str]:
         """What is written to it is on the terminal, wherever stdout and stderr go. NoTerminalError without one."""
-        return self._need("something is to be shown")[1]
+        return self._need("something must be shown")[1]
 
     def _need(self, what: str) -> tuple[IO[str], IO[str]]:
         if not self.available or self._streams is None:
@@ -60,7 +64,7 @@ class Terminal:
     @property
     def size(self) -> tuple[int, int]:
         """Columns and rows; 80 and 24 where the terminal does not tell."""
-        _, out = self._need("its size is wanted")
+        _, out = self._need("its size is needed")
         with contextlib.suppress(OSError, ValueError):  # ValueError: Windows, where only 0 to 2 are looked at
             columns, rows = os.get_terminal_size(out.fileno())
             if columns and rows:
@@ -68,8 +72,20 @@ class Terminal:
         return _USUAL_SIZE
 
     def say(self, text: str = "") -> None:
-        """One line to the person."""
-        self._write(text + "\n", text)
+        """A line to the person; a long one is broken at blanks."""
+        self._need(text)
+        self._write("\n".join(lines_of(text, self.size[0])) + "\n", text)
+
+    def explain(self, text: str, later: str = "") -> None:
+        """A paragraph, in lines that break at blanks; `later` stands before all but the first."""
+        self._need(text)
+        self._write("\n".join(lines_of(text, self.size[0], later)) + "\n", text)
+
+    def _fitted(self, prompt: str) -> str:
+        """A prompt that is broken at blanks only."""
+        columns, _ = self.size
+        lines = [line for part in prompt.rstrip().split("\n") for line in lines_of(part, columns - 2)]
+        return "\n".join(lines) + prompt[len(prompt.rstrip()) :]
 
     def _write(self, text: str, what: str) -> None:
         _, out = self._need(what)
@@ -93,20 +109,66 @@ class Terminal:
             with contextlib.suppress(termios.error):
                 _drop_typed(source)
 
+    @contextlib.contextmanager
+    def a_way_back(self, there: bool = True) -> Iterator[None]:
+        """In here, who goes back raises a BackError, and the caller asks what was asked before. With `there` False (the
+        first question) there is no way back."""
+        before, self._way_back = self._way_back, there
+        try:
+            yield
+        finally:
+            self._way_back = before
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether there is a question before this one."""
+        return self._way_back
+
+    def again(self) -> None:
+        """After answers that could not be taken: returns where the person tries again; BackError for the question
+        before, where there is one, or LeftError."""
+        ways = {AGAIN: "try again", BACK: "back to the question before", LEAVE: "stop here"}
+        if not self._way_back:
+            del ways[BACK]
+        self.say(f"That did not work {ATTEMPTS} times in a row. What you answered before is kept.")
+        way = self._one_of("What now", ways)
+        if way == BACK:
+            raise BackError
+        if way != AGAIN:
+            raise LeftError
+
     def choose(self, question: str, choices: dict[str, str]) -> str:
         """One of the keys of `choices`, which are shown with their explanations."""
+        while (answer := self._one_of(question, choices)) is None:
+            self.again()
+        return answer
+
+    def _one_of(self, question: str, choices: dict[str, str]) -> str | None:
+        """None where three answers in a row were none of them."""
         self._need(question)
+        wide = max(map(len, choices))
         for key, text in choices.items():
-            self.say(f"  {key}  {text}")
+            self.explain(f"  {key:{wide}}  {text}", " " * (wide + 4))
         for _ in range(ATTEMPTS):
             answer = self.ask(f"{question} ({'/'.join(choices)})").lower()
             if answer in choices:
                 return answer
-        raise LeftError
+            self._not_understood(f"Type one of these words: {', '.join(choices)}")
+        return None
+
+    def _not_understood(self, text: str) -> None:
+        """What can be answered. What was typed ahead is dropped: it answers nothing that was read."""
+        self.say(text)
+        self.fresh()
 
     def agrees(self, question: str) -> bool:
-        """Yes or no; no where only Enter is pressed."""
-        return self._read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        """Yes or no; no where only Enter is pressed, or three answers are neither."""
+        for _ in range(ATTEMPTS):
+            answer = self._read(f"{question} [y/N] ").strip().lower()
+            if answer in ("y", "yes", "", "n", "no"):
+                return answer in ("y", "yes")
+            self._not_understood("Type y for yes, or n for no.")
+        return False
 
     def confirm(self, question: str) -> None:
         """Yes, or LeftError."""
@@ -114,9 +176,19 @@ class Terminal:
             raise LeftError
 
     def typed(self, question: str, expected: str) -> None:
-        """The person types `expected`, or LeftError."""
-        if self._read(f"{question}\nType {expected} to go on: ").strip() != expected:
-            raise LeftError
+        """The person types `expected`; with only Enter, or after three other answers, BackError where there is a way
+        back, else LeftError."""
+        way = "go back" if self._way_back else "stop here"
+        for _ in range(ATTEMPTS):
+            answer = self._read(f'{question}\nType "{expected}" to continue: ').strip()
+            if answer == expected:
+                return
+            if not answer:
+                break
+            self._not_understood(f'That is not "{expected}". Type just that, or press Enter to {way}.')
+        if self._way_back:
+            raise BackError
+        raise LeftError
 
     def pause(self, text: str) -> None:
         """Wait for Enter."""
@@ -136,7 +208,7 @@ class Terminal:
 
     def _read(self, prompt: str) -> str:
         source, _ = self._need(prompt.strip())
-        self._write(prompt, prompt)
+        self._write(self._fitted(prompt), prompt)
         line = _line(source)
         if not line:
             raise LeftError
@@ -161,59 +233,70 @@ class Terminal:
         return self._new_secret("PUK", f"{PUK_LENGTH} characters", _is_puk, weakness_of_puk)
 
     def _formed(self, question: str, good: Callable[[str], bool], rule: str) -> str:
-        for _ in range(ATTEMPTS):
-            text = self.hidden(question)
-            if good(text):
-                return text
-            self.say(f"{rule}; it was not sent to the card")
-        raise LeftError
+        while True:
+            for _ in range(ATTEMPTS):
+                text = self.hidden(question)
+                if good(text):
+                    return text
+                self.say(f"{rule}; it was not sent to the card")
+            self.again()
 
     def _new_secret(
         self, what: str, form: str, good: Callable[[str], bool], weakness_of: Callable[[str], str | None]
     ) -> str:
-        for _ in range(ATTEMPTS):
-            text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
-            if self.hidden("The same again") != text:
-                self.say("the two differ")
-                continue
-            weakness = weakness_of(text)
-            if weakness is not None:
-                self.say(f"This {what} is easy to guess: {weakness}. Change it before there is money on the card.")
-            return text
-        raise LeftError
+        while True:
+            for _ in range(ATTEMPTS):
+                text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
+                if self.hidden("Type it again") != text:
+                    self.say("the two do not match")
+                elif self.keeps(what, weakness_of(text)):
+                    return text
+            self.again()
 
-    def show_secret(self, lines: list[str]) -> None:
-        """Lines that are gone from the window, and from its scrollback, after Enter. An Enter typed ahead is none.
+    def keeps(self, what: str, weakness: str | None) -> bool:
+        """Whether a new PIN or PUK is taken although it is easy to guess (None: it is not)."""
+        if weakness is None:
+            return True
+        self.say(f"This {what} is easy to guess: {weakness}.")
+        self.fresh()
+        return self.agrees("Use it anyway? (No: choose another one)")
+
+    def show_secret(self, lines: list[str], question: str = "Written down?") -> None:
+        """Lines that are gone from the window, and from its scrollback, after Enter. An Enter typed ahead is none, and
+        what is typed meanwhile is not echoed: it may be the secret.
 
         They must fit: the caller asks for `size`, and leaves two rows.
         """
-        what = "a secret is to be shown"
+        what = "a secret must be shown"
         source, out = self._need(what)
-        with _two_screens(out, what):
+        with _two_screens(out, what), _no_echo(source):
             self._write("\n".join([_OTHER_SCREEN + lines[0], *lines[1:], "", ""]), what)
             try:
                 _drop_typed(source)
-                self._read("Written down? [Enter] ")
+                self._read(f"{question} [Enter] ")
             finally:
-                self._write(_FIRST_SCREEN, what)
+                self._write(f"\n{_FIRST_SCREEN}", what)
 
-    def drawn_puk(self) -> str:
-        """A PUK of 12 random digits, shown until it is typed back from paper. LeftError where it is not."""
+    def drawn_puk(self) -> str | None:
+        """A PUK of 12 random digits, shown until it is typed back from paper; None where the person does not want to
+        see it again. It is never echoed: also what is typed too early is not."""
         puk = "".join(secrets.choice(string.digits) for _ in range(PUK_LENGTH))
         while True:
-            self.show_secret(
-                [
-                    "Your PUK. Write it down, apart from the card. It is shown only now.",
-                    "It unblocks a blocked PIN, resets the card and switches its settings.",
-                    "",
-                    f"    {puk}",
-                ]
-            )
-            if self.puk("Type it back") == puk:
-                return puk
+            with self.hiding("a PUK") as hidden:
+                self.show_secret(
+                    [
+                        "Your PUK. Write it down and keep it apart from the card. It is shown only now.",
+                        "It unblocks a blocked PIN, resets the card, and changes its settings.",
+                        "",
+                        f"    {puk}",
+                    ]
+                )
+                self.fresh()  # a second Enter is no answer; what is typed now is not echoed either
+                if "".join(hidden.line("Type it back").split()) == puk:
+                    return puk
             self.say("That is not the PUK shown")
             if not self.agrees("Show it again?"):
-                raise LeftError
+                return None
 
 
 class HiddenLines:
@@ -235,7 +318,7 @@ class HiddenLines:
                 raise LeftError
             if _is_text(line):
                 return line.rstrip("\r\n")
-            self._out.write("This is no UTF-8 text: set the terminal to UTF-8, and type it again\n")
+            self._out.write("This is not UTF-8 text. Set the terminal to UTF-8 and type it again.\n")
         raise LeftError
 
     def more(self) -> bool:
@@ -334,7 +417,7 @@ def _no_echo(file: IO[str]) -> Iterator[None]:
                 stack.enter_context(mode(file, off=ECHO_INPUT))
             except OSError as error:
                 raise NoHiddenInputError(
-                    "Hidden input is not available in this terminal", hint="give secrets by --stdinpass"
+                    "This terminal cannot hide what you type", hint="give secrets with --stdinpass"
                 ) from error
             _drop_typed(file)
             yield

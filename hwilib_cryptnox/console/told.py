@@ -30,16 +30,16 @@ class Told:
     """The end of the message where that says that nothing was changed."""
 
 
-_PIN_HINT = "cryptnoxctl pin tries shows what is left; a blocked PIN is set anew with the PUK: cryptnoxctl pin unblock"
-_PUK_HINT = "the card takes 12 wrong PUKs until it is powered anew, any number in all"
-_POWER_CYCLE = "take the card out and put it back, then: cryptnoxctl pin tries"
+_PIN_HINT = "cryptnoxctl pin tries shows how many are left; to set a new PIN with the PUK: cryptnoxctl pin unblock"
+_PUK_HINT = "the card allows 12 wrong PUKs before it must be removed and re-inserted; there is no total limit"
+_POWER_CYCLE = "remove the card, put it back, then: cryptnoxctl pin tries"
 _SETUP_HINT = "set the card up: cryptnoxctl setup"
-_REOPEN = "put the card in again and repeat the command"
+_REOPEN = "put the card back and run the command again"
 
 _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (RefusedPinError, _PIN_HINT),
     (PinAuthOffError, "cryptnoxctl pin-auth on (needs the PUK)"),
-    (CardNotFoundError, "cryptnoxctl list shows what is there"),
+    (CardNotFoundError, "cryptnoxctl list shows which cards are here"),
     (NoWalletError, _SETUP_HINT),
     (errors.WrongPinError, _PIN_HINT),
     (errors.PinLockedError, _POWER_CYCLE),
@@ -47,18 +47,18 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.NotInitializedError, _SETUP_HINT),
     (errors.NoSeedError, _SETUP_HINT),
     (errors.StatusWordError, ""),
-    (errors.ServiceUnavailableError, "cryptnoxctl doctor says what is missing"),
+    (errors.ServiceUnavailableError, "cryptnoxctl doctor shows what is missing"),
     (errors.NoReaderError, "plug a reader in, then: cryptnoxctl doctor"),
-    (errors.NoCardError, "put the card into the reader; cryptnoxctl list shows what is there"),
+    (errors.NoCardError, "put the card into the reader; cryptnoxctl list shows which cards are here"),
     (errors.CardRemovedError, _REOPEN),
-    (errors.ReaderBusyError, "end the other program, or wait for it: CRYPTNOX_WAIT=30"),
+    (errors.ReaderBusyError, "close the other program, or wait for it: CRYPTNOX_WAIT=30"),
     (errors.TransportError, _REOPEN),
     (errors.PairingError, "cryptnoxctl pairing recover (needs the PUK)"),
-    (errors.UnknownChannelError, "this program cannot use the card yet"),
-    (errors.CertificateError, "do not use this card: it cannot prove that it is the one it says it is"),
-    (errors.BadSignatureError, "the signature was thrown away; do not use this card"),
+    (errors.UnknownChannelError, "this program does not support this card yet"),
+    (errors.CertificateError, "do not use this card: it cannot prove that it is genuine"),
+    (errors.BadSignatureError, "the signature was discarded; do not use this card"),
     (errors.ProtocolError, _REOPEN),
-    (StateError, "the folder must belong to you and be writable"),
+    (StateError, "you must own the folder and be able to write to it"),
 )
 """The first that fits."""
 _OURS = (WalletError, errors.CryptnoxError, StateError)

@@ -18,7 +18,9 @@ import click
 from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
+from hwilib_cryptnox.ctl.help import HelpfulCommand, meant, write_examples, write_options
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, printable, write_json
+from hwilib_cryptnox.ctl.values import FileName, Serial, complete_values
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.signer.host import Host
@@ -38,6 +40,8 @@ class Options:
     reader: str | None = None
     stdin_pin: bool = False
     stdin_puk: bool = False
+    log_level: str | None = None
+    log_file: str | None = None
 
 
 @dataclass
@@ -86,18 +90,22 @@ class App:
         """A line on stderr for whoever reads it; nothing with --quiet."""
         if not self.options.quiet:
             with contextlib.suppress(OSError):  # nobody does
-                self.err.line(text, style)
+                self.err.told(text, style)
 
     def remark(self, text: str, style: str = FAINT) -> None:
         """A line for people; nothing with --quiet, nor where nobody looks."""
         if not self.options.quiet and self.err.fancy:
-            self.err.line(text, style)
+            self.err.told(text, style)
 
     def read_secrets(self) -> list[str]:
         """The lines of stdin that are secrets: with --stdinpass the PIN, with --stdinpuk the PUK after it."""
         if self._lines is None:
             if sys.stdin.isatty():
-                raise CtlError(Exit.USAGE, "--stdinpass and --stdinpuk read a pipe, not a terminal", "leave them out")
+                raise CtlError(
+                    Exit.USAGE,
+                    "--stdinpass and --stdinpuk read from a pipe, not from a terminal",
+                    "leave them out; you will be asked",
+                )
             count = self.options.stdin_pin + self.options.stdin_puk
             self._lines = [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n") for _ in range(count)]
         return self._lines
@@ -115,31 +123,51 @@ class App:
         return self.options.stdin_pin or self.options.stdin_puk
 
 
-def _common(*flags: str, help: str, metavar: str | None = None) -> click.Option:  # noqa: A002 - as click calls it
+def _common(
+    *flags: str,
+    help: str,  # noqa: A002 - as click calls it
+    metavar: str | None = None,
+    type: click.ParamType[object] | None = None,  # noqa: A002
+) -> click.Option:
     def keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
         if value and parameter.name is not None:
             setattr(context.ensure_object(App).options, parameter.name, value)
 
-    return click.Option(flags, expose_value=False, callback=keep, is_flag=metavar is None, metavar=metavar, help=help)
+    flag = metavar is None
+    return click.Option(flags, expose_value=False, callback=keep, is_flag=flag, metavar=metavar, help=help, type=type)
 
 
 COMMON_OPTIONS = (
     _common("--json", help="Print one JSON object on stdout."),
-    _common("-q", "--quiet", help="No remarks and no progress bar."),
-    _common("--card", metavar="SERIAL", help="The card with this serial number, or tcp:HOST:PORT."),
+    _common("-q", "--quiet", help="Hide remarks and the progress bar."),
+    _common("--card", metavar="SERIAL", type=Serial(), help="The card with this serial number, or tcp:HOST:PORT."),
     _common("--reader", metavar="NAME", help="The card in this reader: name, part of it, or number."),
-    _common("--stdinpass", "stdin_pin", help="The first line of stdin is the PIN."),
-    _common("--stdinpuk", "stdin_puk", help="The next line of stdin is the PUK."),
+    _common("--stdinpass", "stdin_pin", help="Read the PIN from the first line of stdin."),
+    _common("--stdinpuk", "stdin_puk", help="Read the PUK from the next line of stdin."),
+    _common(
+        "--log-level",
+        metavar="LEVEL",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Log to stderr: debug, info, warning or error. Holds no secret.",
+    ),
+    _common(
+        "--log-file", metavar="FILE", type=FileName(), help="Write the log to FILE; at level debug if none is given."
+    ),
 )
 """The options of every command; each has the name of a field of `Options`."""
 
 
-class CtlCommand(click.Command):
+class CtlCommand(HelpfulCommand):
     """A command whose function takes the `App` and returns a `Report`, which is printed here."""
 
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
+        complete_values(self)
         self.params.extend(COMMON_OPTIONS)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own; the common ones are told of once, by the program's help."""
+        write_options(self, ctx, formatter, COMMON_OPTIONS)
 
     def invoke(self, context: click.Context) -> int:
         """Run it, print its report, return the exit code."""
@@ -147,7 +175,7 @@ class CtlCommand(click.Command):
         callback = self.callback
         if callback is None:
             raise click.UsageError("this command does nothing", context)
-        with context:
+        with context, _logging(app, context):
             report: Report = callback(app, **context.params)
         try:
             if not app.options.json:
@@ -168,6 +196,15 @@ class CtlCommand(click.Command):
         return report.exit_code
 
 
+def _logging(app: App, context: click.Context) -> contextlib.AbstractContextManager[None]:
+    options = app.options
+    if options.log_level is None and options.log_file is None:
+        return contextlib.nullcontext()
+    from hwilib_cryptnox.ctl.logs import logged
+
+    return logged(options.log_level, options.log_file, " ".join(context.command_path.split()[1:]))
+
+
 class _HelpInstead(click.UsageError):
     """No command was named: the help, on stderr."""
 
@@ -184,6 +221,28 @@ class CtlGroup(click.Group):
     def __init__(self, *args: object, **keywords: object) -> None:
         super().__init__(*args, **keywords)  # type: ignore[arg-type]
         self.params.extend(COMMON_OPTIONS)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own, its commands, and where the common ones are told of."""
+        self.format_commands(ctx, formatter)
+        write_options(self, ctx, formatter, COMMON_OPTIONS)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One example of each command."""
+        write_examples(ctx, formatter)
+
+    def names(self, ctx: click.Context) -> list[str]:
+        """What can be typed here, for who typed something else."""
+        return self.list_commands(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A word that is no command is answered with what may have been meant."""
+        word = args[0]
+        if self.get_command(ctx, word) is None and not ctx.resilient_parsing and not word.startswith("-"):
+            ctx.fail(f"No such command '{printable(word)}'.{meant(word, self.names(ctx))}")
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Nothing at all is a usage error (click before 8.2 prints the help on stdout and ends with 0)."""
@@ -206,7 +265,7 @@ def run(root: click.Command, arguments: list[str] | None = None) -> int:
     with undisturbed():
         with contextlib.suppress(OSError):
             for text in warnings:
-                app.err.line(f"Warning: {text}", WARN)
+                app.err.told(f"Warning: {text}", WARN)
         give_up(sys.stderr)
     return code
 
@@ -253,9 +312,9 @@ def _say(app: App, problem: Problem) -> None:
             return
     give_up(sys.stdout)
     with contextlib.suppress(OSError):
-        app.err.line(f"Error: {problem.message}", BAD)
+        app.err.told(f"Error: {problem.message}", BAD)
         if problem.hint:
-            app.err.line(f"What to do: {problem.hint}")
+            app.err.told(f"What to do: {problem.hint}")
 
 
 def command(name: str, **settings: object) -> Callable[[Callable[..., Report]], CtlCommand]:

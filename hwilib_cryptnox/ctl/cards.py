@@ -63,7 +63,9 @@ def wanted_serial(app: App) -> int | None:
         return None
     serial = serial_of(f"{CARD_PREFIX}{text.removeprefix(CARD_PREFIX)}")
     if serial is None:
-        raise CtlError(Exit.USAGE, f"--card: {text!r} is no serial number", "cryptnoxctl list shows the serial numbers")
+        raise CtlError(
+            Exit.USAGE, f"--card: {text!r} is not a serial number", "cryptnoxctl list shows the serial numbers"
+        )
     return serial
 
 
@@ -72,7 +74,11 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
     place = reader or app.options.reader or ""
     if reader is None and app.options.card is not None and app.options.card.startswith(EMULATOR_PREFIX):
         if place not in ("", app.options.card):
-            raise CtlError(Exit.USAGE, f"--card {app.options.card} and --reader {place} are two cards", "name one")
+            raise CtlError(
+                Exit.USAGE,
+                f"--card {app.options.card} and --reader {place} name two different cards",
+                "give only one of them",
+            )
         place = app.options.card
     if place.startswith(EMULATOR_PREFIX):
         parse_address(place.removeprefix(EMULATOR_PREFIX))
@@ -88,7 +94,7 @@ def candidates(app: App, reader: str | None = None) -> list[str]:
     found = exact or [name for name in names if place.lower() in name.lower()]
     if len(found) == 1:
         return found
-    what = "no reader is called that" if not found else f"{len(found)} readers are called that"
+    what = "no reader has that name" if not found else f"{len(found)} readers have that name"
     raise CtlError(Exit.NO_CARD, f"--reader {place!r}: {what}", "cryptnoxctl list shows the readers")
 
 
@@ -104,9 +110,9 @@ def open_card(
     wanted = wanted_serial(app) if serial is None else serial
     with contextlib.closing(find_card(app, wanted, candidates(app), channel=channel)) as opened:
         if initialised and not opened.card.info.initialized:
-            raise CtlError(Exit.REFUSED, "The card is not initialised", "cryptnoxctl setup")
+            raise CtlError(Exit.REFUSED, "The card is not initialized", "cryptnoxctl setup")
         if seeded and not opened.card.info.seeded:
-            raise CtlError(Exit.REFUSED, "The card holds no seed", "cryptnoxctl setup")
+            raise CtlError(Exit.REFUSED, "The card has no seed", "cryptnoxctl setup")
         yield opened
 
 
@@ -153,13 +159,13 @@ def find_card(app: App, serial: int | None, places: list[str], *, channel: bool)
             return chosen
     if found:
         cards = ", ".join(map(str, found))
-        raise CtlError(Exit.USAGE, f"{len(found)} cards are here: {cards}", "say which: --card SERIAL")
+        raise CtlError(Exit.USAGE, f"{len(found)} cards are here: {cards}", "choose one: --card SERIAL")
     if unread is not None:
         raise unread
     if not places:
         raise CtlError(Exit.NO_CARD, "There is no card reader", "plug one in, then: cryptnoxctl doctor")
-    what = "No Cryptnox card was found" if serial is None else f"The card {serial} is in no reader"
-    raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows what is there")
+    what = "No Cryptnox card was found" if serial is None else f"The card {serial} is not in any reader"
+    raise CtlError(Exit.NO_CARD, what, "put the card into the reader; cryptnoxctl list shows which cards are here")
 
 
 def admit(app: App, opened: OpenCard) -> None:
@@ -174,7 +180,7 @@ def puk(app: App, opened: OpenCard) -> str:
     if app.options.stdin_puk:
         text = app.secret_line("PUK")
         if len(text) != PUK_LENGTH or not text.isascii():
-            raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters; nothing was sent to the card")
+            raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters. Nothing was sent to the card")
         return text
     if app.terminal.available:
         app.terminal.say(f"This is about the card {opened.card.serial} in {opened.reader}.")
@@ -188,19 +194,21 @@ def _typed_pin(app: App, card: Card, missing: NoPinError | None) -> tuple[str, b
         raise missing or CtlError(
             Exit.SECRET,
             "A PIN is needed, and there is no terminal to ask on",
-            "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin: --stdinpass",
+            "set CRYPTNOX_PIN_COMMAND, or give the PIN as the first line of stdin with --stdinpass",
         )
     if missing is not None:
-        app.err.line(explain(missing).message, WARN)
+        app.err.told(explain(missing).message, WARN)
     left = tries_left(card)
     if not left:
         raise CtlError(
             Exit.SECRET,
-            "No PIN is accepted now: the card is blocked, or locked until it is powered anew",
-            "take it out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+            "The card accepts no PIN now: it is blocked, or locked until you remove it and put it back",
+            "remove the card, put it back, then: cryptnoxctl pin tries; if none are left: cryptnoxctl pin unblock",
         )
     if left == 1:
-        app.terminal.typed("One PIN try is left; a wrong PIN blocks the card until the PUK sets a new one.", LAST_TRY)
+        app.terminal.typed(
+            "One PIN try is left. A wrong PIN now blocks the card until you set a new PIN with the PUK.", LAST_TRY
+        )
     tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
     return app.terminal.pin(f"PIN of card {card.serial} ({tries})"), left == 1
 
@@ -225,8 +233,8 @@ def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str:
         problem = explain(error)
         raise CtlError(
             problem.exit_code,
-            f"{problem.message}; if the PIN was sent already, it is not known whether it was right",
-            "cryptnoxctl pin tries shows how many tries are left; a wrong PIN has cost one",
+            f"{problem.message}. If the PIN was already sent, it is not known whether it was right",
+            "cryptnoxctl pin tries shows how many tries are left; a wrong PIN costs one",
         ) from error
 
 
@@ -248,12 +256,10 @@ def other_card(
             return opened
         opened.close()
         if named is not None:
-            raise CtlError(Exit.USAGE, "--second: that is the first card again")
+            raise CtlError(Exit.USAGE, "--second: this is the first card again")
         raise CtlError(Exit.NO_CARD, "That is still the first card")
 
-    return (
-        look() if named is not None else swapped(app, f"Take the card {serial} out and put the second card in.", look)
-    )
+    return look() if named is not None else swapped(app, f"Remove the card {serial} and insert the second card.", look)
 
 
 def swapped(app: App, text: str, look: Callable[[], T]) -> T:
@@ -268,7 +274,7 @@ def swapped(app: App, text: str, look: Callable[[], T]) -> T:
         except (WalletError, errors.CryptnoxError) as error:
             problem = explain(error)
             app.terminal.say(f"{problem.message}. {problem.hint}".rstrip(". ") + ".")
-    raise LeftError("Canceled: the card was not put in")
+    raise LeftError("Canceled: no card was inserted")
 
 
 # What is said of a card
@@ -294,7 +300,7 @@ def judged(genuine: Genuineness, reader: str) -> tuple[str, str]:
 def card_state(info: AppletInfo) -> str:
     """How far a card is set up, in one word or two."""
     if not info.initialized:
-        return "not initialised"
+        return "not initialized"
     return "ready" if info.seeded else "no seed"
 
 
@@ -357,5 +363,5 @@ def _seen(reader: str, opened: OpenCard | Exception) -> Seen:
 
 def _short(error: errors.CryptnoxError) -> str:
     if isinstance(error, errors.PinLockedError):
-        return "locked: take it out and put it back"
+        return "locked: remove the card and put it back"
     return explain(error).message

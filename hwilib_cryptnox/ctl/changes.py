@@ -50,11 +50,11 @@ def tell(app: App, words: Words, ending: Ending) -> None:
         if isinstance(lost, KeyboardInterrupt):
             raise lost
         if isinstance(lost, StatusWordError) and type(lost) is not StatusWordError:
-            app.note(f"The card answered with a refusal ({lost}); it was asked, and has done it all the same")
+            app.note(f"The card answered with an error ({lost}), but a check shows that it made the change")
         elif not ending.answered:
-            app.note("The answer of the card was lost on the way; the card was asked, and has done it")
+            app.note("The card's answer was lost, but a check shows that it made the change")
         return
-    problem = Problem("It could not be tried") if lost is None else explain(lost)
+    problem = Problem("It could not be tested") if lost is None else explain(lost)
     message, hint = failure(words, ending, problem.message)
     raise CtlError(problem.exit_code, message, hint)
 

@@ -59,7 +59,7 @@ def read_file(path: Path | str) -> bytes:
     except FileNotFoundError as error:
         raise CtlError(Exit.USAGE, f"{path}: no such file") from error
     except IsADirectoryError as error:
-        raise CtlError(Exit.USAGE, f"{path}: it is a folder") from error
+        raise CtlError(Exit.USAGE, f"{path}: this is a folder") from error
     except OSError as error:
         raise CtlError(Exit.USAGE, f"{path}: {error.strerror}") from error
 
@@ -79,7 +79,7 @@ def _read(descriptor: int, name: str) -> bytes:
         if data or not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             break
         if time.monotonic() > end:
-            raise CtlError(Exit.USAGE, f"{name}: nobody writes to this pipe")
+            raise CtlError(Exit.USAGE, f"{name}: nothing writes to this pipe")
         time.sleep(_RETRY)
     return bytes(data)
 
@@ -94,7 +94,7 @@ def decoded(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise CtlError(Exit.INPUT, f"{name}: this is no text (UTF-8)") from error
+        raise CtlError(Exit.INPUT, f"{name}: this is not text (UTF-8)") from error
 
 
 def check_free(path: Path, force: bool | None) -> None:
@@ -126,11 +126,11 @@ def _target(path: Path, force: bool | None) -> Path:
             status = None
         if status is not None and not stat.S_ISREG(status.st_mode):
             what = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-            raise CtlError(Exit.USAGE, f"{path} is {what}, and no file", "name another place")
+            raise CtlError(Exit.USAGE, f"{path} is {what}, not a file", "choose another place")
         if status is not None and _is_stdout(status):
-            raise CtlError(Exit.USAGE, f"{path} is where this command says what it did", "name another place")
+            raise CtlError(Exit.USAGE, f"{path} is where this command reports what it did", "choose another place")
     if not target.parent.is_dir():
-        raise CtlError(Exit.USAGE, f"{target.parent} is no folder")
+        raise CtlError(Exit.USAGE, f"{target.parent} is not a folder")
     return target
 
 
@@ -149,12 +149,12 @@ def _beginning(target: Path, *, private: bool) -> tuple[int, Path]:
 
 
 def _taken(path: Path, force: bool | None) -> CtlError:
-    hint = "name another file" if force is None else "name another file, or overwrite this one: --force"
-    return CtlError(Exit.USAGE, f"{path} exists already", hint)
+    hint = "choose another file" if force is None else "choose another file, or overwrite this one: --force"
+    return CtlError(Exit.USAGE, f"{path} already exists", hint)
 
 
 def _unwritable(path: Path, error: OSError) -> CtlError:
-    return CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or name another place")
+    return CtlError(Exit.USAGE, f"{path}: {error.strerror}", "free some space, or choose another place")
 
 
 def write_new(path: Path, content: bytes, *, force: bool | None = None, private: bool = False) -> None:

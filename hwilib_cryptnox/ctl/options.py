@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.hashes import base58check_decode
@@ -17,8 +19,9 @@ from hwilib_cryptnox.export import KeySet
 from hwilib_cryptnox.networks import CHAINS, SINGLE_KEY, Network, ScriptType, account_path
 from hwilib_cryptnox.psbt.change import single_key_scripts
 from hwilib_cryptnox.psbt.script import p2pkh, p2sh
-from hwilib_cryptnox.psbt.summary import address_of
+from hwilib_cryptnox.psbt.summary import address_of, coin_of
 from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage.settings import SettingsError
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -27,21 +30,62 @@ READ_ONE_BY_ONE = 100
 """So many keys are read singly where the card gives no extended key."""
 
 
+_MAIN, _NAMES = "main", ", ".join(CHAINS)
+
+
+def _configured_chain() -> str:
+    """What the environment or the configuration file says, else the main network."""
+    name = click.get_current_context().ensure_object(App).settings.chain or _MAIN
+    if name not in CHAINS:
+        raise SettingsError(f"The configured chain (CRYPTNOX_CHAIN, chain in config.toml) is not one of {_NAMES}")
+    return name
+
+
 chain_option = click.option(
-    "--chain", type=click.Choice(list(CHAINS)), default="main", show_default=True, help="The network."
+    "--chain",
+    type=click.Choice(list(CHAINS)),
+    default=_configured_chain,
+    show_default="main, or the one you configured",
+    help="The network.",
 )
+
+
+def chain_is_chosen(app: App) -> bool:
+    """Whether the person said which network is meant: with --chain, or in the configuration."""
+    source = click.get_current_context().get_parameter_source("chain")
+    return source is ParameterSource.COMMANDLINE or bool(app.settings.chain)
+
+
+def chain_of_path(app: App, path: Path, chain: str) -> str:
+    """The network whose addresses a key at a path has. Where nobody said which is meant, the path does.
+
+    CtlError where the two contradict each other: nothing is shown or signed for another network by mistake.
+    """
+    coin = coin_of(path)
+    if coin is None or coin == Network.of_chain(chain).coin_type:
+        return chain
+    if not chain_is_chosen(app):
+        return "test" if coin else _MAIN
+    keys = "a test network" if coin else "the main network"
+    raise CtlError(
+        Exit.USAGE,
+        f"{path} is a path of {keys}, but the chain is {chain}",
+        f"--chain {'test' if coin else _MAIN}, or another path",
+    )
+
+
 account_option = click.option(
     "--account", type=click.IntRange(0, (1 << 31) - 1), default=0, show_default=True, help="Account number."
 )
 second_option = click.option(
-    "--second", metavar="READER", help="The reader with the second card. Without: swap them in one reader."
+    "--second", metavar="READER", help="The reader with the second card. Without it, you swap the cards in one reader."
 )
 
 
 def type_option(*more: str) -> Callable[[F], F]:
     """`--type`; `more` are choices beside the single-sig types."""
     choices = click.Choice([*TYPES, *more])
-    return click.option("--type", "kind", type=choices, default="p2wpkh", show_default=True, help="Kind of script.")
+    return click.option("--type", "kind", type=choices, default="p2wpkh", show_default=True, help="Script type.")
 
 
 def account_at(kind: str, chain: str, account: int) -> Path:
@@ -65,7 +109,7 @@ def read_keys(used: Wallet, parent: Path, numbers: Sequence[int]) -> dict[Path, 
     if len(numbers) > READ_ONE_BY_ONE and not used.session().card.info.xpub_export:
         raise CtlError(
             Exit.REFUSED,
-            f"xpub export is off, so keys are read one by one, at most {READ_ONE_BY_ONE} at once",
+            f"xpub export is off, so keys are read one by one: ask for at most {READ_ONE_BY_ONE}",
             "cryptnoxctl xpub on (needs the PUK)",
         )
     paths = [parent.child(number) for number in numbers]
@@ -80,10 +124,22 @@ def key_set(app: App, paths: Sequence[Path], chain: str) -> KeySet:
         return KeySet(used.fingerprint(), used.xpubs(paths), Network.of_chain(chain))
 
 
+def chain_of_address(text: str, chain: str) -> str:
+    """The network whose prefix an address has, where it is not that of `chain`; `chain` where none is told."""
+    head = text.lower()
+    found = [name for name, one in CHAINS.items() if head.startswith(f"{one.value[0]}1")]
+    if found:
+        return chain if chain in found else found[0]
+    with contextlib.suppress(UsageError):
+        version = base58check_decode(text)[0]
+        found = [name for name, one in CHAINS.items() if version in one.value[1:]]
+    return chain if chain in found or not found else found[0]
+
+
 def script_of_address(text: str, chain: str) -> bytes:
     """The output script of an address of a network; CtlError INPUT where it is none."""
     prefix, p2pkh_version, p2sh_version = CHAINS[chain].value
-    other = CtlError(Exit.INPUT, f"{text!r} is no address of the chain {chain}", "another network: --chain")
+    other = CtlError(Exit.INPUT, f"{text!r} is not an address of the chain {chain}", "for another network: --chain")
     if text.lower().startswith(f"{prefix}1"):
         from embit import bech32
 

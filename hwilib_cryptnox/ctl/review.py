@@ -133,7 +133,7 @@ def _wallets(summary: Summary) -> list[Row]:
         which = "" if single else f" ({_numbers(wallet.inputs)})"
         rows.append(("Wallet", f"{quoted(wallet.name)}{which}: {wallet.words}", STRONG))
     for group in summary.unregistered[:_MOST_WALLETS]:
-        rows.append(("Wallet", f"none that is registered ({_numbers(group.inputs)}): {group.words}", WARN))
+        rows.append(("Wallet", f"no registered wallet ({_numbers(group.inputs)}): {group.words}", WARN))
     more = sum([max(len(groups) - _MOST_WALLETS, 0) for groups in (summary.wallets, summary.unregistered)])
     return [*rows, ("Wallet", f"and {more:,} more")] if more else rows
 
@@ -147,7 +147,7 @@ def _numbers(inputs: Sequence[int]) -> str:
 def _inputs(plan: Plan) -> str:
     summary = plan.summary
     amount = "unknown" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
-    whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them the card's"
+    whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them from the card"
     return f"{summary.inputs:,}, {whose}: {amount}"
 
 

@@ -12,13 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from hwilib_cryptnox.console.layout import lines_of, widest, width
 from hwilib_cryptnox.ctl.errors import Exit
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NARROW = 60
-"""Columns a terminal has at least for tables: in fewer, amounts and addresses would be cut into pieces."""
+"""Columns a terminal has at least for tables."""
+_LEAST = 12
+"""Columns a value has at least beside its name."""
+_GAP, _EDGES = 3, 2
+"""Columns between two of a table, and at its sides."""
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
@@ -39,6 +44,30 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join("?" if char != "\n" and _steers(char) else char for char in text)
+
+
+def _widths(heads: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], columns: int) -> list[int] | None:
+    """Of a table's columns, so that no word is broken; None where they do not fit, or the window is narrow."""
+    if columns < NARROW:
+        return None
+    texts = [[head, *(row[number][0] for row in rows)] for number, head in enumerate(heads)]
+    whole = [max(width(line) for text in column for line in text.split("\n")) for column in texts]
+    least = [max(widest(text) for text in column) for column in texts]
+    left = columns - _EDGES - _GAP * (len(heads) - 1) - sum(least)
+    if left < 0:
+        return None
+    found = list(least)
+    # The short columns first: they keep their lines whole.
+    for number in sorted(range(len(heads)), key=lambda number: whole[number]):
+        more = min(left, whole[number] - least[number])
+        found[number] += more
+        left -= more
+    return found
+
+
+def _broken(rows: Sequence[Sequence[tuple[str, str]]], widths: Sequence[int]) -> list[list[str]]:
+    """The cells in lines of their columns."""
+    return [["\n".join(lines_of(text, wide)) for (text, _), wide in zip(row, widths, strict=True)] for row in rows]
 
 
 class Screen:
@@ -71,47 +100,69 @@ class Screen:
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
+    def told(self, text: str, style: str = "") -> None:
+        """A sentence, in lines that end at blanks; of several lines each is as it is: they are to be copied."""
+        if "\n" in text:
+            self.line(text, style)
+        else:
+            self.paragraph(text, style)
+
+    def modules(self, text: str, style: str) -> None:
+        """One row of a drawing, as it is: blanks at its end, too."""
+        from rich.text import Text
+
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
     def paragraph(self, text: str, style: str = "", *, indent: int = 0) -> None:
-        """Text in lines of the terminal's width, broken at blanks only where a word fits; piped on one line."""
+        """Text in lines of the terminal's width that end at blanks; piped on one line."""
         if not self.fancy:
             self.line(text)
             return
-        from rich.padding import Padding
-        from rich.text import Text
-
-        self.console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, indent)))
+        for line in lines_of(printable(text), self.console.width - indent):
+            self.line(f"{'':{indent}}{line}", style)
 
     def fields(self, rows: Sequence[Row]) -> None:
-        """Names and values, aligned."""
+        """Names and values, aligned. A value with a word that is too long for its column, such as a key, is on lines of
+        its own, in one piece."""
         if not self.fancy:
             for row in rows:
                 self._record(row[:2])
             return
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(style=FAINT)
-        table.add_column(overflow="fold")
+        first = max((width(row[0]) for row in rows), default=0)
         for row in rows:
-            table.add_row(row[0], Text(printable(row[1]), style=row[2] if len(row) == 3 else ""))
-        self.console.print(table)
+            name, text, style = row[0], printable(row[1]), row[2] if len(row) == 3 else ""
+            left = self.console.width - first - 1
+            if left < _LEAST or widest(text) > left:
+                self._styled((name, FAINT))
+                self.paragraph(text, style)
+                continue
+            for number, line in enumerate(lines_of(text, left)):
+                self._styled((f"{'' if number else name:{first}} ", FAINT), (line, style))
 
     def table(
         self, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "", right: Sequence[int] = ()
     ) -> None:
-        """Rows under heads. `right` are the columns aligned right. In a narrow terminal every cell is on a line of its
-        own."""
-        styled = [[(cell, "") if isinstance(cell, str) else cell for cell in row] for row in rows]
+        """Rows under heads. `right` are the columns aligned right. Where the terminal is too narrow for a column's
+        longest word, every cell is on lines of its own."""
+        styled = [
+            [(printable(cell), "") if isinstance(cell, str) else (printable(cell[0]), cell[1]) for cell in row]
+            for row in rows
+        ]
         if not self.fancy:
             for texts in (heads, *([text for text, _ in row] for row in styled)):
                 self._record(texts)
             return
-        if self.console.width < NARROW:
-            self.line(title, STRONG)
+        widths = _widths(heads, styled, self.console.width)
+        if widths is None:
+            if title:
+                self.paragraph(title, STRONG)
             for row in styled:
                 for head, (text, style) in zip(heads, row, strict=True):
-                    self.paragraph(f"{head}: {text}" if head else text, style)
+                    if head and text and widest(text) > self.console.width - width(head) - 2:
+                        self.line(f"{head}:", style)
+                        self.paragraph(text, style)
+                    else:
+                        self.paragraph(f"{head}: {text}" if head else text, style)
                 self.line()
             return
         from rich import box
@@ -120,11 +171,16 @@ class Screen:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None, header_style=STRONG, border_style=FAINT)
         table.title_justify = "left"
-        for number, head in enumerate(heads):
-            table.add_column(head, justify="right" if number in right else "left", overflow="fold")
-        for row in styled:
-            table.add_row(*(Text(printable(text), style) for text, style in row))
+        for number, (head, wide) in enumerate(zip(heads, widths, strict=True)):
+            table.add_column(head, justify="right" if number in right else "left", overflow="fold", width=wide)
+        for row, broken in zip(styled, _broken(styled, widths), strict=True):
+            table.add_row(*(Text(text, style) for text, (_, style) in zip(broken, row, strict=True)))
         self.console.print(table)
+
+    def _styled(self, *pieces: tuple[str, str]) -> None:
+        from rich.text import Text
+
+        self.console.print(Text.assemble(*pieces), soft_wrap=True)
 
     def _record(self, cells: Sequence[str]) -> None:
         """Fields between tabs, on one line whatever is in them."""
@@ -156,9 +212,9 @@ def said(data: Mapping[str, object], *parts: Part, exit_code: Exit = Exit.DONE) 
     def show(screen: Screen) -> None:
         for part in parts:
             if isinstance(part, str):
-                screen.line(part)
+                screen.told(part)
             elif isinstance(part, tuple):
-                screen.line(*part)
+                screen.told(*part)
             else:
                 part(screen)
 

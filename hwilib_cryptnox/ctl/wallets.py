@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 STDIN = "-"
-_NEITHER_TEXT = "What was given is neither an output descriptor nor a file that is there"
+_NEITHER_TEXT = "What you gave is neither an output descriptor nor an existing file"
 _REGISTRATION = "cmRlc2"
 """How a registration of HWI begins."""
 _MOST_CLAIMS = 20
@@ -49,7 +49,7 @@ def refused(what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except PolicyError as error:
-        raise CtlError(Exit.INPUT, f"{what} is refused: {error}", hint) from error
+        raise CtlError(Exit.INPUT, f"{what} was refused: {error}", hint) from error
 
 
 # Registered ones
@@ -59,7 +59,7 @@ def stored_wallet(app: App, name: str) -> StoredWallet:
     """A registered wallet by its name; CtlError where there is none."""
     found = WalletStore(app.state).get(name)
     if found is None:
-        raise CtlError(Exit.USAGE, "No wallet is registered by this name", "cryptnoxctl wallet list shows the names")
+        raise CtlError(Exit.USAGE, "No wallet is registered under this name", "cryptnoxctl wallet list shows the names")
     return found
 
 
@@ -108,7 +108,7 @@ def given_file(app: App, text: str, neither: str = _NEITHER_TEXT) -> WalletFile:
     try:
         return read_wallet_file(data)
     except UsageError as error:
-        raise CtlError(Exit.INPUT, f"The wallet file is refused: {error}") from error
+        raise CtlError(Exit.INPUT, f"The wallet file was refused: {error}") from error
 
 
 def named_wallet(app: App, text: str) -> NamedWallet:
@@ -120,15 +120,15 @@ def named_wallet(app: App, text: str) -> NamedWallet:
     if stored is not None:
         if _is_file(text):
             app.note(
-                f"--wallet: the registered wallet {quoted(stored.name)} is meant, and not the file of that name: "
-                "./ before its name means the file"
+                f"--wallet: this means the registered wallet {quoted(stored.name)}, not the file of that name; put "
+                "./ before the name to use the file"
             )
         policy = policy_of(stored)
         return NamedWallet(policy.tree, policy)
     descriptor = _one_key_in(text)
     with refused("The wallet of --wallet"):
         if descriptor is None:
-            found = given_file(app, text, "--wallet: this is no registered wallet, no output descriptor, and no file")
+            found = given_file(app, text, "--wallet: this is not a registered wallet, an output descriptor, or a file")
             descriptor = found.descriptor or Registration.parse(found.registration or "").descriptor
         return NamedWallet.parse(descriptor)
 
@@ -163,15 +163,16 @@ def _is_file(text: str) -> bool:
 
 
 def chosen_chain(policy: WalletPolicy) -> Chain:
-    """The network of `--chain`, else that of the wallet's keys. CtlError where the two contradict each other."""
+    """The network of `--chain`, else that of the wallet's keys: the one that is configured where it is of theirs.
+    CtlError where --chain and the keys contradict each other."""
     context = click.get_current_context()
+    chain = str(context.params["chain"])
+    if Network.of_chain(chain) is policy.network:
+        return CHAINS[chain]
     if context.get_parameter_source("chain") is not ParameterSource.COMMANDLINE:
         return Chain.MAIN if policy.network is Network.MAIN else Chain.TEST
-    chain = str(context.params["chain"])
-    if Network.of_chain(chain) is not policy.network:
-        keys = "the main network" if policy.network is Network.MAIN else "a test network"
-        raise CtlError(Exit.USAGE, f"--chain {chain}: the wallet's keys are of {keys}")
-    return CHAINS[chain]
+    keys = "the main network" if policy.network is Network.MAIN else "a test network"
+    raise CtlError(Exit.USAGE, f"--chain {chain}: the wallet's keys are for {keys}")
 
 
 # Whose inputs and outputs are

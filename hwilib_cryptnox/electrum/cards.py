@@ -19,10 +19,11 @@ EMULATED = "tcp:"
 REAL = "cryptnox:"
 _LIST_LIMIT, _COMMAND_LIMIT, _SIGNING_LIMIT = 30.0, 90.0, 120.0
 """Seconds without an answer: the program waits 5 of them for a busy card, and 30 for one that was taken out."""
-_MOST_FAULTS = 50
+_MOST_FAULTS, _MOST_CARDS = 50, 100
 LOOKING = "enumerate"
 """What `cancel` takes for the list of the cards, which is of no card."""
 _UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
+_UNASKED_TEXT = "hwi-cryptnox did not show what the card would sign. Nothing was taken over."
 _LAST_TRY = "CRYPTNOX_LAST_TRY"
 _EMULATOR = "CRYPTNOX_EMULATOR"
 
@@ -72,6 +73,7 @@ class Cards:
         self._chain = chain
         self._running: dict[Conversation, str] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def cancel(self, card: str = "") -> None:
         """End the commands that run on a card, the list (`LOOKING`), or all: each of them raises CanceledError."""
@@ -80,6 +82,11 @@ class Cards:
         for conversation in running:
             conversation.stop()
 
+    def close(self) -> None:
+        """End all, and start none any more: Electrum ends."""
+        self._closed = True
+        self.cancel()
+
     def look(self) -> list[Card]:
         """The cards in the readers. No PIN is sent."""
         with self._start([LOOKING], LOOKING) as conversation:
@@ -87,7 +94,8 @@ class Cards:
         if not isinstance(answer, list):
             self._object(answer)
             raise ProgramError("The list of cards has an unknown form.")
-        return [_card(entry) for entry in answer if isinstance(entry, dict) and isinstance(entry.get("path"), str)]
+        entries = [entry for entry in answer if isinstance(entry, dict) and _is_path(entry.get("path"))]
+        return [_card(entry) for entry in entries[:_MOST_CARDS]]
 
     def key(self, card: str, path: str, pin: str, last: bool = False) -> Key:
         """The extended public key at a path like m/84h/0h/0h."""
@@ -115,12 +123,13 @@ class Cards:
         fingerprint: str,
         agree: Callable[[Review], str | None],
         progress: Callable[[int, int], None],
-    ) -> bytes:
-        """A PSBT with the card's signatures. `agree` gets what is proved before the first one: None cancels, the
-        answer is `review.answer`. `progress` gets the number of a signature, and how many there are.
+    ) -> bytes | None:
+        """A PSBT with the card's signatures; None where it has nothing to sign, and then perhaps it was not asked.
+        `agree` gets what is proved before the first signature: None cancels, the answer is `review.answer`. `progress`
+        gets the number of a signature, and how many there are.
 
-        What was not agreed to is never taken over, whatever the program answers: CanceledError after a no; without a
-        review the PSBT as it was.
+        What was not agreed to is never taken over, whatever the program answers: CanceledError after a no, ProgramError
+        without a review.
         """
         words = [*self._of(card), "--fingerprint", fingerprint]
         command = ["signtx", base64.b64encode(psbt).decode("ascii")]
@@ -139,7 +148,12 @@ class Cards:
                 else:
                     raise ProgramError(_UNKNOWN_TEXT)
                 answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
-        return psbt if review is None else _decoded(answer, "psbt")
+        done = _decoded(answer, "psbt")
+        if review is not None:
+            return done
+        if done != psbt:
+            raise ProgramError(_UNASKED_TEXT)
+        return None
 
     def _of(self, card: str) -> list[str]:
         return ["--device-type", "cryptnox", "--device-path", card, "--chain", self._chain()]
@@ -162,6 +176,8 @@ class Cards:
         with Conversation([*program, *words], lines, {_LAST_TRY: "1"} if last else {}) as conversation:
             with self._lock:
                 self._running[conversation] = card
+            if self._closed:
+                conversation.stop()
             try:
                 yield conversation
             finally:
@@ -203,6 +219,11 @@ def _decoded(answer: Mapping[str, Any], name: str) -> bytes:
         return base64.b64decode(answer[name], validate=True)
     except (KeyError, TypeError, ValueError):
         raise ProgramError(_UNKNOWN_TEXT) from None
+
+
+def _is_path(path: object) -> bool:
+    """Whether it can be how the program calls a card: it becomes a name that people read."""
+    return isinstance(path, str) and path.startswith((REAL, EMULATED)) and len(path) <= 100 and path.isprintable()
 
 
 def _card(entry: Mapping[str, Any]) -> Card:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .cards import Card, Cards, Key
@@ -27,6 +29,7 @@ LEVELS_TEXT = (
     "for a multisig wallet."
 )
 _HARDENED = 1 << 31
+_KEY_TEXT = "Asking the card for its key..."
 
 
 def path_text(steps: list[int]) -> str:
@@ -40,15 +43,14 @@ class Desk(Protocol):
     cards: Cards
     known: dict[str, Card]
     refused: RefusedPins
+    declined: bool
+    """That the person left a dialogue or canceled: Electrum's device manager takes both for another card's key."""
 
     def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
         """Ask in a window."""
 
     def detect_cards(self) -> list[Any]:
         """Look at the readers."""
-
-    def forget_unused(self, since: float) -> None:
-        """Forget PINs."""
 
     def lost(self, path: str) -> None:
         """The card is gone."""
@@ -62,6 +64,8 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         self.plugin: Desk = plugin
         self.handler = handler
         self.path = path
+        self._text = _KEY_TEXT
+        self._cancel = partial(self.cancel_of, handler)
         self._keys: dict[str, Key] = {}
         """What this card gave: the wallet is recognized by them without asking for the PIN again."""
 
@@ -94,39 +98,39 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         """As of the last look at the readers."""
         return self.path in self.plugin.known
 
-    def timeout(self, cutoff: float) -> None:
-        """Forget the PINs that were not used since then."""
-        self.plugin.forget_unused(cutoff)
-
     def close(self) -> None:
         """Forget the keys."""
         self._keys.clear()
 
-    def cancel(self) -> None:
-        """End what the card is asked. From any thread."""
-        self.plugin.cards.cancel(self.path)
+    def cancel_of(self, handler: Any) -> None:
+        """End what a window asks of the card, and nothing that another window asks. From any thread."""
+        if self.handler is handler:
+            self.plugin.cards.cancel(self.path)
 
     def _card(self) -> Card:
         return self.plugin.known.get(self.path) or Card(self.path, None, "absent")
 
-    # What needs the PIN
+    # What needs the PIN. Several windows may share a card: each command says whose it is when its turn has come.
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
     def get_xpub(self, bip32_path: str, xtype: str) -> str:
         """The extended public key at a path, as Electrum writes it for a type of script."""
-        return str(self._node(bip32_path)._replace(xtype=xtype).to_xpub())
+        with self._told(self.handler, _KEY_TEXT):
+            return str(self._node(bip32_path)._replace(xtype=xtype).to_xpub())
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
-    def public_key(self, bip32_path: str) -> bytes:
+    def public_key(self, handler: Any, bip32_path: str) -> bytes:
         """The card's own key at a path, 33 bytes, asked now."""
         self._keys.pop(path_text(steps_of(bip32_path)), None)
-        return bytes(self._node(bip32_path).eckey.get_public_key_bytes(compressed=True))
+        with self._told(handler, _KEY_TEXT):
+            return bytes(self._node(bip32_path).eckey.get_public_key_bytes(compressed=True))
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
     def request_root_fingerprint_from_device(self) -> str:
         """The master key's fingerprint."""
         if not self._keys:
-            self._node(f"m/84'/{coin_type()}'/0'")
+            with self._told(self.handler, _KEY_TEXT):
+                self._node(f"m/84'/{coin_type()}'/0'")
         return next(iter(self._keys.values())).fingerprint
 
     def get_password_for_storage_encryption(self) -> str:
@@ -134,35 +138,48 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         raise CardProblem("The card does not encrypt wallet files. Choose a password for the wallet file instead.")
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
-    def sign_message(self, bip32_path: str, message: str) -> bytes:
+    def sign_message(self, handler: Any, bip32_path: str, message: str) -> bytes:
         """A message signature, 65 bytes."""
         path = path_text(steps_of(bip32_path))
-        return self._with_pin(lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last))
+        with self._told(handler, "The card signs the message..."):
+            return self._with_pin(lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last))
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
-    def sign_transaction(self, psbt: bytes, fingerprint: str) -> bytes:
-        """The PSBT with the card's signatures, after the person agreed to what it does."""
-        handler = self.handler
-
-        def agree(review: Review) -> str | None:
-            answer: str | None = handler.agree(review)
-            if answer is not None:
-                handler.show_message("The card signs...", on_cancel=self.cancel)
-            return answer
+    def sign_transaction(self, handler: Any, psbt: bytes, fingerprint: str) -> bytes | None:
+        """The PSBT with the card's signatures, after the person agreed to what it does; None where it has nothing to
+        sign."""
 
         def progress(number: int, total: int) -> None:
-            handler.show_message(f"The card signs: {number} of {total}", on_cancel=self.cancel)
+            self._tell(f"The card signs: {number} of {total}")
 
-        def command(pin: str, last: bool) -> bytes:
-            handler.show_message("Asking the card what is to be signed...", on_cancel=self.cancel)
+        def command(pin: str, last: bool) -> bytes | None:
+            def agree(review: Review) -> str | None:
+                handler.pins.keep(self.path, pin)  # the card gave keys for this review, so it accepted the PIN
+                answer: str | None = handler.agree(review)
+                if answer is not None:
+                    self._tell("The card signs...")
+                return answer
+
             return self.plugin.cards.sign_transaction(
                 self.path, psbt, pin, last, fingerprint=fingerprint, agree=agree, progress=progress
             )
 
+        with self._told(handler, "Asking the card what it would sign..."):
+            return self._with_pin(command, proves=lambda signed: signed is not None)
+
+    @contextlib.contextmanager
+    def _told(self, handler: Any, text: str) -> Iterator[None]:
+        """A command of one window. While the card is asked, the window shows a text with a button to cancel."""
+        self.handler, self._text = handler, text
+        self._cancel = partial(self.cancel_of, handler)  # one object: Electrum changes the text in one dialogue then
         try:
-            return self._with_pin(command)
+            yield
         finally:
-            handler.finished()
+            if handler is not None:
+                handler.finished()
+
+    def _tell(self, text: str) -> None:
+        self.handler.show_message(text, on_cancel=self._cancel)
 
     def _node(self, bip32_path: str) -> Any:
         """The key at a path, checked against the path and against what the card gave before."""
@@ -175,18 +192,18 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
             key = self._with_pin(lambda pin, last: self.plugin.cards.key(self.path, path, pin, last))
             if any(known.fingerprint != key.fingerprint for known in self._keys.values()):
                 self.plugin.lost(self.path)
-                raise CardProblem("The card holds another wallet now. Try again with the card of this wallet.")
+                raise CardProblem("The card now holds a different wallet. Try again with this wallet's card.")
         try:
             node = BIP32Node.from_xkey(key.xpub)
         except Exception as error:
             raise CardProblem("The card's key cannot be read.") from error
         if (node.depth, int.from_bytes(node.child_number, "big")) != (len(steps), steps[-1]):
-            raise CardProblem("The card's key is of another path than the one that was asked for.")
+            raise CardProblem("The card gave the key of a different path than the one that was asked for.")
         self._keys[path] = key
         return node
 
-    def _with_pin(self, command: Callable[[str, bool], T]) -> T:
-        """Run a command with the PIN of the window; its errors as Electrum shows them."""
+    def _with_pin(self, command: Callable[[str, bool], T], *, proves: Callable[[T], bool] = lambda _: True) -> T:
+        """Run a command with the PIN of the window; its errors as Electrum shows them. `proves` as in `with_pin`."""
         handler, card = self.handler, self._card()
         if card.problem:  # which may be over
             self.plugin.detect_cards()
@@ -194,17 +211,24 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         if card.problem:
             raise CardProblem(card.problem)
         if handler is None:
-            raise CardProblem("There is no window to ask for the PIN in.")
+            raise CardProblem("There is no window that could ask for the PIN.")
+
+        def told(pin: str, last: bool) -> T:
+            self._tell(self._text)
+            return command(pin, last)
+
         try:
             return with_pin(
                 self.path,
-                command,
+                told,
                 memory=handler.pins,
                 refused=self.plugin.refused,
                 ask=lambda why: self.plugin.ask_pin(handler, card, why),
                 confirm=handler.confirm,
+                proves=proves,
             )
         except CanceledError:
+            self.plugin.declined = True
             raise UserCancelled from None
         except AbsentCardError as error:
             self.plugin.lost(self.path)

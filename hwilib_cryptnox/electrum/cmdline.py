@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import getpass
+import os
+import sys
+from functools import cache
 from typing import Any
 
 from .pins import PinMemory
 from .places import CmdLineHandler, hook
 from .plugin import CryptnoxPlugin
 from .review import Review
+
+
+@cache
+def _restore_echo_at_the_end() -> None:
+    """Ctrl-C ends Electrum while another thread waits for the PIN, with the terminal's echo switched off."""
+    with contextlib.suppress(ImportError, OSError):
+        import termios
+
+        tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+        with contextlib.suppress(termios.error):
+            settings = termios.tcgetattr(tty)
+            atexit.register(termios.tcsetattr, tty, termios.TCSANOW, settings)
 
 
 class TerminalHandler(CmdLineHandler):  # type: ignore[misc]
@@ -23,17 +40,28 @@ class TerminalHandler(CmdLineHandler):  # type: ignore[misc]
         """The PIN; None for an empty line."""
         if why:
             self.show_error(why)
-        return getpass.getpass(f"PIN of {card}: ") or None
+        _restore_echo_at_the_end()
+        try:
+            return getpass.getpass(f"PIN of {card}: ") or None
+        except EOFError:
+            return None
 
     def confirm(self, question: str) -> bool:
         """Yes only where it is typed."""
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return self._typed(f"{question} [y/N] ").lower() in ("y", "yes")
+
+    @staticmethod
+    def _typed(prompt: str) -> str:
+        """A line; empty at the end of stdin. Stdout is for the command's result alone, so it is asked on stderr."""
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()
 
     def agree(self, review: Review) -> str | None:
         """Show what is to be signed, and ask."""
         self.show_message(review.text)
         if review.high_fee is not None:
-            return review.answer(input("Type the fee in satoshi to sign: "))
+            return review.answer(self._typed("Type the fee in satoshi to sign: "))
         return review.answer() if self.confirm("Sign it?") else None
 
     def tell(self, text: str) -> None:

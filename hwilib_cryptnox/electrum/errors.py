@@ -55,7 +55,7 @@ def tries(left: int | None) -> str:
     """How many tries are left, as a sentence."""
     if left is None:
         return ""
-    return f"{left} {'try is' if left == 1 else 'tries are'} left at most."
+    return f"At most {left} {'try is' if left == 1 else 'tries are'} left."
 
 
 def sentence(text: str) -> str:

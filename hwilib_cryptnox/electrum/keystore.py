@@ -37,17 +37,12 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         try:
             content = message.encode("utf-8")
         except UnicodeEncodeError:
-            raise CardProblem("The message holds characters that are none. Type it anew.") from None
+            raise CardProblem("The message has invalid characters. Type it again.") from None
         path = f"{self.get_derivation_prefix()}/{sequence[0]}/{sequence[1]}"
-        handler, client = self.handler, self._client()
-        handler.show_message("The card signs the message...", on_cancel=client.cancel)
-        try:
-            signature: bytes = client.sign_message(path, message)
-        finally:
-            handler.finished()
+        signature: bytes = self._client().sign_message(self.handler, path, message)
         address = address_of(script_type or "p2pkh", self.derive_pubkey(*sequence))
         if not message_verifies(address, signature, content):
-            raise CardProblem("The card's signature does not belong to this address. It was thrown away.")
+            raise CardProblem("The card's signature does not belong to this address. It was discarded.")
         return signature
 
     def sign_transaction(self, tx: Any, password: Any) -> None:  # noqa: ARG002 - Electrum's
@@ -57,8 +52,8 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         client = self._client()
         add_previous_transactions(tx)
         fingerprint = str(self.get_root_fingerprint())
-        signed = client.sign_transaction(tx.serialize_as_bytes(), fingerprint)
-        if not take_signatures(tx, signed, bytes.fromhex(fingerprint)):
+        signed = client.sign_transaction(self.handler, tx.serialize_as_bytes(), fingerprint)
+        if signed is None or not take_signatures(tx, signed, bytes.fromhex(fingerprint)):
             raise CardProblem("The card holds no key of this transaction, so nothing was signed.")
 
     def _client(self) -> CryptnoxClient:
@@ -66,7 +61,7 @@ class CryptnoxKeyStore(Hardware_KeyStore):  # type: ignore[misc] # Electrum ship
         if client is None:
             raise CardProblem("The card of this wallet is not connected. Put it into the reader, then try again.")
         if not isinstance(client, CryptnoxClient):
-            raise CardProblem("The device of this wallet is no Cryptnox card.")
+            raise CardProblem("This wallet's device is not a Cryptnox card.")
         return client
 
 
@@ -80,9 +75,9 @@ def take_signatures(tx: Any, answer: bytes, fingerprint: bytes) -> int:
     try:
         signed = PartialTransaction.from_raw_psbt(answer)
     except Exception as error:
-        raise CardProblem("The answer of hwi-cryptnox is no transaction. Nothing was taken over.") from error
+        raise CardProblem("The answer of hwi-cryptnox is not a transaction. Nothing was taken over.") from error
     if signed.serialize_to_network(include_sigs=False) != tx.serialize_to_network(include_sigs=False):
-        raise CardProblem("The card's program answered with another transaction. Nothing was taken over.")
+        raise CardProblem("The card's program answered with a different transaction. Nothing was taken over.")
     new = []
     for index, (mine, theirs) in enumerate(zip(tx.inputs(), signed.inputs(), strict=True)):
         for key, signature in theirs.sigs_ecdsa.items():

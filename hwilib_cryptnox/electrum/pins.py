@@ -16,8 +16,8 @@ LAST_TRY_QUESTION = (
     "Use the last try?"
 )
 _REFUSED_TEXT = (
-    "The card refused this PIN before. It was not sent again. If the card has this PIN only now, click Forget the PIN "
-    "behind the card at the bottom of the window, or restart Electrum."
+    "The card refused this PIN before. It was not sent again. If this is now the right PIN, click the card at the "
+    "bottom of the window, then Forget the PIN; or restart Electrum."
 )
 _SHORTEST, _LONGEST = 4, 9
 
@@ -90,11 +90,13 @@ def with_pin(
     refused: RefusedPins,
     ask: Callable[[str], str | None],
     confirm: Callable[[str], bool],
+    proves: Callable[[T], bool] = lambda _: True,
 ) -> T:
     """Run `command(pin, last_try)` with the PIN of the window, or one that is asked for until the card accepts it.
 
     `ask` gets a sentence on what was wrong before, or nothing, and answers None where the person leaves. `confirm` asks
-    a question. Raises CanceledError, LockedPinError, and whatever else `command` raises. One PIN costs one try at most.
+    a question. `proves`: whether a result shows that the card accepted the PIN; one that was not needed is not kept.
+    Raises CanceledError, LockedPinError, and whatever else `command` raises. One PIN costs one try at most.
     """
     why = ""
     while True:
@@ -120,8 +122,8 @@ def with_pin(
                 memory.forget(card)
             raise
         else:
-            # Not every command needs the PIN: that this one worked does not make a refused PIN a right one.
-            memory.keep(card, pin)
+            if proves(result):
+                memory.keep(card, pin)
             return result
 
 

@@ -18,7 +18,7 @@ from electrum.plugin import (
     runs_in_hwd_thread,
 )
 from electrum.transaction import PartialTransaction
-from electrum.util import UserCancelled, UserFacingException
+from electrum.util import ThreadJob, UserCancelled, UserFacingException
 
 try:
     from electrum.hw_wallet.cmdline import CmdLineHandler
@@ -38,6 +38,7 @@ __all__ = [
     "HardwarePluginLibraryUnavailable",
     "Hardware_KeyStore",
     "PartialTransaction",
+    "ThreadJob",
     "UserCancelled",
     "UserFacingException",
     "add_previous_transactions",
@@ -62,7 +63,7 @@ _FETCH_LIMIT = 20
 
 
 class CardProblem(UserFacingException):  # type: ignore[misc] # Electrum ships no types
-    """What Electrum shows as it stands."""
+    """What Electrum shows, without a traceback."""
 
 
 def chain() -> str:
@@ -83,7 +84,7 @@ def steps_of(path: str) -> list[int]:
     try:
         return [int(step) for step in convert_bip32_strpath_to_intpath(path)]
     except Exception as error:
-        raise CardProblem(f"{path} is no derivation path.") from error
+        raise CardProblem(f"{path} is not a derivation path.") from error
 
 
 def address_of(script_type: str, public_key: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
 from typing import Any
 
@@ -16,6 +18,7 @@ from .places import (
     DeviceUnpairableError,
     HardwarePluginLibraryUnavailable,
     HW_PluginBase,
+    ThreadJob,
     UserCancelled,
     address_of,
     chain,
@@ -30,6 +33,18 @@ OTHER_CARD_TEXT = (
     "This card does not hold the keys of this wallet. Put in the card with the fingerprint {}, then click the card at "
     "the bottom of the window to pair again."
 )
+
+
+class _Forgetting(ThreadJob):  # type: ignore[misc] # Electrum ships no types
+    """PINs do not stay in memory for long, whether a card is there or not."""
+
+    def __init__(self, plugin: CryptnoxPlugin) -> None:
+        ThreadJob.__init__(self)
+        self._plugin = plugin
+
+    def run(self) -> None:
+        """In Electrum's thread for plugins."""
+        self._plugin.forget_unused()
 
 
 class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
@@ -49,8 +64,15 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         self._memories: weakref.WeakKeyDictionary[Any, PinMemory] = weakref.WeakKeyDictionary()
         self._unusable = ""
         """Why the program cannot be asked."""
-        self._quiet = self._declined = False
+        self._quiet = self.declined = False
+        self._jobs = [_Forgetting(self)]
         self.device_manager().register_enumerate_func(self.detect_cards)
+        threading.Thread(target=self._end_with, args=(parent,), daemon=True).start()
+
+    def _end_with(self, electrum: Any) -> None:
+        """Nothing is signed for an Electrum that ends, of which nobody would see it (Ctrl-C in a terminal)."""
+        electrum.stopped_event.wait()
+        self.cards.close()
 
     @property
     def libraries_available(self) -> bool:
@@ -61,7 +83,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """What is wrong with the program."""
         return self._unusable or MISSING_TEXT
 
-    def look_anew(self) -> None:
+    def look_again(self) -> None:
         """What was wrong with the program need not be any more: the next look tells."""
         self._unusable = ""
 
@@ -107,7 +129,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
     ) -> Any:
         """The client of the card that holds a keystore's keys. Without interaction no PIN is asked for either: then
         None where one would be."""
-        self._quiet, self._declined = not allow_user_interaction, False
+        self._quiet, self.declined = not allow_user_interaction, False
         try:
             client = HW_PluginBase.get_client(
                 self, keystore, force_pair, devices=devices, allow_user_interaction=allow_user_interaction
@@ -115,7 +137,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         except (DeviceUnpairableError, HardwarePluginLibraryUnavailable, CardProblem) as error:
             if self._quiet:  # another signer of this wallet may be ready
                 return None
-            if self._declined:
+            if self.declined:
                 raise UserCancelled from None
             if isinstance(error, DeviceUnpairableError):
                 raise CardProblem(OTHER_CARD_TEXT.format(keystore.get_root_fingerprint())) from None
@@ -127,7 +149,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         return client
 
     def pair_again(self, keystore: Any) -> bool:
-        """Look for the card of a keystore anew; whether it is there."""
+        """Look for the card of a keystore again; whether it is there."""
         self.device_manager().unpair_pairing_code(keystore.pairing_code())
         return self.get_client(keystore) is not None
 
@@ -135,9 +157,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """End what a keystore's window asks of its card, and nothing that another window asks; and a list of the cards,
         which may hang."""
         self.cards.cancel(LOOKING)
-        client = self.device_manager().client_by_id(keystore.soft_device_id, scan_now=False)
-        if client is not None and client.handler is keystore.handler:
-            client.cancel()
+        client = self.device_manager().client_by_id(str(keystore.soft_device_id), scan_now=False)
+        if client is not None:
+            client.cancel_of(keystore.handler)
 
     # PINs
 
@@ -145,16 +167,19 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """The PINs of a window."""
         return self._memories.setdefault(window, PinMemory())
 
-    def forget_unused(self, since: float) -> None:
-        """Forget the PINs of windows that used none since then."""
+    def thread_jobs(self) -> list[Any]:
+        """What Electrum runs again and again. (It asks its clients, too, but there is none while no card is there.)"""
+        return self._jobs
+
+    def forget_unused(self) -> None:
+        """Forget the PINs of windows that used none for as long as Electrum's settings say."""
+        since = time.time() - float(self.config.get_session_timeout())
         for memory in list(self._memories.values()):
             memory.forget_unused(since)
 
     def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
         """Ask in a window; None where nobody is to be asked, or the person leaves."""
-        pin: str | None = None if self._quiet else handler.ask_pin(card.name, why)
-        self._declined = self._declined or pin is None
-        return pin
+        return None if self._quiet else handler.ask_pin(card.name, why)
 
     # Addresses
 
@@ -169,13 +194,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         client = self.get_client(keystore)
         if client is None:
             raise CardProblem("The card of this wallet is not connected. Put it into the reader, then try again.")
-        handler.show_message("Asking the card for its key...", on_cancel=client.cancel)
-        try:
-            key = client.public_key(path)
-        finally:
-            handler.finished()
+        key = client.public_key(handler, path)
         if key != keystore.derive_pubkey(*index):
-            handler.show_error(f"The card has another key at {path}. Do not use this address:\n\n{address}")
+            handler.show_error(f"The card has a different key at {path}. Do not use this address:\n\n{address}")
             return
         keystores = wallet.get_keystores()
         if len(keystores) > 1:
@@ -184,9 +205,9 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
                 "address with what the other signers show."
             )
         elif address_of(wallet.get_txin_type(address), key) == address:
-            handler.tell(f"{address}\n\nThis address is the card's: the card's own key at {path} makes it.")
+            handler.tell(f"{address}\n\nThis address belongs to the card: its own key at {path} makes it.")
         else:
-            handler.show_error(f"The card's key at {path} makes another address. Do not use this one:\n\n{address}")
+            handler.show_error(f"The card's key at {path} makes a different address. Do not use this one:\n\n{address}")
 
     # The wizard
 
@@ -201,7 +222,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """Why the wizard does not go on with a card, and what to do."""
         card = self.known.get(path)
         if card is None:
-            return "The card is not in the reader any more. Put it back, go back, and rescan the devices."
+            return "The card is no longer in the reader. Put it back, go back, and rescan the devices."
         return card.problem or "The card does not encrypt wallet files, so it cannot open this one. Use its password."
 
     def extend_wizard(self, wizard: Any) -> None:

@@ -39,7 +39,7 @@ def find_program(chosen: str = "", environment: Mapping[str, str] | None = None)
         file = Path(chosen).expanduser()
         if file.is_absolute() and _runs(file):
             return str(file)
-        raise ProgramError(f"{chosen} is no program that can be run. Name the file {NAME} in the plugin's settings.")
+        raise ProgramError(f"{chosen} is not a program that can be run. Name the file {NAME} in the plugin's settings.")
     for folder in _folders(env):
         for name in (f"{NAME}.exe",) if _WINDOWS else (NAME,):
             if folder.is_absolute() and _runs(folder / name):
@@ -163,8 +163,8 @@ class Conversation:
                 if time.monotonic() >= end:
                     self._patience = 0.0
                     raise ProgramError(
-                        f"{NAME} did not answer within {limit:.0f} seconds. Take the card out, put it back, "
-                        "and try again."
+                        f"{NAME} did not answer within {limit:.0f} seconds. Remove the card, put it back, and try "
+                        "again."
                     ) from None
         if self._stopped.is_set():
             raise CanceledError("Canceled.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,7 @@ from .wizard import CryptnoxProblem, CryptnoxScript, CryptnoxXPub
 
 TITLE = "Cryptnox card"
 _DIGITS = QRegularExpression("[0-9]{0,9}")
+_LETTERS_A_ROW, _MOST_ROWS = 70, 14
 _CHECK_TEXT = "Check address with {}"
 
 
@@ -56,7 +58,7 @@ class _Answered(threading.Event):
         self.left = False
 
     def clear(self) -> None:
-        """Wait anew, but not in a window that is left."""
+        """Wait again, but not in a window that is left."""
         with self._gate:
             if not self.left:
                 super().clear()
@@ -152,6 +154,7 @@ class PinDialog(WindowModalDialog):  # type: ignore[misc]
 
     def __init__(self, parent: Any, card: str, why: str) -> None:
         super().__init__(parent, f"{TITLE}: PIN")
+        self.setMinimumWidth(420)
         layout = QVBoxLayout(self)
         if why:
             wrong = WWLabel(why)
@@ -183,19 +186,18 @@ class ReviewDialog(WindowModalDialog):  # type: ignore[misc]
         self._review = review
         self.setMinimumSize(620, 360)
         layout = QVBoxLayout(self)
-        layout.addWidget(WWLabel("The card has no screen. This is what it is about to sign:"))
+        layout.addWidget(WWLabel("The card has no screen. It is about to sign this:"))
         text = QPlainTextEdit("\n".join([*review.lines, *(f"Note: {note}" for note in review.notes)]))
         text.setReadOnly(True)
         layout.addWidget(text)
-        for warning in review.warnings:
-            label = WWLabel(f"WARNING: {warning}")
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setStyleSheet("font-weight: bold; color: #c03030")
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            layout.addWidget(label)
+        if review.warnings:
+            layout.addWidget(_warnings_box(review.warnings))
         self._typed = QLineEdit()
         button = OkButton(self, "Sign")
-        button.setDefault(not review.warnings)
+        cancel = CancelButton(self)
+        for one in (button, cancel):  # a second press of Enter, meant for the PIN, signs nothing
+            one.setDefault(False)
+            one.setAutoDefault(False)
         if review.high_fee is not None:
             row = QHBoxLayout()
             row.addWidget(QLabel("Type the fee in satoshi to sign:"))
@@ -203,11 +205,23 @@ class ReviewDialog(WindowModalDialog):  # type: ignore[misc]
             layout.addLayout(row)
             button.setEnabled(False)
             self._typed.textChanged.connect(lambda typed: button.setEnabled(review.answer(typed) is not None))
-        layout.addLayout(Buttons(CancelButton(self), button))
+        layout.addLayout(Buttons(cancel, button))
 
     def ask(self) -> str | None:
         """The answer for the program; None for a no."""
         return self._review.answer(self._typed.text()) if self.exec() else None
+
+
+def _warnings_box(warnings: Sequence[str]) -> QPlainTextEdit:
+    """What may cost money, next to the buttons; it scrolls where it is long, so that the buttons stay on the screen."""
+    lines = [f"WARNING: {warning}" for warning in warnings]
+    box = QPlainTextEdit("\n".join(lines))
+    box.setReadOnly(True)
+    box.setStyleSheet("font-weight: bold; color: #c03030")
+    box.ensurePolished()
+    rows = sum(1 + len(line) // _LETTERS_A_ROW for line in lines)
+    box.setFixedHeight(box.fontMetrics().lineSpacing() * min(rows, _MOST_ROWS) + 4 * box.frameWidth() + 12)
+    return box
 
 
 class Plugin(CryptnoxPlugin, QtPluginBase):  # type: ignore[misc]
@@ -224,7 +238,7 @@ class Plugin(CryptnoxPlugin, QtPluginBase):  # type: ignore[misc]
 
     def load_wallet(self, wallet: Any, window: Any) -> None:
         """A hook: the program may have been installed since it was missing."""
-        self.look_anew()
+        self.look_again()
         QtPluginBase.load_wallet(self, wallet, window)
 
     def close_wallet(self, wallet: Any) -> None:
@@ -303,7 +317,7 @@ class CardDialog(WindowModalDialog):  # type: ignore[misc]
         self._window, self._plugin, self._keystore = window, plugin, keystore
         layout = QVBoxLayout(self)
         form = QFormLayout()
-        card = plugin.known.get(keystore.soft_device_id)
+        card = plugin.known.get(str(keystore.soft_device_id))
         state = "not connected" if card is None else card.problem or card.state
         rows = {
             "Card": keystore.label or "unknown",
@@ -312,7 +326,7 @@ class CardDialog(WindowModalDialog):  # type: ignore[misc]
             "Path": keystore.get_derivation_prefix() or "unknown",
         }
         for name, value in rows.items():
-            label = WWLabel(value)
+            label = WWLabel(str(value))
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             form.addRow(f"{name}:", label)
@@ -333,7 +347,7 @@ class CardDialog(WindowModalDialog):  # type: ignore[misc]
         self._keystore.handler.pins.forget()
         self._plugin.refused.clear(self._keystore.soft_device_id)  # the PIN may have been changed since
         self.accept()
-        self._window.show_message("The PIN is forgotten. The next command asks for it.")
+        self._window.show_message("The PIN was forgotten. The next command asks for it.")
 
 
 class ProgramDialog(WindowModalDialog):  # type: ignore[misc]

@@ -10,6 +10,9 @@ from .errors import ProgramError
 
 AGREED = "sign"
 _MOST_SHOWN = 12
+_MOST_PARTS, _MOST_LETTERS = 500, 500_000
+"""The program groups what is alike; more than this nobody reads, and no window shows well."""
+_UNSHOWN_TEXT = "What the card would sign cannot be shown, so nothing was signed."
 _SATOSHI = 100_000_000
 
 
@@ -32,9 +35,13 @@ class Review:
     def of(cls, data: object) -> Review:
         """From the program's JSON. ProgramError where it has another form: what is not understood is not signed."""
         try:
-            return _read(data)  # type: ignore[arg-type]
+            review = _read(data)  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
-            raise ProgramError("What the card would sign cannot be shown, so nothing was signed.") from None
+            raise ProgramError(_UNSHOWN_TEXT) from None
+        parts = [*review.lines, *review.notes, *review.warnings]
+        if len(parts) > _MOST_PARTS or sum(map(len, parts)) > _MOST_LETTERS:
+            raise ProgramError(_UNSHOWN_TEXT)
+        return review
 
     @property
     def text(self) -> str:

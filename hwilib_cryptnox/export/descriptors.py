@@ -40,7 +40,7 @@ def descriptor_checksum(text: str) -> str:
     for character in text:
         value = _INPUT_CHARSET.find(character)
         if value < 0:
-            raise UsageError(f"{character!r} is no character of a descriptor")
+            raise UsageError(f"{character!r} is not a character that descriptors use")
         symbols.append(value & 31)
         group.append(value >> 5)
         if len(group) == 3:
@@ -94,7 +94,8 @@ def check_multisig(script: ScriptType, threshold: int, cosigners: Sequence[Cosig
         raise UsageError(f"{script.value} is a single-sig type: a multisig wallet is p2wsh or p2sh-p2wsh")
     if not 1 <= threshold <= len(cosigners) <= MAX_COSIGNERS:
         raise UsageError(
-            f"{threshold} of {len(cosigners)} keys: the threshold does not fit, or over {MAX_COSIGNERS} keys"
+            f"{threshold} of {len(cosigners)} keys: the threshold does not fit, or there are more than "
+            f"{MAX_COSIGNERS} keys"
         )
     if len({cosigner.key.public_key for cosigner in cosigners}) != len(cosigners):
-        raise UsageError("one key is there twice: two cosigners must not be the same signer")
+        raise UsageError("the same key is there twice: two cosigners must be different signers")

@@ -78,7 +78,7 @@ def read_wallet_file(data: bytes) -> WalletFile:
     try:
         text = data.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise UsageError("the file is no text: it is encrypted, or no wallet file") from None
+        raise UsageError("the file is not text: it is encrypted, or it is not a wallet file") from None
     if not text:
         raise UsageError("the file is empty")
     if text.startswith(_HWI):
@@ -106,7 +106,7 @@ def _chosen(found: Sequence[str]) -> str:
     """One descriptor with both branches, or two: of one wallet."""
     several = [text for text in dict.fromkeys(found) if not _SINGLE.match(text)]
     if not several:
-        raise UsageError("the file has no descriptor of a wallet with several keys")
+        raise UsageError("the file has no descriptor of a multi-key wallet")
     whole = [text for text in several if "<" in text or "{0,1}" in text]
     if len(whole) == 1:
         return whole[0]
@@ -126,26 +126,26 @@ def _coldcard(lines: Sequence[str]) -> WalletFile:
         elif key is not None:
             keys.append((key[1], told.get("derivation", ""), key[2]))
         elif line and not line.startswith("#"):
-            raise UsageError("the file looks like Coldcard's multisig text, and has a line that does not belong to it")
+            raise UsageError("the file looks like Coldcard's multisig text, but has a line that does not belong there")
     policy = _POLICY.fullmatch(told.get("policy", ""))
     if policy is None:
         raise UsageError('the file does not say how many keys sign (a line "Policy: 2 of 3")')
     if int(policy[2]) != len(keys):
-        raise UsageError(f"the file's policy is of {int(policy[2])} keys, and it has {len(keys)}")
+        raise UsageError(f"the file's policy names {int(policy[2])} keys, but it has {len(keys)}")
     signers = [_signer(xpub, fingerprint, path or told.get("derivation", "")) for fingerprint, path, xpub in keys]
     wrap = _FORMATS.get(told["format"].upper()) if "format" in told else _wrap_of(signers)
     if wrap is None:
-        raise UsageError('the file does not say which addresses it has (a line "Format: P2WSH")')
+        raise UsageError('the file does not say which addresses it uses (a line "Format: P2WSH")')
     return WalletFile(_multisig(wrap, int(policy[1]), signers), told.get("name") or None)
 
 
 def _bsms(lines: Sequence[str]) -> WalletFile:
     """BIP129's descriptor record: version, descriptor, path restrictions, first address."""
     if lines[0].strip() != "BSMS 1.0" or len(lines) < 3:
-        raise UsageError("the file is a BSMS record of another version, or cut off")
+        raise UsageError("the file is a BSMS record of another version, or it is cut off")
     text, paths = lines[1].strip(), lines[2].replace(" ", "")
     if "(" not in text:
-        raise UsageError("the file is one signer's BSMS record: the coordinator's, with the descriptor, is wanted")
+        raise UsageError("the file is one signer's BSMS record: use the coordinator's, which has the descriptor")
     if "/**" in text:
         body = check_descriptor(text) if "#" in text else text
         if paths not in ("/0/*,/1/*", "Nopathrestrictions"):
@@ -163,7 +163,7 @@ def _of_json(text: str) -> WalletFile:
         # Electrum appends changes behind the first object.
         content, _ = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
-        raise UsageError("the file looks like JSON, and cannot be read") from None
+        raise UsageError("the file looks like JSON, but cannot be read") from None
     if isinstance(content, list):
         return WalletFile(_core(content))
     if _OURS in content:
@@ -180,7 +180,7 @@ def _of_json(text: str) -> WalletFile:
         return WalletFile(f"{receive} {change}", name)
     found = _text(content, "descriptor") or _text(content, "desc")
     if found is None:
-        raise UsageError("the file is no wallet file that is known here")
+        raise UsageError("this program does not know this wallet file")
     return WalletFile(_with_change(found), name)
 
 
@@ -211,7 +211,7 @@ def _core(entries: Sequence[object]) -> str:
     found: list[tuple[bool, bool, str]] = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("desc"), str):
-            raise UsageError("the file looks like Bitcoin Core's descriptors, and cannot be read")
+            raise UsageError("the file looks like Bitcoin Core's descriptors, but cannot be read")
         if not _SINGLE.match(entry["desc"]):
             found.append((entry.get("active") is not True, entry.get("internal") is True, entry["desc"]))
     used = [item for item in found if not item[0]] or found
@@ -221,17 +221,17 @@ def _core(entries: Sequence[object]) -> str:
 def _electrum(content: Mapping[str, object]) -> WalletFile:
     kind = re.fullmatch(r"(\d{1,2})of(\d{1,2})", _text(content, "wallet_type") or "")
     if kind is None:
-        raise UsageError("the Electrum wallet is no multisig wallet: a wallet of one key needs no registration")
+        raise UsageError("the Electrum wallet is not a multisig wallet: a single-key wallet needs no registration")
     signers = []
     for number in range(1, int(kind[2]) + 1):
         store = content.get(f"x{number}/")
         xpub = _text(store, "xpub") if isinstance(store, dict) else None
         if not isinstance(store, dict) or xpub is None:
-            raise UsageError(f"the Electrum wallet has no extended key of its signer {number}")
+            raise UsageError(f"the Electrum wallet has no extended key for its signer {number}")
         signers.append(_signer(xpub, _text(store, "root_fingerprint"), _text(store, "derivation") or ""))
     forms = {signer.script for signer in signers}
     if len(forms) > 1:
-        raise UsageError("the Electrum wallet's keys are of different address types")
+        raise UsageError("the Electrum wallet mixes keys of different address types")
     return WalletFile(_multisig(_ELECTRUM.get(forms.pop(), _FORMATS["P2SH"]), int(kind[1]), signers))
 
 
@@ -239,15 +239,15 @@ def _caravan(content: Mapping[str, object]) -> WalletFile:
     quorum, keys = content["quorum"], content.get("extendedPublicKeys")
     wrap = _FORMATS.get((_text(content, "addressType") or "").upper())
     if not isinstance(quorum, dict) or not isinstance(keys, list) or wrap is None:
-        raise UsageError("the file looks like Caravan's, and cannot be read")
+        raise UsageError("the file looks like Caravan's, but cannot be read")
     threshold = quorum.get("requiredSigners")
     signers = []
     for key in keys:
         if not isinstance(key, dict) or not isinstance(key.get("xpub"), str):
-            raise UsageError("the file looks like Caravan's, and cannot be read")
+            raise UsageError("the file looks like Caravan's, but cannot be read")
         signers.append(_signer(key["xpub"], _text(key, "xfp"), _text(key, "bip32Path") or ""))
     if not isinstance(threshold, int) or isinstance(threshold, bool):
-        raise UsageError("the file looks like Caravan's, and cannot be read")
+        raise UsageError("the file looks like Caravan's, but cannot be read")
     return WalletFile(_multisig(wrap, threshold, signers), _text(content, "name"))
 
 
@@ -281,9 +281,9 @@ def _signer(xpub: str, fingerprint: str | None, path: str) -> _Signer:
         version, key = base58check_decode(xpub)[:4], ExtendedPublicKey.from_string(xpub)
         levels = Path.parse(path)
     except UsageError:
-        raise UsageError("an extended key of the file, or its derivation, cannot be read") from None
+        raise UsageError("an extended key in the file, or its derivation, cannot be read") from None
     if network_of_version(version) is None:
-        raise UsageError("an extended key of the file is neither an xpub nor a tpub, nor another form of one")
+        raise UsageError("an extended key in the file is neither an xpub nor a tpub, nor another form of one")
     if re.fullmatch(r"[0-9a-fA-F]{8}", fingerprint or ""):
         master = bytes.fromhex(fingerprint or "")
     elif levels.depth == key.depth <= 1:

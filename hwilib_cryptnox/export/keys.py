@@ -57,11 +57,11 @@ class Cosigner:
 def _check_origin(origin: KeyOrigin, key: ExtendedPublicKey) -> None:
     steps = origin.path.steps
     if key.depth != len(steps) or (steps and key.child_number != steps[-1]):
-        raise UsageError(f"the extended public key is not the one of {origin.path}: its depth or number differs")
+        raise UsageError(f"the extended public key does not belong to {origin.path}: its depth or number differs")
     if not steps and key.fingerprint != origin.fingerprint:
-        raise UsageError("the extended public key is a master key with another fingerprint")
+        raise UsageError("the extended public key is a master key with a different fingerprint")
     if len(steps) == 1 and key.parent_fingerprint != origin.fingerprint:
-        raise UsageError("the extended public key has another parent than its origin says")
+        raise UsageError("the extended public key has a different parent than its origin says")
 
 
 def key_line(keys: KeySet, path: Path) -> str:
@@ -79,7 +79,7 @@ def parse_key_line(text: str) -> tuple[Cosigner, Network]:
     """
     head, bracket, tail = text.strip().partition("]")
     if not bracket:
-        raise UsageError("a cosigner's line starts with its key's origin, like [73c5da0a/48h/0h/0h/2h]xpub...")
+        raise UsageError("a cosigner's line starts with the key's origin, like [73c5da0a/48h/0h/0h/2h]xpub...")
     origin = KeyOrigin.parse(head + bracket)
     version = base58check_decode(tail)[:4]
     key = ExtendedPublicKey.from_string(tail)

@@ -14,7 +14,7 @@ MAX_WITNESS_SCRIPT = 3600
 """Bytes that nodes relay (Bitcoin Core's MAX_STANDARD_P2WSH_SCRIPT_SIZE)."""
 _MOST_NESTED, _MOST_VERIFIED = 100, 5
 """Functions and wrappers in one another, and `v:` among them: embit takes three times as long for each of these."""
-TWICE_TEXT = "one key stands in the descriptor twice: whoever has it counts for two"
+TWICE_TEXT = "the descriptor has the same key twice: its owner would count as two signers"
 
 
 def check_functions(tree: Node) -> None:
@@ -29,7 +29,7 @@ def check_functions(tree: Node) -> None:
         if node.name in MULTI:
             if node.name.endswith("_a") is not taproot:
                 other = "multi_a() and sortedmulti_a()" if taproot else "multi() and sortedmulti()"
-                raise PolicyError(f"the descriptor's {node.name}() does not belong here: {other} do")
+                raise PolicyError(f"the descriptor's {node.name}() does not belong here; use {other}")
             if not 1 <= int(str(node.args[0])) <= len(node.keys):
                 raise PolicyError(f"{node.args[0]} of {len(node.keys)} keys: the threshold does not fit")
             if not taproot and len(node.keys) > MOST_MULTISIG:
@@ -37,12 +37,12 @@ def check_functions(tree: Node) -> None:
             if len({x_of(key) for key in node.keys}) < len(node.keys):
                 raise PolicyError(TWICE_TEXT)
             if node.name == "sortedmulti" and (node is not inside or node.wrappers):
-                raise PolicyError("the descriptor's sortedmulti() does not belong into a larger script: multi() does")
+                raise PolicyError("the descriptor's sortedmulti() does not belong inside a larger script; use multi()")
         if node.name in SINGLE - {"pk", "pkh"} or (node.name in top and not any(node is one for one in outer)):
-            raise PolicyError(f"the descriptor's {node.name}() does not belong into a script")
+            raise PolicyError(f"the descriptor's {node.name}() cannot be inside a script")
     levels, verified = _nesting(tree)
     if levels > _MOST_NESTED or verified > _MOST_VERIFIED:
-        raise PolicyError("the descriptor has too many functions in one another")
+        raise PolicyError("the descriptor nests too many functions")
     names = {node.name for node in tree.walk()} - {*top, TREE}
     if is_mere_multisig(inside):
         return
@@ -52,7 +52,7 @@ def check_functions(tree: Node) -> None:
     if missing:
         what = ", ".join([name if "(" in name else f"{name}()" for name in missing])
         raise PolicyError(
-            f"the installed embit {_embit_version()} does not know {what}: version 0.8 does (pip install 'embit>=0.8')"
+            f"the installed embit {_embit_version()} does not know {what}; version 0.8 does (pip install 'embit>=0.8')"
         )
     check_sound(tree.nodes[0] if taproot else inside, taproot=taproot)
 
@@ -113,7 +113,7 @@ def compiled(tree: Node, keys: Sequence[bytes]) -> bytes:
         OverflowError,
         RecursionError,
     ) as error:
-        raise PolicyError(f"the script is no sound miniscript: {str(error)[:80]}") from error
+        raise PolicyError(f"the script is not sound miniscript: {str(error)[:80]}") from error
     if inner is not None and len(inner.data) > MAX_WITNESS_SCRIPT:
         raise PolicyError(f"the script is longer than the {MAX_WITNESS_SCRIPT} bytes that nodes relay")
     return script

@@ -42,8 +42,8 @@ _STEP = re.compile(r"<(\d{1,10}(?:;\d{1,10})*)>|(\d{1,10})")
 _NUMBER = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _HARDENED_MARKS = ("h", "H", "'")
-_NONE_TEXT = "this is no output descriptor of a wallet, like wsh(sortedmulti(2,...))"
-_PRIVATE_TEXT = "the descriptor holds a private key: take the public one (xpub), and show the private one to nobody"
+_NONE_TEXT = "this is not an output descriptor of a wallet, like wsh(sortedmulti(2,...))"
+_PRIVATE_TEXT = "the descriptor holds a private key: use the public one (xpub), and show the private one to nobody"
 
 
 class PolicyError(BadRequestError):
@@ -153,7 +153,7 @@ def read(text: str) -> Node:
     if not parts:
         raise PolicyError("there is no descriptor")
     if len(parts) > 2:
-        raise PolicyError("one descriptor is wanted, or two: of the receive and of the change addresses")
+        raise PolicyError("give one descriptor, or two: one for receive and one for change addresses")
     first, *rest = [_tree(part) for part in parts]
     return _joined(first, rest[0]) if rest else first
 
@@ -196,7 +196,7 @@ class _Reader:
                 self._begin(TREE, "", "}")
             elif part == ",":
                 if self._wanted or not self._open:
-                    raise PolicyError("the descriptor has a comma where none belongs")
+                    raise PolicyError("the descriptor has a comma in the wrong place")
                 self._wanted = True
             elif part in (")", "}"):
                 node = self._end(part)
@@ -205,7 +205,7 @@ class _Reader:
                 elif following is None:
                     return node
                 else:
-                    raise PolicyError("the descriptor goes on behind its end")
+                    raise PolicyError("the descriptor continues after its end")
             elif part != "(" and following == "(":
                 name = _NAME.fullmatch(part)
                 if name is None or len(name[1] or "") > _MOST_WRAPPERS:
@@ -217,13 +217,13 @@ class _Reader:
                 self._wanted = False
             else:
                 raise PolicyError(_NONE_TEXT)
-        raise PolicyError("the descriptor is cut off, or is none")
+        raise PolicyError("this is not a descriptor, or it is cut off")
 
     def _begin(self, name: str, wrappers: str, end: str) -> None:
         if not self._wanted:
-            raise PolicyError("the descriptor has a bracket where none belongs")
+            raise PolicyError("the descriptor has a bracket in the wrong place")
         if len(self._open) >= MAX_DEPTH:
-            raise PolicyError(f"the descriptor has more than {MAX_DEPTH} brackets in one another")
+            raise PolicyError(f"the descriptor nests more than {MAX_DEPTH} brackets")
         self._open.append(_Frame(name, wrappers, end))
 
     def _end(self, token: str) -> Node:
@@ -245,7 +245,7 @@ def _argument(frame: _Frame, token: str) -> PolicyKey | str:
         return token.lower()
     if name in _KEYS or name in MULTI or name in SINGLE or (name == "tr" and not at):
         return _key(token)
-    raise PolicyError("the descriptor has a key, a number or a word where none belongs")
+    raise PolicyError("the descriptor has a key, a number, or a word in the wrong place")
 
 
 def _node(frame: _Frame) -> Node:
@@ -267,9 +267,9 @@ def _node(frame: _Frame) -> Node:
     elif name in _UNKNOWN:
         raise PolicyError(f"the descriptor has {name}(), which this program cannot register")
     else:
-        raise PolicyError("the descriptor has a function that is not known here")
+        raise PolicyError("the descriptor has a function that this program does not know")
     if not right:
-        raise PolicyError(f"the descriptor's {name}() has not what it needs")
+        raise PolicyError(f"the descriptor's {name}() lacks what it needs")
     return Node(name, args, frame.wrappers)
 
 
@@ -287,10 +287,10 @@ def _key(token: str) -> PolicyKey:
     body, tail = match[2], match[3]
     if _HEX.fullmatch(body) and len(body) in (64, 66):
         if tail:
-            raise PolicyError("a key that is no extended key (xpub) has levels behind it")
+            raise PolicyError("a key that is not an extended key (xpub) has levels after it")
         fixed = bytes.fromhex(body)
         if not is_public_key(b"\x02" + fixed if len(fixed) == 32 else fixed):
-            raise PolicyError("a key of the descriptor is no point of the curve")
+            raise PolicyError("a key of the descriptor is not a point on the curve")
         return PolicyKey(origin, None, fixed)
     return _extended(origin, body, tail)
 
@@ -299,28 +299,28 @@ def _origin(text: str) -> KeyOrigin:
     try:
         return KeyOrigin.parse(text)
     except UsageError:
-        raise PolicyError("the origin of a key cannot be read: [73c5da0a/48h/0h/0h/2h] is one") from None
+        raise PolicyError("the origin of a key cannot be read; it looks like [73c5da0a/48h/0h/0h/2h]") from None
 
 
 def _extended(origin: KeyOrigin | None, body: str, tail: str) -> PolicyKey:
     try:
         data = base58check_decode(body)
     except UsageError:
-        raise PolicyError("a key of the descriptor has a typing error, or is none") from None
+        raise PolicyError("a key of the descriptor has a typing error, or is not a key") from None
     if len(data) in (33, 34):
         raise PolicyError(_PRIVATE_TEXT)
     network = network_of_version(data[:4])
     if network is None:
-        raise PolicyError("an extended key is neither an xpub nor a tpub, nor another form of one")
+        raise PolicyError("an extended key is neither an xpub nor a tpub, nor another known form of one")
     try:
         key = ExtendedPublicKey.from_string(body)
     except UsageError as error:
         raise PolicyError(f"an extended key is damaged: {error}") from None
     *steps, last = tail.split("/") if tail else [""]
     if last[:1] == "*" and last[1:] in _HARDENED_MARKS:
-        raise PolicyError("a wildcard is hardened (*h): the other signers' keys cannot be derived then")
+        raise PolicyError("a wildcard is hardened (*h), so the other signers' keys cannot be derived")
     if last != "*":
-        raise PolicyError("an extended key has no wildcard: /<0;1>/* is wanted behind it")
+        raise PolicyError("an extended key has no wildcard: it needs /<0;1>/* after it")
     return PolicyKey(origin, key, b"", _branches(steps[1:]), network)
 
 
@@ -333,19 +333,19 @@ def _branches(steps: Sequence[str]) -> tuple[tuple[int, ...], ...]:
                 f"{mark};" in step or f"{mark}>" in step for mark in _HARDENED_MARKS
             ):
                 raise PolicyError(
-                    "a level behind an extended key is hardened: it cannot be derived without the private key"
+                    "a level after an extended key is hardened: it cannot be derived without the private key"
                 )
-            raise PolicyError("the levels behind an extended key cannot be read: /<0;1>/* is wanted")
+            raise PolicyError("the levels after an extended key cannot be read: use /<0;1>/*")
         numbers = tuple([int(number) for number in (match[1] or match[2]).split(";")])
         if any(number >= HARDENED for number in numbers):
-            raise PolicyError("a level behind an extended key is above 2,147,483,647")
+            raise PolicyError("a level after an extended key is above 2,147,483,647")
         levels.append(numbers)
     several = [level for level in levels if len(level) > 1]
     if len(several) > 1:
         raise PolicyError("an extended key has branches (<0;1>) at two levels")
     count = len(several[0]) if several else 1
     if count > 2 or (several and len(set(several[0])) < 2):
-        raise PolicyError("the branches of an extended key are two that differ: receive and change, <0;1>")
+        raise PolicyError("the branches of an extended key must be two different ones: receive and change, <0;1>")
     return tuple(
         [tuple([level[branch] if len(level) > 1 else level[0] for level in levels]) for branch in range(count)]
     )
@@ -372,13 +372,15 @@ def _joined(receive: Node, change: Node) -> Node:
         one is None or other is None or (one.origin, one.key, one.fixed) != (other.origin, other.key, other.fixed)
         for one, other in pairs
     ):
-        raise PolicyError("the two descriptors are of different wallets: more than the branch of their keys differs")
+        raise PolicyError(
+            "the two descriptors belong to different wallets: they differ in more than the branch of their keys"
+        )
     keys = []
     for one, other in pairs:
         branches = (*one.branches, *other.branches)
         if one.key is not None and (len(branches) != 2 or len(branches[0]) != len(branches[1])):
             raise PolicyError(
-                "of two descriptors each has one branch: the first the receive addresses, the second change"
+                "two descriptors must have one branch each: the first for receive addresses, the second for change"
             )
         if one.key is not None and sum([a != b for a, b in zip(*branches, strict=True)]) != 1:
             raise PolicyError("the two descriptors have the same addresses, or differ at more than one level")

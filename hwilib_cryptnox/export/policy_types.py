@@ -46,7 +46,7 @@ def check_sound(script: Node, *, taproot: bool) -> None:
 
 
 def _unsound(node: Node) -> str:
-    return f"the script is no sound miniscript: {node.name}() and what is around and in it do not fit together"
+    return f"the script is not sound miniscript: {node.name}() does not fit with what is around it or in it"
 
 
 def _type_of(node: Node, taproot: bool) -> _Type:
@@ -85,7 +85,7 @@ _SIMPLE = {
 
 def _lock(name: str, number: int) -> _Type:
     if not 1 <= number <= _HIGHEST_LOCK:
-        raise PolicyError(f"the descriptor's {name}() has a number from 1 to {_HIGHEST_LOCK:,}")
+        raise PolicyError(f"the descriptor's {name}() takes a number from 1 to {_HIGHEST_LOCK:,}")
     time = number & _RELATIVE_TIME if name == "older" else number >= _FIRST_TIME
     return _Type("B", frozenset("z"), frozenset({f"{name} {'time' if time else 'block'}"}))
 
@@ -94,7 +94,7 @@ def _made(basic: str, parts: Sequence[_Type], *, together: Sequence[_Type] = (),
     """`together`: those that one way to spend needs all."""
     for one, two in _CONFLICTS:
         if any(one in part.locks and two in _locks([o for o in together if o is not part]) for part in together):
-            raise PolicyError("one way to spend waits for a block and for a time: nobody could ever spend by it")
+            raise PolicyError("one way to spend waits for both a block and a time, so nobody could ever use it")
     return _Type(basic, frozenset([name for name, true in has.items() if true]), _locks(parts))
 
 

@@ -64,7 +64,7 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
     parser = Parser(prog=program, description=DESCRIPTION)
     add = parser.add_argument
     add("--device-path", "-d", help="The device to connect to: cryptnox:SERIAL, or tcp:HOST:PORT")
-    add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
+    add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path, the first card is used")
     add("--password", "-p", help="The PIN. Other users of this machine may see it: prefer --stdinpass")
     add("--stdinpass", help="Read the PIN from the terminal, or from the first line of stdin", action="store_true")
     add("--chain", help="Select chain to work with", type=str.lower, choices=CHAIN_CHOICES)
@@ -82,13 +82,17 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
     add(
         "--interactive",
         "-i",
-        help="Dialogues on the terminal; setup and restore need it",
+        help="Dialogues in the terminal; setup and restore need it",
         action="store_true",
     )
     add("--expert", help="More detailed information from some commands", action="store_true")
-    add("--emulators", help="List and open emulated cards too", action="store_true", dest="allow_emulators")
-    add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
-    add("--rawtr", help="Give descriptors of untweaked taproot outputs too", action="store_true")
+    add("--emulators", help="Also list and open emulated cards", action="store_true", dest="allow_emulators")
+    add(
+        "--signer-mode",
+        help=("Report errors of getdescriptors and signtx as one line on stderr with exit status 1"),
+        action="store_true",
+    )
+    add("--rawtr", help="Also give descriptors of untweaked taproot outputs", action="store_true")
     if program == STOOD_IN_FOR:  # BTCPay Vault hands on what a web page says: that must not loosen what is signed
         parser.set_defaults(allow_sighash=False, allow_unproved_amounts=False, frontend=False)
     else:
@@ -101,7 +105,7 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
         )
     add(
         AS_HWI,
-        help="Take the place of the program hwi, as a file of that name does: --version names no other",
+        help="Take the place of the program hwi, as a file of that name does: --version names only it",
         action="store_true",
     )
     _add_commands(parser)
@@ -131,7 +135,7 @@ def _add_commands(parser: Parser) -> None:
 
     sign = command("signtx", "Sign a PSBT")
     sign.add_argument("psbt", help="The Partially Signed Bitcoin Transaction, base64")
-    sign.add_argument("--registration", help="What registerdescriptor gave of the wallet that is signed for")
+    sign.add_argument("--registration", help="What registerdescriptor returned for the wallet that signs")
     command("getxpub", "Get an extended public key").add_argument("path", help="BIP32 path of 3 to 8 levels")
 
     message = command("signmessage", "Sign a message")
@@ -158,7 +162,7 @@ def _add_commands(parser: Parser) -> None:
     what = display.add_mutually_exclusive_group(required=True)
     what.add_argument("--desc", help="Output descriptor")
     what.add_argument("--path", help="BIP32 path")
-    what.add_argument("--registration", help="What registerdescriptor gave")
+    what.add_argument("--registration", help="What registerdescriptor returned")
     _add_type(display)
     display.add_argument("--index", help="Index of the address, with --registration", type=int)
     branch = display.add_mutually_exclusive_group()
@@ -168,21 +172,23 @@ def _add_commands(parser: Parser) -> None:
     setup = command("setup", "Set up a new card, in a dialogue. Requires interactive mode")
     setup.add_argument("--label", "-l", help="The owner's name on the card", default="")
     setup.add_argument("--backup_passphrase", "-b", help="Not used by the card", default="")
-    command("wipe", "Back to the factory state. Asks for the PUK and the serial number on the terminal")
+    command("wipe", "Reset to factory state. Asks for the PUK and the serial number in the terminal")
     restore = command("restore", "Set up a new card with recovery words. Requires interactive mode")
-    restore.add_argument("--word_count", "-w", help="Number of recovery words", type=int, default=24)
+    restore.add_argument(
+        "--word_count", "-w", help="Number of recovery words; 20 or 33 for SLIP39 shares", type=int, default=24
+    )
     restore.add_argument("--label", "-l", help="The owner's name on the card", default="")
-    backup = command("backup", "Not available: the card gives no seed out")
+    backup = command("backup", "Not available: the card does not give out its seed")
     backup.add_argument("--label", "-l", default="")
     backup.add_argument("--backup_passphrase", "-b", default="")
     command("promptpin", "Not available: the PIN goes with the command")
     command("togglepassphrase", "Not available")
     command("sendpin", "Not available: the PIN goes with the command").add_argument("pin", help="Not used")
-    register = command("registerdescriptor", "Register a wallet of several keys, which is shown first")
-    register.add_argument("name", help="The wallet's name, as transactions are shown with it")
+    register = command("registerdescriptor", "Register a multi-key wallet, after showing it")
+    register.add_argument("name", help="The wallet's name, shown with its transactions")
     register.add_argument("descriptor", help="Its output descriptor, receive and change: /<0;1>/*")
     if sys.platform.startswith("linux"):
-        rules = command("installudevrules", "Nothing to install: card readers are the PC/SC service's")
+        rules = command("installudevrules", "Nothing to install: card readers use the PC/SC service")
         rules.add_argument("--location", default="/etc/udev/rules.d/")
 
 

@@ -84,7 +84,7 @@ class Dialogue:
         )
         wanted = AGREED if plan.high_fee is None else f"{AGREED} {plan.summary.fee}"
         if sys.stdin is None or sys.stdin.readline().strip() != wanted:
-            raise kinds.CanceledError("Canceled; nothing was signed")
+            raise kinds.CanceledError("Canceled. Nothing was signed")
         confirm(self._wallet, plan)
 
     @staticmethod

@@ -32,8 +32,8 @@ from hwilib_cryptnox.storage.wallets import StoredWallet
 _log = logging.getLogger(__name__)
 
 NOBODY_TEXT = (
-    "somebody has to look at a wallet before it is registered: run this in a terminal (with -i where stdin or stderr "
-    "is none), use cryptnoxctl wallet add, or set up a dialogue (pin_source or confirm in the configuration)"
+    "a person must review a wallet before it is registered: run this in a terminal (with -i if stdin or stderr is "
+    "not one), use cryptnoxctl wallet add, or set up a dialogue (pin_source or confirm in the configuration)"
 )
 
 
@@ -63,7 +63,7 @@ class Request:
         name, policy = check_name(name), WalletPolicy.parse(descriptor)
         if chain is not None and Network.of_chain(chain) is not policy.network:
             keys = "the main network (xpub)" if policy.network is Network.MAIN else "a test network (tpub)"
-            raise BadRequestError(f"--chain {chain}: the wallet's keys are of {keys}")
+            raise BadRequestError(f"--chain {chain}: the wallet's keys are for {keys}")
         known = known_before(state, name, policy)
         if known is not None and known.name != name:
             raise BadRequestError(f'this wallet is registered as "{known.name}"')
@@ -101,7 +101,7 @@ def registerdescriptor(wallet: Wallet, request: Request) -> Registration:
     try:
         remember(wallet.access.state, name, policy, fingerprint, registration)
     except StateError as error:
-        _log.warning("the wallet is registered, and this computer cannot remember it: %s", error)
+        _log.warning("the wallet is registered, but this computer cannot remember it: %s", error)
     return registration
 
 
@@ -129,7 +129,7 @@ def _ask_at_terminal(terminal: Terminal, serial: int, lines: list[str]) -> None:
     except LeftError:
         agreed = False
     if not agreed:
-        raise CanceledError("Canceled; nothing was registered")
+        raise CanceledError("Canceled. Nothing was registered")
 
 
 def person_at_terminal() -> bool:

@@ -11,9 +11,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
+from cryptnox_core.arguments import is_pin
 from cryptnox_core.errors import TransportError
-from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX, PUK_LENGTH
+from cryptnox_core.wire import COMMON_PAIRING_KEY, NAME_MAX
 from hwilib_cryptnox.console.terminal import ATTEMPTS, Terminal
+from hwilib_cryptnox.console.weak import weakness_of_pin
 from hwilib_cryptnox.errors import (
     NOT_INITIALIZED_TEXT,
     RESET_DISABLED_TEXT,
@@ -38,8 +40,11 @@ from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
 from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
-from hwilib_cryptnox.signer.mnemonic import Expected, ask_seed, entropy_length
+from hwilib_cryptnox.signer.mnemonic import Expected, entropy_length
+from hwilib_cryptnox.signer.opening import Opening, Question, ask_puk, choose_all, with_a_way_back
 from hwilib_cryptnox.signer.provision import Provision, telling
+from hwilib_cryptnox.signer.recovery import ask_seed, check_backup
+from hwilib_cryptnox.signer.slip39 import SHARE_WORDS
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 
@@ -116,31 +121,45 @@ def setup(wallet: Wallet, label: str = "", passphrase: str = "") -> bool:
     when the person leaves; its text says what is true of the card then.
     """
     if passphrase:
-        raise BadRequestError("--backup_passphrase: the card has no backup a passphrase could be for")
+        raise BadRequestError("--backup_passphrase: the card makes no backup that a passphrase could protect")
     with _begun(wallet, label) as work:
         terminal = work.terminal
-        choice = terminal.choose(
-            "Seed",
-            {
-                "words": "new recovery words, shown once: with them the wallet survives the card (recommended)",
-                "card": "made on the card and never shown: lost card, lost money",
-            },
-        )
-        if choice == "card":
-            terminal.say("There is NO backup of such a seed. A lost or broken card is lost money.")
-            terminal.typed("No recovery words, no second chance.", "no backup")
+
+        def seed(_: bool) -> int:
+            """The number of new words; 0 for a seed of the card alone."""
+            with terminal.a_way_back(False):
+                choice = terminal.choose(
+                    "Seed",
+                    {
+                        "words": (
+                            "new recovery words, shown once: with them the wallet survives the loss of the card "
+                            "(recommended)"
+                        ),
+                        "card": "made on the card and never shown: lose the card and you lose the money",
+                    },
+                )
+            if choice == "card":
+                terminal.say("A key made on the card has NO backup. Lose or break the card and you lose the money.")
+                terminal.typed("No recovery words, no second chance.", "no backup")
+                return 0
+            return int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
+
+        count = with_a_way_back(terminal, seed)
+        _prepare(work, wallet, label)
+        if not count:
             work.check = ""
-            _prepare(work, wallet, label)
             work.generate()
             return _finish(work, None)
-        count = int(terminal.choose("How many words", {"12": "128 bits", "24": "256 bits"}))
-        _prepare(work, wallet, label)
-        return _finish(work, work.new_seed(count))
+        expected = work.new_words(count)
+        work.restore(expected)
+        return _finish(work, expected)
 
 
 def restore(wallet: Wallet, label: str = "", word_count: int = 24) -> bool:
-    """Initialise a card with the seed of recovery words, which are typed hidden. Arguments and errors as `setup`."""
-    entropy_length(word_count)
+    """Initialise a card with the seed of recovery words (12 to 24) or SLIP39 shares (20 or 33 words each), which are
+    typed hidden. Arguments and errors as `setup`."""
+    if word_count not in SHARE_WORDS:
+        entropy_length(word_count)
     with _begun(wallet, label) as work:
         expected = ask_seed(work.terminal, word_count)
         _prepare(work, wallet, label)
@@ -157,7 +176,7 @@ def _begun(wallet: Wallet, label: str) -> Iterator[Provision]:
     if opened.card.info.is_nft:
         raise UnavailableError("an NFT card is set up with cryptnoxctl")
     if not label.isprintable() or len(label.encode("utf-8", "replace")) > NAME_MAX:
-        raise BadRequestError(f"--label: at most {NAME_MAX} bytes of text that can be shown")
+        raise BadRequestError(f"--label: at most {NAME_MAX} bytes of printable text")
     if not terminal.available:
         missing = NoTerminalError(f"setting up the card {opened.card.serial}")
         raise UnavailableError(f"{missing}: this command needs a terminal")
@@ -174,11 +193,18 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
     """The card initialised and unlocked, its PIN and PUK proved."""
     terminal, given = work.terminal, wallet.unlocker.explicit
     if not work.card.info.initialized:
-        pin = _new_pin(terminal, given)
-        kinds = {"new": "made now and shown once", "own": f"your own {PUK_LENGTH} characters"}
-        puk = terminal.new_puk() if terminal.choose("PUK", kinds) == "own" else terminal.drawn_puk()
-        terminal.confirm("Initialise the card now?")
-        work.initialise(label, "", pin, puk, COMMON_PAIRING_KEY)
+        chosen = Opening(label)
+
+        def pin() -> None:
+            chosen.pin = _new_pin(terminal, given)
+
+        def puk() -> None:
+            chosen.puk = ask_puk(terminal)
+
+        questions = {"pin": Question("the PIN", pin), "puk": Question("the PUK", puk)}
+        name = f"name {label}" if label else "no name"
+        choose_all(terminal, questions, lambda: f"You chose: PIN, PUK, {name}.", "Initialize the card now?")
+        work.initialise(label, "", chosen.pin, chosen.puk, COMMON_PAIRING_KEY)
         return
 
     def unlock(opened: OpenCard) -> str:
@@ -188,7 +214,7 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
         return replace(wallet.unlocker, password=own).unlock(opened.card, opened.reader)
 
     # Initialised by another tool, or a reset was torn: its PIN and PUK are there already.
-    terminal.say("The card is initialised and has no seed: its own PUK and PIN are wanted.")
+    terminal.say("The card is initialized and has no seed. Enter its own PUK and PIN.")
     work.take_over(terminal.puk, unlock, attempts=ATTEMPTS)
     terminal.confirm("Put the seed on the card now?")
 
@@ -197,20 +223,28 @@ def _new_pin(terminal: Terminal, given: str | None) -> str:
     """A PIN that came with the command was typed once, somewhere: it becomes the card's when it is typed again here."""
     if given is None:
         return terminal.new_pin()
-    terminal.say("The PIN that was given with the command becomes the card's.")
-    for _ in range(ATTEMPTS):
-        if terminal.pin("The same PIN again") == given:
-            return given
-        terminal.say("That is another PIN than the one given")
-    raise LeftError
+    terminal.say("The PIN given with the command becomes the card's PIN.")
+    if not terminal.keeps("PIN", weakness_of_pin(given) if is_pin(given) else None):
+        return terminal.new_pin()
+    while True:
+        for _ in range(ATTEMPTS):
+            if terminal.pin("Type the PIN again") == given:
+                return given
+            terminal.say("That is not the PIN you gave")
+        terminal.again()
 
 
 def _finish(work: Provision, expected: Expected | None) -> bool:
     fingerprint = work.finish(expected).fingerprint.hex()
-    proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
+    proof = " Fingerprint, first address, and account key match the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
-    if work.check:
-        work.terminal.say(f"Before money arrives, compare the words on your paper with the card: {work.check}")
+    if expected is not None and expected.words:
+        if not check_backup(work.terminal, lambda typed: typed == expected, expected.words):
+            work.terminal.say(
+                f"The backup was NOT compared with the card. Do this before you put money on it: {work.check}"
+            )
+    elif work.check:
+        work.terminal.say("The words on your paper match this wallet: they were compared with the card.")
     return True
 
 
@@ -244,7 +278,7 @@ def wipe(wallet: Wallet, done: list[str] | None = None) -> bool:
         message, hint = failure(words, ending, to_hwi_error(cause).message)
         raise RetoldError(cause, f"{message}. {hint[:1].upper()}{hint[1:]}")
     if lost is not None:
-        _log.warning("what this computer remembers of the card %d is still there: %s", serial, lost)
+        _log.warning("this computer still remembers the card %d: %s", serial, lost)
     return True
 
 
@@ -257,7 +291,7 @@ def _asked(opened: OpenCard, terminal: Terminal) -> str:
     wallet = f", whose wallet has the fingerprint {known.hex()}" if known and not opened.simulated else ""
     try:
         terminal.say(f"This erases the card {serial} in {opened.reader}{wallet}.")
-        terminal.say("Without its recovery words the money on it is lost.")
+        terminal.say("Without its recovery words, the money on it is lost.")
         terminal.typed("", str(serial))
         return terminal.puk()
     except LeftError as error:

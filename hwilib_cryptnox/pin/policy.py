@@ -66,7 +66,7 @@ _refused: dict[int, set[str]] = {}
 _noted: set[int] = set()
 """Cards whose standing note this process made."""
 
-EMULATED_TEXT = "an emulated card gets no PIN of a command, file or dialogue, unless trust_emulated names its address"
+EMULATED_TEXT = "an emulated card gets no PIN from a command, file, or dialogue unless trust_emulated names its address"
 GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
 
 
@@ -231,7 +231,8 @@ class Unlocker:
     def _check_last_try(self, left: int) -> None:
         if left == 1 and not self.settings.last_try:
             raise LastTryError(
-                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards"
+                "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it; if the PIN is wrong, only "
+                "the PUK unblocks the card"
             )
 
     def _check_explicit(self, card: Card, record: CardRecord | None, left: int, polling: bool) -> None:
@@ -264,7 +265,7 @@ class Unlocker:
     @staticmethod
     def _check_note(record: CardRecord | None, left: int) -> None:
         if record is not None and record.note is not None:
-            what = "was refused" if record.note is NoteKind.REFUSED else "was sent without a known end"
+            what = "was refused" if record.note is NoteKind.REFUSED else "was sent, and its result was lost"
             raise RefusedPinError(f"a PIN {what} before, at most {left} tries left", left, how=GIVE_IT_ONCE)
 
     def _fetch(self, request: PinRequest) -> tuple[str, PinSource]:

@@ -79,7 +79,7 @@ class Dialogue(Protocol):
 def _checked(text: str, source: str) -> str:
     pin = text.rstrip("\r\n")
     if not is_pin(pin):
-        raise PinSourceError(f"{source}: what it gives is not 4 to 9 digits")
+        raise PinSourceError(f"{source}: it did not give 4 to 9 digits")
     return pin
 
 
@@ -236,7 +236,7 @@ class FileSource(_Silent):
         try:
             if sys.platform == "win32":
                 raise PinSourceError(
-                    f"{name}: who else may read a file cannot be told on Windows: use CRYPTNOX_PIN_COMMAND"
+                    f"{name}: Windows does not show who else may read a file: use CRYPTNOX_PIN_COMMAND"
                 )
             # Without waiting: a named pipe nobody writes to must not hang the wallet.
             descriptor = os.open(self.path, os.O_RDONLY | _NO_WAIT)
@@ -245,7 +245,7 @@ class FileSource(_Silent):
                 if not stat.S_ISREG(status.st_mode):
                     raise PinSourceError(f"{name}: not a regular file")
                 if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0):
-                    raise PinSourceError(f"{name}: others may read the file or own it: chmod 600, and your own")
+                    raise PinSourceError(f"{name}: others may read or own the file: use chmod 600, and own it yourself")
                 text = os.read(descriptor, _MAX_OUTPUT).decode("utf-8", "replace")
             finally:
                 os.close(descriptor)
@@ -324,7 +324,7 @@ def _shown() -> Iterator[None]:
     try:
         yield
     except AssuanError as error:
-        raise NotShownError(f"what cannot be shown is not signed: {error}") from error
+        raise NotShownError(f"nothing is signed that cannot be shown: {error}") from error
 
 
 def dialogue_of(settings: Settings, source: PinSource | None) -> Dialogue | None:

@@ -21,7 +21,9 @@ from hwilib_cryptnox.plugin.version2 import is_kept
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OLD_HWILIB_TEXT = "this hwilib knows no registered wallets: hwi-cryptnox registerdescriptor, or cryptnoxctl wallet add"
+OLD_HWILIB_TEXT = (
+    "this hwilib does not support registered wallets: use hwi-cryptnox registerdescriptor, or cryptnoxctl wallet add"
+)
 
 CHANGED_TEXT = (
     "hwilib changed this PSBT of version 2 while reading it: call hwilib_cryptnox.register() before PSBTs are read, or "

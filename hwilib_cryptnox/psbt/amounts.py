@@ -20,8 +20,8 @@ UNPROVED = (
     "--allow-unproved-amounts"
 )
 UNPROVED_OF_OTHERS = (
-    "its amount is not proved, and a wrong one would hide the fee, whoever signs it (payjoin and coinjoin too): add "
-    "the previous transaction (non_witness_utxo), or allow it with --allow-unproved-amounts"
+    "its amount is not proved, and a wrong amount would hide the fee, no matter who signs it (payjoin and coinjoin "
+    "too): add the previous transaction (non_witness_utxo), or allow it with --allow-unproved-amounts"
 )
 
 

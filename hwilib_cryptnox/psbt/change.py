@@ -83,7 +83,7 @@ def our_inputs(
         if not is_key(claim, key):
             if claim.by_account:
                 continue
-            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
+            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is not the one in the PSBT")
         spending = collected.spendings[index]
         if spending is not None and _belongs(spending, claim):
             ours.setdefault(index, []).append(claim)
@@ -142,16 +142,24 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
             raise RefusedOutput(
                 index,
                 f"it claims a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
-                "the xpub export on (cryptnoxctl xpub on), or leave the key origins of payments out",
+                "on xpub export (cryptnoxctl xpub on), or leave the key origins of payments out",
             )
         true = is_key(claim, key)
         inside = holder(claim.public_key)
         if (not true or inside is False) and claim.by_account:
             continue
         if not true:
-            raise RefusedOutput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
+            raise RefusedOutput(
+                index,
+                f"it claims to be your change, but this card does not own it (its key at {shown(claim.path)} is "
+                "different). The file may be malicious",
+            )
         if inside is False:
-            raise RefusedOutput(index, f"it does not contain the key that is said to be ours at {shown(claim.path)}")
+            raise RefusedOutput(
+                index,
+                f"it claims to belong to this card ({shown(claim.path)}), but its script does not contain that key. "
+                "The file may be malicious",
+            )
         proved.append(claim)
     return proved
 
@@ -173,7 +181,7 @@ def _holder(fields: FieldMap, script: bytes) -> Callable[[bytes], bool | None]:
         inner, kind = redeem, kind_of(redeem)
     if kind is Kind.P2WPKH:
         return lambda key: hash160(key) == inner[2:]
-    if kind in (Kind.P2TR, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
+    if kind in (Kind.P2TR, Kind.P2A, Kind.WITNESS_UNKNOWN) or (kind is Kind.P2WSH and witness_script is None):
         return lambda key: None  # noqa: ARG005
     if kind is Kind.P2WSH and witness_script is not None:
         if hashlib.sha256(witness_script).digest() != inner[2:]:
@@ -208,7 +216,7 @@ class _Prover:
             for index, claims in ours.items():
                 output = collected.spends[index].output
                 if output is None or not any(wallet(output[1], claim) for claim in claims):
-                    raise RefusedInput(index, "it is not an input of the wallet that was named (--wallet)")
+                    raise RefusedInput(index, "it does not belong to the wallet you named (--wallet)")
 
     def path_of_change(self, index: int, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> Path | None:
         script = self._psbt.tx.outputs[index][1]
@@ -218,7 +226,9 @@ class _Prover:
                     self._registered.note_owner(index, script, [claim])
                     return claim.path
             raise RefusedOutput(
-                index, f"it names our key at {shown(claims[0].path)} and is not the wallet's that was named (--wallet)"
+                index,
+                f"it names your key at {shown(claims[0].path)}, but it does not belong to the wallet you named "
+                "(--wallet)",
             )
         if self._single:
             for claim in claims:

@@ -67,7 +67,7 @@ def spent_outputs(psbt: Psbt) -> tuple[Spend, ...]:
         if spend.output is None:
             complete = False
         elif not 0 <= spend.output[0] <= MAX_MONEY:
-            raise RefusedInput(index, f"an amount of {spend.output[0]} satoshi cannot be")
+            raise RefusedInput(index, f"an amount of {spend.output[0]} satoshi is not possible")
         else:
             total += spend.output[0]
     if total > MAX_MONEY:
@@ -128,7 +128,7 @@ def spending_of(index: int, fields: FieldMap, script: bytes) -> Spending:
         if kind is not Kind.P2SH:
             raise RefusedInput(index, f"it has a redeem script, but its output is {kind.value}")
         if hash160(redeem) != script[2:22]:
-            raise RefusedInput(index, "the redeem script is not the one of its output")
+            raise RefusedInput(index, "the redeem script does not match its output")
         if is_witness_program(redeem):
             nested = kind_of(redeem)
     program, program_kind = (redeem or b"", nested) if nested is not None else (script, kind)
@@ -137,7 +137,7 @@ def spending_of(index: int, fields: FieldMap, script: bytes) -> Spending:
         if program_kind is not Kind.P2WSH:
             raise RefusedInput(index, "it has a witness script, but its output is not P2WSH")
         if hashlib.sha256(witness_script).digest() != program[2:]:
-            raise RefusedInput(index, "the witness script is not the one of its output")
+            raise RefusedInput(index, "the witness script does not match its output")
     leaves = _NO_LEAVES
     if kind is Kind.P2TR:
         leaves = _leaves(index, fields, script[2:])
@@ -152,6 +152,8 @@ def spending_of(index: int, fields: FieldMap, script: bytes) -> Spending:
         return Spending(kind, None, Route.TAPROOT, script[2:], leaves=leaves)
     if program_kind is Kind.P2WSH:
         return _scripted(Spending(kind, nested, Route.SEGWIT_V0), witness_script, "witness script", MAX_SCRIPT)
+    if kind is Kind.P2A:
+        return Spending(kind, problem="anyone can spend it (P2A): it takes no signature")
     if kind is Kind.WITNESS_UNKNOWN or nested is not None:
         return Spending(kind, nested, problem="its output has a future witness version")
     if kind is Kind.P2SH:
@@ -185,7 +187,7 @@ def _examined(script: bytes, name: str) -> tuple[ScriptFacts | None, str | None]
     try:
         facts = examine(script)
     except ValueError:
-        return None, f"its {name} cannot be read: a push runs over the end"
+        return None, f"its {name} cannot be read: a push runs past the end"
     return facts, f"its {name} has an OP_CODESEPARATOR" if facts.code_separator else None
 
 
@@ -204,9 +206,9 @@ def _leaves(index: int, fields: FieldMap, output_key: bytes) -> dict[bytes, Leaf
         for at in range(33, len(control), 32):
             node = tap_branch_hash(node, control[at : at + 32])
         if internal is not None and internal != control[1:33]:
-            raise RefusedInput(index, "the control block has another internal key than the input")
+            raise RefusedInput(index, "the control block has a different internal key than the input")
         if root is not None and root != node:
-            raise RefusedInput(index, "the control block leads to another merkle root than the input's")
+            raise RefusedInput(index, "the control block leads to a different merkle root than the input's")
         commitment = control[1:33], node
         if commitment not in parities:
             parities[commitment] = _check_commitment(index, "control block", *commitment, output_key)
@@ -226,7 +228,7 @@ def _check_commitment(index: int, what: str, internal: bytes, root: bytes, outpu
     try:
         key, parity = taproot_output_key(internal, root)
     except InvalidPublicKeyError as error:
-        raise RefusedInput(index, f"{what}: the internal key is no point") from error
+        raise RefusedInput(index, f"{what}: the internal key is not a point on the curve") from error
     if key != output_key:
         raise RefusedInput(index, f"{what}: it does not lead to the output")
     return parity
@@ -265,5 +267,5 @@ def check_foreign_keys(index: int, keys: Sequence[bytes], known: set[bytes]) -> 
     for key in keys:
         if key not in known:
             if not is_public_key(key):
-                raise RefusedInput(index, "it names a public key that is no point of the curve")
+                raise RefusedInput(index, "it names a public key that is not a point on the curve")
             known.add(key)

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.errors import BadPsbt
+from hwilib_cryptnox.psbt.errors import SILENT_REASON, BadPsbt
 from hwilib_cryptnox.psbt.tx import (
     MAX_MONEY,
     SEQUENCE_FINAL,
@@ -204,7 +204,7 @@ def _parse_map(raw: bytes, at: int, rules: dict[int, f.Rule]) -> tuple[dict[byte
         if at > size:
             raise BadPsbt(f"cut short in the value of {_name(rules, key)}")
         if key in pairs:
-            raise BadPsbt(f"{_name(rules, key)} stands twice")
+            raise BadPsbt(f"{_name(rules, key)} appears twice")
         value = raw[start:at]
         f.check_field(rules, key, value)
         pairs[key] = value
@@ -227,7 +227,7 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
         else:
             counts = _count(pairs, f.GLOBAL_INPUT_COUNT), _count(pairs, f.GLOBAL_OUTPUT_COUNT)
         if counts[0] * _LEAST_INPUT_V2 + counts[1] * _LEAST_OUTPUT_V2 > len(raw) and version == _V2:
-            raise BadPsbt("more inputs and outputs claimed than the PSBT has room for")
+            raise BadPsbt("it claims more inputs and outputs than the PSBT has room for")
     except BadPsbt as error:
         raise BadPsbt(f"global map: {error}") from error
     at += 1
@@ -246,6 +246,8 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
         try:
             fields, end, _ = _parse_map(raw, at, f.OUTPUT_RULES)
             if tx is None:
+                if _KEYS[f.OUT_SILENT_ADDRESS] in fields and _KEYS[f.OUT_SCRIPT] not in fields:
+                    raise BadPsbt(f"{SILENT_REASON}; its script is not there yet")
                 _require(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
             else:
                 _refuse(fields, f.V2_ONLY_OUTPUT, f.OUTPUT_RULES)
@@ -254,7 +256,7 @@ def _parse(raw: bytes, form: Form, source: bytes | str) -> Psbt:
         outputs.append(FieldMap(fields))
         at = end + 1
     if at != len(raw):
-        raise BadPsbt("bytes behind the last map")
+        raise BadPsbt("extra bytes after the last map")
     if tx is None:
         tx = _transaction_of_v2(pairs, inputs, outputs)
     _check_amounts(tx)
@@ -337,7 +339,7 @@ def _spent(pairs: Mapping[bytes, bytes], index: int) -> tuple[Previous | None, O
         try:
             witness_utxo, end = read_output(value, 0)
             if end != len(value):
-                raise BadPsbt("bytes behind its end")
+                raise BadPsbt("extra bytes after its end")
         except BadPsbt as error:
             raise BadPsbt(f"witness_utxo: {error}") from error
     return previous, witness_utxo
@@ -375,7 +377,7 @@ def _check_amounts(tx: Transaction) -> None:
     total = 0
     for index, (amount, _) in enumerate(tx.outputs):
         if not 0 <= amount <= MAX_MONEY:
-            raise BadPsbt(f"output {index}: an amount of {amount} satoshi cannot be")
+            raise BadPsbt(f"output {index}: an amount of {amount} satoshi is not possible")
         total += amount
     if total > MAX_MONEY:
         raise BadPsbt("the outputs together are more than all bitcoin")

@@ -30,14 +30,14 @@ from hwilib_cryptnox.psbt.checks import (
     spent_outputs,
 )
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
-from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.errors import SILENT_COIN_REASON, PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, OUTPUTS_MASK, Sighash, SignatureHasher, type_name
 from hwilib_cryptnox.psbt.weight import check_size
 
 BIP86_REASON = (
-    "its key path (BIP86, tr()) needs a tweaked key, and the card signs with untweaked keys only: "
-    "use wpkh(), rawtr() or a script leaf"
+    "its key path (BIP86, tr()) needs a tweaked key, and this card only signs with untweaked keys: use wpkh(), "
+    "rawtr(), or a script leaf"
 )
 MAX_SIGNATURES, MAX_SIGNATURES_IN_ALL = 100, 3_000
 """Of one input, and of all: more than a transaction has inputs that is relayed. A PSBT may name any number of leaves,
@@ -163,6 +163,10 @@ def collect(psbt: Psbt, fingerprint: bytes, accounts: Mapping[bytes, Path] | Non
             for fields in psbt.outputs
         ]
     )
+    for index, fields in enumerate(psbt.inputs):
+        origins = [value[:4] for _, value in fields.keyed(f.IN_SILENT_DERIVATION)]
+        if fingerprint in origins and not fields.is_final:
+            raise RefusedInput(index, SILENT_COIN_REASON)
     final = frozenset(index for index, mine in enumerate(claims) if mine and psbt.inputs[index].is_final)
     if not any(mine for index, mine in enumerate(claims) if index not in final):
         return Collected(fingerprint, claims, output_claims, done=final)
@@ -252,8 +256,8 @@ class _Collector:
             if len(self.candidates) - start > MAX_SIGNATURES:
                 raise RefusedInput(
                     index,
-                    f"it asks for more than {MAX_SIGNATURES} signatures, and the card makes one or two a second: have "
-                    "the wallet name only the leaves that it wants to use",
+                    f"it asks for more than {MAX_SIGNATURES} signatures, and the card makes one or two per second: "
+                    "have your wallet name only the leaves it uses",
                 )
 
     def _sighash(self, index: int, fields: FieldMap, spending: Spending) -> int:
@@ -266,7 +270,7 @@ class _Collector:
         if sighash not in DEFINED_TYPES or (sighash == Sighash.DEFAULT and not taproot):
             raise RefusedInput(index, f"sighash type 0x{sighash:02x} is not defined")
         if sighash & OUTPUTS_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
-            raise RefusedInput(index, "sighash type SINGLE, but there is no output of that number")
+            raise RefusedInput(index, "sighash type SINGLE, but there is no output with that number")
         return sighash
 
     def _claim(
@@ -282,14 +286,16 @@ class _Collector:
         known = spending.key_hash is not None or spending.facts is not None
         if known and not contains_key(spending, claim.public_key):
             raise RefusedInput(
-                index, f"its script does not contain the key that is said to be ours at {shown(claim.path)}"
+                index,
+                f"the PSBT says that the key at {shown(claim.path)} is yours, but its script does not contain "
+                "that key. The file may be malicious",
             )
         if spending.problem is not None:
             return spending.problem, False
         if len(claim.public_key) != 33:
             return "its key is not compressed; the card's keys are", False
         if spending.route is Route.LEGACY and not self.spends[index].proved:
-            return "it is not segwit and its previous transaction (non_witness_utxo) is missing", False
+            return "it is not segwit, and its previous transaction (non_witness_utxo) is missing", False
         digest = self._ecdsa_digest(index, spending, sighash)
         field_key = b"\x02" + claim.public_key
         candidate = Candidate(index, claim, digest, SignatureKind.ECDSA, sighash, None, field_key)
@@ -324,7 +330,9 @@ class _Collector:
                 problem = "a leaf script of its key is missing"
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
                 raise RefusedInput(
-                    index, f"its leaf script does not contain the key that is said to be ours at {shown(claim.path)}"
+                    index,
+                    f"the PSBT says that the key at {shown(claim.path)} is yours, but its leaf script does not "
+                    "contain that key. The file may be malicious",
                 )
             elif leaf.problem is not None:
                 problem = leaf.problem
@@ -335,7 +343,7 @@ class _Collector:
         if not targets:
             return problem or self._untweakable(index, fields, spending, claim), False
         if not self.all_known:
-            return "a taproot signature commits to all inputs, and the PSBT does not say what each spends", False
+            return "a taproot signature commits to all inputs, and the PSBT does not say what each one spends", False
         left = False
         for target in targets:
             digest = self.hasher.taproot(index, sighash, leaf_hash=target)
@@ -349,7 +357,7 @@ class _Collector:
         the output cannot contain is refused."""
         key = claim.public_key
         if self._in_a_leaf(index, spending, key):
-            return "the leaf with our key does not stand in the key's derivation"
+            return "the leaf with your key is not in the key's derivation"
         if fields.types & 1 << f.IN_MUSIG2_PARTICIPANTS:
             return "its key is part of a MuSig2 key, which the card cannot sign for"
         internals = self._internal_keys(index, fields)
@@ -357,14 +365,16 @@ class _Collector:
             return BIP86_REASON
         if internals:
             raise RefusedInput(
-                index, f"its output does not contain the key that is said to be ours at {shown(claim.path)}"
+                index,
+                f"the PSBT says that the key at {shown(claim.path)} is yours, but its output does not contain "
+                "that key. The file may be malicious",
             )
         try:
             if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == spending.script:
                 return BIP86_REASON
         except InvalidPublicKeyError as error:
-            raise RefusedInput(index, "the key that is said to be ours is no point") from error
-        return "its output is not the key that is said to be ours, and nothing says how it contains it"
+            raise RefusedInput(index, "the key that the PSBT says is yours is not a point on the curve") from error
+        return "its output is not the key that the PSBT says is yours, and nothing says how it contains that key"
 
     def _internal_keys(self, index: int, fields: FieldMap) -> frozenset[bytes]:
         """The internal keys that an input names: looked for once, however many keys ask."""
@@ -394,9 +404,9 @@ class _Collector:
             signature, sighash = existing[:64], existing[64] if len(existing) > 64 else 0
             defined = sighash in DEFINED_TYPES and (len(existing) == 64 or sighash != Sighash.DEFAULT)
         if not defined or (fields.pairs.get(b"\x03") is not None and sighash != candidate.sighash):
-            raise RefusedInput(index, f"its signature of ours has sighash type 0x{sighash:02x}")
+            raise RefusedInput(index, f"your signature in it has sighash type 0x{sighash:02x}")
         if sighash & OUTPUTS_MASK == Sighash.SINGLE and index >= len(self.psbt.tx.outputs):
-            raise RefusedInput(index, "its signature of ours has type SINGLE, but there is no output of that number")
+            raise RefusedInput(index, "your signature in it has type SINGLE, but there is no output with that number")
         if candidate.kind is SignatureKind.ECDSA:
             if sighash != candidate.sighash:
                 digest = self._ecdsa_digest(index, spending, sighash)
@@ -409,7 +419,7 @@ class _Collector:
                 digest = self.hasher.taproot(index, sighash, leaf_hash=candidate.leaf_hash)
             valid = verify_schnorr(candidate.claim.public_key, digest, signature)
         if not valid:
-            raise RefusedInput(index, f"its signature of ours ({type_name(sighash)}) is not valid")
+            raise RefusedInput(index, f"your signature in it ({type_name(sighash)}) is not valid")
 
 
 _POINT_FIELDS = frozenset((f.IN_PARTIAL_SIG, f.IN_BIP32_DERIVATION))

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+SILENT_REASON = (
+    "it is a silent payment (BIP352, BIP375), for which a signer has to make a secret with the payee's key, and the "
+    "card cannot: ask the payee for an ordinary address (bc1q or bc1p), or pay from a wallet that makes silent payments"
+)
+SILENT_COIN_REASON = (
+    "it is a coin of a silent payment (BIP376): its key is tweaked, and the card signs with untweaked keys only: spend "
+    "it with the wallet that received it"
+)
+
 
 class PsbtError(ValueError):
     """The PSBT cannot be signed; nothing of it was signed. `reason`: why, without the remedy."""

@@ -24,6 +24,9 @@ IN_TAP_INTERNAL_KEY, IN_TAP_MERKLE_ROOT, IN_MUSIG2_PARTICIPANTS = 0x17, 0x18, 0x
 OUT_REDEEM_SCRIPT, OUT_WITNESS_SCRIPT, OUT_BIP32_DERIVATION, OUT_AMOUNT, OUT_SCRIPT = 0x00, 0x01, 0x02, 0x03, 0x04
 OUT_TAP_INTERNAL_KEY, OUT_TAP_BIP32_DERIVATION = 0x05, 0x07
 
+IN_SILENT_DERIVATION, OUT_SILENT_ADDRESS = 0x1F, 0x09
+"""Silent payments (BIP376, BIP375)."""
+
 LOCK_TIME_THRESHOLD = 500_000_000
 """Lock times below it are block heights, from it on times."""
 MAX_TAP_DEPTH = 128
@@ -71,12 +74,12 @@ def _between(low: int, high: int, what: str) -> Callable[[bytes], None]:
 
 def _compact(value: bytes) -> None:
     if read_compact(value, 0)[1] != len(value):
-        raise BadPsbt("bytes behind the number")
+        raise BadPsbt("extra bytes after the number")
 
 
 def _witness(value: bytes) -> None:
     if read_witness(value, 0)[1] != len(value):
-        raise BadPsbt("bytes behind the witness")
+        raise BadPsbt("extra bytes after the witness")
 
 
 def _keys(value: bytes) -> None:
@@ -95,13 +98,13 @@ def _tap_tree(value: bytes) -> None:
             raise BadPsbt("depth or leaf version is out of range")
         _, at = read_with_length(value, at + 2)
         if depths and (depths[-1] == 0 or depth < depths[-1]):
-            raise BadPsbt("the leaves make no tree")
+            raise BadPsbt("the leaves do not form a tree")
         depths.append(depth)
         while len(depths) > 1 and depths[-1] == depths[-2]:
             depths.pop()
             depths[-1] -= 1
     if depths != [0]:
-        raise BadPsbt("the leaves make no tree")
+        raise BadPsbt("the leaves do not form a tree")
 
 
 def _time(value: bytes) -> None:

@@ -10,13 +10,6 @@ from dataclasses import replace
 from functools import cache, partial
 
 from cryptnox_core.crypto.hashes import hash160
-from cryptnox_core.crypto.secp256k1 import (
-    InvalidPublicKeyError,
-    InvalidSignatureError,
-    is_low_s,
-    verify_ecdsa,
-    verify_schnorr,
-)
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
@@ -33,12 +26,11 @@ from hwilib_cryptnox.psbt.script import (
     parse_multisig,
     push,
 )
-from hwilib_cryptnox.psbt.sighash import ECDSA_TYPES, Sighash, SignatureHasher
-from hwilib_cryptnox.psbt.tx import read_witness
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.tx import Stack, Transaction, Unlocking, read_witness, txid_of
+from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
 
-Stack = tuple[bytes, ...]
-Unlocking = tuple[bytes, Stack]
-"""scriptSig and witness."""
+_NATIVE = (Kind.P2WPKH, Kind.P2WSH, Kind.P2TR)
 
 
 class NotFinal(PlacedError):  # noqa: N818 - named as its siblings
@@ -51,12 +43,41 @@ def extract(psbt: Psbt) -> bytes:
 
     Signatures are verified before they are used; what an input's final fields hold is taken as it is.
     """
+    return _finished(psbt).encode()
+
+
+def txid(psbt: Psbt) -> str | None:
+    """The id that the transaction has, or will have once it is signed. None where a signature may still change it:
+    unless it is complete, every input must be known to be segwit. Raises RefusedInput where an input contradicts
+    itself."""
+    try:
+        return txid_of(_finished(psbt))
+    except NotFinal:
+        pass
+    script_sigs = []
+    for index, (fields, spend) in enumerate(zip(psbt.inputs, spent_outputs(psbt), strict=True)):
+        if fields.is_final:
+            script_sigs.append(final_fields(fields)[0])
+            continue
+        if spend.output is None:
+            return None
+        spending = spending_of(index, fields, spend.output[1])
+        if spending.kind in _NATIVE:
+            script_sigs.append(b"")
+        elif spending.nested in _NATIVE:
+            script_sigs.append(push(fields.get(f.IN_REDEEM_SCRIPT) or b""))
+        else:
+            return None
+    return txid_of(replace(psbt.tx, script_sigs=tuple(script_sigs)))
+
+
+def _finished(psbt: Psbt) -> Transaction:
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
     script_sigs, witnesses = [], []
     for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
         if fields.is_final:
-            script_sig, witness = _final_fields(fields)
+            script_sig, witness = final_fields(fields)
         elif spend.output is None:
             raise NotFinal(index, "the PSBT does not say what it spends")
         else:
@@ -64,16 +85,19 @@ def extract(psbt: Psbt) -> bytes:
             script_sig, witness = unlock(index, fields, spending, spend.output[0], hasher)
         script_sigs.append(script_sig)
         witnesses.append(witness)
-    return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses)).encode()
+    return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses))
 
 
-def _final_fields(fields: FieldMap) -> Unlocking:
+def final_fields(fields: FieldMap) -> Unlocking:
+    """scriptSig and witness of an input that was finalized."""
     witness = fields.get(f.IN_FINAL_SCRIPTWITNESS)
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
 def unlock(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
     """What spends one input that is not final yet. Raises NotFinal where something is missing."""
+    if spending.kind is Kind.P2A:
+        return b"", ()
     if spending.problem is not None:
         raise NotFinal(index, spending.problem)
     if spending.route is Route.TAPROOT:
@@ -94,15 +118,6 @@ def _ecdsa_signatures(fields: FieldMap, digest: Callable[[int], bytes]) -> dict[
     return {key: value for key, value in fields.keyed(f.IN_PARTIAL_SIG) if ecdsa_valid(key, value, digest)}
 
 
-def ecdsa_valid(key: bytes, value: bytes, digest: Callable[[int], bytes]) -> bool:
-    """Whether a partial signature (DER and sighash type) verifies and would be relayed: low S, a type that is
-    defined. `digest` gives the hash of a type."""
-    try:
-        return value[-1] in ECDSA_TYPES and is_low_s(value[:-1]) and verify_ecdsa(key, digest(value[-1]), value[:-1])
-    except (InvalidSignatureError, InvalidPublicKeyError):
-        return False
-
-
 def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> list[bytes]:
     """What satisfies P2PK, P2PKH or multisig."""
     multisig = parse_multisig(script)
@@ -114,7 +129,7 @@ def _ecdsa_stack(index: int, script: bytes, signatures: dict[bytes, bytes]) -> l
         return [b"", *present]
     stack = _key_stack(script, signatures)
     if stack is None:
-        raise NotFinal(index, "no signature that its script could use, or a script that is not finalised here")
+        raise NotFinal(index, "no signature that its script could use, or a script that cannot be finalized here")
     return stack
 
 
@@ -142,19 +157,7 @@ def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: Signature
         stack = _key_stack(leaf.script, mine) or _multi_a_stack(leaf.script, mine)
         if stack is not None and leaf.problem is None:
             return (*stack, leaf.script, controls[leaf.script])
-    raise NotFinal(index, "no taproot signature that can be finalised here")
-
-
-def schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None, hasher: SignatureHasher) -> bool:
-    """Whether a taproot signature of 64 or 65 bytes verifies for the output key, or with a leaf hash for the leaf."""
-    sighash = value[64] if len(value) > 64 else Sighash.DEFAULT
-    if len(value) > 64 and sighash == Sighash.DEFAULT:
-        return False
-    try:
-        digest = hasher.taproot(index, sighash, leaf_hash=leaf_hash)
-    except ValueError:
-        return False
-    return verify_schnorr(key, digest, value[:64])
+    raise NotFinal(index, "no taproot signature that can be finalized here")
 
 
 def _multi_a_stack(script: bytes, signatures: dict[bytes, bytes]) -> Sequence[bytes] | None:

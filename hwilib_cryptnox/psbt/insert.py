@@ -42,7 +42,7 @@ def insert(psbt: Psbt, signatures: Iterable[tuple[SignRequest, bytes]]) -> Psbt:
         pair = signature_pair(request, signature)
         added = additions.get(index)
         if pair[0] in psbt.inputs[index].pairs or (added and pair[0] in dict(added)):
-            raise UsageError(f"input {index} has this signature already")
+            raise UsageError(f"input {index} already has this signature")
         if added is None:
             additions[index] = [pair]
         else:

@@ -21,13 +21,13 @@ _TAG = "BIP0322-signed-message"
 _VERSION_0, _SEQUENCE_0, _LOCK_TIME_0 = bytes(4), bytes(4), bytes(4)
 _PUSH_HASH = b"\x00\x20"
 """OP_0 and a push of 32 bytes. No coinbase begins so: its first push is the height of its block (BIP34)."""
-_OUTPUT: Output = (0, bytes((OP_RETURN,)))
-_VERSIONS = (0, 2)
+MESSAGE_OUTPUT: Output = (0, bytes((OP_RETURN,)))
+MESSAGE_VERSIONS = (0, 2)
 _WHOLE = (Sighash.DEFAULT, Sighash.ALL)
 
 NO_MESSAGE = (
-    "it signs a message (BIP322), and the PSBT does not say which: have the wallet put the message in "
-    "(global field 0x09), so that you can read what you sign"
+    "it signs a message (BIP322), but the PSBT does not include the message: make your wallet add it (global field "
+    "0x09), so that you can read what you sign"
 )
 
 
@@ -72,7 +72,12 @@ def to_spend(message: bytes, script: bytes) -> bytes:
 def to_sign(message: bytes, script: bytes) -> Transaction:
     """BIP322's virtual transaction that spends `to_spend`, as it is for a bare signature: no coins, no time lock."""
     outpoint = hash256(to_spend(message, script)) + bytes(4)
-    return Transaction(_VERSION_0, (outpoint,), (_SEQUENCE_0,), (_OUTPUT,), _LOCK_TIME_0)
+    return Transaction(_VERSION_0, (outpoint,), (_SEQUENCE_0,), (MESSAGE_OUTPUT,), _LOCK_TIME_0)
+
+
+def is_message(psbt: Psbt) -> bool:
+    """Whether a PSBT says of itself that it signs a message. `disguised_message` proves it."""
+    return bytes((f.GLOBAL_MESSAGE,)) in psbt.globals
 
 
 def disguised_message(psbt: Psbt) -> Message | None:
@@ -88,20 +93,20 @@ def disguised_message(psbt: Psbt) -> Message | None:
             raise RefusedInput(virtual[0], NO_MESSAGE)
         _check_no_hidden_message(psbt)
         return None
-    if psbt.tx.outputs != (_OUTPUT,) or int.from_bytes(psbt.tx.version, "little") not in _VERSIONS:
-        raise PsbtError("the PSBT has a message (global field 0x09), and its transaction signs none (BIP322)")
+    if psbt.tx.outputs != (MESSAGE_OUTPUT,) or int.from_bytes(psbt.tx.version, "little") not in MESSAGE_VERSIONS:
+        raise PsbtError("the PSBT has a message (global field 0x09), but its transaction does not sign one (BIP322)")
     script = _challenge(psbt, content)
     if virtual not in ([], [0]):
         raise RefusedInput(virtual[-1], "it signs a second message (BIP322): one at a time")
     for index, fields in enumerate(psbt.inputs):
         asked = fields.get(f.IN_SIGHASH_TYPE)
         if asked is not None and int.from_bytes(asked, "little") not in _WHOLE:
-            raise RefusedInput(index, "a message is signed with the sighash type ALL alone (BIP322)")
+            raise RefusedInput(index, "a message can only be signed with the sighash type ALL (BIP322)")
     _check_amounts(psbt, start=1)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PsbtError("the message (global field 0x09) is no text in UTF-8: it cannot be shown") from error
+        raise PsbtError("the message (global field 0x09) is not UTF-8 text, so it cannot be shown") from error
     return Message(
         text,
         script,
@@ -115,16 +120,18 @@ def _challenge(psbt: Psbt, content: bytes) -> bytes:
     """The script that signs. The id that the first input spends proves both it and the message, with the previous
     transaction or without: no other message and script give the same one."""
     if not psbt.inputs:
-        raise PsbtError("the PSBT has a message (global field 0x09) and no input that could sign it (BIP322)")
+        raise PsbtError("the PSBT has a message (global field 0x09), but no input that could sign it (BIP322)")
     fields = psbt.inputs[0]
     output = fields.previous.output if fields.previous is not None else fields.witness_utxo
     if output is None:
         raise RefusedInput(0, "the PSBT does not say whose address signs its message (no UTXO)")
     amount, script = output
     if psbt.tx.outpoints[0] != hash256(to_spend(content, script)) + bytes(4):
-        raise RefusedInput(0, "it signs another message than the one in the PSBT (global field 0x09), or a payment")
+        raise RefusedInput(
+            0, "it signs a different message than the one in the PSBT (global field 0x09), or it is a payment"
+        )
     if amount:
-        raise RefusedInput(0, "it signs a message (BIP322), and is said to hold money")
+        raise RefusedInput(0, "it signs a message (BIP322), but claims to hold money")
     return script
 
 
@@ -143,10 +150,10 @@ def _check_no_hidden_message(psbt: Psbt) -> None:
     All verifiers of BIP322 want one empty OP_RETURN of 0, which no payment has. And a signature for `to_spend` commits
     to its amount, which is 0, where no coin of a wallet is.
     """
-    if psbt.tx.outputs == (_OUTPUT,) and not _is_proved(psbt, 0):
+    if psbt.tx.outputs == (MESSAGE_OUTPUT,) and not _is_proved(psbt, 0):
         raise RefusedInput(
             0,
-            "the transaction has the form of a signed message (BIP322), and nothing proves that it is none: add the "
+            "the transaction looks like a signed message (BIP322), and nothing proves that it is not one: add the "
             "previous transaction (non_witness_utxo), or the message (global field 0x09)",
         )
     _check_amounts(psbt)
@@ -160,7 +167,7 @@ def _check_amounts(psbt: Psbt, start: int = 0) -> None:
         if fields.keyed(f.IN_BIP32_DERIVATION) or fields.keyed(f.IN_TAP_BIP32_DERIVATION):
             raise RefusedInput(
                 index,
-                "it is said to hold 0 satoshi, as messages in disguise do (BIP322): add the previous transaction "
+                "it claims to hold 0 satoshi, as disguised messages do (BIP322): add the previous transaction "
                 "(non_witness_utxo), or the message (global field 0x09)",
             )
 

@@ -10,11 +10,12 @@ from typing import Final
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.networks import Chain
+from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
-from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.errors import SILENT_REASON, PsbtError, RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.registered import Registered, RegisteredWallet
@@ -126,12 +127,14 @@ def plan(
     disproved, skipped = _prove_claims(collected, keys)
     candidates = [item for item in collected.candidates if not disproved or (item.index, item.claim) not in disproved]
     message = disguised_message(psbt) if candidates else None
+    if candidates:
+        _check_silent(psbt)
     _check_sighash(candidates, policy)
     _check_chain(candidates, policy)
     if not policy.allow_unproved_amounts:
         check_amounts(collected, candidates)
     if candidates and not psbt.tx.outputs:
-        raise PsbtError("the transaction has no outputs: all of it would be a fee")
+        raise PsbtError("the transaction has no outputs: everything would go to fees")
     if candidates and weight(psbt, collected.spendings) > MAX_WEIGHT:
         raise too_large()
     ours = our_inputs(collected, candidates, keys)
@@ -167,6 +170,13 @@ def plan(
     return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
 
 
+def _check_silent(psbt: Psbt) -> None:
+    """Refuses silent payments, also where a script is there already: nobody here can tell that it is the payee's."""
+    for index, fields in enumerate(psbt.outputs):
+        if fields.get(f.OUT_SILENT_ADDRESS) is not None:
+            raise RefusedOutput(index, SILENT_REASON)
+
+
 def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set[tuple[int, Claim]], list[Skipped]]:
     """Compares each key of an input that is said to be ours with the card's. Returns those matched by an account's
     fingerprint that are not ours after all."""
@@ -180,17 +190,18 @@ def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set
         if key is None:
             raise RefusedInput(
                 index,
-                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare: turn "
-                "the xpub export on (cryptnoxctl xpub on)",
+                f"it names a key at {shown(claim.path)}, one of more than are read from the card to compare: turn on "
+                "xpub export (cryptnoxctl xpub on)",
             )
         if is_key(claim, key):
             continue
         if not claim.by_account:
-            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is another than the PSBT says")
+            raise RefusedInput(index, f"the card's key at {shown(claim.path)} is not the one in the PSBT")
         disproved.add((index, claim))
         skipped.append(
             Skipped(
-                index, f"the card's key at {shown(claim.path)} is another; the account's fingerprint matched by chance"
+                index,
+                f"the card has a different key at {shown(claim.path)}; the account's fingerprint matched by chance",
             )
         )
     return disproved, skipped
@@ -202,7 +213,7 @@ def _check_sighash(candidates: Sequence[Candidate], policy: Policy) -> None:
     for candidate in candidates:
         if candidate.sighash not in _ALWAYS_ALLOWED:
             name = type_name(candidate.sighash)
-            raise RefusedInput(candidate.index, f"sighash type {name} is asked for; allow it with --allow-sighash")
+            raise RefusedInput(candidate.index, f"it asks for sighash type {name}; allow it with --allow-sighash")
 
 
 def _check_registered(registered: Registered, candidates: Sequence[Candidate]) -> None:
@@ -211,8 +222,8 @@ def _check_registered(registered: Registered, candidates: Sequence[Candidate]) -
         if words is not None:
             raise RefusedInput(
                 candidate.index,
-                f"it is held by {words} of no registered wallet, and the configuration (require_registered) wants one: "
-                "register the wallet (cryptnoxctl wallet add)",
+                f"it is held by {words}, not by a registered wallet, and the configuration (require_registered) "
+                "demands one: register the wallet (cryptnoxctl wallet add)",
             )
 
 
@@ -227,7 +238,7 @@ def _check_chain(candidates: Sequence[Candidate], policy: Policy) -> None:
             network = "a test network" if coin else "the main network"
             raise RefusedInput(
                 candidate.index,
-                f"its key at {shown(candidate.claim.path)} is one of {network}, and --chain names another network",
+                f"its key at {shown(candidate.claim.path)} is for {network}, but --chain names another network",
             )
 
 
@@ -238,7 +249,7 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
         if any(
             isinstance(limit, int | float) for limit in (policy.max_fee, policy.max_fee_rate, policy.max_fee_percent)
         ):
-            raise PsbtError("the fee cannot be told, and the configuration sets a limit to it")
+            raise PsbtError("the fee is unknown, and the configuration limits it")
         return None
     measured = (
         (policy.max_fee, DEFAULT_MAX_FEE, fee, _high_fee),
@@ -261,14 +272,14 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
 def _high_fee(summary: Summary, limit: str, most: str) -> PsbtError:
     return PsbtError(
         f"the fee of {summary.fee} satoshi is above the {limit} of {most} satoshi",
-        "max_fee in config.toml or CRYPTNOX_MAX_FEE changes it",
+        "change it with max_fee in config.toml or CRYPTNOX_MAX_FEE",
     )
 
 
 def _high_rate(summary: Summary, limit: str, most: str) -> PsbtError:
     return PsbtError(
         f"the fee rate of {summary.fee_rate:.1f} sat/vB is above the {limit} of {most} sat/vB",
-        "max_fee_rate in config.toml or CRYPTNOX_MAX_FEE_RATE changes it",
+        "change it with max_fee_rate in config.toml or CRYPTNOX_MAX_FEE_RATE",
     )
 
 
@@ -276,5 +287,5 @@ def _high_percent(summary: Summary, limit: str, most: str) -> PsbtError:
     return PsbtError(
         f"the fee of {summary.fee} satoshi is above the {limit} of {most} % of the {summary.own_amount} satoshi that "
         "this card's inputs hold",
-        "max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT changes it",
+        "change it with max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT",
     )

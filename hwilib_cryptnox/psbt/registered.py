@@ -128,7 +128,7 @@ class Registered:
             self._tries += 1
         if self._tries > _MOST_TRIES:
             raise PsbtError(
-                "it names keys of this card at more places than the registered wallets are looked through for: split it"
+                "it names more keys of this card than can be checked against the registered wallets: split it"
             )
         return None
 

@@ -12,6 +12,8 @@ OP_CODESEPARATOR, OP_CHECKSIG, OP_CHECKMULTISIG = 0xAB, 0xAC, 0xAE
 OP_CHECKSIGADD, OP_NUMEQUAL = 0xBA, 0x9C
 MAX_REDEEM_SCRIPT, MAX_SCRIPT = 520, 10_000
 """Bytes: the largest redeem script that can be pushed, the largest script (but for tapscript) that consensus runs."""
+ANCHOR = b"\x51\x02\x4e\x73"
+"""Pay to anchor (P2A): whoever wants to pay a fee for the transaction may spend it, without any signature."""
 _OP_SUCCESS = frozenset(
     (80, 98, *range(126, 130), *range(131, 135), 137, 138, 141, 142, *range(149, 154), *range(187, 255))
 )
@@ -27,6 +29,7 @@ class Kind(Enum):
     P2WPKH = "P2WPKH"
     P2WSH = "P2WSH"
     P2TR = "P2TR"
+    P2A = "an anchor that anyone can spend (P2A)"
     WITNESS_UNKNOWN = "a future witness version"
     MULTISIG = "bare multisig"
     OP_RETURN = "data"
@@ -46,6 +49,8 @@ def kind_of(script: bytes) -> Kind:
         return Kind.P2TR
     if size == 34 and script[:2] == b"\x00\x20":
         return Kind.P2WSH
+    if script == ANCHOR:
+        return Kind.P2A
     if is_witness_program(script):
         return Kind.WITNESS_UNKNOWN
     if size in (35, 67) and script[0] == size - 2 and script[-1] == OP_CHECKSIG:
@@ -98,11 +103,11 @@ def operations(script: bytes) -> Iterator[tuple[int, bytes | None, int]]:
         if opcode >= OP_PUSHDATA1:
             width = 1 << (opcode - OP_PUSHDATA1)
             if at + width > size:
-                raise ValueError("a push runs over the end of the script")
+                raise ValueError("a push runs past the end of the script")
             length = int.from_bytes(script[at : at + width], "little")
             at += width
         if length > size - at:
-            raise ValueError("a push runs over the end of the script")
+            raise ValueError("a push runs past the end of the script")
         yield opcode, script[at : at + length], at + length
         at += length
 

@@ -10,9 +10,10 @@ from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
-from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
+from hwilib_cryptnox.psbt.finalize import NotFinal, unlock
 from hwilib_cryptnox.psbt.script import parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
 from hwilib_cryptnox.psbt.weight import check_block
 
 

@@ -164,7 +164,7 @@ def address_of(script: bytes, chain: Chain = Chain.MAIN) -> str | None:
         return base58check_encode(bytes((p2pkh_prefix,)) + script[3:23])
     if kind is Kind.P2SH:
         return base58check_encode(bytes((p2sh_prefix,)) + script[2:22])
-    if kind in (Kind.P2WPKH, Kind.P2WSH, Kind.P2TR, Kind.WITNESS_UNKNOWN):
+    if kind in (Kind.P2WPKH, Kind.P2WSH, Kind.P2TR, Kind.P2A, Kind.WITNESS_UNKNOWN):
         from embit import bech32
 
         version = script[0] - 0x50 if script[0] else 0
@@ -285,12 +285,12 @@ def _sum(spends: Sequence[Spend]) -> int:
 def _amount_notices(summary: Summary) -> list[Notice]:
     fee, rate = summary.fee, summary.fee_rate
     if fee is None or rate is None:
-        text = "the fee is unknown: the amounts of some inputs are not proved, and it may be all that they hold"
+        text = "the fee is unknown: the amounts of some inputs are not proved, so the fee may be everything they hold"
         return [Notice(NoticeKind.UNKNOWN_FEE, text)]
     notices = []
     amount = summary.sent or summary.amount_out
     if fee > amount * HIGH_FEE_SHARE:
-        share = f"{100 * fee / amount:.0f} % of the amount" if amount else "all there is"
+        share = f"{100 * fee / amount:.0f} % of the amount" if amount else "everything there is"
         notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee of {fee} satoshi is {share}"))
     if rate > HIGH_FEE_RATE:
         notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee rate is {rate:.0f} sat/vB"))
@@ -315,14 +315,14 @@ def _output_notices(summary: Summary, spends: Sequence[Spend]) -> list[Notice]:
         notices.append(Notice(NoticeKind.REUSED_KEY, "several inputs spend from the same address"))
     seen: set[bytes] = set()
     for output in summary.outputs:
-        if output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.WITNESS_UNKNOWN):
+        if output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.P2A, Kind.WITNESS_UNKNOWN):
             text = f"output {output.index} pays to {output.kind.value}"
             notices.append(Notice(NoticeKind.UNKNOWN_SCRIPT, text, output.index))
         if output.kind is Kind.OP_RETURN and output.amount:
             text = f"output {output.index} destroys {output.amount} satoshi (OP_RETURN)"
             notices.append(Notice(NoticeKind.UNKNOWN_SCRIPT, text, output.index))
         if output.script in spent or output.script in seen:
-            text = f"output {output.index} pays to an address that is used already"
+            text = f"output {output.index} pays to an address that was used before"
             notices.append(Notice(NoticeKind.REUSED_KEY, text, output.index))
         if output.kind is not Kind.OP_RETURN:
             seen.add(output.script)
@@ -348,7 +348,7 @@ def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, S
             text = f"output {output.index} is change at an unusual path, {output.path}: {reason}"
             notices.append(Notice(NoticeKind.CHANGE_PATH, text, output.index))
         if output.kind not in kinds:
-            text = f"output {output.index} is change of another script type ({output.kind.value}) than the inputs"
+            text = f"output {output.index} is change with a different script type ({output.kind.value}) than the inputs"
             notices.append(Notice(NoticeKind.CHANGE_TYPE, text, output.index))
     return notices
 
@@ -359,7 +359,7 @@ def _leaving_notices(summary: Summary, shared: int) -> list[Notice]:
     change = [output.index for output in summary.outputs if output.change]
     if not shared or not change:
         return []
-    text = f"coins that several keys or a script hold are spent, and output {change[0]} is change to one key alone"
+    text = f"you spend coins that need several keys or a script, and output {change[0]} is change to a single key"
     return [Notice(NoticeKind.CHANGE_PATH, text, change[0])]
 
 
@@ -370,7 +370,7 @@ def _wallet_notices(summary: Summary, strange: Sequence[int]) -> list[Notice]:
         few = ", ".join(map(str, group.inputs[:_MOST_NAMED]))
         more = len(group.inputs) - _MOST_NAMED
         which = f"inputs {few}{f' and {more} more' if more > 0 else ''} are" if group.inputs[1:] else f"input {few} is"
-        text = f"{which} held by {group.words} of no registered wallet"
+        text = f"{which} held by {group.words}, not by a registered wallet"
         notices.append(Notice(NoticeKind.NO_WALLET, text, group.inputs[0]))
     for output in summary.outputs:
         if output.wallet is not None and not output.change:
@@ -378,8 +378,8 @@ def _wallet_notices(summary: Summary, strange: Sequence[int]) -> list[Notice]:
             notices.append(Notice(NoticeKind.TO_WALLET, text, output.index))
     for index in strange:
         text = (
-            f"output {index} is a payment: it holds a key of this card with others, and is no address of the wallet "
-            "that the inputs come from"
+            f"output {index} is a payment: it holds a key of this card together with others, and is not an address "
+            "of the wallet that the inputs come from"
         )
         notices.append(Notice(NoticeKind.STRANGE_SCRIPT, text, index))
     return notices
@@ -390,9 +390,9 @@ def _odd_path(path: Path, accounts: Collection[Path], last: int, coins: set[int 
     below = path.below(account).steps
     coin = coin_of(path)
     if coin is not None and coin not in coins and coins & {0, 1}:
-        return "its keys are of another network than the inputs'"
+        return "its keys are for a different network than the inputs'"
     if account not in accounts:
-        return "its account is not one of the inputs'"
+        return "its account is not an account of the inputs"
     if any(step >= HARDENED for step in below):
         return "it is hardened below the account, where wallets do not look"
     if len(below) != 2 or below[0] not in _CHAINS:
@@ -403,7 +403,7 @@ def _odd_path(path: Path, accounts: Collection[Path], last: int, coins: set[int 
 def _far(path: Path, last: int) -> str | None:
     index = path.steps[-1]
     if index > _MOST_INDEX:
-        return f"its index is more than {_MOST_INDEX}, further than a wallet looks"
+        return f"its index is above {_MOST_INDEX}, further than a wallet looks"
     if index > last + FAR_INDEX:
         return f"its index is more than {FAR_INDEX} beyond the inputs'"
     return None

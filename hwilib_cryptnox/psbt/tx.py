@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwilib_cryptnox.psbt.errors import BadPsbt
 
@@ -21,6 +21,9 @@ SIGNED_AMOUNT = struct.Struct("<q")
 _MIN_INPUT, _MIN_OUTPUT = 41, 9
 _OUTPOINT = 36
 
+Stack = tuple[bytes, ...]
+Unlocking = tuple[bytes, Stack]
+"""scriptSig and witness."""
 Output = tuple[int, bytes]
 """Amount in satoshi (as written, not checked for range) and scriptPubKey."""
 
@@ -165,11 +168,17 @@ class Transaction:
         return b"".join(parts)
 
 
+def txid_of(tx: Transaction) -> str:
+    """The id of a transaction, as people write it: of its form without witnesses, in hexadecimal, last byte first."""
+    plain = replace(tx, witnesses=()).encode()
+    return hashlib.sha256(hashlib.sha256(plain).digest()).digest()[::-1].hex()
+
+
 def _check_end(data: bytes, at: int) -> None:
     if at + 4 > len(data):
         raise BadPsbt("cut short")
     if at + 4 < len(data):
-        raise BadPsbt("bytes behind its end")
+        raise BadPsbt("extra bytes after its end")
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ class Access:
             except (OSError, UsageError) as error:
                 raise SettingsError(f"anchors: {name}: {error}") from error
             if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):
-                raise SettingsError(f"anchors: {name}: the CA of emulated cards vouches for nobody; its key is public")
+                raise SettingsError(f"anchors: {name}: the CA of emulated cards proves nothing; its key is public")
             anchors = anchors + more
         return anchors
 
@@ -207,7 +207,7 @@ class Access:
         if not path.startswith(EMULATOR_PREFIX):
             serial = serial_of(path)
             if serial is None:
-                raise BadRequestError(f"{path!r} is no path of a Cryptnox card: cryptnox:SERIAL")
+                raise BadRequestError(f"{path!r} is not the path of a Cryptnox card: cryptnox:SERIAL")
             return self._open_serial(serial)
         from cryptnox_core.transport.tcp import is_loopback, parse_address
 
@@ -246,7 +246,7 @@ class Access:
         for reason in seen:
             if isinstance(reason, ReaderBusyError | PinLockedError | CertificateError | CardRemovedError):
                 raise reason
-        raise CardNotFoundError(f"the card {serial} is in no reader")
+        raise CardNotFoundError(f"the card {serial} is not in any reader")
 
     def identify(self, opened: OpenCard, serial: int | None = None) -> None:
         """Learn the card's serial, with the secure channel open where the card is initialised (a card met before then
@@ -443,5 +443,5 @@ def _remember(opened: OpenCard, fingerprint: bytes) -> None:
         opened.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
     if before is not None and before != fingerprint:
         raise FailedError(
-            f"the card {serial} was given another seed: its fingerprint is {fingerprint.hex()}, it was {before.hex()}"
+            f"the card {serial} has a different seed now: its fingerprint is {fingerprint.hex()}, it was {before.hex()}"
         )

@@ -120,7 +120,7 @@ def only_wallet(access: Access, unlocker: Unlocker, fingerprint: bytes | None, *
             meant = meant or [opened for opened in cards if opened.card.info.seeded and remembered(opened) is None]
         if len(meant) + len(others) > 1:
             names = [*(str(opened.card.serial) for opened in meant), *others]
-            raise BadRequestError(f"{len(names)} cards may be meant: {', '.join(names)}; {BY_SERIAL}")
+            raise BadRequestError(f"{len(names)} cards could be meant: {', '.join(names)}; {BY_SERIAL}")
         if not meant:
             raise search.none()
         return search.take(meant[0])

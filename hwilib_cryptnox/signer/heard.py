@@ -67,7 +67,7 @@ def agreed(card: Card) -> AppletInfo:
         if again == info:
             return info
         info = again
-    raise MalformedResponseError("SELECT: the card says something else each time it is asked")
+    raise MalformedResponseError("SELECT: the card gives a different answer each time")
 
 
 def _is_usual(info: AppletInfo) -> bool:

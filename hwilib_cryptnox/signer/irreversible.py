@@ -62,28 +62,28 @@ class Words:
     """It was cut short."""
     again: str = "run the same command again"
     """Where it was not carried out, or half."""
-    other: str = "The card has taken something else than was sent"
+    other: str = "The card took something other than what was sent"
     """It took something else: a sentence."""
     remedy: str = "use another reader, and another cable or hub"
     """Then."""
 
 
 AWAY_TEXT = (
-    "The answer of the card was lost. Put it back within {:.0f} seconds, so that it can be asked what it has now"
+    "The card's answer was lost. Put it back within {:.0f} seconds, so that this program can ask what it has now"
 )
-SOMEBODY_TEXT = "Somebody, or a fault, between this computer and the card changes what passes"
+SOMEBODY_TEXT = "Someone or something between this computer and the card changes the data"
 
 
 def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
     """Of a command that was not carried out as it was sent: what is true of the card, and what to do. `cause`: a
     sentence on why the answer is missing."""
     if ending.answered and ending.end is End.NOT_TAKEN:
-        return f"The card answered that it was done, and {words.kept}. {SOMEBODY_TEXT}", words.remedy
+        return f"The card answered that it was done, but {words.kept}. {SOMEBODY_TEXT}", words.remedy
     if ending.end is End.OTHER or (ending.answered and ending.end is End.HALF):
         return f"{words.other}. {SOMEBODY_TEXT}", words.remedy
     if ending.end is End.UNKNOWN and ending.answered:
         return (
-            f"{cause}; the card answered that it was done, but could not be asked what it has: {words.either}",
+            f"{cause}; the card answered that it was done, but could not be checked: {words.either}",
             words.keep,
         )
     if ending.end is End.UNKNOWN:
@@ -194,12 +194,12 @@ def is_puk(way: Access, opened: OpenCard, puk: str) -> bool:
 def erased_words(serial: int) -> Words:
     """What is said of RESET."""
     return Words(
-        done=f"The card {serial} is as from the factory",
-        kept=f"the card {serial} still holds what it held: nothing was erased",
-        half=f"the reset of the card {serial} was cut short: its keys are erased, its PIN and PUK are not",
-        either=f"the card {serial} may be erased, or not",
-        keep="keep PIN, PUK and recovery words. cryptnoxctl info says what the card holds: not initialised means that "
-        "it is erased",
+        done=f"The card {serial} was reset to factory state",
+        kept=f"the card {serial} still has its contents; nothing was erased",
+        half=f"the reset of the card {serial} was interrupted: its keys are erased, but its PIN and PUK are not",
+        either=f"the card {serial} may or may not be erased",
+        keep="keep PIN, PUK and recovery words. cryptnoxctl info shows what the card holds: not initialized means "
+        "that it is erased",
     )
 
 

@@ -34,15 +34,15 @@ _SHORT = 32
 _SCHNORR = 64
 
 REPEATED_NONCE_TEXT = (
-    "The card used the same secret number (nonce) for two different signatures: together they give your private key "
-    "away. The second one was thrown away; it was neither handed out nor saved. Stop using this card: restore your "
-    "recovery words on another card or wallet, and move the money from there to a new seed"
+    "The card used the same secret number (nonce) for two different signatures, and together they reveal your "
+    "private key. The second one was discarded; it was not given to anyone and not saved. Stop using this card. "
+    "Restore your recovery words on another card or wallet, and move the money from there to a new seed"
 )
 BROUGHT_NONCE_TEXT = (
-    "The card's new signature and one that the PSBT brings use the same secret number (nonce). If both are real, they "
-    "give your private key away together: the new one was thrown away; it was neither handed out nor saved. If this "
-    "PSBT was signed with your card on another computer, stop using the card: restore your recovery words on another "
-    "card or wallet, and move the money from there to a new seed. If it was not, do not sign this PSBT"
+    "The card's new signature and one already in the PSBT use the same secret number (nonce). If both are real, "
+    "together they reveal your private key. The new one was discarded; it was not given to anyone and not saved. If "
+    "this PSBT was signed with your card on another computer, stop using the card: restore your recovery words on "
+    "another card or wallet, and move the money from there to a new seed. If it was not, do not sign this PSBT"
 )
 
 
@@ -94,8 +94,8 @@ def warnings_before(state: State, remembered: Remembered, inputs: Iterable[int])
         with state.signatures() as log:
             if any(_hides(entry, remembered) for entry in log.find("txid", remembered.txid)):
                 told.append(
-                    "this very transaction was signed before, with other inputs called yours: somebody may be hiding "
-                    "what you spend and pay. Do not sign it unless you know why"
+                    "you already signed this same transaction, but with other inputs marked as yours. Someone may be "
+                    "hiding what you spend and pay. Do not sign it unless you know why"
                 )
             for index in dict.fromkeys(inputs):
                 found = log.find("outpoint", remembered.outpoints[index])
@@ -116,8 +116,8 @@ def _signed_before(index: int, others: Sequence[Entry]) -> str:
     with contextlib.suppress(ValueError, OverflowError, OSError):
         when = time.strftime(" on %Y-%m-%d", time.localtime(int(str(last.get("time")))))
     return (
-        f"input {index} was signed{when} for other payments (transaction {last.get('txid')}): only one of the two can "
-        "be paid, and whoever has the other may choose. Sign only if you mean to replace it"
+        f"input {index} was signed{when} for other payments (transaction {last.get('txid')}): only one of the two "
+        "can confirm, and whoever has the other may choose. Sign only if you mean to replace it"
     )
 
 
@@ -194,12 +194,19 @@ class SignatureMemory:
         with self._noting():
             self._state.settle_signatures()
 
-    def signed(self, serial: int, digest: bytes, public_key: bytes, make: Callable[[], bytes]) -> bytes:
+    def signed(
+        self,
+        serial: int,
+        digest: bytes,
+        public_key: bytes,
+        make: Callable[[], bytes],
+        kind: SignatureKind = SignatureKind.ECDSA,
+    ) -> bytes:
         """A signature over a message's digest, asked for, judged and settled. `make` asks the card and verifies."""
         self.begin(serial)
         self.ask([digest], None)
         signature = make()
-        self.admit(digest, public_key, signature)
+        self.admit(digest, public_key, signature, kind)
         self.settle()
         return signature
 
@@ -221,7 +228,7 @@ class SignatureMemory:
             if not self._warned and self._settings.audit:
                 _log.warning("no audit line was written for what the card signed: %s", error)
             elif not self._warned:
-                _log.warning("what the card signed is not remembered: %s", error)
+                _log.warning("no record was kept of what the card signed: %s", error)
             self._warned = True
 
 

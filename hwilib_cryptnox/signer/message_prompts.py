@@ -11,7 +11,7 @@ from hwilib_cryptnox.pin.assuan import DESCRIPTION_LIMIT, fits
 
 def message_prompt_text(path: Path) -> str:
     """What a dialogue says that asks for the PIN, where a message is to be signed."""
-    return f"Sign a message with the key {path}. It is shown before it is signed."
+    return f"Sign a message with the key {path}. You see it before you sign it."
 
 
 def message_text(message: bytes, path: Path, serial: int, fingerprint: bytes) -> tuple[str, str]:

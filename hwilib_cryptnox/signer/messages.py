@@ -1,4 +1,4 @@
-"""Signed messages: Bitcoin Core's legacy format (`signmessage`), and BIP322's "simple" form for P2WPKH. Pure."""
+"""Signed messages in Bitcoin Core's legacy format (`signmessage`), as all wallets write it. BIP322: `bip322`. Pure."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import binascii
 
 from cryptnox_core.crypto.hashes import hash160, hash256
 from cryptnox_core.crypto.secp256k1 import (
-    InvalidSignatureError,
+    decompress,
     from_compact,
-    is_low_s,
-    is_public_key,
     recover,
     recovery_id,
     to_compact,
     verify_ecdsa,
 )
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.psbt import BadPsbt, Sighash
-from hwilib_cryptnox.psbt.message import to_sign
-from hwilib_cryptnox.psbt.script import Kind, kind_of, p2pkh, p2wpkh
-from hwilib_cryptnox.psbt.sighash import SignatureHasher
-from hwilib_cryptnox.psbt.tx import read_witness, with_length
+from hwilib_cryptnox.networks import ScriptType
+from hwilib_cryptnox.psbt.change import single_key_scripts
+from hwilib_cryptnox.psbt.script import Kind, kind_of
+from hwilib_cryptnox.psbt.tx import with_length
 
 MAGIC = b"\x18Bitcoin Signed Message:\n"
 _FIRST_HEADER = 27
 _COMPRESSED = 4
 _RECOVERY = 3
 """The bits of a header, above the first, that are the recovery id."""
+_KINDS = 4
+"""Of keys and addresses, by the other bits: uncompressed, compressed, and since BIP137 nested segwit and segwit."""
+_NESTED, _SEGWIT = 2, 3
 _LENGTH = 65
 _LENGTH_BITS = 64
 """Of the greatest CompactSize."""
@@ -63,7 +63,7 @@ def encode_signature(public_key: bytes, digest: bytes, signature: bytes) -> str:
 def _split(signature: str) -> tuple[int, bytes]:
     """What the header says, from 0, and r and s. UsageError for what is no such signature."""
     raw = _decoded(signature)
-    if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + 2 * _COMPRESSED:
+    if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + _KINDS * _COMPRESSED:
         raise UsageError("not a message signature of 65 bytes")
     return raw[0] - _FIRST_HEADER, raw[1:]
 
@@ -84,47 +84,33 @@ def recover_public_key(message: str | bytes, signature: str) -> tuple[bytes, boo
     Raises UsageError for what is no such signature, or one that no key can have made.
     """
     number, compact = _split(signature)
-    return recover(compact, number & _RECOVERY, message_digest(message)), bool(number & _COMPRESSED)
+    return recover(compact, number & _RECOVERY, message_digest(message)), number >= _COMPRESSED
 
 
-# BIP322's simple form
+def is_legacy(signature: str) -> bool:
+    """Whether a text is a signature of this format, good or not."""
+    try:
+        _split(signature)
+    except UsageError:
+        return False
+    return True
 
 
-def simple_digest(message: bytes, public_key: bytes) -> bytes:
-    """What the key of a P2WPKH address signs: BIP143's hash of BIP322's virtual transaction, SIGHASH_ALL."""
-    key_hash = hash160(public_key)
-    hasher = SignatureHasher(to_sign(message, p2wpkh(key_hash)))
-    return hasher.segwit_v0(0, p2pkh(key_hash), 0, Sighash.ALL)
+def verify_for_script(script: bytes, message: str | bytes, signature: str) -> bool:
+    """Whether a signature of this format is good for the scriptPubKey of an address of one key.
 
-
-def encode_simple(public_key: bytes, signature: bytes) -> str:
-    """Base64 of the witness: the DER signature with its sighash byte, and the key (33 bytes)."""
-    witness = b"\x02" + with_length(signature + bytes((Sighash.ALL,))) + with_length(public_key)
-    return base64.b64encode(witness).decode("ascii")
-
-
-def verify_simple(script: bytes, message: bytes, signature: str) -> bool:
-    """Whether a signature in the simple form is good for a P2WPKH script (22 bytes).
-
-    Raises UsageError for another script, or for what is no such signature.
+    Bitcoin Core signs for P2PKH alone. Electrum and others write the same header for segwit addresses, too; Trezor and
+    others one that tells the kind of address (BIP137), which has to be the right one then.
+    Raises UsageError for what is no such signature, and for other addresses.
     """
-    if kind_of(script) is not Kind.P2WPKH:
-        raise UsageError("BIP322's simple form is verified here for P2WPKH addresses only")
-    made, key = _witness(_decoded(signature))
-    if made[-1] != Sighash.ALL or not is_public_key(key) or hash160(key) != script[2:]:
+    kind, (number, _) = kind_of(script), _split(signature)
+    if kind not in (Kind.P2PKH, Kind.P2WPKH, Kind.P2SH):
+        raise UsageError("a signature of this format is for addresses of a single key; others sign after BIP322")
+    key, compressed = recover_public_key(message, signature)
+    told = number // _COMPRESSED
+    if not compressed:
+        return kind is Kind.P2PKH and hash160(decompress(key)) == script[3:23]
+    if (told == _NESTED and kind is not Kind.P2SH) or (told == _SEGWIT and kind is not Kind.P2WPKH):
         return False
-    try:
-        return is_low_s(made[:-1]) and verify_ecdsa(key, simple_digest(message, key), made[:-1])
-    except InvalidSignatureError:
-        return False
-
-
-def _witness(raw: bytes) -> tuple[bytes, bytes]:
-    """The two items of the witness: a signature with its sighash byte, and a compressed key."""
-    try:
-        items, end = read_witness(raw, 0)
-    except BadPsbt:
-        items, end = (), 0
-    if end != len(raw) or len(items) != 2 or not items[0] or len(items[1]) != 33:
-        raise UsageError("not a BIP322 signature in the simple form of a P2WPKH address")
-    return items[0], items[1]
+    scripts = single_key_scripts(key)
+    return script in (scripts[ScriptType.P2PKH], scripts[ScriptType.P2WPKH], scripts[ScriptType.P2SH_P2WPKH])

@@ -57,11 +57,11 @@ def prompt_text(psbt: Psbt, fingerprint: bytes | None) -> str:
     A card met for the first time has no known fingerprint: it may be any of the signers.
     """
     if bytes((f.GLOBAL_MESSAGE,)) in psbt.globals:
-        return "Sign a message. It is shown before it is signed."
+        return "Sign a message. You see it before you sign it."
     most = most_leaving(collect(psbt, fingerprint)) if fingerprint is not None else _most_of_anybody(psbt)
     if most is None:
-        return "Sign a transaction. It is shown before it is signed."
-    return f"Sign a transaction: at most {bitcoin(most)} BTC can leave the wallet. It is shown before it is signed."
+        return "Sign a transaction. You see it before you sign it."
+    return f"Sign a transaction: at most {bitcoin(most)} BTC can leave the wallet. You see it before you sign it."
 
 
 def _most_of_anybody(psbt: Psbt) -> int | None:

@@ -8,6 +8,7 @@ set-up, the person is told what holds of the card now. Knows no click.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -63,8 +64,8 @@ def first_path(coin_type: int) -> Path:
 class Provision:
     """One card being set up. Closes it at its end; opens it anew by itself after a fault.
 
-    Steps in their order: `admit`, then `initialise` or `take_over`, then `new_seed`, `restore`, `generate` or the two
-    of a dual seed, then `finish`. What they raise goes through `ended` (see `telling`).
+    Steps in their order: `admit`, then `initialise` or `take_over`, then `restore` (of `new_words`, or others),
+    `generate` or the two of a dual seed, then `finish`. What they raise goes through `ended` (see `telling`).
     """
 
     def __init__(self, way: Access, opened: OpenCard, terminal: Terminal, coin_type: int = 0) -> None:
@@ -109,7 +110,7 @@ class Provision:
         self.way.admit(self.card)
         if self.card.info.seeded:
             raise SetUpError(
-                f"There is a wallet on this card already; nothing was changed on the card {self.serial}",
+                f"There is already a wallet on this card. Nothing was changed on the card {self.serial}",
                 hint="to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
         self.way.state.hold(self.opened.reader, self.serial)
@@ -141,7 +142,7 @@ class Provision:
         try:
             self.line.run(attempt)
         except StatusWordError as refusal:
-            text = f"The card does not let itself be initialised (status word {refusal.sw:04X})"
+            text = f"The card refuses to be initialized (status word {refusal.sw:04X})"
             raise SetUpError(text) from refusal
         self._fresh = True
         self.line.run(self._open_channel)
@@ -149,9 +150,9 @@ class Provision:
         self._check_pairing_key(key)
         if not self._prove_puk():
             raise SetUpError(
-                f"The card {self.serial} has another PUK than the one you chose: another program gave it one just now, "
+                f"The card {self.serial} has a different PUK than the one you chose: another program just set one, "
                 "or something changed it on the way",
-                hint="do not use this card, nor this reader: without its PUK the card cannot be reset",
+                hint="do not use this card or this reader: without its PUK, the card cannot be reset",
             )
         self.line.run(self._note_full_counter)
         try:
@@ -160,39 +161,48 @@ class Provision:
             if not error.spent:
                 raise
             raise SetUpError(
-                f"The card {self.serial} has another PIN than the one you chose: something changed it on the way",
-                hint=f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then begin anew",
+                f"The card {self.serial} has a different PIN than the one you chose: something changed it on the way",
+                hint=f"do not use this reader; cryptnoxctl reset --card {self.serial} with your PUK, then start over",
             ) from error
         self._pin_proved = True
         both = "your PIN and your PUK" if self._puk_proved else "your PIN"
-        self.terminal.say(f"The card {self.serial} is initialised: it took {both}.")
+        self.terminal.say(f"The card {self.serial} is initialized: it took {both}.")
 
     def take_over(self, puk: Callable[[], str], unlock: Callable[[OpenCard], str], *, attempts: int = 1) -> None:
         """A card that is initialised and has no seed: its PUK is proved, then its PIN verified.
 
-        `puk` gives the PUK, asked at most `attempts` times, which costs no try; `unlock` verifies a PIN and returns it.
+        `puk` gives the PUK, which costs no try; it is asked `attempts` times, and where that is more than once, until
+        the person leaves. `unlock` verifies a PIN and returns it.
         """
         self.line.run(self._open_channel)
         self.stage = Stage.INITIALISED
-        for left in reversed(range(attempts)):
-            self._puk = puk()
-            if self._prove_puk():
-                break
-            if left:
-                self.terminal.say("That is not the PUK of this card. (It cost no try.)")
-        else:
-            raise UnknownPukError(
-                f"That is not the PUK of the card {self.serial}: no seed is put on a card whose PUK is not known",
-                hint="without its PUK a card can never be reset: use another card",
-            )
+        self._ask_puk(puk, attempts)
         if not self.card.info.pin_auth:
             self.line.run(self.line.reopen)  # one SELECT may be noise
         self._pin = unlock(self.opened)
         self._pin_sent = self._pin_accepted = self._pin_proved = True
 
+    def _ask_puk(self, puk: Callable[[], str], attempts: int) -> None:
+        for number in itertools.count(1):
+            self._puk = puk()
+            if self._prove_puk():
+                return
+            if attempts == 1:
+                break
+            self.terminal.say("That is not the PUK of this card. (It cost no try.)")
+            try:
+                if number % attempts == 0:
+                    self.terminal.again()
+            except LeftError:
+                break
+        raise UnknownPukError(
+            f"That is not the PUK of the card {self.serial}, and no seed is put on a card whose PUK is not known",
+            hint="without its PUK, a card can never be reset: use another card",
+        )
+
     def _open_channel(self) -> None:
         if not self.card.info.initialized:
-            raise MalformedResponseError("SELECT: the card was initialised a moment ago, and says now that it is not")
+            raise MalformedResponseError("SELECT: the card was initialized a moment ago, and now says that it is not")
         if not self.card.channel_open:
             self.way.identify(self.opened)
 
@@ -203,8 +213,9 @@ class Provision:
             kept = self.way.state.pairing_keys(self.serial) or (COMMON_PAIRING_KEY,)
         if kept[0] != key:
             raise SetUpError(
-                f"The card {self.serial} has another pairing key than the one chosen: something changed it on the way",
-                hint="do not use this card, nor this reader",
+                f"The card {self.serial} has a different pairing key than the one chosen: something changed it "
+                "on the way",
+                hint="do not use this card or this reader",
             )
 
     def _prove_puk(self) -> bool:
@@ -217,7 +228,7 @@ class Provision:
             self.line.leave()
             self.line.run(self._open_channel)
             self.terminal.typed(
-                f"This card does not let its PUK be proved ({error}). With a wrong PUK it can never be reset.",
+                f"This card does not let you prove its PUK ({error}). With a wrong PUK, it can never be reset.",
                 NOT_PROVED,
             )
             return True
@@ -231,7 +242,7 @@ class Provision:
     def _unlock(self) -> None:
         """VERIFY PIN: the first time as a PIN that may be wrong, later as one whose end is known or can be found."""
         if self._fresh and not self.card.info.pin_auth:
-            raise MalformedResponseError("SELECT: the card says that PIN authentication is off, and it is new")
+            raise MalformedResponseError("SELECT: the card says that PIN authentication is off, although it is new")
         unlocker = Unlocker(self.way.settings, self.way.state, self._pin)
         try:
             if self._pin_sent:
@@ -247,14 +258,13 @@ class Provision:
 
     # The seed
 
-    def new_seed(self, count: int) -> Expected:
-        """That of a new mnemonic of 12 or 24 words, partly the card's randomness: shown, typed back and loaded."""
+    def new_words(self, count: int) -> Expected:
+        """A new mnemonic of 12 or 24 words, partly the card's randomness: shown, and typed back. The card has no seed
+        yet; `restore` follows."""
         words = self.line.run(lambda: make(self.card, count))
         show(self.terminal, words)
         type_back(self.terminal, words)
-        expected = Expected.of(words)
-        self.restore(expected)
-        return expected
+        return replace(Expected.of(words), words=tuple(words))
 
     def restore(self, expected: Expected) -> None:
         """LOAD KEY. `finish` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
@@ -312,9 +322,9 @@ class Provision:
         if shown != wanted:
             self.stage = Stage.OTHER_SEED
             raise SetUpError(
-                f"The card's fingerprint or first address is another than it should be ({shown.fingerprint.hex()}, not "
+                f"The card's fingerprint or first address is not what it should be ({shown.fingerprint.hex()}, not "
                 f"{wanted.fingerprint.hex()}): something changed its seed on the way",
-                hint=f"erase it, and use another reader: cryptnoxctl reset --card {self.serial}",
+                hint=f"erase it and use another reader: cryptnoxctl reset --card {self.serial}",
             )
         self.stage = Stage.PROVED
         if not self.opened.simulated:
@@ -340,8 +350,8 @@ class Provision:
             fits = fits and (key.chain_code, key.public_key) == expected.extended_key(account)
         if not fits:
             raise SetUpError(
-                f"The card gives an extended key for {account} that is not its own",
-                hint="do not use this card, nor this reader",
+                f"The card gives an extended key for {account} that does not belong to it",
+                hint="do not use this card or this reader",
             )
 
     def _extended_key(self, account: Path) -> ExtendedPublicKey:
@@ -356,7 +366,7 @@ class Provision:
                 refusal = error
                 if not on:
                     break
-        text = f"The card gives no extended key, though it took the command that switches export on ({refusal})"
+        text = f"The card gives no extended key, although it accepted the command that turns export on ({refusal})"
         raise SetUpError(text, hint=f"cryptnoxctl xpub on --card {self.serial}") from refusal
 
     def _switch_export(self) -> StatusWordError | None:

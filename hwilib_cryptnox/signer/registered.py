@@ -70,7 +70,7 @@ class NamedWallet:
         if len({x_of(key) for key in tree.keys}) > 1:
             return cls(tree, WalletPolicy.parse(text))
         if any(key.key is None for key in tree.keys):
-            raise PolicyError("the key is no extended one (xpub): the wallet would have a single address")
+            raise PolicyError("the key is not an extended one (xpub): the wallet would have a single address")
         made = cls(tree, None)
         made._one_key(0, 0)
         return made
@@ -97,7 +97,7 @@ class NamedWallet:
                 [key.key.derive(Path((*key.branches[branch], index))).public_key for key in self.tree.keys if key.key]
             )
         except InvalidPathError:
-            raise PolicyError("the wallet has no such address") from None
+            raise PolicyError("the wallet does not have this address") from None
         return compiled(self.tree, keys), keys
 
 

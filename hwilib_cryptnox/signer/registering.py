@@ -53,7 +53,7 @@ def register(wallet: Wallet, name: str, policy: WalletPolicy, key: bytes | None 
     signed_by, signature = wallet.sign_unasked(REGISTRATION_PATH, lambda _: digest)
     registration = encode(signature)
     if signed_by != key or not verify(key, name, policy.descriptor, registration):
-        raise FailedError("the card's signature of the registration is not good; nothing was registered")
+        raise FailedError("the card's signature of the registration does not verify; nothing was registered")
     return Registration(name, policy, registration)
 
 
@@ -65,8 +65,8 @@ def believe(wallet: Wallet, registration: Registration) -> CardWallet:
     key = prove(wallet, registration.policy, [REGISTRATION_PATH])[REGISTRATION_PATH]
     if not verify(key, registration.name, registration.descriptor, registration.registration):
         raise RegistrationError(
-            "this card did not sign this registration: it was changed, or made by another card; register the wallet "
-            "anew"
+            "this card did not sign this registration: it was changed, or another card made it; register the wallet "
+            "again"
         )
     return CardWallet.of(registration.name, registration.policy, wallet.fingerprint())
 
@@ -80,7 +80,7 @@ def known_before(state: State, name: str, policy: WalletPolicy) -> StoredWallet 
     for known in store.all():
         other = CardWallet(known.name, known.descriptor, b"").policy
         if other is not None and other != policy and _same_scripts(other, policy):
-            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in another order')
+            raise PolicyError(f'this wallet is registered as "{known.name}", with its keys in a different order')
     return store.known(name, policy.descriptor)
 
 
@@ -107,7 +107,7 @@ def with_believed(known: Sequence[CardWallet], believed: CardWallet) -> tuple[Ca
     """The wallets of this computer and one that the card vouches for, each once: the card's name counts."""
     others = [wallet for wallet in known if wallet.descriptor != believed.descriptor]
     if any(name_key(wallet.name) == name_key(believed.name) for wallet in others):
-        raise RegistrationError(f'this computer knows another wallet of the name "{believed.name}": remove one of them')
+        raise RegistrationError(f'this computer knows another wallet named "{believed.name}": remove one of them')
     return (believed, *others)
 
 

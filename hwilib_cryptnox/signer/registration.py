@@ -91,11 +91,13 @@ class Registration:
         """
         raw = _decoded(text)
         if raw[: len(_MAGIC)] != _MAGIC:
-            raise RegistrationError("this is no registration: it does not begin like what registerdescriptor gives")
+            raise RegistrationError(
+                "this is not a registration: it does not begin like one that registerdescriptor returned"
+            )
         try:
             version, at = read_compact(raw, len(_MAGIC))
             if version != _HWI_VERSION:
-                raise RegistrationError(f"the registration has version {version}, and 1 is known here")
+                raise RegistrationError(f"the registration has version {version}, but only version 1 is known")
             fields = []
             for _ in range(4):
                 field, at = read_with_length(raw, at)
@@ -103,10 +105,10 @@ class Registration:
         except BadPsbt:
             raise RegistrationError("the registration is cut off or damaged") from None
         if at != len(raw):
-            raise RegistrationError("the registration has bytes behind its end")
+            raise RegistrationError("the registration has extra bytes after its end")
         name, descriptor, device, registration = fields
         if device != DEVICE_TYPE.encode("ascii"):
-            raise RegistrationError("the registration was made by a device of another type")
+            raise RegistrationError("the registration was made by another type of device")
         try:
             told, text = name.decode("utf-8"), descriptor.decode("ascii")
         except UnicodeDecodeError:
@@ -114,7 +116,7 @@ class Registration:
         if check_name(told) != told:
             raise RegistrationError("the registration's name is not in the form in which names are signed")
         if len(registration) != 1 + _SIGNATURE or registration[0] != VERSION:
-            raise RegistrationError("the registration holds no signature of a Cryptnox card")
+            raise RegistrationError("the registration has no signature from a Cryptnox card")
         return cls(told, WalletPolicy.parse(text), registration)
 
 
@@ -139,16 +141,16 @@ def read_wallet(data: bytes) -> FoundWallet:
     made = None if found.registration is None else Registration.parse(found.registration)
     policy = WalletPolicy.parse(found.descriptor) if found.descriptor or made is None else made.policy
     if found.address is not None and found.address not in [policy.address(0, 0, chain) for chain in Chain]:
-        raise PolicyError("the file's first address is another than its descriptor makes: one of the two was changed")
+        raise PolicyError("the file's first address does not match its descriptor: one of the two was changed")
     if made is not None and (made.policy != policy or found.name not in (None, made.name)):
-        raise PolicyError("the file's registration is of another wallet or name than the file")
+        raise PolicyError("the file's registration is for another wallet or name than the file")
     return FoundWallet(policy, found.name if made is None else made.name, made)
 
 
 def _decoded(text: str) -> bytes:
     if len(text) > _MOST_TEXT:
-        raise RegistrationError("this is no registration: it is too long")
+        raise RegistrationError("this is not a registration: it is too long")
     try:
         return base64.b64decode(text.strip().encode("ascii"), validate=True)
     except (binascii.Error, ValueError):
-        raise RegistrationError("this is no registration: it is not base64") from None
+        raise RegistrationError("this is not a registration: it is not base64") from None

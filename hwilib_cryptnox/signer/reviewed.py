@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwilib_cryptnox.psbt import Plan, address_of
-from hwilib_cryptnox.signer.shown import payments_of
+from hwilib_cryptnox.signer.shown import data_hex, data_text, payments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,9 @@ def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
                 "amount": output.amount,
                 "address": output.address(summary.chain),
                 "script": output.script.hex(),
+                "kind": output.kind.name.lower(),
+                "data": data_hex(output),
+                "data_text": data_text(output),
                 "change": output.change,
                 "path": None if output.path is None else str(output.path),
                 "wallet": output.wallet,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from hwilib_cryptnox.console.wording import counted, cut, escaped
 from hwilib_cryptnox.psbt import Chain, Notice, NoticeKind, OutputSummary, Plan, Skipped, Summary, address_of
+from hwilib_cryptnox.psbt.fields import LOCK_TIME_THRESHOLD
 from hwilib_cryptnox.psbt.message import Message
 from hwilib_cryptnox.psbt.script import Kind, operations
 
@@ -16,6 +17,8 @@ _MOST_NUMBERS = 8
 """Inputs that are named one by one."""
 _MOST_NAME = 48
 """Bytes of a wallet's name in a dialogue, as its protocol carries them."""
+_LOCK_DISABLED, _LOCK_TIME, _LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
+"""BIP68, of a sequence."""
 _OF_MONEY = frozenset({NoticeKind.HIGH_FEE, NoticeKind.UNKNOWN_FEE, NoticeKind.REUSED_KEY, NoticeKind.UNKNOWN_SCRIPT})
 _CHAINS = {Chain.MAIN: "Bitcoin", Chain.TEST: "a test network", Chain.REGTEST: "regtest"}
 
@@ -43,6 +46,20 @@ def signing_address(plan: Plan, message: Message) -> str:
     return text if any(not request.input_index for request in plan.requests) else f"{text} (not signed by this card)"
 
 
+def time_lock_text(lock_time: int, sequence: int) -> str:
+    """From when on a signed message counts, by the lock time and the sequence of its transaction; empty for at once."""
+    parts = []
+    if lock_time:
+        parts.append(
+            f"from block {lock_time} on" if lock_time < LOCK_TIME_THRESHOLD else f"from time {lock_time} (Unix) on"
+        )
+    if sequence and not sequence & _LOCK_DISABLED:
+        value = sequence & _LOCK_VALUE
+        age = counted(value * 512, "second") if sequence & _LOCK_TIME else counted(value, "block")
+        parts.append(f"for a coin that is {age} old")
+    return ", ".join(parts)
+
+
 def coins_shown(plan: Plan) -> str | None:
     """What a message proves beside itself: coins. None where it shows none."""
     if plan.message is None or not plan.message.coins:
@@ -56,17 +73,42 @@ def destination(output: OutputSummary, chain: Chain, most: int = MOST_DATA) -> s
     """The address, the data of an OP_RETURN output, or the script; of these `most` bytes, with their length told."""
     address = output.address(chain)
     if address is not None:
-        return address
+        return f"{output.kind.value}, {address}" if output.kind is Kind.P2A else address
     if output.kind is not Kind.OP_RETURN:
         return f"{output.kind.value}, {_hex(output.script, most)}"
-    try:
-        pushed = b"".join(data or b"" for _, data, _ in operations(output.script[1:]))
-    except ValueError:
-        pushed = output.script[1:]
-    if pushed and pushed.isascii() and pushed.decode("ascii").isprintable():
+    pushed = _data(output.script)
+    if pushed is None:
+        return f"data script {_hex(output.script, most)}"
+    if _is_text(pushed):
         head = escaped(pushed[:most])
         return f'data "{head}"' if len(pushed) <= most else f'data "{head}"... ({len(pushed):,} bytes)'
     return f"data {_hex(pushed, most)}" if pushed else "no data"
+
+
+def _data(script: bytes) -> bytes | None:
+    """What an OP_RETURN script pushes; None where it does something else, too, and so means more than its data."""
+    try:
+        parts = [data for _, data, _ in operations(script[1:])]
+    except ValueError:
+        return None
+    return None if None in parts else b"".join(filter(None, parts))
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is printable ASCII, which draws nothing but itself."""
+    return bool(data) and all(0x20 <= byte < 0x7F for byte in data)
+
+
+def data_hex(output: OutputSummary) -> str | None:
+    """The data of an OP_RETURN output in hexadecimal, for `--json`; None for others, and where it is no plain data."""
+    data = _data(output.script) if output.kind is Kind.OP_RETURN else None
+    return None if data is None else data.hex()
+
+
+def data_text(output: OutputSummary) -> str | None:
+    """The same as text where it is printable ASCII."""
+    data = _data(output.script) if output.kind is Kind.OP_RETURN else None
+    return data.decode("ascii") if data is not None and _is_text(data) else None
 
 
 def _hex(data: bytes, most: int) -> str:
@@ -105,8 +147,10 @@ def total(outputs: Sequence[OutputSummary]) -> str:
 
 def place(output: OutputSummary, chain: Chain) -> str:
     """The destination for people: an address in groups."""
-    where = destination(output, chain)
-    return where if output.address(chain) is None else grouped(where)
+    address = output.address(chain)
+    if address is None:
+        return destination(output, chain)
+    return f"{output.kind.value}, {grouped(address)}" if output.kind is Kind.P2A else grouped(address)
 
 
 def fee_text(summary: Summary) -> str:
@@ -148,7 +192,7 @@ def wallets_of(summary: Summary, *, ascii_only: bool = False) -> list[str]:
         number = sum(len(group.inputs) for group in summary.unregistered)
         words = summary.unregistered[0].words
         more = " or others" if summary.unregistered[1:] else ""
-        lines.append(f"{counted(number, 'input')} of no registered wallet: {words}{more}")
+        lines.append(f"{counted(number, 'input')} from no registered wallet: {words}{more}")
     return lines
 
 

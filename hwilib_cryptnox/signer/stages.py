@@ -8,39 +8,39 @@ from enum import Enum
 class Stage(Enum):
     """What has happened to the card."""
 
-    UNTOUCHED = "nothing was sent that changes it, or it is as from the factory all the same"
-    INIT_SENT = "INIT was sent, its end is not known"
+    UNTOUCHED = "it did not change, or it is in factory state anyway"
+    INIT_SENT = "INIT was sent, but its result is not known"
     INITIALISED = "it has a PIN and a PUK and no seed"
-    SEED_SENT = "a seed was sent or asked for, its end is not known"
+    SEED_SENT = "a seed was sent or requested, but the result is not known"
     SEEDED = "it has a seed, which was not compared yet"
-    OTHER_SEED = "it has another seed than the one expected"
-    PROVED = "it has the seed that was expected"
+    OTHER_SEED = "it has a different seed than expected"
+    PROVED = "it has the expected seed"
 
 
 class Secrets(Enum):
     """What is known of the card's PIN and PUK."""
 
     AS_BEFORE = "its PIN and PUK are as they were"
-    CHOSEN = "keep the PIN and the PUK you chose, which were not proved yet"
+    CHOSEN = "keep the PIN and the PUK you chose, which were not tested yet"
     PROVED = "its PIN and PUK are those you chose"
 
 
 def truth(stage: Stage, serial: int, secrets: Secrets, check: str, fingerprint: bytes | None = None) -> tuple[str, str]:
     """What is true of a card, and what to do. `check`: the command that compares it with its backup, or none."""
     keep = secrets.value
-    on = f"cryptnoxctl setup --card {serial} goes on from here"
+    on = f"cryptnoxctl setup --card {serial} continues from here"
     look = f"cryptnoxctl info --card {serial} shows it"
     adopt = f"cryptnoxctl adopt --card {serial}"
     if stage is Stage.UNTOUCHED:
-        return f"nothing was changed on the card {serial}", f"begin anew: cryptnoxctl setup --card {serial}"
+        return f"nothing was changed on the card {serial}", f"start over: cryptnoxctl setup --card {serial}"
     if stage is Stage.INIT_SENT:
-        return f"whether the card {serial} is initialised now is not known: {keep}", f"{look}; {on}"
+        return f"whether the card {serial} is initialized now is not known: {keep}", f"{look}; {on}"
     if stage is Stage.INITIALISED:
-        return f"the card {serial} is initialised and has no seed: {keep}", on
+        return f"the card {serial} is initialized and has no seed: {keep}", on
     if stage is Stage.SEED_SENT:
         return (
-            f"the card {serial} is initialised; whether it has its seed now is not known: put no money on it, keep the "
-            f"words if there are any; {keep}",
+            f"the card {serial} is initialized; whether it has its seed now is not known: put no money on it, and "
+            f"keep the words if there are any; {keep}",
             f"{look}. With a seed: {check or adopt}; without: {on}",
         )
     if stage is Stage.SEEDED:
@@ -50,8 +50,8 @@ def truth(stage: Stage, serial: int, secrets: Secrets, check: str, fingerprint: 
         )
     if stage is Stage.OTHER_SEED:
         return (
-            f"the card {serial} has another seed than it should: put no money on it; {keep}",
+            f"the card {serial} has a different seed than it should have: put no money on it; {keep}",
             f"cryptnoxctl reset --card {serial}",
         )
     shown = "" if fingerprint is None else f" with the fingerprint {fingerprint.hex()}"
-    return f"the card {serial} holds the wallet{shown}, which was compared; {keep}", f"{adopt} does what is left"
+    return f"the card {serial} holds the wallet{shown}, which was compared; {keep}", f"{adopt} does the rest"

@@ -74,7 +74,7 @@ class SteadyCard:
 
     def _comes_back(self) -> bool:
         wait = self._way.settings.reinsert_wait
-        text = f"The card does not answer; put it back within {wait:.0f} seconds to go on."
+        text = f"The card does not answer. Put it back within {wait:.0f} seconds to continue."
         try:
             until_back(wait, self.reopen, lambda: self._say(text))
         except (TransportError, CardNotFoundError):
@@ -105,4 +105,4 @@ class SteadyCard:
 
     def _check(self, opened: OpenCard) -> None:
         if opened.card.read_certificate().serial != self.serial or static_key_hash(opened.card) != self._static_key:
-            raise CardNotFoundError(f"another card is there, not the card {self.serial}")
+            raise CardNotFoundError(f"this is a different card, not the card {self.serial}")

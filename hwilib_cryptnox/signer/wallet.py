@@ -281,7 +281,7 @@ class Wallet:
             for path, base in above.items():
                 if base is None or path.depth > MAX_DEPTH:
                     raise BadRequestError(
-                        f"{path}: the card gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels only"
+                        f"{path}: the card only gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels"
                     )
             if not session.card.info.xpub_export:
                 raise ExportOffError
@@ -336,21 +336,33 @@ class Wallet:
         public_key, signature = self.sign_digest(data, path, lambda _: digest)
         return encode_signature(public_key, digest, signature)
 
-    def sign_digest(self, message: bytes, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
-        """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
-        `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked.
+    def sign_digest(
+        self,
+        message: bytes,
+        path: Path,
+        digest_of: Callable[[bytes], bytes],
+        *,
+        schnorr: bool = False,
+    ) -> tuple[bytes, bytes]:
+        """The compressed key at a path of up to 8 levels and its signature (DER, or 64 bytes for Schnorr), verified, of
+        the 32 bytes that `digest_of` makes of the key: those of a message, to which the person agreed where somebody is
+        to be asked.
 
         The master key signs none: no address is its own, and some programs mean it where nobody named a key."""
         _check_depths([path])
         if not path.depth:
             raise BadRequestError(NO_KEY_TEXT)
         self._confirmed(message, path)
-        return self.sign_unasked(path, digest_of)
+        return self.sign_unasked(path, digest_of, schnorr=schnorr)
 
-    def sign_unasked(self, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
+    def sign_unasked(
+        self, path: Path, digest_of: Callable[[bytes], bytes], *, schnorr: bool = False
+    ) -> tuple[bytes, bytes]:
         """The same of what somebody else has shown already: nobody is asked here."""
+        from hwilib_cryptnox.psbt import SignatureKind as Kind
         from hwilib_cryptnox.signer.memory import SignatureMemory
 
+        kind = Kind.SCHNORR if schnorr else Kind.ECDSA
         session = self.session()
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
@@ -362,7 +374,15 @@ class Wallet:
             session.card.serial,
             digest,
             public_key,
-            lambda: session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source),
+            lambda: session.card.sign(
+                digest,
+                session.pin,
+                public_key=public_key,
+                path=suffix,
+                source=sign.source,
+                kind=_KINDS[kind.value],
+            ),
+            kind,
         )
         return public_key, signature
 

@@ -12,7 +12,7 @@ from hwilib_cryptnox.signer.wallets import WalletPolicy
 _MOST_PARTS = 6
 """Dialogues in a row that show one wallet: who has to look at more of them looks at none."""
 TOO_LARGE_TEXT = (
-    "the wallet has so many keys, or ways to spend, that no dialogue shows them all: register it in a terminal "
+    "the wallet has so many keys, or ways to spend, that no dialogue can show them all: register it in a terminal "
     "(cryptnoxctl wallet add, or hwi-cryptnox -i registerdescriptor)"
 )
 
@@ -20,7 +20,7 @@ TOO_LARGE_TEXT = (
 def register_prompt_text(name: str, policy: WalletPolicy) -> str:
     """What a dialogue says that asks for the PIN, where a wallet is to be registered. ASCII."""
     shown = quoted_name(name, ascii_only=True)
-    return f"Register the wallet {shown}: {policy.words}. It is shown before it is registered."
+    return f"Register the wallet {shown}: {policy.words}. You see it before you register it."
 
 
 def look_prompt_text(name: str) -> str:

@@ -85,7 +85,7 @@ class WalletPolicy:
         check_functions(tree)
         policy._check_scripts()
         if not needs_key(tree):
-            raise PolicyError("one way to spend needs no key: anybody could take the coins")
+            raise PolicyError("one way to spend needs no key: anyone could take the coins")
         return policy
 
     # What it says
@@ -141,7 +141,7 @@ class WalletPolicy:
         Raises: PolicyError for a branch or an index that the wallet does not have.
         """
         if not 0 <= branch < self.branches or not 0 <= index < HARDENED:
-            raise PolicyError("the wallet has no such address")
+            raise PolicyError("the wallet does not have this address")
         try:
             return tuple(
                 [
@@ -150,7 +150,7 @@ class WalletPolicy:
                 ]
             )
         except InvalidPathError:
-            raise PolicyError("the wallet has no such address") from None
+            raise PolicyError("the wallet does not have this address") from None
 
     def script(self, branch: int, index: int) -> bytes:
         """The scriptPubKey at a branch (0 receive, 1 change) and an index below 2^31. Raises as `keys_at`."""
@@ -235,7 +235,7 @@ class WalletPolicy:
             if len({key[1:] for key in keys}) < len(self.keys):
                 raise PolicyError(TWICE_TEXT)
             if kind_of(self.script(branch, 0)) is not self.kind.kind:
-                raise PolicyError("the descriptor makes another script than it says")
+                raise PolicyError("the descriptor makes a different script than it says")
         if self._multisig is not None:
             size = len(_multisig_script(self._multisig, self.keys_at(0, 0)))
             if self.kind is PolicyKind.P2SH and size > MAX_REDEEM_SCRIPT:
@@ -243,7 +243,7 @@ class WalletPolicy:
 
 
 SINGLE_TEXT = (
-    "one key alone spends from this wallet: it needs no registration, since the card itself proves that its change "
+    "one key alone spends from this wallet. It needs no registration, because the card itself proves that its change "
     "comes back"
 )
 
@@ -257,7 +257,7 @@ def _kind(tree: Node) -> PolicyKind:
     if tree.name == "tr":
         if len(tree.args) < 2:
             raise PolicyError(
-                "a tr() wallet without script leaves is spent by one tweaked key, which this card cannot sign with"
+                "a tr() wallet without script leaves is spent with one tweaked key, and this card cannot sign with it"
             )
         return PolicyKind.P2TR
     if tree.wrappers or inner is None:
@@ -274,14 +274,14 @@ def _kind(tree: Node) -> PolicyKind:
 def _check_branches(extended: Sequence[PolicyKey]) -> None:
     counts = {len(key.branches) for key in extended}
     if len(counts) > 1:
-        raise PolicyError("some keys have two branches (<0;1>) and others one: all need the same number")
+        raise PolicyError("some keys have two branches (<0;1>) and others have one: all need the same number")
     if counts == {1}:
         last = {key.branches[0][-1:] for key in extended}
         if last in ({(0,)}, {(1,)}):
             half, other = ("receive", "change") if last == {(0,)} else ("change", "receive")
             raise PolicyError(
-                f"this is the {half} half of a wallet: give the descriptor of its {other} addresses, too, or one with "
-                "/<0;1>/*"
+                f"this is the {half} half of a wallet: also give the descriptor of its {other} addresses, or one "
+                "with /<0;1>/*"
             )
 
 
@@ -293,7 +293,7 @@ def _check_distinct(keys: Sequence[PolicyKey]) -> None:
     for same in seen.values():
         first = same[0]
         if any((key.key, key.origin) != (first.key, first.origin) for key in same):
-            raise PolicyError("one key stands in the descriptor twice, in different forms or with different origins")
+            raise PolicyError("the descriptor has the same key twice, in different forms or with different origins")
         used = [steps for key in same for steps in key.branches]
         if len(set(used)) < len(used) or (first.key is None and len(same) > 1):
             raise PolicyError(TWICE_TEXT)
@@ -302,7 +302,9 @@ def _check_distinct(keys: Sequence[PolicyKey]) -> None:
         if key.origin is not None and any(key.origin.fingerprint):
             place = key.origin.fingerprint, key.origin.path
             if origins.setdefault(place, x_of(key)) != x_of(key):
-                raise PolicyError(f"two different keys say to be the one at {key.origin}: one of them is a stranger's")
+                raise PolicyError(
+                    f"two different keys claim to be the one at {key.origin}: one of them belongs to a stranger"
+                )
 
 
 def _number(value: int) -> bytes:
@@ -345,11 +347,12 @@ def check_on_card(policy: WalletPolicy, keys: Mapping[Path, bytes], fingerprint:
     if not ours:
         others = ", ".join(dict.fromkeys([(key.fingerprint or b"").hex() or "unknown" for key in policy.keys]))
         raise PolicyError(
-            f"no key of the wallet says to be of this card (fingerprint {fingerprint.hex()}); its keys are of {others}"
+            f"no key of the wallet claims to be this card's (fingerprint {fingerprint.hex()}); its keys are from "
+            f"{others}"
         )
     for key in ours:
         if key.key is None:
-            raise PolicyError("this card's key is there as a single key: an extended one (xpub) is needed")
+            raise PolicyError("this card's key is a single key: it must be an extended one (xpub)")
         if key.path.depth + len(key.branches[0]) + 1 > MAX_DEPTH:
             raise PolicyError(f"this card's key has addresses below the {MAX_DEPTH} levels that the card derives")
         wrong = keys.get(key.path) != key.key.public_key or any(
@@ -372,15 +375,15 @@ def check_name(text: str) -> str:
     if not 1 <= len(name) <= MOST_NAME:
         raise PolicyError(f"a wallet's name has 1 to {MOST_NAME} characters")
     if name != name.strip() or "  " in name:
-        raise PolicyError("a wallet's name has no blanks at its ends, nor two in a row")
+        raise PolicyError("a wallet's name must not begin or end with a space, or have two in a row")
     for char in name:
         category = unicodedata.category(char)
         if category[0] == "C" or (category[0] == "Z" and char != " ") or char in _INVISIBLE:
-            raise PolicyError("a wallet's name has only characters that can be seen: no control or invisible ones")
+            raise PolicyError("a wallet's name can only have visible characters: no control or invisible ones")
     if len({_alphabet(char) for char in name} - {""}) > 1:
-        raise PolicyError("a wallet's name has letters of different alphabets that look alike: use those of one")
+        raise PolicyError("a wallet's name must not mix letters of alphabets that look alike")
     if unicodedata.category(name[0])[0] == "M":
-        raise PolicyError("a wallet's name begins with a character of its own, not with a mark on another")
+        raise PolicyError("a wallet's name must begin with a character, not with a combining mark")
     return name
 
 

@@ -82,6 +82,9 @@ class Settings:
     signed only where a registered wallet derives them."""
     audit: bool = True
     """Key `audit`: remember hash and transaction of each signature."""
+    chain: str = ""
+    """CRYPTNOX_CHAIN, or key `chain`: the network that `cryptnoxctl` means where `--chain` is not given. Empty: not
+    said, which is the main network. Its name is checked where it is used."""
 
     @property
     def emulator_path(self) -> str:
@@ -113,6 +116,7 @@ class Settings:
             changes["require_registered"] = True
         for name in _FEE_LIMITS:
             changes[name] = _fee_limit(env, name, getattr(settings, name))
+        changes["chain"] = env.get("CRYPTNOX_CHAIN", "").strip() or settings.chain
         source = _pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE")
         return replace(settings, pin_source=source, **changes)
 
@@ -126,10 +130,10 @@ def check_genuine(card: Card, settings: Settings) -> None:
     elif card.genuineness is Genuineness.NOT_GENUINE:
         verdict = "the card is not genuine"
     elif card.genuineness is Genuineness.UNKNOWN:
-        verdict = "whether the card is genuine cannot be told"
+        verdict = "it is not known whether the card is genuine"
     else:
         return
-    raise RefusedCardError(f"{verdict}, and the configuration requires a genuine one")
+    raise RefusedCardError(f"{verdict}, but the configuration requires a genuine one")
 
 
 def _address(text: str, where: str) -> tuple[str, int]:
@@ -150,14 +154,14 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
-        raise SettingsError(f"{name}: seconds between 0 and 3600 are wanted")
+        raise SettingsError(f"{name}: give seconds between 0 and 3600")
     return seconds
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:
     text = env.get(name, "").strip().lower()
     if text not in _TRUE + _FALSE:
-        raise SettingsError(f"{name}: 1 or 0 is wanted")
+        raise SettingsError(f"{name}: give 1 or 0")
     return text in _TRUE
 
 
@@ -173,13 +177,13 @@ def _fee_limit(env: Mapping[str, str], name: str, default: FeeLimit) -> FeeLimit
     except ValueError:
         limit = -1.0
     if not 0 <= limit < math.inf:  # no fee would exceed nan or inf
-        raise SettingsError(f"{variable}: a number of 0 or more is wanted, or off")
+        raise SettingsError(f"{variable}: give a number of 0 or more, or off")
     return limit
 
 
 def _pin_source(name: str, where: str) -> str:
     if name and name not in PIN_SOURCES:
-        raise SettingsError(f"{where}: {' or '.join(PIN_SOURCES)} is wanted")
+        raise SettingsError(f"{where}: give {' or '.join(PIN_SOURCES)}")
     return name
 
 
@@ -220,13 +224,14 @@ def from_toml(text: str, where: str) -> Settings:
         "trust_emulated": (list,),
         "require_registered": (bool,),
         "audit": (bool,),
+        "chain": (str,),
     }
     for key, value in table.items():
         wanted = kinds.get(key)
         if wanted is None:
-            raise SettingsError(f"{where}: {key} is no setting")
+            raise SettingsError(f"{where}: {key} is not a setting")
         if key in _FEE_LIMITS and not _is_fee_limit(value):
-            raise SettingsError(f'{where}: {key}: a number of 0 or more is wanted, or "off"')
+            raise SettingsError(f'{where}: {key}: give a number of 0 or more, or "off"')
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
     anchors, trusted = table.pop("anchors", []), table.pop("trust_emulated", [])
@@ -238,5 +243,5 @@ def from_toml(text: str, where: str) -> Settings:
     settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
     _pin_source(settings.pin_source, f"{where}: pin_source")
     if settings.confirm not in ("", *CONFIRMATIONS):
-        raise SettingsError(f"{where}: confirm: {' or '.join(CONFIRMATIONS)} is wanted")
+        raise SettingsError(f"{where}: confirm: give {' or '.join(CONFIRMATIONS)}")
     return settings

@@ -112,7 +112,7 @@ class State:
             return {}
         cards = parsed_json(content)
         if not isinstance(cards, dict) or not all(k.isdecimal() and isinstance(v, dict) for k, v in cards.items()):
-            raise ValueError("it does not hold what this program writes")
+            raise ValueError("it is not what this program writes")
         return cards
 
     # certs/
@@ -171,7 +171,7 @@ class State:
             texts = [text for keys in kept.values() for text in (keys if isinstance(keys, list) else [None])]
             if all(isinstance(text, str) and len(text) == 64 for text in texts):
                 return kept
-        raise ValueError("it does not hold what this program writes")
+        raise ValueError("it is not what this program writes")
 
     # locks/
 
@@ -283,7 +283,7 @@ class State:
                     break
                 except BlockingIOError as error:
                     if time.monotonic() > end:
-                        raise StateError(f"{self.folder}: another process holds the state") from error
+                        raise StateError(f"{self.folder}: another process is using the state") from error
                     time.sleep(0.01)
             yield
         finally:
@@ -355,6 +355,6 @@ def check_identity(card: Card, state: State) -> None:
         return
     if known is not None and known != static_key_hash(card):
         raise RefusedCardError(
-            f"another card with the serial {card.serial} was used before: this one is refused "
-            f"(cryptnoxctl forget {card.serial} if it is yours)"
+            f"another card with the serial {card.serial} was used before, so this one is refused (cryptnoxctl forget "
+            f"{card.serial} if it is yours)"
         )

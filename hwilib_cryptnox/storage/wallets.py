@@ -68,7 +68,7 @@ class WalletStore:
             else:
                 wallet = wallets[number]
                 if fingerprint in wallet.cards and registration in (None, wallet.cards[fingerprint]):
-                    raise BadRequestError(f'the wallet "{wallet.name}" is registered with this card already')
+                    raise BadRequestError(f'the wallet "{wallet.name}" is already registered with this card')
                 known = wallets[number] = replace(wallet, cards={**wallet.cards, fingerprint: registration})
             files.replace(FILE, _written(wallets))
             return known
@@ -93,7 +93,7 @@ def _place_of(wallets: list[StoredWallet], name: str, descriptor: str) -> int | 
     for number, wallet in enumerate(wallets):
         same = name_key(wallet.name) == name_key(name)
         if same and wallet.descriptor != descriptor:
-            raise BadRequestError(f'there is another wallet of the name "{wallet.name}": choose another name')
+            raise BadRequestError(f'there is another wallet named "{wallet.name}": choose another name')
         if wallet.descriptor == descriptor:
             if not same:
                 raise BadRequestError(f'this wallet is registered as "{wallet.name}"')
@@ -129,7 +129,7 @@ def _read(content: bytes | None) -> list[StoredWallet]:
     return wallets
 
 
-_FOREIGN_TEXT = "it does not hold what this program writes"
+_FOREIGN_TEXT = "it is not what this program writes"
 
 
 def _entry(entry: object) -> StoredWallet:

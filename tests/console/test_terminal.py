@@ -41,11 +41,11 @@ FINGERPRINT = "73c5da0a"
 
 def begin_setup(child: pexpect.spawn, pin: str = NEW_PIN, pairing: str = "n") -> str:
     """PIN, drawn PUK, owner, pairing key. Returns the PUK."""
-    dialogue(child, ("New PIN", pin), ("same again", pin), ("Choose it yourself?", "n"))
+    dialogue(child, ("New PIN", pin), ("Type it again", pin), ("Choose it yourself?", "n"))
     child.expect(r"\s(\d{12})\s")
     puk = str(child.match[1])
     dialogue(child, ("Written down?", ""), ("Type it back", puk), ("Name: ", "Ada"), ("E-mail: ", "ada@example.org"))
-    dialogue(child, ("own pairing key?", pairing), ("Initialise the card now?", "y"))
+    dialogue(child, ("own pairing key?", pairing), ("Initialize the card now?", "y"))
     return puk
 
 
@@ -71,13 +71,13 @@ def test_setup_with_new_words(fresh: EmulatorProcess) -> None:
         dialogue(child, ("Word 1 of 12", "wrongword"))
         child.expect_exact("That is not word 1")
         dialogue(child, *((f"Word {number} of 12", word[:4]) for number, word in enumerate(words, 1)))
-        child.expect_exact("are those of your words")
+        child.expect_exact("match your words")
         assert "bc1q" not in shown(child), "the backup is checked before the first address is shown"
-        dialogue(child, ("Press Enter", "what?"), ("Press Enter", ""), ("How many words", "12"), ("Word 1", MNEMONIC))
+        dialogue(child, ("Press Enter", "what?"), ("Press Enter", ""), ("Word 1", MNEMONIC))
         dialogue(child, ("Passphrase", ""))
-        child.expect_exact("are another wallet")
-        dialogue(child, ("Press Enter", ""), ("How many words", "12"), ("Word 1", " ".join(words)), ("Passphrase", ""))
-        child.expect_exact("the words on your paper are this wallet")
+        child.expect_exact("belong to a different wallet")
+        dialogue(child, ("Press Enter", ""), ("Word 1", " ".join(words)), ("Passphrase", ""))
+        child.expect_exact("the words on your paper match this wallet")
         fingerprint = check_ready(child, NEW_PIN)
         assert "backup check" not in shown(child)
     info = answer(fresh, "info")
@@ -96,13 +96,13 @@ def test_setup_with_words_one_has(fresh: EmulatorProcess) -> None:
     with terminal(fresh, "setup", "--name", "", "--email", "") as child:
         dialogue(child, ("New PIN", "12"))
         child.expect_exact("4 to 9 digits")
-        dialogue(child, ("New PIN", NEW_PIN), ("same again", "135791"))
+        dialogue(child, ("New PIN", NEW_PIN), ("Type it again", "135791"))
         child.expect_exact("differ")
-        dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("Choose it yourself?", "y"))
-        dialogue(child, ("New PUK", "own-puk-1234"), ("same again", "own-puk-1234"))
-        dialogue(child, ("own pairing key?", "n"), ("Initialise", "y"), ("Your choice", "restore"))
+        dialogue(child, ("New PIN", NEW_PIN), ("Type it again", NEW_PIN), ("Choose it yourself?", "y"))
+        dialogue(child, ("New PUK", "own-puk-1234"), ("Type it again", "own-puk-1234"))
+        dialogue(child, ("own pairing key?", "n"), ("Initialize", "y"), ("Your choice", "restore"))
         dialogue(child, ("How many words", "13"), ("How many words", "12"), ("Word 1", "abandonn"))
-        child.expect_exact("Word 1 is no word of the list")
+        child.expect_exact("Word 1 is not in the list")
         dialogue(child, *((f"Word {number}", word) for number, word in enumerate(WORDS, 1)))
         dialogue(child, ("Passphrase", ""))
         assert check_ready(child, NEW_PIN, "own-puk-1234", "about") == FINGERPRINT
@@ -114,7 +114,7 @@ def test_setup_with_words_one_has(fresh: EmulatorProcess) -> None:
 def test_setup_on_the_card_alone_with_an_own_pairing_key(fresh: EmulatorProcess, tmp_path: Path) -> None:
     with terminal(fresh, "setup", "--seed", "card") as child:
         puk = begin_setup(child, pairing="y")
-        dialogue(child, ("Type no backup", "no backup"))
+        dialogue(child, ('Type "no backup"', "no backup"))
         check_ready(child, NEW_PIN)
         assert "cryptnoxctl export" in shown(child) and "backup check" not in shown(child)
     info = answer(fresh, "info")
@@ -153,11 +153,11 @@ def test_setup_with_two_readers(fresh: EmulatorProcess) -> None:
 def begin_with_two_cards(child: pexpect.spawn, slot: Slot, second: Path) -> None:
     """Up to the point where the first card is wanted back."""
     begin_setup(child)
-    child.expect_exact("put the second card in")
+    child.expect_exact("insert the second card")
     slot.insert(second)
     child.sendline("")
     begin_setup(child, pin="246802")
-    child.expect_exact("Take the second card out")
+    child.expect_exact("Remove the second card")
 
 
 def test_setup_with_two_cards_in_one_reader(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
         begin_with_two_cards(child, slot, tmp_path / "b")
         child.sendintr()
         child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret and the card")
-        child.expect_exact("put no money on either")
+        child.expect_exact("Put no money on either card")
         child.expect_exact(f"cryptnoxctl reset --card {slot.card.serial}")
         assert ended(child) == 1
 
@@ -184,26 +184,29 @@ def test_interrupted_setup_goes_on_where_it_was(fresh: EmulatorProcess) -> None:
         child.expect_exact("Your choice")
         child.sendintr()
         child.expect_exact(
-            f"Interrupted; the card {fresh.serial} is initialised and has no seed: its PIN and PUK are those"
+            f"Interrupted; the card {fresh.serial} is initialized and has no seed: its PIN and PUK are those"
         )
-        child.expect_exact(f"cryptnoxctl setup --card {fresh.serial} goes on from here")
+        child.expect_exact(f"cryptnoxctl setup --card {fresh.serial} continues from here")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "card") as child:
         dialogue(child, ("PUK: ", "111111111111"))
         child.expect_exact("That is not the PUK of this card. (It cost no try.)")
-        dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("Type no backup", "yes"))
-        child.expect_exact(f"Canceled; the card {fresh.serial} is initialised and has no seed")
+        dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ('Type "no backup"', "yes"))
+        child.expect_exact('That is not "no backup"')
+        dialogue(child, ('Type "no backup"', ""))
+        dialogue(child, *[("Your choice", "?")] * 3, ("What now", "leave"))
+        child.expect_exact(f"Canceled; the card {fresh.serial} is initialized and has no seed")
         assert ended(child) == 1
     with terminal(fresh, "setup", "--seed", "restore") as child:
         dialogue(child, ("PUK: ", puk), ("PIN of card", NEW_PIN), ("How many words", "12"), ("Word 1", MNEMONIC))
-        dialogue(child, ("Passphrase", "secret phrase"), ("same again", "secret phrase"))
+        dialogue(child, ("Passphrase", "secret phrase"), ("Type it again", "secret phrase"))
         fingerprint = check_ready(child, NEW_PIN, puk, "secret phrase")
     assert fingerprint != FINGERPRINT
 
 
 def test_a_card_with_a_wallet_is_not_set_up_again(card: EmulatorProcess) -> None:
     with terminal(card, "setup") as child:
-        child.expect_exact("There is a wallet on this card already")
+        child.expect_exact("There is already a wallet on this card")
         assert ended(child) == 1
     assert card.stats()["by_ins"].get("FE", 0) == 0
 
@@ -261,7 +264,10 @@ def test_saying_no_signs_nothing(card: EmulatorProcess, tmp_path: Path, reply: s
     path = make_psbt(tmp_path)
     with terminal(card, "sign", str(path)) as child:
         dialogue(child, ("PIN of card", PIN), ("Sign it with 2 signatures?", reply))
-        child.expect_exact("Canceled; nothing was signed")
+        if reply in ("new", "yess", "0"):
+            child.expect_exact("Type y for yes, or n for no.")
+            dialogue(child, ("Sign it with 2 signatures?", reply), ("Sign it with 2 signatures?", reply))
+        child.expect_exact("Canceled. Nothing was signed")
         assert ended(child) == 1
     assert card.stats()["signatures"] == 0
     assert not (tmp_path / "pay-signed.psbt").exists()
@@ -408,23 +414,23 @@ def test_blocked_pin_and_unblock(tmp_path: Path) -> None:
             dialogue(child, ("PIN of card", "999991"))
             assert ended(child) == 4
         with terminal(card, "pin", "verify") as child:
-            dialogue(child, ("Type last try", "no"))
+            dialogue(child, ('Type "last try"', "no"))
             child.expect_exact("Canceled")
             assert ended(child) == 1
         assert card.stats()["pin_tries"] == 5
         with terminal(card, "pin", "verify") as child:
-            dialogue(child, ("Type last try", "last try"), ("PIN of card", "999990"))
+            dialogue(child, ('Type "last try"', "last try"), ("PIN of card", "999990"))
             assert ended(child) == 4
         assert answer(card, "pin", "tries", schema="pin tries")["pin_tries_left"] == 0
         with terminal(card, "pin", "verify") as child:
             child.expect_exact("blocked")
             assert ended(child) == 4
         with terminal(card, "pin", "unblock") as child:
-            dialogue(child, ("PUK", "111111111111"), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+            dialogue(child, ("PUK", "111111111111"), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
             child.expect_exact("Wrong PUK")
             assert ended(child) == 4
         with terminal(card, "pin", "unblock") as child:
-            dialogue(child, ("PUK", PUK), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+            dialogue(child, ("PUK", PUK), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
             child.expect_exact("new PIN")
             assert ended(child) == 0
             assert NEW_PIN not in shown(child)
@@ -436,41 +442,41 @@ def test_blocked_pin_and_unblock(tmp_path: Path) -> None:
 
 def test_change_pin_and_puk(card: EmulatorProcess) -> None:
     with terminal(card, "pin", "change") as child:
-        dialogue(child, ("PIN of card", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+        dialogue(child, ("PIN of card", PIN), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
         assert ended(child) == 0
     with terminal(card, "pin", "change", "--with-puk") as child:
-        dialogue(child, ("PUK", PUK), ("New PIN", "2468"), ("same again", "2468"))
+        dialogue(child, ("PUK", PUK), ("New PIN", "7302"), ("Type it again", "7302"))
         assert ended(child) == 0
     with terminal(card, "puk", "change") as child:
-        dialogue(child, ("PUK", PUK), ("New PUK", "another-puk!"), ("same again", "another-puk!"))
+        dialogue(child, ("PUK", PUK), ("New PUK", "another-puk!"), ("Type it again", "another-puk!"))
         assert ended(child) == 0
         assert "another-puk!" not in shown(child)
-    assert run(card, "pin", "verify", "--stdinpass", stdin="2468\n").returncode == 0
+    assert run(card, "pin", "verify", "--stdinpass", stdin="7302\n").returncode == 0
     assert run(card, "xpub", "off", "--stdinpuk", stdin="another-puk!\n").returncode == 0
 
 
 def test_reset_wants_the_typed_serial(card: EmulatorProcess) -> None:
     with terminal(card, "reset") as child:
-        dialogue(child, (f"Type {card.serial}", "yes"))
+        dialogue(child, (f'Type "{card.serial}"', "yes"))
         assert ended(child) == 1
     assert answer(card, "info")["seeded"] is True
     with terminal(card, "reset") as child:
-        dialogue(child, (f"Type {card.serial}", str(card.serial)), ("PUK", PUK))
+        dialogue(child, (f'Type "{card.serial}"', str(card.serial)), ("PUK", PUK))
         assert ended(child) == 0
-    assert answer(card, "info")["initialised"] is False
+    assert answer(card, "info")["initialized"] is False
 
 
 def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp_path: Path) -> None:
     assert run(bare, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
     elsewhere = {"XDG_STATE_HOME": str(tmp_path)}
     with terminal(bare, "adopt", **elsewhere) as child:
-        dialogue(child, ("Give it the common pairing key again now?", "n"))
+        dialogue(child, ("Set the default pairing key again now?", "n"))
         child.expect_exact("nothing was changed")
         assert ended(child) == 1
     assert run(bare, "pin", "tries").returncode == 0, "the own key still opens it"
     with terminal(bare, "adopt", **elsewhere) as child:
-        dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK), ("PIN of card", PIN))
-        dialogue(child, ("type no check", "no check"), ("Switch it on now?", "n"))
+        dialogue(child, ("Set the default pairing key again now?", "y"), ("PUK: ", PUK), ("PIN of card", PIN))
+        dialogue(child, ("type no check", "no check"), ("Turn it on now?", "n"))
         child.expect_exact("has the common pairing key again")
         child.expect_exact("To do: switch xpub export on")
         assert ended(child) == 0
@@ -479,7 +485,7 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
 
 def test_adopt_changes_nothing_unasked(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "n"))
+        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Turn it on now?", "n"))
         child.expect_exact("xpub on")
         child.expect_exact("compare the words on your paper")
         assert ended(child) == 0
@@ -492,15 +498,15 @@ def test_adopt_checks_the_backup_before_the_first_address_is_shown() -> None:
             dialogue(child, ("PIN of card", PIN), ("Press Enter", ""))
             assert "bc1q" not in shown(child)
             dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", ""))
-            dialogue(child, ("Switch it on now?", "y"), ("PUK: ", PUK))
-            child.expect_exact("Wallets can use this card")
+            dialogue(child, ("Turn it on now?", "y"), ("PUK: ", PUK))
+            child.expect_exact("Next, connect a wallet")
             assert ended(child) == 0
         assert answer(card, "info")["xpub_export"] is True
 
 
 def test_adopt_switches_export_on(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "y"), ("PUK: ", PUK))
+        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK))
         child.expect_exact("xpub export is on")
         assert ended(child) == 0
     assert answer(bare, "info")["xpub_export"] is True

@@ -16,9 +16,12 @@ from hwilib_cryptnox.storage.state import StateError
 
 def test_a_sentence_and_what_helps() -> None:
     found = told(errors.CardNotFoundError("the card 7 is in no reader"))
-    assert (found.message, found.hint) == ("The card 7 is in no reader", "cryptnoxctl list shows what is there")
+    assert (found.message, found.hint) == (
+        ("The card 7 is not in any reader"),
+        "cryptnoxctl list shows which cards are here",
+    )
     assert told(errors.PinAuthOffError()).hint.startswith("cryptnoxctl pin-auth on")
-    assert told(StateError("x y")).hint == "the folder must belong to you and be writable"
+    assert told(StateError("x y")).hint == "you must own the folder and be able to write to it"
 
 
 def test_how_a_pin_is_given_is_each_programs_own() -> None:
@@ -45,7 +48,7 @@ def test_that_nothing_was_changed_can_be_left_out() -> None:
         "Canceled",
         "; nothing was changed",
     )
-    other = errors.LeftError("Canceled; nothing was signed")
+    other = errors.LeftError("Canceled. Nothing was signed")
     assert other.said == str(other) and told(other).unchanged == ""
     problem = explain(CtlError(Exit.SECRET, "That is not the PUK", unchanged=errors.NOTHING_CHANGED))
     assert problem.message == "That is not the PUK; nothing was changed" and problem.unchanged == errors.NOTHING_CHANGED

@@ -59,7 +59,7 @@ def test_no_secret_on_a_console_without_modes(windows: elsewhere.Msvcrt, monkeyp
     """Neither asked for where it would be seen, nor shown where it would stay."""
     console = Console("4321\n", monkeypatch)
     monkeypatch.setattr(elsewhere._Kernel32, "SetConsoleMode", lambda self, handle, mode: 0)
-    with pytest.raises(NoHiddenInputError, match="Hidden input is not available"):
+    with pytest.raises(NoHiddenInputError, match="This terminal cannot hide what you type"):
         Terminal().pin()
     with pytest.raises(NoTerminalError):
         Terminal().show_secret(["PUK", "123456789012"])

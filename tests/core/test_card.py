@@ -852,7 +852,7 @@ class TestLengthByValue:
             card.open_channel(OWN_PAIRING_KEY)
             card.verify_pin(PIN)
             before = len(apdus(card))
-            with pytest.raises(ChannelAbortedError, match="open it anew and try again") as caught:
+            with pytest.raises(ChannelAbortedError, match="open it again and retry") as caught:
                 card.read_user_data()
             assert caught.value.sw == 0x6982
             assert self.sent(card, before) == [Ins.READ_DATA] and not card.channel_open
@@ -897,7 +897,7 @@ class TestLengthByValue:
             if fault.endswith("2"):
                 assert card.read_user_data() == b""
             before = len(apdus(card))
-            with pytest.raises(ChannelAbortedError, match="broke off"):
+            with pytest.raises(ChannelAbortedError, match="closed"):
                 card.read_user_data()
             assert len(apdus(card)) == before + 1
             card.open_channel()
@@ -924,7 +924,7 @@ class TestLengthByValue:
         with Card(reader.connect().transport, length_by_value=False) as card:
             card.open_channel(OWN_PAIRING_KEY)
             before = len(apdus(card))
-            with pytest.raises(ChannelAbortedError, match="broke off"):
+            with pytest.raises(ChannelAbortedError, match="closed"):
                 card.user_key(UserKeySlot.RSA)
             assert self.sent(card, before) == [Ins.READ_DATA]
         with pytest.raises(UsageError):

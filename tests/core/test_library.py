@@ -519,7 +519,7 @@ class TestApplet2:
         memory.reset_disabled = True
         with EmulatedReader.of(memory, Reading.SELECT_V2).open() as card:
             assert card.info.reset_disabled
-            with pytest.raises(CryptnoxError, match="disabled for ever"):
+            with pytest.raises(CryptnoxError, match="permanently disabled"):
                 card.reset(PUK)
             assert card.info_page()
         with EmulatedReader.of(memory).open() as card:

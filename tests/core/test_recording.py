@@ -40,8 +40,8 @@ HIDDEN = {
     Reading.PUK_9840: "costs a PUK try",
     Reading.PUK_984X: "costs a PUK try",
     Reading.ADD_USER_KEY_NEEDS_PIN: "wants the PUK, and changes the card",
-    Reading.CURRENT_LOST: "wants the PIN",
-    Reading.PAGE_6B00: "wants the PIN",
+    Reading.CURRENT_LOST: "needs the PIN",
+    Reading.PAGE_6B00: "needs the PIN",
     Reading.CLEAR_PUBKEY_33: "wants the PUK: clear reading is off until it is switched on",
     Reading.CLEAR_PUBKEY_32: "wants the PUK: clear reading is off until it is switched on",
 }
@@ -283,7 +283,7 @@ def test_further_points() -> None:
     select = "51 010600 8171 0000" + "00" * 16 + "9000"
     texts = [text for text, _ in odd({(Ins.SELECT,): select})[1]]
     assert any("type of the card is 51" in text for text in texts)
-    assert any("no known meaning: 8101" in text for text in texts)
+    assert any("unknown meaning: 8101" in text for text in texts)
     recording = wallet()
     for step in recording["steps"]:
         change = {"PIN tries": {"length": 2}, "card info": {"source": "UNKNOWN"}, "history": {"sw": "6d00"}}
@@ -291,7 +291,7 @@ def test_further_points() -> None:
         step.update(change.get(step["step"], {}))
     texts = [each.text for each in deviations(recording)]
     assert len(texts) == 4 and any("2 bytes, not one" in text for text in texts)
-    assert any("of no known meaning" in text for text in texts)
+    assert any("of unknown meaning" in text for text in texts)
     assert any("history: status word 6d00" in text for text in texts)
     assert any("user key 2: status word 6f00" in text for text in texts)
     for exchange in recording["exchanges"]:

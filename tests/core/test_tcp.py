@@ -373,7 +373,7 @@ class TestRelay:
             time.sleep(0.6)
             with pytest.raises(CardRemovedError):
                 card.select()
-        assert opened.closed == 1 and "sent away" in said[0]
+        assert opened.closed == 1 and "disconnected" in said[0]
 
     def test_the_end_of_the_service_releases_the_card(self) -> None:
         opened = EmulatedTransport(EmulatedReader.of(seeded()).engine)
@@ -390,7 +390,7 @@ class TestRelay:
 
         with relaying(ApduRelay(none, tell=said.append)) as port, pytest.raises(ReaderBusyError):
             Card(RemoteTransport.connect("127.0.0.1", port)).select()
-        assert said and said[0].endswith("was sent away: the reader is empty")
+        assert said and said[0].endswith("was disconnected: the reader is empty")
 
     def test_the_vendors_direction(self) -> None:
         """The wallet listens, the machine with the reader dials."""

@@ -32,17 +32,22 @@ def test_of_two_cards_without_a_seed_the_named_one_is_set_up(
         assert str(one.serial) in refused and str(two.serial) in refused and "--device-path" in refused
         words = ("-t", "cryptnox", "-d", f"cryptnox:{two.serial}", "-i", "restore", "-w", "12")
         typist = Typist(tmp_path, None, *words)
-        typist.types(("Word 1: ", MNEMONIC), ("Passphrase: ", ""), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
-        typist.types(("PUK", "own"), ("New PUK", NEW_PUK), ("same again", NEW_PUK), ("Initialise the card now", "y"))
+        typist.types(("Word 1: ", MNEMONIC), ("Passphrase: ", ""), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
+        typist.types(
+            ("Choose it yourself", "y"),
+            ("New PUK", NEW_PUK),
+            (("Type it again"), NEW_PUK),
+            ("Initialize the card now", "y"),
+        )
         assert typist.answer() == {"success": True}
         assert one.stats()["by_ins"].get("FE", 0) == 0
         # Now one of them has a wallet, and is refused by name.
         with terminal(None, "setup", "--card", str(two.serial)) as child:
-            child.expect_exact("There is a wallet on this card already")
+            child.expect_exact("There is already a wallet on this card")
             assert ended(child) == 1
         data = asked(
             None, tmp_path, ["setup", "--seed", "card", "--card", str(one.serial)], *BEGUN,
-            ("Type no backup", "no backup"), schema="setup",
+            ('Type "no backup"', "no backup"), schema="setup",
         )  # fmt: skip
         assert data["serial"] == str(one.serial)
         assert two.stats()["by_ins"]["FE"] == 1

@@ -62,7 +62,7 @@ CASES = {
         "21",
         lambda memory: memory["pin"] == pin_field(NEW_PIN),
         "is changed",
-        "the card has its old PIN",
+        "the card still has its old PIN",
         "may already have the new PIN",
     ),
     "pin change --with-puk": Case(
@@ -70,7 +70,7 @@ CASES = {
         "21",
         lambda memory: memory["pin"] == pin_field(NEW_PIN),
         "is changed",
-        "the card has its old PIN",
+        "the card still has its old PIN",
         "may already have the new PIN",
     ),
     "pin unblock": Case(
@@ -78,7 +78,7 @@ CASES = {
         "22",
         lambda memory: memory["pin"] == pin_field(NEW_PIN) and memory["pin_tries"] > 0,
         "has a new PIN",
-        "has not taken the new PIN",
+        "did not take the new PIN",
         "may already have the new PIN",
         (("pin_tries", 0),),
     ),
@@ -87,7 +87,7 @@ CASES = {
         "21",
         lambda memory: bytes.fromhex(memory["puk"]).decode() == NEW_PUK,
         "is changed",
-        "the card has its old PUK",
+        "the card still has its old PUK",
         "may already have the new PUK",
         selects=3,
     ),
@@ -96,16 +96,16 @@ CASES = {
         "DA",
         lambda memory: memory["pairing_key"] == NEW_KEY.hex(),
         "has its own pairing key now",
-        "the card has its old pairing key",
-        "may have the new pairing key or its old one",
+        "the card still has its old pairing key",
+        "may have the new pairing key, or still its old one",
     ),
     "pairing recover": Case(
         ("pairing", "recover"),
         "DA",
         lambda memory: memory["pairing_key"] != OWN_KEY.hex(),
         "has the common pairing key again",
-        "the card has its old pairing key",
-        "may have the new pairing key or its old one",
+        "the card still has its old pairing key",
+        "may have the new pairing key, or still its old one",
         (("pairing_key", OWN_KEY.hex()),),
         selects=3,
     ),
@@ -113,9 +113,9 @@ CASES = {
         ("reset",),
         "FD",
         lambda memory: not memory["initialized"],
-        "is as from the factory",
+        "was reset to factory state",
         "nothing was erased",
-        "may be erased, or not",
+        "may or may not be erased",
     ),
     "xpub on": Case(
         ("xpub", "on"),
@@ -123,7 +123,7 @@ CASES = {
         lambda memory: memory["xpub_export"],
         "xpub export is on",
         "xpub export is still off",
-        "may be on already",
+        "may or may not be on now",
     ),
     "xpub off": Case(
         ("xpub", "off"),
@@ -131,23 +131,23 @@ CASES = {
         lambda memory: not memory["xpub_export"],
         "xpub export is off",
         "xpub export is still on",
-        "may be off already",
+        "may or may not be off now",
         (("xpub_export", True),),
     ),
     "pinless set": Case(
         ("pinless", "set", "m/43h/60h/1581h/0"),
         "C1",
         lambda memory: bool(memory["pinless_path"]),
-        "signs without PIN now",
-        "no key signs without PIN",
-        "may sign without PIN already",
+        "signs without a PIN",
+        "no key signs without a PIN",
+        "may sign without a PIN now",
     ),
     "pinless clear": Case(
         ("pinless", "clear"),
         "C1",
         lambda memory: not memory["pinless_path"],
-        "No key signs without PIN any more",
-        "a key still signs without PIN",
+        "No key signs without a PIN any more",
+        "a key still signs without a PIN",
         "a key may still sign",
         (("pinless_path", [43 | 1 << 31, 60 | 1 << 31, 1581 | 1 << 31, 0]),),
     ),
@@ -157,31 +157,31 @@ CASES = {
         lambda memory: not memory["pin_auth"],
         "PIN authentication is off",
         "PIN authentication is not off",
-        "may be off already",
+        "may or may not be off now",
         (("user_keys", {"1": USER_KEY}),),
     ),
     "user-key add": Case(
         ("user-key", "add", "ec", "PEM", "--text", "door"),
         "D5",
         lambda memory: "1" in memory["user_keys"],
-        "The ec user key is on the card",
+        "The ec user key was added to the card",
         "is not on the card",
-        "may be on the card already",
+        "may or may not be on the card now",
     ),
     "user-key delete": Case(
         ("user-key", "delete", "ec"),
         "D7",
         lambda memory: "1" not in memory["user_keys"],
-        "is gone from the card",
+        "was deleted from the card",
         "is still on the card",
-        "may be gone",
+        "may or may not be on",
         (("user_keys", {"1": USER_KEY}),),
     ),
     "data write": Case(
         ("data", "write", "DATA", "--yes"),
         "FC",
         lambda memory: DATA.hex() in json.dumps(memory),
-        "bytes are written",
+        "bytes were written",
         "nothing was written",
         "may hold the new bytes",
     ),
@@ -189,7 +189,7 @@ CASES = {
         ("data", "write", "--custom", "SIXTEEN", "--yes"),
         "FC",
         lambda memory: b"sixteen bytes ok".hex() in json.dumps(memory),
-        "bytes are written",
+        "bytes were written",
         "nothing was written",
         "may hold the new bytes",
     ),
@@ -244,7 +244,7 @@ def answered(child: pexpect.spawn, card: EmulatorProcess | Middle, *, silent: st
         r"PUK: ": PUK,
         r"New PIN \(.*?\): ": NEW_PIN,
         r"New PUK \(.*?\): ": NEW_PUK,
-        r"Type \d+ to go on: ": str(card.serial),
+        r"Type \"\d+\" to continue: ": str(card.serial),
         r"\[y/N\] ": "y",
     }
     patterns = [*questions, r"The same again: ", pexpect.EOF]
@@ -290,7 +290,7 @@ def test_a_lost_answer_is_found_out(name: str, fault: str, tmp_path: Path) -> No
         stats = card.stats()
     said = judge(case, text, code, world.memory())
     if torn:
-        assert "its keys are erased, its PIN and PUK are not" in text
+        assert "its keys are erased, but its PIN and PUK are not" in text
     else:
         assert said == ("done" if case.taken(world.memory()) else "kept"), text
     assert stats["pin_tries"] <= 1 and stats["puk_tries"] == 0
@@ -307,7 +307,7 @@ def test_data_that_are_half_written(tmp_path: Path) -> None:
     world.state.write_text(json.dumps(world.memory() | {"user_data": (b"old" * 600).hex()}))
     with world.card("remove@FC:2") as card:
         text, code = world.run(card)
-        assert code == 3 and "a part of the new bytes, and no longer all of the old ones" in text, text
+        assert code == 3 and "part of the new bytes, and has lost some of the old ones" in text, text
         assert "run the same command again" in text and card.stats()["pin_tries"] == 0
     with world.card() as card:
         assert world.run(card)[1] == 0
@@ -372,7 +372,7 @@ def test_a_state_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     else:
         assert code == 0 and case.done in text, text
     if name == "reset":
-        assert "remembers of the card is still there" in text
+        assert "this computer still remembers the card" in text
 
 
 @pytest.mark.parametrize("name", AFTERWARDS)
@@ -409,7 +409,7 @@ def test_what_is_changed_on_the_way_is_noticed(name: str, tmp_path: Path) -> Non
     world = World(tmp_path, case)
     with world.card() as card, Middle(card, FirstBlock(int(case.ins, 16), times=9)) as middle:
         text, code = world.run(middle)
-    assert "taken something else than was sent" in text and code == 1, text
+    assert "took something other than what was sent" in text and code == 1, text
     assert case.done not in text and case.kept not in text
     if case.ins == "DA":
         memory = world.memory()["pairing_key"]

@@ -77,11 +77,11 @@ def test_two_cards_in_one_reader(tmp_path: Path) -> None:
         with EmulatorProcess(*options):
             pass
     with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "clone", "check") as child:
-        dialogue(child, ("PIN of card", PIN), ("put the second card in", ""))
+        dialogue(child, ("PIN of card", PIN), ("insert the second card", ""))
         child.expect_exact("That is still the first card")
         slot.remove()
-        dialogue(child, ("put the second card in", ""))
-        child.expect_exact("put the second card in")
+        dialogue(child, ("insert the second card", ""))
+        child.expect_exact("insert the second card")
         slot.insert(tmp_path / "b")
         child.sendline("")
         dialogue(child, ("PIN of card", PIN))

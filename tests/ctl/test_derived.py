@@ -45,7 +45,7 @@ def test_restore(tmp_path: Path, words: str, passphrase: str) -> None:
     with Card(tmp_path) as card:
         with terminal(card.process, *SETUP, "--seed", "restore", "--json", stdout=out) as child:
             dialogue(child, *BEGUN, ("How many words", count), ("Word 1", words), ("Passphrase: ", passphrase))
-            dialogue(child, *([("same again", passphrase)] if passphrase else []))
+            dialogue(child, *([("Type it again", passphrase)] if passphrase else []))
             assert ended(child) == 0
         wallet = Derived.of_words(words, passphrase)
         told(out, wallet)
@@ -61,7 +61,7 @@ def test_new_words(tmp_path: Path, count: str) -> None:
             child.expect_exact("Written down?")
             words = words_shown(child)
             dialogue(child, ("", ""), *((f"Word {number} of", word) for number, word in enumerate(words, 1)))
-            dialogue(child, ("Press Enter", ""), ("How many words", count), ("Word 1", " ".join(words)))
+            dialogue(child, ("Press Enter", ""), ("Word 1", " ".join(words)))
             dialogue(child, ("Passphrase: ", ""))
             assert ended(child) == 0
         wallet = Derived.of_words(" ".join(words))
@@ -74,7 +74,7 @@ def test_made_on_the_card(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with Card(tmp_path) as card:
         with terminal(card.process, *SETUP, "--seed", "card", "--json", stdout=out) as child:
-            dialogue(child, *BEGUN, ("Type no backup", "no backup"))
+            dialogue(child, *BEGUN, ('Type "no backup"', "no backup"))
             assert ended(child) == 0
         wallet = Derived.of_seed(card.seed)
         told(out, wallet)
@@ -90,19 +90,21 @@ def test_hwi(tmp_path: Path, command: str) -> None:
         child = spawn(line, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8")
         words = LONG.split()
         if command == "restore":
-            dialogue(child, ("Word 1", LONG), ("Passphrase: ", "x"), ("same again", "x"))
+            dialogue(child, ("Word 1", LONG), ("Passphrase: ", "x"), ("Type it again", "x"))
         else:
             dialogue(child, ("Seed (words/card)", "words"), ("How many words", "24"))
-        dialogue(child, ("New PIN", NEW_PIN), ("same again", NEW_PIN), ("PUK (new/own)", "new"))
+        dialogue(child, ("New PIN", NEW_PIN), ("Type it again", NEW_PIN), ("Choose it yourself?", "n"))
         child.expect(r"\s(\d{12})\s")
         puk = str(child.match[1])
-        dialogue(child, ("Written down?", ""), ("Type it back", puk), ("Initialise the card now?", "y"))
+        dialogue(child, ("Written down?", ""), ("Type it back", puk), ("Initialize the card now?", "y"))
         if command == "setup":
             child.expect_exact("Written down?")
             words = words_shown(child)
             dialogue(child, ("", ""), *((f"Word {number} of 24", word[:4]) for number, word in enumerate(words, 1)))
         wallet = Derived.of_words(" ".join(words), "x" if command == "restore" else "")
         child.expect_exact(f"Fingerprint of the wallet: {wallet.fingerprint}")
+        if command == "setup":
+            dialogue(child, ("Press Enter to check", ""), ("Word 1", " ".join(words)), ("Passphrase: ", ""))
         child.expect(pexpect.EOF)
         child.close()
         assert re.fullmatch(r'\{"success": true\}\n', out.read_text())

@@ -39,7 +39,7 @@ def test_record_and_analyse(card: EmulatorProcess, tmp_path: Path) -> None:
     assert "as documented" in run(None, "doctor", "--analyse", str(file)).stdout
     before = file.read_bytes()
     taken = answer(card, "doctor", "--record", str(file), "--yes", *place, code=2)
-    assert "exists already" in taken["error"] and "--force" not in taken["hint"]  # there is no such option
+    assert "exists" in taken["error"] and "--force" not in taken["hint"]  # there is no such option
     assert file.read_bytes() == before
     assert card.stats()["pin_tries"] == card.stats()["signatures"] == 0
 
@@ -56,13 +56,13 @@ def test_a_deviation_is_named(tmp_path: Path) -> None:
 def test_it_says_what_identifies_the_card_and_asks(card: EmulatorProcess, tmp_path: Path) -> None:
     file = tmp_path / "card.json"
     refused = run(card, "doctor", "--record", str(file), "--card", card.path)
-    assert refused.returncode == 2 and "certificate identify it" in " ".join(refused.stderr.split())
+    assert refused.returncode == 2 and "certificate identify the card" in " ".join(refused.stderr.split())
     for typed, code in (("n", 1), ("y", 0)):
         assert not file.exists()
         with terminal(card, "doctor", "--record", str(file), "--card", card.path) as child:
             dialogue(child, ("Record the card", typed))
             assert ended(child) == code
-        assert "identify it" in " ".join(shown(child).split())
+        assert "identify the card" in " ".join(shown(child).split())
     assert json.loads(file.read_text())["format"] == 1
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     """As JSON it would take gigabytes of memory."""
     file = tmp_path / "large.json"
     file.write_text('{"format": 1, "steps": [' + "{}," * (1 << 20) + "{}]}")
-    assert "no recording" in answer(None, "doctor", "--analyse", str(file), code=5)["error"]
+    assert "not a recording" in answer(None, "doctor", "--analyse", str(file), code=5)["error"]
 
 
 def test_what_is_not_needed_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.support.derived import Derived
 from tests.support.emulator import EmulatorProcess
 
 DUAL = (*SETUP, "--seed", "dual")
-PUT_SECOND, PUT_FIRST = "put the second card in", "Take the second card out and put the card"
+PUT_SECOND, PUT_FIRST = "insert the second card", "Remove the second card and insert the card"
 
 
 def memory(state: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_stopped_before_the_second_half_nothing_is_left(tmp_path: Path) -> None:
         dialogue(child, *BEGUN)
         child.expect_exact(PUT_SECOND)
         child.sendintr()
-        child.expect_exact(f"Interrupted; the card {slot.card.serial} is initialised and has no seed")
+        child.expect_exact(f"Interrupted; the card {slot.card.serial} is initialized and has no seed")
         assert ended(child) == 1
     assert memory(tmp_path / "a")["seed"] == ""
 
@@ -100,7 +100,7 @@ def test_stopped_at_the_second_cards_questions_both_are_told_of(tmp_path: Path) 
         child.expect_exact("New PIN")
         child.sendintr()
         child.expect_exact(
-            f"nothing was changed on the card {slot.card.serial}; the card {first} is initialised and has no seed"
+            f"nothing was changed on the card {slot.card.serial}; the card {first} is initialized and has no seed"
         )
         assert ended(child) == 1
     assert not memory(tmp_path / "b")["initialized"]
@@ -114,22 +114,22 @@ def test_an_orphan_is_named_and_never_called_usable(tmp_path: Path) -> None:
             child.expect_exact(PUT_FIRST)
             child.sendintr()
             child.expect_exact(f"The card {second} holds the secret and the card {first} does not")
-            child.expect_exact("put no money on either")
+            child.expect_exact("Put no money on either card")
             child.expect_exact(f"cryptnoxctl reset --card {second}")
             assert ended(child) == 1
         assert memory(tmp_path / "b")["seed"] != "" == memory(tmp_path / "a")["seed"]
         data = answer(slot.card, "adopt", pin=NEW_PIN)
         assert any("backup check --second-card" in step for step in data["needed"])
-        assert "Wallets can use this card" not in run(slot.card, "adopt", pin=NEW_PIN).stdout
+        assert "Next, connect a wallet" not in run(slot.card, "adopt", pin=NEW_PIN).stdout
         with terminal(slot.card, *DUAL) as child:
-            child.expect_exact("There is a wallet on this card already")
+            child.expect_exact("There is already a wallet on this card")
             assert ended(child) == 1
         with terminal(slot.card, "backup", "check", "--second-card") as child:
             dialogue(child, ("PIN of card", NEW_PIN))
             child.expect_exact(PUT_SECOND)
             slot.insert(tmp_path / "a")
             child.sendline("")
-            child.expect_exact(f"The card {first} holds no seed")
+            child.expect_exact(f"The card {first} has no seed")
             assert ended(child) == 1
         # What was said to do, done.
         slot.insert(tmp_path / "b")

@@ -26,15 +26,15 @@ from tests.support.emulator import MNEMONIC, EmulatorProcess
 NEW_PIN, NEW_PUK = "135790", "own-puk-1234"
 OPENING = (
     ("New PIN", NEW_PIN),
-    ("same again", NEW_PIN),
+    ("Type it again", NEW_PIN),
     ("Choose it yourself?", "y"),
     ("New PUK", NEW_PUK),
-    ("same again", NEW_PUK),
+    ("Type it again", NEW_PUK),
     ("Name: ", "Ada"),
     ("E-mail: ", ""),
     ("own pairing key?", "n"),
 )
-BEGUN = (*OPENING, ("Initialise the card now?", "y"))
+BEGUN = (*OPENING, ("Initialize the card now?", "y"))
 
 
 def asked(
@@ -68,7 +68,7 @@ def test_every_command_has_a_schema() -> None:
     ("choice", "steps"),
     [
         ("restore", [("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]),
-        ("card", [("Type no backup", "no backup")]),
+        ("card", [('Type "no backup"', "no backup")]),
     ],
 )
 def test_setup(fresh: EmulatorProcess, tmp_path: Path, choice: str, steps: list[tuple[str, str]]) -> None:
@@ -100,7 +100,12 @@ def test_setup_of_two_cards(fresh: EmulatorProcess, tmp_path: Path) -> None:
 
 def test_setup_of_an_nft_card(tmp_path: Path) -> None:
     with EmulatorProcess("--type", "N") as card:
-        steps = (*OPENING, ("sign over NFC?", "y"), ("Initialise the card now?", "y"), ("Type no backup", "no backup"))
+        steps = (
+            *OPENING,
+            ("sign over NFC?", "y"),
+            ("Initialize the card now?", "y"),
+            ('Type "no backup"', "no backup"),
+        )
         data = asked(card, tmp_path, ["setup"], *steps, schema="setup")
         assert (data["fingerprint"], data["xpub_export"]) == (None, False)
         assert data["public_key"]
@@ -115,19 +120,19 @@ def test_an_nft_card_makes_its_key_itself(tmp_path: Path) -> None:
     with EmulatorProcess("--type", "N") as card:
         data = asked(card, tmp_path, ["setup", "--seed", "new"], schema="error", code=2)
         assert "NFT" in data["error"]
-        assert not answer(card, "info")["initialised"], "it is refused before anything is done"
+        assert not answer(card, "info")["initialized"], "it is refused before anything is done"
 
 
 def test_pin_and_puk(card: EmulatorProcess, tmp_path: Path) -> None:
-    new = (("New PIN", NEW_PIN), ("same again", NEW_PIN))
+    new = (("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
     assert asked(card, tmp_path, ["pin", "change"], ("PIN of card", PIN), *new)["changed"]
-    new = (("New PUK", NEW_PUK), ("same again", NEW_PUK))
+    new = (("New PUK", NEW_PUK), ("Type it again", NEW_PUK))
     assert asked(card, tmp_path, ["puk", "change"], ("PUK", PUK), *new)["changed"]
     for _ in range(2):
         for _ in range(3):
             answer(card, "pin", "verify", "--stdinpass", stdin="999999\n", pin=None, code=4, CRYPTNOX_LAST_TRY="1")
     assert answer(card, "pin", "tries", schema="pin tries")["pin_tries_left"] == 0
-    steps = (("PUK", NEW_PUK), ("New PIN", PIN), ("same again", PIN))
+    steps = (("PUK", NEW_PUK), ("New PIN", PIN), ("Type it again", PIN), ("Use it anyway?", "y"))
     assert asked(card, tmp_path, ["pin", "unblock"], *steps)["unblocked"]
     answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, schema="pin verify")
 
@@ -136,9 +141,9 @@ def test_backup_and_adopt(tmp_path: Path) -> None:
     with EmulatorProcess("--mnemonic", MNEMONIC) as card:
         steps = [("PIN of card", PIN), ("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]
         assert asked(card, tmp_path, ["backup", "check"], *steps)["same"]
-        steps[-1:] = [("Passphrase", "other"), ("same again", "other")]
+        steps[-1:] = [("Passphrase", "other"), ("Type it again", "other")]
         assert not asked(card, tmp_path, ["backup", "check"], *steps, code=5)["same"]
-        steps = [("PIN of card", PIN), ("type no check", "no check"), ("Switch it on now?", "y"), ("PUK: ", PUK)]
+        steps = [("PIN of card", PIN), ("type no check", "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK)]
         data = asked(card, tmp_path, ["adopt"], *steps)
         assert (data["xpub_export"], data["backup_checked"], len(data["needed"])) == (True, False, 1)
         steps = [
@@ -154,9 +159,9 @@ def test_backup_and_adopt(tmp_path: Path) -> None:
 
 def test_no_is_an_answer_too(card: EmulatorProcess, tmp_path: Path) -> None:
     serial = str(card.serial)
-    data = asked(card, tmp_path, ["reset"], (f"Type {serial}", "no"), schema="error", code=1)
+    data = asked(card, tmp_path, ["reset"], (f'Type "{serial}"', "no"), schema="error", code=1)
     assert data["error"].startswith("Canceled")
-    data = asked(card, tmp_path, ["reset"], (f"Type {serial}", serial), ("PUK", PUK))
+    data = asked(card, tmp_path, ["reset"], (f'Type "{serial}"', serial), ("PUK", PUK))
     assert data["reset"] is True
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.ctl.program import answer, run
 from tests.psbt.factory import ME, OTHER
 from tests.support.emulator import EmulatorProcess
@@ -38,3 +40,25 @@ def test_multisig_export(card: EmulatorProcess, tmp_path: Path) -> None:
     assert text.startswith("wsh(sortedmulti(2,")
     answer(card, "export", "descriptor", "--threshold", "2", code=2)
     answer(card, "export", "coldcard", *words, code=2)
+
+
+@pytest.mark.parametrize(
+    ("program", "form", "whole"),
+    [
+        ("sparrow", "key-line", "descriptor"),
+        ("specter", "key-line", "descriptor"),
+        ("nunchuk", "coldcard", "descriptor"),
+        ("bluewallet", "coldcard", "descriptor"),
+        ("electrum", "electrum", "electrum"),
+        ("core", "core", "core"),
+    ],
+)
+def test_programs_by_name(card: EmulatorProcess, tmp_path: Path, program: str, form: str, whole: str) -> None:
+    """The same as the format that the program takes; a whole multisig wallet in the one that holds it."""
+    data = answer(card, "export", program)
+    assert data["format"] == form and data["content"] == answer(card, "export", form)["content"]
+    other = tmp_path / "other"
+    other.write_text(f"[{OTHER.fingerprint.hex()}/48h/0h/0h/2h]{OTHER.account('m/48h/0h/0h/2h').to_string()}")
+    words = ("--type", "p2wsh", "--threshold", "2", "--cosigner", str(other))
+    data = answer(card, "export", program, *words)
+    assert data["format"] == whole and data["content"] == answer(card, "export", whole, *words)["content"]

@@ -210,7 +210,7 @@ def test_a_transaction_that_names_no_keys(card: EmulatorProcess, tmp_path: Path)
     path = tmp_path / "bare.psbt"
     path.write_text(draft(In(p2wpkh(ME.key("m/84h/0h/0h/0/0")))).base64())
     refused = run(card, "sign", str(path), "--yes")
-    assert refused.returncode == 5 and "does not say where any of its keys comes from" in refused.stderr
+    assert refused.returncode == 5 and "does not say where any of its keys come from" in refused.stderr
     assert card.stats()["apdus"] == 0 and not (tmp_path / "bare-signed.psbt").exists()
 
 
@@ -222,7 +222,7 @@ def test_a_result_that_cannot_be_written_costs_no_signature(
     card: EmulatorProcess, tmp_path: Path, words: list[str]
 ) -> None:
     path = make_psbt(tmp_path)
-    assert "name another place" in answer(card, "sign", "--yes", *words, str(path), code=2)["hint"]
+    assert "choose another place" in answer(card, "sign", "--yes", *words, str(path), code=2)["hint"]
     assert answer(card, "sign", "--yes", str(path))["complete"]
     assert card.stats()["signatures"] == 2
 
@@ -329,11 +329,11 @@ def test_what_is_no_text_is_told_so(card: EmulatorProcess, tmp_path: Path) -> No
     junk = tmp_path / "junk"
     junk.write_bytes(b"\xff\xfe\x00")
     words = ["export", "descriptor", "--type", "p2wsh", "--threshold", "2", "--cosigner", str(junk)]
-    assert "no text" in answer(card, *words, code=5)["error"]
-    assert "no text" in answer(card, "message", "sign", "-", stdin=b"\xff", code=5)["error"]
+    assert "not text" in answer(card, *words, code=5)["error"]
+    assert "not text" in answer(card, "message", "sign", "-", stdin=b"\xff", code=5)["error"]
     words = ["sign", "--yes", "--wallet", str(junk), str(make_psbt(tmp_path))]
-    assert "no text" in answer(card, *words, code=5)["error"]
-    assert answer(None, "verify", str(tmp_path), code=2)["error"].endswith("it is a folder")
+    assert "not text" in answer(card, *words, code=5)["error"]
+    assert answer(None, "verify", str(tmp_path), code=2)["error"].endswith("this is a folder")
 
 
 # Terminals
@@ -384,13 +384,13 @@ def test_owner_that_does_not_fit_is_told_before_anything_is_asked(fresh: Emulato
 
 def test_a_slip_does_not_end_the_setup(fresh: EmulatorProcess) -> None:
     with terminal(fresh, "setup", "--seed", "restore") as child:
-        dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"))
-        dialogue(child, ("New PUK", PUK), ("same again", PUK), ("Name: ", "x" * 21))
+        dialogue(child, ("New PIN", PIN), ("Type it again", PIN), ("Use it anyway?", "y"), ("Choose it yourself?", "y"))
+        dialogue(child, ("New PUK", PUK), ("Type it again", PUK), ("Use it anyway?", "y"), ("Name: ", "x" * 21))
         child.expect_exact("at most 20 bytes")
-        dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialise", "y"))
+        dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialize", "y"))
         dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC.replace("about", "abandon")))
-        child.expect_exact("Begin anew")
-        dialogue(child, ("Word 1", MNEMONIC), ("Passphrase", ""))
+        child.expect_exact("a word is wrong or in the wrong place")
+        dialogue(child, ("Which one do you want to type again", "12"), ("Word 12", "about"), ("Passphrase", ""))
         child.expect_exact("73c5da0a")
         assert ended(child) == 0
 
@@ -412,11 +412,11 @@ def test_a_fault_in_the_middle_leaves_a_card_that_can_be_used(fault: str) -> Non
         words = [word.format(serial=card.serial) for word in words]
         failed = run(card, *words, "--stdinpuk", stdin=PUK)
         if fault.startswith("badmac"):  # the card has done it, and says so when it is asked
-            assert failed.returncode == 0 and "the card was asked, and has done it" in failed.stderr
+            assert failed.returncode == 0 and "a check shows that it made the change" in failed.stderr
         else:
             assert failed.returncode == 3 and "What to do" in failed.stderr
         again = run(card, *words, "--stdinpuk", stdin=PUK)
-        assert again.returncode == 0 or "not initialised" in again.stderr
+        assert again.returncode == 0 or "not initialized" in again.stderr
 
 
 def test_no_file_breaks_the_review(tmp_path: Path) -> None:
@@ -465,7 +465,7 @@ def test_a_pairing_key_whose_change_has_no_known_end_is_kept() -> None:
     brings the old one back."""
     with EmulatorProcess("--mnemonic", MNEMONIC, "--fault", "badmac@DA:1", "--fault", "remove@A4:2") as card:
         lost = run(card, "pairing", "change", "--stdinpuk", stdin=PUK, **IMPATIENT)
-        assert lost.returncode == 1 and "may have the new pairing key or its old one" in lost.stderr
+        assert lost.returncode == 1 and "may have the new pairing key, or still its old one" in lost.stderr
         assert answer(card, "info")["own_pairing_key"]
         assert run(card, "pin", "tries").returncode == 0, "the channel opens with it"
         assert run(card, "pairing", "change", "--stdinpuk", stdin="111111111111").returncode == 4
@@ -485,7 +485,7 @@ def test_both_pairing_keys_are_kept_until_one_is_right(words: list[str], lost: s
     with EmulatorProcess("--mnemonic", MNEMONIC, "--fault", f"{lost}@DA:2", "--fault", gone) as card:
         assert run(card, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
         end = run(card, "pairing", *words, "--stdinpuk", stdin=PUK, **IMPATIENT, **elsewhere)
-        assert end.returncode == 1 and "may have the new pairing key or its old one" in end.stderr, end.stderr
+        assert end.returncode == 1 and "may have the new pairing key, or still its old one" in end.stderr, end.stderr
         assert run(card, "pin", "tries").returncode == 0
         assert answer(card, "info")["own_pairing_key"] == (lost != "badmac" or words == ["change"])
         if elsewhere:

@@ -18,7 +18,7 @@ def test_list_and_info(card: EmulatorProcess) -> None:
     entry = answer(card, "list")["readers"][0]
     assert (entry["serial"], entry["state"], entry["type"]) == (str(card.serial), "ready", "Basic")
     info = answer(card, "info")
-    assert (info["initialised"], info["seeded"], info["xpub_export"], info["pin_tries_left"]) == (True, True, True, 6)
+    assert (info["initialized"], info["seeded"], info["xpub_export"], info["pin_tries_left"]) == (True, True, True, 6)
     stats = card.stats()
     assert (stats["pin_tries"], stats["signatures"]) == (0, 0)
     lines = run(card, "list").stdout.splitlines()
@@ -28,7 +28,7 @@ def test_list_and_info(card: EmulatorProcess) -> None:
 
 def test_info_of_a_card_from_the_factory(fresh: EmulatorProcess) -> None:
     info = answer(fresh, "info")
-    assert (info["initialised"], info["key_source"], info["pin_tries_left"]) == (False, None, None)
+    assert (info["initialized"], info["key_source"], info["pin_tries_left"]) == (False, None, None)
     assert answer(fresh, "pin", "tries", code=1)["hint"].endswith("cryptnoxctl setup")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ctl.program import answer
+from tests.ctl.program import answer, run
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 
@@ -33,3 +33,18 @@ def test_looking_at_one_card(card: EmulatorProcess, command: str) -> None:
             assert len(looked_at(*options, there=card, code=3)) == 1
     answer(card, command, "--card", "no-number", code=2)
     assert card.stats()["by_ins"].get("20") is None
+
+
+def test_serials_for_scripts(card: EmulatorProcess) -> None:
+    """One a line, as they are given to --card; nothing else on stdout, also where a reader could not be asked."""
+    with EmulatorProcess("--serial", str(2**60)) as other:
+        for one in (card, other):
+            done = run(card, "list", "--serials", "--card", one.path)
+            assert (done.returncode, done.stdout, done.stderr) == (0, f"{one.serial}\n", "")
+            assert answer(card, "list", "--serials", "--card", one.path, schema="list --serials") == {
+                "serials": [str(one.serial)]
+            }
+            assert run(None, "info", "--card", one.path, "--json").returncode == 0
+    none = run(None, "list", "--serials")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert run(card, "list", "--serials", "--card", "tcp:127.0.0.1:1").returncode == 3

@@ -30,7 +30,7 @@ from tests.support.shifter import Between, Shifter, Watcher
 
 DEEP = "m/84h/0h/0h/0/5"
 LONGEST = "m/1h/2h/3h/4h/5/6/7/8"
-NEW_PIN, NEW_PUK = "13579", "another-puk!"
+NEW_PIN, NEW_PUK = "73519", "another-puk!"
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +142,17 @@ def opens(card: EmulatorProcess, pairing_key: bytes | None, pin: str | None, puk
 
 
 CHANGES: dict[str, tuple[list[str], list[tuple[str, str]], dict[str, str]]] = {
-    "pin": (["pin", "change"], [("PIN of card", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN)], {"pin": NEW_PIN}),
-    "pin, with PUK": (
-        ["pin", "change", "--with-puk"],
-        [("PUK", PUK), ("New PIN", NEW_PIN), ("same again", NEW_PIN)],
+    "pin": (
+        ["pin", "change"],
+        [("PIN of card", PIN), ("New PIN", NEW_PIN), (("Type it again"), NEW_PIN)],
         {"pin": NEW_PIN},
     ),
-    "puk": (["puk", "change"], [("PUK", PUK), ("New PUK", NEW_PUK), ("same again", NEW_PUK)], {"puk": NEW_PUK}),
+    "pin, with PUK": (
+        ["pin", "change", "--with-puk"],
+        [("PUK", PUK), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN)],
+        {"pin": NEW_PIN},
+    ),
+    "puk": (["puk", "change"], [("PUK", PUK), ("New PUK", NEW_PUK), ("Type it again", NEW_PUK)], {"puk": NEW_PUK}),
 }
 PAIRING: dict[str, tuple[list[str], list[tuple[str, str]], dict[str, str]]] = {
     "pairing": (["pairing", "change"], [("PUK", PUK)], {}),

@@ -58,7 +58,7 @@ def test_a_card_in_a_reader_signs_after_the_review(inserted: EmulatorProcess, tm
     assert answer(None, "info")["fingerprint"] == ME.fingerprint.hex()
     # Signed already, told without review and without PIN.
     with terminal(None, "sign", str(tmp_path / "pay-signed.psbt")) as child:
-        child.expect_exact("Nothing was left to sign")
+        child.expect_exact("There was nothing left to sign")
         assert ended(child) == 0
         assert "PIN of card" not in shown(child)
 
@@ -79,10 +79,10 @@ def test_one_cards_troubles_hide_no_other(inserted: EmulatorProcess, virtual_rea
     with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
         assert answer(None, *named)["serial"] == str(inserted.serial)
     with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
-        assert "take the card out" in answer(None, "info", "--card", "5", code=4)["error"]
+        assert "remove the card" in answer(None, "info", "--card", "5", code=4)["error"]
     with virtual_readers.card(*locked, slot=1), pcsc.soft_locked(1):
         states = {entry["reader"]: entry["state"] for entry in answer(None, "list")["readers"]}
-        assert states == {FIRST: "ready", SECOND: "locked: take it out and put it back"}
+        assert states == {FIRST: "ready", SECOND: "locked: remove the card and put it back"}
     with virtual_readers.card("--mnemonic", MNEMONIC, "--fault", "sw:6F00@F7:1", slot=1):
         assert answer(None, *named)["serial"] == str(inserted.serial)
 

@@ -30,7 +30,7 @@ def test_relay(card: EmulatorProcess) -> None:
         host, _, port = where.rpartition(":")
         with socket.create_connection((host, int(port)), 5) as silent:
             busy = answer(None, "info", "--reader", f"tcp:{where}", code=3, CRYPTNOX_WAIT="0.2")
-            assert "serving another program" in busy["error"]
+            assert "in use by another program" in busy["error"]
             name = "{}:{}".format(*silent.getsockname())
             assert child.stderr is not None
             assert f"was turned away: {name} is using the card" in child.stderr.readline()

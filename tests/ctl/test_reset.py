@@ -14,4 +14,4 @@ def test_reset_and_forget(card: EmulatorProcess) -> None:
     answer(card, "reset", "--serial", "1", "--stdinpuk", stdin=f"{PUK}\n", code=1)
     assert card.stats()["by_ins"].get("FD", 0) == 0
     assert answer(card, "reset", "--serial", str(card.serial), "--stdinpuk", stdin=f"{PUK}\n")["reset"]
-    assert not answer(card, "info")["initialised"]
+    assert not answer(card, "info")["initialized"]

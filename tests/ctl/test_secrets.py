@@ -81,7 +81,7 @@ def test_a_blocked_pin_is_no_wrong_puk(tmp_path: Path) -> None:
 
 def test_a_wrong_puk_is_one(card: EmulatorProcess) -> None:
     with terminal(card, "pin", "change", "--with-puk") as child:
-        dialogue(child, ("PUK: ", WRONG_PUK), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+        dialogue(child, ("PUK: ", WRONG_PUK), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
         child.expect_exact("Wrong PUK")
         assert ended(child) == 4
     assert card.stats()["puk_tries"] == 1
@@ -93,7 +93,7 @@ def test_a_pin_with_pin_authentication_off(tmp_path: Path) -> None:
     world.state.write_text(json.dumps(world.memory() | {"pin_auth": False, **dict(CASES["pin-auth off"].before)}))
     with world.card() as card:
         text, code = world.run(card)
-        assert code == 0 and "is changed" in text and "could not be tried" in text, text
+        assert code == 0 and "is changed" in text and "could not be tested" in text, text
         assert world.case.taken(world.memory())
 
 
@@ -113,7 +113,7 @@ def test_the_sources_of_the_old_pin_are_named(card: EmulatorProcess, tmp_path: P
     file = tmp_path / "pin"
     file.write_text(PIN)
     file.chmod(0o600)
-    asked = (("PIN of card", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+    asked = (("PIN of card", PIN), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
     more = {"CRYPTNOX_PIN_FILE": str(file), "CRYPTNOX_PIN": NEW_PIN, "CRYPTNOX_PIN_COMMAND": f"touch {tmp_path}/ran"}
     with terminal(card, "pin", "change", "--json", stdout=tmp_path / "out", **more) as child:
         dialogue(child, *asked)
@@ -127,7 +127,7 @@ def test_the_sources_of_the_old_pin_are_named(card: EmulatorProcess, tmp_path: P
     assert not (tmp_path / "ran").exists(), "no command is run for it"
     file.write_text(PIN)
     with terminal(card, "pin", "change", CRYPTNOX_PIN_FILE=str(file)) as child:
-        dialogue(child, ("PIN of card", NEW_PIN), ("New PIN", PIN), ("same again", PIN))
+        dialogue(child, ("PIN of card", NEW_PIN), ("New PIN", PIN), ("Type it again", PIN))
         child.expect_exact("is changed")
         assert ended(child) == 0
         assert "CRYPTNOX_PIN_FILE" not in shown(child)
@@ -211,7 +211,7 @@ def test_forgetting_a_pairing_key_is_asked_about_and_said(own: EmulatorProcess) 
     assert State().pairing_key(own.serial) is not None
     with terminal(None, "forget", serial, "--pairing-key") as child:
         dialogue(child, ("Delete the pairing key", "y"))
-        child.expect_exact(f"The pairing key of the card {serial} is deleted")
+        child.expect_exact(f"The pairing key of the card {serial} was deleted")
         assert ended(child) == 0
         assert "Nothing was remembered" not in shown(child)
     assert State().pairing_key(own.serial) is None

@@ -27,13 +27,13 @@ from tests.support.middle import Ask, FirstBlock, LostAnswer, Middle
 NEW_PIN, NEW_PUK = "135790", "own-puk-1234"
 OPENING = (
     ("New PIN", NEW_PIN),
-    ("same again", NEW_PIN),
+    ("Type it again", NEW_PIN),
     ("Choose it yourself?", "y"),
     ("New PUK", NEW_PUK),
-    ("same again", NEW_PUK),
+    ("Type it again", NEW_PUK),
     ("own pairing key?", "n"),
 )
-BEGUN = (*OPENING, ("Initialise the card now?", "y"))
+BEGUN = (*OPENING, ("Initialize the card now?", "y"))
 RESTORED = (("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase: ", ""))
 SETUP = ("setup", "--name", "", "--email", "")
 RESTORE = (*SETUP, "--seed", "restore")
@@ -126,13 +126,13 @@ class InitIv:
 
 @pytest.mark.parametrize(
     ("at", "what", "remedy"),
-    [(2, "another PIN than the one you chose", "reset"), (11, "another PUK than", "do not use")],
+    [(2, "a different PIN than the one you chose", "reset"), (11, "a different PUK than", "do not use")],
 )
 def test_a_pin_or_puk_changed_on_the_way_is_found_out(card: Card, at: int, what: str, remedy: str) -> None:
     with Middle(card.process, InitIv(at, 1)) as middle, terminal(middle, *RESTORE) as child:
         dialogue(child, *BEGUN)
         child.expect_exact(what)
-        child.expect_exact("keep the PIN and the PUK you chose, which were not proved yet")
+        child.expect_exact("keep the PIN and the PUK you chose, which were not tested yet")
         child.expect_exact(remedy)
         assert ended(child) == 1
         assert "How many words" not in shown(child), "no words are given to it"
@@ -168,16 +168,16 @@ def test_what_is_not_known_is_told_so_and_setup_or_adopt_goes_on(card: Card, how
     serial = card.process.serial
     lost = LostAnswer(Ins.GENERATE_KEY if how == "card" and ins is Ins.LOAD_KEY else ins)
     words = (*SETUP, "--seed", how)
-    rest = RESTORED if how == "restore" else (("Type no backup", "no backup"),)
+    rest = RESTORED if how == "restore" else (('Type "no backup"', "no backup"),)
     with Middle(card.process, lost) as middle:
         lost.middle = middle
         with terminal(middle, *words, CRYPTNOX_REINSERT_WAIT="1", CRYPTNOX_WAIT="0.3") as child:
             dialogue(child, *BEGUN, *(rest if ins is Ins.LOAD_KEY else ()))
-            child.expect_exact("The card does not answer; put it back")
+            child.expect_exact("The card does not answer. Put it back")
             child.expect_exact(
-                f"whether the card {serial} is initialised now is not known"
+                f"whether the card {serial} is initialized now is not known"
                 if ins is Ins.INIT
-                else f"the card {serial} is initialised; whether it has its seed now is not known"
+                else f"the card {serial} is initialized; whether it has its seed now is not known"
             )
             assert ended(child) == 3
             said = shown(child)
@@ -192,7 +192,7 @@ def test_what_is_not_known_is_told_so_and_setup_or_adopt_goes_on(card: Card, how
                 assert ended(child) == 0
         else:
             with terminal(card.process, "setup") as child:
-                child.expect_exact("There is a wallet on this card already")
+                child.expect_exact("There is already a wallet on this card")
                 assert ended(child) == 1
             data = answer(card.process, "adopt", pin=NEW_PIN)
             assert (data["fingerprint"] == "73c5da0a") == (how == "restore")
@@ -237,7 +237,7 @@ def test_ctrl_c_at_every_question_is_told_as_it_is(card: Card, at: str) -> None:
         child.expect_exact("Interrupted; ")
         assert ended(child) == 1
         seeded = at == "Press Enter"
-        assert ("is initialised and has no seed: its PIN and PUK are those you chose" in shown(child)) != seeded
+        assert ("is initialized and has no seed: its PIN and PUK are those you chose" in shown(child)) != seeded
         assert ("holds the wallet with the fingerprint" in shown(child)) == seeded
         assert "nothing was changed" not in shown(child) and "Canceled" not in shown(child)
     assert bool(card.seed) == seeded
@@ -338,7 +338,7 @@ def test_another_card_of_a_known_serial_gets_no_secret(card: Card) -> None:
 def test_no_seed_goes_on_a_card_whose_puk_is_not_known(tmp_path: Path) -> None:
     with Card(tmp_path, "--pin", PIN, "--puk", "another-puk!") as card:
         with terminal(card.process, *RESTORE) as child:
-            dialogue(child, *[("PUK: ", PUK)] * 3)
+            dialogue(child, *[("PUK: ", PUK)] * 3, ("What now", "leave"))
             child.expect_exact("no seed is put on a card whose PUK is not known")
             assert ended(child) == 4
             assert "PIN of card" not in shown(child) and "How many words" not in shown(child)
@@ -356,11 +356,11 @@ def test_a_card_that_lets_no_puk_be_proved_wants_words(tmp_path: Path) -> None:
 
     with Card(tmp_path, "--pin", PIN) as card, Middle(card.process, no_index) as middle:
         with terminal(middle, *RESTORE) as child:
-            dialogue(child, ("PUK: ", PUK), ("Type not proved", "yes"))
+            dialogue(child, ("PUK: ", PUK), ('Type "not proved"', "yes"), ('Type "not proved"', ""))
             child.expect_exact("Canceled; the card")
             assert ended(child) == 1
         with terminal(middle, *RESTORE) as child:
-            dialogue(child, ("PUK: ", PUK), ("Type not proved", "not proved"), ("PIN of card", PIN), *RESTORED)
+            dialogue(child, ("PUK: ", PUK), ('Type "not proved"', "not proved"), ("PIN of card", PIN), *RESTORED)
             child.expect_exact("The card is ready")
             assert ended(child) == 0
 
@@ -405,10 +405,10 @@ def test_an_own_pairing_key_is_kept_when_the_card_is_not_answered(card: Card, nu
     ):
         dialogue(child, *steps)
         if number == 1:
-            dialogue(child, ("Type no backup", "no backup"))
+            dialogue(child, ('Type "no backup"', "no backup"))
             child.expect_exact("The card is ready")
         else:
-            child.expect_exact("initialised now is not known: keep the PIN and the PUK you chose")
+            child.expect_exact("initialized now is not known: keep the PIN and the PUK you chose")
         assert (ended(child) == 0) == (number == 1)
     kept = json.loads((Path(os.environ["XDG_STATE_HOME"]) / "hwi-cryptnox/pairing.json").read_text())
     keys = kept[str(card.process.serial)]
@@ -461,7 +461,7 @@ def test_a_killed_set_up_is_gone_on_from(card: Card) -> None:
         dialogue(child, ("PIN of card", NEW_PIN), ("Press Enter", ""))
         assert "bc1q" not in shown(child)
         dialogue(child, *RESTORED)
-        child.expect_exact("Wallets can use this card")
+        child.expect_exact("Next, connect a wallet")
         assert ended(child) == 0
 
 
@@ -470,7 +470,7 @@ def test_adopt_tells_what_it_changed_before_it_was_stopped(tmp_path: Path) -> No
     with Card(tmp_path, "--mnemonic", MNEMONIC) as card:
         assert run(card.process, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
         with terminal(card.process, "adopt", XDG_STATE_HOME=str(tmp_path / "other")) as child:
-            dialogue(child, ("Give it the common pairing key again now?", "y"), ("PUK: ", PUK))
+            dialogue(child, ("Set the default pairing key again now?", "y"), ("PUK: ", PUK))
             child.expect_exact("PIN of card")
             child.sendintr()
             child.expect_exact("has the common pairing key again")

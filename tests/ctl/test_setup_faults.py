@@ -37,7 +37,7 @@ def judge(name: str, ended: Ended, held: dict[str, object], before: dict[str, ob
         and secrets != (PIN.encode().ljust(9, b"\0").hex(), PUK.encode().hex()),
         "nothing was changed, and it was": "nothing was changed" in said and changed,
         "no seed, and it has one": "has no seed" in said and seeded,
-        "initialised, and it is not": "is initialised and" in said and not initialised,
+        "initialised, and it is not": "is initialized and" in said and not initialised,
         "a seed, and it has none": ("has a seed" in said or "holds the wallet" in said) and not seeded,
         "the wallet, and it is another": "holds the wallet" in said and other,
         "changed, and told to be canceled or to be repeated": changed and ("Canceled" in said or "repeat" in said),

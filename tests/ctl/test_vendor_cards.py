@@ -39,7 +39,7 @@ def test_adopt_names_an_easy_mode_card(easy: EmulatorProcess) -> None:
     assert "easy mode" in first and EASY_PIN in first and EASY_PUK in first and "no money" in first
     assert "cryptnoxctl pin change" in first and "cryptnoxctl puk change" in first
     assert not any("easy mode" in line for line in others)
-    assert "Wallets can use this card" not in run(easy, "adopt", pin=EASY_PIN).stdout
+    assert "Next, connect a wallet" not in run(easy, "adopt", pin=EASY_PIN).stdout
 
 
 def test_adopt_says_it_before_an_address_is_shown(easy: EmulatorProcess) -> None:
@@ -121,7 +121,7 @@ def test_marks_of_ones_own_are_asked_about_at_a_terminal(tmp_path: Path) -> None
             with terminal(card, "data", "write", "--custom", str(file)) as child:
                 dialogue(child, ("PIN of card", PIN))
                 child.expect_exact("Your bytes mark PIV")
-                dialogue(child, ("all the same?", reply))
+                dialogue(child, ("anyway?", reply))
                 assert (ended(child) == 0) is (code == 0)
             assert custom(card) == held
         assert card.stats()["by_ins"]["FC"] == 1

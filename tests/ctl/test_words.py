@@ -68,7 +68,7 @@ def test_an_enter_too_much_is_no_word(fresh: EmulatorProcess) -> None:
     with terminal(fresh, *SETUP, "--seed", "restore") as child:
         dialogue(child, *BEGUN, ("How many words", "12"))
         paste(child, "Word 1: ", f"{MNEMONIC}\n\n")
-        dialogue(child, ("Passphrase: ", "x"), ("The same again", "x"))
+        dialogue(child, ("Passphrase: ", "x"), ("Type it again", "x"))
         child.expect_exact(Derived.of_words(MNEMONIC, "x").fingerprint)
         assert ended(child) == 0
 
@@ -80,7 +80,7 @@ def test_a_line_with_a_slip_is_typed_again_and_what_followed_it_too(long_card: E
     with terminal(long_card, "backup", "check") as child:
         dialogue(child, ASKED, ("How many words", "24"))
         paste(child, "Word 1: ", f"{first.replace('about', 'abuot')}\n{second}\n")
-        child.expect_exact("Word 12 is no word of the list; type this line again; what followed it was not used")
+        child.expect_exact("Word 12 is not in the list; type this line again; what followed it was not used")
         dialogue(child, ("Word 1: ", first), ("Word 13: ", second), ("Passphrase: ", ""))
         child.expect_exact("hold the same wallet")
         assert ended(child) == 0
@@ -122,7 +122,7 @@ def test_pages_lose_no_word() -> None:
 
 def test_two_enters_do_not_flash_the_puk_past(fresh: EmulatorProcess) -> None:
     with terminal(fresh, *SETUP) as child:
-        dialogue(child, ("New PIN", PIN), ("same again", PIN))
+        dialogue(child, ("New PIN", PIN), ("Type it again", PIN), ("Use it anyway?", "y"))
         child.expect_exact("Choose it yourself?")
         child.send("\n\n\n\n\n")  # pressed ahead
         child.expect(r"\s(\d{12})\s")
@@ -131,7 +131,7 @@ def test_two_enters_do_not_flash_the_puk_past(fresh: EmulatorProcess) -> None:
         time.sleep(0.3)
         child.send("\n\n")
         dialogue(child, ("Type it back", "111111111111"), ("Show it again?", "y"), ("Written down?", ""))
-        dialogue(child, ("Type it back", puk), ("own pairing key?", "n"), ("Initialise", "y"), ("Your choice", "card"))
+        dialogue(child, ("Type it back", puk), ("own pairing key?", "n"), ("Initialize", "y"), ("Your choice", "card"))
         dialogue(child, ("no backup", "no backup"))
         child.expect_exact("The card is ready")
         assert ended(child) == 0
@@ -143,12 +143,30 @@ def test_a_passphrase_that_is_no_utf8_is_asked_for_again(fresh: EmulatorProcess)
     with terminal(fresh, *SETUP, "--seed", "restore") as child:
         dialogue(child, *BEGUN, ("How many words", "12"), ("Word 1", MNEMONIC))
         paste(child, "Passphrase: ", "zürich\n".encode("latin-1"))
-        child.expect_exact("This is no UTF-8 text")
+        child.expect_exact("This is not UTF-8 text")
         dialogue(child, ("Passphrase: ", "zürich "))
-        child.expect_exact("It begins or ends with a blank, which counts")
+        child.expect_exact("It begins or ends with a space, and that counts")
         paste(child, "The same again: ", b"z\xfcrich \n")
-        child.expect_exact("This is no UTF-8 text")
+        child.expect_exact("This is not UTF-8 text")
         dialogue(child, ("The same again: ", "zürich "))
         child.expect_exact(Derived.of_words(MNEMONIC, "zürich ").fingerprint)
         assert ended(child) == 0
         assert "rich" not in shown(child) and "Traceback" not in shown(child)
+
+
+def test_what_is_typed_beside_shown_words_is_not_echoed(fresh: EmulatorProcess) -> None:
+    """Nor what is typed between two of its screens."""
+    with terminal(fresh, *SETUP, "--seed", "new", "--words", "12", columns=40, rows=10) as child:
+        dialogue(child, *BEGUN)
+        child.expect_exact("Written down?")
+        before = len(shown(child))
+        child.send("bananas too early")
+        child.send("\nbananas again")
+        child.expect_exact("Written down?")
+        time.sleep(0.3)
+        child.send("and bananas")
+        time.sleep(0.3)
+        child.sendintr()
+        child.expect_exact("Interrupted; ")
+        assert ended(child) == 1
+        assert "bananas" not in shown(child)[before:]

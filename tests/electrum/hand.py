@@ -250,6 +250,13 @@ class Hand(QObject):
         (window,) = [w for w in _windows() if type(w).__name__ == "ElectrumWindow"]
         return str(window.receive_tab.addr or "")  # type: ignore[attr-defined]
 
+    def paired(self) -> bool:
+        """Whether Electrum has found the cards of the wallet."""
+        (window,) = [w for w in _windows() if type(w).__name__ == "ElectrumWindow"]
+        devices = window.gui_object.plugins.device_manager  # type: ignore[attr-defined]
+        codes = [store.pairing_code() for store in self._wallet().get_keystores()]
+        return all(devices.id_by_pairing_code(code) for code in codes if code)
+
     def clipboard(self) -> str:
         """What was copied."""
         return QApplication.clipboard().text()

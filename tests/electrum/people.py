@@ -131,6 +131,7 @@ class Person:
         window.wait("History")
         self.type_pin(window, pin)
         window.wait_gone("Type the PIN")
+        window.until(lambda: window.do("paired"), what="the card")
 
     def request(self, window: ElectrumWindow) -> str:
         """A new address in the Receive tab."""

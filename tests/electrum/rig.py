@@ -81,7 +81,7 @@ import sys
 from electrum.plugin import Plugins
 print(Plugins.create_new_key(Plugins, sys.argv[1]))
 """
-_AUTHORISE = """
+_AUTHORIZE = """
 import sys
 from electrum.plugin import Plugins
 from electrum.simple_config import SimpleConfig
@@ -152,7 +152,7 @@ class Rig:
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(plugin, place)
         words = [str(data), net, name, PLUGIN_PASSWORD]
-        _run(self.inside([str(self.python), "-c", _AUTHORISE, *words], keys="there"))
+        _run(self.inside([str(self.python), "-c", _AUTHORIZE, *words], keys="there"))
 
     def _make(self) -> None:
         for name in ("packages", "venv"):

@@ -93,7 +93,7 @@ def walk(person: Person, pictures: Path) -> bytes:
         person.request(window)
         person.check_address(window)
         person.type_pin(window)
-        window.wait("This address is the card's")
+        window.wait("This address belongs to the card")
         window.shoot(pictures / "electrum-receive.png", width=WIDTH)
         window.click("OK", window="Cryptnox card")
         person.prepare_payment(window, RECIPIENT, "0.0005")

@@ -203,11 +203,7 @@ def test_two_windows_have_a_pin_each(person: Person, own: EmulatorProcess) -> No
     second.write_text(person.wallet_file().read_text())
     with person.electrum(own) as window:
         person.pair(window)
-        window.menu("File", "Open")
-        window.wait("File name")
-        window.write(str(second), 0, window="Select")
-        window.click("Open")
-        window.until(lambda: len([title for title in window.titles() if title.startswith("Electrum Regtest")]) == 2)
+        open_wallet(window, str(second))
         sign_message(window, "second")
         person.type_pin(window)
         signature(window)
@@ -218,12 +214,21 @@ def test_two_windows_have_a_pin_each(person: Person, own: EmulatorProcess) -> No
         assert own.stats()["pin_tries"] == 0
 
 
-def sign_message(window: ElectrumWindow, wallet: str) -> None:
-    """In the window of a wallet; up to the PIN, where it is asked for."""
-    address = p2wpkh(ROOT.derive("m/84h/1h/0h/0/0").get_public_key()).address(NETWORKS["regtest"])
+def open_wallet(window: ElectrumWindow, file: str) -> None:
+    """In a second window."""
+    window.menu("File", "Open")
+    window.wait("File name")
+    window.write(file, 0, window="Select")
+    window.click("Open")
+    window.until(lambda: len([title for title in window.titles() if title.startswith("Electrum Regtest")]) == 2)
+
+
+def sign_message(window: ElectrumWindow, wallet: str, address: str = "") -> None:
+    """In the window of a wallet, for its first address; up to the PIN, where it is asked for."""
+    mine = p2wpkh(ROOT.derive("m/84h/1h/0h/0/0").get_public_key()).address(NETWORKS["regtest"])
     window.menu("Tools", "Sign/verify message", window=wallet)
     window.write("Paid in full.", 0, window="Message")
-    window.write(str(address), 1, window="Message")
+    window.write(address or str(mine), 1, window="Message")
     window.click("Sign", window="Message")
 
 

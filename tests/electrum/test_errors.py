@@ -29,12 +29,12 @@ FROZEN = Path(__file__).resolve().parents[1] / "system/frozen/hwi.jsonl"
         (
             {"error": "Wrong PIN, 2 tries left at most", "code": -7, "kind": "wrong_pin", "tries_left": 2},
             WrongPinError,
-            "The card refused the PIN. 2 tries are left at most.",
+            "The card refused the PIN. At most 2 tries are left.",
         ),
         (
             {"error": "x", "code": -7, "kind": "wrong_pin", "tries_left": 1},
             WrongPinError,
-            "The card refused the PIN. 1 try is left at most.",
+            "The card refused the PIN. At most 1 try is left.",
         ),
         ({"error": "x", "code": -7, "kind": "wrong_pin"}, WrongPinError, "The card refused the PIN."),
         ({"error": "x", "code": -12, "kind": "last_try"}, LastTryError, "One PIN try is left. The PIN was not sent."),
@@ -77,7 +77,7 @@ def test_an_answer_is_a_sentence(answer: dict[str, object], kind: type[CardError
 
 
 def test_a_number_of_tries_is_told_only_where_it_is_known() -> None:
-    assert (tries(None), tries(1), tries(3)) == ("", "1 try is left at most.", "3 tries are left at most.")
+    assert (tries(None), tries(1), tries(3)) == ("", "At most 1 try is left.", "At most 3 tries are left.")
 
 
 def test_a_text_without_end_is_cut() -> None:

@@ -42,7 +42,7 @@ def test_receive_and_send(person: Person, purpose: int) -> None:
         address = person.request(window)
         person.check_address(window)
         person.type_pin(window)
-        window.wait("This address is the card's")
+        window.wait("This address belongs to the card")
         assert address in window.text("Cryptnox card")
         window.click("OK", window="Cryptnox card")
         person.prepare_payment(window, RECIPIENT, "0.0015")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from embit import bip32, bip39
+from embit.networks import NETWORKS
 from embit.script import address_to_scriptpubkey
 
 from tests.electrum.people import PIN, Person
@@ -170,7 +171,8 @@ def test_a_no_stays_a_no(person: Person, own: EmulatorProcess) -> None:
 def test_other_keys(person: Person, own: EmulatorProcess) -> None:
     """The wallet does not pair with a card whose key is another, nor is an address of such a key called the card's."""
     other = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(OTHER_MNEMONIC))
-    account, address = (other.derive(f"m/84h/1h/0h{end}").to_public().to_base58() for end in ("", "/0/0"))
+    version = NETWORKS["regtest"]["xpub"]
+    account, address = (other.derive(f"m/84h/1h/0h{end}").to_public().to_base58(version) for end in ("", "/0/0"))
     with person.electrum(own) as window:
         person.program.replace(before=relay(OTHER_KEY.replace("KEY", account)))
         window.wait("History")
@@ -185,8 +187,8 @@ def test_other_keys(person: Person, own: EmulatorProcess) -> None:
         person.request(window)
         person.program.replace(before=relay(OTHER_KEY.replace("KEY", address)))
         person.check_address(window)
-        window.wait("The card has another key at", "Do not use")
-        assert "This address is the card's" not in window.text()
+        window.wait("The card has a different key at", "Do not use")
+        assert "This address belongs to the card" not in window.text()
 
 
 def test_a_program_that_hangs(person: Person, own: EmulatorProcess) -> None:
@@ -195,13 +197,22 @@ def test_a_program_that_hangs(person: Person, own: EmulatorProcess) -> None:
         person.pair(window)
         person.program.replace(before=SIGNING + "    time.sleep(3600)\n")
         window.longest_pause()
+        calls = len(person.program.calls())
         ask_to_sign(person, window)
-        window.until(lambda: person.program.calls()[-1]["argv"].count("--frontend"))
+        window.until(lambda: len(person.program.calls()) > calls, what="a call of the program")
         window.click("Send", window="Electrum Regtest")
         window.click("Cancel", window="Cryptnox card")
         window.wait_gone("Please wait")
         window.wait("Status: Unsigned")
         assert window.longest_pause() < FROZEN
+        # Also while the wallet looks for its card: that the person leaves makes it no other card.
+        window.click("Cryptnox card*", window="Electrum Regtest")
+        window.wait("Master fingerprint")
+        window.click("Pair again")
+        window.wait("Asking the card for its key")
+        window.click("Cancel", window="Cryptnox card")
+        window.wait_gone("Asking the card for its key")
+        assert "does not hold the keys" not in window.text()
         person.program.replace()
         person.sign(window)
 

@@ -45,7 +45,9 @@ class Desk:
         self.left = 3
         return "done"
 
-    def run(self, command: Callable[[str, bool], str] | None = None) -> str:
+    def run(
+        self, command: Callable[[str, bool], str] | None = None, proves: Callable[[str], bool] = lambda _: True
+    ) -> str:
         return with_pin(
             CARD,
             command or self.command,
@@ -53,6 +55,7 @@ class Desk:
             refused=self.refused,
             ask=self.ask,
             confirm=self.confirm,
+            proves=proves,
         )
 
 
@@ -66,7 +69,7 @@ def test_a_wrong_pin_is_asked_for_again_with_the_tries_left_and_never_resent() -
     desk = Desk("1234", ["9999", "9999", "1234"])
     assert desk.run() == "done"
     assert desk.sent == ["9999", "1234"]
-    assert desk.told[1] == "Wrong PIN. 2 tries are left at most."
+    assert desk.told[1] == "Wrong PIN. At most 2 tries are left."
     assert desk.told[2].startswith("The card refused this PIN before. It was not sent again.")
 
 
@@ -125,13 +128,13 @@ def test_another_error_keeps_the_pin() -> None:
 
 
 def test_a_command_that_needs_no_pin_makes_no_refused_one_right() -> None:
-    """Where there is nothing to sign the card is not asked, whatever was typed."""
+    """Where there is nothing to sign the card is not asked, whatever was typed; and that PIN is not kept."""
     desk = Desk("1234", ["1111", None])
     with pytest.raises(CanceledError):
         desk.run()
     desk.typed = ["2222"]
-    assert desk.run(lambda pin, last: "nothing to sign") == "nothing to sign" and desk.sent == ["1111"]
-    desk.memory.forget()
+    assert desk.run(lambda pin, last: "", proves=bool) == "" and desk.sent == ["1111"]
+    assert desk.memory.get(CARD) is None
     desk.typed = ["1111", None]
     with pytest.raises(CanceledError):
         desk.run()
@@ -187,6 +190,6 @@ def test_whatever_is_typed(typed: list[str | None], left: int, runs: int, spend:
             desk.run()
     wrong = [pin for pin in desk.sent if pin != "1234"]
     assert "12" not in desk.sent
-    if "1234" not in desk.sent:  # a right PIN fills the counter, and refusals count anew
+    if "1234" not in desk.sent:  # a right PIN fills the counter, and refusals count from the start again
         assert len(wrong) == len(set(wrong))
         assert spend or desk.left >= 1

@@ -76,7 +76,7 @@ def test_never_from_the_current_folder(tmp_path: Path, home: dict[str, str], mon
     for path in ("", ".", "here", ":", f".:{tmp_path / 'none'}"):
         with pytest.raises(ProgramError, match=MISSING):
             find_program("", {**home, "PATH": path})
-    with pytest.raises(ProgramError, match="no program that can be run"):
+    with pytest.raises(ProgramError, match="not a program that can be run"):
         find_program("hwi-cryptnox", home)
 
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_run_is_not_taken(tmp_path: Path, home: dict[str, str]) -
     with pytest.raises(ProgramError, match=MISSING):
         find_program("", home)
     for chosen in (made, tmp_path, tmp_path / "none"):
-        with pytest.raises(ProgramError, match="no program that can be run"):
+        with pytest.raises(ProgramError, match="not a program that can be run"):
             find_program(str(chosen), home)
 
 

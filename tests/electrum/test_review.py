@@ -110,3 +110,13 @@ def test_what_is_not_understood_is_not_signed() -> None:
     for broken in (None, [], "x", 5, data(output(1), notices=[{}]), data({}), data(output(1), card=None)):
         with pytest.raises(ProgramError, match="nothing was signed"):
             Review.of(broken)
+
+
+def test_more_than_a_window_can_show_is_not_signed() -> None:
+    """A program that has gone wrong does not freeze the window with what nobody reads."""
+    many = [{"text": f"warning {number}", "grave": True} for number in range(100_000)]
+    long = [{"text": "x" * 1_000_000, "grave": False}]
+    for broken in (data(notices=many), data(notices=long), data(unsigned=["x"] * 100_000), data(high_fee="x" * 10**6)):
+        with pytest.raises(ProgramError, match="nothing was signed"):
+            Review.of(broken)
+    assert len(Review.of(data(notices=many[:400])).warnings) == 400

@@ -147,7 +147,7 @@ def test_networks(person: Person, net: str) -> None:
         assert address.startswith("bc1q" if net == "mainnet" else "tb1q")
         person.check_address(window)
         person.type_pin(window)
-        window.wait("This address is the card's")
+        window.wait("This address belongs to the card")
         window.click("OK", window="Cryptnox card")
         person.prepare_payment(window, RECIPIENTS[net], "0.0005")
         window.click("Sign", window="Transaction")
@@ -182,7 +182,7 @@ def test_many_coins(person: Person) -> None:
         window.wait("Status: Unsigned")
         assert mine.stats()["signatures"] < coins
         window.click("Sign", window="Transaction")
-        window.wait("about to sign", "Type the PIN")
+        window.wait("about to sign")  # the card accepted the PIN before
         window.click("Sign", window="review")
         window.wait("Status: Signed")
         assert window.longest_pause() < FROZEN

@@ -313,6 +313,11 @@ class ElectrumWindow:
         """Seconds that the window did not react since this was asked last."""
         return float(self.do("longest_pause"))
 
+    def kill(self) -> None:
+        """At once, as a computer does that is switched off."""
+        self._process.kill()
+        self._process.wait(30)
+
     def quit(self) -> None:
         """As by its menu, and wait for the end; what it asks about unsaved transactions is answered with Yes."""
         self.do("quit")

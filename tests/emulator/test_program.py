@@ -136,7 +136,7 @@ def test_one_program_a_state_file(tmp_path: Path) -> None:
     state = tmp_path / "card.json"
     with EmulatorProcess("--seed", SEED, "--state", str(state)) as emulator:
         code, error = failing("--state", str(state))
-        assert code == 2 and "another emulator runs on this file" in error
+        assert code == 2 and "another emulator is using this file" in error
         assert Wire(emulator).host().connect().verify("9999") == 0x63C5
         os.kill(emulator.pid, signal.SIGKILL)
     assert stat.S_IMODE((tmp_path / "card.json.lock").stat().st_mode) == 0o600

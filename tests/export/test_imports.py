@@ -149,7 +149,7 @@ def test_slip132_keys_become_plain_ones() -> None:
     [
         ("Policy: 2 of 3\n", "", "how many keys sign"),
         ("2 of 3", "two of 3", "how many keys sign"),
-        ("2 of 3", "2 of 4", "is of 4 keys, and it has 3"),
+        ("2 of 3", "2 of 4", "names 4 keys, but it has 3"),
         ("Format: P2WSH", "Format: P2TR", "which addresses"),
         ("m/48'/0'/0'/2'\nFormat: P2WSH", "m/9'", "which addresses"),
         ("m/48'", "m/x", "cannot be read"),
@@ -203,7 +203,7 @@ def test_core() -> None:
     assert policy(json.dumps([{"desc": WSH, "active": True, "timestamp": "now"}])).descriptor == WANTED
     with pytest.raises(UsageError, match="several wallets"):
         read(json.dumps([*used, *({**entry, "active": True} for entry in old)]))
-    with pytest.raises(UsageError, match="no descriptor of a wallet with several keys"):
+    with pytest.raises(UsageError, match="no descriptor of a multi-key wallet"):
         read(json.dumps(single))
     for bad in ([{"label": "x"}], [1], [[]], [{"desc": 5}]):
         with pytest.raises(UsageError, match="cannot be read"):
@@ -226,11 +226,11 @@ def test_electrum_with_changes_behind_it() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"wallet_type": "standard"}, "no multisig wallet"),
-        ({"wallet_type": "2of3"}, "no extended key of its signer 3"),
-        ({"wallet_type": 5}, "no multisig wallet"),
-        ({"x1/": []}, "no extended key of its signer 1"),
-        ({"x1/": {"type": "old", "mpk": "00"}}, "no extended key of its signer 1"),
+        ({"wallet_type": "standard"}, "not a multisig wallet"),
+        ({"wallet_type": "2of3"}, "no extended key for its signer 3"),
+        ({"wallet_type": 5}, "not a multisig wallet"),
+        ({"x1/": []}, "no extended key for its signer 1"),
+        ({"x1/": {"type": "old", "mpk": "00"}}, "no extended key for its signer 1"),
         ({"x1/": {"xpub": "xprv"}}, "cannot be read"),
     ],
 )
@@ -344,16 +344,16 @@ def test_files_of_one_key_are_refused_with_the_reason(test_keys: KeySet) -> None
     [
         (b"", "empty"),
         (b" \n", "empty"),
-        (b"\xff\xfe\x00", "no text"),
+        (b"\xff\xfe\x00", "not text"),
         (b"QklFMQ" + b"A" * 100, "is encrypted"),
         (b"U2FsdGVkX1" + b"A" * 100, "is encrypted"),
         (b"{", "cannot be read"),
         (b"[" * 200_000, "cannot be read"),
         (b'{"a":' * 100_000, "cannot be read"),
-        (b"{}", "no wallet file that is known"),
+        (b"{}", "this program does not know this wallet file"),
         (b"[]", "no descriptor"),
         (b"hello", "no descriptor"),
-        (b'{"descriptor": 5}', "no wallet file that is known"),
+        (b'{"descriptor": 5}', "this program does not know this wallet file"),
         (b'{"quorum": 1}', "cannot be read"),
         (b"BSMS 1.0", "cut off"),
         (b"x" * (MAX_FILE + 1), "larger"),

@@ -16,8 +16,8 @@ from tests.support.versions import parsed
 KEYS = [key(Wallet(b"a signer of random scripts, number %d" % number)) for number in range(12)]
 HASH = "ab" * 32
 A, B, C, D = KEYS[:4]
-MIXED = "waits for a block and for a time"
-UNSOUND = "no sound miniscript"
+MIXED = "waits for both a block and a time"
+UNSOUND = "not sound miniscript"
 REFUSED = {
     "a leaf whose top element may be empty": (f"tr({A},j:multi_a(1,{B},{C}))", UNSOUND),
     "an and_v that is to be dissatisfied": (

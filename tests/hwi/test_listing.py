@@ -338,7 +338,7 @@ class TestInAReader:
         before = reader_card.stats()["by_ins"].get("20", 0)
         for options in ([], ["-p", PIN]):
             answer = hwi("-t", "cryptnox", *options, "getmasterxpub", env={"CRYPTNOX_PIN": PIN})
-            assert answer["code"] == -7 and "vouches for nobody" in answer["error"]
+            assert answer["code"] == -7 and "proves nothing" in answer["error"]
         assert reader_card.stats()["by_ins"].get("20", 0) == before
 
     @pytest.mark.parametrize("line", ["max_fe = 1", 'anchors = ["/nowhere.pem"]'])
@@ -411,7 +411,7 @@ class TestInAReader:
         answer = hwi("-f", b"old.".hex(), "-p", PIN, "signtx", draft(spend("p2wpkh")).base64())
         assert answer["signed"] is False, "nothing of that fingerprint is in it"
         answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
-        assert answer["code"] == -13 and "another seed" in answer["error"] and FPR in answer["error"]
+        assert answer["code"] == -13 and "a different seed" in answer["error"] and FPR in answer["error"]
         assert "xpub" in hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
         assert state.record(reader_card.serial).fingerprint == ME.fingerprint
 

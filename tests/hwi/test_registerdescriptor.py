@@ -43,7 +43,7 @@ FAMILY = f"wsh(sortedmulti(2,{keys(*US)}))"
 POLICY = WalletPolicy.parse(FAMILY)
 HONEST = paying(*shared_out(BACK), shared_coin(OURS)).base64()
 """A coin of the family, whose change comes back to it."""
-NOBODY = "somebody has to look at a wallet before it is registered"
+NOBODY = "a person must review a wallet before it is registered"
 ALIEN = "this card did not sign this registration"
 
 
@@ -122,7 +122,7 @@ def test_again_it_is_answered_and_nobody_asked(hwi: Program, signer: EmulatorPro
     assert asking.asked == ["CONFIRM"] and spent(signer, before)[1:] == (0, 0)
     assert register(hwi, signer, "FAMILY") == {"error": 'this wallet is registered as "Family"', "code": -7}
     other = register(hwi, signer, text=RECOVERY)
-    assert other["code"] == -7 and 'another wallet of the name "Family"' in other["error"]
+    assert other["code"] == -7 and 'another wallet named "Family"' in other["error"]
 
 
 def test_what_the_file_says_is_not_believed(hwi: Program, signer: EmulatorProcess, asking: Scripted) -> None:
@@ -179,7 +179,7 @@ def test_the_dialogue_that_gives_the_pin(hwi: Program, signer: EmulatorProcess, 
     assert "registration" in register(hwi, signer, "F\u00fcr uns", pin=None)
     pin, shown = pinentry.texts
     assert pin.splitlines() == [
-        'Register the wallet "F\\u00fcr uns": 2 of 2 must sign. It is shown before it is registered.',
+        'Register the wallet "F\\u00fcr uns": 2 of 2 must sign. You see it before you register it.',
         f"PIN of the Cryptnox card {signer.serial}",
     ]
     assert 'Wallet "F\u00fcr uns": 2 of 2 must sign (p2wsh)' in shown.splitlines()
@@ -265,11 +265,11 @@ def test_a_program_that_has_our_stdin_is_no_person(signer: EmulatorProcess, inte
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("Fam\x1bily", FAMILY, "only characters that can be seen"),
-        ("Fam\u202eily", FAMILY, "only characters that can be seen"),
+        ("Fam\x1bily", FAMILY, "only have visible characters"),
+        ("Fam\u202eily", FAMILY, "only have visible characters"),
         ("", FAMILY, "1 to 64 characters"),
         ("x" * 65, FAMILY, "1 to 64 characters"),
-        ("P\u0430ypal", FAMILY, "different alphabets"),
+        ("P\u0430ypal", FAMILY, "alphabets that look alike"),
         ("Family", "nonsense", ""),
         ("Family", FAMILY + "#aaaaaaaa", "checksum is wrong"),
         ("Family", FAMILY.replace("/<0;1>/*", "/0/*"), "the receive half"),
@@ -289,7 +289,7 @@ def test_what_is_no_name_and_no_wallet(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"wsh(sortedmulti(2,{keys(COSIGNER, OTHER)}))", "no key of the wallet says to be of this card"),
+        (f"wsh(sortedmulti(2,{keys(COSIGNER, OTHER)}))", "no key of the wallet claims to be this card's"),
         (FAMILY.replace(ME.account("m/48h/0h/0h/2h").to_string(), THIRD.account("m/48h/0h/0h/2h").to_string()),
          "is not the card's"),
     ],
@@ -309,7 +309,7 @@ def test_wallets_that_the_card_is_not_in(
 def test_another_chain(hwi: Program, signer: EmulatorProcess, asking: Scripted) -> None:
     select = ("-t", "cryptnox", "-d", signer.path, "-p", PIN)
     answer = hwi(*select, "--chain", "regtest", "registerdescriptor", "Family", FAMILY)
-    assert answer == {"error": "--chain regtest: the wallet's keys are of the main network (xpub)", "code": -7}
+    assert answer == {"error": "--chain regtest: the wallet's keys are for the main network (xpub)", "code": -7}
     accounts = ",".join(key_of(one, "m/48h/1h/0h/2h", version=bytes.fromhex("043587cf")) for one in (ME, COSIGNER))
     text = f"wsh(sortedmulti(2,{accounts}))"
     assert hwi(*select, "--chain", "main", "registerdescriptor", "Family", text)["code"] == -7
@@ -519,9 +519,9 @@ def forged(name: str = "Family", descriptor: str = POLICY.descriptor, device: st
     ("registration", "words", "asks"),
     [
         (forged(), ALIEN, True),
-        (forged(device="ledger"), "a device of another type", False),
-        (forged(name="Fam\x1bily"), "characters that can be seen", False),
-        (forged(name="Fam\nily"), "characters that can be seen", False),
+        (forged(device="ledger"), "another type of device", False),
+        (forged(name="Fam\x1bily"), "visible characters", False),
+        (forged(name="Fam\nily"), "visible characters", False),
         (forged(name="Fu\u0308r uns"), "form in which names are signed", False),
         (forged(descriptor="wpkh(x)"), "", False),
         (forged(descriptor=f"wsh(sortedmulti(2,{keys(COSIGNER, OTHER)}))"), "no key of the wallet", True),
@@ -575,7 +575,7 @@ def test_another_wallet_of_the_name(hwi: Program, signer: EmulatorProcess, regis
     WalletStore(State()).add("FAMILY", WalletPolicy.parse(RECOVERY).descriptor, ME.fingerprint, "2026-11-26")
     before = signer.stats()
     answer = hwi.on(signer, "signtx", HONEST, "--registration", registered)
-    assert answer["code"] == -7 and 'another wallet of the name "Family"' in answer["error"]
+    assert answer["code"] == -7 and 'another wallet named "Family"' in answer["error"]
     assert spent(signer, before)[1:] == (0, 0)
 
 

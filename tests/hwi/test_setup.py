@@ -26,6 +26,7 @@ from tests.support.middle import FirstBlock, LostAnswer, Middle
 from tests.support.terminal import spawn
 
 NOTHING = Path(os.devnull)
+SLIP39 = Path(__file__).parents[1] / "signer/vectors/slip39.json"
 OWN_PIN, OWN_PUK = "31337", "123456789ABC"
 
 
@@ -71,8 +72,8 @@ def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Progr
     """The words on the screen are the wallet on the card; PIN and PUK work; extended keys can be read."""
     typist = Typist(tmp_path, blank, "-i", "setup", "--label", "Anna")
     typist.types((r"Seed \(words/card\)", "words"), (r"How many words", "12"))
-    typist.types(("New PIN", OWN_PIN), ("same again", OWN_PIN), (r"PUK \(new/own\)", "own"))
-    typist.types(("New PUK", OWN_PUK), ("same again", OWN_PUK), (r"Initialise the card now\?", "y"))
+    typist.types(("New PIN", OWN_PIN), ("Type it again", OWN_PIN), ("Choose it yourself", "y"))
+    typist.types(("New PUK", OWN_PUK), ("Type it again", OWN_PUK), ("Initialize the card now\\?", "y"))
     typist.child.expect("Written down")
     words = typist.words()
     assert len(words) == 12
@@ -82,6 +83,8 @@ def test_setup_with_new_words(blank: EmulatorProcess, tmp_path: Path, hwi: Progr
     typist.child.expect("Fingerprint of the wallet: ([0-9a-f]{8})")
     assert typist.child.match
     fingerprint = typist.child.match[1]
+    typist.types(("Press Enter to check the backup now", ""), ("Word 1", " ".join(words)), ("Passphrase", ""))
+    typist.child.expect("the words on your paper match this wallet")
     assert typist.answer() == {"success": True}
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(" ".join(words)))
     assert root.my_fingerprint.hex() == fingerprint
@@ -94,20 +97,21 @@ def test_setup_on_the_card(blank: EmulatorProcess, tmp_path: Path, hwi: Program)
     """Never silently: it says that there is no backup, and asks again. The PUK is made and shown once."""
     typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
     typist.types((r"Seed \(words/card\)", "card"), ("NO backup", ""))
+    typist.types(*[(r"Seed \(words/card\)", "?")] * 3, ("What now", "leave"))
     assert typist.answer()["code"] == -14
     assert hwi.on(blank, "getmasterxpub")["code"] == -18
     typist = Typist(tmp_path, blank, "-i", "-p", OWN_PIN, "setup")
-    typist.types((r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), ("same PIN again", "1234"))
-    typist.types(("same PIN again", OWN_PIN), (r"PUK \(new/own\)", "new"))
+    typist.types((r"Seed \(words/card\)", "card"), ('Type "no backup"', "no backup"), ("Type the PIN again", "1234"))
+    typist.types(("Type the PIN again", OWN_PIN), ("Choose it yourself", "n"))
     typist.child.expect(r"    (\d{12})")
     assert typist.child.match
     puk = typist.child.match[1]
     typist.types(("Written down", ""), ("Type it back", "000000000000"), ("Show it again", "y"))
-    typist.types(("Written down", ""), ("Type it back", puk), (r"Initialise the card now\?", "y"))
+    typist.types(("Written down", ""), ("Type it back", puk), ("Initialize the card now\\?", "y"))
     assert typist.answer() == {"success": True}
     assert "xpub" in hwi.on(blank, "getmasterxpub", pin=OWN_PIN)
     typist = Typist(tmp_path, blank, "wipe")
-    typist.types((f"Type {blank.serial}", str(blank.serial)), ("PUK: ", puk))
+    typist.types((f'Type "{blank.serial}"', str(blank.serial)), ("PUK: ", puk))
     assert typist.answer() == {"success": True}
     assert hwi.on(blank, "getmasterxpub")["code"] == -18
 
@@ -115,10 +119,10 @@ def test_setup_on_the_card(blank: EmulatorProcess, tmp_path: Path, hwi: Program)
 def test_leaving_changes_nothing(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
     typist = Typist(tmp_path, blank, "-i", "setup")
     typist.types(
-        (r"Seed \(words/card\)", "words"), (r"How many words", "24"), ("New PIN", OWN_PIN), ("same again", OWN_PIN)
+        (r"Seed \(words/card\)", "words"), (r"How many words", "24"), ("New PIN", OWN_PIN), ("Type it again", OWN_PIN)
     )
-    typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
-    typist.types((r"Initialise the card now\?", "n"))
+    typist.types(("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("Type it again", OWN_PUK))
+    typist.types(("Initialize the card now\\?", "n"), (r"Change \(", "leave"))
     assert typist.answer()["code"] == -14
     assert hwi.on(blank, "getmasterxpub")["error"] == "Not initialized"
 
@@ -127,15 +131,36 @@ def test_restore(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
     """With a passphrase; a line that is no recovery words is asked for again. Nothing typed is echoed."""
     typist = Typist(tmp_path, blank, "-i", "restore", "--word_count", "12")
     wrong = MNEMONIC.replace("about", "abandon")
-    typist.types(("Type the 12 words", ""), ("Word 1: ", wrong))
-    typist.child.expect("no mnemonic")
-    typist.types(("Word 1: ", MNEMONIC.upper()))
-    typist.types((r"Passphrase: ", "zürich"), ("same again", "zürich"), ("New PIN", OWN_PIN), ("same again", OWN_PIN))
-    typist.types((r"PUK \(new/own\)", "own"), ("New PUK", OWN_PUK), ("same again", OWN_PUK))
-    typist.types((r"Initialise the card now\?", "y"))
+    typist.types(("Type your 12 recovery words", ""), ("Word 1: ", wrong))
+    typist.child.expect("not valid recovery words")
+    typist.types(("Which one do you want to type again", "all"), ("Word 1: ", MNEMONIC.upper()))
+    typist.types(
+        (r"Passphrase: ", "zürich"), ("Type it again", "zürich"), ("New PIN", OWN_PIN), (("Type it again"), OWN_PIN)
+    )
+    typist.types(("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("Type it again", OWN_PUK))
+    typist.types(("Initialize the card now\\?", "y"))
     assert typist.answer() == {"success": True}
     assert not any(secret in typist.shown.getvalue() for secret in ("ABANDON", "abandon", "rich", OWN_PIN, OWN_PUK))
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC, "zu\u0308rich"))  # BIP39: NFKD
+    assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
+
+
+def test_restore_from_shares(blank: EmulatorProcess, tmp_path: Path, hwi: Program) -> None:
+    """SLIP39: the secret is the seed itself. Nothing typed is echoed."""
+    _, shares, secret, _ = json.loads(SLIP39.read_text())[3]
+    typist = Typist(tmp_path, blank, "-i", "restore", "-w", "20")
+    typist.types(("Share 1, Word 1: ", shares[1]), ("Share 2, Word 1: ", shares[1]))
+    typist.child.expect("You typed this share before")
+    typist.types(("What now", "next"), ("Share 2, Word 1: ", shares[0]))
+    typist.types(
+        (r"Passphrase: ", "TREZOR"), ("Type it again", "TREZOR"), ("New PIN", OWN_PIN), (("Type it again"), OWN_PIN)
+    )
+    typist.types(
+        ("Choose it yourself", "y"), ("New PUK", OWN_PUK), ("Type it again", OWN_PUK), (r"Initialize .* now\?", "y")
+    )
+    assert typist.answer() == {"success": True}
+    assert not any(word in typist.shown.getvalue() for word in (*shares[0].split()[4:], "TREZOR"))
+    root = bip32.HDKey.from_seed(bytes.fromhex(secret))
     assert hwi.on(blank, "getmasterxpub", pin=OWN_PIN) == {"xpub": root.derive("m/84h/0h/0h").to_public().to_string()}
 
 
@@ -166,10 +191,10 @@ def test_wipe_refusals(tmp_path: Path, hwi: Program, blank: EmulatorProcess) -> 
     assert hwi.on(blank, "wipe")["code"] == -18
     with EmulatorProcess("--mnemonic", MNEMONIC) as card:
         typist = Typist(tmp_path, card, "wipe")
-        typist.types((f"Type {card.serial}", "yes"))
+        typist.types((f'Type "{card.serial}"', "yes"), (f'Type "{card.serial}"', ""))
         assert typist.answer()["code"] == -14
         typist = Typist(tmp_path, card, "wipe")
-        typist.types((f"Type {card.serial}", str(card.serial)), ("PUK: ", "999999999999"))
+        typist.types((f'Type "{card.serial}"', str(card.serial)), ("PUK: ", "999999999999"))
         assert typist.answer()["code"] == -7
         assert "signature" in hwi.on(card, "signmessage", "text", "m/0h")
 
@@ -184,11 +209,11 @@ def test_arguments(blank: EmulatorProcess, hwi: Program, arguments: list[str], c
 
 OPENING = (
     ("New PIN", OWN_PIN),
-    ("same again", OWN_PIN),
-    (r"PUK \(new/own\)", "own"),
+    ("Type it again", OWN_PIN),
+    ("Choose it yourself", "y"),
     ("New PUK", OWN_PUK),
-    ("same again", OWN_PUK),
-    (r"Initialise the card now\?", "y"),
+    ("Type it again", OWN_PUK),
+    ("Initialize the card now\\?", "y"),
 )
 WORDS = (("Word 1: ", MNEMONIC), ("Passphrase: ", ""))
 
@@ -197,9 +222,9 @@ def test_a_pin_typed_once_does_not_become_the_cards(blank: EmulatorProcess, tmp_
     """--stdinpass on a terminal asks once, hidden; the dialogue wants it again."""
     typist = Typist(tmp_path, blank, "--stdinpass", "-i", "setup", stdin=None)
     typist.types(
-        ("Enter your device password", OWN_PIN), (r"Seed \(words/card\)", "card"), ("Type no backup", "no backup")
+        ("Enter your device password", OWN_PIN), (r"Seed \(words/card\)", "card"), ('Type "no backup"', "no backup")
     )
-    typist.types(*[("same PIN again", "31338")] * 3)
+    typist.types(*[("Type the PIN again", "31338")] * 3, ("What now", "leave"))
     assert typist.answer()["code"] == -14
     assert blank.stats()["by_ins"].get("FE", 0) == 0
 
@@ -215,6 +240,8 @@ def test_24_words_fit_a_usual_terminal(blank: EmulatorProcess, tmp_path: Path) -
     assert len(words) == 24 and page.count("\n") < 24
     typist.types(("", ""), *((rf"Word {number} of 24", word[:4]) for number, word in enumerate(words, 1)))
     typist.child.expect(f"Fingerprint of the wallet: {Derived.of_words(' '.join(words)).fingerprint}")
+    typist.types(("Press Enter to check the backup now", "no check"))
+    typist.child.expect("NOT compared")
     assert typist.answer() == {"success": True}
 
 
@@ -240,7 +267,7 @@ def test_after_init_it_is_not_told_that_nothing_was_changed(blank: EmulatorProce
     typist.child.expect("Word 1 of 12")
     typist.child.sendintr()
     answer = typist.answer()
-    assert answer["code"] == -14 and f"the card {blank.serial} is initialised and has no seed" in answer["error"]
+    assert answer["code"] == -14 and f"the card {blank.serial} is initialized and has no seed" in answer["error"]
     assert "nothing was changed" not in answer["error"]
 
 

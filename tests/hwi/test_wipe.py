@@ -35,7 +35,7 @@ class Wipe:
         self.shown: list[str] = []
         child = spawn(command, stdin=Path(os.devnull), stdout=out, timeout=60, encoding="utf-8", env=env)
         child.logfile_read = self
-        questions = {r"PIN of card \d+ \(.*?\).*?: ": PIN, r"Type \d+ to go on: ": str(serial), r"PUK: ": PUK}
+        questions = {r"PIN of card \d+ \(.*?\).*?: ": PIN, r"Type \"\d+\" to continue: ": str(serial), r"PUK: ": PUK}
         patterns = [*questions, pexpect.EOF]
         while True:
             number = child.expect([*patterns, pexpect.TIMEOUT], timeout=0.1 if press else 60)
@@ -76,9 +76,9 @@ def test_a_lost_answer_is_found_out(fault: str, tmp_path: Path) -> None:
         return
     said, memory = wiped.answer["error"], json.loads(state.read_text())
     if memory["key_source"]:
-        assert "still holds what it held: nothing was erased" in said and "same command again" in said
+        assert "still has its contents; nothing was erased" in said and "same command again" in said
     else:
-        assert "its keys are erased, its PIN and PUK are not" in said and "same command again" in said
+        assert "its keys are erased, but its PIN and PUK are not" in said and "same command again" in said
     assert wiped.answer["code"] in (-3, -13)
 
 
@@ -89,9 +89,9 @@ def test_a_card_that_does_not_come_back(tmp_path: Path) -> None:
             card.serial, "-t", "cryptnox", "-d", card.path, out=tmp_path / "out",
             CRYPTNOX_WAIT="0", CRYPTNOX_REINSERT_WAIT="1",
         )  # fmt: skip
-    assert (
-        "may be erased, or not" in wiped.answer["error"] and "Keep PIN, PUK and recovery words" in wiped.answer["error"]
-    )
+    assert ("may or may not be erased") in wiped.answer["error"] and "Keep PIN, PUK and recovery words" in wiped.answer[
+        "error"
+    ]
 
 
 def test_a_full_stdout(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ class TestTwoCards:
             assert str(second) in nobody.answer["error"] and "--device-path cryptnox:SERIAL" in nobody.answer["error"]
             # By its fingerprint, which nothing is known of yet: two cards might have it.
             unknown = Wipe(first, "-f", FPR, out=out)
-            assert unknown.answer["code"] == -7 and "cards may be meant" in unknown.answer["error"]
+            assert unknown.answer["code"] == -7 and "cards could be meant" in unknown.answer["error"]
             # The path of B and the fingerprint of A: no card has both.
             both = Wipe(second, "-f", FPR, "-t", "cryptnox", "-d", f"cryptnox:{second}", out=out)
             assert both.answer["code"] == -3 and "PUK" not in both.text

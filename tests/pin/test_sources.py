@@ -139,12 +139,12 @@ def test_command(tmp_path: Path) -> None:
     ("command", "reason"),
     [
         ("false", "status 1"),
-        ("echo no pin", "not 4 to 9 digits"),
+        ("echo no pin", "not give 4 to 9 digits"),
         ("/nonexistent/program", "No such file"),
         ("echo '1234", "quoting"),
         ("  ", "is empty"),
-        ("echo 1234; echo", "not 4 to 9 digits"),
-        ("echo $((1000+234))", "not 4 to 9 digits"),
+        ("echo 1234; echo", "not give 4 to 9 digits"),
+        ("echo $((1000+234))", "not give 4 to 9 digits"),
     ],
 )
 def test_command_failures(command: str, reason: str) -> None:

@@ -191,7 +191,7 @@ def test_one_keys_change_with_dust_beside_several_keys_coins_is_warned_of(shared
     graves = [notice.text for notice in summary.warnings if notice.grave]
     assert (
         graves
-        == ["coins that several keys or a script hold are spent, and output 1 is change to one key alone"] * shared
+        == ["you spend coins that need several keys or a script, and output 1 is change to a single key"] * shared
     )
 
 
@@ -214,11 +214,11 @@ UNUSUAL = {
     "m/84h/0h/0h/1234567/5": "neither the receive nor the change chain",
     "m/84h/0h/0h/1h/5": "hardened below the account",
     "m/84h/0h/0h/1/5h": "hardened below the account",
-    "m/84h/0h/1h/1/5": "its account is not one of the inputs'",
+    "m/84h/0h/1h/1/5": "its account is not an account of the inputs",
     "m/84h/1h/0h/1/5": "another network",
     "m/84h/0h/0h/1/1008": "more than 1000 beyond",
     "m/84h/0h/0h/5": "neither the receive nor the change chain",
-    "m/0/5": "its account is not one of the inputs'",
+    "m/0/5": "its account is not an account of the inputs",
 }
 
 
@@ -281,7 +281,7 @@ def test_a_wallet_that_is_named() -> None:
     scripts = {p2wsh(script_at("0/3")), p2wsh(script_at("1/4"))}
     summary = plan(psbt, collected, keys, wallet=lambda script, _: script in scripts).summary
     assert [output.change for output in summary.outputs] == [False, True]
-    with pytest.raises(RefusedInput, match="not an input of the wallet"):
+    with pytest.raises(RefusedInput, match="it does not belong to the wallet"):
         plan(psbt, collected, keys, wallet=lambda script, _: False)
-    with pytest.raises(RefusedOutput, match="not the wallet's"):
+    with pytest.raises(RefusedOutput, match="it does not belong to the wallet"):
         plan(psbt, collected, keys, wallet=lambda script, _: script == p2wsh(script_at("0/3")))

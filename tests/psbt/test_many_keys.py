@@ -109,9 +109,7 @@ def test_an_input_with_thousands_of_keys_and_leaves() -> None:
     _, found, seconds = collected(draft(In(script, 100_000, fields), spend("p2wpkh")).encode())
     assert seconds < LIMIT
     assert len(found.candidates) == 1
-    assert {skipped.reason for skipped in found.skipped} == {
-        "the leaf with our key does not stand in the key's derivation"
-    }
+    assert {skipped.reason for skipped in found.skipped} == {"the leaf with your key is not in the key's derivation"}
 
 
 def test_keys_of_one_legacy_input_share_a_digest() -> None:

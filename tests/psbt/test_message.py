@@ -167,7 +167,7 @@ def test_without_its_message_it_is_refused(version: int, kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "p2pkh"])
 @pytest.mark.parametrize("amount", [0, 5_000])
 def test_hidden_by_leaving_the_previous_transaction_out(kind: str, amount: int) -> None:
-    with pytest.raises(PsbtError, match="form of a signed message"):
+    with pytest.raises(PsbtError, match="like a signed message"):
         told(request(challenge(kind, previous=False, amount=amount), text=None))
 
 
@@ -201,11 +201,11 @@ def mismatched() -> Iterator[tuple[str, Draft, str]]:
     yield "another script in the witness_utxo", bent, "another message"
     yield "money in it", request(challenge(previous=False, amount=1)), "hold money"
     yield "a payment", request(spend("p2wpkh")), "another message"
-    yield "a payment to somebody", request(spend("p2wpkh"), outs=(Out(b"\x51\x20" + bytes(32)),)), "signs none"
-    yield "an output more", request(challenge(), outs=(EMPTY_RETURN, EMPTY_RETURN)), "signs none"
-    yield "data in the output", request(challenge(), outs=(Out(b"\x6a\x01x", 0),)), "signs none"
-    yield "transaction version 1", request(challenge(), tx_version=1), "signs none"
-    yield "transaction version 3", request(challenge(), tx_version=3), "signs none"
+    yield "a payment to somebody", request(spend("p2wpkh"), outs=(Out(b"\x51\x20" + bytes(32)),)), "does not sign one"
+    yield "an output more", request(challenge(), outs=(EMPTY_RETURN, EMPTY_RETURN)), "does not sign one"
+    yield "data in the output", request(challenge(), outs=(Out(b"\x6a\x01x", 0),)), "does not sign one"
+    yield "transaction version 1", request(challenge(), tx_version=1), "does not sign one"
+    yield "transaction version 3", request(challenge(), tx_version=3), "does not sign one"
     yield "no UTXO", request(challenge(previous=False, witness_utxo=False)), "whose address"
     yield "two messages", request(challenge(), challenge("p2wsh", b"another")), "input 1: .*second message"
     yield "not the first", request(spend("p2wpkh", 1), challenge()), "another message"
@@ -216,7 +216,7 @@ def mismatched() -> Iterator[tuple[str, Draft, str]]:
         coin = spend("p2wpkh", 1, fields=[*spend("p2wpkh", 1).fields, sighash(value)])
         yield f"sighash type {value} of a coin", request(challenge(), coin), "input 1: .*sighash type ALL"
     for content in (b"\xff", b"abc\xc3", b"\xed\xa0\x80"):
-        yield f"no UTF-8: {content.hex()}", request(challenge(message=content), text=content), "no text in UTF-8"
+        yield f"no UTF-8: {content.hex()}", request(challenge(message=content), text=content), "not UTF-8 text"
 
 
 @pytest.mark.parametrize(

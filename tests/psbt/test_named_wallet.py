@@ -77,7 +77,7 @@ def test_another_script_of_our_key_is_refused(other: Wallet | None, threshold: i
     if script == "left out":
         fields = [pair for pair in fields if pair[0] != b"\x01"]
     made = named(paying(output, fields, shared_coin(OURS)))
-    assert made.refusal is not None and "not the wallet's that was named" in str(made.refusal)
+    assert made.refusal is not None and "it does not belong to the wallet you named" in str(made.refusal)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -87,7 +87,7 @@ def test_a_coin_of_ours_that_is_not_the_wallets_is_refused(first: bool) -> None:
     for other in (theirs, spend("p2wpkh")):
         items[1] = other
         made = named(paying(*shared_out(BACK), *(items if first else items[::-1])))
-        assert made.refusal is not None and "not an input of the wallet that was named" in str(made.refusal)
+        assert made.refusal is not None and "it does not belong to the wallet you named" in str(made.refusal)
 
 
 FAR = f"{MULTI}/1/2147483646"

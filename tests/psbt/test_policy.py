@@ -9,6 +9,7 @@ import pytest
 from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.psbt import (
+    BadPsbt,
     Chain,
     InvalidSignature,
     Limit,
@@ -390,3 +391,49 @@ def test_bip86_is_explained() -> None:
     assert text is not None
     assert "BIP86" in text
     assert "tweaked" in text
+
+
+# What is known by its name
+
+
+SILENT = (b"\x09", ME.key("m/1") + ME.key("m/2"))
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_silent_payment_is_refused_with_what_helps(version: int) -> None:
+    """Also where its script is there: nobody here can tell that it is the payee's."""
+    given = draft(spend("p2wpkh"), version=version)
+    given.outputs[0].append(SILENT)
+    with pytest.raises(RefusedOutput, match=r"output 0: it is a silent payment .*ordinary address"):
+        make_plan(Psbt.parse(given.encode()))
+
+
+def test_a_silent_payment_without_a_script_is_named() -> None:
+    given = draft(spend("p2wpkh"), version=2)
+    given.outputs[0].append(SILENT)
+    raw = given.encode()
+    script = b"\x01\x04" + bytes((len(given.outs[0].script),)) + given.outs[0].script
+    assert raw.count(script) == 1
+    with pytest.raises(BadPsbt, match=r"output 0: it is a silent payment .*; its script is not there yet"):
+        Psbt.parse(raw.replace(script, b""))
+
+
+def test_a_coin_of_a_silent_payment_is_refused_where_it_is_ours() -> None:
+    for wallet, ours in ((ME, True), (OTHER, False)):
+        given = draft(spend("p2wpkh"), In(b"\x51\x20" + wallet.key("m/3")[1:], 50_000), version=2)
+        given.inputs[1] += [(b"\x1f" + wallet.key("m/3"), wallet.origin("m/352h/0h/0h/0h/0")), (b"\x20", bytes(32))]
+        psbt = Psbt.parse(given.encode())
+        if ours:
+            with pytest.raises(RefusedInput, match="input 1: it is a coin of a silent payment"):
+                make_plan(psbt)
+        else:
+            assert [request.input_index for request in make_plan(psbt).requests] == [0]
+
+
+def test_an_anchor_is_named_and_does_no_harm() -> None:
+    given = draft(spend("p2wpkh"), outs=[Out(p2wpkh(OTHER.key("m/0")), 89_000), Out(bytes.fromhex("51024e73"), 0)])
+    plan = make_plan(Psbt.parse(given.encode()))
+    assert "output 1 pays to an anchor that anyone can spend (P2A)" in [notice.text for notice in plan.warnings]
+    assert plan.summary.outputs[1].kind.name == "P2A" and plan.requests
+    spent = draft(spend("p2wpkh"), In(bytes.fromhex("51024e73"), 240))
+    assert [request.input_index for request in make_plan(Psbt.parse(spent.encode())).requests] == [0]

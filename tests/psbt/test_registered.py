@@ -487,7 +487,7 @@ def test_notices_are_plain_sentences() -> None:
     made = run(paying(*ATTACKS["the cosigner replaced"], shared_coin(OURS)), wallets=BOTH)
     (text,) = texts(made, NoticeKind.STRANGE_SCRIPT)
     assert text == (
-        "output 1 is a payment: it holds a key of this card with others, and is no address of the wallet that the "
-        "inputs come from"
+        "output 1 is a payment: it holds a key of this card together with others, and is not an address of the "
+        "wallet that the inputs come from"
     )
     assert Notice(NoticeKind.STRANGE_SCRIPT, text).grave and not Notice(NoticeKind.TO_WALLET, "").grave

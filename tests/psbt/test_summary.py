@@ -97,9 +97,9 @@ def test_multisig_change_is_a_payment_unless_the_caller_knows_the_wallet() -> No
 
     assert plan(psbt, collected, keys, wallet=wallet).summary.outputs[1].change
     assert asked == [spend("p2wsh").script, p2wsh(script)]
-    with pytest.raises(RefusedOutput, match="is not the wallet's that was named"):
+    with pytest.raises(RefusedOutput, match="it does not belong to the wallet you named"):
         plan(psbt, collected, keys, wallet=lambda asked, _: asked != p2wsh(script))
-    with pytest.raises(RefusedInput, match="input 0: it is not an input of the wallet that was named"):
+    with pytest.raises(RefusedInput, match="input 0: it does not belong to the wallet you named"):
         plan(psbt, collected, keys, wallet=lambda asked, _: asked == p2wsh(script))
 
 
@@ -176,7 +176,7 @@ def test_fee_warnings() -> None:
     assert kinds(psbt) == [NoticeKind.HIGH_FEE]
     assert "5 % of the amount" in make_plan(psbt).warnings[0].text
     psbt = quiet(spend("p2wpkh", amount=50_000), outs=[Out(b"\x6a", 0)])
-    assert "all there is" in make_plan(psbt).warnings[0].text
+    assert "everything there is" in make_plan(psbt).warnings[0].text
 
 
 def test_amount_warnings() -> None:

@@ -61,7 +61,7 @@ def test_an_unknown_channel_in_cryptnoxctl(tmp_path: Path) -> None:
         assert facts["problem"].lower() == TEXT.lower()
         for command in (["pin", "tries"], ["adopt"], ["data", "read"]):
             done = ctl.run(card, *command)
-            assert done.returncode == 1 and "is not known yet" in done.stderr
+            assert done.returncode == 1 and "is not supported yet" in done.stderr
             assert "pairing recover" not in done.stderr + done.stdout
         assert "pairing recover" not in ctl.run(card, "info").stdout
         assert "20" not in card.stats()["by_ins"]
@@ -77,7 +77,11 @@ def test_a_channel_that_fails_after_its_handshake(hwi: Program, tmp_path: Path) 
         assert any(found["finding"].lower() == TEXT.lower() for found in report["findings"])
         for command in (["pin", "tries"], ["adopt"]):
             done = ctl.run(card, *command)
-            assert done.returncode == 1 and "is not known yet" in done.stderr and "put the card in" not in done.stderr
+            assert (
+                done.returncode == 1
+                and ("is not supported yet") in done.stderr
+                and "put the card in" not in done.stderr
+            )
         (listed,) = hwi("--emulators", "--password", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": card.path[4:]})
         assert (listed["error"], listed["code"]) == (TEXT, -12)
 

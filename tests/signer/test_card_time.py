@@ -264,13 +264,22 @@ def test_the_page_says_what_everything_costs(job: Job) -> None:
 
 
 def test_the_page_says_what_a_new_wallet_costs(tmp_path: File) -> None:
-    new = [("New PIN", PIN), ("same again", PIN), (r"PUK \(new/own\)", "own"), ("New PUK", PUK), ("same again", PUK)]
-    ready = (r"Initialise the card now\?", "y")
+    weak = ("Use it anyway", "y")
+    new = [
+        ("New PIN", PIN),
+        ("Type it again", PIN),
+        weak,
+        ("Choose it yourself", "y"),
+        ("New PUK", PUK),
+        ("Type it again", PUK),
+        weak,
+    ]
+    ready = ("Initialize the card now\\?", "y")
     counts = {}
     with EmulatorProcess() as blank:
-        wipe = [(f"Type {blank.serial}", str(blank.serial)), ("PUK: ", PUK)]
+        wipe = [(f'Type "{blank.serial}"', str(blank.serial)), ("PUK: ", PUK)]
         for command, typed in (
-            ("setup", [(r"Seed \(words/card\)", "card"), ("Type no backup", "no backup"), *new, ready]),
+            ("setup", [(r"Seed \(words/card\)", "card"), ('Type "no backup"', "no backup"), *new, ready]),
             ("wipe", wipe),
             ("restore", [("Word 1: ", "abandon " * 23 + "art"), ("Passphrase: ", ""), *new, ready]),
         ):

@@ -105,9 +105,9 @@ def test_user_keys_that_are_not_shown(tmp_path: Path) -> None:
     file.write_bytes(point.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     off = ("pin-auth", "off", "--yes", "--cannot-sign-here", "--stdinpuk")
     with serving(GenerousCard(seeded(), select_length=6)) as served:
-        assert "the card does not tell" in ctl.run(served, "info").stdout
+        assert "the card does not say" in ctl.run(served, "info").stdout
         assert ctl.answer(served, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"] == []
-        assert "only where a user key exists" in ctl.run(served, *off, stdin=f"{PUK}\n").stderr
+        assert "when the card has a user key" in ctl.run(served, *off, stdin=f"{PUK}\n").stderr
         words = ("user-key", "add", "ec", str(file), "--stdinpuk")
         assert ctl.run(served, *words, stdin=f"{PUK}\n", pin=PIN).returncode == 0
         listed = ctl.answer(served, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"]

@@ -222,7 +222,7 @@ def test_in_one_run(hwi: Program, kinds: tuple[str, str], audit: bool, caplog: p
             assert [entry["digest"] for entry in data["repeated_nonce"]] == [second.digest.hex()]
             told = run_ctl(card, "audit")
             assert told.returncode == 1 and "Stop using this card" in told.stdout
-            assert "(thrown away)" in run_ctl(card, "history").stdout
+            assert "(discarded)" in run_ctl(card, "history").stdout
         check(hwi.on(card, "signtx", given.base64()), given)
         assert card.stats()["signatures"] == 3
 
@@ -407,7 +407,7 @@ def test_without_a_state_one_run_still_compares(hwi: Program, audit: bool) -> No
         outcome = hwi.outcome("-t", "cryptnox", "-d", card.path, "-p", PIN, "signtx", given.base64())
         assert outcome.answer["signed"] is True
         (line,) = outcome.error.splitlines()
-        assert line.startswith("no audit line was written" if audit else "what the card signed is not remembered")
+        assert line.startswith("no audit line was written" if audit else "no record was kept of what the card signed")
 
 
 def test_a_resumed_signing_keeps_its_nonces(hwi: Program) -> None:
@@ -539,9 +539,9 @@ def test_the_same_transaction_with_other_inputs_called_ours(signer: EmulatorProc
     assert warned(signer, half(given, 0)) == []
     assert warned(signer, half(given, 0)) == []
     (told,) = warned(signer, half(given, 1))
-    assert told.startswith("this very transaction was signed before")
+    assert told.startswith("you already signed this same transaction")
     (told,) = warned(signer, given)
-    assert told.startswith("this very transaction was signed before")
+    assert told.startswith("you already signed this same transaction")
 
 
 def deeper(pairs: Pairs) -> Pairs:
@@ -570,7 +570,7 @@ def test_an_input_that_is_named_and_not_shown_is_hidden(
         given.inputs[hidden] = hide(given.inputs[hidden])
         told.append(warned(signer, given))
     assert told[0] == []
-    assert [text[:40] for text in told[1]] == ["this very transaction was signed before,"]
+    assert [text[:40] for text in told[1]] == ["you already signed this same transaction,"]
 
 
 def test_two_cards_of_one_person_are_no_liars(signer: EmulatorProcess) -> None:

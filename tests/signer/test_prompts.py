@@ -47,7 +47,7 @@ def test_the_pin_first_then_the_proved_transaction(hwi: Program, signer: Emulato
         assert answer["signed"] is True and pinentry.asked == ["GETPIN", "CONFIRM"] * number
         pin, review = pinentry.texts[-2:]
         assert pin.splitlines() == [
-            "Sign a transaction: at most 0.00200000 BTC can leave the wallet. It is shown before it is signed.",
+            "Sign a transaction: at most 0.00200000 BTC can leave the wallet. You see it before you sign it.",
             f"PIN of the Cryptnox card {signer.serial}",
         ]
         assert review.splitlines() == lines_of(signer)
@@ -88,7 +88,7 @@ def test_what_cannot_be_shown_is_not_signed(
     for words in (("signtx", payment().base64()), ("signmessage", "hello", KEY)):
         answer = hwi.on(signer, *words, pin=None)
         assert answer["code"] == -12 and reason in answer["error"]
-        assert answer["error"].startswith("what cannot be shown is not signed: ")
+        assert answer["error"].startswith("nothing is signed that cannot be shown: ")
     assert signer.stats()["signatures"] == 0
 
 
@@ -129,7 +129,7 @@ def test_what_may_cost_money_is_last(hwi: Program, signer: EmulatorProcess, pine
     kinds = [line.split(":")[0] for line in lines[4:]]
     notes = kinds.count("Note")
     assert kinds == ["Change back to the wallet", "Fee", "Leaves the wallet", *["Note"] * notes, "WARNING", "WARNING"]
-    assert notes and "186 % of the amount" in lines[-2] and "its account is not one of the inputs'" in lines[-1]
+    assert notes and "186 % of the amount" in lines[-2] and "its account is not an account of the inputs" in lines[-1]
 
 
 def test_a_fault_after_the_confirmation_asks_no_second_time(hwi: Program, pinentry: Scripted) -> None:
@@ -218,7 +218,7 @@ def test_the_message_is_shown(hwi: Program, signer: EmulatorProcess, pinentry: S
     answer = hwi.on(signer, "signmessage", "I agree\nto 100 % \u202eof it", KEY, pin=None)
     pin, shown = pinentry.texts
     assert pin.splitlines() == [
-        f"Sign a message with the key {KEY}. It is shown before it is signed.",
+        f"Sign a message with the key {KEY}. You see it before you sign it.",
         f"PIN of the Cryptnox card {signer.serial}",
     ]
     assert shown.splitlines() == [
@@ -245,10 +245,10 @@ def test_where_the_terminal_cannot_show_a_letter(hwi: Program, signer: EmulatorP
 def test_a_message_in_disguise_is_shown_as_one(hwi: Program, signer: EmulatorProcess, pinentry: Scripted) -> None:
     """BIP322 in a PSBT: the text, the address, and the coins that it shows; nothing of fees."""
     configure(signer, 'pin_source = "pinentry"', f'pinentry = "{pinentry.program}"')
-    for more, coins in ((), []), ((spend("p2wpkh", 1, 90_000_000),), ["It shows 1 coin of 0.90000000 BTC together"]):
+    for more, coins in ((), []), ((spend("p2wpkh", 1, 90_000_000),), ["It shows 1 coin with 0.90000000 BTC in all"]):
         given = request(challenge(), *more)
         assert hwi.on(signer, "signtx", given.base64(), pin=None)["signed"] is True
-        assert pinentry.texts[-2].startswith("Sign a message. It is shown before it is signed.")
+        assert pinentry.texts[-2].startswith("Sign a message. You see it before you sign it.")
         lines = pinentry.texts[-1].splitlines()
         address = grouped(str(address_of(challenge().script)))
         assert lines == [

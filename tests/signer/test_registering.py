@@ -151,11 +151,11 @@ def test_remember(state: State) -> None:
         (
             "Other",
             f"wsh(sortedmulti(2,{keys(THIRD, ME, OTHER)}))",
-            'registered as "Family", with its keys in another order',
+            'registered as "Family", with its keys in a different order',
         ),
         ("Other", FAMILY, 'registered as "Family"'),
-        ("family", RECOVERY, "another wallet of the name"),
-        ("Fam\u202eily", RECOVERY, "can be seen"),
+        ("family", RECOVERY, "another wallet named"),
+        ("Fam\u202eily", RECOVERY, "visible characters"),
     ):
         with pytest.raises(BadRequestError, match=reason):
             add(name, text)
@@ -177,7 +177,7 @@ def test_with_believed() -> None:
 
     family, recovery = known("Family", FAMILY), known("Recovery", RECOVERY)
     assert with_believed([recovery, known("Old name", FAMILY)], family) == (family, recovery)
-    with pytest.raises(RegistrationError, match="another wallet of the name"):
+    with pytest.raises(RegistrationError, match="another wallet named"):
         with_believed([known("FAMILY", RECOVERY)], family)
 
 

@@ -7,16 +7,27 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.console.wording import escaped
 from hwilib_cryptnox.pin.assuan import _plus_quoted, fits
-from hwilib_cryptnox.psbt import Plan, Psbt, Unregistered, WalletInputs
+from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Psbt, Unregistered, WalletInputs
+from hwilib_cryptnox.psbt.script import ANCHOR, kind_of, push
 from hwilib_cryptnox.signer.message_prompts import message_text
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text, transaction_text
-from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped, quoted_name
+from hwilib_cryptnox.signer.shown import (
+    bitcoin,
+    data_hex,
+    data_text,
+    destination,
+    fee_text,
+    grouped,
+    place,
+    quoted_name,
+    time_lock_text,
+)
 from tests.psbt.factory import ME, OTHER, Out, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import make_plan
 from tests.support.dialogues import KEY, NO_LIMITS, payment
@@ -205,3 +216,59 @@ def test_the_names_of_wallets() -> None:
     assert quoted_name("Family") == '"Family"' and quoted_name('a"b\\') == '"a\\"b\\\\"'
     assert quoted_name("x" * 64) == f'"{"x" * 48}..."' and quoted_name("+" * 64) == f'"{"+" * 16}..."'
     assert quoted_name("ü" * 3, ascii_only=True) == '"\\u00fc\\u00fc\\u00fc"'
+
+
+@pytest.mark.parametrize(
+    ("script", "text", "data", "told"),
+    [
+        (b"\x6a", "no data", "", None),
+        (b"\x6a\x05hello", 'data "hello"', "68656c6c6f", "hello"),
+        (b"\x6a\x02he\x03llo", 'data "hello"', "68656c6c6f", "hello"),
+        (b'\x6a\x04a"\\b', 'data "a\\"\\\\b"', "61225c62", 'a"\\b'),
+        (b"\x6a\x04\x1b[2J", "data 1b5b324a", "1b5b324a", None),
+        (b"\x6a\x02\nx", "data 0a78", "0a78", None),
+        (b"\x6a\x02x\x7f", "data 787f", "787f", None),
+        (b"\x6a\x06ab\xe2\x80\xae!", "data 6162e280ae21", "6162e280ae21", None),
+        (b"\x6a\x03\xe2\x82\xac", "data e282ac", "e282ac", None),
+        (b"\x6a\x5d\x02ab", "data script 6a5d026162", None, None),
+        (b"\x6a\x05abc", "data script 6a05616263", None, None),
+        (b"\x6a\x00", "no data", "", None),
+    ],
+)
+def test_data_of_outputs(script: bytes, text: str, data: str | None, told: str | None) -> None:
+    """As text where it is printable ASCII and nothing else; what computes is shown whole."""
+    output = OutputSummary(0, 0, script, kind_of(script))
+    assert destination(output, Chain.MAIN) == place(output, Chain.MAIN) == text
+    assert (data_hex(output), data_text(output)) == (data, told)
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=90))
+def test_no_data_steers_a_terminal(data: bytes) -> None:
+    script = b"\x6a" + push(data)
+    text = destination(OutputSummary(0, 0, script, kind_of(script)), Chain.MAIN)
+    assert text.isascii() and text.isprintable()
+
+
+def test_anchors_are_named() -> None:
+    output = OutputSummary(1, 240, ANCHOR, kind_of(ANCHOR))
+    assert destination(output, Chain.MAIN) == "an anchor that anyone can spend (P2A), bc1pfeessrawgf"
+    assert place(output, Chain.MAIN) == "an anchor that anyone can spend (P2A), bc1p fees sraw gf"
+    assert output.address(Chain.REGTEST) == "bcrt1pfeesnyr2tx"
+    assert data_hex(output) is None is data_text(output)
+
+
+@pytest.mark.parametrize(
+    ("lock_time", "sequence", "text"),
+    [
+        (0, 0, ""),
+        (900_000, 0, "from block 900000 on"),
+        (1_700_000_000, 0, "from time 1700000000 (Unix) on"),
+        (0, 144, "for a coin that is 144 blocks old"),
+        (0, 0x400001, "for a coin that is 512 seconds old"),
+        (0, 0xFFFFFFFF, ""),
+        (5, 1, "from block 5 on, for a coin that is 1 block old"),
+    ],
+)
+def test_from_when_on_a_message_counts(lock_time: int, sequence: int, text: str) -> None:
+    assert time_lock_text(lock_time, sequence) == text

@@ -313,7 +313,7 @@ def test_a_fault_at_the_pin_that_was_accepted(hwi: Program, reading: str, proved
             check(answer, given)
             assert card.stats()["by_ins"]["20"] == 6
         else:
-            assert answer["code"] == -7 and "without a known end" in answer["error"]
+            assert answer["code"] == -7 and "and its result was lost" in answer["error"]
             assert card.stats()["by_ins"]["20"] == 6, "the counter was asked, nothing sent"
 
 

@@ -108,7 +108,7 @@ EXAMPLES = [
     Example(
         f"{_SPARROW}, upper case",
         f"wsh(SORTEDMULTI(2,[04fefef0/48h/0h/0h/2h]{_A}/<0;1>/*,[04ba1ef0/48h/0h/0h/2h]{_B}/<0;1>/*))",
-        refused="no output descriptor",
+        refused="not an output descriptor",
     ),
     Example(
         f"{_SPARROW}, threshold out of range",

@@ -15,13 +15,17 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 LIMIT = 120_000
 """Milliseconds that a page has to become what is waited for."""
+POLLING = 200
+"""Milliseconds between two looks at a page: a look with each frame takes the time of the page."""
 
 
 class Pages:
     """The open pages, and what happened in them that no element shows."""
 
     def __init__(self, browser: Browser) -> None:
-        self._context = browser.new_context(viewport={"width": 1100, "height": 760}, locale="en-US")
+        self._context = browser.new_context(
+            viewport={"width": 1100, "height": 760}, locale="en-US", reduced_motion="reduce"
+        )
         self._context.set_default_timeout(LIMIT)
         self._pages: list[Page] = []
         self.console: list[str] = []
@@ -51,7 +55,7 @@ class Pages:
 
     def until(self, number: int, condition: str, argument: Any = None) -> Any:
         """Wait until a JavaScript function says something true of the argument; what it says."""
-        return self._pages[number].wait_for_function(condition, arg=argument).json_value()
+        return self._pages[number].wait_for_function(condition, arg=argument, polling=POLLING).json_value()
 
     def call(self, number: int, name: str, arguments: list[Any]) -> Any:
         if name in ("open", "close", "said", "until"):

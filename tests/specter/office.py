@@ -39,8 +39,11 @@ THIRD_MNEMONIC = "legal winner thank year wave sausage worth useful legal winner
 def serving(
     python: Path, folder: Path, node: Payer | None, card: EmulatorProcess, *options: str, **environ: str
 ) -> Iterator[Specter]:
-    """A running Specter. `environ` may name the emulated card."""
-    names: Mapping[str, str] = node.environment if node else {}
+    """A running Specter. It finds the readers of this computer where the card is in one of them; otherwise none, and
+    the emulated card, unless `environ` names another."""
+    names = dict(node.environment) if node else {}
+    if card.port:
+        names |= {"CRYPTNOX_EMULATOR": f"{card.host}:{card.port}", "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd")}
     server = Specter(python, folder, card, *options, environ={**names, **environ})
     try:
         server.wait()

@@ -53,8 +53,8 @@ vm.runInContext(`
     class HWIBridge {
         async requestToHwiBridge(method, params = {}) {
             page.sent.push(JSON.parse(JSON.stringify({ method, ...params })));
-            const answer = page.answers[method];
-            if (answer.error) throw answer.error;
+            const { answer, error } = page.answers[method];
+            if (error) throw error;
             return JSON.parse(JSON.stringify(answer));
         }
         async enumerate(passphrase = "") { return this.requestToHwiBridge("enumerate", { passphrase }); }
@@ -84,7 +84,9 @@ vm.runInContext(`
         list.innerHTML = "";
         devices.forEach((one) => {
             const button = document.createElement("button");
-            button.innerHTML = one.type + " - needs password";
+            let name = "fingerprint" in one ? one.fingerprint : "unknown";
+            if (one.needs_passphrase_sent) name = "needs password";
+            button.innerHTML = `${one.type} - ${name}`;
             button.addEventListener("click", () => { selected = one; });
             list.appendChild(button);
         });

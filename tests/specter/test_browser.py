@@ -6,15 +6,16 @@ The node behind Specter is a stand-in (tests/specter/stand_in.py).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from embit.transaction import Transaction
 
-from tests.specter.chromium import Browser
-from tests.specter.office import PIN, RECIPIENT, THIRD_MNEMONIC, WRONG_PIN, paid, serving
+from tests.specter.office import PIN, RECIPIENT, THIRD_MNEMONIC, WRONG_PIN, paid
 from tests.specter.person import PIN_HEADING, Person, cosign, key_line, root_of
+from tests.specter.pictures import MOST_BYTES, PICTURES, SIZE, walk
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
@@ -25,33 +26,6 @@ pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark
 
 VERSIONS = (0, 2)
 PATHS = ("m/49h/1h/0h", "m/84h/1h/0h", "m/48h/1h/0h/1h", "m/48h/1h/0h/2h")
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[StandIn]:
-    with StandIn() as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
-        yield card
-
-
-@pytest.fixture(scope="module")
-def specter(
-    specter_python: Path, node: StandIn, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Specter]:
-    folder = tmp_path_factory.mktemp("browser")
-    no_readers = {"CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"), "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd")}
-    with serving(specter_python, folder, node, card, **no_readers) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def person(browser: Browser, specter: Specter, node: StandIn) -> Person:
-    return Person(browser.open(specter.base), node)
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +187,12 @@ def test_no_screen(person: Person, card: EmulatorProcess, wallet: str) -> None:
     person.told("screen")
     assert not person.tab.shows("#hwi_passphrase")
     assert card.stats()["apdus"] == apdus
+
+
+def test_pictures(person: Person, wallet: str, device: str, tmp_path: Path) -> None:
+    """Those of the page about Specter: the payment of them is signed."""
+    assert paid(walk(person, wallet, device, "Cryptnox", PIN, tmp_path), RECIPIENT) == [50_000]
+    for name in PICTURES:
+        picture = (tmp_path / name).read_bytes()
+        assert struct.unpack(">II", picture[16:24]) == (SIZE["width"], SIZE["height"])
+        assert len(picture) < MOST_BYTES

@@ -6,17 +6,15 @@ And a bridge that lies: what it says of a card is shown as text, and no PIN goes
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.specter.chromium import Browser
+from tests.specter.liar import Liar, Lies
 from tests.specter.office import PIN, RECIPIENT, WRONG_PIN, paid, serving
-from tests.specter.person import Person
+from tests.specter.person import Person, key_line
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
@@ -24,27 +22,15 @@ from tests.system.interop.programs import MNEMONIC
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(600)]
 
+PSBT_VERSION = 2
 INJECTION = "<img src=x onerror='alert(document.title)'>"
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[StandIn]:
-    with StandIn(psbt_version=2) as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def card() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess("--mnemonic", MNEMONIC, "--xpub-export", "--pin", PIN) as card:
-        yield card
 
 
 @pytest.fixture(scope="module")
 def bridge(specter_python: Path, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Specter]:
     """At the card's computer."""
     folder = tmp_path_factory.mktemp("bridge")
-    environ = {"CRYPTNOX_EMULATOR": card.path.removeprefix("tcp:"), "PCSCLITE_CSOCK_NAME": str(folder / "no-pcscd")}
-    with serving(specter_python, folder, None, card, "--hwibridge", **environ) as server:
+    with serving(specter_python, folder, None, card, "--hwibridge") as server:
         yield server
 
 
@@ -54,9 +40,7 @@ def remote(
 ) -> Iterator[Specter]:
     """Elsewhere, without a card."""
     folder = tmp_path_factory.mktemp("remote")
-    with serving(
-        specter_python, folder, node, card, PCSCLITE_CSOCK_NAME=str(folder / "no-pcscd"), CRYPTNOX_EMULATOR=""
-    ) as server:
+    with serving(specter_python, folder, node, card, CRYPTNOX_EMULATOR="") as server:
         yield server
 
 
@@ -111,55 +95,89 @@ def test_bridge(browser: Browser, person: Person, bridge: Specter, remote: Spect
         assert f'"{PIN}"' not in log and WRONG_PIN not in log
 
 
-@pytest.fixture
-def liar() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A bridge of somebody else's: its address, and what it is asked."""
-    asked: list[dict[str, Any]] = []
-    fields = ("label", "path", "fingerprint", "model", "error")
-    common = dict.fromkeys(fields, INJECTION) | {"type": "cryptnox", "needs_pin_sent": False, "code": -12}
-    cards = [{**common, "needs_passphrase_sent": value} for value in (True, False)]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_OPTIONS(self) -> None:
-            self._reply(b"")
-
-        def do_POST(self) -> None:
-            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(call)
-            error = {"code": -1, "message": f"Internal error: {INJECTION}"}
-            answer = {"result": cards} if call["method"] == "enumerate" else {"error": error}
-            self._reply(json.dumps({"jsonrpc": "2.0", "id": call["id"], **answer}).encode())
-
-        def _reply(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Access-Control-Allow-Origin", "*")
-            self.send_header("Access-Control-Allow-Headers", "*")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/hwi/api/", asked
-        server.shutdown()
+@pytest.fixture(scope="module")
+def liar() -> Iterator[Liar]:
+    with Liar() as liar:
+        yield liar
 
 
-def test_what_a_lying_bridge_says_is_text(person: Person, liar: tuple[str, list[dict[str, Any]]]) -> None:
-    address, asked = liar
-    use_bridge(person, address)
+CARD = {"type": "cryptnox", "path": "cryptnox:30000000001", "fingerprint": "73c5da0a", "needs_passphrase_sent": False}
+READY = {"result": [CARD]}
+LOCKED = {"result": [{**CARD, "needs_passphrase_sent": True}]}
+TWO = {"result": [{**CARD, "needs_passphrase_sent": True, "path": f"cryptnox:{number}"} for number in (30000000001, 2)]}
+EVIL_CARD = {**dict.fromkeys(("label", "path", "fingerprint", "model", "error"), INJECTION), "type": "cryptnox"}
+LIES: Mapping[str, Lies] = {
+    "a card": {
+        "enumerate": {"result": [{**EVIL_CARD, "needs_pin_sent": False, "needs_passphrase_sent": False}]},
+        "extract_xpub": {"error": {"code": INJECTION, "message": INJECTION}},
+    },
+    "a part of the type": {
+        "enumerate": {"result": [{**CARD, "type": "crypt", "fingerprint": INJECTION}, CARD]},
+        "extract_xpub": {"error": INJECTION},
+    },
+    "no list": {"enumerate": {"result": INJECTION}},
+    "an error": {"enumerate": {"error": {"code": -1, "message": f"Internal error: {INJECTION}"}}},
+    "an error of another form": {"enumerate": {"error": INJECTION}},
+    "no JSON": {"enumerate": INJECTION},
+    "JSON, but nothing else": {"enumerate": json.dumps(INJECTION)},
+    "what a PIN opened": {
+        "enumerate": TWO,
+        "cryptnox_unlock": {"result": {**CARD, "type": f"cryptnox{INJECTION}"}},
+    },
+    "what a PIN's error is": {
+        "enumerate": TWO,
+        "cryptnox_unlock": {"error": {"message": [INJECTION]}},
+    },
+    "a key": {
+        "enumerate": READY,
+        "extract_xpub": {"result": f"{key_line(MNEMONIC, 'm/84h/1h/0h')}{INJECTION}"},
+    },
+    "where a key comes from": {
+        "enumerate": LOCKED,
+        "extract_xpub": {"result": f"[{INJECTION}]{key_line(MNEMONIC, 'm/84h/1h/0h').partition(']')[2]}"},
+    },
+}
+
+
+@pytest.mark.parametrize("lies", LIES.values(), ids=LIES)
+def test_what_a_lying_bridge_says_is_text(person: Person, liar: Liar, lies: Lies) -> None:
+    """It is shown, or it is refused. None of it becomes a part of the page, and no PIN that was not typed is sent."""
+    use_bridge(person, liar.address)
+    liar.lies = lies
+    liar.asked.clear()
     person.tab.call("said")
     person.begin_device("Odd card")
-    for number in (1, 2):
+    for _ in range(2):  # one after the other on the same page
+        person.get_keys()
+        if lies["enumerate"] is TWO:
+            person.choose("30000000001")
+        if lies["enumerate"] in (LOCKED, TWO):
+            person.enter(WRONG_PIN)
+        person.told("")
+        person.dismiss()
+    assert person.tab.call("evaluate", "document.querySelectorAll('img[src=x]').length") == 0
+    assert person.tab.call("said")["dialogs"] == []
+    assert {method for method, _ in liar.asked} == lies.keys()
+    pins = [parameters.get("passphrase") for method, parameters in liar.asked if method != "enumerate"]
+    assert set(filter(None, pins)) <= ({WRONG_PIN} if lies["enumerate"] in (LOCKED, TWO) else set())
+    assert not any(parameters.get("passphrase") for method, parameters in liar.asked if method == "enumerate")
+
+
+def test_two_cards_of_a_lying_bridge(person: Person, liar: Liar) -> None:
+    """In the list of cards, too; the PIN goes to none but the one that was chosen."""
+    use_bridge(person, liar.address)
+    cards = [{**EVIL_CARD, "needs_pin_sent": False, "needs_passphrase_sent": locked} for locked in (True, False)]
+    error = {"error": {"code": -1, "message": f"Internal error: {INJECTION}"}}
+    liar.lies = {"enumerate": {"result": cards}, "cryptnox_unlock": error, "extract_xpub": error}
+    person.tab.call("said")
+    person.begin_device("Odd cards")
+    for number in (0, 1):
         person.get_keys()
         assert len(person.listed()) == 2
-        person.tab.click(f"#hwi_selector_container button >> nth={number - 1}")
-        if number == 1:
+        person.tab.click(f"#hwi_selector_container button >> nth={number}")
+        if number == 0:
             person.enter(WRONG_PIN)
         person.told("onerror")
         person.dismiss()
     assert person.tab.call("evaluate", "document.querySelectorAll('img[src=x]').length") == 0
     assert person.tab.call("said")["dialogs"] == []
-    assert {call["method"] for call in asked} <= {"enumerate", "cryptnox_unlock", "extract_xpub"}

@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from embit.transaction import Transaction
 
-from tests.specter.chromium import Browser
-from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, paid, serving
+from tests.specter.office import RECIPIENT, THIRD_MNEMONIC, paid
 from tests.specter.person import PIN_HEADING, Person, key_line, root_of
-from tests.specter.server import Specter
-from tests.specter.stand_in import StandIn
 from tests.support import pcsc
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.programs import FINGERPRINT, MNEMONIC, OTHER_MNEMONIC
@@ -24,6 +20,7 @@ pytestmark = [pytest.mark.heavy, pytest.mark.pcsc, pytest.mark.timeout(pcsc.LOCK
 PIN, OTHER_PIN = "314159", "271828"
 OTHER_FINGERPRINT = root_of(OTHER_MNEMONIC).my_fingerprint.hex()
 SECOND_SLOT = 1
+PSBT_VERSION = 2
 
 
 @pytest.fixture(scope="module")
@@ -42,25 +39,6 @@ def other(virtual_readers: pcsc.VirtualReaders) -> Iterator[EmulatorProcess]:
 
 def second(readers: pcsc.VirtualReaders) -> contextlib.AbstractContextManager[EmulatorProcess]:
     return readers.card("--mnemonic", OTHER_MNEMONIC, "--xpub-export", "--pin", OTHER_PIN, slot=SECOND_SLOT)
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[StandIn]:
-    with StandIn(psbt_version=2) as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def specter(
-    specter_python: Path, node: StandIn, card: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Specter]:
-    with serving(specter_python, tmp_path_factory.mktemp("cards"), node, card) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def person(browser: Browser, specter: Specter, node: StandIn) -> Person:
-    return Person(browser.open(specter.base), node)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 
 import hwilib_cryptnox
 from hwilib_cryptnox.specter.page import with_script
+from tests.specter.pictures import MOST_BYTES, PICTURES
+from tests.system.interop.programs import ROOT
 
 STATIC = Path(hwilib_cryptnox.__file__).parent / "specter" / "static"
 SCRIPT = (STATIC / "js" / "cryptnox.js").read_text("utf-8")
@@ -64,3 +66,13 @@ def test_the_icon_can_be_seen(background: str) -> None:
     assert all(_contrast(color, background) > 4.5 for color in outer), outer
     lines = re.findall(r'stroke="(#[0-9a-f]{6})" stroke-width="1', icon)
     assert lines and all(_contrast(color, chip[1]) > 4.5 for color in lines)
+
+
+def test_the_page_shows_the_pictures_that_the_script_makes() -> None:
+    docs = ROOT / "docs"
+    named = re.findall(r"!\[([^\]]*)\]\(pictures/([^)]+)\)", (docs / "specter.md").read_text("utf-8"))
+    assert [(name, text) for text, name in named] == list(PICTURES.items())
+    for name in PICTURES:
+        picture = (docs / "pictures" / name).read_bytes()
+        assert picture.startswith(b"\x89PNG\r\n"), name
+        assert len(picture) < MOST_BYTES, name

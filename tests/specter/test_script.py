@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="there is no node to run th
 SCRIPT = Path(hwilib_cryptnox.__file__).parent / "specter" / "static" / "js" / "cryptnox.js"
 MODEL = Path(__file__).with_name("page.js")
 PIN = "73519024"
+SIGNED = "cHNidP8BAA=="
 A = {"type": "cryptnox", "path": "cryptnox:30000000001", "needs_passphrase_sent": True, "error": "PIN needed"}
 B = {"type": "cryptnox", "path": "cryptnox:30000000002", "needs_passphrase_sent": True, "fingerprint": "b8688df1"}
 TREZOR = {"type": "trezor", "path": "webusb:1", "needs_passphrase_sent": True, "fingerprint": "0f056943"}
@@ -29,12 +30,10 @@ REFUSED = {"error": {"code": -32000, "message": "Internal error: Wrong PIN, 4 tr
 def play(scene: str, *devices: dict[str, Any], **answers: object) -> dict[str, Any]:
     """What became of a page in which a scene was played."""
     assert NODE is not None
+    usual = {"enumerate": devices, "cryptnox_unlock": READY, "sign_tx": SIGNED, "sign_message": "signature"}
     given = {
-        "enumerate": devices,
-        "cryptnox_unlock": READY,
-        "sign_tx": "signed",
-        "sign_message": "signature",
-        **answers,
+        method: answer if isinstance(answer, dict) and "error" in answer else {"answer": answer}
+        for method, answer in (usual | answers).items()
     }
     run = subprocess.run(
         [NODE, str(MODEL), str(SCRIPT)],
@@ -56,7 +55,7 @@ def signing(*typed: str, place: int = 0, kind: str = "cryptnox", fingerprint: st
 
 def test_the_pin_reaches_the_card_it_was_typed_for() -> None:
     page = play(signing(PIN), A, B)
-    assert page["value"] == "signed" and page["errors"] == []
+    assert page["value"] == SIGNED and page["errors"] == []
     assert page["sent"] == [
         {"method": "enumerate", "passphrase": ""},
         {"method": "cryptnox_unlock", "path": A["path"], "passphrase": PIN},
@@ -85,15 +84,104 @@ def test_what_a_card_says_is_text() -> None:
     assert play(signing(PIN), A, cryptnox_unlock=told)["errors"] == ["&lt;img src=x&gt; &amp; more."]
 
 
+EVIL = "<img src=x onerror=alert(1)>"
+KEY = (
+    "[73c5da0a/84h/1h/0h]vpub5Y6cjg78GGuNLsaPhmYsiw4gYX3HoQiRBiSwDaBXKUafCt9bNwWQiitDk5VZ5BVxYnQdwoTyXSs2JHRPAgjAvtbBrf8Zh"
+    "DYe2jWAqvZVnsc"
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [EVIL, {"code": -1, "message": EVIL}, {"message": [EVIL]}, [EVIL], {"code": -32601, "message": EVIL}],
+)
+@pytest.mark.parametrize("method", ["enumerate", "cryptnox_unlock", "sign_tx"])
+def test_what_a_bridge_says_is_text(method: str, error: object) -> None:
+    """Whatever the error is of, and whatever it is instead of one."""
+    page = play(f"try {{ {signing(PIN)} }} catch (error) {{ handleHWIError(error); }}", A, **{method: {"error": error}})
+    assert page["errors"] and not any("<" in str(text) for text in [*page["errors"], *page["html"]])
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        [{**A, "type": "crypt", "fingerprint": EVIL, "needs_passphrase_sent": False}],  # "cryptnox" includes it
+        [{**A, "type": "", "fingerprint": EVIL, "needs_passphrase_sent": False}],
+        [{**A, "type": EVIL}],
+        [{**A, "type": ["cryptnox"], "fingerprint": EVIL, "needs_passphrase_sent": False}],
+        [{**A, "path": [EVIL]}],
+        [{"path": A["path"], "fingerprint": EVIL}],
+        [{**TREZOR, "needs_passphrase_sent": False, "fingerprint": EVIL}],
+        [None],
+        [EVIL],
+        EVIL,
+        None,
+        7,
+        {"length": 1, "0": EVIL},
+    ],
+)
+def test_a_list_of_a_bridge(devices: object) -> None:
+    """Nothing of it is made HTML, in the pages of the card and in those that ask for devices of any type. What is
+    taken for a card is called one."""
+    for types in ('"cryptnox"', "null"):
+        scene = f"""
+            const found = await enumerate({types});
+            if (!found) return [];
+            selectDevice(found); await page.settle();
+            return found.map((one) => one.type);
+        """
+        page = play(scene, enumerate=devices)
+        assert not any("<" in str(text) for text in [*page["errors"], *page["html"]])
+        assert types == "null" or set(page["value"]) <= {"cryptnox"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"type": EVIL}, {"type": "trezor"}, {"path": B["path"]}, {"fingerprint": EVIL}, {"fingerprint": None}],
+)
+def test_another_device_than_the_one_that_the_pin_was_for(change: dict[str, object]) -> None:
+    """The answer to a PIN is of the card that was chosen, or nothing is signed."""
+    page = play(signing(PIN), A, cryptnox_unlock={**READY, **change})
+    assert page["value"] is None and len(page["errors"]) == 1 and "bridge" in page["errors"][0]
+    assert [one["method"] for one in page["sent"]] == ["enumerate", "cryptnox_unlock"]
+
+
+BARE = KEY.partition("]")[2]
+ANSWERS = [
+    ("extract_xpub", [KEY, f"{KEY}\n", None], [EVIL, f"{KEY}{EVIL}", f"[{EVIL}]{BARE}", BARE, [KEY], 7, ""]),
+    ("extract_xpubs", [f"{KEY}\n{KEY}\n"], [EVIL, f"{KEY}\n{EVIL}", f"{KEY}\n{BARE}", None, [KEY], ""]),
+    ("sign_tx", [SIGNED], [EVIL, f"{SIGNED}{EVIL}", f"{SIGNED}\n", "02000000000101", None, [SIGNED], ""]),
+    ("sign_message", ["H6sJcQ+/AA="], [EVIL, f"H6sJ{EVIL}", None, {"signature": "H6sJ"}, ""]),
+]
+
+
+@pytest.mark.parametrize(("method", "good", "bad"), ANSWERS, ids=[method for method, _, _ in ANSWERS])
+def test_what_a_card_answers_looks_like_it(method: str, good: list[object], bad: list[object]) -> None:
+    """Specter makes HTML of keys, and sends what it takes for a transaction: other answers do not reach it."""
+    scene = f"""
+        const seen = [];
+        for (const answer of {json.dumps([*good, *bad])}) {{
+            page.answers.{method} = {{ answer }};
+            try {{ seen.push(await hwi.requestToHwiBridge("{method}", {{ device_type: "cryptnox" }})); }}
+            catch (error) {{ seen.push({{ refused: error.message }}); }}
+        }}
+        const others = await hwi.requestToHwiBridge("{method}", {{ device_type: "trezor" }});
+        return [...seen, others];
+    """
+    *seen, others = play(scene)["value"]
+    assert seen[: len(good)] == good and others == bad[-1]
+    assert all("bridge" in answer["refused"] for answer in seen[len(good) :])
+
+
 def test_a_second_try_on_the_same_page() -> None:
     scene = f"""
         const first = signTx("cryptnox", "psbt", "73c5da0a"); await person(0, "111111"); await first;
-        page.answers.cryptnox_unlock = {json.dumps(READY)};
+        page.answers.cryptnox_unlock = {{ answer: {json.dumps(READY)} }};
         const second = signTx("cryptnox", "psbt", "73c5da0a"); await person(0, " {PIN} "); return await second;
     """
     page = play(scene, A, cryptnox_unlock=REFUSED)
     assert page["errors"] == ["Wrong PIN, 4 tries left at most."]
-    assert page["value"] == "signed"
+    assert page["value"] == SIGNED
     assert [one["passphrase"] for one in page["sent"] if one["method"] != "enumerate"] == ["111111", PIN, PIN]
 
 
@@ -105,7 +193,7 @@ def test_a_double_click() -> None:
         return await done;
     """
     page = play(scene, A)
-    assert page["value"] == "signed" and page["sent"][1]["passphrase"] == PIN
+    assert page["value"] == SIGNED and page["sent"][1]["passphrase"] == PIN
 
 
 @pytest.mark.parametrize(
@@ -133,13 +221,13 @@ def test_no_pin_is_sent_as_none() -> None:
 
 def test_specters_scripts_never_see_the_pin() -> None:
     page = play(signing(PIN), A)
-    assert page["value"] == "signed" and page["logged"]
+    assert page["value"] == SIGNED and page["logged"]
     assert PIN not in json.dumps([page["logged"], page["html"]])
 
 
 def test_a_card_that_needs_no_pin() -> None:
     page = play(signing(), READY)
-    assert page["value"] == "signed" and [one["method"] for one in page["sent"]] == [
+    assert page["value"] == SIGNED and [one["method"] for one in page["sent"]] == [
         "enumerate",
         "enumerate",
         "sign_tx",
@@ -149,7 +237,7 @@ def test_a_card_that_needs_no_pin() -> None:
 
 def test_other_devices_are_as_before() -> None:
     page = play(signing("correct horse", kind="trezor", fingerprint="0f056943"), TREZOR)
-    assert page["value"] == "signed" and page["heading"] == "Enter Passphrase"
+    assert page["value"] == SIGNED and page["heading"] == "Enter Passphrase"
     assert page["buttons"] == ["trezor - needs password"]
     assert [one["passphrase"] for one in page["sent"]] == ["", "correct horse", "correct horse"]
 

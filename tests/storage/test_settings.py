@@ -64,6 +64,12 @@ def test_emulated_cards_that_are_trusted() -> None:
     assert not Settings().trusts("tcp:127.0.0.1:9720")
 
 
+def test_the_network() -> None:
+    """The environment goes before the file; whether the name is one is for the commands to say, which need it."""
+    assert Settings().chain == "" and from_toml('chain = "test"', "config.toml").chain == "test"
+    assert Settings.load({"CRYPTNOX_CHAIN": " signet "}, Path("none.toml")).chain == "signet"
+
+
 def test_file() -> None:
     text = 'pin_source = "gpg-agent"\nrequire_genuine = true\nanchors = ["a.pem"]\n'
     text += "max_fee_rate = 50\nmax_fee = 9\naudit = false\n"
@@ -91,6 +97,8 @@ def test_file() -> None:
         "confirm = true",
         "not toml",
         "audit = 1",
+        "chain = 1",
+        "chain = true",
     ],
 )
 def test_a_mistake_in_the_file_is_refused(text: str) -> None:

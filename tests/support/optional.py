@@ -22,6 +22,7 @@ class _Late:
 
 
 bdk: Any = _Late("bdkpython", "bdkpython is not installed: it has no wheel for this Python")
+zxing: Any = _Late("zxingcpp", "zxing-cpp is not installed: it has no wheel for this machine")
 pbk: Any = _Late("pbk", "py-bitcoinkernel is not installed: it has no wheel for this Python")
 
 

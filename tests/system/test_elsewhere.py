@@ -124,7 +124,7 @@ def test_a_lock_of_windows_keeps_others_out(windows: elsewhere.Msvcrt, monkeypat
     held = files.PrivateFolder(state.folder).descriptor("lock")
     files.lock(held)
     monkeypatch.setattr(state_module, "LOCK_WAIT", 0.2)
-    with pytest.raises(StateError, match="another process holds the state"):
+    with pytest.raises(StateError, match="another process is using the state"):
         state.update(5, lambda now: now)
     os.close(held)
     state.update(5, lambda now: now)

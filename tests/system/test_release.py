@@ -197,7 +197,7 @@ def test_the_binary(binary: Path, tmp_path: Path, request: pytest.FixtureRequest
     assert re.fullmatch(r"hwi \d+\.\d+\.\d+\n", run("hwi", "--version"))
     assert run("cryptnoxctl", "--as-hwi", "--version") == run("hwi", "--version")
     assert run("hwi-cryptnox", "enumerate").strip() == "[]"
-    assert "no hwi program" in run("cryptnoxctl", "hwi", "enable", code=1)
+    assert "the hwi program" in run("cryptnoxctl", "hwi", "enable", code=1)
     findings = json.loads(run("cryptnoxctl", "doctor", "--json", code=3))["findings"]
     found = {each["check"]: each["finding"] for each in findings}
     assert "one-file binary" in found["versions"] and found["secp256k1"] == "by coincurve's libsecp256k1"

@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.screen import GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
-from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer import recovery
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import authenticate
@@ -25,9 +25,9 @@ from hwilib_cryptnox.signer.wallet import authenticate
 @command("adopt")
 @chain_option
 def adopt(app: App, chain: str) -> Report:
-    """Use a card that holds a wallet already: look at it, then do step by step what wallets need.
+    """Use a card that already holds a wallet: look at it, then do what wallets need, step by step.
 
-    Only looks until you say yes. Without a terminal it looks and says what is needed, no more.
+    Only looks until you say yes. Without a terminal it looks, says what is needed, and changes nothing.
     """
     with open_card(app, channel=False) as opened:
         serial = opened.card.serial
@@ -37,8 +37,8 @@ def adopt(app: App, chain: str) -> Report:
             if not (app.terminal.available and _recovered(app, opened)):
                 raise CtlError(
                     Exit.REFUSED,
-                    "The card is paired with another key than the common one",
-                    "cryptnoxctl pairing recover: with --file FILE (the exported key), or with the PUK",
+                    "The card is paired with a key other than the default one",
+                    "cryptnoxctl pairing recover, with --file FILE (the exported key) or with the PUK",
                     unchanged=NOTHING_CHANGED,
                 ) from error
         else:
@@ -49,9 +49,11 @@ def adopt(app: App, chain: str) -> Report:
 
 def _recovered(app: App, opened: OpenCard) -> bool:
     """Whether the person had the common pairing key put back."""
-    app.terminal.say("The card is paired with a key this computer does not have: nothing more can be seen of it.")
-    app.terminal.say("With the exported key, say no and use: cryptnoxctl pairing recover --file FILE")
-    if not app.terminal.agrees("Give it the common pairing key again now? (Needs the PUK)"):
+    app.terminal.say(
+        "The card is paired with a key that this computer does not have. Nothing more can be read from it."
+    )
+    app.terminal.say("If you have the exported key, say no and run: cryptnoxctl pairing recover --file FILE")
+    if not app.terminal.agrees("Set the default pairing key again now? (Needs the PUK)"):
         return False
     recover_by_puk(app, opened)
     return True
@@ -62,7 +64,7 @@ def _look(app: App, opened: OpenCard, chain: str) -> Report:
     card = opened.card
     info, serial = card.info, str(card.serial)
     if not info.seeded:
-        raise CtlError(Exit.REFUSED, "There is no wallet on this card", "cryptnoxctl setup")
+        raise CtlError(Exit.REFUSED, "This card has no wallet", "cryptnoxctl setup")
     if info.is_nft:
         raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
     tries = tries_left(card)
@@ -80,8 +82,8 @@ def _look(app: App, opened: OpenCard, chain: str) -> Report:
     address = text_of(script_of(shown.key, "p2wpkh"), chain)
     if not info.xpub_export and app.terminal.available:
         app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
-        app.terminal.say("xpub export is off. Signing works without it, but wallets cannot be set up.")
-        if app.terminal.agrees("Switch it on now? (Needs the PUK)"):
+        app.terminal.say("xpub export is off. You can sign without it, but you cannot set up a wallet.")
+        if app.terminal.agrees("Turn it on now? (Needs the PUK)"):
             switch_export(app, opened, puk(app, opened), on=True)
             needed.remove(_EXPORT)
     data = {
@@ -104,17 +106,17 @@ def _look(app: App, opened: OpenCard, chain: str) -> Report:
     ]
     lines: list[Part] = [*((line, GOOD) for line in app.achieved), *((f"To do: {line}", WARN) for line in needed)]
     if not needed:
-        lines.append(("Wallets can use this card: cryptnoxctl export", GOOD))
+        lines.append(("Next, connect a wallet: cryptnoxctl export", GOOD))
     return said(data, lambda screen: screen.fields(rows), *lines)
 
 
 _EASY_SET = (
-    f'put no money on this card before PIN and PUK are changed: {EASY_CHANGE}. It was set up in "easy mode", whose PIN '
-    f"{EASY_PIN} and PUK {EASY_PUK} are public"
+    f'put no money on this card before you change its PIN and PUK: {EASY_CHANGE}. It was set up in "easy mode", '
+    f"and its PIN {EASY_PIN} and PUK {EASY_PUK} are public"
 )
 _EASY_PIN_CHANGED = (
-    f"put no money on this card before the PUK is your own, too: cryptnoxctl puk change. It was set up in "
-    f'"easy mode", whose PUK {EASY_PUK} is public and sets a new PIN'
+    'put no money on this card before you change its PUK as well: cryptnoxctl puk change. It was set up in "easy '
+    f'mode", and anyone can use its public PUK {EASY_PUK} to set a new PIN'
 )
 
 
@@ -122,17 +124,17 @@ def _checked(app: App, source: KeySource | int, shown: Shown) -> bool | None:
     """Whether the words on paper were compared with the card; None where there are none, or nobody can be asked."""
     if source != KeySource.LOADED or not app.terminal.available:
         return None
-    return mnemonic.check_backup(
+    return recovery.check_backup(
         app.terminal, lambda typed: (typed.fingerprint, typed.public_key(shown.path)) == (shown.fingerprint, shown.key)
     )
 
 
-_EXPORT = "switch xpub export on: cryptnoxctl xpub on (needs the PUK)"
-_WORDS = "compare the words on your paper with the card before money arrives: cryptnoxctl backup check"
+_EXPORT = "turn xpub export on: cryptnoxctl xpub on (needs the PUK)"
+_WORDS = "compare the words on your paper with the card before you put money on it: cryptnoxctl backup check"
 _TWIN = (
-    "two cards made this seed, and without the other one there is no backup: compare them before money arrives, "
-    "cryptnoxctl backup check --second-card --card {0}. Where the other has no seed, or another, no backup can ever be "
-    "made: cryptnoxctl reset --card {0}, then cryptnoxctl setup --seed dual"
+    "two cards made this seed together, and each is the other's only backup. Compare them before you put money on "
+    "them: cryptnoxctl backup check --second-card --card {0}. If the other card has no seed, or a different one, no "
+    "backup can ever be made: cryptnoxctl reset --card {0}, then cryptnoxctl setup --seed dual"
 )
 
 
@@ -143,7 +145,7 @@ def _needed(
     if genuine is Genuineness.NOT_GENUINE:
         steps.append("do not put money on this card: its certificate is forged")
     if source == KeySource.ON_CARD:
-        steps.append("keep little money on it: its seed was made on the card, and there is no backup")
+        steps.append("keep only a little money on it: its seed was made on the card and has no backup")
     if source == KeySource.DUAL:
         steps.append(_TWIN.format(serial))
     if checked is False:

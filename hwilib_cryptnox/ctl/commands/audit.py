@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cryptnox_core.models import HistoryEntry
 from cryptnox_core.wire import HISTORY_LENGTH
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.commands.history import compared
 from hwilib_cryptnox.ctl.errors import Exit
@@ -14,10 +15,10 @@ from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 
 @command("audit")
 def audit(app: App) -> Report:
-    """Compare the card's history with what was signed through this computer, and name what was signed elsewhere.
+    """Compare the card's history with what was signed on this computer, and list what was signed elsewhere.
 
-    The exit code is 1 where the card signed something that nobody asked for here: with another computer, another
-    program, or by somebody else; and where it repeated a nonce, which gives keys away.
+    The exit code is 1 if the card signed something that this computer did not ask for (on another computer, with
+    another program, or for someone else), or if it repeated a nonce, which gives keys away.
     """
     serial, comparison = compared(app, HISTORY_LENGTH)
     strange, withheld, unanswered = comparison.elsewhere, comparison.withheld, comparison.unanswered
@@ -31,30 +32,42 @@ def audit(app: App) -> Report:
         "repeated_nonce": _named(withheld),
         "audit_kept": app.settings.audit,
     }
-    parts: list[Part] = []
+    looked_at, parts = counted(len(comparison.seen), "signature"), list[Part]()
     if strange:
         rows = [(str(entry.counter), entry.digest.hex()) for entry in strange]
         parts += [
             lambda screen: screen.table(("Number", "Signed hash"), rows, right=(0,)),
-            (f"{len(strange)} of the last {len(comparison.seen)} signatures were not made here", BAD),
-            "If you did not make them with another computer or program, somebody knows your PIN: move the",
-            "money to another card, and change the PIN.",
+            (f"{len(strange)} of the last {looked_at} {_was(strange)} not made here", BAD),
+            "If you did not make them with another computer or program, someone knows your PIN. Move the",
+            "money to another card and change the PIN.",
         ]
     else:
-        parts.append((f"All of the last {len(comparison.seen)} signatures were made through this computer", GOOD))
+        parts.append((_all_here(len(comparison.seen)), GOOD))
     if withheld:
         parts += [
-            (f"{len(withheld)} of them used the secret number (nonce) of another signature again", BAD),
-            "They were thrown away. Stop using this card: restore your recovery words on another card or",
+            (f"{len(withheld)} of them reused the secret number (nonce) of another signature", BAD),
+            "They were discarded. Stop using this card. Restore your recovery words on another card or",
             "wallet, and move the money from there to a new seed.",
         ]
     if unanswered:
-        parts.append(f"{len(unanswered)} of them never arrived here: the card or this program was stopped meanwhile")
+        parts.append(f"{len(unanswered)} of them never arrived here, because the card or this program stopped")
     if comparison.out_of_sight:
-        parts.append((f"{comparison.out_of_sight} older ones are out of the card's memory", WARN))
+        parts.append((f"{comparison.out_of_sight} older ones are no longer in the card's memory", WARN))
     if not app.settings.audit:
-        parts.append(("Signatures are not remembered: `audit = false` stands in the configuration", WARN))
+        parts.append(("Signatures are not recorded: the configuration has `audit = false`", WARN))
     return said(data, *parts, exit_code=Exit.REFUSED if strange or withheld else Exit.DONE)
+
+
+def _was(entries: Sequence[HistoryEntry]) -> str:
+    return "was" if len(entries) == 1 else "were"
+
+
+def _all_here(count: int) -> str:
+    if count == 0:
+        return "The card remembers no signature"
+    if count == 1:
+        return "The last signature was made on this computer"
+    return f"All of the last {count} signatures were made on this computer"
 
 
 def _named(entries: Sequence[HistoryEntry]) -> list[dict[str, object]]:

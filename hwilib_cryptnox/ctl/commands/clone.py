@@ -28,7 +28,7 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
 from hwilib_cryptnox.signer.wallet import Wallet
 
-clone = CtlGroup("clone", help="A second card that holds the same seed.")
+clone = CtlGroup("clone", help="The second card, which holds the same seed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class _Held:
 @second_option
 @chain_option
 def clone_check(app: App, second: str | None, chain: str) -> Report:
-    """Compare two cards of the same words: same wallet, and what the second one lacks to take the first one's place.
+    """Compare two cards of the same words: is it the same wallet, and can the second card take the first one's place?
 
-    Each card's own PIN is asked for; nothing is changed.
+    Asks for each card's PIN. Changes nothing.
     """
     with open_card(app) as opened:
         first, place = opened.card.serial, opened.reader
@@ -76,7 +76,7 @@ def clone_check(app: App, second: str | None, chain: str) -> Report:
         lines = [
             (f"Good: the cards {first} and {serial} hold the same wallet", GOOD),
             *((f"To do: {line}", WARN) for line in lacks),
-            "Each has a PIN, a PUK and tries of its own. Keep them apart: who has one card and its PIN can spend.",
+            "Each card has its own PIN, PUK, and tries. Keep them apart: anyone with one card and its PIN can spend.",
         ]
     exit_code = Exit.DONE if same else Exit.INPUT
     return said(data, lambda screen: screen.table(heads, [one.row, two.row]), *lines, exit_code=exit_code)
@@ -107,16 +107,14 @@ def _held(app: App, opened: OpenCard, given: Unlocker, chain: str) -> _Held:
     }
     lacks = []
     if accounts is None:
-        lacks.append(f"switch xpub export on: cryptnoxctl xpub on --card {serial} (needs its PUK)")
+        lacks.append(f"turn xpub export on: cryptnoxctl xpub on --card {serial} (needs its PUK)")
     if genuine is Genuineness.NOT_GENUINE:
         lacks.append(f"do not put money on the card {serial}: its certificate is forged")
     if info.pinless_path:
-        lacks.append(
-            f"the card {serial} signs without PIN with one of its keys: cryptnoxctl pinless clear --card {serial}"
-        )
+        lacks.append(f"the card {serial} has a key that signs without a PIN: cryptnoxctl pinless clear --card {serial}")
     if own:
         lacks.append(
-            f"the card {serial} opens only where its own pairing key is: take a copy, cryptnoxctl pairing export FILE "
+            f"the card {serial} only opens with its own pairing key. Keep a copy: cryptnoxctl pairing export FILE "
             f"--card {serial}"
         )
     return _Held(shown, accounts, (serial, fingerprint, address, seed, judged(genuine, opened.reader)), data, lacks)

@@ -29,7 +29,7 @@ _MARKS = ("PIV", "KMS", "Windows Hello")
 
 
 @data.command("read")
-@click.option("--custom", is_flag=True, help="The 16 custom bytes, which every reader sees without PIN.")
+@click.option("--custom", is_flag=True, help="The 16 custom bytes, which every reader can see without a PIN.")
 @click.option("--output", type=NEW_FILE, help="Write the bytes to this new file.")
 def data_read(app: App, custom: bool, output: Path | None) -> Report:
     """Read the user data (needs the PIN), or the custom bytes (needs none)."""
@@ -41,7 +41,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
     if output is not None:
         write_new(output, content)
-        return said(report, f"{len(content)} bytes are in {output}")
+        return said(report, f"{len(content)} bytes were written to {output}")
 
     def show(screen: Screen) -> None:
         if custom or screen.fancy:
@@ -71,30 +71,30 @@ def _read(app: App, opened: OpenCard, pin: str) -> bytes:
 
 @data.command("write")
 @click.argument("file")
-@click.option("--custom", is_flag=True, help="The 16 custom bytes instead of the user data.")
-@click.option("--yes", is_flag=True, help="Do not ask before what is there is overwritten.")
+@click.option("--custom", is_flag=True, help="Use the 16 custom bytes instead of the user data.")
+@click.option("--yes", is_flag=True, help="Overwrite without asking.")
 def data_write(app: App, file: str, custom: bool, yes: bool) -> Report:
-    """Write FILE (- for stdin) to the card. What is there is overwritten.
+    """Write FILE (- for stdin) to the card. Overwrites what is there.
 
-    The vendor's tools keep marks in custom bytes 0 to 2: it is said where the new bytes touch them.
+    The vendor's tools keep marks in custom bytes 0 to 2. You are warned if the new bytes touch them.
     """
     content = read_input(app, file)
     limit = CUSTOM_BYTES if custom else USER_DATA_MAX
     if len(content) > limit or (custom and len(content) != limit):
         what = f"exactly {limit}" if custom else f"at most {limit}"
-        raise CtlError(Exit.INPUT, f"{file}: {what} bytes can be written, not {len(content)}")
+        raise CtlError(Exit.INPUT, f"{file}: write {what} bytes, not {len(content)}")
     with open_card(app, initialised=True) as opened:
         if custom and opened.card.info.is_nft:
-            raise CtlError(Exit.REFUSED, "An NFT card takes what is written there for user data: nothing was sent")
+            raise CtlError(Exit.REFUSED, "An NFT card stores these bytes as user data. Nothing was sent")
         pin, serial = unlock(app, opened), str(opened.card.serial)
         before = opened.card.info.custom if custom else _read(app, opened, pin)
         marks = list(_touched_marks(before, content)) if custom else []
         for text in marks:
             app.note(text)
         if marks and not any(before) and not yes and app.terminal.available:
-            app.terminal.confirm(f"Write these bytes to the card {serial} all the same?")
+            app.terminal.confirm(f"Write these bytes to the card {serial} anyway?")
         if any(before) and before != content and not yes:
-            app.terminal.confirm(f"The card {serial} holds {len(before)} other bytes there. Overwrite them?")
+            app.terminal.confirm(f"The card {serial} already holds {len(before)} other bytes there. Overwrite them?")
         _write(app, opened, pin, before, content, custom=custom)
     return said({"serial": serial, "bytes": len(content)}, *app.achieved)
 
@@ -104,11 +104,11 @@ def _touched_marks(before: bytes, after: bytes) -> Iterator[str]:
     pairs = list(zip(_MARKS, before, after, strict=False))
     lost = [name for name, old, new in pairs if old and old != new]
     made = [name for name, old, new in pairs if new and not old]
-    where = "Custom bytes 0 to 2 are where the vendor's tools mark which user keys exist (PIV, KMS, Windows Hello)"
+    where = "The vendor's tools use custom bytes 0 to 2 to mark which user keys exist (PIV, KMS, Windows Hello)"
     if lost:
-        yield f"{where}. Marked now: {', '.join(lost)}; overwriting that hides these keys from the vendor's tools"
+        yield f"{where}. Marked now: {', '.join(lost)}. Overwriting them hides these keys from the vendor's tools"
     if made:
-        yield f"{where}. Your bytes mark {', '.join(made)}: the vendor's tools will take these keys for present"
+        yield f"{where}. Your bytes mark {', '.join(made)}: the vendor's tools will assume these keys exist"
 
 
 class _CutShortError(ProtocolError):
@@ -147,12 +147,12 @@ def _write(app: App, opened: OpenCard, pin: str, before: bytes, content: bytes, 
         return End.NOT_TAKEN if now == before else End.HALF
 
     words = Words(
-        done=f"{len(content)} bytes are written",
-        kept="the card holds what it held: nothing was written",
-        half="the card holds a part of the new bytes, and no longer all of the old ones",
-        either="the card may hold the new bytes, the old ones, or a part of both",
-        keep="keep the file and write it once more",
+        done=f"{len(content)} bytes were written",
+        kept="the card is unchanged; nothing was written",
+        half="the card holds part of the new bytes, and has lost some of the old ones",
+        either="the card may hold the new bytes, the old ones, or a mix of both",
+        keep="keep the file and write it again",
     )
     change(app, opened, words, send, look, prove=shown)
     if not shown:
-        app.note("This card does not show its custom bytes: they could not be read back")
+        app.note("This card does not show its custom bytes, so they could not be read back")

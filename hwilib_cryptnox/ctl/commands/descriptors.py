@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from hwilib_cryptnox.ctl.app import App, command
+from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import TYPES, account_at, account_option, chain_option, key_set
+from hwilib_cryptnox.ctl.qr import check_qr, qr_options, shown_with_codes, write_qr
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.export import CHANGE, RECEIVE, descriptor
 
 
 @command("descriptors")
-@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="One kind of script only.")
+@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Show only this script type.")
 @account_option
 @chain_option
-def descriptors(app: App, kind: str | None, account: int, chain: str) -> Report:
+@click.option(
+    "--both", is_flag=True, help=("Write receive and change as one descriptor (BIP389), which most wallets read.")
+)
+@qr_options
+def descriptors(
+    app: App, kind: str | None, account: int, chain: str, both: bool, qr: bool, qr_file: Path | None
+) -> Report:
     """Show an account's output descriptors, receive and change."""
+    check_qr(app, qr, qr_file)
+    if qr_file is not None and (kind is None or not both):
+        raise CtlError(Exit.USAGE, "--qr-file writes one QR code", "add --both and --type")
     kinds = [kind] if kind else list(TYPES)
     keys = key_set(app, [account_at(name, chain, account) for name in kinds], chain)
     entries = [
@@ -23,8 +36,12 @@ def descriptors(app: App, kind: str | None, account: int, chain: str) -> Report:
             "type": name,
             "receive": descriptor(keys, TYPES[name], account, branch=RECEIVE),
             "change": descriptor(keys, TYPES[name], account, branch=CHANGE),
+            "both": descriptor(keys, TYPES[name], account),
         }
         for name in kinds
     ]
-    lines = (entry[branch] for entry in entries for branch in ("receive", "change"))
-    return said({"fingerprint": keys.fingerprint.hex(), "descriptors": entries}, *lines)
+    branches = ("both",) if both else ("receive", "change")
+    lines = [entry[branch] for entry in entries for branch in branches]
+    write_qr(qr_file, lines)
+    data = {"fingerprint": keys.fingerprint.hex(), "descriptors": entries, "qr_file": qr_file and str(qr_file)}
+    return said(data, *shown_with_codes(lines, qr))

@@ -24,6 +24,7 @@ from cryptnox_core.deviations import Deviation, deviations
 from cryptnox_core.recording import record as record_card
 from hwilib_cryptnox.console.bundle import bundled
 from hwilib_cryptnox.console.weak import EASY_CHANGE, EASY_PIN, EASY_PUK, is_easy_mode
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import candidates, card_state, open_card, see, version_text, wanted_serial
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
@@ -35,9 +36,9 @@ from hwilib_cryptnox.signer.cards import EMULATOR_PREFIX, ForeignCardError, Open
 from hwilib_cryptnox.storage.files import config_folder, state_folder
 
 _IDENTIFIES = (
-    "The recording holds command headers, lengths, status words, times, the answer to SELECT and the card's "
-    "certificate, and no PIN, no key, nothing that the card keeps for you but the 16 custom bytes, which every SELECT "
-    "shows. Serial number and certificate identify it."
+    "The recording holds command headers, lengths, status words, times, the answer to SELECT, and the card's "
+    "certificate. It holds no PIN, no key, and nothing you stored on the card except the 16 custom bytes, which "
+    "every SELECT shows. The serial number and the certificate identify the card."
 )
 _MAX_RECORDING = 1 << 20
 """Bytes. One has some ten thousand."""
@@ -45,14 +46,18 @@ _PACKAGES = ("hwi-cryptnox", "hwi", "pyscard", "cryptography", "coincurve", "emb
 _OPTIONAL = frozenset({"hwi", "coincurve"} | (set() if sys.platform in ("darwin", "win32") else {"pyscard"}))
 """Not needed: HWI's library is for other programs, embit has a libsecp256k1, our own binding of pcsc-lite serves."""
 _LIBRARIES = {"pyscard": "pyscard", "pcsclite": "pcsc-lite's own library"}
-_EASY_FOUND = f'it was set up in "easy mode": unless they were changed, PIN {EASY_PIN} and PUK {EASY_PUK} are public'
-_EASY_REMEDY = f"put no money on it before both are your own: {EASY_CHANGE}"
+_EASY_FOUND = (
+    f'it was set up in "easy mode": unless someone changed them, its PIN {EASY_PIN} and PUK {EASY_PUK} are public'
+)
+_EASY_REMEDY = f"put no money on it before you change both: {EASY_CHANGE}"
 _NFC_MODULES = frozenset({"pn533", "pn533_usb", "nfc"})
 _READER_REMEDIES = {
-    "linux": "plug the reader in; if it is, look for it in lsusb, and install its driver "
-    "(Debian: apt install libccid, for ACS readers libacsccid1)",
-    "darwin": "plug the reader in; if it is, look for it in the System Information, under USB, and install its driver",
-    "win32": "plug the reader in; if it is, look for it in the Device Manager, and install its driver",
+    "linux": "plug the reader in. If it is plugged in, look for it in lsusb and install its driver (Debian: apt "
+    "install libccid, or libacsccid1 for ACS readers)",
+    "darwin": (
+        "plug the reader in. If it is plugged in, look for it in System Information, under USB, and install its driver"
+    ),
+    "win32": "plug the reader in. If it is plugged in, look for it in Device Manager, and install its driver",
 }
 _SOCKETS = ("/run/pcscd/pcscd.comm", "/var/run/pcscd/pcscd.comm")
 
@@ -81,18 +86,18 @@ class Finding:
 
 
 @command("doctor")
-@click.option("--record", type=NEW_FILE, help="Write what the card answers to FILE.")
-@click.option("--analyse", metavar="FILE", help="Say what a recording tells about its card; - for stdin.")
+@click.option("--record", type=NEW_FILE, help="Record the card's answers in FILE.")
+@click.option("--analyse", metavar="FILE", help="Report what a recording says about its card; - reads stdin.")
 @click.option("--yes", is_flag=True, help="Record without asking.")
 def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
-    """Find out why a card is not seen or cannot be used, and say what to do. Sends no PIN.
+    """Find out why a card is not found or cannot be used, and what to do. Sends no PIN.
 
-    With --card or --reader it looks at that one alone. --record runs a checklist that changes nothing and needs no
-    PIN, and writes headers, lengths and status words, for a report about a card that behaves in another way than
+    With --card or --reader, looks only at that one. --record runs a checklist that changes nothing and needs no PIN,
+    and writes command headers, lengths, and status words, for a report about a card that behaves differently than
     documented; --analyse reads such a file.
     """
     if record is not None and analyse is not None:
-        raise click.UsageError("--record and --analyse exclude each other")
+        raise click.UsageError("--record and --analyse cannot be used together")
     if record is not None:
         return _recorded(app, record, yes=yes)
     if analyse is not None:
@@ -125,7 +130,7 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", Verdict.GOOD, f"{python}; {text}")
     yield _curve()
     if missing := [name for name in absent if name not in _OPTIONAL]:
-        again = "install hwi-cryptnox again: pip install --force-reinstall, and what it was installed from"
+        again = "install hwi-cryptnox again: pip install --force-reinstall, from where you installed it"
         remedy = "get the binary again" if bundled() else again
         yield Finding("versions", Verdict.BAD, f"missing: {', '.join(missing)}", remedy, Exit.REFUSED)
 
@@ -136,8 +141,8 @@ def _curve() -> Finding:
 
     if (name := backend().name) != "python":
         return Finding("secp256k1", Verdict.GOOD, f"by {name}'s libsecp256k1")
-    remedy = "nothing has to be done: a transaction takes milliseconds longer. pip install coincurve makes it quick"
-    return Finding("secp256k1", Verdict.NOTE, "in Python, since no library for it can be loaded", remedy)
+    remedy = "nothing you must do. A transaction takes milliseconds longer; pip install coincurve makes it quick"
+    return Finding("secp256k1", Verdict.NOTE, "in Python, because no library for it can be loaded", remedy)
 
 
 def _version(name: str) -> str | None:
@@ -150,7 +155,7 @@ def _version(name: str) -> str | None:
 def _files(app: App) -> Iterator[Finding]:
     config = config_folder() / "config.toml"
     settings = app.settings
-    text = f"{config}" if config.exists() else f"no file at {config}; all settings as they come"
+    text = f"{config}" if config.exists() else f"no file at {config}; all settings have their defaults"
     yield Finding("configuration", Verdict.GOOD, text)
     for name in settings.anchors:
         if not Path(name).expanduser().is_file():
@@ -159,16 +164,16 @@ def _files(app: App) -> Iterator[Finding]:
             )
     folder = state_folder()
     if not folder.exists():
-        yield Finding("memory", Verdict.GOOD, f"{folder}: not made yet")
+        yield Finding("memory", Verdict.GOOD, f"{folder}: does not exist yet")
         return
     mode = stat.S_IMODE(folder.stat().st_mode)
     if not os.access(folder, os.W_OK | os.X_OK):
-        remedy = f"make it yours: sudo chown -R $USER {folder}; until then no PIN is sent automatically"
+        remedy = f"take ownership of it: sudo chown -R $USER {folder}; until then no PIN is sent automatically"
         yield Finding("memory", Verdict.BAD, f"{folder} cannot be written", remedy, Exit.REFUSED)
     elif mode & 0o077 and sys.platform != "win32":
-        yield Finding("memory", Verdict.NOTE, f"{folder} can be read by others", f"chmod 700 {folder}")
+        yield Finding("memory", Verdict.NOTE, f"other users can read {folder}", f"chmod 700 {folder}")
     else:
-        yield Finding("memory", Verdict.GOOD, f"{folder}: {len(app.state.records())} cards remembered")
+        yield Finding("memory", Verdict.GOOD, f"{folder}: {counted(len(app.state.records()), 'card')} remembered")
 
 
 def _service() -> Iterator[Finding]:
@@ -183,7 +188,8 @@ def _service() -> Iterator[Finding]:
         yield Finding("PC/SC service", Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
     except (errors.ServiceUnavailableError, errors.TransportError) as error:
-        yield Finding("PC/SC service", Verdict.BAD, str(error), _service_remedy(), Exit.NO_CARD)
+        more, remedy = _service_remedy()
+        yield Finding("PC/SC service", Verdict.BAD, f"{error}{more and f': {more}'}", remedy, Exit.NO_CARD)
         return
     yield Finding("PC/SC service", Verdict.GOOD, f"it answers, through {_LIBRARIES[library()]}")
     if names:
@@ -193,17 +199,20 @@ def _service() -> Iterator[Finding]:
         yield Finding("readers", Verdict.BAD, "there is none", remedy, Exit.NO_CARD)
 
 
-def _service_remedy() -> str:
+def _service_remedy() -> tuple[str, str]:
+    """What is known of it besides, and what to do."""
     if sys.platform == "win32":
-        return "plug a reader in: Windows starts the service (Smart Card, SCardSvr) with the first one"
+        return "", "plug a reader in: Windows starts the service (Smart Card, SCardSvr) with the first one"
     if sys.platform != "linux":
-        return "plug a reader in, or restart the computer: the service is part of the system"
+        return "", "plug a reader in, or restart the computer: the service is part of the system"
     there = [name for name in _SOCKETS if Path(name).exists()]
     if there and not os.access(there[0], os.W_OK):
-        return f"{there[0]} is closed to you: log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
+        remedy = "log in at the machine itself, or allow yourself in polkit (see pcscd(8))"
+        return f"you may not use {there[0]}", remedy
     if any(_read(entry / "comm").strip() == "pcscd" for entry in _processes()):
-        return "pcscd runs and does not answer this user: sudo systemctl restart pcscd; in a sandbox give access to it"
-    return "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
+        remedy = "sudo systemctl restart pcscd; in a sandbox, give the sandbox access to it"
+        return "pcscd runs but does not answer this user", remedy
+    return "", "sudo apt install pcscd && sudo systemctl enable --now pcscd.socket (without systemd: sudo pcscd)"
 
 
 def _processes() -> Iterator[Path]:
@@ -226,12 +235,12 @@ def _modules() -> Iterator[Finding]:
     loaded = sorted({line.split(" ")[0] for line in _read(Path("/proc/modules")).splitlines()} & _NFC_MODULES)
     if loaded:
         remedy = (
-            "where an NFC reader is not seen: sudo modprobe -r pn533_usb pn533 nfc, and for good: "
-            "printf 'blacklist %s\\n' pn533_usb pn533 nfc | sudo tee /etc/modprobe.d/nfc-off.conf"
+            "if an NFC reader is not seen: sudo modprobe -r pn533_usb pn533 nfc, and to keep it so: printf "
+            "'blacklist %s\\n' pn533_usb pn533 nfc | sudo tee /etc/modprobe.d/nfc-off.conf"
         )
-        yield Finding("NFC modules", Verdict.NOTE, f"the kernel's own: {', '.join(loaded)}", remedy)
+        yield Finding("NFC modules", Verdict.NOTE, f"in the kernel: {', '.join(loaded)}", remedy)
     else:
-        yield Finding("NFC modules", Verdict.GOOD, "none that would take a reader away")
+        yield Finding("NFC modules", Verdict.GOOD, "none that would take the reader")
 
 
 def _readers(app: App) -> Iterator[Finding]:
@@ -251,8 +260,8 @@ def _readers(app: App) -> Iterator[Finding]:
             yield from _reader(app, name)
         found = found or (seen is not None and seen.serial == serial)
     if serial is not None and not found:
-        remedy = "put it into a reader; cryptnoxctl doctor without --card looks at all of them"
-        yield Finding("card", Verdict.BAD, f"The card {serial} is in no reader", remedy, Exit.NO_CARD)
+        remedy = "insert it into a reader; cryptnoxctl doctor without --card checks all of them"
+        yield Finding("card", Verdict.BAD, f"The card {serial} is not in any reader", remedy, Exit.NO_CARD)
 
 
 def _reader(app: App, name: str) -> Iterator[Finding]:
@@ -260,20 +269,20 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
     try:
         opened = app.host.access.connect(name, app.settings.enumerate_wait)
     except errors.ReaderBusyError as error:
-        remedy = "end the program that holds it (see the programs below); gpg: gpgconf --kill scdaemon"
+        remedy = "close the program that holds it (see the programs below); for gpg: gpgconf --kill scdaemon"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
     except errors.NoCardError as error:
         if name.startswith(EMULATOR_PREFIX) and name in (app.options.card, app.options.reader):
             yield Finding(what, Verdict.BAD, str(error), "start it, or correct the address", Exit.NO_CARD)
         else:
-            yield Finding(what, Verdict.NOTE, str(error), "put a card in")
+            yield Finding(what, Verdict.NOTE, str(error), "insert a card")
         return
     except ForeignCardError:
-        yield Finding(what, Verdict.NOTE, "another card, not a Cryptnox wallet card")
+        yield Finding(what, Verdict.NOTE, "a different kind of card, not a Cryptnox wallet card")
         return
     except errors.TransportError as error:
-        remedy = "take the card out and put it back; clean its contacts"
+        remedy = "remove the card and put it back; clean its contacts"
         yield Finding(what, Verdict.BAD, str(error), remedy, Exit.NO_CARD)
         return
     try:
@@ -281,19 +290,19 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         app.host.access.identify(opened)
         serial, genuine = opened.card.serial, opened.card.genuineness
         text = f"Cryptnox {info.type_name} {serial}, applet {version_text(info)}, {card_state(info)}"
-        text += ", emulated: no place for money" if opened.simulated else ""
+        text += ", emulated: not for money" if opened.simulated else ""
         yield Finding(what, Verdict.GOOD, text)
         if genuine is not Genuineness.GENUINE:
-            remedy = "name the CA's certificate in the configuration (key anchors) if you trust it"
+            remedy = "if you trust the CA, name its certificate in the configuration (key anchors)"
             yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
         if not info.seeded:
-            yield Finding(what, Verdict.NOTE, "there is no wallet on it", "cryptnoxctl setup")
+            yield Finding(what, Verdict.NOTE, "it has no wallet", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
             yield Finding(what, Verdict.NOTE, "xpub export is off", "cryptnoxctl xpub on (needs the PUK)")
         if _is_easy_mode(opened):
             yield Finding(what, Verdict.NOTE, _EASY_FOUND, _EASY_REMEDY)
     except errors.PinLockedError as error:
-        yield Finding(what, Verdict.BAD, str(error), "take the card out and put it back", Exit.SECRET)
+        yield Finding(what, Verdict.BAD, str(error), "remove the card and put it back", Exit.SECRET)
     except (errors.CryptnoxError, WalletError) as error:
         problem = explain(error)
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
@@ -319,15 +328,19 @@ def _programs() -> Iterator[Finding]:
     users.pop("pcscd", None)
     if users:
         names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(users.items()))
-        remedy = "end them if the reader is busy; gpg: gpgconf --kill scdaemon"
+        remedy = "close them if the reader is busy; for gpg: gpgconf --kill scdaemon"
         yield Finding("other programs", Verdict.NOTE, f"with the smart card library loaded: {names}", remedy)
     else:
-        yield Finding("other programs", Verdict.GOOD, "none of yours uses smart cards now")
+        yield Finding("other programs", Verdict.GOOD, "no program of yours is using smart cards now")
 
 
 def _pin_source(app: App) -> Iterator[Finding]:
     names = [type(source).__name__.removesuffix("Source").lower() for source in automatic_sources(app.settings)]
-    text = f"set up: {', '.join(names)}" if names else "none set up: programs must be given the PIN, this one asks"
+    text = (
+        f"set up: {', '.join(names)}"
+        if names
+        else ("none set up: programs must be given the PIN, and cryptnoxctl asks you")
+    )
     yield Finding("PIN source", Verdict.GOOD, text)
 
 
@@ -369,11 +382,11 @@ def _analysed(app: App, name: str) -> Report:
     """What the recording in a file says about its card."""
     data = read_input(app, name)
     if len(data) > _MAX_RECORDING:
-        raise CtlError(Exit.INPUT, f"{name}: this is no recording of a card: it has {len(data)} bytes")
+        raise CtlError(Exit.INPUT, f"{name}: this is not a recording of a card: it has {len(data)} bytes")
     try:
         found = deviations(json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise CtlError(Exit.INPUT, f"{name}: this is no recording of a card") from error
+        raise CtlError(Exit.INPUT, f"{name}: this is not a recording of a card") from error
     except errors.UsageError as error:
         raise CtlError(Exit.INPUT, f"{name}: {error}") from error
     return _deviating({"file": name}, found)
@@ -382,6 +395,6 @@ def _analysed(app: App, name: str) -> Report:
 def _deviating(data: dict[str, object], found: list[Deviation], *lines: str) -> Report:
     data["deviations"] = [{"text": each.text, "reading": each.reading or None} for each in found]
     texts = [f"{each.text}{f' (reading {each.reading})' if each.reading else ''}" for each in found]
-    count = f"{len(found)} deviation{'' if len(found) == 1 else 's'} from what is documented of applet 1.6"
+    count = f"{counted(len(found), 'deviation')} from what is documented of applet 1.6"
     last: Part = count if found else ("The card answered as documented", GOOD)
     return said(data, *lines, *((text, WARN) for text in texts), last)

@@ -24,6 +24,7 @@ from cryptnox_core import wire
 from cryptnox_core.emulator import card, faults, memory, server, vpcd
 from cryptnox_core.emulator.readings import Reading
 from hwilib_cryptnox.ctl.files import NEW_FILE
+from hwilib_cryptnox.ctl.help import HelpfulCommand
 from hwilib_cryptnox.storage.files import lock
 
 DEFAULT_PIN = "000000"
@@ -55,7 +56,7 @@ def _seed_of_mnemonic(words: str, passphrase: str) -> bytes:
     with contextlib.suppress(ValueError, KeyError):
         valid = bip39.mnemonic_is_valid(normal)
     if not valid:
-        raise click.UsageError("the mnemonic is none of BIP39's in English, or its checksum is wrong")
+        raise click.UsageError("the mnemonic is not a BIP39 mnemonic in English, or its checksum is wrong")
     salt = unicodedata.normalize("NFKD", "mnemonic" + passphrase)
     return hashlib.pbkdf2_hmac("sha512", normal.encode(), salt.encode(), _BIP39_ROUNDS)
 
@@ -160,7 +161,7 @@ def _held(state: Path) -> Iterator[None]:
         try:
             lock(descriptor)
         except BlockingIOError as error:
-            raise click.UsageError(f"--state {state}: another emulator runs on this file") from error
+            raise click.UsageError(f"--state {state}: another emulator is using this file") from error
         yield
     finally:
         os.close(descriptor)
@@ -180,7 +181,7 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str | No
         raise click.BadParameter(str(error), context, parameter) from error
 
 
-@click.command()
+@click.command(cls=HelpfulCommand)
 @click.option(
     "--listen",
     callback=_address,
@@ -188,25 +189,28 @@ def _latency(context: click.Context, parameter: click.Parameter, value: str | No
     help="Where to listen; port 0 picks one. [127.0.0.1:9720 without --vpcd]",
 )
 @click.option(
-    "--vpcd", "reader", callback=_address, metavar="HOST:PORT", help="Go into the virtual reader that listens there."
+    "--vpcd", "reader", callback=_address, metavar="HOST:PORT", help="Connect to the virtual reader that listens there."
 )
 @click.option("--state", type=NEW_FILE, help="File that keeps the card between runs.")
 @click.option("--seed", envvar="CRYPTNOX_EMULATOR_SEED", metavar="HEX", help="Binary seed, 16 to 64 bytes.")
-@click.option("--mnemonic", metavar="WORDS", help="BIP39 mnemonic in English, in place of --seed.")
-@click.option("--passphrase", metavar="TEXT", help="BIP39 passphrase of --mnemonic.")
+@click.option("--mnemonic", metavar="WORDS", help="BIP39 mnemonic in English, instead of --seed.")
+@click.option("--passphrase", metavar="TEXT", help="BIP39 passphrase for --mnemonic.")
 @click.option("--pin", envvar="CRYPTNOX_EMULATOR_PIN", metavar="DIGITS", help=f"[with a seed: {DEFAULT_PIN}]")
 @click.option("--puk", envvar="CRYPTNOX_EMULATOR_PUK", metavar="TEXT", help=f"[{DEFAULT_PUK}]")
-@click.option("--xpub-export", is_flag=True, help="Extended public keys may be read.")
+@click.option("--xpub-export", is_flag=True, help="Allow reading extended public keys.")
 @click.option("--serial", type=click.IntRange(_SERIAL_MIN, _SERIAL_MAX), help="Serial number, 2^56 to 2^64-1.")
 @click.option("--type", "kind", type=click.Choice(["B", "N"]), help="Basic or NFT. [B]")
-@click.option("--stats", type=NEW_FILE, help="JSON file of counts, rewritten after every APDU.")
-@click.option("--trace", type=NEW_FILE, help="Appends a line for every APDU: header, lengths, status words.")
+@click.option("--stats", type=NEW_FILE, help="JSON file of counters, rewritten after every APDU.")
+@click.option("--trace", type=NEW_FILE, help="Append one line per APDU: header, lengths, status words.")
 @click.option(
     "--latency", callback=_latency, metavar="SPEC", help="apdu=20,byte=0.1,derive=300,sign=300 (ms) = default."
 )
 @click.option("--fault", multiple=True, callback=_specs, metavar="SPEC", help="KIND@N or KIND@INS:N, repeatable.")
 @click.option(
-    "--reading", multiple=True, type=click.Choice([r.value for r in Reading]), help="Another reading, repeatable."
+    "--reading",
+    multiple=True,
+    type=click.Choice([r.value for r in Reading]),
+    help=("Use another reading of the protocol; repeatable."),
 )
 def emulator(
     *,
@@ -229,11 +233,11 @@ def emulator(
 ) -> None:
     """Run an emulated card until SIGTERM. Its first line says where it is and its serial number.
 
-    Its secrets are for tests: they stand in the command line, the environment and the state file in the clear.
+    For tests: its secrets are in the command line, the environment, and the state file in the clear.
     """
     if mnemonic is not None and seed is not None:
         if click.get_current_context().get_parameter_source("seed") is not ParameterSource.ENVIRONMENT:
-            raise click.UsageError("--seed and --mnemonic exclude each other")
+            raise click.UsageError("--seed and --mnemonic cannot be used together")
         seed = None  # what the command line says goes before the environment
     if passphrase is not None and mnemonic is None:
         raise click.UsageError("--passphrase needs --mnemonic")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path as FilePath
 
 import click
@@ -14,29 +15,46 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE, check_free, force_option, output_option, read_text, write_new
 from hwilib_cryptnox.ctl.options import TYPES, account_option, chain_option, key_set, type_option
+from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, write_qr
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.export import KeySet
 from hwilib_cryptnox.networks import Network, ScriptType
 
 _MULTISIG = {"p2wsh": ScriptType.P2WSH, "p2sh-p2wsh": ScriptType.P2SH_P2WSH}
 FORMATS = {
-    "key-line": "one key with its origin: Sparrow (as Specter DIY), Specter Desktop, most coordinators",
-    "descriptor": "an output descriptor: Sparrow, BlueWallet, Nunchuk",
-    "coldcard": "one JSON file for all script types: Sparrow, Specter, Nunchuk, BlueWallet (as Coldcard)",
+    "key-line": "one key with its origin, for Sparrow (as Specter DIY), Specter Desktop, and most coordinators",
+    "descriptor": "an output descriptor, for Sparrow, BlueWallet, and Nunchuk",
+    "coldcard": "one JSON file for all script types, for Sparrow, Specter, Nunchuk, and BlueWallet (as Coldcard)",
     "electrum": "an Electrum wallet file, watch-only",
     "wasabi": "a watch-only wallet for Wasabi (p2wpkh, account 0)",
-    "core": "the argument of Bitcoin Core's importdescriptors",
+    "core": "the argument for Bitcoin Core's importdescriptors",
 }
 
 
-@command("export", epilog="Formats: " + "; ".join(f"{name} = {text}" for name, text in FORMATS.items()))
-@click.argument("form", metavar="FORMAT", type=click.Choice(list(FORMATS)))
+PROGRAMS = {
+    "sparrow": ("key-line", "descriptor", "a key line, for Airgapped Hardware Wallet > Specter DIY"),
+    "specter": ("key-line", "descriptor", "a key line, for a device of the type Other"),
+    "nunchuk": ("coldcard", "descriptor", "Coldcard's JSON, imported as a Coldcard"),
+    "bluewallet": ("coldcard", "descriptor", "Coldcard's JSON, imported as a wallet"),
+}
+"""Programs by name: the format of a key, that of a whole multisig wallet, and where the program takes it. Electrum and
+Bitcoin Core (core) have formats of their own."""
+
+
+@command(
+    "export",
+    epilog="Programs: "
+    + "; ".join(f"{name} = {text}" for name, (_, _, text) in PROGRAMS.items())
+    + ". Formats: "
+    + "; ".join(f"{name} = {text}" for name, text in FORMATS.items()),
+)
+@click.argument("form", metavar="PROGRAM|FORMAT", type=click.Choice([*PROGRAMS, *FORMATS]))
 @type_option(*_MULTISIG)
 @account_option
 @chain_option
 @output_option
 @force_option
-@click.option("--threshold", type=click.IntRange(1, 20), help="Multisig: signatures needed.")
+@click.option("--threshold", type=click.IntRange(1, 20), help="Multisig: how many signatures are needed.")
 @click.option(
     "--cosigner",
     "cosigners",
@@ -44,6 +62,7 @@ FORMATS = {
     type=OLD_FILE,
     help="Multisig: a file with another cosigner's key line; repeatable.",
 )
+@qr_options
 def export(
     app: App,
     form: str,
@@ -54,14 +73,21 @@ def export(
     force: bool,
     threshold: int | None,
     cosigners: tuple[FilePath, ...],
+    qr: bool,
+    qr_file: FilePath | None,
 ) -> Report:
-    """Write a file for a wallet; only public keys go in."""
+    """Write what a wallet program imports: sparrow, specter, nunchuk, bluewallet, electrum, core. Only public keys.
+
+    Or give a format by its name. With --threshold and --cosigner: a whole multisig wallet.
+    """
+    check_qr(app, qr, qr_file)
+    program, form = (form, PROGRAMS[form][bool(cosigners)]) if form in PROGRAMS else (None, form)
     if output is not None:
         check_free(output, force)
     network = Network.of_chain(chain)
     script = {**TYPES, **_MULTISIG}[kind]
     if bool(cosigners) != (threshold is not None) or (cosigners and not script.is_multisig):
-        raise CtlError(Exit.USAGE, "A multisig wallet takes --threshold, --cosigner and --type p2wsh or p2sh-p2wsh")
+        raise CtlError(Exit.USAGE, "A multisig wallet needs --threshold, --cosigner, and --type p2wsh or p2sh-p2wsh")
     if form == "wasabi" and script is not ScriptType.P2WPKH:
         raise CtlError(Exit.USAGE, "Wasabi wallets use --type p2wpkh")
     path = files.account_path(script, network, account)
@@ -70,19 +96,37 @@ def export(
         content = _multisig(form, keys, script, account, threshold, cosigners)
     else:
         content = _single(form, keys, script, account, path)
-    data = {"format": form, "content": content, "file": output and str(output), "fingerprint": keys.fingerprint.hex()}
+    text = content.strip()
+    write_qr(qr_file, [_line(text)])
+    data: dict[str, object] = {
+        "program": program,
+        "format": form,
+        "qr_file": qr_file and str(qr_file),
+        "content": content,
+        "file": output and str(output),
+        "fingerprint": keys.fingerprint.hex(),
+    }
     if output is not None:
         write_new(output, content.encode("utf-8"), force=force)
-        return said(data, f"Written: {output} ({FORMATS[form]})")
+        where = FORMATS[form] if program is None or cosigners else PROGRAMS[program][2]
+        return said(data, f"Written: {output} ({where})", *([partial(draw, text=_line(text))] if qr else []))
 
     def show(screen: Screen) -> None:
         if screen.fancy:
             screen.line(content.rstrip("\n"))
+            if qr:
+                draw(screen, _line(text))
         else:
             # As it is: Sparrow takes a line break for a part of the key.
             sys.stdout.write(content)
 
     return Report(data, show)
+
+
+def _line(text: str) -> str:
+    """What a QR code holds of a file: a descriptor without the comments above it, all of the others."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return lines[0] if len(lines) == 1 else text
 
 
 def _single(form: str, keys: KeySet, script: ScriptType, account: int, path: Path) -> str:
@@ -106,7 +150,7 @@ def _multisig(
     for other in others:
         cosigner, network = files.parse_key_line(read_text(other))
         if network is not keys.network:
-            raise CtlError(Exit.INPUT, f"{other}: a key of another network")
+            raise CtlError(Exit.INPUT, f"{other}: the key is for another network")
         cosigners.append(cosigner)
     if form == "descriptor":
         return f"{files.multisig_descriptor(script, threshold, cosigners, keys.network)}\n"
@@ -114,4 +158,4 @@ def _multisig(
         return files.electrum_multisig_wallet(script, threshold, cosigners, keys.network)
     if form == "core":
         return files.core_import_multisig(script, threshold, cosigners, keys.network)
-    raise CtlError(Exit.USAGE, f"{form} is no file of a whole multisig wallet", "descriptor, electrum or core")
+    raise CtlError(Exit.USAGE, f"{form} does not describe a whole multisig wallet", "use descriptor, electrum, or core")

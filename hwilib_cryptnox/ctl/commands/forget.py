@@ -11,17 +11,22 @@ from hwilib_cryptnox.ctl.screen import Report, said
 
 @command("forget")
 @click.argument("which", metavar="SERIAL|all")
-@click.option("--pairing-key", is_flag=True, help="Its own pairing key as well; then only the PUK opens the card.")
-@click.option("--yes", is_flag=True, help="Do not ask before a pairing key is deleted.")
+@click.option(
+    "--pairing-key",
+    is_flag=True,
+    help=("Also delete the card's own pairing key. After that only the PUK opens the card."),
+)
+@click.option("--yes", is_flag=True, help="Delete a pairing key without asking.")
 def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
-    """Clear what this computer remembers of a card, or of all: fingerprint, certificate, notes of refused PINs.
+    """Clear what this computer remembers of a card, or of all cards: fingerprint, certificate, notes of refused PINs.
 
-    Its own pairing key stays, unless --pairing-key; registered wallets stay. The card is not touched.
+    The card's own pairing key is kept, unless you give --pairing-key. Registered wallets are kept. The card does not
+    change.
     """
     serial = None if which == "all" else _number(which)
     keys = [number for number in app.state.paired() if serial in (None, number)]
     if pairing_key and keys and not yes:
-        app.terminal.say("Without its pairing key a card is opened only with the exported key, or with its PUK.")
+        app.terminal.say("Without its pairing key, a card only opens with the exported key or with its PUK.")
         app.terminal.confirm(f"Delete the pairing {_keys(keys)}?")
     gone = [number for number in sorted(app.state.records()) if serial in (None, number)]
     app.state.forget(serial)
@@ -29,10 +34,10 @@ def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
     if pairing_key:
         for number in keys:
             app.state.keep_pairing_key(number, None)
-            app.happened(f"The pairing key of the card {number} is deleted")
+            app.happened(f"The pairing key of the card {number} was deleted")
         lines += app.achieved
     elif keys:
-        lines.append(f"Kept: the pairing {_keys(keys)}. --pairing-key deletes it, too")
+        lines.append(f"Kept: the pairing {_keys(keys)}. Use --pairing-key to delete it as well")
     if not lines:
         lines.append("Nothing was remembered")
     deleted = keys if pairing_key else []

@@ -7,12 +7,13 @@ import time
 import click
 
 from cryptnox_core.wire import HISTORY_LENGTH
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.storage.audit import ASKED, WITHHELD, Comparison, compare, noted_digests
 
-_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (thrown away)"}
+_MARKS: dict[str | None, str] = {ASKED: " (no answer)", WITHHELD: " (discarded)"}
 
 
 def compared(app: App, limit: int) -> tuple[int, Comparison]:
@@ -45,12 +46,14 @@ def _table(screen: Screen, comparison: Comparison) -> None:
 
 
 @command("history")
-@click.option("--limit", type=click.IntRange(1, HISTORY_LENGTH), default=HISTORY_LENGTH, help="Newest entries only.")
+@click.option(
+    "--limit", type=click.IntRange(1, HISTORY_LENGTH), default=HISTORY_LENGTH, help=("Show only the newest entries.")
+)
 def history(app: App, limit: int) -> Report:
     """Show the signatures the card remembers, newest first (149 at most), with their transactions and coins.
 
-    "no answer": asked for here, but the card or this program was stopped before the signature arrived.
-    "thrown away": the card had repeated a nonce.
+    "no answer": it was requested here, but the card or this program stopped before the signature arrived.
+    "discarded": the card had repeated a nonce.
     """
     serial, comparison = compared(app, limit)
     entries = [
@@ -67,4 +70,4 @@ def history(app: App, limit: int) -> Report:
     ]
     data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": entries}
     table = [lambda screen: _table(screen, comparison)] if comparison.seen else []
-    return said(data, *table, f"{comparison.counter} signatures were made in all")
+    return said(data, *table, f"{counted(comparison.counter, 'signature')} made in all")

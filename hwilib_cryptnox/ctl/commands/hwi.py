@@ -8,13 +8,13 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 
 hwi = CtlGroup(
-    "hwi", help="Let the stock hwi program of this Python environment see the card. (hwi-cryptnox always does.)"
+    "hwi", help="Let the stock hwi program in this Python environment see the card. (hwi-cryptnox always does.)"
 )
 
 
 @hwi.command("enable")
 def hwi_enable(app: App) -> Report:  # noqa: ARG001 - every command takes it
-    """Load the driver whenever hwilib is loaded in this environment."""
+    """Load the driver whenever this Python environment loads hwilib."""
     return _switched(on=True)
 
 
@@ -29,9 +29,9 @@ def _check_environment() -> None:
     if bundled():
         raise CtlError(
             Exit.REFUSED,
-            "this is the one-file binary, which no hwi program loads anything from",
-            "name hwi-cryptnox to your wallet in the place of hwi; or install this project with pip where hwi is, and "
-            "run its cryptnoxctl hwi enable",
+            "this is the one-file binary, and the hwi program cannot load a driver from it",
+            "point your wallet at hwi-cryptnox instead of hwi; or install this project with pip next to hwi, and run "
+            "its cryptnoxctl hwi enable",
         )
 
 
@@ -45,18 +45,22 @@ def _switched(*, on: bool) -> Report:
         raise CtlError(
             Exit.REFUSED,
             f"{error.filename}: {error.strerror}",
-            "as the owner of this Python environment, or in one of your own",
+            "run it as the owner of this Python environment, or use an environment of your own",
         ) from error
-    text = f"hwi sees Cryptnox cards from now on ({path})" if on else "hwi no longer sees Cryptnox cards"
+    text = f"hwi now sees Cryptnox cards ({path})" if on else "hwi no longer finds Cryptnox cards"
     return said({"enabled": on, "file": str(path)}, text)
 
 
 @hwi.command("status")
 def hwi_status(app: App) -> Report:  # noqa: ARG001 - every command takes it
-    """Say whether it does."""
+    """Say whether the stock hwi program finds the card."""
     _check_environment()
     from hwilib_cryptnox.plugin import register
 
     enabled, path = register.status(), register.autoload_file()
-    text = f"hwi sees Cryptnox cards ({path})" if enabled else "hwi does not see Cryptnox cards: cryptnoxctl hwi enable"
+    text = (
+        f"hwi finds Cryptnox cards ({path})"
+        if enabled
+        else ("hwi does not find Cryptnox cards: cryptnoxctl hwi enable")
+    )
     return said({"enabled": enabled, "file": str(path)}, text)

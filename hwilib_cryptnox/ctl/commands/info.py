@@ -16,13 +16,13 @@ from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 
-_UNPAIRED = "another than this computer has: cryptnoxctl pairing recover (needs the PUK)"
-_OWN = "own, kept on this computer"
+_UNPAIRED = "this computer does not have it: cryptnoxctl pairing recover (needs the PUK)"
+_OWN = "the card's own, kept on this computer"
 
 
 @command("info")
 def info_command(app: App) -> Report:
-    """Show all that one card says about itself without its PIN."""
+    """Show everything that one card says about itself without its PIN."""
     with open_card(app, channel=False) as opened:
         return _look(app, opened)
 
@@ -60,7 +60,7 @@ def _look(app: App, opened: OpenCard) -> Report:
         "version": version_text(info),
         "genuine": verdict_text(genuine, opened.reader),
         "issuer": certificate.issuer,
-        "initialised": info.initialized,
+        "initialized": info.initialized,
         "seeded": info.seeded,
         "key_source": None if page is None else source_text(page),
         "name": None if page is None else page.name,
@@ -101,8 +101,8 @@ def _look(app: App, opened: OpenCard) -> Report:
             )
         rows += [
             ("Clear key reading", "on" if info.clear_public_key else "off"),
-            ("Pinless path", *(("SET: signs without PIN", WARN) if info.pinless_path else ("not set", ""))),
-            ("User keys", ", ".join(keys) or ("none" if info.tells_user_keys else "the card does not tell")),
+            ("PIN-less path", *(("SET: signs without a PIN", WARN) if info.pinless_path else ("not set", ""))),
+            ("User keys", ", ".join(keys) or ("none" if info.tells_user_keys else "the card does not say")),
             ("Pairing key", *((_UNPAIRED, BAD) if unpaired else (_OWN if own else "common", ""))),
             ("Fingerprint", *((fingerprint, STRONG) if fingerprint else ("not known to this computer yet", FAINT))),
         ]
@@ -119,10 +119,10 @@ def _yes(value: bool, style: str, yes: str = "yes", no: str = "no") -> tuple[str
 
 def _pin(info: AppletInfo, tries: int | None, record: CardRecord) -> tuple[str, str]:
     if not info.pin_auth:
-        return "switched off; user keys only", WARN
+        return "off; user keys only", WARN
     if tries is None:
         return "-", ""
-    note = "; the last one sent by this computer was refused" if record.note is not None else ""
+    note = "; the last PIN this computer sent was refused" if record.note is not None else ""
     if tries == 0:
-        return "blocked, or locked until the card is taken out and put back", BAD
+        return "blocked, or locked until you remove the card and put it back", BAD
     return f"at most {tries} tries left{note}", WARN if tries < 3 or note else GOOD

@@ -11,7 +11,7 @@ from hwilib_cryptnox.ctl.screen import Report, listed
 def owner(app: App) -> Report:
     """Show the owner's name and e-mail address, as they were written when the card was set up.
 
-    They can be changed only by resetting the card and setting it up anew.
+    To change them, reset the card and set it up again.
     """
     with open_card(app, initialised=True) as opened:
         page, serial = opened.card.info_page(), str(opened.card.serial)

@@ -32,15 +32,15 @@ pairing = CtlGroup("pairing", help="The pairing key, which opens the secure chan
 
 
 @pairing.command("change")
-@click.option("--common", is_flag=True, help="Back to the key every card comes with.")
-@click.option("--file", "source", type=OLD_FILE, help="A key exported.")
+@click.option("--common", is_flag=True, help="Go back to the default key, which every new card has.")
+@click.option("--file", "source", type=OLD_FILE, help="An exported key.")
 def pairing_change(app: App, common: bool, source: Path | None) -> Report:
-    """Give the card a pairing key of its own, kept on this computer. Needs the PUK.
+    """Give the card its own pairing key, which is kept on this computer. Needs the PUK.
 
-    Whoever has not got the key cannot talk to the card at all; the PUK gets it back.
+    Without the key nobody can talk to the card at all. With the PUK you can set the default key again.
     """
     if common and source is not None:
-        raise click.UsageError("--common and --file exclude each other")
+        raise click.UsageError("--common and --file cannot be used together")
     key = system.token_bytes(PAIRING_KEY_LENGTH) if source is None else read_key(source)
     if common:
         key = COMMON_PAIRING_KEY
@@ -80,12 +80,12 @@ def change_pairing_key(app: App, opened: OpenCard, key: bytes, secret: str, *, k
 
     common = key == COMMON_PAIRING_KEY
     words = Words(
-        done=f"The card {serial} has {'the common pairing key again' if common else 'its own pairing key now'}",
-        kept="the card has its old pairing key",
-        either="the card may have the new pairing key or its old one",
-        keep="what this computer has of them it keeps, and the next command finds out; if none opens the card: "
-        "cryptnoxctl pairing recover (needs the PUK)",
-        remedy="in another reader: cryptnoxctl pairing recover (needs the PUK)",
+        done=f"The card {serial} has {'the default pairing key again' if common else 'its own pairing key now'}",
+        kept="the card still has its old pairing key",
+        either="the card may have the new pairing key, or still its old one",
+        keep="this computer keeps both, and the next command tries them; if neither opens the card: cryptnoxctl "
+        "pairing recover (needs the PUK)",
+        remedy="try another reader: cryptnoxctl pairing recover (needs the PUK)",
     )
     try:
         change(app, opened, words, send, look, prove=True)
@@ -124,18 +124,18 @@ def pairing_export(app: App, file: Path) -> Report:
         if key is None:
             app.host.access.open_channel(opened.card)
     if key in (None, COMMON_PAIRING_KEY):
-        raise CtlError(Exit.REFUSED, "The card has no pairing key of its own: it uses the common one")
+        raise CtlError(Exit.REFUSED, "The card has no pairing key of its own; it uses the default one")
     write_new(file, (key.hex() + "\n").encode("ascii"), private=True)
-    text = f"The pairing key is in {file}. There: cryptnoxctl pairing recover --file {file.name}"
+    text = f"The pairing key is in {file}. On the other computer: cryptnoxctl pairing recover --file {file.name}"
     return said({"serial": str(serial), "file": str(file)}, text)
 
 
 @pairing.command("recover")
-@click.option("--file", "source", type=OLD_FILE, help="A key exported.")
+@click.option("--file", "source", type=OLD_FILE, help="An exported key.")
 def pairing_recover(app: App, source: Path | None) -> Report:
-    """Get at a card that is paired with another key: with the exported key, or with the PUK (it sets the common key).
+    """Open a card that is paired with another key: with the exported key, or with the PUK (which sets the default key).
 
-    Where the card can be opened as it is, nothing is changed, and no PUK is asked for.
+    If the card opens as it is, nothing is changed, and no PUK is asked for.
     """
     key = None if source is None else read_key(source)
     with open_card(app, channel=False, initialised=True) as opened:
@@ -148,10 +148,10 @@ def pairing_recover(app: App, source: Path | None) -> Report:
         except (PairingError, UnknownChannelError):  # a later applet does not say which of the two it is
             recover_by_puk(app, opened)
             data = {"serial": str(serial), "own_pairing_key": False}
-            return said(data, *app.achieved, "An own one: cryptnoxctl pairing change")
+            return said(data, *app.achieved, "To set one: cryptnoxctl pairing change")
         own = app.state.pairing_key(serial) is not None
     data = {"serial": str(serial), "own_pairing_key": own}
-    what = "its own pairing key, which is kept here" if own else "the common pairing key"
+    what = "its own pairing key, which is kept on this computer" if own else "the default pairing key"
     return said(data, f"There is nothing to recover: the card opens with {what}")
 
 
@@ -159,15 +159,17 @@ def _take(app: App, opened: OpenCard, key: bytes) -> Report:
     """Keep a key that opens the card."""
     serial = opened.card.serial
     if not opens(opened, key):
-        raise CtlError(Exit.SECRET, "That pairing key does not open the channel to this card")
+        raise CtlError(Exit.SECRET, "That pairing key does not open the secure channel to this card")
     own = key != COMMON_PAIRING_KEY
     try:
         app.state.keep_pairing_key(serial, key if own else None)
     except StateError as error:
         raise CtlError(
-            Exit.REFUSED, f"The key is right, but it cannot be kept here: {error}", "keep the file, and try again"
+            Exit.REFUSED,
+            f"The key is right, but this computer cannot store it: {error}",
+            "keep the file and try again",
         ) from error
-    kept = "it is kept on this computer" if own else "it is the common one"
+    kept = "it is kept on this computer" if own else "it is the default one"
     return said({"serial": str(serial), "own_pairing_key": own}, f"The key is right; {kept}")
 
 
@@ -175,5 +177,5 @@ def recover_by_puk(app: App, opened: OpenCard) -> None:
     """Open a card whose pairing key is lost with its PUK, and give it the common key."""
     secret = puk(app, opened)
     if not opens(opened, pairing_key_from_puk(secret), PAIRING_INDEX_PUK):
-        raise CtlError(Exit.SECRET, "That PUK does not open the channel to this card", unchanged=NOTHING_CHANGED)
+        raise CtlError(Exit.SECRET, "That PUK does not open the secure channel to this card", unchanged=NOTHING_CHANGED)
     change_pairing_key(app, opened, COMMON_PAIRING_KEY, secret, known=False)

@@ -21,7 +21,7 @@ from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words, is_puk
 
-pin = CtlGroup("pin", help="Change, verify or unblock the PIN; ask for the tries left.")
+pin = CtlGroup("pin", help="Change, verify, or unblock the PIN; show the tries left.")
 
 SPARE_TRIES = 3
 """So many are left before a PIN is tried only to see whether the card has it: one for it, one for the old one."""
@@ -33,28 +33,28 @@ def pin_tries(app: App) -> Report:
     with open_card(app, initialised=True) as opened:
         left, serial = tries_left(opened.card), str(opened.card.serial)
     text = (
-        "No PIN try is left now. Take the card out, put it back and ask again; if it is still none, the PIN is "
+        "No PIN tries are left. Remove the card, put it back, and ask again. If there are still none, the PIN is "
         "blocked: cryptnoxctl pin unblock (needs the PUK)"
     )
     if left:
         text = f"At most {left} PIN tries are left"
         if left <= PIN_TRIES_SESSION:
-            text += " (a card allows 3 until it is taken out and put back, 6 in all)"
+            text += " (a card allows 3 before it must be removed and put back, and 6 in all)"
     return said({"serial": serial, "pin_tries_left": left}, text)
 
 
 @pin.command("verify")
 def pin_verify(app: App) -> Report:
-    """Check the PIN. A right one clears the note of a refusal, so that set-up PIN sources are used again."""
+    """Check the PIN. The right one clears the note of a refusal, so that PIN sources you set up are used again."""
     with open_card(app, initialised=True) as opened:
         unlock(app, opened, typed=True)
-        return said({"serial": str(opened.card.serial), "verified": True}, "The PIN is right")
+        return said({"serial": str(opened.card.serial), "verified": True}, "The PIN is correct")
 
 
 @pin.command("change")
-@click.option("--with-puk", is_flag=True, help="Set it with the PUK instead of the present PIN.")
+@click.option("--with-puk", is_flag=True, help="Set the PIN with the PUK instead of the current PIN.")
 def pin_change(app: App, with_puk: bool) -> Report:
-    """Change the PIN: the present one first, then the new one twice."""
+    """Change the PIN: the current one first, then the new one twice."""
     with open_card(app, initialised=True) as opened:
         old = secret = None
         if with_puk:
@@ -65,13 +65,14 @@ def pin_change(app: App, with_puk: bool) -> Report:
             old = unlock(app, opened, typed=True)
         new, serial = app.terminal.new_pin(), opened.card.serial
         words = Words(
-            done=f"The PIN of the card {serial} is changed",
-            kept="the card has its old PIN",
+            done=f"The PIN of the card {serial} was changed",
+            kept="the card still has its old PIN",
             either="the card may already have the new PIN, or still the old one",
-            keep="Keep both PINs. cryptnoxctl pin tries shows how many tries are left; with more than one, try the new "
-            "PIN: cryptnoxctl pin verify. With the PUK it can be set anew: cryptnoxctl pin change --with-puk",
-            other="The card refuses the new PIN: it has the old one still, or another",
-            remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
+            keep="Keep both PINs. cryptnoxctl pin tries shows how many tries are left; if more than one is left, try "
+            "the new PIN: cryptnoxctl pin verify. With the PUK you can set a new PIN: cryptnoxctl pin change "
+            "--with-puk",
+            other="The card refuses the new PIN: it still has the old one, or a different one",
+            remedy="set a new PIN with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
         look = _PinLook(app, new, old)
 
@@ -91,9 +92,9 @@ def _check_not_blocked(opened: OpenCard) -> None:
     if opened.card.info.pin_auth and not tries_left(opened.card):
         raise CtlError(
             Exit.SECRET,
-            "No PIN try is left: the PIN is blocked, or locked until the card is taken out and put back. Nothing was "
-            "sent",
-            "take the card out and put it back, then: cryptnoxctl pin tries; still none: cryptnoxctl pin unblock",
+            "No PIN tries are left: the PIN is blocked, or locked until you remove the card and put it back. Nothing "
+            "was sent",
+            "remove the card, put it back, then: cryptnoxctl pin tries; if none are left: cryptnoxctl pin unblock",
         )
 
 
@@ -104,8 +105,8 @@ def _why_refused(app: App, opened: OpenCard, secret: str | None, error: WrongPuk
             if is_puk(app.host.access, opened, secret):
                 return CtlError(
                     Exit.REFUSED,
-                    "The PUK is right, but the card does not let the PIN be changed now",
-                    "take the card out and put it back, then: cryptnoxctl pin tries",
+                    "The PUK is right, but the card does not allow a PIN change now",
+                    "remove the card, put it back, then: cryptnoxctl pin tries",
                 )
     return error
 
@@ -131,7 +132,7 @@ class _PinLook:
         if not card.info.pin_auth:
             if self.answered:
                 self.app.note(
-                    "PIN authentication is off, so the new PIN could not be tried: the card says that it has it"
+                    "PIN authentication is off, so the new PIN could not be tested. The card says that it has it"
                 )
             return End.TAKEN if self.answered else End.UNKNOWN
         left = tries_left(card)
@@ -173,7 +174,7 @@ def _has_new_pin(app: App, serial: int, new: str, data: dict[str, object]) -> Re
     lines = [*app.achieved]
     if sources:
         lines.append(
-            f"Change it there, too, before a wallet is used: {', '.join(sources)} may still give the old PIN, and a "
+            f"Change it there too before you use a wallet: {', '.join(sources)} may still give the old PIN, and a "
             "wrong PIN costs a try"
         )
     return said({"serial": str(serial), **data, "sources": sources}, *lines)
@@ -187,7 +188,7 @@ def pin_unblock(app: App) -> Report:
             raise CtlError(
                 Exit.REFUSED,
                 "The PIN is not blocked; nothing was sent",
-                "forgotten PIN: cryptnoxctl pin change --with-puk",
+                "if you forgot the PIN: cryptnoxctl pin change --with-puk",
             )
         secret = puk(app, opened)
         new, serial = app.terminal.new_pin(), opened.card.serial
@@ -205,19 +206,19 @@ def pin_unblock(app: App) -> Report:
 
         words = Words(
             done=f"The card {serial} has a new PIN",
-            kept="the card has not taken the new PIN",
+            kept="the card did not take the new PIN",
             either="the card may already have the new PIN",
-            keep="Keep the new PIN and the PUK. cryptnoxctl pin tries: none left means that the PIN is still blocked "
-            "(cryptnoxctl pin unblock); more than one, that it can be tried (cryptnoxctl pin verify)",
-            other="The card refuses the new PIN: it has another",
-            remedy="set it anew with the PUK, in another reader: cryptnoxctl pin change --with-puk",
+            keep="Keep the new PIN and the PUK. cryptnoxctl pin tries: if none are left, the PIN is still blocked "
+            "(cryptnoxctl pin unblock); if more than one is left, try the new PIN (cryptnoxctl pin verify)",
+            other="The card refuses the new PIN: it has a different one",
+            remedy="set a new PIN with the PUK, in another reader: cryptnoxctl pin change --with-puk",
         )
         try:
             change(app, opened, words, send, unblocked, prove=True, doubted=False)
         except NotAllowedError as error:
             raise CtlError(
                 Exit.REFUSED,
-                "The card says that the PIN is not blocked, only locked",
-                "take the card out and put it back, then: cryptnoxctl pin tries",
+                "The card says that the PIN is locked, not blocked",
+                "remove the card, put it back, then: cryptnoxctl pin tries",
             ) from error
     return _has_new_pin(app, serial, new, {"unblocked": True})

@@ -15,19 +15,19 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.heard import agreed
 from hwilib_cryptnox.signer.irreversible import End, Words
 
-pinless = CtlGroup("pinless", help="The path whose key signs without PIN. Not for money.")
+pinless = CtlGroup("pinless", help="The path whose key signs without a PIN. Not for money.")
 
 
 @pinless.command("set")
 @click.argument("path")
 def pinless_set(app: App, path: str) -> Report:
-    """Let the key at PATH (under m/43h/60h/1581h) sign without PIN. Needs the PUK.
+    """Let the key at PATH (under m/43h/60h/1581h) sign without a PIN. Needs the PUK.
 
-    Whoever holds the card, or comes near it, can then sign with that key.
+    Anyone who holds the card, or comes near it, can then sign with that key.
     """
     parsed = Path.parse(path)
     if not parsed.starts_with(Path(PINLESS_PREFIX)):
-        raise CtlError(Exit.USAGE, "A pinless path lies under m/43h/60h/1581h")
+        raise CtlError(Exit.USAGE, "A PIN-less path must be under m/43h/60h/1581h")
     with open_card(app, seeded=True) as opened:
         secret, had_one = puk(app, opened), opened.card.info.pinless_path
 
@@ -37,10 +37,10 @@ def pinless_set(app: App, path: str) -> Report:
             return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
 
         words = Words(
-            done=f"The key at {parsed} signs without PIN now",
-            kept="no key signs without PIN: nothing was changed",
-            either=f"the key at {parsed} may sign without PIN already, or the one of before",
-            keep="set it once more, or take it away: cryptnoxctl pinless clear",
+            done=f"The key at {parsed} now signs without a PIN",
+            kept="no key signs without a PIN; nothing was changed",
+            either=f"the key at {parsed}, or the previous one, may sign without a PIN now",
+            keep="set it again, or remove it: cryptnoxctl pinless clear",
         )
         change(app, opened, words, lambda card: card.set_pinless_path(parsed, secret), look)
         return said({"serial": str(opened.card.serial), "pinless_path": str(parsed)}, *app.achieved)
@@ -48,14 +48,14 @@ def pinless_set(app: App, path: str) -> Report:
 
 @pinless.command("clear")
 def pinless_clear(app: App) -> Report:
-    """Let no key sign without PIN. Needs the PUK."""
+    """Let no key sign without a PIN. Needs the PUK."""
     with open_card(app, seeded=True) as opened:
         secret = puk(app, opened)
         words = Words(
-            done="No key signs without PIN any more",
-            kept="a key still signs without PIN",
-            either="a key may still sign without PIN",
-            keep="cryptnoxctl info says which",
+            done="No key signs without a PIN any more",
+            kept="a key still signs without a PIN",
+            either="a key may still sign without a PIN",
+            keep="cryptnoxctl info shows which",
         )
         switch(app, opened, words, lambda card: card.set_pinless_path(None, secret), lambda info: not info.pinless_path)
         return said({"serial": str(opened.card.serial), "pinless_path": None}, *app.achieved)

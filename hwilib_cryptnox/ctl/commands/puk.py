@@ -31,19 +31,19 @@ def puk_verify(app: App) -> Report:
         if not _fits(opened, ask_puk(app, opened)):
             raise _another_puk(opened)
         serial = str(opened.card.serial)
-    return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is right")
+    return said({"serial": serial, "verified": True}, f"The PUK of the card {serial} is correct")
 
 
 @puk.command("change")
 def puk_change(app: App) -> Report:
-    """Change the PUK: the present one first, then the new one twice."""
+    """Change the PUK: the current one first, then the new one twice."""
     with open_card(app, initialised=True) as opened:
         serial = opened.card.serial
         current = ask_puk(app, opened)
         _check(app, opened, current)
         new = app.terminal.new_puk()
         if new == current:
-            raise CtlError(Exit.USAGE, "That is the present PUK", unchanged=NOTHING_CHANGED)
+            raise CtlError(Exit.USAGE, "That is already the PUK", unchanged=NOTHING_CHANGED)
 
         def look(opened: OpenCard) -> End:
             if _fits(opened, new):
@@ -51,16 +51,20 @@ def puk_change(app: App) -> Report:
             return End.NOT_TAKEN if _fits(opened, current) else End.OTHER
 
         words = Words(
-            done=f"The PUK of the card {serial} is changed",
-            kept="the card has its old PUK",
+            done=f"The PUK of the card {serial} was changed",
+            kept="the card still has its old PUK",
             either="the card may already have the new PUK",
-            keep="keep both PUKs until `cryptnoxctl puk verify` says which it is",
+            keep="keep both PUKs; `cryptnoxctl puk verify` shows which one it is",
             other="Neither the old nor the new PUK opens the card",
-            remedy="try both in another reader: cryptnoxctl puk verify. If neither is right there, nobody knows the "
-            "PUK: the card signs as before; move the coins to another card while the PIN works",
+            remedy="try both in another reader: cryptnoxctl puk verify. If neither works there, nobody knows the PUK. "
+            "The card still signs: move the coins to another card while the PIN works",
         )
         change(app, opened, words, lambda card: card.change_puk(new=new, current=current), look, prove=True)
-    return said({"serial": str(serial), "changed": True}, *app.achieved, "Write the new one down, apart from the card")
+    return said(
+        {"serial": str(serial), "changed": True},
+        *app.achieved,
+        "Write down the new one and keep it apart from the card",
+    )
 
 
 def _another_puk(opened: OpenCard) -> CtlError:

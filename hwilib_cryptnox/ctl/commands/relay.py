@@ -21,29 +21,33 @@ IDLE = 600.0
 
 
 @command("relay")
-@click.option("--listen", "where", metavar="HOST:PORT", help=f"Wait for wallets here; port 0 picks one. [{DEFAULT}]")
+@click.option(
+    "--listen", "where", metavar="HOST:PORT", help=(f"Wait for wallets here; port 0 picks a free one. [{DEFAULT}]")
+)
 @click.option(
     "--connect", "to", metavar="HOST:PORT", help="Connect to a wallet that listens, as the vendor's tools do."
 )
-@click.option("--remote", is_flag=True, help="Listen where other machines reach it. Nothing is encrypted by the relay.")
+@click.option(
+    "--remote", is_flag=True, help=("Listen on an address that other machines can reach. The relay encrypts nothing.")
+)
 @click.option(
     "--idle",
     type=click.FloatRange(1),
-    help=f"Seconds of silence after which a wallet is sent away. [{IDLE:.0f}; with --connect none]",
+    help=f"Disconnect a wallet after this many seconds of silence. [{IDLE:.0f}; with --connect none]",
 )
 def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float | None) -> Report:
     """Serve the card in a local reader to a wallet elsewhere, until Ctrl-C.
 
-    A connection powers the card up, its end powers it down. One wallet at a time: another is turned away at once, and
-    one that is silent is sent away. Who and why is said on stderr. Whoever connects can talk to the card; the PIN
-    protects it, and the secure channel what passes.
+    A connection powers the card up, and its end powers it down. One wallet at a time: another one is turned away, and
+    a silent one is disconnected. stderr says who and why. Anyone who connects can talk to the card; the PIN protects
+    it, and the secure channel protects what passes.
     """
     if where is not None and to is not None:
-        raise click.UsageError("--listen and --connect exclude each other")
+        raise click.UsageError("--listen and --connect cannot be used together")
     readers = candidates(app) if wanted_serial(app) is None else _reader_of_the_card(app)
     if len(readers) != 1:
         raise CtlError(
-            Exit.USAGE if readers else Exit.NO_CARD, f"There are {len(readers)} readers", "say which: --reader"
+            Exit.USAGE if readers else Exit.NO_CARD, f"There are {len(readers)} readers", "choose one: --reader"
         )
     try:
         if to is not None:
@@ -51,7 +55,7 @@ def relay(app: App, where: str | None, to: str | None, remote: bool, idle: float
         else:
             host, port = parse_address(where or DEFAULT)
             if not remote and not is_loopback(host):
-                raise CtlError(Exit.USAGE, f"Other machines can reach {host}", "say --remote if they shall")
+                raise CtlError(Exit.USAGE, f"Other machines can reach {host}", "use --remote if you want that")
             with listen(host, port, remote=remote) as listener:
                 bound = listener.getsockname()
                 _ready(app, f"{bound[0]}:{bound[1]}", readers[0])

@@ -16,9 +16,9 @@ from hwilib_cryptnox.signer.irreversible import erase, erased_words, forget_eras
 @command("reset")
 @click.option("--serial", "typed", metavar="SERIAL", help="The card's serial number, instead of typing it when asked.")
 def reset(app: App, typed: str | None) -> Report:
-    """Erase the card: keys, PIN, PUK, data, history. Needs the PUK and the typed serial number.
+    """Erase the card: keys, PIN, PUK, data, history. Needs the PUK, and the serial number that you type.
 
-    Without a backup of the seed all money on it is lost.
+    Without a backup of the seed, all money on it is lost.
     """
     with open_card(app, initialised=True) as opened:
         admit(app, opened)
@@ -29,12 +29,12 @@ def reset(app: App, typed: str | None) -> Report:
             app.terminal.say("This erases everything on the card. Without a backup of its seed, its money is lost.")
             app.terminal.typed("", str(serial))
         elif typed != str(serial):
-            raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}; nothing was erased")
+            raise CtlError(Exit.REFUSED, f"The card in the reader is {serial}, not {typed}. Nothing was erased")
         ending = erase(app.host.access, opened, puk(app, opened), lambda: away(app))
         try:
             tell(app, erased_words(serial), ending)
         finally:  # what was done is known by now, whatever interrupts the rest
             lost = forget_erased(app.state, serial, ending.end)
         if lost is not None:
-            app.note(f"What this computer remembers of the card is still there: {lost}. cryptnoxctl forget {serial}")
+            app.note(f"This computer still remembers the card: {lost}. cryptnoxctl forget {serial}")
     return said({"serial": str(serial), "reset": True}, *app.achieved, "To use it again: cryptnoxctl setup")

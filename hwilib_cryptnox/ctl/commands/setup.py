@@ -8,7 +8,7 @@ import secrets as system
 import click
 
 from cryptnox_core.card import Card
-from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH
+from cryptnox_core.wire import COMMON_PAIRING_KEY, EMAIL_MAX, NAME_MAX, PAIRING_KEY_LENGTH, SEED_MAX
 from hwilib_cryptnox.console.terminal import ATTEMPTS
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import (
@@ -24,64 +24,95 @@ from hwilib_cryptnox.ctl.cards import (
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Part, Report, Row, said
-from hwilib_cryptnox.errors import EndedError, LeftError
+from hwilib_cryptnox.errors import EndedError
 from hwilib_cryptnox.networks import Network
-from hwilib_cryptnox.signer import mnemonic
+from hwilib_cryptnox.signer import mnemonic, recovery
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.opening import Opening, Question, ask_puk, choose_all, with_a_way_back
 from hwilib_cryptnox.signer.provision import Provision, said_of, telling
 from hwilib_cryptnox.signer.stages import Stage
 
 SEEDS = {
-    "new": "new words: this computer and the card draw a mnemonic, you write it down. The usual choice",
-    "restore": "your words: load a mnemonic you have on paper already",
-    "dual": "two cards make one secret together: each is the other's backup, nobody ever sees it",
-    "card": "made on this card alone: no backup at all; the money is lost with the card",
+    "new": "new words: this computer and the card create recovery words, and you write them down (recommended)",
+    "restore": "your words: load recovery words you already have on paper",
+    "shares": "your SLIP39 shares: load a backup of 20 or 33 words on one or more papers",
+    "dual": "two cards create one secret together: each is the other's backup, and nobody ever sees it",
+    "card": "on this card alone: no backup at all. Lose the card and you lose the money",
 }
 NO_BACKUP = "no backup"
-_ALONE = "There is no backup. Keep little money on this card."
+_ALONE = "There is no backup. Keep only a little money on this card."
 _Owner = tuple[str | None, str | None]
 """Name and e-mail address as they were given; None: to be asked."""
 
 
 @command("setup")
 @click.option("--seed", "choice", type=click.Choice(list(SEEDS)), help="Where the secret comes from.")
-@click.option("--words", type=click.Choice(["12", "24"]), help="Length of a new mnemonic, instead of asking.")
-@click.option("--name", help="The owner's name on the card, instead of asking.")
-@click.option("--email", help="The owner's e-mail address on the card, instead of asking.")
+@click.option("--words", type=click.Choice(["12", "24"]), help="Length of new recovery words; not asked then.")
+@click.option("--name", help="The owner's name on the card; not asked then.")
+@click.option("--email", help="The owner's e-mail address on the card; not asked then.")
 @click.option("--second", metavar="READER", help="Dual: the reader with the second card.")
 @chain_option
 def setup(
     app: App, choice: str | None, words: str | None, name: str | None, email: str | None, second: str | None, chain: str
 ) -> Report:
-    """Make a usable wallet of a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal.
+    """Make a wallet on a card: PIN, PUK, owner, seed, export. Asks before every step; needs a terminal.
 
-    Interrupted, it says what is true of the card; given again, it goes on from there.
+    If it is interrupted, it says what is true of the card. Run it again to continue from there.
     """
     if not app.terminal.available:
-        raise CtlError(Exit.USAGE, "Setting a card up needs a terminal: secrets are typed and shown")
+        raise CtlError(Exit.USAGE, "Setup needs a terminal, because secrets are typed and shown")
     _check_owner(name, email)
     owner = (name, email)
     opened = find_card(app, wanted_serial(app), candidates(app), channel=False)
     with telling(_provision(app, opened, chain)) as work:
         if work.is_nft and choice not in (None, "card"):
-            raise CtlError(Exit.USAGE, "An NFT card makes its one key itself")
+            raise CtlError(Exit.USAGE, "An NFT card creates its one key itself")
         if choice == "dual" and second is not None:
             _look_ahead(app, second, work.serial)
         _begin(app, work, owner)
-        chosen = "card" if work.is_nft else choice
-        if chosen is None:
-            app.terminal.say("\nWhere does the secret come from?")
-            chosen = app.terminal.choose("Your choice", SEEDS)
+        chosen, expected = _chosen_seed(app, work, "card" if work.is_nft else choice, words)
         if chosen == "dual":
             return _dual(app, work, owner, second, chain)
-        if chosen == "card":
+        if expected is None:
             return _card(app, work, chain)
-        return _new(app, work, words, chain) if chosen == "new" else _restore(app, work, chain)
+        work.restore(expected)
+        _settle(app, work, expected)
+        return _new(app, work, expected, chain) if expected.words else _restored(app, work, chosen, chain)
+
+
+def _chosen_seed(
+    app: App, work: Provision, given: str | None, count: str | None
+) -> tuple[str, mnemonic.Expected | None]:
+    """Where the secret comes from, and what the card has to show then: all that is to be answered before the card gets
+    it. `given`: what the command said, `count` the number of new words. Who goes back in it chooses once more."""
+    terminal = app.terminal
+
+    def ask(again: bool) -> tuple[str, mnemonic.Expected | None]:
+        chosen = None if again and not work.is_nft else given
+        if chosen is None:
+            terminal.say("\nWhere should the secret come from?")
+            with terminal.a_way_back(False):
+                chosen = terminal.choose("Your choice", SEEDS)
+        if chosen == "card":
+            terminal.explain("A key made on the card has no backup. Lose the card and you lose the money.")
+            terminal.typed("", NO_BACKUP)
+        if chosen == "new":
+            number = None if again else count
+            if number is None:
+                explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets ask for"}
+                number = terminal.choose("How many words", explained)
+            return chosen, work.new_words(int(number))
+        if chosen == "restore":
+            return chosen, recovery.ask_seed(terminal)
+        return chosen, recovery.ask_shares(terminal) if chosen == "shares" else None
+
+    if work.is_nft:
+        with terminal.a_way_back(False):
+            return ask(False)
+    return with_a_way_back(terminal, ask)
 
 
 def _card(app: App, work: Provision, chain: str) -> Report:
-    app.terminal.say("Nobody can copy a secret made on the card. When the card is lost, the money is.")
-    app.terminal.typed("", NO_BACKUP)
     work.check = ""
     work.generate()
     if work.is_nft:
@@ -90,23 +121,18 @@ def _card(app: App, work: Provision, chain: str) -> Report:
     return _report(app, work, _ALONE, chain, checked=None)
 
 
-def _new(app: App, work: Provision, count: str | None, chain: str) -> Report:
-    if count is None:
-        explained = {"12": "words: 128 bits, enough", "24": "words: 256 bits, as some wallets want them"}
-        count = app.terminal.choose("How many words", explained)
-    expected = work.new_seed(int(count))
-    _settle(app, work, expected)
-    checked = mnemonic.check_backup(app.terminal, lambda typed: typed == expected)
+def _new(app: App, work: Provision, expected: mnemonic.Expected, chain: str) -> Report:
+    """The backup is checked before an address is shown."""
+    checked = recovery.check_backup(app.terminal, lambda typed: typed == expected, expected.words)
     check = "" if checked else f"cryptnoxctl backup check --card {work.serial}"
-    return _report(app, work, f"The {count} words on your paper are the backup.", chain, checked=checked, check=check)
+    backup = f"The {len(expected.words)} words on your paper are the backup."
+    return _report(app, work, backup, chain, checked=checked, check=check)
 
 
-def _restore(app: App, work: Provision, chain: str) -> Report:
-    """The words come from the paper, and the card is compared with them: the backup is checked by that."""
-    expected = mnemonic.ask_seed(app.terminal)
-    work.restore(expected)
-    _settle(app, work, expected)
-    backup = "The words on your paper (with the passphrase, if you gave one) are the backup."
+def _restored(app: App, work: Provision, how: str, chain: str) -> Report:
+    """What was typed comes from the paper, and the card is compared with it: the backup is checked by that."""
+    what = "The words" if how == "restore" else "The shares"
+    backup = f"{what} on your paper (with the passphrase, if you gave one) are the backup."
     return _report(app, work, backup, chain, checked=True)
 
 
@@ -134,7 +160,7 @@ def _begin(app: App, work: Provision, owner: _Owner, *, second: bool = False) ->
     if not card.info.initialized:
         _initialise(app, work, owner)
         return
-    app.terminal.say("It is initialised and holds no seed: it goes on from there, with the PUK and the PIN it has.")
+    app.terminal.say("It is initialized and has no seed. Setup continues from there, with the PUK and the PIN it has.")
     from_stdin = app.options.stdin_puk and not second
     given = unlocker(app, typed=True, second=second)
     work.take_over(
@@ -145,26 +171,56 @@ def _begin(app: App, work: Provision, owner: _Owner, *, second: bool = False) ->
 
 
 def _initialise(app: App, work: Provision, owner: _Owner) -> None:
-    terminal = app.terminal
-    terminal.say(
-        "\nThe PIN is asked for at every signature. 3 wrong ones lock the card until it is taken out, 6 block it."
-    )
-    pin = terminal.new_pin()
-    terminal.say("\nThe PUK unblocks the PIN, resets the card and switches its settings. Keep it apart from the card.")
-    own_puk = terminal.agrees("Choose it yourself? (No: one is drawn and shown once)")
-    chosen = terminal.new_puk() if own_puk else terminal.drawn_puk()
-    terminal.say("\nThe owner's name and e-mail address stand on the card. They may be empty.")
-    name = _asked(app, "Name", NAME_MAX) if owner[0] is None else owner[0]
-    email = _asked(app, "E-mail", EMAIL_MAX) if owner[1] is None else owner[1]
-    terminal.say(
-        "\nThe pairing key opens the secure channel. Every card comes with the common one; all programs know it."
-    )
-    terminal.say("An own one is kept on this computer: others cannot talk to the card then.")
-    own = terminal.agrees("An own pairing key?")
-    key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
-    nfc = terminal.agrees("May this card sign over NFC?") if work.is_nft else None
-    terminal.confirm("\nInitialise the card now?")
-    work.initialise(name, email, pin, chosen, key, nfc)
+    """Everything is asked first, and can be changed until the last question is answered with yes."""
+    terminal, chosen = app.terminal, Opening(name=owner[0] or "", email=owner[1] or "")
+
+    def pin() -> None:
+        terminal.explain(
+            "\nYou enter the PIN for every signature. 3 wrong PINs lock the card until you remove it; 6 block it."
+        )
+        chosen.pin = terminal.new_pin()
+
+    def puk() -> None:
+        chosen.puk = ask_puk(terminal)
+
+    def name() -> None:
+        terminal.explain("\nThe card stores the owner's name and e-mail address. You may leave them empty.")
+        chosen.name = _asked(app, "Name", NAME_MAX)
+
+    def email() -> None:
+        chosen.email = _asked(app, "E-mail", EMAIL_MAX)
+
+    def pairing() -> None:
+        terminal.explain(
+            "\nThe pairing key opens the secure channel. Every new card has the same default key, which all "
+            "programs know."
+        )
+        terminal.explain(
+            "If you use your own, it is kept on this computer, and other computers cannot talk to the card."
+        )
+        own = terminal.agrees("Use your own pairing key? (Most people: no)")
+        chosen.key = system.token_bytes(PAIRING_KEY_LENGTH) if own else COMMON_PAIRING_KEY
+
+    def nfc() -> None:
+        chosen.nfc = terminal.agrees("Allow this card to sign over NFC?")
+
+    def summary() -> str:
+        parts = [f"name {chosen.name or '(none)'}", f"e-mail {chosen.email or '(none)'}"]
+        parts.append("the default pairing key" if chosen.key == COMMON_PAIRING_KEY else "its own pairing key")
+        if chosen.nfc is not None:
+            parts.append("signs over NFC" if chosen.nfc else "does not sign over NFC")
+        return f"You chose: PIN, PUK, {', '.join(parts)}."
+
+    questions = {"pin": Question("the PIN", pin), "puk": Question("the PUK", puk)}
+    if owner[0] is None:
+        questions["name"] = Question("the owner's name", name)
+    if owner[1] is None:
+        questions["email"] = Question("the owner's e-mail address", email)
+    questions["pairing"] = Question("the pairing key", pairing)
+    if work.is_nft:
+        questions["nfc"] = Question("NFC", nfc)
+    choose_all(terminal, questions, summary, "Initialize the card now?")
+    work.initialise(chosen.name, chosen.email, chosen.pin, chosen.puk, chosen.key, chosen.nfc)
 
 
 def _check_owner(name: str | None, email: str | None) -> None:
@@ -178,24 +234,26 @@ def _check_owner(name: str | None, email: str | None) -> None:
 def _fault(text: str, most: int) -> str:
     if len(text.encode("utf-8", "surrogateescape")) > most:
         return f"at most {most} bytes fit on the card"
-    return "" if text.isprintable() else "there are characters in it that cannot be shown"
+    return "" if text.isprintable() else "it has characters that cannot be shown"
 
 
 def _asked(app: App, what: str, most: int) -> str:
-    for _ in range(ATTEMPTS):
-        text = app.terminal.ask(what)
-        problem = _fault(text, most)
-        if not problem:
-            return text
-        app.terminal.say(problem)
-    raise LeftError
+    while True:
+        for _ in range(ATTEMPTS):
+            text = app.terminal.ask(what)
+            problem = _fault(text, most)
+            if not problem:
+                return text
+            app.terminal.say(f"{problem[:1].upper()}{problem[1:]}. Type it again, or press Enter for none.")
+        app.terminal.again()
 
 
 def _settle(app: App, work: Provision, expected: mnemonic.Expected | None) -> None:
     """Compare the card with its words, where there are any, and switch xpub export on. The success is told here, before
     anything else can fail."""
     shown = work.finish(expected)
-    proof = " Fingerprint, first address and account key are those of your words." if expected is not None else ""
+    words = "" if expected is None else " words" if len(expected.seed) == SEED_MAX else " shares"
+    proof = f" Fingerprint, first address, and account key match your{words}." if words else ""
     app.terminal.say(f"\nThe card {work.serial} holds the wallet {shown.fingerprint.hex()}.{proof}")
 
 
@@ -216,15 +274,15 @@ def _report(app: App, work: Provision, backup: str, chain: str, *, checked: bool
         "xpub_export": True,
         "backup_checked": checked,
     }
-    use = "cryptnoxctl sheet writes down what belongs with the backup; cryptnoxctl export, or your wallet's own menu"
+    use = "cryptnoxctl sheet prints what belongs with the backup; cryptnoxctl export, or your wallet's own menu"
     rows: list[Row] = [
         ("Fingerprint", fingerprint, STRONG),
         ("First address", f"{address} ({shown.path})", STRONG),
         ("Backup", backup),
-        ("Write down", "serial number, fingerprint, first address: with them you know your wallet again"),
+        ("Write down", "serial number, fingerprint, first address: they tell you later that this is your wallet"),
         ("Next", f"{check}; then {use}" if check else use),
     ]
-    warning = ("The backup was NOT compared with the card. Do so before money arrives.", WARN)
+    warning = ("The backup was NOT compared with the card. Compare it before you put money on the card.", WARN)
     return _ready(work, backup, data, rows, *([warning] if checked is False else []))
 
 
@@ -277,7 +335,7 @@ def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: 
             shown = other.finish(None)
             other.line.leave()
             if second is None:
-                text = f"Take the second card out and put the card {first.serial} in again."
+                text = f"Remove the second card and insert the card {first.serial} again."
                 swapped(app, text, first.line.reopen)
             first.dual_finish(theirs)
             first.finish(shown)
@@ -292,15 +350,15 @@ def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: 
 def _check_second(card: Card, first: int) -> None:
     """CtlError for a card that cannot make a secret together with the first one."""
     if card.info.is_nft:
-        raise CtlError(Exit.USAGE, "That is an NFT card, which makes its one key itself")
+        raise CtlError(Exit.USAGE, "That is an NFT card, which creates its one key itself")
     if card.info.seeded:
         serial = card.serial
         raise CtlError(
             Exit.REFUSED,
-            f"There is a wallet on the card {serial} already",
-            f"where the cards {first} and {serial} were interrupted while they made one together, no backup of it can "
-            f"ever be made: cryptnoxctl reset --card {serial}, then cryptnoxctl setup --seed dual --card {first}. To "
-            f"use it as it is: cryptnoxctl adopt --card {serial}",
+            f"There is already a wallet on the card {serial}",
+            f"if setup was interrupted while the cards {first} and {serial} made a secret together, no backup of it "
+            f"can ever be made: cryptnoxctl reset --card {serial}, then cryptnoxctl setup --seed dual --card "
+            f"{first}. To use it as it is: cryptnoxctl adopt --card {serial}",
         )
 
 
@@ -321,33 +379,33 @@ def _half(error: BaseException, first: Provision, other: Provision) -> EndedErro
     if other.stage is Stage.INITIALISED:
         return EndedError(
             error,
-            f"{said}; the cards {one} and {two} are initialised, and both have no seed",
-            hint=f"begin the two anew: cryptnoxctl setup --seed dual --card {one}",
+            f"{said}; the cards {one} and {two} are initialized, and neither has a seed",
+            hint=f"start over with both cards: cryptnoxctl setup --seed dual --card {one}",
         )
     holds = "holds the secret" if other.stage in with_seed else "may hold the secret"
     compare = f"cryptnoxctl backup check --second-card --card {two} compares them"
     if first.stage is Stage.INITIALISED:
         return EndedError(
             error,
-            f"{said}. The card {two} {holds} and the card {one} does not, nor can it get it any more: put no money on "
-            "either. No backup of it can ever be made",
-            hint=f"cryptnoxctl reset --card {two}, then cryptnoxctl setup --seed dual once more",
+            f"{said}. The card {two} {holds} and the card {one} does not, and it cannot get it any more. Put no "
+            "money on either card. No backup can ever be made",
+            hint=f"cryptnoxctl reset --card {two}, then cryptnoxctl setup --seed dual again",
         )
     if first.stage is Stage.OTHER_SEED:
         return EndedError(
             error,
-            f"The cards {one} and {two} did not make the same secret: put no money on either",
-            hint=f"cryptnoxctl reset --card {one}, the same with --card {two}, then setup once more",
+            f"The cards {one} and {two} did not make the same secret. Put no money on either card",
+            hint=f"cryptnoxctl reset --card {one}, the same with --card {two}, then run setup again",
         )
     if first.stage is Stage.PROVED:
         return EndedError(
             error,
-            f"{said}. The cards {one} and {two} hold the same secret, and that was compared",
-            hint=f"cryptnoxctl adopt does what is left, for each of them (--card {one}, --card {two})",
+            f"{said}. The cards {one} and {two} hold the same secret; they were compared",
+            hint=f"cryptnoxctl adopt finishes the setup of each card (--card {one}, --card {two})",
         )
     return EndedError(
         error,
-        f"{said}. The card {two} {holds}; whether the card {one} does is not known: put no money on either",
-        hint=f"{compare}; if they differ, or one has no seed: cryptnoxctl reset the card that has one, then setup once "
-        "more",
+        f"{said}. The card {two} {holds}; whether the card {one} does is not known. Put no money on either card",
+        hint=f"{compare}; if they differ, or one has no seed: cryptnoxctl reset the card that has one, then run setup "
+        "again",
     )

@@ -34,15 +34,15 @@ _NAMES = {
     "p2wsh": "cosigner key for multisig (p2wsh, BIP48)",
 }
 _BACKUPS = {
-    KeySource.ON_CARD: "There is no backup: the seed was made on the card. When the card is lost, the money is.",
+    KeySource.ON_CARD: "There is no backup: the seed was made on the card. Lose the card and you lose the money.",
     KeySource.DUAL: "The backup is the other card that made the seed with this one. Keep the two apart.",
     KeySource.SINGLE: "The backup is the private key that was loaded.",
     KeySource.EXTENDED: "The backup is the extended private key that was loaded.",
 }
-_WORDS = "The backup is the recovery words (12 to 24), on paper or steel. Never in a computer or on a photo."
+_WORDS = "The backup is the recovery words (12 to 24), on paper or steel. Never on a computer or in a photo."
 PUBLIC = (
-    "Nothing on this page is secret, and nothing on it can spend. Whoever sees it sees all payments of the wallet, so "
-    "keep it where your papers are."
+    "Nothing on this page is secret, and nothing on it can spend. But whoever sees it sees all payments of the "
+    "wallet, so keep it with your papers."
 )
 
 
@@ -63,9 +63,9 @@ class Sheet:
 
 
 RESTORE = (
-    "Into another card: cryptnoxctl setup --seed restore. It is the same wallet when the master fingerprint and the "
-    "first address are those of this page. Without such a card any wallet program that takes BIP39 words will do, with "
-    "the paths below."
+    "Into another card: cryptnoxctl setup --seed restore. It is the same wallet if the master fingerprint and the "
+    "first address match this page. Without such a card, use any wallet program that takes BIP39 words, with the "
+    "paths below."
 )
 
 
@@ -73,13 +73,18 @@ def keep_what(source: KeySource | int, *, own_pairing_key: bool) -> tuple[tuple[
     """What belongs to a wallet, and where to keep it."""
     rows = [("Backup", _BACKUPS.get(KeySource(source), _WORDS) if source in set(KeySource) else _WORDS)]
     if source in (KeySource.LOADED, KeySource.WRAPPED):
-        rows.append(("Passphrase", "If you gave one: apart from the words. Without it they are another wallet."))
+        rows.append(
+            ("Passphrase", ("If you set one: apart from the words. Without it, the words are a different wallet."))
+        )
     rows += [
-        ("PIN", "In your head, or sealed, apart from the card. 6 wrong ones block it."),
-        ("PUK", "On paper, apart from card and PIN. It unblocks the PIN and erases the card."),
+        ("PIN", "In your head, or sealed, apart from the card. 6 wrong PINs block it."),
+        ("PUK", "On paper, apart from the card and the PIN. It unblocks the PIN and erases the card."),
     ]
     if own_pairing_key:
-        text = "The card has its own. A copy of it (cryptnoxctl pairing export FILE), or the PUK, opens it elsewhere."
+        text = (
+            "The card has its own. A copy of it (cryptnoxctl pairing export FILE), or the PUK, opens the card "
+            "elsewhere."
+        )
         rows.append(("Pairing key", text))
     rows.append(("This page", "With your papers, and a copy with the backup."))
     return tuple(rows)
@@ -167,9 +172,9 @@ def _rows(cells: Rows, codes: Sequence[str] | None = None) -> str:
     type=click.IntRange(1, _MOST_ADDRESSES),
     default=ADDRESSES,
     show_default=True,
-    help="How many of the first addresses.",
+    help="How many of the first addresses to list.",
 )
-@click.option("--html", "as_page", is_flag=True, help="A page for a browser to print, instead of text.")
+@click.option("--html", "as_page", is_flag=True, help="Write a page that a browser can print, instead of text.")
 @output_option
 @force_option
 def sheet(
@@ -177,7 +182,7 @@ def sheet(
 ) -> Report:
     """Print what belongs with the backup: fingerprint, account keys, first addresses, what to keep where.
 
-    There is no secret on it. Its keys are compared with keys that the card derives itself.
+    It has no secrets. Its keys are compared with keys that the card derives itself.
     """
     if output is not None:
         check_free(output, force)
@@ -187,7 +192,7 @@ def sheet(
     if output is None:
         return Report(data, lambda _: sys.stdout.write(content))
     write_new(output, content.encode("utf-8"), force=force)
-    return said(data, f"Written: {output}. Print it, and keep it with your papers")
+    return said(data, f"Written: {output}. Print it and keep it with your papers")
 
 
 def _read(app: App, kind: str, account: int, chain: str, count: int) -> tuple[Sheet, dict[str, object]]:
@@ -207,8 +212,8 @@ def _read(app: App, kind: str, account: int, chain: str, count: int) -> tuple[Sh
         if not own:
             raise CtlError(
                 Exit.REFUSED,
-                "An extended key that was read is not the card's; no sheet was made",
-                "something between this computer and the card changes what is said: use another reader",
+                "An extended key that was read does not belong to the card. No sheet was made",
+                "something between this computer and the card changes the data: use another reader",
             )
     serial, seed, fingerprint = str(card.serial), source_text(page), session.fingerprint.hex()
     receive, branch = paths[kind].child(0), keys.keys[paths[kind]].child(0)

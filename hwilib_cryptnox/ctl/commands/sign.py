@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from codecs import BOM_UTF8
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from cryptnox_core.errors import ProtocolError, TransportError, UsageError
 from hwilib_cryptnox.console.wording import counted
@@ -18,15 +15,17 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card
 from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
-from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
-from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, write_new
+from hwilib_cryptnox.ctl.options import chain_is_chosen, chain_option
+from hwilib_cryptnox.ctl.psbts import STDIN, content_of, read_psbt, to_stdout, txid_lines
 from hwilib_cryptnox.ctl.review import review
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import named_wallet
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
-from hwilib_cryptnox.psbt.finalize import NotFinal, extract
+from hwilib_cryptnox.psbt.finalize import NotFinal, extract, txid
+from hwilib_cryptnox.psbt.message import is_message
 from hwilib_cryptnox.signer.reviewed import Signer, summary_data
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -35,22 +34,20 @@ from hwilib_cryptnox.storage.state import StateError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-STDIN = "-"
-
 
 @command("sign")
 @click.argument("file", metavar="FILE")
-@click.option("--output", type=NEW_FILE, help="Where to write. [FILE-signed.EXT]")
+@click.option("--output", type=NEW_FILE, help="Where to write the result. [FILE-signed.EXT]")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-@click.option("--finalize", is_flag=True, help="Write the raw network transaction, in hexadecimal, as well.")
+@click.option("--finalize", is_flag=True, help="Also write the raw network transaction, in hexadecimal.")
 @click.option(
     "--wallet",
     "wallet_text",
     metavar="NAME|DESCRIPTOR|FILE",
-    help="Sign for this wallet alone. Registered wallets are recognized without.",
+    help="Sign only for this wallet. Registered wallets are recognized without it.",
 )
-@click.option("--yes", is_flag=True, help="Sign without asking. Nobody looks at the transaction then.")
-@click.option("--allow-sighash", is_flag=True, help="Sign with sighash types that leave parts of it open.")
+@click.option("--yes", is_flag=True, help="Sign without asking. Nobody reviews the transaction then.")
+@click.option("--allow-sighash", is_flag=True, help="Allow sighash types that leave parts of the transaction open.")
 @click.option("--allow-unproved-amounts", is_flag=True, help="Sign segwit inputs without their previous transactions.")
 @chain_option
 def sign(
@@ -65,21 +62,22 @@ def sign(
     allow_unproved_amounts: bool,
     chain: str,
 ) -> Report:
-    """Sign the transaction in FILE, a PSBT in binary, base64 or hex (- for stdin, then to stdout).
+    """Sign the transaction in FILE, a PSBT in binary, base64, or hex (- for stdin, then to stdout).
 
-    The PIN comes first: only the card's keys prove what is change. Then the transaction is shown, every word of it
-    proved, and signed when you say yes. After a fault run the same command again: no signature is made twice.
+    Asks for the PIN first, because only the card's keys prove what is change. Then you see the transaction, with every
+    word of it proved, and it is signed when you say yes. After an error run the same command again: no signature is
+    made twice.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
             Exit.USAGE,
-            "There is no terminal to show the transaction on; nothing was signed",
+            "There is no terminal to show the transaction on. Nothing was signed",
             "--yes signs without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
         )
-    psbt = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8))
+    psbt = read_psbt(app, file)
     target, raw_target = _targets(file, output, finalize)
     if target is not None and target == raw_target:
-        raise CtlError(Exit.USAGE, f"--output: {target} is the raw transaction's name", "another name")
+        raise CtlError(Exit.USAGE, f"--output: {target} is the name of the raw transaction", "choose another name")
     for path in (target, raw_target):
         if path is not None:
             check_free(path, force)
@@ -95,12 +93,12 @@ def sign(
         if not all(fields.is_final for fields in psbt.inputs):
             raise CtlError(
                 Exit.INPUT,
-                "The PSBT does not say where any of its keys comes from, so no card finds its own",
-                "have the wallet put the key origins (BIP32 derivations) in",
+                "The PSBT does not say where any of its keys come from, so no card can find its own",
+                "make your wallet include the key origins (BIP32 derivations)",
             )
         return _finish(file, psbt, shown, target, raw_target, force=force)
-    lost_text = f"The card was lost; put it back within {settings.reinsert_wait:.0f} seconds to go on"
-    chosen = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
+    lost_text = f"The card was lost. Put it back within {settings.reinsert_wait:.0f} seconds to continue"
+    chosen = chain_is_chosen(app)
     with open_card(app) as opened, contextlib.closing(_Progress(app)) as progress:
         wallet = shown.wallet = wallet_of(app, opened)
         signing = Signing(
@@ -134,8 +132,8 @@ def _check_ours(psbt: Psbt, fingerprint: bytes | None) -> None:
     if fingerprint is not None and not names_keys_of(psbt, fingerprint):
         raise CtlError(
             Exit.INPUT,
-            f"No input of the PSBT names a key of this card (fingerprint {fingerprint.hex()}); nothing was signed",
-            "cryptnoxctl verify FILE shows whose keys it names: another card, seed or passphrase",
+            f"No input of the PSBT names a key of this card (fingerprint {fingerprint.hex()}). Nothing was signed",
+            "cryptnoxctl verify FILE shows whose keys it names: perhaps another card, seed, or passphrase",
         )
 
 
@@ -190,7 +188,7 @@ class _Shown:
             typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
             agreed = typed.replace(",", "") == str(plan.summary.fee)
         if not agreed:
-            raise LeftError("Canceled; nothing was signed")
+            raise LeftError("Canceled. Nothing was signed")
 
 
 class _Progress:
@@ -225,15 +223,18 @@ def _interrupted(error: BaseException, made: int) -> CtlError:
     problem = explain(error)
     if not made:
         return CtlError(problem.exit_code, problem.message, problem.hint)
-    kept = "they are kept: run the same command again, and the card makes only those that are missing"
-    return CtlError(problem.exit_code, f"{problem.message}; {made} signatures were made", kept)
+    kept = "they are kept: run the same command again, and the card makes only the missing ones"
+    return CtlError(
+        problem.exit_code,
+        f"{problem.message}; {counted(made, 'signature')} {'was' if made == 1 else 'were'} made",
+        kept,
+    )
 
 
 def _finish(
     file: str, done: Psbt, shown: _Shown, target: Path | None, raw_target: Path | None, *, force: bool
 ) -> Report:
-    encoded = done.encode()
-    content = encoded.encode("ascii") if isinstance(encoded, str) else encoded
+    content = content_of(done)
     transaction, missing = None, ""
     try:
         transaction = extract(done)
@@ -244,6 +245,7 @@ def _finish(
     written = raw_target is not None and transaction is not None
     if raw_target is not None and transaction is not None:
         write_new(raw_target, transaction.hex().encode("ascii") + b"\n", force=force)
+    identity = None if is_message(done) else txid(done)
     plan, card = shown.plan, shown.card
     made = 0 if plan is None else len(plan.requests)
     data: dict[str, object] = {
@@ -253,25 +255,22 @@ def _finish(
         "signatures": made,
         "complete": transaction is not None,
         "missing": missing or None,
+        "txid": identity,
         "transaction": transaction.hex() if transaction is not None and written else None,
         "transaction_file": str(raw_target) if written else None,
         "review": None if plan is None or card is None else summary_data(plan, card),
     }
     exit_code = Exit.INPUT if raw_target is not None and not written else Exit.DONE
     if target is None:
-        return said(data, lambda _: _to_stdout(content), exit_code=exit_code)
-    complete = "not complete" if transaction is None else "complete"
-    lines = [] if made else ["Nothing was left to sign"]
-    lines.append(f"{made} signatures; the transaction is {complete}")
+        return said(data, lambda _: to_stdout(content), exit_code=exit_code)
+    what = "message" if is_message(done) else "transaction"
+    lines = [] if made else ["There was nothing left to sign"]
+    lines.append(f"{counted(made, 'signature')}; the {what} is {'not complete' if transaction is None else 'complete'}")
     if missing:
         lines.append(f"Missing: {missing}")
-    lines.append(f"Written: {target}")
+    elif what == "message":
+        lines.append("Next: cryptnoxctl finalize shows its signature")
+    written_lines = [f"Written: {target}"]
     if raw_target is not None:
-        lines.append(f"Raw transaction: {raw_target}" if written else "No raw transaction was written")
-    return said(data, *lines, exit_code=exit_code)
-
-
-def _to_stdout(content: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+        written_lines.append(f"Raw transaction: {raw_target}" if written else "No raw transaction was written")
+    return said(data, *lines, *txid_lines(identity), *written_lines, exit_code=exit_code)

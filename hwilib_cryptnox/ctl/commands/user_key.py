@@ -26,7 +26,9 @@ from hwilib_cryptnox.signer.irreversible import End, Words
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-user_key = CtlGroup("user-key", help="Keys held elsewhere that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+user_key = CtlGroup(
+    "user-key", help=("Keys on other devices that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
+)
 
 _SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
 _slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
@@ -51,7 +53,7 @@ def user_key_list(app: App) -> Report:
     data = {"serial": serial, "user_keys": entries}
     rows = [(key.slot.name.lower(), key.text or "-", key.public_key.hex()[:32] + "...") for key in keys]
     if not rows:
-        return said(data, "There is no user key on the card")
+        return said(data, "The card has no user key")
     return said(data, lambda screen: screen.table(("Slot", "Text", "Key"), rows))
 
 
@@ -73,17 +75,17 @@ def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
 @user_key.command("add")
 @_slot
 @click.argument("key_file", metavar="KEY", type=OLD_FILE)
-@click.option("--text", default="", help="What it is, up to 64 bytes.")
-@click.option("--credential-id", metavar="HEX", help="FIDO: the credential's id.")
+@click.option("--text", default="", help="What the key is, up to 64 bytes.")
+@click.option("--credential-id", metavar="HEX", help="FIDO: the credential's ID.")
 def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: str | None) -> Report:
     """Store the public key in the PEM file KEY on the card. Needs the PIN and the PUK."""
     chosen = _SLOTS[slot]
     if (credential_id is not None) != (chosen is UserKeySlot.FIDO):
-        raise CtlError(Exit.USAGE, "--credential-id goes with the slot fido, and is needed there")
+        raise CtlError(Exit.USAGE, "--credential-id is for the slot fido, which needs it")
     try:
         credential = bytes.fromhex(credential_id or "")
     except ValueError as error:
-        raise CtlError(Exit.USAGE, "--credential-id is hexadecimal") from error
+        raise CtlError(Exit.USAGE, "--credential-id must be hexadecimal") from error
     public = _public_key(key_file, chosen)
     with open_card(app, initialised=True) as opened:
         _require_slot(opened, chosen)
@@ -99,11 +101,11 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
             return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
 
         words = Words(
-            done=f"The {slot} user key is on the card",
-            kept=f"the {slot} user key is not on the card: nothing was changed",
-            either=f"the {slot} user key may be on the card already, or not",
-            keep="cryptnoxctl user-key list says which",
-            remedy="cryptnoxctl user-key list shows what the card has now; delete what is not yours, and use another "
+            done=f"The {slot} user key was added to the card",
+            kept=f"the {slot} user key is not on the card; nothing was changed",
+            either=f"the {slot} user key may or may not be on the card now",
+            keep="cryptnoxctl user-key list shows which",
+            remedy="cryptnoxctl user-key list shows what the card has now. Delete what is not yours, and use another "
             "reader",
         )
 
@@ -118,7 +120,7 @@ def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: 
 def _require_slot(opened: OpenCard, slot: UserKeySlot) -> None:
     """The applet has this slot."""
     if slot not in opened.card.info.user_key_slots:
-        raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}: it is there from applet 2.0 on")
+        raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}, which exists from applet 2.0 on")
 
 
 def _public_key(path: Path, slot: UserKeySlot) -> bytes:
@@ -130,35 +132,35 @@ def _public_key(path: Path, slot: UserKeySlot) -> bytes:
     try:
         key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
+        raise CtlError(Exit.INPUT, f"{path}: this is not a public key in PEM form") from error
     if slot is not UserKeySlot.RSA:
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
         return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
-        raise CtlError(Exit.INPUT, f"{path}: no RSA key of 2048 bits")
+        raise CtlError(Exit.INPUT, f"{path}: this is not a 2048-bit RSA key")
     numbers = key.public_numbers()
     if numbers.e != RSA_EXPONENT:
-        raise CtlError(Exit.INPUT, f"{path}: the card takes the exponent {RSA_EXPONENT} only")
+        raise CtlError(Exit.INPUT, f"{path}: the card takes only the exponent {RSA_EXPONENT}")
     return numbers.n.to_bytes(RSA_MODULUS, "big")
 
 
 @user_key.command("delete")
 @_slot
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
 def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     """Remove a user key. Needs the PUK."""
     key = _SLOTS[slot]
     with open_card(app, initialised=True) as opened:
         _require_slot(opened, key)
         if not opened.card.info.pin_auth and not yes:
-            app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Go on?")
+            app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Continue?")
         secret = puk(app, opened)
         words = Words(
-            done=f"The {slot} user key is gone from the card",
-            kept=f"the {slot} user key is still on the card: nothing was changed",
-            either=f"the {slot} user key may be gone from the card already, or not",
-            keep="cryptnoxctl info says which",
+            done=f"The {slot} user key was deleted from the card",
+            kept=f"the {slot} user key is still on the card; nothing was changed",
+            either=f"the {slot} user key may or may not be on the card now",
+            keep="cryptnoxctl info shows which",
         )
         switch(
             app, opened, words, lambda card: card.delete_user_key(key, secret), lambda info: not info.has_user_key(key)
@@ -195,9 +197,9 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     try:
         key = load_pem_private_key(read_file(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{path}: no private key in PEM form without a password") from error
+        raise CtlError(Exit.INPUT, f"{path}: this is not a private key in PEM form without a password") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise CtlError(Exit.INPUT, f"{path}: neither a P-256 nor an RSA key")
+        raise CtlError(Exit.INPUT, f"{path}: this is neither a P-256 nor an RSA key")
     return key
 
 

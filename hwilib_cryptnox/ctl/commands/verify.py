@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Sequence
 
 import click
 
+from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.console.wording import counted, cut
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.errors import Exit
-from hwilib_cryptnox.ctl.files import read_input
-from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.options import chain_is_chosen, chain_option
+from hwilib_cryptnox.ctl.psbts import read_psbt, txid_lines
 from hwilib_cryptnox.ctl.review import MOST_SHOWN
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen
 from hwilib_cryptnox.ctl.wallets import known_wallets, owner_of, quoted
 from hwilib_cryptnox.networks import CHAINS
 from hwilib_cryptnox.psbt import Psbt, describe
+from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import spent_outputs
+from hwilib_cryptnox.psbt.finalize import txid
+from hwilib_cryptnox.psbt.message import is_message
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
-from hwilib_cryptnox.signer.shown import bitcoin, destination, listed, place, total
+from hwilib_cryptnox.psbt.summary import chain_of
+from hwilib_cryptnox.signer.shown import bitcoin, data_hex, data_text, destination, listed, place, total
 
 _MOST_KEYS = 20
 """Keys of an input that are listed."""
@@ -31,11 +35,13 @@ _MOST_NAME = 120
 @click.argument("file", metavar="FILE")
 @chain_option
 def verify(app: App, file: str, chain: str) -> Report:
-    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Signatures are verified.
+    """Say who has signed the PSBT in FILE (- for stdin) and what is missing. Verifies every signature.
 
-    Inputs and outputs of registered wallets are named: their scripts are derived. What is change the card proves.
+    Inputs and outputs of registered wallets are named, since their scripts can be derived. Only the card proves what is
+    change.
     """
-    psbt, network = Psbt.parse(read_input(app, file).removeprefix(BOM_UTF8)), CHAINS[chain]
+    psbt = read_psbt(app, file)
+    network = CHAINS[chain] if chain_is_chosen(app) else chain_of(_paths(psbt), None)
     statuses, spends = input_statuses(psbt), spent_outputs(psbt)
     proved = [spend.proved for spend in spends]
     wallets = known_wallets(app)
@@ -51,9 +57,11 @@ def verify(app: App, file: str, chain: str) -> Report:
     bad = any(signer.bad for status in statuses for signer in status.signers)
     fee = summary.fee
     complete = all(status.complete for status in statuses)
+    identity = None if is_message(psbt) else txid(psbt)
     data = {
         "file": file,
         "version": psbt.version,
+        "txid": identity,
         "complete": complete,
         "bad_signatures": bad,
         "fee": fee,
@@ -62,7 +70,15 @@ def verify(app: App, file: str, chain: str) -> Report:
             for status, known, name in zip(statuses, proved, from_wallets, strict=True)
         ],
         "outputs": [
-            {"index": output.index, "amount": output.amount, "address": output.address(network), "wallet": name}
+            {
+                "index": output.index,
+                "amount": output.amount,
+                "address": output.address(network),
+                "kind": output.kind.name.lower(),
+                "data": data_hex(output),
+                "data_text": data_text(output),
+                "wallet": name,
+            }
             for output, name in zip(summary.outputs, to_wallets, strict=True)
         ],
     }
@@ -80,16 +96,28 @@ def verify(app: App, file: str, chain: str) -> Report:
         columns = 4 if any(to_wallets) else 3
         heads = ("#", "BTC", "To", "Wallet")[:columns]
         screen.table(heads, [row[:columns] for row in rows], title="Outputs", right=(0, 1))
-        screen.line(f"Fee: {bitcoin(fee)} BTC" if fee is not None else "Fee: unknown, some amounts are not proved")
+        screen.line(
+            f"Fee: {bitcoin(fee)} BTC" if fee is not None else ("Fee: unknown, because some amounts are not proved")
+        )
         if bad:
-            screen.line("There are signatures that do not verify", BAD)
+            screen.line("Some signatures do not verify", BAD)
         if complete:
-            screen.line("Complete: cryptnoxctl or any wallet can finalise and send it", GOOD)
+            screen.told("Complete. Next: cryptnoxctl finalize, or send it with any wallet", GOOD)
         else:
             count = sum(not status.complete for status in statuses)
-            screen.line(f"Not complete: {count} of {len(statuses)} inputs want signatures", WARN)
+            screen.told(f"Not complete: {count} of {counted(len(statuses), 'input')} still need signatures", WARN)
+        for part in txid_lines(identity):
+            screen.line(str(part))
 
     return Report(data, show, Exit.INPUT if bad else Exit.DONE)
+
+
+def _paths(psbt: Psbt) -> list[Path]:
+    """Where the keys of the inputs come from, as the PSBT says."""
+    values = [value for fields in psbt.inputs for _, value in fields.keyed(f.IN_BIP32_DERIVATION)]
+    for fields in psbt.inputs:
+        values += [f.split_tap_derivation(value)[1] for _, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)]
+    return [Path.from_bytes(value[4:], "little") for value in values]
 
 
 def _show_inputs(
@@ -104,9 +132,9 @@ def _show_inputs(
     rest = [status for status, _ in chosen[MOST_SHOWN:]]
     if rest:
         complete = sum(status.complete for status in rest)
-        screen.line(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
+        screen.told(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
     if not all(proved):
-        screen.line("said: no previous transaction proves the amount", WARN)
+        screen.told("claimed: no previous transaction proves the amount", WARN)
 
 
 def _name(signer: Signer) -> str:
@@ -161,7 +189,7 @@ def _row(status: InputStatus, proved: bool, wallet: str | None) -> list[str | tu
         str(status.index),
         "-" if status.amount is None else f"{'' if proved else 'said: '}{bitcoin(status.amount)}",
         " ".join(filter(None, (status.kind, _wallet(wallet, "")))),
-        ("not told any more", FAINT) if status.final else _names(signed) or "nobody",
+        ("not listed any more", FAINT) if status.final else _names(signed) or "nobody",
         _names(missing) or "-",
         state,
     ]

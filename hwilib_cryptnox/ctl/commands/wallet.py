@@ -15,6 +15,7 @@ from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import check_free, force_option, output_option, write_new
 from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, write_qr
 from hwilib_cryptnox.ctl.screen import FAINT, GOOD, STRONG, WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import chosen_chain, given_file, policy_of, quoted, refused, stored_wallet
 from hwilib_cryptnox.errors import LeftError
@@ -29,7 +30,7 @@ from hwilib_cryptnox.signer.wallet_prompts import register_texts
 from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy, check_name
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 
-wallet = CtlGroup("wallet", help="Wallets of several keys that this computer knows by name.")
+wallet = CtlGroup("wallet", help="Multi-key wallets that this computer knows by name.")
 
 _FIRST = 3
 """Addresses that are shown before a wallet is added."""
@@ -43,16 +44,16 @@ _SIGNED = "This card signed"
 @click.option("--yes", is_flag=True, help="Add it without asking. Nobody compares the keys then.")
 @chain_option
 def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Report:  # noqa: ARG001
-    """Register the wallet in DESCRIPTOR|FILE (- for stdin) by a NAME, after you compared its keys.
+    """Register the wallet in DESCRIPTOR|FILE (- for stdin) under a NAME, after you compare its keys.
 
-    Its change, coins and addresses are recognized from then on. Read are output descriptors, and the wallet files of
-    Sparrow, Specter, Electrum, Bitcoin Core, Coldcard and others. The PIN is asked for: the card's key in the wallet is
-    compared with the card's. The card makes one signature, by a key that no wallet uses; coins need none.
+    From then on its change, coins, and addresses are recognized. Reads output descriptors, and the wallet files of
+    Sparrow, Specter, Electrum, Bitcoin Core, Coldcard, and others. Asks for the PIN, to compare the card's key in the
+    wallet with the card. The card makes one signature, with a key that no wallet uses and no coin needs.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
             Exit.USAGE,
-            "There is no terminal to show the wallet on; nothing was registered",
+            "There is no terminal to show the wallet on. Nothing was registered",
             "--yes registers it without asking (CRYPTNOX_PIN_COMMAND or --stdinpass gives the PIN)",
         )
     with refused("The wallet"):
@@ -81,7 +82,11 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
     remember(app.state, name, policy, fingerprint, registration)
     stored = stored_wallet(app, name)
     data = {**_data(stored, policy, shown_chain, 1), "card": str(serial), "signature": own is None}
-    signed = "No signature was made: this card had signed the file's registration" if own else "The card signed it once"
+    signed = (
+        ("No signature was made: this card had already signed the file's registration")
+        if own
+        else "The card signed it once"
+    )
     return said(data, (f"Registered: {quoted(name)} with the card {serial}", GOOD), signed)
 
 
@@ -90,14 +95,16 @@ def _read(found: WalletFile) -> tuple[WalletPolicy, list[Registration]]:
     made = [Registration.parse(text) for text in found.registrations]
     policy = WalletPolicy.parse(found.descriptor) if found.descriptor else made[0].policy
     if any(one.descriptor != policy.descriptor for one in made):
-        raise RegistrationError("the file's registration is of another wallet than its descriptor: it was changed")
+        raise RegistrationError(
+            "the file's registration is for another wallet than its descriptor: the file was changed"
+        )
     return policy, made
 
 
 def _check_address(found: WalletFile, policy: WalletPolicy) -> None:
     told = found.address
     if told is not None and all(policy.address(0, 0, chain).lower() != told.lower() for chain in Chain):
-        raise CtlError(Exit.INPUT, "The file's first address is not the one that its descriptor makes")
+        raise CtlError(Exit.INPUT, "The file's first address does not match its descriptor")
 
 
 def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> None:
@@ -107,8 +114,8 @@ def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> No
     if known is not None and made is not None and verify(key, known.name, known.descriptor, made):
         raise CtlError(
             Exit.USAGE,
-            f"The wallet {quoted(known.name)} is registered with this card already",
-            "a second card of the same seed needs no registration of its own",
+            f"The wallet {quoted(known.name)} is already registered with this card",
+            "a second card with the same seed does not need its own registration",
         )
 
 
@@ -119,12 +126,12 @@ def _judge(made: Sequence[Registration], key: bytes, name: str, yes: bool) -> tu
     own = next((one for one in signed if one.name == name), None)
     if signed:
         under = "" if own else f" as {quoted(signed[0].name)}"
-        return own, f"{_SIGNED} this wallet{under} before: nobody changed it since."
+        return own, f"{_SIGNED} this wallet{under} before, and nobody has changed it since."
     if made and yes:
         raise CtlError(
             Exit.INPUT,
-            "This card did not sign the file's registration; nothing was registered",
-            "compare every key, in a terminal, without --yes",
+            "This card did not sign the file's registration. Nothing was registered",
+            "compare every key in a terminal, without --yes",
         )
     return None, "This card did NOT sign the file's registration: compare every key." if made else ""
 
@@ -150,12 +157,12 @@ def _agree(
     if yes:
         return
     screen.paragraph(
-        "Compare the keys with those that the other signers' devices show. A key that nobody compared may be a "
-        "thief's, and the signer that it stands for could not sign then."
+        "Compare the keys with those that the other signers' devices show. A key that nobody compared may belong to "
+        "a thief, and the signer it replaces could not sign."
     )
     app.terminal.fresh()
     if not app.terminal.agrees(f"Register {quoted(name)}{' with one signature' if once else ''}?"):
-        raise LeftError("Canceled; nothing was registered")
+        raise LeftError("Canceled. Nothing was registered")
 
 
 # What is said of a wallet
@@ -168,7 +175,7 @@ def _keys_of(policy: WalletPolicy, cards: dict[bytes, str]) -> list[tuple[str, s
 
 def _who(key: PolicyKey, cards: dict[bytes, str]) -> str:
     if is_nobodys(key):
-        return "nobody: no private key is known"
+        return "nobody: its private key does not exist"
     return cards.get(key.fingerprint or b"", "another signer")
 
 
@@ -194,7 +201,7 @@ def _show(screen: Screen, name: str, policy: WalletPolicy, chain: Chain, cards: 
         ]
     )
     if policy.threshold is None:
-        ways = [str(way) for way in policy.ways] or ["more ways than can be told: read the descriptor"]
+        ways = [str(way) for way in policy.ways] or ["too many ways to list: read the descriptor"]
         screen.table(("", "Ways to spend"), [(str(number), text) for number, text in enumerate(ways, 1)])
     keys = _keys_of(policy, cards)
     if screen.fancy:
@@ -217,7 +224,7 @@ def _cards(app: App, stored: StoredWallet) -> dict[bytes, str]:
         if record.fingerprint in stored.cards:
             serials.setdefault(record.fingerprint or b"", []).append(serial)
     return {
-        card: f"card {' or '.join(map(str, sorted(serials[card])))}" if card in serials else "card of yours"
+        card: f"card {' or '.join(map(str, sorted(serials[card])))}" if card in serials else "card you own"
         for card in stored.cards
     }
 
@@ -291,39 +298,55 @@ def wallet_list(app: App) -> Report:
 @wallet.command("show")
 @click.argument("name")
 @click.option(
-    "--count", type=click.IntRange(0, MAX_COUNT), default=5, show_default=True, help="So many receive addresses."
+    "--count",
+    type=click.IntRange(0, MAX_COUNT),
+    default=5,
+    show_default=True,
+    help=("How many receive addresses to show."),
 )
 @chain_option
-def wallet_show(app: App, name: str, count: int, chain: str) -> Report:  # noqa: ARG001
+@qr_options
+def wallet_show(
+    app: App,
+    name: str,
+    count: int,
+    chain: str,  # noqa: ARG001
+    qr: bool,
+    qr_file: FilePath | None,
+) -> Report:
     """Show a registered wallet: its policy, its keys, its first addresses, and its registration for HWI.
 
-    Needs no card: the wallet was compared with the card when it was added.
+    Needs no card: the wallet was compared with the card when you added it. The QR code shows its descriptor.
     """
+    check_qr(app, qr, qr_file)
     stored = stored_wallet(app, name)
     policy = policy_of(stored)
     shown_chain, cards = chosen_chain(policy), _cards(app, stored)
     texts = _registrations(stored, policy)
+    write_qr(qr_file, [policy.descriptor])
 
     def show(screen: Screen) -> None:
         _show(screen, stored.name, policy, shown_chain, cards, count)
         screen.fields([("Added", stored.added), ("Descriptor", policy.descriptor)])
+        if qr:
+            draw(screen, policy.descriptor)
         for card, text in texts.items():
             screen.fields([(f"Registration of {card.hex()}", text)])
 
-    return Report(_data(stored, policy, shown_chain, count), show)
+    return Report({**_data(stored, policy, shown_chain, count), "qr_file": qr_file and str(qr_file)}, show)
 
 
 @wallet.command("remove")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
 def wallet_remove(app: App, name: str, yes: bool) -> Report:
     """Forget a registered wallet. Its coins stay where they are; its change is no longer recognized."""
     stored = stored_wallet(app, name)
     if not yes:
-        app.terminal.say("Its coins stay where they are. Its change is shown as a payment until it is added again.")
+        app.terminal.say("Its coins stay where they are. Its change is shown as a payment until you add it again.")
         app.terminal.confirm(f"Remove the wallet {quoted(stored.name)}?")
     if WalletStore(app.state).remove(name) is None:
-        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} was removed meanwhile")
+        raise CtlError(Exit.USAGE, f"The wallet {quoted(stored.name)} was removed in the meantime")
     return said({"removed": stored.name}, f"Removed: {quoted(stored.name)}")
 
 
@@ -332,9 +355,9 @@ def wallet_remove(app: App, name: str, yes: bool) -> Report:
 @output_option
 @force_option
 def wallet_export(app: App, name: str, output: FilePath | None, force: bool) -> Report:
-    """Write a registered wallet to a file, for `wallet add` on another computer. Needs no card; nothing secret goes in.
+    """Write a registered wallet to a file, for `wallet add` on another computer. Needs no card. It has no secrets.
 
-    There the card tells whether it signed the wallet and its name, so that nobody can have changed the file.
+    On the other computer the card says whether it signed the wallet and its name, so nobody can change the file unseen.
     """
     if output is not None:
         check_free(output, force)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
+
 import click
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
 from hwilib_cryptnox.ctl.changes import switch
-from hwilib_cryptnox.ctl.options import chain_option
+from hwilib_cryptnox.ctl.options import chain_of_path, chain_option
+from hwilib_cryptnox.ctl.qr import check_qr, qr_options, shown_with_codes, write_qr
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network
@@ -28,22 +31,32 @@ class XpubGroup(CtlGroup):
         return super().resolve_command(ctx, args)
 
 
-xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), switch their export on or off.")
+xpub = XpubGroup("xpub", help="Extended public keys: show one (xpub PATH), or turn their export on or off.")
 
 
 @xpub.command("show")
 @click.argument("path")
 @chain_option
-def xpub_show(app: App, path: str, chain: str) -> Report:
+@qr_options
+def xpub_show(app: App, path: str, chain: str, qr: bool, qr_file: FilePath | None) -> Report:
     """Show the extended public key at PATH (3 to 8 levels), with its origin."""
-    parsed, network = Path.parse(path), Network.of_chain(chain)
+    check_qr(app, qr, qr_file)
+    parsed = Path.parse(path)
+    network = Network.of_chain(chain_of_path(app, parsed, chain))
     with open_card(app) as opened:
         used = wallet(app, opened)
         key, fingerprint = used.xpub(parsed), used.fingerprint()
     text = key.to_string(network.version)
     line = key_line(KeySet(fingerprint, {parsed: key}, network), parsed)
-    data = {"path": str(parsed), "xpub": text, "fingerprint": fingerprint.hex(), "origin": line}
-    return said(data, line)
+    write_qr(qr_file, [line])
+    data = {
+        "path": str(parsed),
+        "xpub": text,
+        "fingerprint": fingerprint.hex(),
+        "origin": line,
+        "qr_file": qr_file and str(qr_file),
+    }
+    return said(data, *shown_with_codes([line], qr))
 
 
 @xpub.command("on")
@@ -65,7 +78,7 @@ def _switch(app: App, *, on: bool) -> Report:
         if opened.card.info.xpub_export is on:
             # SELECT comes in the clear: it is asked once more before it is believed.
             if opened.card.select().xpub_export is on:
-                return said({"serial": serial, "xpub_export": on}, f"xpub export is {word} already")
+                return said({"serial": serial, "xpub_export": on}, f"xpub export is already {word}")
             app.host.access.open_channel(opened.card)
         switch_export(app, opened, puk(app, opened), on=on)
     return said({"serial": serial, "xpub_export": on}, *app.achieved)
@@ -77,7 +90,7 @@ def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
     words = Words(
         done=f"xpub export is {word}",
         kept=f"xpub export is still {other}",
-        either=f"xpub export may be {word} already, or not",
-        keep="cryptnoxctl info says which",
+        either=f"xpub export may or may not be {word} now",
+        keep="cryptnoxctl info shows which",
     )
     switch(app, opened, words, lambda card: card.set_xpub_export(on, secret), lambda info: info.xpub_export is on)

@@ -56,7 +56,7 @@ def test_no_case_stands_twice() -> None:
 
 
 def test_every_wrong_pin(monkeypatch: pytest.MonkeyPatch) -> None:
-    hint = "cryptnoxctl pin tries shows what is left; a blocked PIN is set anew with the PUK: cryptnoxctl pin unblock"
+    hint = "cryptnoxctl pin tries shows how many are left; to set a new PIN with the PUK: cryptnoxctl pin unblock"
     with EmulatorProcess(*running.CARDS["wallet"]) as card:
         monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{card.host}:{card.port}")
 
@@ -67,7 +67,10 @@ def test_every_wrong_pin(monkeypatch: pytest.MonkeyPatch) -> None:
         key = ("xpub", "show", "m/84h/0h/0h")
         for left in ("5 tries", "4 tries", "3 tries", "2 tries", "1 try"):
             assert told("111111", *key) == (4, f"Wrong PIN, {left} left at most", hint)
-        last = "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards"
+        last = (
+            "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it; if the PIN is wrong, only the "
+            "PUK unblocks the card"
+        )
         assert told(PIN, *key) == (4, last, "")
         monkeypatch.setenv("CRYPTNOX_LAST_TRY", "1")
         assert told("111111", *key)[0] == 4

@@ -105,7 +105,10 @@ def test_every_wrong_pin(own: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) 
     assert wallet(CRYPTNOX_PIN=PIN) == (-7, f"a PIN was refused before, at most 5 tries left; {once}")
     for left in ("4 tries", "3 tries", "2 tries", "1 try"):
         assert wallet(pin=WRONG) == (-7, f"Wrong PIN, {left} left at most")
-    last = "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it, the PUK unblocks afterwards"
+    last = (
+        "One PIN try is left; nothing was sent. CRYPTNOX_LAST_TRY=1 allows it; if the PIN is wrong, only the PUK "
+        "unblocks the card"
+    )
     assert wallet(pin=PIN) == (-12, last)
     blocked = "PIN blocked: unblock with the PUK (cryptnoxctl pin unblock)"
     assert wallet(pin=WRONG, CRYPTNOX_LAST_TRY="1") == (-12, blocked)
@@ -137,8 +140,8 @@ def test_somebody_elses_card(monkeypatch: pytest.MonkeyPatch, own: EmulatorProce
         unknown = "the card was not used before and is not known to be genuine (not genuine)"
         met = Wallet(monkeypatch, other)
         refused = (
-            f"another card with the serial {own.serial} was used before: this one is refused "
-            f"(cryptnoxctl forget {own.serial} if it is yours)"
+            f"another card with the serial {own.serial} was used before, so this one is refused (cryptnoxctl forget "
+            f"{own.serial} if it is yours)"
         )
         assert met(pin=PIN) == (-3, refused)
         monkeypatch.setenv("XDG_STATE_HOME", os.environ["XDG_STATE_HOME"] + "-elsewhere")

@@ -131,7 +131,7 @@ SECURE: dict[str, tuple[Callable[[Basic], object], Command[object], bytes]] = {
         keys.SetPubExport(ExportKind.CLEAR_PUBLIC_KEY, False, PUK),
         b"",
     ),
-    "pinless path": (
+    "PIN-less path": (
         lambda c: c.set_pinless_path("m/43'/60'/1581'/0/0", PUK),
         keys.SetPinlessPath(PINLESS, PUK),
         b"",

@@ -133,6 +133,18 @@ def add_user_key(card: Basic) -> None:
     card.custom_bits[0] = True
 
 
+def test_every_command_has_its_place_in_the_pages(program: Path) -> None:
+    """The table of what takes the place of each."""
+    said = subprocess.run([str(program), "--help"], capture_output=True, text=True, check=True, timeout=LIMIT).stdout
+    names = set(re.findall(r"^    ([a-z_]+)(?:\s|$)", said, re.MULTILINE))
+    page = (Path(__file__).resolve().parents[3] / "docs" / "coming-from-cryptnoxpy.md").read_text("utf-8")
+    rows = page.partition("## The vendor's command line")[2].splitlines()
+    told = {
+        text.split()[0] for row in rows if row.startswith("| `") for text in re.findall("`([^`]+)`", row.split("|")[1])
+    }
+    assert len(names) > 20 and names - told == set()
+
+
 def test_the_vendor_command_line(terminal: Terminal, emulator: EmulatorProcess, request: pytest.FixtureRequest) -> None:
     table = OperationTable("vendor CLI on an emulated Basic card, through pcscd")
     xpub = TREE.derive(ACCOUNT.replace("'", "h")).to_public().to_base58()

@@ -82,7 +82,7 @@ def _look(world: World, slot: Slot) -> None:
         raise FalseWordError(f"afterwards, info: exit {told.status}: {_all(told)}")
     answer = json.loads(told.out)
     facts, memory = slot.facts, slot.card.memory
-    said = answer["initialised"], answer["seeded"], answer["serial"], answer["xpub_export"]
+    said = answer["initialized"], answer["seeded"], answer["serial"], answer["xpub_export"]
     there = facts.initialised, bool(facts.seed), str(memory.serial), facts.export
     if said != there:
         raise FalseWordError(f"afterwards, info: {said}, and not {there}")

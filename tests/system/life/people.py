@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,15 +16,20 @@ Answer = str | Callable[["World"], str]
 
 @dataclass
 class Person:
-    """Whose PIN, PUK and words they are. `answers`: what is answered first, by a regular expression on the question."""
+    """Whose PIN, PUK and words they are. `answers`: what is answered first, by a regular expression on the question.
+    `slips`: what is answered before that, one after the other, each once."""
 
     pin: str = "739182"
     puk: str = "Qz-Mark-Puk7"
     new_pin: str = "135790"
     new_puk: str = "new-puk-1234"
     words: str = ""
+    shares: tuple[str, ...] = ()
+    """SLIP39's, in the order in which they are typed."""
     passphrase: str = ""
     answers: tuple[tuple[str, Answer], ...] = ()
+    slips: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    slipped: Counter[str] = field(default_factory=Counter)
     shown_puk: str = ""
     shown_words: list[str] = field(default_factory=list)
     last: str = ""
@@ -41,6 +47,10 @@ class Person:
         return self.last
 
     def _answer(self, shown: str, question: str, world: World) -> str:
+        for pattern, slips in self.slips:
+            if self.slipped[pattern] < len(slips) and re.search(pattern, question, re.I):
+                self.slipped[pattern] += 1
+                return slips[self.slipped[pattern] - 1]
         for pattern, answer in self.answers:
             if re.search(pattern, question, re.I):
                 return answer if isinstance(answer, str) else answer(world)
@@ -57,11 +67,15 @@ class Person:
             words = self.shown_words or self.words.split()
             number = int(match[1])
             return words[number - 1] if number <= len(words) else ""
+        if kind == "share":
+            return self.shares[int(match[1]) - 1].split()[int(match[2]) - 1]
+        if kind == "share count":
+            return str(len(self.shares[0].split()))
         if kind == "count":
             return str(len(self.words.split())) if self.words else "12"
         if kind == "all words":
             return " ".join(self.shown_words or self.words.split())
-        return str({"yes": "y", "enter": "", "own": "own", "card": "card"}.get(kind, getattr(self, kind, "")))
+        return str({"yes": "y", "enter": "", "card": "card", "leave": "leave"}.get(kind, getattr(self, kind, "")))
 
     def _read(self, shown: str) -> None:
         """What the terminal shows of a secret."""
@@ -77,9 +91,12 @@ class Person:
 
 
 _MEANINGS: tuple[tuple[str, str], ...] = (
-    (r"type (\S.*?) to go on", "text"),
+    (r'type "(\S.*?)" to continue', "text"),
     (r"type it back", "shown_puk"),
-    (r"show (it|the words) again", "yes"),
+    (r"show it again|use it anyway", "yes"),
+    (r"what now|^change \(|type again", "leave"),
+    (r"share (\d+), word (\d+)", "share"),
+    (r"how many words has each share", "share count"),
     (r"choose it yourself|same words|own pairing key\?", "yes"),
     (r"how many words", "count"),
     (r"recovery words", "all words"),
@@ -88,7 +105,6 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"passphrase", "passphrase"),
     (r"new PIN", "new_pin"),
     (r"new PUK|your PUK", "new_puk"),
-    (r"PUK \((?=.*own)", "own"),
     (r"\[y/N\] $", "yes"),
     (r"PIN", "pin"),
     (r"PUK", "puk"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.system.torture.programs import (
     without_pin,
 )
 
+VECTORS = Path(__file__).parents[2] / "signer/vectors/slip39.json"
 OWN_KEY = bytes(range(32))
 OTHER_KEY = bytes(range(32, 64))
 COMMON = COMMON_PAIRING_KEY.hex()
@@ -114,6 +116,9 @@ class Scene:
 FRESH = {"new_pin": PIN, "new_puk": PUK}
 """Who sets a card up chooses the PIN and the PUK that are known here."""
 NEW_CARD: Mapping[str, object] = {"initialised": True, "pin": PIN, "puk": PUK, "export": True}
+SHARES: tuple[str, ...] = tuple(json.loads(VECTORS.read_text())[3][1])
+"""Two of three; `OF_SHARES` with the passphrase TREZOR."""
+OF_SHARES = {**NEW_CARD, "seed": json.loads(VECTORS.read_text())[3][2]}
 OF_WORDS = {**NEW_CARD, "seed": seed_of_words(MNEMONIC)}
 ERASED: Mapping[str, object] = {
     "initialised": False,
@@ -176,6 +181,38 @@ SCENES: dict[str, Scene] = {
         factory,
         {**OF_WORDS, "pairing_key": ANY, "owner": ("Ada", "")},
         {**FRESH, "words": MNEMONIC},
+    ),
+    "ctl setup shares": Scene(
+        "ctl",
+        "setup --seed shares --name= --email=",
+        factory,
+        {**OF_SHARES, "pairing_key": COMMON},
+        {**FRESH, "shares": SHARES, "passphrase": "TREZOR", "answers": (("own pairing key", "n"),)},
+    ),
+    "ctl setup, second thoughts": Scene(
+        "ctl",
+        "setup --name= --email=",
+        factory,
+        {**OF_WORDS, "pairing_key": COMMON},
+        {
+            **FRESH,
+            "words": MNEMONIC,
+            "answers": (("own pairing key", "n"), ("your choice", "restore")),
+            "slips": (
+                ("new PIN", ("1234",)),
+                ("use it anyway", ("no",)),
+                ("own pairing key", ("perhaps", "y")),
+                ("initialize the card now", ("n", "what", "n")),
+                (r"^change \(", ("the key", "pairing", "nothing")),
+                ("your choice", ("words", "card")),
+                ("to continue", ("no", "")),
+                ("how many words", ("11",)),
+                (r"^word 3\b", ("abandonn", "aban")),
+                (r"^word 12\b", ("zoo", "abou")),
+                ("on your paper", ("n",)),
+                ("type again", ("x", "12", "show", "1")),
+            ),
+        },
     ),
     "ctl setup new": Scene(
         "ctl",
@@ -246,12 +283,23 @@ SCENES: dict[str, Scene] = {
         {**NEW_CARD, "seed": ANY, "pairing_key": COMMON},
         {**FRESH, "answers": (("^seed", "words"),)},
     ),
+    "hwi setup words, checked": Scene(
+        "hwi",
+        f"{HWI} -i setup",
+        factory,
+        {**NEW_CARD, "seed": ANY, "pairing_key": COMMON},
+        {
+            **FRESH,
+            "answers": (("^seed", "words"), ("check the backup now", "")),
+            "slips": (("initialize the card now", ("n",)), (r"^change \(", ("puk",)), ("check the", ("maybe",))),
+        },
+    ),
     "hwi setup card": Scene(
         "hwi",
         f"{HWI} -i setup --label Ada",
         factory,
         {**NEW_CARD, "puk": ANY, "seed": ANY, "pairing_key": COMMON, "owner": ("Ada", "")},
-        {**FRESH, "answers": (("^seed", "card"), (r"^PUK \(", "new"))},
+        {**FRESH, "answers": (("^seed", "card"), ("choose it yourself", "n"))},
     ),
     "hwi restore": Scene(
         "hwi",
@@ -259,6 +307,13 @@ SCENES: dict[str, Scene] = {
         factory,
         {**OF_WORDS, "pairing_key": COMMON},
         {**FRESH, "words": MNEMONIC},
+    ),
+    "hwi restore, shares": Scene(
+        "hwi",
+        f"{HWI} -i restore -w 20",
+        factory,
+        {**OF_SHARES, "pairing_key": COMMON},
+        {**FRESH, "shares": SHARES, "passphrase": "TREZOR"},
     ),
     "hwi restore, initialised": Scene(
         "hwi",
@@ -270,5 +325,12 @@ SCENES: dict[str, Scene] = {
     "hwi wipe": Scene("hwi", f"{HWI} wipe", with_data, ERASED),
     "hwi wipe, own pairing key": Scene("hwi", f"{HWI} wipe", own_paired, ERASED, kept=OWN_KEY),
 }
-VARIANTS = ("ctl setup restore", "ctl setup new, checked", "ctl setup new, 24 words", "ctl pairing change, from own")
+VARIANTS = (
+    "ctl setup restore",
+    "hwi setup words, checked",
+    "hwi restore, shares",
+    "ctl setup new, checked",
+    "ctl setup new, 24 words",
+    "ctl pairing change, from own",
+)
 """Those that differ little from others."""

@@ -202,7 +202,7 @@ def killed_between(at: int, kind: str, folder: Path, *, readers: int) -> None:
             for serial, command in ((other, "adopt"), (other, "backup check --second-card"), (SERIAL, DUAL)):
                 told = pair.on(serial, command)
                 assert reset in told.out + told.err and "no backup" in told.out + told.err, wanted(told)
-                assert "Wallets can use this card" not in told.out
+                assert "Next, connect a wallet" not in told.out
             told = pair.on(SERIAL, "backup check --second-card")
             assert told.status and "reset it" in told.err, wanted(told)
             erased = pair.on(other, "reset")

@@ -66,7 +66,7 @@ def check(scene: Scene, played: Played, fingerprint: str, address: str) -> None:
 def test_words_that_are_restored(name: str, words: str, passphrase: str, tmp_path: Path) -> None:
     scene = SCENES[name]
     seed = seed_of_words(words, passphrase)
-    answers = (("own pairing key", "n"), ("passphrase", passphrase), ("same again", passphrase))
+    answers = (("own pairing key", "n"), ("passphrase", passphrase), ("Type it again", passphrase))
     scene = replace(
         scene,
         words=scene.words.replace("-w 12", f"-w {len(words.split())}"),

@@ -17,7 +17,7 @@ THINGS = {
     "pairing_key": r"pairing key",
     "seed": r"\bseed\b|\bwallet\b|\bsecret\b|recovery words|\bwords\b|holds its key",
     "export": r"\bexport\b",
-    "pinless": r"pinless|without PIN",
+    "pinless": r"pinless|PIN-less|without (a )?PIN",
     "pin_auth": r"PIN authentication|pin-auth",
     "user_keys": r"user key",
     "data": r"\bdata\b|\bbytes\b",
@@ -28,7 +28,7 @@ THINGS = {
 """How a changed thing is named."""
 UNKNOWN = (
     r"\bmay\b|\bmight\b|perhaps|possibly|not known|unknown|whether|cannot be (told|found out|said)|\beither\b"
-    r"|could not be (tried|found out|proved|read)|\bmeans that\b|\bif\b"
+    r"|could not be (tried|tested|found out|proved|read)|\bmeans that\b|\bif\b"
 )
 """Words of a sentence that leaves it open."""
 _DO = r"(changed|erased|initiali[sz]ed|loaded|sent|set|reset|switched|stored|deleted|added|written|done|made|given)"
@@ -41,7 +41,7 @@ UNCHANGED = (
 NO_SEED = r"\b(has|holds|with) no (seed|wallet)\b|without (its |a )?seed"
 ANYTHING = r"nothing (was|has been|on it was) (changed|done|erased|sent|written|set)"
 """Words that say it of everything."""
-ELSE = r"has taken something else than was sent"
+ELSE = "took something other than what was sent"
 """Words that say of whatever was sent that the card has another value."""
 
 _DONE = (
@@ -58,13 +58,13 @@ CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
         lambda before, after: bool(after.seed),
     ),
     (r"\b(has|holds) no (seed|wallet)\b|\bneither\b.*\bhas a seed\b", lambda before, after: not after.seed),
-    (r"\b(is|was|has been) erased\b|\bis as from the factory\b", lambda before, after: not after.initialised),
+    (r"\b(is|was|has been) erased\b|\bwas reset to factory state\b", lambda before, after: not after.initialised),
     (r"\bPIN\b(?!.*\bPUK\b).*\b(is|was|has been) changed\b|\bhas the new PIN\b", lambda b, a: a.pin != b.pin),
-    (r"\bhas the old PIN\b|\bPIN\b.*\bnot changed\b|\bPIN is as before\b", lambda b, a: a.pin == b.pin),
+    (r"\bhas (the|its) old PIN\b|\bPIN\b.*\bnot changed\b|\bPIN is as before\b", lambda b, a: a.pin == b.pin),
     (r"\bPUK\b.*\b(is|was|has been) changed\b|\bhas the new PUK\b", lambda b, a: a.puk != b.puk),
-    (r"\bhas the old PUK\b|\bPUK\b.*\bnot changed\b|\bPUK is as before\b", lambda b, a: a.puk == b.puk),
+    (r"\bhas (the|its) old PUK\b|\bPUK\b.*\bnot changed\b|\bPUK is as before\b", lambda b, a: a.puk == b.puk),
     (r"\bPIN and PUK are as they were\b", lambda b, a: (a.pin, a.puk) == (b.pin, b.puk)),
-    (r"\bhas the common pairing key\b", lambda b, a: a.pairing_key == COMMON_PAIRING_KEY.hex()),
+    (r"\bhas the default pairing key\b", lambda b, a: a.pairing_key == COMMON_PAIRING_KEY.hex()),
     (r"\bhas its own pairing key\b", lambda b, a: a.own_pairing_key),
     (r"\bexport is (still )?on\b", lambda b, a: a.export),
     (r"\bexport is (still )?off\b", lambda b, a: not a.export),

@@ -49,8 +49,10 @@ REMEMBERED = "tests/signer/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
+SLIP39, SLIP39_TEST = "hwilib_cryptnox/signer/slip39.py", "tests/signer/test_slip39.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
+COMBINE_TEST, BIP322_TEST = "tests/psbt/test_combine.py", "tests/signer/test_bip322.py"
 WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_wallet.py"
 
 GUARDS = (
@@ -121,7 +123,7 @@ GUARDS = (
     Guard(
         "a key of the card that is no point is a malformed answer",
         "cryptnox_core/crypto/secp256k1.py",
-        '    except ValueError as error:\n        raise InvalidPublicKeyError("not a point of the curve") from error\n',
+        '    except ValueError as error:\n        raise InvalidPublicKeyError("not a point on the curve") from error\n',
         "    except ZeroDivisionError:\n        raise\n",
         "tests/core/test_hostile_card.py::test_any_plaintext_from_a_card_that_holds_the_keys",
     ),
@@ -557,7 +559,7 @@ GUARDS = (
     Guard(
         "what cannot be shown is not signed",
         PIN,
-        '        raise NotShownError(f"what cannot be shown is not signed: {error}") from error\n',
+        '        raise NotShownError(f"nothing is signed that cannot be shown: {error}") from error\n',
         "        pass\n",
         "tests/signer/test_prompts.py::test_what_cannot_be_shown_is_not_signed",
     ),
@@ -599,7 +601,7 @@ GUARDS = (
     Guard(
         "data of a PSBT do not steer the terminal",
         "hwilib_cryptnox/signer/shown.py",
-        '    if pushed and pushed.isascii() and pushed.decode("ascii").isprintable():\n',
+        "    if _is_text(pushed):\n",
         "    if pushed:\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
     ),
@@ -727,7 +729,7 @@ GUARDS = (
     Guard(
         "messages are judged, too",
         MEMORY,
-        "        self.admit(digest, public_key, signature)\n",
+        "        self.admit(digest, public_key, signature, kind)\n",
         "",
         f"{REMEMBERED}::test_by_every_command",
     ),
@@ -791,7 +793,7 @@ GUARDS = (
     Guard(
         "the form of a message is refused where nothing proves another",
         MESSAGE,
-        "    if psbt.tx.outputs == (_OUTPUT,) and not _is_proved(psbt, 0):\n",
+        "    if psbt.tx.outputs == (MESSAGE_OUTPUT,) and not _is_proved(psbt, 0):\n",
         "    if False:\n",
         f"{TOLD}::test_somebody_elses_message_about_our_coins",
     ),
@@ -827,8 +829,8 @@ GUARDS = (
     Guard(
         "a PUK proved before there is a seed",
         PROVISION,
-        "            if self._prove_puk():\n                break",
-        "            if True:\n                break",
+        "            if self._prove_puk():\n                return",
+        "            if True:\n                return",
         f"{SETUP}::test_no_seed_goes_on_a_card_whose_puk_is_not_known",
     ),
     Guard(
@@ -868,9 +870,9 @@ GUARDS = (
     ),
     Guard(
         "of pasted words none is dropped",
-        "hwilib_cryptnox/signer/mnemonic.py",
-        "        more = len(words) > count or hidden.more()",
-        "        more, words = False, words[:count]",
+        "hwilib_cryptnox/signer/recovery.py",
+        "            more = len(words) > count or (len(words) == count and hidden.more())\n",
+        "            more, words = False, words[:count]\n",
         "tests/ctl/test_words.py::test_more_words_than_were_announced_are_never_dropped",
     ),
     Guard(
@@ -1316,10 +1318,10 @@ GUARDS = (
         "hwilib_cryptnox/pin/sources.py",
         """            if sys.platform == "win32":
                 raise PinSourceError(
-                    f"{name}: who else""",
+                    f"{name}: Windows does not""",
         """            if False:
                 raise PinSourceError(
-                    f"{name}: who else""",
+                    f"{name}: Windows does not""",
         "tests/system/test_elsewhere.py::test_a_pin_file_is_refused_where_its_mode_says_nothing",
     ),
     Guard(
@@ -1430,8 +1432,148 @@ GUARDS = (
     Guard(
         "Electrum takes nothing over that was not shown and agreed to",
         "hwilib_cryptnox/electrum/cards.py",
-        "return psbt if review is None else _decoded",
-        "return _decoded",
+        "        if review is not None:\n            return done\n",
+        "        if True:\n            return done\n",
         "tests/electrum/test_commands.py::test_what_was_not_agreed_to_is_not_taken_over",
+    ),
+    Guard(
+        "Electrum keeps no PIN that was not needed",
+        "hwilib_cryptnox/electrum/pins.py",
+        "            if proves(result):\n",
+        "            if True:\n",
+        "tests/electrum/test_pins.py::test_a_command_that_needs_no_pin_makes_no_refused_one_right",
+    ),
+    Guard(
+        "Specter: what is no key is not made HTML",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "        extract_xpub: (answer) => answer === null || matches(KEYS, answer),",
+        "        extract_xpub: () => true,",
+        "tests/specter/test_script.py::test_what_a_card_answers_looks_like_it",
+    ),
+    Guard(
+        "Specter: what is no PSBT is not taken for a transaction",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "        sign_tx: (answer) => matches(PSBT, answer),",
+        "        sign_tx: () => true,",
+        "tests/specter/test_script.py::test_what_a_card_answers_looks_like_it",
+    ),
+    Guard(
+        "Specter: an error of a bridge is text",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "return new CardError(escaped(String(text)",
+        "return new CardError((String(text)",
+        "tests/specter/test_script.py::test_what_a_bridge_says_is_text",
+    ),
+    Guard(
+        "Specter: a list of devices is one, before it is made HTML",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "        enumerate: (answer) => Array.isArray(answer) && answer.every(isDevice),",
+        "        enumerate: () => true,",
+        "tests/specter/test_script.py::test_a_list_of_a_bridge",
+    ),
+    Guard(
+        "Specter: a fingerprint is one, before it is made HTML",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "            if (!matches(FINGERPRINT, device.fingerprint)) {",
+        "            if (false) {",
+        "tests/specter/test_script.py::test_a_list_of_a_bridge",
+    ),
+    Guard(
+        "Specter: a part of the type is another type",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "types === TYPE ? [TYPE] : types",
+        "types",
+        "tests/specter/test_script.py::test_a_list_of_a_bridge",
+    ),
+    Guard(
+        "Specter: what a PIN opened is the card that it was typed for",
+        "hwilib_cryptnox/specter/static/js/cryptnox.js",
+        "            answer && answer.type === TYPE && answer.path === path",
+        "            answer && answer.path === path",
+        "tests/specter/test_script.py::test_another_device_than_the_one_that_the_pin_was_for",
+    ),
+    Guard(
+        "no bad signature is combined",
+        "hwilib_cryptnox/psbt/combine.py",
+        "        if good is False:\n",
+        "        if False:\n",
+        f"{COMBINE_TEST}::test_signatures_that_do_not_verify_are_refused",
+    ),
+    Guard(
+        "no other transaction is combined",
+        "hwilib_cryptnox/psbt/combine.py",
+        "        if other.unsigned_tx() != wanted:\n",
+        "        if False:\n",
+        f"{COMBINE_TEST}::test_another_transaction_is_refused",
+    ),
+    Guard(
+        "what cannot be spent is not finalized",
+        "hwilib_cryptnox/psbt/combine.py",
+        "        if judged.verdict is Verdict.BAD:\n            raise RefusedInput",
+        "        if False:\n            raise RefusedInput",
+        f"{COMBINE_TEST}::test_a_final_input_that_lies_is_refused",
+    ),
+    Guard(
+        "a message is signed with the sighash type ALL alone",
+        "hwilib_cryptnox/psbt/interpreter.py",
+        "        if self.whole and sighash != Sighash.ALL:\n",
+        "        if False:\n",
+        f"{BIP322_TEST}::test_other_sighash_types_are_bad",
+    ),
+    Guard(
+        "a signed message has one empty output",
+        "hwilib_cryptnox/signer/bip322.py",
+        "    if tx.outputs != (MESSAGE_OUTPUT,):\n",
+        "    if False:\n",
+        f"{BIP322_TEST}::test_other_transactions",
+    ),
+    Guard(
+        "no silent payment is signed",
+        PLAN,
+        "        _check_silent(psbt)\n",
+        "        pass\n",
+        f"{POLICY}::test_a_silent_payment_is_refused_with_what_helps",
+    ),
+    Guard(
+        "no path of another network",
+        "hwilib_cryptnox/ctl/options.py",
+        "    if not chain_is_chosen(app):\n",
+        "    if True:\n",
+        "tests/ctl/test_address.py::test_a_path_says_its_network",
+    ),
+    Guard(
+        "shares of different backups are not combined",
+        SLIP39,
+        "        if one is not None and share.backup != one.backup:\n",
+        "        if False:\n",
+        f"{SLIP39_TEST}::test_shares_that_do_not_fit_change_nothing",
+    ),
+    Guard(
+        "shares that were not made together give no seed",
+        SLIP39,
+        "    if not hmac.compare_digest(digest[:_DIGEST], expected):\n",
+        "    if False:\n",
+        f"{SLIP39_TEST}::test_the_standards_vectors",
+    ),
+    Guard(
+        "what is typed beside a shown secret is not echoed",
+        "hwilib_cryptnox/console/terminal.py",
+        "with _two_screens(out, what), _no_echo(source):\n",
+        "with _two_screens(out, what):\n",
+        "tests/ctl/test_words.py::test_what_is_typed_beside_shown_words_is_not_echoed",
+    ),
+    Guard(
+        "a log file is its owner's alone",
+        "hwilib_cryptnox/ctl/logs.py",
+        "            os.fchmod(descriptor, _MODE)\n",
+        "            pass\n",
+        "tests/ctl/test_logs.py::test_the_file_is_its_owners_and_is_added_to",
+    ),
+    Guard(
+        "a key that came in the clear is compared",
+        "hwilib_cryptnox/ctl/commands/clear_key.py",
+        "    if proved is not None and key != proved:\n",
+        "    if False:\n",
+        "tests/ctl/test_clear_key.py::test_a_key_exchanged_on_the_way_is_found_out",
     ),
 )

@@ -206,23 +206,23 @@ def test_dialogues(world: World, tmp_path: Path) -> None:
     with EmulatorProcess(environment=world.environment) as card:
         world.environment["CRYPTNOX_EMULATOR"] = f"{card.host}:{card.port}"
         with world.terminal("setup", "--seed", "restore", "--name", "", "--email", "") as child:
-            dialogue(child, ("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"))
-            dialogue(child, ("New PUK", PUK), ("same again", PUK), ("own pairing key?", "n"), ("Initialise", "y"))
+            dialogue(child, ("New PIN", PIN), ("Type it again", PIN), ("Choose it yourself?", "y"))
+            dialogue(child, ("New PUK", PUK), ("Type it again", PUK), ("own pairing key?", "n"), ("Initialize", "y"))
             dialogue(
                 child,
                 ("How many words", "12"),
                 ("Word 1", WORDS),
                 ("Passphrase", PASSPHRASE),
-                ("same again", PASSPHRASE),
+                ("Type it again", PASSPHRASE),
             )
             child.expect_exact("The card is ready")
             assert ended(child) == 0
         with world.terminal("pin", "change") as child:
-            dialogue(child, ("PIN", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+            dialogue(child, ("PIN", PIN), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
             child.expect_exact("is changed")
             assert ended(child) == 0
         with world.terminal("puk", "change") as child:
-            dialogue(child, ("PUK", PUK), ("New PUK", NEW_PUK), ("same again", NEW_PUK))
+            dialogue(child, ("PUK", PUK), ("New PUK", NEW_PUK), ("Type it again", NEW_PUK))
             child.expect_exact("is changed")
             assert ended(child) == 0
         with world.terminal("pin", "verify") as child:

@@ -1,4 +1,4 @@
-"""What an installation takes along, and what is built: bounds, lock, licences, versions, the same bytes each time."""
+"""What an installation takes along, and what is built: bounds, lock, licenses, versions, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def dependencies(*options: str) -> subprocess.CompletedProcess[str]:
     return run(sys.executable, ROOT / "scripts" / "_dependencies.py", *options)
 
 
-def test_bounds_lock_and_licences(request: pytest.FixtureRequest) -> None:
+def test_bounds_lock_and_licenses(request: pytest.FixtureRequest) -> None:
     done = dependencies()
     assert done.returncode == 0, done.stdout + done.stderr
     left_out = [line for line in done.stdout.splitlines() if line.startswith("LEFT OUT: ")]
     assert len(left_out) == 1, "tomli, or pyscard on Linux, is never there"
-    request.node.user_properties.append(("table", ["licences", *left_out]))
+    request.node.user_properties.append(("table", ["licenses", *left_out]))
 
 
 @pytest.mark.parametrize(
     ("marker", "row", "said"),
     [
-        ("<", "| nobody-has-this | MIT | permissive | direct |\n", "are the page's: nobody-has-this"),
-        ("<", "", "nobody-has-this: licence '' is not known"),
-        (">=", "| nobody-has-this | MIT | permissive | direct |\n", "is not installed: its licence cannot be"),
+        ("<", "| nobody-has-this | MIT | permissive | hwi-cryptnox |\n", "are the page's: nobody-has-this"),
+        ("<", "", "nobody-has-this: license '' is not known"),
+        (">=", "| nobody-has-this | MIT | permissive | hwi-cryptnox |\n", "is not installed: its license cannot be"),
     ],
 )
-def test_a_licence_that_cannot_be_looked_up(marker: str, row: str, said: str, tmp_path: Path) -> None:
+def test_a_license_that_cannot_be_looked_up(marker: str, row: str, said: str, tmp_path: Path) -> None:
     """It is the page's where the marker leaves a distribution out here; where it does not, that is an error."""
-    for name in ("pyproject.toml", "requirements.lock", "docs/licences.md", "scripts/_dependencies.py"):
+    for name in ("pyproject.toml", "requirements.lock", "docs/licenses.md", "scripts/_dependencies.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    lock, page, project = (tmp_path / name for name in ("requirements.lock", "docs/licences.md", "pyproject.toml"))
+    lock, page, project = (tmp_path / name for name in ("requirements.lock", "docs/licenses.md", "pyproject.toml"))
     marker = f'python_version {marker} "3"'
     lock.write_text(f"{lock.read_text()}nobody-has-this==1.0 ; {marker} \\\n    --hash=sha256:{'0' * 64}\n")
     page.write_text(re.sub(r"^(?=\| noiseprotocol )", row, page.read_text(), flags=re.MULTILINE))
@@ -63,6 +63,27 @@ def test_a_licence_that_cannot_be_looked_up(marker: str, row: str, said: str, tm
     project.write_text(project.read_text().replace(first, f"{first}    'nobody-has-this>=1,<2; {marker}',\n", 1))
     done = run(sys.executable, tmp_path / "scripts" / "_dependencies.py")
     assert (done.returncode == 0) is said.startswith("are") and said in done.stdout, done.stdout + done.stderr
+
+
+def test_a_dependency_outside_the_lock_is_noticed(tmp_path: Path) -> None:
+    """The lock pins what pyproject.toml admits, each with hashes, and everything that these bring along."""
+    names = ("pyproject.toml", "requirements.lock", "docs/licenses.md", "scripts/_dependencies.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    lock = tmp_path / "requirements.lock"
+    good = lock.read_text()
+    hwi, cffi = (re.search(rf"^{name}==.*?(?=^[a-z])", good, re.MULTILINE | re.DOTALL) for name in ("hwi", "cffi"))
+    assert hwi and cffi
+    for changed, said in (
+        (good.replace(hwi[0], "hwi==4.0.0 --hash=sha256:" + "0" * 64 + "\n"), "hwi 4.0.0 is not within <4,>=3.1"),
+        (good.replace(hwi[0], hwi[0].splitlines()[0].rstrip(" \\") + "\n"), "hwi has no hash"),
+        (good.replace(hwi[0], ""), "hwi is missing"),
+        (good.replace(cffi[0], ""), "cffi is missing: "),
+    ):
+        lock.write_text(changed)
+        done = run(sys.executable, tmp_path / "scripts" / "_dependencies.py")
+        assert done.returncode == 1 and f"requirements.lock: {said}" in done.stdout, done.stdout + done.stderr
 
 
 ADVISORY = {
@@ -183,7 +204,7 @@ def environment(python: str | Path, folder: Path, *requirements: str) -> Path:
 
 def check_suite(python: Path, *paths: str, workers: int = 2) -> list[str]:
     """The default suite, or some of it, with another environment, without the readers and without this file (the lock
-    and its licences are those of the newest versions); what it left out, and its closing line."""
+    and its licenses are those of the newest versions); what it left out, and its closing line."""
     command = [python, "-m", "pytest", "-n", str(workers), "--dist", "loadgroup", "-p", "no:cacheprovider"]
     chosen = ["-m", "not pcsc and not heavy", "--ignore", Path(__file__).relative_to(ROOT), "-rf", *paths]
     done = subprocess.run(
@@ -200,6 +221,9 @@ USERS_OF_LIBRARIES = (
     "tests/core/test_secp256k1.py",
     "tests/core/test_secure_channel.py",
     "tests/ctl/test_address.py",
+    "tests/ctl/test_combine.py",
+    "tests/ctl/test_finalize.py",
+    "tests/ctl/test_qr.py",
     "tests/ctl/test_audit.py",
     "tests/ctl/test_backup.py",
     "tests/ctl/test_data.py",
@@ -242,7 +266,7 @@ def lowest(tmp_path_factory: pytest.TempPathFactory) -> Lowest:
     wanted = dependencies("--lowest").stdout.splitlines()
     assert any(line.startswith("cryptography==") for line in wanted)
     python = environment(sys.executable, tmp_path_factory.mktemp("lowest") / "venv", *wanted)
-    named = re.compile(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard)==")
+    named = re.compile(r"(hwi|embit|cryptography|coincurve|click|rich|pyscard|segno)==")
     return Lowest(
         python, [line for line in run(python, "-m", "pip", "freeze").stdout.splitlines() if named.match(line)]
     )
@@ -308,7 +332,7 @@ def build(folder: Path) -> dict[str, str]:
 
 
 def check_contents(wheel: Path, source: Path) -> None:
-    """All of the packages that git knows, the licence, the manual page, what pip needs; nothing else."""
+    """All of the packages that git knows, the license, the manual page, what pip needs; nothing else."""
     known = run("git", "-C", ROOT, "ls-tree", "-r", "--name-only", "HEAD", "cryptnox_core", "hwilib_cryptnox").stdout
     packages = set(known.split())
     assert {"cryptnox_core/py.typed", "hwilib_cryptnox/py.typed"} <= packages

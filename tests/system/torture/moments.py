@@ -282,8 +282,8 @@ class SetUp(Scene):
 
     def after(self, card: ForkedCard, ended: Ended) -> str:
         info = json.loads(self.must(card, "info", "--json").out)
-        if not info["initialised"]:
-            return "as from the factory"
+        if not info["initialized"]:
+            return "reset to factory state"
         seed = card.memory()["seed"]
         self.must(card, "pin", "verify", "--stdinpass", stdin=PIN)
         self.must(card, "reset", "--serial", str(card.serial), "--stdinpuk", stdin=PUK)
@@ -312,7 +312,7 @@ class Reset(Scene):
         done = run("ctl", SetUp(self.folder).words(card), environment(self.folder, card), steps=anew.steps)
         if done.status:
             raise AssertionError(f"setup: {done.out}")
-        return "as from the factory"
+        return "reset to factory state"
 
 
 class WrongPin(Scene):

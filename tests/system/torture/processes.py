@@ -330,8 +330,9 @@ class Kills(Part):
         new = PINS[self._pin == PINS[0]]
         before = self._card.stats()["pin_tries"]
         with self._terminal(folder, self._card, "pin", "change") as child:
-            steps = [("PIN", self._pin), ("New PIN", new), ("same again", new)]
-            dialogue(child, *steps[: rng.choice((1, 2, 3, 3, 3, 3))])
+            steps = [("PIN", self._pin), ("New PIN", new), ("Type it again", new)]
+            steps += [("Use it anyway?", "y")] if new == PINS[0] else []
+            dialogue(child, *steps[: rng.choice((1, 2, *[len(steps)] * 4))])
             time.sleep(rng.uniform(0, 0.15))
             child.kill(signal.SIGKILL)
         check_state(folder, whole=False)
@@ -374,10 +375,11 @@ class Kills(Part):
         """Afterwards the card is as from the factory, or initialised with the PIN and PUK that were typed."""
         with EmulatorProcess("--latency", "apdu=3") as card:
             with self._terminal(folder, card, "setup", "--seed", "restore", "--name", "", "--email", "") as child:
-                steps = [("New PIN", PIN), ("same again", PIN), ("Choose it yourself?", "y"), ("New PUK", PUK)]
-                steps += [("same again", PUK), ("own pairing key?", "n"), ("Initialise", "y")]
+                weak = ("Use it anyway?", "y")
+                steps = [("New PIN", PIN), ("Type it again", PIN), weak, ("Choose it yourself?", "y"), ("New PUK", PUK)]
+                steps += [("Type it again", PUK), weak, ("own pairing key?", "n"), ("Initialize", "y")]
                 steps += [("How many words", "12"), ("Word 1", MNEMONIC), ("Passphrase", "")]
-                dialogue(child, *steps[: rng.randrange(6, len(steps) + 1)])
+                dialogue(child, *steps[: rng.randrange(8, len(steps) + 1)])
                 time.sleep(rng.uniform(0, 0.3))
                 child.kill(signal.SIGKILL)
             check_state(folder, whole=False)
@@ -387,7 +389,7 @@ class Kills(Part):
             info = json.loads(done.stdout)
             if done.returncode:
                 raise AssertionError(info)
-            if info["initialised"]:
+            if info["initialized"]:
                 if self._run(folder, card, ["pin", "verify", "--stdinpass"], PIN).returncode:
                     raise AssertionError("the PIN that was typed is not the card's")
                 reset = self._run(folder, card, ["reset", "--serial", str(card.serial), "--stdinpuk"], PUK)
@@ -395,7 +397,7 @@ class Kills(Part):
                     raise AssertionError(f"the PUK that was typed is not the card's: {reset.stderr}")
             if card.stats()["pin_tries"] or card.stats()["puk_tries"]:
                 raise AssertionError("a try was spent")
-            how = "seeded" if info.get("seeded") else "initialised" if info["initialised"] else "untouched"
+            how = "seeded" if info.get("seeded") else "initialised" if info["initialized"] else "untouched"
             self.counts[f"set-up: {how}"] += 1
 
     @staticmethod

@@ -54,12 +54,12 @@ SHARED = paying(*shared_out(BACK), shared_coin(OURS))
 KEY = ec.derive_private_key(7, ec.SECP256R1())
 INITIALISE: Steps = (
     ("New PIN", PIN),
-    ("same again", PIN),
+    ("Type it again", PIN),
     ("Choose it yourself?", "y"),
     ("New PUK", PUK),
-    ("same again", PUK),
+    ("Type it again", PUK),
     ("own pairing key?", "n"),
-    ("Initialise", "y"),
+    ("Initialize", "y"),
 )
 OWN_PAIRING_KEY = tuple((question, "y" if "pairing" in question else reply) for question, reply in INITIALISE)
 
@@ -152,10 +152,10 @@ COMMANDS = {
             ("no backup", "no backup"),
             ("New PIN", PIN),
             ("again", PIN),
-            ("PUK", "own"),
-            ("PUK", PUK),
+            ("Choose it yourself?", "y"),
+            ("New PUK", PUK),
             ("again", PUK),
-            ("Initialise", "y"),
+            ("Initialize", "y"),
         ),
         repeatable=False,
     ),
@@ -168,10 +168,10 @@ COMMANDS = {
             ("Passphrase: ", ""),
             ("New PIN", PIN),
             ("again", PIN),
-            ("PUK", "own"),
-            ("PUK", PUK),
+            ("Choose it yourself?", "y"),
+            ("New PUK", PUK),
             ("again", PUK),
-            ("Initialise", "y"),
+            ("Initialize", "y"),
         ),
         repeatable=False,
     ),
@@ -229,21 +229,21 @@ COMMANDS = {
     "ctl pin change": Command(
         "ctl",
         "pin change",
-        steps=(("PIN", PIN), ("New PIN", NEW_PIN), ("same again", NEW_PIN)),
+        steps=(("PIN", PIN), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN)),
         repeatable=False,
     ),
     "ctl pin change --with-puk": Command(
-        "ctl", "pin change --with-puk", steps=(("PUK", PUK), ("New PIN", NEW_PIN), ("same again", NEW_PIN))
+        "ctl", "pin change --with-puk", steps=(("PUK", PUK), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
     ),
     "ctl pin unblock": Command(
         "ctl",
         "pin unblock",
         blocked,
-        steps=(("PUK", PUK), ("New PIN", NEW_PIN), ("same again", NEW_PIN)),
+        steps=(("PUK", PUK), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN)),
         repeatable=False,
     ),
     "ctl puk change": Command(
-        "ctl", "puk change", steps=(("PUK", PUK), ("New PUK", NEW_PUK), ("same again", NEW_PUK)), repeatable=False
+        "ctl", "puk change", steps=(("PUK", PUK), ("New PUK", NEW_PUK), ("Type it again", NEW_PUK)), repeatable=False
     ),
     "ctl backup check": Command(
         "ctl",

@@ -4,9 +4,11 @@
 
     const TYPE = "cryptnox";
     const UNLOCK = "cryptnox_unlock";
-    const FINGERPRINT = /^[0-9a-f]{8}$/;
+    const KIND = /^[\w-]+$/; // of a device
+    const FINGERPRINT = /^[0-9a-f]{8}$/i;
     const NO_SCREEN = "The Cryptnox card has no screen. In a terminal, cryptnoxctl address --check ADDRESS asks the card";
     const NO_PATH = "Say which key signs: a derivation path like m/84h/0h/0h/0/0";
+    const NO_ANSWER = "No device answers like that. If Specter uses a bridge, check its address under Settings, USB Devices";
     const NO_BRIDGE = "The bridge at the card's computer has no Cryptnox extension: start it with the extension, too";
 
     if (typeof hwi === "undefined" || typeof window.selectDevice !== "function") {
@@ -44,14 +46,35 @@
         return [called(device), known, error].filter(Boolean).join(" - ");
     }
 
-    function told(error) {
-        if (!error || typeof error.message !== "string" || error instanceof Error) {
-            return error;
-        }
-        if (error.code === -32601) {
+    function told(error, ours) {
+        if (ours && error && error.code === -32601) {
             return new CardError(NO_BRIDGE);
         }
-        return new CardError(escaped(error.message.replace(/^Internal error: /, "")));
+        const text = error && error.message !== undefined ? error.message : error;
+        // Specter's own text has a line break in it.
+        return new CardError(escaped(String(text).replace(/^Internal error: /, "").replace(/<br>/g, " ")));
+    }
+
+    // What Specter makes HTML of, or hands on as a transaction. Of a bridge it may be anything, so it is looked at first.
+    const KEYS = /^(\[[0-9a-f]{8}[/0-9hH']*\][1-9A-HJ-NP-Za-km-z]+\n?)+$/;
+    const PSBT = /^cHNidP8[A-Za-z0-9+/]+={0,2}$/; // what Specter takes for no PSBT it sends as a transaction
+    const SIGNATURE = /^[A-Za-z0-9+/]+={0,2}$/;
+    const CHECKS = {
+        enumerate: (answer) => Array.isArray(answer) && answer.every(isDevice),
+        extract_xpub: (answer) => answer === null || matches(KEYS, answer), // null: Specter says that there is no key
+        extract_xpubs: (answer) => matches(KEYS, answer),
+        sign_tx: (answer) => matches(PSBT, answer),
+        sign_message: (answer) => matches(SIGNATURE, answer),
+        [UNLOCK]: (answer, { path }) =>
+            answer && answer.type === TYPE && answer.path === path && matches(FINGERPRINT, answer.fingerprint),
+    };
+
+    function isDevice(entry) {
+        return entry && matches(KIND, entry.type) && (entry.type !== TYPE || typeof entry.path === "string");
+    }
+
+    function matches(form, text) {
+        return typeof text === "string" && form.test(text);
     }
 
     const request = hwi.requestToHwiBridge.bind(hwi);
@@ -60,22 +83,27 @@
         if (pins.has(params.passphrase)) {
             params = { ...params, passphrase: ours ? pins.get(params.passphrase) : "" };
         }
+        let answer;
         try {
-            return await request(command, params, timeout);
+            answer = await request(command, params, timeout);
         } catch (error) {
-            throw ours ? told(error) : error;
+            throw told(error, ours);
         }
+        if ((ours || command === "enumerate") && CHECKS[command] && !CHECKS[command](answer, params)) {
+            throw new CardError(NO_ANSWER);
+        }
+        return answer;
     };
 
     const enumerateAll = window.enumerate;
     window.enumerate = async (types = null, path = null, passphrase = "") => {
         if (types !== TYPE || path === null || passphrase === null) {
-            return enumerateAll(types, path, passphrase);
+            return enumerateAll(types === TYPE ? [TYPE] : types, path, passphrase); // Specter takes parts of a text, too
         }
         try {
             return [await hwi.requestToHwiBridge(UNLOCK, { path, passphrase })];
         } catch (error) {
-            throw error instanceof CardError ? error : new CardError(escaped(error.message || error));
+            throw error instanceof CardError ? error : told(error, true);
         }
     };
 
@@ -83,7 +111,7 @@
     window.selectDevice = async (devices, passphrase = null) => {
         // Specter makes its buttons of HTML, and a fingerprint is part of it: here it is one, or left out.
         for (const device of devices) {
-            if (device.type === TYPE && !FINGERPRINT.test(device.fingerprint)) {
+            if (!matches(FINGERPRINT, device.fingerprint)) {
                 delete device.fingerprint;
             }
         }

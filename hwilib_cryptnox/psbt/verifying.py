@@ -1,0 +1,37 @@
+"""Whether a signature in a PSBT, or in a finished transaction, verifies and would be relayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cryptnox_core.crypto.secp256k1 import (
+    InvalidPublicKeyError,
+    InvalidSignatureError,
+    is_low_s,
+    verify_ecdsa,
+    verify_schnorr,
+)
+from hwilib_cryptnox.psbt.sighash import ECDSA_TYPES, Sighash, SignatureHasher
+
+
+def ecdsa_valid(key: bytes, value: bytes, digest: Callable[[int], bytes]) -> bool:
+    """Whether a signature (DER and sighash type) verifies and would be relayed: low S, a type that is defined.
+
+    `key`: 33 or 65 bytes; `digest` gives the hash of a type.
+    """
+    try:
+        return value[-1] in ECDSA_TYPES and is_low_s(value[:-1]) and verify_ecdsa(key, digest(value[-1]), value[:-1])
+    except (InvalidSignatureError, InvalidPublicKeyError):
+        return False
+
+
+def schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None, hasher: SignatureHasher) -> bool:
+    """Whether a taproot signature of 64 or 65 bytes verifies for the output key, or with a leaf hash for the leaf."""
+    sighash = value[64] if len(value) > 64 else Sighash.DEFAULT
+    if len(value) > 64 and sighash == Sighash.DEFAULT:
+        return False
+    try:
+        digest = hasher.taproot(index, sighash, leaf_hash=leaf_hash)
+    except ValueError:
+        return False
+    return len(value) in (64, 65) and verify_schnorr(key, digest, value[:64])
