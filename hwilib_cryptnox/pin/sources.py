@@ -10,11 +10,12 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from cryptnox_core.arguments import is_pin
 from hwilib_cryptnox.console.bundle import child_environment
@@ -121,18 +122,6 @@ class CommandSource(_Silent):
         return _checked(output.decode("utf-8", "replace"), name)
 
 
-class _Program(subprocess.Popen[bytes]):
-    """A program that is ended where Ctrl-C comes while it starts, too: then nobody has it yet who could end it."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        try:
-            super().__init__(*arguments, **options)
-        except KeyboardInterrupt:
-            if getattr(self, "pid", None) and self.returncode is None:
-                _end(self)
-            raise
-
-
 def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, str]) -> tuple[int, bytes]:
     """Exit status and output of a program; of too much output more than a PIN has. TimeoutExpired, OSError, ValueError.
 
@@ -141,18 +130,20 @@ def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, s
     program's end counts, not the output's, of which nothing is kept open here.
     """
     end = time.monotonic() + limit
-    process = _Program(
-        words,
-        bufsize=0,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=child_environment(environment),
-        start_new_session=True,
-        creationflags=NO_WINDOW,
-    )
     output = bytearray()
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with _interrupts_wait():
+            process = subprocess.Popen(
+                words,
+                bufsize=0,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment(environment),
+                start_new_session=True,
+                creationflags=NO_WINDOW,
+            )
         if process.stdout is not None:
             with process.stdout as stream:
                 # What a program printed is in the pipe when it has ended.
@@ -163,9 +154,26 @@ def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, s
                     pass
         status = process.wait(max(0.0, end - time.monotonic()))
     finally:
-        if process.returncode is None:
+        if process is not None and process.returncode is None:
             _end(process)
     return status, bytes(output)
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C in here counts at the end: a program that has been started, and is nobody's yet, would run on."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _more(stream: IO[bytes], output: bytearray, wait: float) -> bool:
@@ -213,7 +221,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where all have ended
             os.killpg(process.pid, signal.SIGKILL)
-        process.kill()  # one that starts leads no group yet
     process.wait()
 
 

@@ -255,13 +255,24 @@ def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
     wait_until(lambda: ended(int((tmp_path / "pid").read_text())))
 
 
+def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As a shell starts a job in the background: the command ignores it as well."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from hwilib_cryptnox.pin.sources import *\n"
+        "print(CommandSource('sh -c \"kill -INT \\$\\$; echo 1234\"').get(PinRequest(7)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert run.stdout == b"1234\n", run.stderr
+
+
 def test_an_interrupt_while_the_command_starts_ends_it_too(tmp_path: Path) -> None:
     """At each line that Python runs between the new process and its first instruction in our hands."""
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\nexec sleep 300\n")
     script.chmod(0o755)
     code = f"""
-import sys
+import signal, sys
 from hwilib_cryptnox.pin.sources import *
 started, left = [], int(sys.argv[1])
 def line(frame, event, argument):
@@ -271,7 +282,7 @@ def line(frame, event, argument):
         started[:] = [pid]
         if not left:
             sys.settrace(None)
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         left -= 1
     return line
 def call(frame, event, argument):
@@ -291,17 +302,6 @@ except Exception:
         places += 1
         assert ended(int(output))
     assert places >= 3
-
-
-def test_an_interrupt_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
-    """As a shell starts a job in the background: the command ignores it as well."""
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from hwilib_cryptnox.pin.sources import *\n"
-        "print(CommandSource('sh -c \"kill -INT \\$\\$; echo 1234\"').get(PinRequest(7)))\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
-    assert run.stdout == b"1234\n", run.stderr
 
 
 def test_a_command_is_given_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,23 @@ def test_the_demonstration(system: System) -> None:
     assert not any(map(system.holds, COMPILERS)), "a compiler was installed"
     if system.suite == "bookworm":
         assert "MISSING" not in done.stdout.replace("MISSING: pyscard", "")
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(LIMIT)
+def test_the_wheel(system: System, tmp_path: Path) -> None:
+    """In an environment of its own, after the demonstration, which brought venv: enumerate, getxpub and signtx by what
+    was installed."""
+    subprocess.run([sys.executable, CHECKOUT / "scripts" / "_build.py", tmp_path], check=True, timeout=LIMIT)
+    [wheel] = tmp_path.glob("*.whl")
+    shutil.copy(wheel, system.root / "srv")
+    done = system.run("python3", "-m", "venv", "/srv/wheel")
+    assert done.returncode == 0, done.stdout
+    done = system.run("/srv/wheel/bin/pip", "install", "--quiet", f"/srv/{wheel.name}")
+    assert done.returncode == 0, done.stdout
+    assert not any(map(system.holds, COMPILERS)), "a compiler was installed"
+    done = system.run(".venv/bin/python", "scripts/demo.py", "--programs", "/srv/wheel/bin", network=False)
+    assert done.returncode == 0 and "All of it held." in done.stdout, done.stdout[-3000:]
 
 
 @pytest.mark.heavy

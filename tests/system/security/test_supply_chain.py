@@ -400,6 +400,42 @@ def test_locked_installation(version: str, tmp_path: Path) -> None:
     assert done.returncode == 0 and "All of it held." in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the last commit."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build(folder)
+    [made] = (folder / "dist").glob("*.whl")
+    return made
+
+
+COMPILERS = ("cc", "c89", "c99", "gcc", "g++", "c++", "clang", "clang++", "x86_64-linux-gnu-gcc", "cargo", "rustc")
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(2 * LIMIT)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_wheel_without_a_compiler(version: str, wheel: Path, tmp_path: Path) -> None:
+    """With the newest of everything, and compilers that only note that they were wanted. The demonstration's judges are
+    elsewhere: its card is listed, asked for keys and signs by what was installed."""
+    noted, compilers = tmp_path / "wanted", tmp_path / "compilers"
+    compilers.mkdir()
+    for name in COMPILERS:
+        (compilers / name).write_text(f"#!/bin/sh\necho {name} >>{noted}\nexit 1\n")
+        (compilers / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{compilers}:{os.environ['PATH']}", "CC": str(compilers / "cc")}
+    run(interpreter(version), "-m", "venv", tmp_path / "venv")
+    programs = tmp_path / "venv" / "bin"
+    done = run(programs / "python", "-m", "pip", "install", "--quiet", wheel, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not noted.exists(), noted.read_text()
+    done = run(programs / "python", "-m", "pip", "check")
+    assert done.returncode == 0, done.stdout
+    done = run(sys.executable, ROOT / "scripts" / "demo.py", "--programs", programs, cwd=tmp_path)
+    assert done.returncode == 0 and "All of it held." in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+    assert all(f" {command}" in done.stdout for command in ("enumerate", "getxpub", "signtx"))
+
+
 def extra_test() -> list[str]:
     """The requirements of the extra `test`."""
     wanted = metadata.requires("hwi-cryptnox") or []
