@@ -37,7 +37,7 @@ from electrum.gui.qt.util import (
 
 from .errors import ProgramError
 from .pins import is_pin
-from .places import hook
+from .places import hook, only_passwords
 from .plugin import PROGRAM_KEY, CryptnoxPlugin
 from .program import find_program
 from .review import Review
@@ -239,6 +239,8 @@ class Plugin(CryptnoxPlugin, QtPluginBase):  # type: ignore[misc]
     def load_wallet(self, wallet: Any, window: Any) -> None:
         """A hook: the program may have been installed since it was missing."""
         self.look_again()
+        if any(isinstance(keystore, self.keystore_class) for keystore in wallet.get_keystores()):
+            only_passwords(wallet)
         QtPluginBase.load_wallet(self, wallet, window)
 
     def close_wallet(self, wallet: Any) -> None:
