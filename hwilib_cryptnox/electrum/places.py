@@ -47,6 +47,7 @@ __all__ = [
     "coin_type",
     "hook",
     "message_verifies",
+    "only_passwords",
     "runs_in_hwd_thread",
     "steps_of",
 ]
@@ -95,6 +96,15 @@ def address_of(script_type: str, public_key: bytes) -> str:
 def message_verifies(address: str, signature: bytes, message: bytes) -> bool:
     """Whether a message signature is by the key of an address."""
     return bool(bitcoin.verify_usermessage_with_address(address, signature, message))
+
+
+def only_passwords(wallet: Any) -> None:
+    """Have the wallet's file encrypted by passwords alone. Electrum would also offer a key of the hardware device, and
+    ask for that key whenever the password is changed; the card gives none at that path."""
+    offered: list[Any] = getattr(wallet, "get_available_storage_encryption_versions", list)()
+    kept = [version for version in offered if version.name != "XPUB_PASSWORD"]
+    if kept != offered:
+        wallet.get_available_storage_encryption_versions = lambda: kept
 
 
 def add_previous_transactions(transaction: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from electrum.gui.qt.util import (
 
 from .errors import ProgramError
 from .pins import is_pin
-from .places import hook
+from .places import hook, only_passwords
 from .plugin import PROGRAM_KEY, CryptnoxPlugin
 from .program import find_program
 from .review import Review
@@ -83,6 +83,7 @@ class Handler(QtHandlerBase):  # type: ignore[misc] # Electrum ships no types
         super().__init__(window, TITLE)
         self.pins = plugin.memory_of(window)
         self.done = _Answered()
+        self._answered = _Answered()
         self._answer: str | None = None
         self.pin_signal.connect(self._pin_dialog)
         self.agree_signal.connect(self._agree_dialog)
@@ -91,6 +92,7 @@ class Handler(QtHandlerBase):  # type: ignore[misc] # Electrum ships no types
     def leave(self) -> None:
         """The window closes: nobody is asked any more, and who waits for an answer gets a no."""
         self.done.leave()
+        self._answered.leave()
 
     def ask_pin(self, card: str, why: str) -> str | None:
         """The PIN; None where the person leaves."""
@@ -122,27 +124,38 @@ class Handler(QtHandlerBase):  # type: ignore[misc] # Electrum ships no types
         if self.done.left:
             return None
         self._answer = None
-        self.done.clear()
+        self._answered.clear()
         signal.emit(*what)
-        self.done.wait()
+        self._answered.wait()
         answer, self._answer = self._answer, None
         return None if self.done.left else answer
 
     # In the window's thread
 
     def _pin_dialog(self, card: str, why: str) -> None:
-        try:
-            self.clear_dialog()
-            self._answer = PinDialog(self.top_level_window(), card, why).ask()
-        finally:
-            self.done.set()
+        self._open(lambda parent: PinDialog(parent, card, why))
 
     def _agree_dialog(self, review: Review) -> None:
+        self._open(lambda parent: ReviewDialog(parent, review))
+
+    def _open(self, make: Callable[[Any], PinDialog | ReviewDialog]) -> None:
+        """Without an event loop of its own: that would not end before each dialogue that is opened later, in whatever
+        window, and what is done there may have to wait for this answer."""
         try:
             self.clear_dialog()
-            self._answer = ReviewDialog(self.top_level_window(), review).ask()
-        finally:
-            self.done.set()
+            dialogue = make(self.top_level_window())
+
+            def finished(result: int) -> None:
+                given = dialogue.answer()
+                self._answer = given if result else None
+                self._answered.set()
+                dialogue.deleteLater()
+
+            dialogue.finished.connect(finished)
+            dialogue.open()
+        except BaseException:
+            self._answered.set()
+            raise
 
     def _tell_dialog(self, text: str) -> None:
         self.clear_dialog()
@@ -171,9 +184,9 @@ class PinDialog(WindowModalDialog):  # type: ignore[misc]
         layout.addLayout(Buttons(CancelButton(self), button))
         self._edit.setFocus()
 
-    def ask(self) -> str | None:
-        """What was typed; None where the person left."""
-        pin = str(self._edit.text()) if self.exec() else None
+    def answer(self) -> str | None:
+        """What was typed; it is not in the field any more."""
+        pin = str(self._edit.text())
         self._edit.clear()
         return pin
 
@@ -207,9 +220,9 @@ class ReviewDialog(WindowModalDialog):  # type: ignore[misc]
             self._typed.textChanged.connect(lambda typed: button.setEnabled(review.answer(typed) is not None))
         layout.addLayout(Buttons(cancel, button))
 
-    def ask(self) -> str | None:
+    def answer(self) -> str | None:
         """The answer for the program; None for a no."""
-        return self._review.answer(self._typed.text()) if self.exec() else None
+        return self._review.answer(self._typed.text())
 
 
 def _warnings_box(warnings: Sequence[str]) -> QPlainTextEdit:
@@ -239,6 +252,8 @@ class Plugin(CryptnoxPlugin, QtPluginBase):  # type: ignore[misc]
     def load_wallet(self, wallet: Any, window: Any) -> None:
         """A hook: the program may have been installed since it was missing."""
         self.look_again()
+        if any(isinstance(keystore, self.keystore_class) for keystore in wallet.get_keystores()):
+            only_passwords(wallet)
         QtPluginBase.load_wallet(self, wallet, window)
 
     def close_wallet(self, wallet: Any) -> None:
