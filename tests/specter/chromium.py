@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,5 +155,6 @@ class Tab:
     def text(self, selector: str) -> str:
         return str(self.call("inner_text", selector))
 
-    def picture(self, path: Path) -> None:
-        self.call("screenshot", {"path": str(path)})
+    def picture(self, path: Path, clip: Mapping[str, int]) -> None:
+        """A picture of a part of what is visible: `x`, `y`, `width`, `height`, in pixels."""
+        self.call("screenshot", {"path": str(path), "clip": clip})

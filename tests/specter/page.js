@@ -86,7 +86,7 @@ vm.runInContext(`
             const button = document.createElement("button");
             let name = "fingerprint" in one ? one.fingerprint : "unknown";
             if (one.needs_passphrase_sent) name = "needs password";
-            button.innerHTML = `${one.type} - ${name}`;
+            button.innerHTML = one.type + " - " + name;
             button.addEventListener("click", () => { selected = one; });
             list.appendChild(button);
         });

@@ -19,16 +19,17 @@ PICTURES = {
     "specter-send.png": "The payment is signed and can be sent",
 }
 """What the page shows."""
-SIZE = {"width": 560, "height": 420}
-"""Of a picture, so that it can be read on a phone."""
-MOST_BYTES = 60_000
+WINDOW = {"width": 560, "height": 420}
+CLIP = {"x": 80, "y": 32, "width": 400, "height": 356}
+"""What of the window a picture has: the dialog, so that it can be read on a phone."""
+MOST_BYTES = 40_000
 
 
 def walk(person: Person, wallet: str, device: str, card: str, pin: str, folder: Path) -> bytes:
     """Sign and send a payment; the transaction. `card`: a text of its line in the list."""
     person.draft(wallet, RECIPIENT, 50_000)
     size = person.tab.call("evaluate", "({ width: innerWidth, height: innerHeight })")
-    person.tab.call("set_viewport_size", SIZE)
+    person.tab.call("set_viewport_size", {"viewport_size": WINDOW})
     person.sign_with(device)
     person.listed()
     _take(person, folder / "specter-card.png")
@@ -38,7 +39,7 @@ def walk(person: Person, wallet: str, device: str, card: str, pin: str, folder: 
     person.enter(pin)
     person.tab.call("wait_for_selector", "#broadcast_local_btn >> visible=true")
     _take(person, folder / "specter-send.png")
-    person.tab.call("set_viewport_size", size)
+    person.tab.call("set_viewport_size", {"viewport_size": size})
     return person.send()
 
 
@@ -46,7 +47,7 @@ def _take(person: Person, path: Path) -> None:
     """One picture, once what moves has come to rest."""
     person.dismiss()
     person.tab.call("wait_for_timeout", 800)
-    person.tab.picture(path)
+    person.tab.picture(path, CLIP)
 
 
 def main(folder: Path) -> None:

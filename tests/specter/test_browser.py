@@ -15,7 +15,7 @@ from embit.transaction import Transaction
 
 from tests.specter.office import PIN, RECIPIENT, THIRD_MNEMONIC, WRONG_PIN, paid
 from tests.specter.person import PIN_HEADING, Person, cosign, key_line, root_of
-from tests.specter.pictures import MOST_BYTES, PICTURES, SIZE, walk
+from tests.specter.pictures import CLIP, MOST_BYTES, PICTURES, walk
 from tests.specter.server import Specter
 from tests.specter.stand_in import StandIn
 from tests.support.emulator import EmulatorProcess
@@ -194,5 +194,5 @@ def test_pictures(person: Person, wallet: str, device: str, tmp_path: Path) -> N
     assert paid(walk(person, wallet, device, "Cryptnox", PIN, tmp_path), RECIPIENT) == [50_000]
     for name in PICTURES:
         picture = (tmp_path / name).read_bytes()
-        assert struct.unpack(">II", picture[16:24]) == (SIZE["width"], SIZE["height"])
+        assert struct.unpack(">II", picture[16:24]) == (CLIP["width"], CLIP["height"])
         assert len(picture) < MOST_BYTES
