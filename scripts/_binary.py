@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv-build"
 LOCKS = (ROOT / "requirements.lock", ROOT / "scripts" / "binary.lock")
-NEEDED = ("cryptography", "cffi", "pycparser", "coincurve", "embit", "click", "rich", "markdown-it-py", "mdurl", "segno")
-NEEDED += ("pygments", "typing-extensions", "tomli")
+NEEDED = ("cryptography", "cffi", "pycparser", "coincurve", "embit", "click", "rich", "markdown-it-py", "mdurl")
+NEEDED += ("pygments", "segno", "typing-extensions", "tomli")
 """What the programs need, of the names in requirements.lock: no hwi, and none of what it brings along."""
 MOST_BYTES = 30_000_000
 NEWEST_GLIBC = (2, 36)
