@@ -12,9 +12,9 @@ from embit.networks import NETWORKS
 from tests.support.optional import bdk
 
 TEMPLATES = {
-    "p2wpkh": (84, bdk.Descriptor.new_bip84, script.p2wpkh),
-    "p2sh-p2wpkh": (49, bdk.Descriptor.new_bip49, lambda key: script.p2sh(script.p2wpkh(key))),
-    "p2pkh": (44, bdk.Descriptor.new_bip44, script.p2pkh),
+    "p2wpkh": (84, "new_bip84", script.p2wpkh),
+    "p2sh-p2wpkh": (49, "new_bip49", lambda key: script.p2sh(script.p2wpkh(key))),
+    "p2pkh": (44, "new_bip44", script.p2pkh),
 }
 
 
@@ -61,7 +61,7 @@ class Derived:
         bdk_network = {"main": bdk.Network.BITCOIN, "test": bdk.Network.TESTNET, "regtest": bdk.Network.REGTEST}[
             network
         ]
-        descriptor = template(self.secret, bdk.KeychainKind.EXTERNAL, net)
+        descriptor = getattr(bdk.Descriptor, template)(self.secret, bdk.KeychainKind.EXTERNAL, net)
         first = [str(descriptor.derive_address(number, bdk_network)) for number in range(count)]
         branch = self.root.derive(f"m/{purpose}h/{int(self.test)}h/0h/0")
         second = [

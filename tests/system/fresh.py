@@ -69,9 +69,16 @@ def quiet(*command: str | Path) -> None:
 
 
 def fresh(suite: str, root: Path, here: Path, *packages: str) -> System:
-    """A minimal system with these packages; skips where it cannot be made (CI: fails)."""
+    """A minimal system with these packages, and the network as this machine has it: name servers, names, certificates
+    of a proxy. Skips where it cannot be made; in CI that fails."""
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
         pytest.skip("debootstrap and root are needed for a fresh Debian")
-    quiet("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, root, MIRROR)
+    more = [f"--include={','.join(packages)}"] if packages else []
+    quiet("debootstrap", "--variant=minbase", *more, suite, root, MIRROR)
+    for path in map(Path, ("/etc/resolv.conf", "/etc/hosts", str(CERTIFICATES))):
+        (root / path.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, root / path.relative_to("/"))
+    # A mirror may be days behind.
+    (root / "etc/apt/apt.conf.d/90mirror").write_text('Acquire::Check-Valid-Until "false";\n')
     (root / here.relative_to("/")).mkdir(parents=True, exist_ok=True)
     return System(root, suite, here)

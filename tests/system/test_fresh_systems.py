@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.fresh import CERTIFICATES, LIMIT, System, fresh, quiet
+from tests.system.fresh import LIMIT, System, fresh, quiet
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HERE = Path("/srv/hwi-cryptnox")
@@ -23,10 +23,6 @@ COMPILERS = ("cc", "gcc", "clang")
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     root = tmp_path_factory.mktemp(request.param) / "root"
     made = fresh(request.param, root, HERE, "python3", "git", "ca-certificates")
-    # The network as this machine has it: name servers, names, certificates of a proxy; a mirror may be days behind.
-    for path in map(Path, ("/etc/resolv.conf", "/etc/hosts", str(CERTIFICATES))):
-        shutil.copyfile(path, root / path.relative_to("/"))
-    (root / "etc/apt/apt.conf.d/90mirror").write_text('Acquire::Check-Valid-Until "false";\n')
     quiet("git", "clone", "--quiet", "--no-local", CHECKOUT, root / HERE.relative_to("/"))
     vectors = os.environ.get("CRYPTNOX_VECTORS")
     if vectors:

@@ -479,6 +479,7 @@ def test_console_blocks(page: Path, stock: bool, card: EmulatorProcess, shell: d
     for step, output in zip(these, said, strict=True):
         if step.output:
             pattern = re.escape(step.output.strip()).replace(re.escape("..."), r"[\s\S]*?")
+            pattern = pattern.replace(re.escape("hwi 3.2.0"), r"hwi 3\.\d+\.\d+")  # that of the HWI that is installed
             assert re.fullmatch(pattern, output.strip()), (step.command, output)
     # HWI's programs end with status 0 whatever happens: look at what they said. Asking for a PIN is all right.
     for line in run.stdout.splitlines():

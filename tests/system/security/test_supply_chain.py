@@ -45,7 +45,7 @@ def test_bounds_lock_and_licenses(request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize(
     ("marker", "row", "said"),
     [
-        ("<", "| nobody-has-this | MIT | permissive | hwi-cryptnox |\n", "are the page's: nobody-has-this"),
+        ("<", "| nobody-has-this | MIT | permissive | hwi-cryptnox |\n", "LEFT OUT: .* nobody-has-this, "),
         ("<", "", "nobody-has-this: license '' is not known"),
         (">=", "| nobody-has-this | MIT | permissive | hwi-cryptnox |\n", "is not installed: its license cannot be"),
     ],
@@ -62,7 +62,7 @@ def test_a_license_that_cannot_be_looked_up(marker: str, row: str, said: str, tm
     first = "dependencies = [\n"
     project.write_text(project.read_text().replace(first, f"{first}    'nobody-has-this>=1,<2; {marker}',\n", 1))
     done = run(sys.executable, tmp_path / "scripts" / "_dependencies.py")
-    assert (done.returncode == 0) is said.startswith("are") and said in done.stdout, done.stdout + done.stderr
+    assert (done.returncode == 0) is said.startswith("LEFT OUT") and re.search(said, done.stdout), done.stdout
 
 
 def test_a_dependency_outside_the_lock_is_noticed(tmp_path: Path) -> None:
