@@ -388,7 +388,7 @@ def test_a_slip_does_not_end_the_setup(fresh: EmulatorProcess) -> None:
             child, ("New PIN", PIN), ("same again", PIN), ("Use it all the same?", "y"), ("Choose it yourself?", "y")
         )
         dialogue(child, ("New PUK", PUK), ("same again", PUK), ("Use it all the same?", "y"), ("Name: ", "x" * 21))
-        child.expect_exact("at most 20 bytes")
+        child.expect_exact("At most 20 bytes")
         dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialise", "y"))
         dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC.replace("about", "abandon")))
         child.expect_exact("a word is wrong or in the wrong place")
