@@ -236,7 +236,10 @@ def _finish(work: Provision, expected: Expected | None) -> bool:
     proof = " Fingerprint, first address and account key are those of the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
     if expected is not None and expected.words:
-        if not check_backup(work.terminal, lambda typed: typed == expected, expected.words):
+        checked = check_backup(work.terminal, lambda typed: typed == expected, expected.words)
+        # Once more, last: nothing after it can hide what was done.
+        work.terminal.say(f"The card {work.serial} is set up and holds the wallet {fingerprint}.")
+        if not checked:
             work.terminal.say(f"The backup was NOT compared with the card. Do so before money arrives: {work.check}")
     elif work.check:
         work.terminal.say("The words on your paper are this wallet: the card was compared with them.")
