@@ -233,7 +233,7 @@ def test_sign_with_review(card: EmulatorProcess, tmp_path: Path) -> None:
         for line in (
             "Account m/84h/0h/0h",
             f"Card {card.serial}, fingerprint {ME.fingerprint.hex()}, emulated",
-            "Inputs 2, the card's: 0.00200000 BTC",
+            "Spends 2 inputs, signed by this card: 0.00200000 BTC",
             "1 payment, 0.00120000 BTC 0.00120000 BTC (output 0)",
             "bc1q pv3m v0rc 0e6e mm6g d60c c2hl 2gld sltm tvu6 g8",
             "Change back to the wallet, proved: 0.00078000 BTC 0.00078000 BTC (output 1, m/84h/0h/0h/1/3)",
