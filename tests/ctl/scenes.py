@@ -87,7 +87,7 @@ def fee(folder: Path) -> None:
 def strangers(folder: Path) -> None:
     """No key of the card."""
     item = In(p2wpkh(OTHER.key("m/1")), 100_000, [deriv("m/1", OTHER)])
-    (folder / "payment.psbt").write_bytes(draft(item).encode())
+    (folder / "payment.psbt").write_bytes(draft(item, outs=[Out(p2wpkh(OTHER.key("m/0")), 50_000)]).encode())
 
 
 def shared(folder: Path) -> None:
@@ -142,7 +142,7 @@ SCREENS: dict[str, Screen] = {
     "sign, a shared wallet": Screen(
         "sign payment.psbt", (ASKED, ("Sign it with", "y")), files=shared, before=REGISTERED
     ),
-    "sign, no file": Screen("sign nothing.psbt", code=5),
+    "sign, no file": Screen("sign nothing.psbt", code=2),
     "verify": Screen("verify payment.psbt", files=payment),
     "verify, a shared wallet": Screen("verify payment.psbt", files=shared, before=REGISTERED),
     "verify, signed": Screen("verify payment-signed.psbt", files=payment, before=("sign payment.psbt --yes",)),
@@ -209,7 +209,7 @@ SCREENS: dict[str, Screen] = {
 _COLORS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _PROGRESS = re.compile(r"The card signs [━╸╺ ]*\d+/\d+ time left [-\d:…]*\n?")
 _WHEN = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?")
-_SIGNATURE = re.compile(r"(?<![\w+/=])(smp|ful)?[A-Za-z0-9+/]{84,}={0,2}(?![\w+/=])")
+_SIGNATURE = re.compile(r"(?<![\w+/=])(?![xt]pub)(smp|ful)?[A-Za-z0-9+/]{84,}={0,2}(?![\w+/=])")
 
 
 def plain(shown: str, card: EmulatorProcess | None) -> str:
@@ -237,6 +237,7 @@ def _play(screen: Screen, folder: Path, card: EmulatorProcess | None, columns: i
     homes = {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("STATE", "CONFIG", "CACHE")}
     env = environment(card, TERM="xterm", **homes)
     env.pop("NO_COLOR", None)
+    env["PCSCLITE_CSOCK_NAME"] = str(folder / "none")  # the readers of this computer are not shown
     if screen.files is not None:
         screen.files(folder)
     for words in screen.before:
