@@ -119,7 +119,7 @@ SCENES = {
         card=(),
     ),
     "cryptnoxctl adopt": Scene(
-        (ASKED_PIN, ("type no check", "no check"), ("Turn it on now?", "y"), ASKED_PUK),
+        (ASKED_PIN, ('type "no check"', "no check"), ("Turn it on now?", "y"), ASKED_PUK),
         "xpub export is on",
         card=("--mnemonic", MNEMONIC),
     ),
