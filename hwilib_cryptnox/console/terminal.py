@@ -82,10 +82,7 @@ class Terminal:
         self._write("\n".join(lines_of(text, self.size[0], later)) + "\n", text)
 
     def _fitted(self, prompt: str) -> str:
-        """A prompt that is broken at blanks only."""
-        columns, _ = self.size
-        lines = [line for part in prompt.rstrip().split("\n") for line in lines_of(part, columns - 2)]
-        return "\n".join(lines) + prompt[len(prompt.rstrip()) :]
+        return _fitted(prompt, self.size[0])
 
     def _write(self, text: str, what: str) -> None:
         _, out = self._need(what)
@@ -204,7 +201,7 @@ class Terminal:
         """Several lines that are not echoed: of what is pasted nothing is lost in between."""
         source, out = self._need(what)
         with _no_echo(source):
-            yield HiddenLines(source, out)
+            yield HiddenLines(source, out, self.size[0])
 
     def _read(self, prompt: str) -> str:
         source, _ = self._need(prompt.strip())
@@ -302,15 +299,16 @@ class Terminal:
 class HiddenLines:
     """Lines typed or pasted while the echo is off."""
 
-    def __init__(self, source: IO[str], out: IO[str]) -> None:
+    def __init__(self, source: IO[str], out: IO[str], columns: int) -> None:
         self._source = source
         self._out = out
+        self._columns = columns
 
     def line(self, question: str) -> str:
         """The next line, without its end. One that is no UTF-8 is asked for again: guessed letters would make another
         secret. LeftError at the end of file."""
         for _ in range(ATTEMPTS):
-            self._out.write(f"{question}: ")
+            self._out.write(_fitted(f"{question}: ", self._columns))
             self._out.flush()
             line = _line(self._source)
             self._out.write("\n")
@@ -325,6 +323,11 @@ class HiddenLines:
         """Whether more was typed or pasted than was read, with or without an Enter behind it; it is dropped. Blanks do
         not count."""
         return bool(_left_over(self._source).strip())
+
+
+def _fitted(prompt: str, columns: int) -> str:
+    """A prompt whose lines end at blanks."""
+    return "\n".join(lines_of(prompt.rstrip(), columns - 2)) + prompt[len(prompt.rstrip()) :]
 
 
 def _is_puk(text: str) -> bool:

@@ -18,7 +18,7 @@ import click
 from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
-from hwilib_cryptnox.ctl.help import HelpfulCommand, meant, write_examples, write_options
+from hwilib_cryptnox.ctl.help import HelpfulCommand, HelpfulContext, meant, write_examples, write_options
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, printable, write_json
 from hwilib_cryptnox.ctl.values import FileName, Serial, complete_values
 
@@ -215,6 +215,8 @@ class _HelpInstead(click.UsageError):
 
 class CtlGroup(click.Group):
     """A group of commands of one file."""
+
+    context_class = HelpfulContext
 
     command_class = CtlCommand
 

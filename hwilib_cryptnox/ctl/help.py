@@ -4,9 +4,13 @@ that is no command."""
 from __future__ import annotations
 
 import difflib
+import re
+import shutil
 from collections.abc import Iterable, Sequence
 
 import click
+
+from hwilib_cryptnox.console.layout import lines_of, width
 
 GROUPS = {
     "Look": ("list", "info", "doctor", "history", "audit"),
@@ -27,6 +31,7 @@ GROUPS = {
     ),
 }
 """The commands as help shows them."""
+_MOST_COLUMNS, _LEAST_COLUMNS = 80, 30
 _CLOSE = 0.6
 _MOST = 3
 """Commands that are proposed."""
@@ -63,8 +68,48 @@ OTHER_WORDS = {
 """What other programs, and people, call it."""
 
 
+class HelpFormatter(click.HelpFormatter):
+    """Lines end at blanks, and not inside options, names and commands: click ends them at hyphens, too. Narrow windows
+    are filled, and wide ones to 80 columns."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        if width is None:
+            width = max(min(shutil.get_terminal_size().columns, max_width or _MOST_COLUMNS) - 2, _LEAST_COLUMNS)
+        super().__init__(indent_increment, width, max_width)
+
+    def write_text(self, text: str) -> None:
+        """Paragraphs."""
+        indent = f"{'':{self.current_indent}}"
+        for number, paragraph in enumerate(re.split(r"\n\s*\n", text)):
+            if number:
+                self.write("\n")
+            for line in lines_of(" ".join(paragraph.split()), self.width - self.current_indent):
+                self.write(f"{indent}{line}\n")
+
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Names, and what they are, in two columns."""
+        first = min(max((width(name) for name, _ in rows), default=0), col_max) + col_spacing
+        indent = self.current_indent
+        for name, text in rows:
+            lines = lines_of(text, self.width - first - indent)
+            if width(name) > first - col_spacing:
+                self.write(f"{'':{indent}}{name}\n")
+            else:
+                self.write(f"{'':{indent}}{name:{first}}{lines.pop(0)}".rstrip() + "\n")
+            for line in lines:
+                self.write(f"{'':{indent + first}}{line}".rstrip() + "\n")
+
+
+class HelpfulContext(click.Context):
+    """Its help is written by `HelpFormatter`."""
+
+    formatter_class = HelpFormatter
+
+
 class HelpfulCommand(click.Command):
     """Its help ends with examples."""
+
+    context_class = HelpfulContext
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, then whatever else stands at the end."""

@@ -57,7 +57,7 @@ def review(screen: Screen, plan: Plan, card: Signer) -> None:
         screen.fields(head)
         _show_message(screen, plan, plan.message)
     else:
-        screen.fields([*head, *_wallets(summary), ("Inputs", _inputs(plan))])
+        screen.fields([*head, *_wallets(summary), ("Spends", _inputs(plan))])
         _show_payments(screen, plan)
     for text in grouped_skipped(plan.skipped, _MOST_REASONS):
         screen.paragraph(f"Not signed: {text}", WARN)
@@ -147,8 +147,8 @@ def _numbers(inputs: Sequence[int]) -> str:
 def _inputs(plan: Plan) -> str:
     summary = plan.summary
     amount = "unknown" if summary.our_amount is None else f"{bitcoin(summary.our_amount)} BTC"
-    whose = "the card's" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them from the card"
-    return f"{summary.inputs:,}, {whose}: {amount}"
+    mine = "" if summary.our_inputs == summary.inputs else f"{summary.our_inputs:,} of them "
+    return f"{counted(summary.inputs, 'input')}, {mine}signed by this card: {amount}"
 
 
 def _list(screen: Screen, outputs: Sequence[OutputSummary], most: int, chain: Chain, noun: str) -> None:

@@ -22,8 +22,8 @@ NARROW = 60
 """Columns a terminal has at least for tables."""
 _LEAST = 12
 """Columns a value has at least beside its name."""
-_GAP, _EDGES = 3, 2
-"""Columns between two of a table, and at its sides."""
+_GAP = 3
+"""Columns between two of a table."""
 GOOD, BAD, WARN, FAINT, STRONG = "green", "bold red", "yellow", "dim", "bold"
 
 
@@ -53,7 +53,7 @@ def _widths(heads: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]], col
     texts = [[head, *(row[number][0] for row in rows)] for number, head in enumerate(heads)]
     whole = [max(width(line) for text in column for line in text.split("\n")) for column in texts]
     least = [max(widest(text) for text in column) for column in texts]
-    left = columns - _EDGES - _GAP * (len(heads) - 1) - sum(least)
+    left = columns - _GAP * (len(heads) - 1) - sum(least)
     if left < 0:
         return None
     found = list(least)
@@ -169,7 +169,14 @@ class Screen:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title or None, header_style=STRONG, border_style=FAINT)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            show_edge=False,
+            title=title or None,
+            header_style=STRONG,
+            border_style=FAINT,
+        )
         table.title_justify = "left"
         for number, (head, wide) in enumerate(zip(heads, widths, strict=True)):
             table.add_column(head, justify="right" if number in right else "left", overflow="fold", width=wide)

@@ -239,7 +239,10 @@ def _finish(work: Provision, expected: Expected | None) -> bool:
     proof = " Fingerprint, first address, and account key match the words." if expected is not None else ""
     work.terminal.say(f"Done. Fingerprint of the wallet: {fingerprint}.{proof}")
     if expected is not None and expected.words:
-        if not check_backup(work.terminal, lambda typed: typed == expected, expected.words):
+        checked = check_backup(work.terminal, lambda typed: typed == expected, expected.words)
+        # Once more, last: nothing after it can hide what was done.
+        work.terminal.say(f"The card {work.serial} is set up and holds the wallet {fingerprint}.")
+        if not checked:
             work.terminal.say(
                 f"The backup was NOT compared with the card. Do this before you put money on it: {work.check}"
             )

@@ -269,7 +269,7 @@ def check_backup(terminal: Terminal, same: Callable[[Expected], bool], words: Se
     while True:
         for _ in range(ATTEMPTS):
             answer = terminal.ask(
-                f"Press Enter to check the backup now, or type {NO_CHECK} to continue without checking"
+                f'Press Enter to check the backup now, or type "{NO_CHECK}" to continue without checking'
             ).lower()
             if answer == NO_CHECK:
                 return False

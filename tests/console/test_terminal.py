@@ -233,7 +233,7 @@ def test_sign_with_review(card: EmulatorProcess, tmp_path: Path) -> None:
         for line in (
             "Account m/84h/0h/0h",
             f"Card {card.serial}, fingerprint {ME.fingerprint.hex()}, emulated",
-            "Inputs 2, the card's: 0.00200000 BTC",
+            "Spends 2 inputs, signed by this card: 0.00200000 BTC",
             "1 payment, 0.00120000 BTC 0.00120000 BTC (output 0)",
             "bc1q pv3m v0rc 0e6e mm6g d60c c2hl 2gld sltm tvu6 g8",
             "Change back to the wallet, proved: 0.00078000 BTC 0.00078000 BTC (output 1, m/84h/0h/0h/1/3)",
@@ -355,7 +355,7 @@ def test_card_pulled_in_the_middle(tmp_path: Path) -> None:
             dialogue(child, ("PIN of card", PIN), ("Sign it with 10 signatures?", "y"))
             child.expect(r" [3-9]/10")
             card.stop()
-            child.expect_exact("put it back")
+            child.expect_exact("Put it back")
             card = EmulatorProcess("--state", state, listen=address).start()
             child.expect_exact("complete")
             assert ended(child) == 0
@@ -392,7 +392,7 @@ def test_200_inputs_with_a_fault(tmp_path: Path) -> None:
             dialogue(child, ("PIN of card", PIN), ("Sign it with 200 signatures?", "y"))
             child.expect_exact("The card signs")
             child.expect_exact("time left")
-            child.expect_exact("put it back")
+            child.expect_exact("Put it back")
             child.expect_exact("200/200")
             child.expect_exact("complete")
             assert ended(child) == 0
@@ -476,8 +476,8 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
     assert run(bare, "pin", "tries").returncode == 0, "the own key still opens it"
     with terminal(bare, "adopt", **elsewhere) as child:
         dialogue(child, ("Set the default pairing key again now?", "y"), ("PUK: ", PUK), ("PIN of card", PIN))
-        dialogue(child, ("type no check", "no check"), ("Turn it on now?", "n"))
-        child.expect_exact("has the common pairing key again")
+        dialogue(child, ('type "no check"', "no check"), ("Turn it on now?", "n"))
+        child.expect_exact("has the default pairing key again")
         child.expect_exact("To do: switch xpub export on")
         assert ended(child) == 0
     assert run(bare, "pin", "tries", **elsewhere).returncode == 0
@@ -485,7 +485,7 @@ def test_adopt_gets_at_a_card_paired_with_another_key(bare: EmulatorProcess, tmp
 
 def test_adopt_changes_nothing_unasked(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Turn it on now?", "n"))
+        dialogue(child, ("PIN of card", PIN), ('type "no check"', "no check"), ("Turn it on now?", "n"))
         child.expect_exact("xpub on")
         child.expect_exact("compare the words on your paper")
         assert ended(child) == 0
@@ -506,7 +506,7 @@ def test_adopt_checks_the_backup_before_the_first_address_is_shown() -> None:
 
 def test_adopt_switches_export_on(bare: EmulatorProcess) -> None:
     with terminal(bare, "adopt") as child:
-        dialogue(child, ("PIN of card", PIN), ("type no check", "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK))
+        dialogue(child, ("PIN of card", PIN), ('type "no check"', "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK))
         child.expect_exact("xpub export is on")
         assert ended(child) == 0
     assert answer(bare, "info")["xpub_export"] is True

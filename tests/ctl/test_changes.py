@@ -103,7 +103,7 @@ CASES = {
         ("pairing", "recover"),
         "DA",
         lambda memory: memory["pairing_key"] != OWN_KEY.hex(),
-        "has the common pairing key again",
+        "has the default pairing key again",
         "the card still has its old pairing key",
         "may have the new pairing key, or still its old one",
         (("pairing_key", OWN_KEY.hex()),),
@@ -181,7 +181,7 @@ CASES = {
         ("data", "write", "DATA", "--yes"),
         "FC",
         lambda memory: DATA.hex() in json.dumps(memory),
-        "bytes were written",
+        "Written: ",
         "nothing was written",
         "may hold the new bytes",
     ),
@@ -189,7 +189,7 @@ CASES = {
         ("data", "write", "--custom", "SIXTEEN", "--yes"),
         "FC",
         lambda memory: b"sixteen bytes ok".hex() in json.dumps(memory),
-        "bytes were written",
+        "Written: ",
         "nothing was written",
         "may hold the new bytes",
     ),
@@ -247,7 +247,7 @@ def answered(child: pexpect.spawn, card: EmulatorProcess | Middle, *, silent: st
         r"Type \"\d+\" to continue: ": str(card.serial),
         r"\[y/N\] ": "y",
     }
-    patterns = [*questions, r"The same again: ", pexpect.EOF]
+    patterns = [*questions, r"Type it again: ", pexpect.EOF]
     last, pressed = "", 0
     while True:
         number = child.expect([*patterns, pexpect.TIMEOUT], timeout=0.1 if silent else 90)

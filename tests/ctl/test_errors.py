@@ -83,7 +83,7 @@ def test_setup_with_new_words(fresh: EmulatorProcess, tmp_path: Path) -> None:
         child.expect_exact("Written down?")
         words = [word for _, word in sorted((int(n), w) for n, w in re.findall(r"(\d+)\. ([a-z]+)", child.before))]
         dialogue(child, ("", ""), *((f"Word {number} of 24", word) for number, word in enumerate(words, 1)))
-        dialogue(child, ("or type no check", "no check"))
+        dialogue(child, ('or type "no check"', "no check"))
         assert ended(child) == 0
     data = json.loads(out.read_text())
     jsonschema.validate(data, schemas()["setup"])
@@ -143,7 +143,7 @@ def test_backup_and_adopt(tmp_path: Path) -> None:
         assert asked(card, tmp_path, ["backup", "check"], *steps)["same"]
         steps[-1:] = [("Passphrase", "other"), ("Type it again", "other")]
         assert not asked(card, tmp_path, ["backup", "check"], *steps, code=5)["same"]
-        steps = [("PIN of card", PIN), ("type no check", "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK)]
+        steps = [("PIN of card", PIN), ('type "no check"', "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK)]
         data = asked(card, tmp_path, ["adopt"], *steps)
         assert (data["xpub_export"], data["backup_checked"], len(data["needed"])) == (True, False, 1)
         steps = [

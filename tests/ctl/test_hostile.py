@@ -386,7 +386,7 @@ def test_a_slip_does_not_end_the_setup(fresh: EmulatorProcess) -> None:
     with terminal(fresh, "setup", "--seed", "restore") as child:
         dialogue(child, ("New PIN", PIN), ("Type it again", PIN), ("Use it anyway?", "y"), ("Choose it yourself?", "y"))
         dialogue(child, ("New PUK", PUK), ("Type it again", PUK), ("Use it anyway?", "y"), ("Name: ", "x" * 21))
-        child.expect_exact("at most 20 bytes")
+        child.expect_exact("At most 20 bytes")
         dialogue(child, ("Name: ", "Ada"), ("E-mail: ", ""), ("own pairing key?", "n"), ("Initialize", "y"))
         dialogue(child, ("How many words", "12"), ("Word 1", MNEMONIC.replace("about", "abandon")))
         child.expect_exact("a word is wrong or in the wrong place")

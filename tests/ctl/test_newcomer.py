@@ -117,7 +117,7 @@ def test_from_a_new_card_to_the_first_address(card: Card) -> None:
         child.expect_exact("You chose: PIN, PUK, name Ada, e-mail (none), its own pairing key.")
         dialogue(child, ("Initialize the card now?", "n"), ("Change (", "pairing"))
         dialogue(child, ("own pairing key?", "n"))
-        child.expect_exact("name Ada, e-mail (none), the common pairing key")
+        child.expect_exact("name Ada, e-mail (none), the default pairing key")
         dialogue(child, ("Initialize the card now?", "n"), ("Change (", "nothing"))
         dialogue(child, ("Initialize the card now?", "y"))
         child.expect_exact("it took your PIN and your PUK")

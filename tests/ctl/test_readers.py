@@ -122,7 +122,7 @@ def test_card_pulled_out_of_the_reader(virtual_readers: pcsc.VirtualReaders, tmp
         child.expect(r" [3-9]/20")
         made = card.stats()["signatures"]
         card.stop()
-        child.expect_exact("put it back")
+        child.expect_exact("Put it back")
         time.sleep(pcsc.ABSENCE)  # pcscd can miss a shorter absence
         with virtual_readers.card(*options, slot=1) as again:
             child.expect_exact("complete")

@@ -473,7 +473,7 @@ def test_adopt_tells_what_it_changed_before_it_was_stopped(tmp_path: Path) -> No
             dialogue(child, ("Set the default pairing key again now?", "y"), ("PUK: ", PUK))
             child.expect_exact("PIN of card")
             child.sendintr()
-            child.expect_exact("has the common pairing key again")
+            child.expect_exact("has the default pairing key again")
             child.expect_exact("Interrupted")
             assert ended(child) == 1
             assert "nothing was changed" not in shown(child)

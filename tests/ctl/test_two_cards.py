@@ -89,7 +89,7 @@ def test_secrets_that_are_only_verified(virtual_readers: VirtualReaders, tmp_pat
 def test_the_typed_serial_is_of_the_card_in_hand(virtual_readers: VirtualReaders, tmp_path: Path) -> None:
     with two(virtual_readers, tmp_path, CASES["reset"]) as (world, other, card):
         words = ("reset", "--serial", str(other.serial), "--card", str(card.serial), "--stdinpuk")
-        assert "nothing was erased" in answer(None, *words, stdin=PUK, code=1)["error"]
+        assert "Nothing was erased" in answer(None, *words, stdin=PUK, code=1)["error"]
         assert not touched(other) | touched(card) and world.memory()["initialized"]
 
 

@@ -47,7 +47,7 @@ def test_adopt_says_it_before_an_address_is_shown(easy: EmulatorProcess) -> None
         dialogue(child, ("PIN of card", EASY_PIN))
         child.expect_exact("Careful: put no money on this card")
         assert "bc1q" not in shown(child)
-        dialogue(child, ("type no check", "no check"))
+        dialogue(child, ('type "no check"', "no check"))
         child.expect_exact("To do: put no money on this card")
         assert ended(child) == 0
 

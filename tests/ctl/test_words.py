@@ -105,7 +105,7 @@ def test_all_words_are_seen_at_once_or_page_by_page(
         assert len(words) == int(count) and bip39.mnemonic_is_valid(" ".join(words))
         for number, word in enumerate(words, 1):
             dialogue(child, (f"Word {number} of {count}", word[:4]))
-        dialogue(child, ("type no check", "no check"))
+        dialogue(child, ('type "no check"', "no check"))
         child.expect_exact(Derived.of_words(" ".join(words)).fingerprint)
         assert ended(child) == 0
 
@@ -146,9 +146,9 @@ def test_a_passphrase_that_is_no_utf8_is_asked_for_again(fresh: EmulatorProcess)
         child.expect_exact("This is not UTF-8 text")
         dialogue(child, ("Passphrase: ", "zürich "))
         child.expect_exact("It begins or ends with a space, and that counts")
-        paste(child, "The same again: ", b"z\xfcrich \n")
+        paste(child, "Type it again: ", b"z\xfcrich \n")
         child.expect_exact("This is not UTF-8 text")
-        dialogue(child, ("The same again: ", "zürich "))
+        dialogue(child, ("Type it again: ", "zürich "))
         child.expect_exact(Derived.of_words(MNEMONIC, "zürich ").fingerprint)
         assert ended(child) == 0
         assert "rich" not in shown(child) and "Traceback" not in shown(child)

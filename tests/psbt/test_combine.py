@@ -113,7 +113,7 @@ def test_the_form_is_that_of_the_first(form: str) -> None:
 @pytest.mark.parametrize("version", [0, 2])
 def test_another_transaction_is_refused(other: Draft, version: int) -> None:
     other = replace(other, version=version)
-    with pytest.raises(CombineError, match="another transaction") as caught:
+    with pytest.raises(CombineError, match="a different transaction") as caught:
         combine([Psbt.parse(shared().encode()), Psbt.parse(shared().encode()), Psbt.parse(other.encode())])
     assert caught.value.file == 2
 

@@ -264,7 +264,7 @@ def test_unknown_fee_and_the_limits() -> None:
     """The default limits are lifted with the amounts; what the user chose is not."""
     psbt = parsed(spend("p2wpkh"), In(p2wpkh(OTHER.key("m/3")), previous=False))
     assert make_plan(psbt, allow_unproved_amounts=True).summary.fee is None
-    with pytest.raises(PsbtError, match="cannot be told"):
+    with pytest.raises(PsbtError, match="fee is unknown"):
         make_plan(psbt, allow_unproved_amounts=True, max_fee=1)
 
 

@@ -209,9 +209,9 @@ def test_read_wallet() -> None:
     for chain in Chain:
         assert read_wallet(f"{bsms}{POLICY.address(0, 0, chain)}\n".encode()).policy == POLICY
     for data, reason in (
-        (f"{bsms}{POLICY.address(0, 1)}\n", "first address is another"),
-        (wallet_file("Other", POLICY.descriptor, made.to_text()), "another wallet or name"),
-        (wallet_file(NAME, WalletPolicy.parse(RECOVERY).descriptor, made.to_text()), "another wallet or name"),
+        (f"{bsms}{POLICY.address(0, 1)}\n", "first address does not match"),
+        (wallet_file("Other", POLICY.descriptor, made.to_text()), "does not match the wallet and the name"),
+        (wallet_file(NAME, WalletPolicy.parse(RECOVERY).descriptor, made.to_text()), "does not match the wallet and the name"),
         (wallet_file(NAME, POLICY.descriptor, made.to_text()[:-4]), "damaged|base64|behind its end"),
         (f"wpkh({key(ME)})", "several keys"),
     ):

@@ -111,8 +111,8 @@ def test_a_mistake_in_the_file_is_refused(text: str) -> None:
 def test_a_limit_that_limits_nothing_is_refused(key: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         from_toml(f"{key} = {value}", "config.toml")
-    assert str(caught.value) == f'config.toml: {key}: a number of 0 or more is wanted, or "off"'
-    with pytest.raises(SettingsError, match=f"CRYPTNOX_{key.upper()}: a number of 0 or more is wanted, or off"):
+    assert str(caught.value) == f'config.toml: {key}: give a number of 0 or more, or "off"'
+    with pytest.raises(SettingsError, match=f"CRYPTNOX_{key.upper()}: give a number of 0 or more, or off"):
         Settings.load({f"CRYPTNOX_{key.upper()}": value}, Path("none.toml"))
 
 

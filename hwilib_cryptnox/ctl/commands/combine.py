@@ -61,7 +61,9 @@ def combine(app: App, files: tuple[str, ...], output: Path | None, force: bool) 
     write_new(target, content, force=force)
     parts: list[Part] = [f"{counted(len(files), 'file')} combined"]
     if missing:
-        parts.append((f"Not complete: {counted(len(missing), 'input')} of {len(statuses)} need more signatures", WARN))
+        need = "needs" if len(missing) == 1 else "need"
+        text = f"Not complete: {counted(len(missing), 'input')} of {len(statuses)} {need} more signatures"
+        parts.append((text, WARN))
         parts.append("Next: cryptnoxctl verify shows whose")
     else:
         parts.append(("Complete. Next: cryptnoxctl finalize", GOOD))

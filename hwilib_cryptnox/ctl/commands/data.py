@@ -12,6 +12,7 @@ from cryptnox_core.card import USER_DATA_MAX, Card
 from cryptnox_core.commands.base import MOST_EXTRA
 from cryptnox_core.errors import ChannelAbortedError, ProtocolError, StatusWordError
 from cryptnox_core.wire import CUSTOM_BYTES, Sw
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change
@@ -41,7 +42,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     report = {"serial": serial, "bytes": len(content), "hex": content.hex(), "file": output and str(output)}
     if output is not None:
         write_new(output, content)
-        return said(report, f"{len(content)} bytes were written to {output}")
+        return said(report, f"Written: {output} ({counted(len(content), 'byte')})")
 
     def show(screen: Screen) -> None:
         if custom or screen.fancy:
@@ -147,7 +148,7 @@ def _write(app: App, opened: OpenCard, pin: str, before: bytes, content: bytes, 
         return End.NOT_TAKEN if now == before else End.HALF
 
     words = Words(
-        done=f"{len(content)} bytes were written",
+        done=f"Written: {counted(len(content), 'byte')}",
         kept="the card is unchanged; nothing was written",
         half="the card holds part of the new bytes, and has lost some of the old ones",
         either="the card may hold the new bytes, the old ones, or a mix of both",

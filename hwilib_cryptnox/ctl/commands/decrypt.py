@@ -11,6 +11,7 @@ import click
 from cryptnox_core.bip32 import Path as KeyPath
 from cryptnox_core.card import Card
 from cryptnox_core.wire import BLOCK, DECRYPT_PATH, P256_POINT_LENGTH, Curve
+from hwilib_cryptnox.console.wording import counted
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, unlock
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
@@ -76,7 +77,7 @@ def decrypt(
     }
     if output is not None:
         write_new(output, plain, private=True)
-        return said(report, f"{len(plain):,} bytes were written to", str(output))
+        return said(report, f"Written, {counted(len(plain), 'byte')}:", str(output))
 
     def show(screen: Screen) -> None:
         if screen.fancy:

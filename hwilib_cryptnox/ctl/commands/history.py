@@ -27,21 +27,15 @@ def compared(app: App, limit: int) -> tuple[int, Comparison]:
     return serial, compare(counter, history, noted_digests(lines, serial))
 
 
-def _short(screen: Screen, text: str) -> str:
-    """Hashes are whole in pipes and in --json; on a terminal their beginnings stand side by side."""
-    return text if len(text) < 64 or not screen.fancy else f"{text[:20]}..."
-
-
 def _table(screen: Screen, comparison: Comparison) -> None:
-    """In a pipe with the coins; a terminal has no room for them."""
-    heads, rows = ("Number", "Signed hash", "When", "Transaction", "Coin")[: 4 if screen.fancy else 5], []
+    heads, rows = ("Number", "Signed hash", "When", "Transaction", "Coin"), []
     for entry, noted in comparison.seen:
         told = ["-", "not made here", "-"]
         if noted is not None:
-            text = "a message" if noted.txid is None else _short(screen, noted.txid)
+            text = "a message" if noted.txid is None else noted.txid
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(noted.time))
             told = [when, text + _MARKS.get(noted.event, ""), "-" if noted.outpoint is None else noted.outpoint]
-        rows.append([str(entry.counter), _short(screen, entry.digest.hex()), *told][: len(heads)])
+        rows.append([str(entry.counter), entry.digest.hex(), *told])
     screen.table(heads, rows, right=(0,))
 
 

@@ -84,7 +84,7 @@ def _look(app: App, opened: OpenCard) -> Report:
         ("Serial number", str(serial), STRONG),
         ("Genuine", *judged(genuine, opened.reader)),
         ("Certificate by", certificate.issuer),
-        ("Initialised", *_yes(info.initialized, WARN)),
+        ("Initialized", *_yes(info.initialized, WARN)),
     ]
     if info.initialized:
         seed = (
@@ -103,7 +103,7 @@ def _look(app: App, opened: OpenCard) -> Report:
             ("Clear key reading", "on" if info.clear_public_key else "off"),
             ("PIN-less path", *(("SET: signs without a PIN", WARN) if info.pinless_path else ("not set", ""))),
             ("User keys", ", ".join(keys) or ("none" if info.tells_user_keys else "the card does not say")),
-            ("Pairing key", *((_UNPAIRED, BAD) if unpaired else (_OWN if own else "common", ""))),
+            ("Pairing key", *((_UNPAIRED, BAD) if unpaired else (_OWN if own else "default", ""))),
             ("Fingerprint", *((fingerprint, STRONG) if fingerprint else ("not known to this computer yet", FAINT))),
         ]
     if any(info.custom):

@@ -105,7 +105,8 @@ def verify(app: App, file: str, chain: str) -> Report:
             screen.told("Complete. Next: cryptnoxctl finalize, or send it with any wallet", GOOD)
         else:
             count = sum(not status.complete for status in statuses)
-            screen.told(f"Not complete: {count} of {counted(len(statuses), 'input')} still need signatures", WARN)
+            verb = "needs" if count == 1 else "need"
+            screen.told(f"Not complete: {count} of {counted(len(statuses), 'input')} still {verb} signatures", WARN)
         for part in txid_lines(identity):
             screen.line(str(part))
 

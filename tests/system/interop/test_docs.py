@@ -122,7 +122,7 @@ SCENES = {
         card=(),
     ),
     "cryptnoxctl adopt": Scene(
-        (ASKED_PIN, ("type no check", "no check"), ("Turn it on now?", "y"), ASKED_PUK),
+        (ASKED_PIN, ('type "no check"', "no check"), ("Turn it on now?", "y"), ASKED_PUK),
         "xpub export is on",
         card=("--mnemonic", MNEMONIC),
     ),
@@ -327,6 +327,9 @@ NOT_RUN = {
     'systemd-ask-password --timeout=50 "Cryptnox PIN"': _PASSWORDS,
 }
 PHRASES = {
+    "-w 33",
+    "message verify",
+    "restore -w",
     "btc send",
     "card_conf pin no",
     "card_conf pin yes",
@@ -636,7 +639,7 @@ def test_options_and_variables_are_there() -> None:
     allowed = code + "\n".join(path.read_text() for path in tools if path.is_file())
     for page in WRITTEN:
         text = page.read_text()
-        named = {option for part in inline(page) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", part)}
+        named = {option for part in inline(page) for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", part)}
         missing = {option for option in named - theirs if not re.search(rf"{option}(?![\w-])", allowed)}
         assert missing == set(), page.name
         unknown = {name for name in re.findall(r"\bCRYPTNOX_[A-Z_]*[A-Z]", text) if name not in allowed}

@@ -20,8 +20,8 @@ THINGS = {
     "pinless": r"pinless|PIN-less|without (a )?PIN",
     "pin_auth": r"PIN authentication|pin-auth",
     "user_keys": r"user key",
-    "data": r"\bdata\b|\bbytes\b",
-    "custom": r"custom bytes|\bbytes\b",
+    "data": r"\bdata\b|\bbytes?\b",
+    "custom": r"custom bytes|\bbytes?\b",
     "erased": r"\berased?\b|factory|\bwiped?\b|\bRESET\b|(has been|was|is|been) reset\b(?! by)",
     "initialised": r"initiali[sz]ed|\bset up\b|has (its|a|the|your) PIN|its PIN and PUK are those you chose",
 }

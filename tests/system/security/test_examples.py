@@ -244,7 +244,7 @@ def test_the_vendors_readme_moved() -> None:
             opened.verify_pin(PIN)
             fingerprint = opened.master_fingerprint()
         code, said = readme_step(card, "generate-seed", f"{PIN}\n")
-        assert code == 1 and said.endswith("There is a seed on this card already. Nothing was changed.")
+        assert code == 1 and said.endswith("There is already a seed on this card. Nothing was changed.")
         with open_card(card.path) as opened:
             opened.verify_pin(PIN)
             assert opened.master_fingerprint() == fingerprint
