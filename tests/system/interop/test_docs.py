@@ -241,6 +241,7 @@ BY_ANOTHER_TEST = {
     "pip install --require-hashes -r requirements.lock && pip install --no-deps .": (
         "tests/system/security/test_supply_chain.py::test_locked_installation"
     ),
+    "python -m tests.ctl.scenes": "tests/ctl/test_screens.py::test_the_screen",
     ".venv/bin/python scripts/messages.py --check": "tests/system/interop/test_docs.py::told",
     ".venv/bin/python scripts/reference.py --check": (
         "tests/ctl/test_pieces.py::test_reference_names_every_command_and_option"
