@@ -100,9 +100,8 @@ def test_two_clicks_on_sign(person: Person, card: EmulatorProcess) -> None:
 def test_back_and_forward(person: Person, card: EmulatorProcess) -> None:
     """Who leaves the page with a PIN in the dialog, and comes back, finds no PIN there, and none was sent."""
     sent = card.stats()["by_ins"].get("20", 0)
-    person.draft("Savings", RECIPIENT, 40_000)
-    person.sign_with("My card")
-    person.choose()
+    person.begin_device("Left alone")
+    person.get_keys()
     person.tab.see(PIN_HEADING)
     person.tab.fill("#passphrase-input", PIN)
     person.tab.go("wallets/wallet/savings/receive/")
