@@ -723,7 +723,7 @@ class Card:
         """Replace the user data of a slot by 1 to 3600 bytes. Only a reset makes it empty again."""
         nft_slot, content = self._data_slot(slot), octets(content, "user data")
         if not 1 <= len(content) <= USER_DATA_MAX:
-            raise UsageError(f"the card holds 1 to {USER_DATA_MAX} bytes of user data, not {len(content)}")
+            raise UsageError(f"the card takes 1 to {USER_DATA_MAX} bytes of user data, not {len(content)}")
         if nft_slot == 0 and len(content) == wire.CUSTOM_BYTES:
             raise UsageError(f"an NFT card may take {wire.CUSTOM_BYTES} bytes in slot 0 for its custom bytes: add one")
         size = wire.USER_DATA_PAGE

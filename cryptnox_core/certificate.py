@@ -84,7 +84,7 @@ class CardCertificate:
             raise CertificateError("the card's certificate has no positive serial number")
         point = _point(key)
         if len(point) != P256_POINT_LENGTH:
-            raise CertificateError("the certificate holds no P-256 key")
+            raise CertificateError("the certificate has no P-256 key")
         return cls(der, serial, point, issuer)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
@@ -223,7 +223,7 @@ def _anchor(certificate: x509.Certificate) -> TrustAnchor:
 
     key = _point(certificate.public_key())
     if not key:
-        raise CertificateError("a certificate holds no key on P-256, P-384 or P-521")
+        raise CertificateError("a certificate has no key on P-256, P-384 or P-521")
     return TrustAnchor(_common_name(certificate.subject), key, _key_identifier(certificate, x509.SubjectKeyIdentifier))
 
 

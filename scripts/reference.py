@@ -1,5 +1,5 @@
-"""Writes the reference of cryptnoxctl from the program itself: docs/cryptnoxctl.md, a page docs/cryptnoxctl-*.md for
-each group of commands, and the man page docs/cryptnoxctl.1.
+"""Writes the reference of cryptnoxctl from the program itself: docs/cryptnoxctl.md, docs/cryptnoxctl-*.md for each
+group of commands, and the man page docs/cryptnoxctl.1.
 
 .venv/bin/python scripts/reference.py [--check]     (--check: only say whether they are up to date)
 """

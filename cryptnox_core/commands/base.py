@@ -114,7 +114,7 @@ class Command(ABC, Generic[T]):
             if self.needs_init and not info.initialized:
                 return NotInitializedError("the card is not initialized", sw, self.ins)
             if sw == Sw.CONDITIONS and self.needs_seed and not info.seeded:
-                return NoSeedError("the card holds no seed", sw, self.ins)
+                return NoSeedError("the card has no seed", sw, self.ins)
         meaning = self.meanings.get(sw) or _COMMON.get(sw)
         if meaning is None:
             return StatusWordError("the card answered with an undocumented status word", sw, self.ins)

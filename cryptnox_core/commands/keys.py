@@ -173,7 +173,7 @@ class GetCurrentPath(Command[Path]):
         return Path.from_bytes(data[: 4 * min(len(data) // 4, wire.MAX_DEPTH)])
 
 
-_NO_SEED: Meaning = (NoSeedError, "the card holds no seed")
+_NO_SEED: Meaning = (NoSeedError, "the card has no seed")
 
 
 class _Setting(PukCommand):

@@ -105,7 +105,7 @@ class SignPinless(Command[bytes]):
     secure: ClassVar[bool] = False
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
+        Sw.CONDITIONS: (NoSeedError, "the card has no key"),
         Sw.REFERENCED_DATA_NOT_FOUND: (NotFoundError, "no PIN-less path is set"),
     }
 
@@ -146,7 +146,7 @@ class Decrypt(Command[bytes]):
 
     ins: ClassVar[Ins] = Ins.DECRYPT
     needs_seed: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card holds no seed")}
+    meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card has no seed")}
 
     def encode(self) -> CommandApdu:
         point = octets(self.point, "the sender's key", wire.P256_POINT_LENGTH)
@@ -176,7 +176,7 @@ class CheckSignature(Command[SignatureCheck]):
 
     ins: ClassVar[Ins] = Ins.GET_CARD_CERTIFICATE
     meanings: ClassVar[Mapping[int, Meaning]] = {
-        Sw.CONDITIONS: (NoSeedError, "the card holds no key"),
+        Sw.CONDITIONS: (NoSeedError, "the card has no key"),
         Sw.DATA_INVALID: (InvalidDataError, f"the nonce has {wire.SIGNATURE_CHECK_NONCE} bytes"),
         Sw.NOT_ALLOWED: (NotInitializedError, "the card is not initialized"),
     }

@@ -135,6 +135,7 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
                 self, keystore, force_pair, devices=devices, allow_user_interaction=allow_user_interaction
             )
         except (DeviceUnpairableError, HardwarePluginLibraryUnavailable, CardProblem) as error:
+            self._forget_keys()
             if self._quiet:  # another signer of this wallet may be ready
                 return None
             if self.declined:
@@ -147,6 +148,13 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         finally:
             self._quiet = False
         return client
+
+    def _forget_keys(self) -> None:
+        """The next attempt asks the cards again."""
+        for path in self.known:
+            client = self.device_manager().client_by_id(path, scan_now=False)
+            if client is not None:
+                client.close()
 
     def pair_again(self, keystore: Any) -> bool:
         """Look for the card of a keystore again; whether it is there."""

@@ -82,7 +82,7 @@ def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
     add(
         "--interactive",
         "-i",
-        help="Dialogues in the terminal; setup and restore need it",
+        help="Dialogs in the terminal; setup and restore need it",
         action="store_true",
     )
     add("--expert", help="More detailed information from some commands", action="store_true")
@@ -169,7 +169,7 @@ def _add_commands(parser: Parser) -> None:
     branch.add_argument("--multipath-index", help="Branch of the address, with --registration", type=int)
     branch.add_argument("--change", help="The change branch", action="store_const", const=1, dest="multipath_index")
 
-    setup = command("setup", "Set up a new card, in a dialogue. Requires interactive mode")
+    setup = command("setup", "Set up a new card, in a dialog. Requires interactive mode")
     setup.add_argument("--label", "-l", help="The owner's name on the card", default="")
     setup.add_argument("--backup_passphrase", "-b", help="Not used by the card", default="")
     command("wipe", "Reset to factory state. Asks for the PUK and the serial number in the terminal")

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 NOBODY_TEXT = (
     "a person must review a wallet before it is registered: run this in a terminal (with -i if stdin or stderr is "
-    "not one), use cryptnoxctl wallet add, or set up a dialogue (pin_source or confirm in the configuration)"
+    "not one), use cryptnoxctl wallet add, or set up a dialog (pin_source or confirm in the configuration)"
 )
 
 

@@ -81,7 +81,7 @@ def _prove(wallet: Wallet, unlocker: Unlocker) -> None:
     opened = wallet.open()
     wallet.access.admit(opened.card)
     if not opened.card.info.seeded:
-        raise CardNotFoundError(f"the card {opened.card.serial} holds no seed, so it has no fingerprint; {BY_SERIAL}")
+        raise CardNotFoundError(f"the card {opened.card.serial} has no seed, so it has no fingerprint; {BY_SERIAL}")
     try:
         if not unlocker.has_source:
             wallet.unlocker = replace(unlocker, password=_typed_pin(opened))

@@ -249,7 +249,7 @@ def ask_pinentry(program: str, title: str, description: str, *, limit: float = D
             return pinentry.command("GETPIN").decode("utf-8", "replace")
         except AssuanError as error:
             if error.number in _CANCELED:
-                raise CanceledError("Canceled in the PIN dialogue") from error
+                raise CanceledError("Canceled in the PIN dialog") from error
             raise
 
 
@@ -281,7 +281,7 @@ def _agreed(show: Callable[[str], None], text: str, plain: str) -> None:
             show(plain)
     except AssuanError as error:
         if error.number in _CANCELED:
-            raise CanceledError("Canceled in the dialogue; nothing was signed") from error
+            raise CanceledError("Canceled in the dialog; nothing was signed") from error
         if error.number == _TOO_SMALL:
             raise AssuanError(f"{error}: make the terminal 80 columns by 24 lines, or larger", error.number) from error
         raise
@@ -313,7 +313,7 @@ class GpgAgent:
                 if not ask and error.number == _NO_DATA:
                     return None
                 if error.number in _CANCELED:
-                    raise CanceledError("Canceled in the PIN dialogue") from error
+                    raise CanceledError("Canceled in the PIN dialog") from error
                 raise
 
     def confirm(self, text: str, plain: str) -> None:

@@ -66,7 +66,7 @@ _refused: dict[int, set[str]] = {}
 _noted: set[int] = set()
 """Cards whose standing note this process made."""
 
-EMULATED_TEXT = "an emulated card gets no PIN from a command, file, or dialogue unless trust_emulated names its address"
+EMULATED_TEXT = "an emulated card gets no PIN from a command, file, or dialog unless trust_emulated names its address"
 GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
 
 

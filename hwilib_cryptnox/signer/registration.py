@@ -143,7 +143,7 @@ def read_wallet(data: bytes) -> FoundWallet:
     if found.address is not None and found.address not in [policy.address(0, 0, chain) for chain in Chain]:
         raise PolicyError("the file's first address does not match its descriptor: one of the two was changed")
     if made is not None and (made.policy != policy or found.name not in (None, made.name)):
-        raise PolicyError("the file's registration is for another wallet or name than the file")
+        raise PolicyError("the file's registration does not match the wallet and the name in the file")
     return FoundWallet(policy, found.name if made is None else made.name, made)
 
 

@@ -12,7 +12,7 @@ from hwilib_cryptnox.signer.wallets import WalletPolicy
 _MOST_PARTS = 6
 """Dialogues in a row that show one wallet: who has to look at more of them looks at none."""
 TOO_LARGE_TEXT = (
-    "the wallet has so many keys, or ways to spend, that no dialogue can show them all: register it in a terminal "
+    "the wallet has so many keys, or ways to spend, that no dialog can show them all: register it in a terminal "
     "(cryptnoxctl wallet add, or hwi-cryptnox -i registerdescriptor)"
 )
 

@@ -23,7 +23,8 @@ from hwilib_cryptnox.errors import (
 
 Entry = dict[str, Any]
 
-_GONE_TEXT = "The card does not answer: insert it and try again"
+_INSERT = "insert it and try again"
+_GONE_TEXT = f"The card does not answer: {_INSERT}"
 _LAST_TRY_TEXT = (
     "One PIN try is left; nothing was sent. If you are sure of the PIN, use cryptnoxctl pin verify in a terminal; "
     "if not, set a new one with the PUK (cryptnoxctl pin unblock)"
@@ -98,4 +99,6 @@ def for_page(error: BaseException) -> BaseException:
         text = f"{error.reason}; type the right one"
     elif isinstance(error, CardRemovedError | NoCardError | NoReaderError):
         text = _GONE_TEXT
+    elif type(error) is CardNotFoundError and _INSERT not in str(error):
+        text = f"{error}; {_INSERT}"
     return error if text is None else RetoldError(error, text)

@@ -16,7 +16,7 @@ from cryptnox_core.derivation import UNKNOWN, PlanCost, Position
 from tests.core import derivation_oracle
 from tests.core.derivation_model import crowded, exhaustive, paths, replay, small_signatures
 
-MOST_EXTRA = 2
+MOST_EXTRA = 3
 """Commands that a plan may have more than the fewest for its derivations, where a path has more than three levels."""
 
 

@@ -50,7 +50,7 @@ def test_another_wallet_and_another_passphrase(first: EmulatorProcess) -> None:
 
 def test_no_seed_and_the_same_card(first: EmulatorProcess) -> None:
     with EmulatorProcess("--pin", PIN) as second:
-        assert "holds no seed" in answer(first, "clone", "check", "--second", second.path, code=1)["error"]
+        assert "has no seed" in answer(first, "clone", "check", "--second", second.path, code=1)["error"]
     assert "first card again" in answer(first, "clone", "check", "--second", first.path, code=2)["error"]
 
 

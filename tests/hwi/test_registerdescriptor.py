@@ -188,7 +188,7 @@ def test_the_dialogue_that_gives_the_pin(hwi: Program, signer: EmulatorProcess, 
 def test_who_leaves_registers_nothing(hwi: Program, signer: EmulatorProcess, asking: Scripted) -> None:
     asking.answers(PIN, LEFT)
     before = signer.stats()
-    assert register(hwi, signer) == {"error": "Canceled in the dialogue; nothing was signed", "code": -14}
+    assert register(hwi, signer) == {"error": "Canceled in the dialog; nothing was signed", "code": -14}
     assert spent(signer, before)[1:] == (0, 0) and not (state_folder() / FILE).exists()
 
 

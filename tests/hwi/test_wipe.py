@@ -144,7 +144,7 @@ def test_a_fingerprint_is_read_from_the_card(tmp_path: Path) -> None:
         assert wiped.answer == {"success": True} and erased(state)
     with EmulatorProcess("--pin", PIN) as empty:
         wiped = Wipe(empty.serial, "-f", FPR, "-t", "cryptnox", "-d", empty.path, out=tmp_path / "out")
-        assert wiped.answer["code"] == -3 and "holds no seed" in wiped.answer["error"]
+        assert wiped.answer["code"] == -3 and "has no seed" in wiped.answer["error"]
 
 
 # Two cards in two readers

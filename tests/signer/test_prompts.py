@@ -64,9 +64,9 @@ def test_leaving_the_confirmation_signs_nothing(
     configure(signer, 'pin_source = "pinentry"', f'pinentry = "{pinentry.program}"')
     pinentry.answers(PIN, said)
     answer = hwi.on(signer, "signtx", payment().base64(), pin=None)
-    assert answer == {"error": "Canceled in the dialogue; nothing was signed", "code": -14}
+    assert answer == {"error": "Canceled in the dialog; nothing was signed", "code": -14}
     answer = hwi.on(signer, "signmessage", "hello", KEY, pin=None)
-    assert answer == {"error": "Canceled in the dialogue; nothing was signed", "code": -14}
+    assert answer == {"error": "Canceled in the dialog; nothing was signed", "code": -14}
     assert pinentry.asked == ["GETPIN", "CONFIRM"] * 2
     assert signer.stats()["signatures"] == 0 == signer.stats()["pin_tries"]
 
@@ -206,7 +206,7 @@ def test_cryptnoxctl_asks_once(signer: EmulatorProcess, pinentry: Scripted, tmp_
         ("message", "sign", "hi", "--bip322"),
     ):
         refused = run(signer, *words)
-        assert refused.returncode == 1 and "Canceled in the dialogue; nothing was signed" in refused.stderr
+        assert refused.returncode == 1 and "Canceled in the dialog; nothing was signed" in refused.stderr
     assert signer.stats()["signatures"] == 2 and '"hi"' in pinentry.texts[-1]
 
 

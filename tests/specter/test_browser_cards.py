@@ -163,13 +163,13 @@ def test_a_removed_card(person: Person, wallet: str, virtual_readers: pcsc.Virtu
 
 
 def test_a_swapped_card(person: Person, wallet: str, virtual_readers: pcsc.VirtualReaders) -> None:
-    """Another card in the chosen one's place gets no PIN and signs nothing."""
+    """Another card in the chosen one's place, with the same seed and PIN even, gets no PIN."""
     person.begin_device("Swapped")
     with second(virtual_readers) as chosen:
         person.get_keys()
         person.choose(str(chosen.serial))
         person.tab.see(PIN_HEADING)
-    options = ("--mnemonic", OTHER_MNEMONIC, "--xpub-export", "--pin", OTHER_PIN)
+    options = ("--mnemonic", OTHER_MNEMONIC, "--xpub-export", "--pin", OTHER_PIN, "--serial", str(chosen.serial ^ 1))
     with virtual_readers.card(*options, slot=SECOND_SLOT) as swapped:
         person.enter(OTHER_PIN)
         assert "insert" in person.told("card").lower()

@@ -13,7 +13,7 @@ from tests.support.optional import NO_HWILIB
 pytest.importorskip("hwilib", reason=NO_HWILIB)
 
 from cryptnox_core.errors import CardRemovedError, NoCardError, NoReaderError
-from hwilib_cryptnox.errors import LastTryError, NoPinError, RefusedPinError
+from hwilib_cryptnox.errors import CardNotFoundError, LastTryError, NoPinError, RefusedCardError, RefusedPinError
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE, Unlocker
@@ -186,6 +186,15 @@ def test_a_card_that_is_gone(kind: type[Exception]) -> None:
     told = for_page(error)
     assert str(told) == "The card does not answer: insert it and try again"
     assert to_hwi_error(told).code == to_hwi_error(error).code
+
+
+def test_a_card_that_is_not_in_its_reader() -> None:
+    """Says which, what to do, and the same code as ever. What is no question of a card put in keeps its words."""
+    gone = CardNotFoundError("the card 30000000001 is in no reader")
+    assert str(for_page(gone)) == "the card 30000000001 is in no reader; insert it and try again"
+    assert to_hwi_error(for_page(gone)).code == to_hwi_error(gone).code
+    for error in (cards.not_listed(), RefusedCardError("this card is not genuine")):
+        assert for_page(error) is error
 
 
 def test_a_removed_card(monkeypatch: pytest.MonkeyPatch) -> None:

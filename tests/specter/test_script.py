@@ -20,6 +20,8 @@ SCRIPT = Path(hwilib_cryptnox.__file__).parent / "specter" / "static" / "js" / "
 MODEL = Path(__file__).with_name("page.js")
 PIN = "73519024"
 SIGNED = "cHNidP8BAA=="
+LONG = "cHNidP9PAQ=="
+"""Begins with a key of 79 bytes: an extended public key."""
 A = {"type": "cryptnox", "path": "cryptnox:30000000001", "needs_passphrase_sent": True, "error": "PIN needed"}
 B = {"type": "cryptnox", "path": "cryptnox:30000000002", "needs_passphrase_sent": True, "fingerprint": "b8688df1"}
 TREZOR = {"type": "trezor", "path": "webusb:1", "needs_passphrase_sent": True, "fingerprint": "0f056943"}
@@ -150,7 +152,7 @@ BARE = KEY.partition("]")[2]
 ANSWERS = [
     ("extract_xpub", [KEY, f"{KEY}\n", None], [EVIL, f"{KEY}{EVIL}", f"[{EVIL}]{BARE}", BARE, [KEY], 7, ""]),
     ("extract_xpubs", [f"{KEY}\n{KEY}\n"], [EVIL, f"{KEY}\n{EVIL}", f"{KEY}\n{BARE}", None, [KEY], ""]),
-    ("sign_tx", [SIGNED], [EVIL, f"{SIGNED}{EVIL}", f"{SIGNED}\n", "02000000000101", None, [SIGNED], ""]),
+    ("sign_tx", [SIGNED, LONG], [EVIL, f"{SIGNED}{EVIL}", f"{SIGNED}\n", "02000000000101", None, [SIGNED], ""]),
     ("sign_message", ["H6sJcQ+/AA="], [EVIL, f"H6sJ{EVIL}", None, {"signature": "H6sJ"}, ""]),
 ]
 

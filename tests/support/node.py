@@ -100,7 +100,8 @@ class Node:
             start = shlex.join([str(loader), "--library-path", str(loader.parent), str(root / "usr" / "bin" / name)])
             (self.bin / name).write_text(f'#!/bin/sh\nexec {start} {options} "$@"\n')
             (self.bin / name).chmod(0o755)
-        self.environ = {**os.environ, "HOME": str(self.home), "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        own = {"HOME": str(self.home), "PATH": f"{self.bin}:{os.environ['PATH']}", "PCSCLITE_CSOCK_NAME": os.devnull}
+        self.environ = {**os.environ, **own}  # its signer looks into no reader: that is another test's
         self.url = f"http://127.0.0.1:{self.port}"
         self.cookie = self.home / ".bitcoin" / "regtest" / ".cookie"
 

@@ -95,9 +95,7 @@ def _read(found: WalletFile) -> tuple[WalletPolicy, list[Registration]]:
     made = [Registration.parse(text) for text in found.registrations]
     policy = WalletPolicy.parse(found.descriptor) if found.descriptor else made[0].policy
     if any(one.descriptor != policy.descriptor for one in made):
-        raise RegistrationError(
-            "the file's registration is for another wallet than its descriptor: the file was changed"
-        )
+        raise RegistrationError("the file's registration does not match its descriptor: the file was changed")
     return policy, made
 
 

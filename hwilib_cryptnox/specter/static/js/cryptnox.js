@@ -57,7 +57,7 @@
 
     // What Specter makes HTML of, or hands on as a transaction. Of a bridge it may be anything, so it is looked at first.
     const KEYS = /^(\[[0-9a-f]{8}[/0-9hH']*\][1-9A-HJ-NP-Za-km-z]+\n?)+$/;
-    const PSBT = /^cHNidP8[A-Za-z0-9+/]+={0,2}$/; // what Specter takes for no PSBT it sends as a transaction
+    const PSBT = /^cHNidP[89+/][A-Za-z0-9+/]+={0,2}$/; // what Specter takes for no PSBT it sends as a transaction
     const SIGNATURE = /^[A-Za-z0-9+/]+={0,2}$/;
     const CHECKS = {
         enumerate: (answer) => Array.isArray(answer) && answer.every(isDevice),
