@@ -160,7 +160,7 @@ def check_licenses() -> Licenses:
         try:
             text = license_of(name)
         except metadata.PackageNotFoundError:
-            if name in direct and (not conditions[name] or Marker(conditions[name]).evaluate()):
+            if name in direct and (not (marker := conditions.get(name)) or Marker(marker).evaluate()):
                 wrong.append(f"{name} is not installed: its license cannot be looked up")
             text = known.get(name, "")
             left_out.append(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -34,6 +33,8 @@ def chromium() -> Path:
     once: by apt with lists of its own, without root, and nothing is installed. Skips (in CI: fails) without it."""
     if found := shutil.which("chromium"):
         return Path(found)
+    import fcntl  # not on Windows, where nothing else of this module is wanted
+
     program = FOLDER / "chromium"
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / ".lock").open("w") as lock:

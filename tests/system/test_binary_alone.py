@@ -40,15 +40,18 @@ wait_for 'grep -q ":8C7B 00000000:0000 0A" /proc/net/tcp'  # the virtual reader:
 cryptnoxctl emulator --vpcd 127.0.0.1:35963 --seed SEED --serial SERIAL --xpub-export --pin PIN --puk PUK \\
     >out/emulator 2>&1 &
 wait_for 'hwi-cryptnox enumerate | grep -q cryptnox'
+# Nobody says that an emulated card is genuine: it gets the PIN that is typed, and is known from then on.
+echo PIN >stdin
+try xpub hwi-cryptnox --stdinpass -t cryptnox getxpub m/84h/0h/0h <stdin
 export CRYPTNOX_PIN=PIN
 try enumerate hwi-cryptnox enumerate
-try xpub hwi-cryptnox -t cryptnox getxpub m/84h/0h/0h
 try core hwi-cryptnox --signer-mode --fingerprint FINGERPRINT getdescriptors --account 0
 try refused hwi-cryptnox --signer-mode --fingerprint 00000000 getdescriptors --account 0
 printf 'signtx %s\\n' "$(cat p2wpkh.psbt)" >stdin
 try signtx hwi-cryptnox --signer-mode --stdin --fingerprint FINGERPRINT <stdin
 try as-hwi hwi --version
 try list cryptnoxctl list --json
+try qr cryptnoxctl address --qr
 unset CRYPTNOX_PIN
 echo PIN >stdin
 try sign cryptnoxctl sign --yes --stdinpass --output signed.psbt rawtr.psbt <stdin
@@ -122,11 +125,12 @@ def test_in_a_system_without_python(system: System, request: pytest.FixtureReque
     check_on_kernel(Psbt.parse(signed["psbt"]), DRAFTS["p2wpkh"])
     assert played.said("as-hwi").startswith("hwi 3.") and played.status("list") == 0
     assert str(SERIAL) in played.said("list")
+    assert played.status("qr") == 0 and "█" in played.said("qr"), played.errors("qr")
     assert played.status("sign") == 0, played.errors("sign")
     check_on_kernel(Psbt.parse((folder / "signed.psbt").read_bytes().strip()), DRAFTS["rawtr"])
     assert played.status("wrong") != 0 and "Traceback" not in played.errors("wrong")
     found = {each["check"]: each["finding"] for each in json.loads(played.said("doctor"))["findings"]}
     assert "one-file binary" in found["versions"], found
     request.node.user_properties.append(
-        ("table", [f"the binary on Debian {system.suite}, pcscd and no Python", *map(str, found.items())])
+        ("table", [f"the binary on Debian {system.suite}, pcscd and no Python", *map(": ".join, found.items())])
     )

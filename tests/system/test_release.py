@@ -84,6 +84,18 @@ def test_what_is_left_out_of_the_binary_is_not_needed() -> None:
     assert found <= may
 
 
+@pytest.mark.parametrize(
+    "library", ["click", "coincurve", "cryptography.x509", "embit.descriptor", "rich.console", "rich.table", "segno"]
+)
+def test_what_is_left_out_of_the_binary_is_not_needed_by_libraries(library: str) -> None:
+    """What goes in is imported where nothing can be imported that does not."""
+    pytest.importorskip(library.partition(".")[0], reason=f"{library} is not installed")
+    left_out = [name for name in assigned("EXCLUDED_MODULES") if not name.startswith("hwilib_cryptnox")]
+    program = f"import sys; sys.modules.update(dict.fromkeys({left_out})); import {library}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_goes_in_is_pinned() -> None:
     """Every name by a hash, and what builds it too."""
     blocks = re.split(r"\n(?=[a-z0-9])", _binary.requirements())
