@@ -118,6 +118,38 @@ class CanceledError(WalletError):
     """The person did not agree, or left."""
 
 
+# Keys that approve signatures
+
+
+class ApproverError(NotReadyError):
+    """The key that approves signatures gives none now. What was signed before stays signed."""
+
+
+class NoApproverError(ApproverError):
+    """The key is not there: no such token or key, it was pulled out, or what talks to it cannot be loaded."""
+
+
+class ApproverPinError(ApproverError):
+    """The token's own PIN: refused, locked, or not to be had. `left`: tries that are left, None where the token does not
+    tell; 0: it is locked. `spent`: a try of it was spent just now."""
+
+    def __init__(self, message: str, left: int | None = None, *, hint: str = "", spent: bool = False) -> None:
+        super().__init__(message, hint=hint, spent=spent)
+        self.left = left
+
+
+class ApproverRefusedError(ApproverError):
+    """The token refused to sign, or what it signed is no signature of its key, or the card does not take its key."""
+
+
+class ApproverTimeoutError(ApproverError):
+    """Nobody touched the token in time."""
+
+
+class ApproverCanceledError(CanceledError):
+    """The person canceled at the token, or left the dialogue that asks for its PIN."""
+
+
 # On the terminal
 
 
