@@ -26,12 +26,12 @@ class Approver(Protocol):
     """One key in one token. Everything is lazy: nothing is asked of the token before the first call.
 
     Each call may raise what is true of the token at that moment:
-    NoApproverError     there is no such token or key, it was pulled out, its module cannot be loaded, or several keys fit
-    ApproverPinError    the token's own PIN is wrong (`left`, `spent`), locked or not to be had; it is never sent twice
-    ApproverRefusedError  the token refused, or its signature is not its key's
-    ApproverTimeoutError  nobody touched it within `limit`
-    ApproverCanceledError  the person canceled at the token or at the dialogue for its PIN
-    KeyboardInterrupt   passes, also while a call of the token's module blocks
+    NoApproverError: there is no such token or key, it was pulled out, its module cannot be loaded, or several keys fit.
+    ApproverPinError: the token's own PIN is wrong (`left`, `spent`), locked or not to be had; it is never sent twice.
+    ApproverRefusedError: the token refused, or its signature is not its key's.
+    ApproverTimeoutError: nobody touched it within `limit`.
+    ApproverCanceledError: the person canceled at the token or at the dialogue for its PIN.
+    KeyboardInterrupt passes, also while a call of the token's module blocks.
     After any of them the object can be used again: what was open is opened anew by the next call.
     """
 
