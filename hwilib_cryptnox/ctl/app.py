@@ -18,7 +18,7 @@ import click
 from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, write_json
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, STRONG, WARN, Report, Screen, write_json
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.signer.host import Host
@@ -87,6 +87,11 @@ class App:
         if not self.options.quiet:
             with contextlib.suppress(OSError):  # nobody does
                 self.err.line(text, style)
+
+    def ask_touch(self, text: str) -> None:
+        """What a person is to do at a token, on stderr: also with --quiet, for the command waits for it."""
+        with contextlib.suppress(OSError):  # nobody reads it; the token may show it by itself
+            self.err.line(text, STRONG)
 
     def remark(self, text: str, style: str = FAINT) -> None:
         """A line for people; nothing with --quiet, nor where nobody looks."""

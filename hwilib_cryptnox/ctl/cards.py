@@ -213,7 +213,7 @@ def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker
     """
     given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
     sources = () if typed else automatic_sources(app.settings)
-    approval = None if typed else approval_of(app.settings, say=app.note)
+    approval = None if typed else approval_of(app.settings, say=app.ask_touch)
     return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app), approval=approval)
 
 

@@ -37,7 +37,7 @@ from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.origins import names_keys, originless
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
-from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
+from hwilib_cryptnox.signer.keys import derived_keys, signing_step, wanted_keys
 from hwilib_cryptnox.signer.memory import (
     Remembered,
     RepeatedNonceError,
@@ -47,7 +47,7 @@ from hwilib_cryptnox.signer.memory import (
 )
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.registered import registered_wallets
-from hwilib_cryptnox.signer.wallet import Runner, Wallet, signing_step
+from hwilib_cryptnox.signer.wallet import Runner, Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
 
@@ -241,7 +241,7 @@ class Signing:
                 requests = now + requests
                 continue
             for request in now:
-                self._make(runner, signing_step(runner.session, request.path), request)
+                self._make(runner, signing_step(runner.session.position, request.path), request)
 
     def _prove(self, collected: Collected) -> None:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""

@@ -21,7 +21,7 @@ from cryptnox_core.derivation import (
     plan_session,
 )
 from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, TransportError, UsageError
-from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind, Source
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
 from hwilib_cryptnox.errors import (
     NOT_FOUND_TEXT,
     BadRequestError,
@@ -45,7 +45,7 @@ from hwilib_cryptnox.signer.cards import (
     deriving,
     serial_of,
 )
-from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
+from hwilib_cryptnox.signer.keys import account_prefix, derived_keys, signing_step
 from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_key_hash
 
 if TYPE_CHECKING:
@@ -377,6 +377,10 @@ class Wallet:
         _check_depths([path])
         if not path.depth:
             raise BadRequestError(NO_KEY_TEXT)
+        approval = self.approval()
+        if approval is not None:
+            approval.ready()
+            approval.say(approval.plan(int(self._session is None), 1))
         self._confirmed(message, path)
         return self.sign_unasked(path, digest_of)
 
@@ -389,13 +393,14 @@ class Wallet:
         public: dict[Path, bytes] = {}
         approval = self.approval()
         signing = self._read(session, bases, singles, public, sign=[path] if approval is None else [])
-        sign = signing_step(session, path) if approval is not None else signing[0]
+        sign = signing_step(session.position, path) if approval is not None else signing[0]
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
         suffix = sign.suffix if sign.suffix.depth else None
 
         def make() -> bytes:
             if approval is not None:
+                approval.plan(0, 1)
                 approval.review([digest])
                 approval.authorize(session.card, [digest])
             return session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source)
@@ -410,15 +415,6 @@ class Wallet:
         session = self.session(message_prompt_text(path))
         if self.unlocker.confirms:
             self.unlocker.confirm(*message_text(message, path, session.card.serial, session.fingerprint))
-
-
-def signing_step(session: Session, path: Path, index: int = 0) -> Sign:
-    """The SIGN for a key while a user key's digest waits: nothing can be derived then but within it, from the current
-    key where that lies above, else from the master key."""
-    above = session.position.current
-    if above is not None and 0 < above.depth <= path.depth and path.steps[: above.depth] == above.steps:
-        return Sign(index, path, Source.CURRENT, path.below(above))
-    return Sign(index, path, Source.MASTER, path)
 
 
 def _identity(card: Card) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""A token in memory, as an approver: a key that `cryptography` made, which can be pulled out, refuse, wait and count."""
+"""A token in memory, as an approver: a key made by `cryptography`, which can be pulled out, refuse, wait and count."""
 
 from __future__ import annotations
 

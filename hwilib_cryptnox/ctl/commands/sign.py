@@ -25,6 +25,7 @@ from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import named_wallet
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
+from hwilib_cryptnox.pin.approval import touches
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.signer.reviewed import Signer, summary_data
@@ -69,6 +70,9 @@ def sign(
 
     The PIN comes first: only the card's keys prove what is change. Then the transaction is shown, every word of it
     proved, and signed when you say yes. After a fault run the same command again: no signature is made twice.
+
+    Where PIN authentication is off, the key that approve names in config.toml approves instead of the PIN: one touch to
+    read the card's keys, and one for each signature after you said yes.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -183,6 +187,10 @@ class _Shown:
     def _ask(self, plan: Plan) -> None:
         """Once: yes, or, where the fee is above a default limit, the fee itself."""
         terminal, signatures = self._app.terminal, counted(len(plan.requests), "signature")
+        approval = None if self.wallet is None else self.wallet.approval()
+        if approval is not None:
+            needed = approval.needed([request.digest for request in plan.requests])
+            signatures = f"{signatures}, which takes {touches(needed)} of {approval.name}"
         terminal.fresh()
         if plan.high_fee is None:
             agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")
