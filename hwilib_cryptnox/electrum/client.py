@@ -44,6 +44,9 @@ class Desk(Protocol):
     def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
         """Ask in a window."""
 
+    def may_ask(self) -> bool:
+        """Whether a person may be asked for anything now."""
+
     def detect_cards(self) -> list[Any]:
         """Look at the readers."""
 
@@ -137,7 +140,9 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
     def sign_message(self, bip32_path: str, message: str) -> bytes:
         """A message signature, 65 bytes."""
         path = path_text(steps_of(bip32_path))
-        return self._with_pin(lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last))
+        return self._with_pin(
+            lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last, touch=self._touch)
+        )
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
     def sign_transaction(self, psbt: bytes, fingerprint: str) -> bytes:
@@ -153,10 +158,17 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         def progress(number: int, total: int) -> None:
             handler.show_message(f"The card signs: {number} of {total}", on_cancel=self.cancel)
 
-        def command(pin: str, last: bool) -> bytes:
+        def command(pin: str | None, last: bool) -> bytes:
             handler.show_message("Asking the card what is to be signed...", on_cancel=self.cancel)
             return self.plugin.cards.sign_transaction(
-                self.path, psbt, pin, last, fingerprint=fingerprint, agree=agree, progress=progress
+                self.path,
+                psbt,
+                pin,
+                last,
+                fingerprint=fingerprint,
+                agree=agree,
+                progress=progress,
+                touch=self._touch,
             )
 
         try:
@@ -172,7 +184,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         path = path_text(steps)
         key = self._keys.get(path)
         if key is None:
-            key = self._with_pin(lambda pin, last: self.plugin.cards.key(self.path, path, pin, last))
+            key = self._with_pin(lambda pin, last: self.plugin.cards.key(self.path, path, pin, last, touch=self._touch))
             if any(known.fingerprint != key.fingerprint for known in self._keys.values()):
                 self.plugin.lost(self.path)
                 raise CardProblem("The card holds another wallet now. Try again with the card of this wallet.")
@@ -185,8 +197,22 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         self._keys[path] = key
         return node
 
-    def _with_pin(self, command: Callable[[str, bool], T]) -> T:
-        """Run a command with the PIN of the window; its errors as Electrum shows them."""
+    def _touch(self, text: str) -> None:
+        """Show what a person is to do at the token."""
+        self.handler.show_message(text, on_cancel=self.cancel)
+
+    def _approved(self, command: Callable[[str | None, bool], T]) -> T:
+        """Run a command whose uses of the card a token approves."""
+        if not self.plugin.may_ask():
+            raise CanceledError("Canceled.")
+        try:
+            return command(None, False)
+        finally:
+            self.handler.finished()
+
+    def _with_pin(self, command: Callable[[str | None, bool], T]) -> T:
+        """Run a command with the PIN of the window, or with touches of the token that approves for this card; its
+        errors as Electrum shows them."""
         handler, card = self.handler, self._card()
         if card.problem:  # which may be over
             self.plugin.detect_cards()
@@ -196,6 +222,8 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         if handler is None:
             raise CardProblem("There is no window to ask for the PIN in.")
         try:
+            if card.approved:
+                return self._approved(command)
             return with_pin(
                 self.path,
                 command,

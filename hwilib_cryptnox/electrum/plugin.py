@@ -156,6 +156,11 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         self._declined = self._declined or pin is None
         return pin
 
+    def may_ask(self) -> bool:
+        """Whether a person may be asked for a touch now."""
+        self._declined = self._declined or self._quiet
+        return not self._quiet
+
     # Addresses
 
     def show_address(self, wallet: Any, address: str, keystore: Any = None) -> None:

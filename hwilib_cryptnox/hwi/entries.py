@@ -63,11 +63,15 @@ def _failed(entry: Entry, code: Code, text: str, *, passphrase: bool = False) ->
 class Lister:
     """One run over the readers."""
 
-    def __init__(self, access: Access, unlocker: Unlocker, *, unusable: WalletError | None = None) -> None:
-        """`unusable`: why no card can be used; it becomes the error of each, and no PIN is sent."""
+    def __init__(
+        self, access: Access, unlocker: Unlocker, *, unusable: WalletError | None = None, frontend: bool = False
+    ) -> None:
+        """`unusable`: why no card can be used; it becomes the error of each, and no PIN is sent. `frontend`: entries
+        say which cards a key approves for."""
         self._access = access
         self._unlocker = unlocker
         self._unusable = unusable
+        self._frontend = frontend
         self._state = access.state
         self._spent = False
         """A card refused the PIN in this run: it is not tried on further ones."""
@@ -143,12 +147,14 @@ class Lister:
             doubtful = self._unlocker.was_refused(card.serial)
         return entry if known is not None and not doubtful else self._ask(opened, entry, known)
 
-    @staticmethod
-    def _approved(opened: OpenCard, entry: Entry, unlocker: Unlocker) -> Entry:
-        """The entry of a card that a user key approves for. The key is never asked here."""
+    def _approved(self, opened: OpenCard, entry: Entry, unlocker: Unlocker) -> Entry:
+        """The entry of a card that a user key approves for. The key is never asked here; a front end has somebody who
+        can touch it when a command needs it."""
+        if self._frontend:
+            entry = {**entry, "approved": True}
         try:
             unlocker.approving(opened.card)
-            if "fingerprint" not in entry:
+            if "fingerprint" not in entry and not self._frontend:
                 raise TouchNeededError
         except WalletError as error:
             return _failed(entry, *to_hwi_error(error))
