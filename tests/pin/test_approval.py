@@ -57,7 +57,10 @@ def card(token: Token, tmp_path: Path) -> Iterator[EmulatorProcess]:
 def signed(desk: Desk, given: Any, **options: Any) -> Psbt:
     """The PSBT, signed by way of a desk, and what the token signed for it are its digests alone, each once."""
     signing = Signing(desk.wallet, Psbt.parse(given.base64()), **options)
-    done = signing.run()
+    try:
+        done = signing.run()
+    finally:
+        desk.wallet.close()
     assert signing.plan is not None
     check({"signed": True, "psbt": done.to_base64()}, given)
     return done
@@ -87,8 +90,8 @@ def test_one_use_to_read_and_one_for_each_digest(
         assert sorted(token.messages[1:]) == sorted(digests_of(given))
         assert token.messages[0] not in digests_of(given)
         apdus, _, signatures = spent_on(card, before)
-        # Opening the card 6, the challenge 2, fingerprint and account key 2 each, one approval for each signature.
-        assert (apdus, signatures) == (12 + inputs, inputs)
+        # Opening the card 7, the challenge 2, fingerprint and account key 2 each, one approval for each signature.
+        assert (apdus, signatures) == (13 + inputs, inputs)
         assert card.stats()["by_ins"].get("20", 0) == 0, "no PIN, nor a question about one"
 
 
@@ -177,6 +180,7 @@ def test_the_touches_are_told_before_and_counted_down(card: EmulatorProcess, tok
     ]
     message = Desk(card.path, token)
     message.wallet.sign_message("text", KeyPath.parse(ADDRESS))
+    message.wallet.close()
     assert message.said == [
         f"2 touches of {NAME}: 1 to read keys, 1 to sign",
         f"Touch {NAME} to read keys: 2 touches left",
@@ -301,6 +305,7 @@ def test_another_key_than_the_cards(card: EmulatorProcess, tmp_path: Path) -> No
     desk = Desk(card.path, other)
     with pytest.raises(ApproverRefusedError, match="does not know the key"):
         desk.wallet.fingerprint()
+    desk.wallet.close()
     assert len(other.messages) == 1
     rsa = Token(UserKeySlot.RSA)
     with pytest.raises(ApproverRefusedError, match="does not know the key"):
@@ -315,6 +320,7 @@ def test_no_key_is_named(card: EmulatorProcess, token: Token) -> None:
         desk.wallet.fingerprint()
     with pytest.raises(TouchNeededError):
         Desk(card.path, token).wallet.unlocker.unlock(desk.wallet.open().card, card.path, polling=True)
+    desk.wallet.close()
 
 
 # What was not reviewed
@@ -371,14 +377,13 @@ class Cut:
 def test_a_fault_at_every_apdu_is_gone_on_from(card: EmulatorProcess, token: Token, answer: bool) -> None:
     """From the first command after the channel is open on, and no digest takes a second use of the key."""
     given = account(3)
-    opening, number = 6, 7
+    opening, number = 7, 8
     while True:
         cut, before = Cut(number, answer=answer), card.stats()["signatures"]
         token.messages.clear()
         with Middle(card, cut) as middle:
             desk = Desk(middle.path, token)
             signed(desk, given)
-            desk.wallet.close()
         done = digests_of(given)
         assert sorted(message for message in token.messages if message in done) == sorted(done)
         assert len(token.messages) - len(done) <= 2, "a challenge once more where its answer was lost"
@@ -430,7 +435,6 @@ def test_a_fault_at_every_use_keeps_what_was_signed(card: EmulatorProcess, token
         again = Desk(card.path, token)
         again.wallet._expected = ME.fingerprint
         signed(again, given)
-        again.wallet.close()
         assert len(token.messages) == 1 + 3 - made
         assert again.said[0] == f"{4 - made} touches of {NAME}: 1 to read keys, {3 - made} to sign"
         assert card.stats()["signatures"] - before == 3, "no signature is made twice"
@@ -470,6 +474,9 @@ def test_a_wrong_token_pin_is_said_before_a_touch(card: EmulatorProcess, token: 
     token.pin_error = ApproverPinError("wrong token PIN, 2 tries left", 2, spent=True)
     answer = hwi.on(card, "signtx", account(1).base64(), pin=None)
     assert answer == {"error": "wrong token PIN, 2 tries left", "code": -12}
+    desk = Desk(card.path, token)
+    with pytest.raises(ApproverPinError):
+        desk.wallet.fingerprint()
     assert token.messages == []
 
 

@@ -53,6 +53,9 @@ WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
 WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_wallet.py"
 
+APPROVAL, APPROVAL_TEST = "hwilib_cryptnox/pin/approval.py", "tests/pin/test_approval.py"
+CONSENT = "tests/system/security/test_consent.py"
+
 GUARDS = (
     # The card and the channel
     Guard(
@@ -1433,5 +1436,76 @@ GUARDS = (
         "return psbt if review is None else _decoded",
         "return _decoded",
         "tests/electrum/test_commands.py::test_what_was_not_agreed_to_is_not_taken_over",
+    ),
+    # Consent by a key in a token
+    Guard(
+        "malware without the token gets no signature",
+        "cryptnox_core/emulator/auth.py",
+        "    require(ctx.memory.pin_auth or always, Sw.NOT_ALLOWED)\n",
+        "",
+        CONSENT + "::test_malware_without_the_token_gets_no_signature",
+    ),
+    Guard(
+        "an approval is for its own digest",
+        "cryptnox_core/emulator/signing.py",
+        "        require(first == digest, Sw.CONDITIONS)\n",
+        "",
+        CONSENT + "::test_a_replayed_approval_gives_its_own_digest_alone",
+    ),
+    Guard(
+        "what was not reviewed is not sent to the token",
+        APPROVAL,
+        "if not digests or not self._reviewed.issuperset(digests):",
+        "if not digests:",
+        APPROVAL_TEST + "::test_what_was_not_reviewed_is_never_sent_to_the_token",
+    ),
+    Guard(
+        "one use of the key for one digest",
+        "hwilib_cryptnox/signer/signing.py",
+        "size = MAX_HASHES if approval.lists else 1",
+        "size = MAX_HASHES",
+        APPROVAL_TEST + "::test_one_use_to_read_and_one_for_each_digest",
+    ),
+    Guard(
+        "the key answers no card that nothing vouches for",
+        UNLOCK,
+        "        if not _is_vouched_for(card, record):\n            raise UnknownCardError",
+        "        if False:\n            raise UnknownCardError",
+        APPROVAL_TEST + "::test_a_card_that_nothing_vouches_for",
+    ),
+    Guard(
+        "the configuration's key is not for emulated cards",
+        UNLOCK,
+        "if place.startswith(EMULATOR_PREFIX) and not named:",
+        "if False:",
+        APPROVAL_TEST + "::test_the_configurations_key_is_not_asked_for_an_emulated_card",
+    ),
+    Guard(
+        "a look asks for no touch",
+        UNLOCK,
+        "            if polling:\n                raise TouchNeededError\n",
+        "",
+        APPROVAL_TEST + "::test_no_key_is_named",
+    ),
+    Guard(
+        "an approval that was given is not asked for again",
+        APPROVAL,
+        "        if message not in self._given:\n",
+        "        if True:\n",
+        APPROVAL_TEST + "::test_a_fault_at_every_apdu_is_gone_on_from",
+    ),
+    Guard(
+        "the token is looked for before a touch",
+        "hwilib_cryptnox/pin/approval.py",
+        '        """\n        self.ready()\n        slots = self._slots(card)\n',
+        '        """\n        slots = self._slots(card)\n',
+        APPROVAL_TEST + "::test_a_wrong_token_pin_is_said_before_a_touch",
+    ),
+    Guard(
+        "a card without PIN authentication is sent no PIN",
+        UNLOCK,
+        "        if not card.info.pin_auth:\n            if polling:",
+        "        if False:\n            if polling:",
+        APPROVAL_TEST + "::test_a_pin_that_is_given_is_not_sent",
     ),
 )
