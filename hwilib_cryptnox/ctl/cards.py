@@ -213,7 +213,8 @@ def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker
     """
     given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
     sources = () if typed else automatic_sources(app.settings)
-    approval = None if typed else approval_of(app.settings, say=app.ask_touch)
+    asks = app.terminal.hidden if app.settings.approve and app.terminal.available else None
+    approval = None if typed else approval_of(app.settings, app.ask_touch, asks)
     return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app), approval=approval)
 
 
@@ -223,7 +224,11 @@ def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str | None:
     admit(app, opened)
     given = unlocker(app, typed=typed)
     if not typed and not opened.card.info.pin_auth:
-        return given.unlock(opened.card, opened.reader)
+        try:
+            return given.unlock(opened.card, opened.reader)
+        finally:
+            if given.approval is not None:
+                given.approval.close()
     try:
         return given.verify(opened.card, opened.reader)
     except (errors.TransportError, errors.ProtocolError) as error:

@@ -118,6 +118,11 @@ class Approval:
 
         Raises: ApproverError, ApproverCanceledError; what the card's commands raise.
         """
+        if self.answer(card) is None:
+            raise self._refused()
+
+    def answer(self, card: Card) -> UserKeySlot | None:
+        """As `open`; the slot in which the card has the key, or None where it has another one there."""
         self.ready()
         slots = self._slots(card)
         for number, slot in enumerate(slots):
@@ -127,12 +132,12 @@ class Approval:
             try:
                 if card.user_key_respond(slot, answer):
                     self._slot = slot
-                    return
+                    return slot
             except NotFoundError:
                 pass
             if slots[number + 1 :]:
                 self.say(f"The card does not know this key in its slot {slot.name.lower()}; it has others")
-        raise self._refused()
+        return None
 
     def review(self, digests: Iterable[bytes]) -> None:
         """What was shown, or agreed to: 32 bytes each. Only these are ever sent to the token."""
@@ -235,15 +240,18 @@ class Approval:
             time.sleep(_POLL)
 
 
-def approval_of(settings: Settings, say: Callable[[str], None] = on_terminal) -> Approval | None:
-    """The key that the settings name; None where they name none. Nothing is asked of it."""
+def approval_of(
+    settings: Settings, say: Callable[[str], None] = on_terminal, person: Callable[[str], str] | None = None
+) -> Approval | None:
+    """The key that the settings name; None where they name none. Nothing is asked of it. `person` asks for the PIN of
+    its token on the terminal."""
     if not settings.approve:
         return None
 
     def make() -> Approver:
         from hwilib_cryptnox.pin.pkcs11 import approver_at
 
-        return approver_at(settings)
+        return approver_at(settings, person=person)
 
     return Approval(
         make,

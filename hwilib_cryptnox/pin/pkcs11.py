@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from cryptnox_core.crypto import p256
-from cryptnox_core.crypto.hashes import sha256
-from cryptnox_core.wire import RSA_EXPONENT, UserKeySlot
+from cryptnox_core.wire import UserKeySlot
 from hwilib_cryptnox.errors import (
     ApproverCanceledError,
     ApproverError,
@@ -35,14 +34,12 @@ from hwilib_cryptnox.storage.state import State
 T = TypeVar("T")
 
 LIMIT = 60.0
-"""Seconds for whatever waits for no person. A smart card that makes an RSA key takes some tens."""
+"""Seconds for whatever waits for no person."""
 DIALOGUE_LIMIT = 300.0
-"""Seconds for a PIN that is typed at the token itself."""
+"""Seconds for a PIN that is typed at the token itself, and for making a key: a smart card takes minutes for RSA."""
 _HUMAN = 5.0
 """Seconds after which a refusal is taken for one that a missing touch brought: YubiKeys give up after 15."""
 _LEAVE_LIMIT = 5.0
-_DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
-"""DER of PKCS #1's DigestInfo for SHA-256, without the digest (RFC 8017, section 9.2)."""
 MISSING_TEXT = "PKCS#11 support (python-pkcs11) is not installed"
 _INSTALL = "install it: pip install 'hwi-cryptnox[pkcs11]'"
 
@@ -52,8 +49,10 @@ class _Module:
     """A module of this process and who uses it: it is initialized once for all of them."""
 
     calls: Calls = field(default_factory=Calls)
-    users: int = 0
+    users: weakref.WeakSet[TokenApprover] = field(default_factory=weakref.WeakSet)
     library: Any = None
+    stale: bool = False
+    """A call that was given up may have left something open in it."""
 
 
 _modules: dict[str, _Module] = {}
@@ -112,10 +111,10 @@ class TokenApprover:
 
     def sign(self, message: bytes, limit: float) -> bytes:
         self.ready()
-        found, digest = self._known(), sha256(message)
+        found, half, pin = self._known(), self._half, self._pin if self._always else None
         begin = time.monotonic()
         try:
-            signature = self._run(lambda: self._signed(message, digest), limit)
+            signature = self._run(lambda: token_keys.signed(half, found, message, pin), limit)
         except LateError as error:
             self._leave()
             raise ApproverTimeoutError(
@@ -126,7 +125,7 @@ class TokenApprover:
             raise
         except Exception as error:
             raise self._failure(error, time.monotonic() - begin) from error
-        if not _is_signature(found.key, digest, signature):
+        if not token_keys.is_signature(found.key, message, signature):
             self._leave()
             raise ApproverRefusedError(f"what {self.name} signed is no signature of its key; it was thrown away")
         return signature
@@ -142,7 +141,7 @@ class TokenApprover:
         token = self._only_token()
         session = self._login(token, writable=True)
         try:
-            self._found = self._run(lambda: token_keys.make(session, token, slot, label), LIMIT)
+            self._found = self._run(lambda: token_keys.make(session, token, slot, label), DIALOGUE_LIMIT)
         except (Exception, LateError) as error:
             raise ApproverRefusedError(
                 f"the token {_label(token)} makes no such key ({_reason(error)})",
@@ -166,12 +165,15 @@ class TokenApprover:
             raise NoApproverError(MISSING_TEXT, hint=_INSTALL) from error
         module, file = _modules.setdefault(self._file, _Module()), self._file
         try:
+            if module.stale and not module.users:
+                module.calls.run(module.library.finalize, LIMIT)
+                module.stale = False
             module.library = module.calls.run(lambda: pkcs11.lib(file), LIMIT)
         except LateError as error:
             raise NoApproverError(f"the PKCS#11 module {file} does not answer") from error
         except Exception as error:
             raise NoApproverError(f"the PKCS#11 module {file} cannot be used ({_reason(error)})") from error
-        module.users += 1
+        module.users.add(self)
         self._module = module
         return module.library
 
@@ -201,9 +203,10 @@ class TokenApprover:
         module, self._module = self._module, None
         if module is None:
             return
-        module.users -= 1
-        # A call that was given up is still in there; what comes next waits for it.
-        if module.users == 0 and not module.calls.busy:
+        module.users.discard(self)
+        if module.calls.busy:  # a call that was given up is still in there; what comes next waits for it
+            module.stale = True
+        elif not module.users:
             with contextlib.suppress(Exception):
                 module.calls.run(module.library.finalize, _LEAVE_LIMIT)
 
@@ -237,9 +240,9 @@ class TokenApprover:
             candidates, hidden = self._tokens(), []
             found: list[TokenKey] = []
             for token in candidates:
-                shown, others = self._asked(lambda token=token: self._shown(token))  # type: ignore[misc]
-                found += shown
-                if not shown and not others:
+                chosen, shown = self._asked(lambda token=token: self._shown(token))  # type: ignore[misc]
+                found += chosen
+                if not shown:
                     hidden.append(token)
             key = self._chosen(found)
             if key is None and len(hidden) > 1:
@@ -265,7 +268,7 @@ class TokenApprover:
 
     def _no_key(self) -> NoApproverError:
         return NoApproverError(
-            f"there is no key {self.name} of P-256, or RSA of 2048 bits, in the token",
+            f"no key of P-256, or of RSA with 2048 bits, is in the token as {self.name}",
             hint="cryptnoxctl user-key add --pkcs11 ... --make makes one",
         )
 
@@ -275,8 +278,8 @@ class TokenApprover:
         token = self._only_token() if key is None else key.token
         session = self._session = self._login(token)
         if key is None:
-            shown, _ = self._asked(lambda: token_keys.keys(session, token, self._uri, self._either))
-            key = self._chosen(shown)
+            chosen, _ = self._asked(lambda: token_keys.keys(session, token, self._uri, self._either))
+            key = self._chosen(chosen)
         if key is None:
             raise self._no_key()
         if self._found is not None and self._found.key != key.key:
@@ -321,7 +324,14 @@ class TokenApprover:
 
     def _login(self, token: Any, *, writable: bool = False) -> Any:
         """A session in which the key can be used. Raises ApproverPinError, ApproverCanceledError, NoApproverError."""
-        from pkcs11 import PROTECTED_AUTH, PinIncorrect, PinLocked, TokenFlag, UserPinNotInitialized
+        from pkcs11 import (
+            PROTECTED_AUTH,
+            PinIncorrect,
+            PinLocked,
+            TokenFlag,
+            UserAlreadyLoggedIn,
+            UserPinNotInitialized,
+        )
 
         state = state_of(self._asked(token.slot.get_token))
         if not token.flags & TokenFlag.LOGIN_REQUIRED:
@@ -338,6 +348,8 @@ class TokenApprover:
             session = self._run(lambda: token.open(rw=writable, user_pin=given), DIALOGUE_LIMIT if own else LIMIT)
         except (PinIncorrect, PinLocked) as error:
             raise self._refused_pin(token, state, pin, locked=isinstance(error, PinLocked)) from error
+        except UserAlreadyLoggedIn:  # by another approver of this process
+            session = self._asked(lambda: token.open(rw=writable))
         except UserPinNotInitialized as error:
             raise ApproverPinError(f"the token {state.label} has no PIN yet") from error
         except LateError as error:
@@ -373,21 +385,6 @@ class TokenApprover:
         return ApproverPinError(f"wrong PIN of the token {state.label}{more}", left, spent=True)
 
     # Its use
-
-    def _signed(self, message: bytes, digest: bytes) -> bytes:
-        """One use of the key, as the module makes it."""
-        from pkcs11 import Mechanism
-        from pkcs11.util.ec import encode_ecdsa_signature
-
-        half, pin = self._half, self._pin if self._always else None
-        known = self._known().token.slot.get_mechanisms()
-        if self._known().key.slot is UserKeySlot.RSA:
-            if Mechanism.RSA_PKCS in known:
-                return bytes(half.sign(_DIGEST_INFO + digest, mechanism=Mechanism.RSA_PKCS, pin=pin))
-            return bytes(half.sign(message, mechanism=Mechanism.SHA256_RSA_PKCS, pin=pin))
-        if Mechanism.ECDSA in known:
-            return bytes(encode_ecdsa_signature(half.sign(digest, mechanism=Mechanism.ECDSA, pin=pin)))
-        return bytes(encode_ecdsa_signature(half.sign(message, mechanism=Mechanism.ECDSA_SHA256, pin=pin)))
 
     def _failure(self, error: Exception, waited: float) -> Exception:
         """What a failed use of the token means; what was open is closed."""
@@ -436,22 +433,6 @@ def _label(token: Any) -> str:
 def _reason(error: BaseException) -> str:
     """An error of the module's: most have a name only."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _is_signature(key: ApprovingKey, digest: bytes, signature: bytes) -> bool:
-    """Whether it is the key's, over this digest."""
-    if key.slot is not UserKeySlot.RSA:
-        return p256.verify_digest(key.public_key, digest, signature)
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
-
-    public = rsa.RSAPublicNumbers(RSA_EXPONENT, int.from_bytes(key.public_key, "big")).public_key()
-    try:
-        public.verify(signature, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
 
 
 def approver_at(

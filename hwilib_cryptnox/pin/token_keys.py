@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptnox_core.crypto import p256
+from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.wire import P256_POINT_LENGTH, RSA_EXPONENT, RSA_MODULUS, UserKeySlot
 from hwilib_cryptnox.pin.approver import ApprovingKey
 from hwilib_cryptnox.pin.token_pins import TokenState
@@ -16,6 +17,8 @@ from hwilib_cryptnox.pin.token_uri import TokenUri
 
 _OCTET_STRING = 0x04
 _ID_LENGTH = 8
+_DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+"""DER of PKCS #1's DigestInfo for SHA-256, without the digest (RFC 8017, section 9.2)."""
 _MOST = 48
 """Letters of a label that are shown."""
 
@@ -114,24 +117,23 @@ def _all_fit(uri: TokenUri, texts: dict[str, Any]) -> bool:
 
 
 def keys(session: Any, token: Any, uri: TokenUri, either: str = "") -> tuple[list[TokenKey], int]:
-    """The keys of a token, as far as the session shows them, that a URI means and a card can take; and how many others
-    are there. `either`: what a person typed, a label or a CKA_ID in hexadecimal."""
+    """The keys of a token, as far as the session shows them, that a URI means and a card can take; and how many keys of
+    whatever kind it shows. `either`: what a person typed, a label or a CKA_ID in hexadecimal."""
     from pkcs11 import Attribute, ObjectClass
 
     found: dict[tuple[bytes, bytes], TokenKey] = {}
     labels: dict[tuple[bytes, bytes], set[str]] = {}
-    others = set()
+    shown = set()
     for kind in (ObjectClass.PUBLIC_KEY, ObjectClass.CERTIFICATE, ObjectClass.PRIVATE_KEY):
         for item in _objects(session, {Attribute.CLASS: kind}):
             key_id, label = _attribute(item, Attribute.ID, b""), _attribute(item, Attribute.LABEL, "")
             key = _of_certificate(item) if kind is ObjectClass.CERTIFICATE else _of_key(item)
+            shown.add(key_id or label.encode())
             if key is None:
-                others.add(key_id or label.encode())
                 continue
             place = (key_id, key.public_key)
             labels.setdefault(place, set()).add(label)
             found.setdefault(place, TokenKey(token, key, key_id, label))
-    others -= {key_id for key_id, _ in found}
     chosen = [
         one
         for place, one in found.items()
@@ -139,7 +141,7 @@ def keys(session: Any, token: Any, uri: TokenUri, either: str = "") -> tuple[lis
         and (uri.object is None or uri.object in labels[place])
         and (not either or either in labels[place] or one.id == _hexadecimal(either))
     ]
-    return chosen, len(others)
+    return chosen, len(shown)
 
 
 def _hexadecimal(text: str) -> bytes | None:
@@ -171,6 +173,40 @@ def always_authenticates(half: Any) -> bool:
     from pkcs11 import Attribute
 
     return bool(_attribute(half, Attribute.ALWAYS_AUTHENTICATE, False))
+
+
+def signed(half: Any, key: TokenKey, message: bytes, pin: str | None) -> bytes:
+    """One use of the key, over SHA-256 of the message: DER for P-256, 256 bytes for RSA. `pin`: for a key that wants it
+    for each use."""
+    from pkcs11 import Mechanism
+    from pkcs11.util.ec import encode_ecdsa_signature
+
+    digest, known = sha256(message), key.token.slot.get_mechanisms()
+    # Every token knows the bare mechanisms, whose input is hashed here.
+    if key.key.slot is UserKeySlot.RSA:
+        if Mechanism.RSA_PKCS in known:
+            return bytes(half.sign(_DIGEST_INFO + digest, mechanism=Mechanism.RSA_PKCS, pin=pin))
+        return bytes(half.sign(message, mechanism=Mechanism.SHA256_RSA_PKCS, pin=pin))
+    if Mechanism.ECDSA in known:
+        return bytes(encode_ecdsa_signature(half.sign(digest, mechanism=Mechanism.ECDSA, pin=pin)))
+    return bytes(encode_ecdsa_signature(half.sign(message, mechanism=Mechanism.ECDSA_SHA256, pin=pin)))
+
+
+def is_signature(key: ApprovingKey, message: bytes, signature: bytes) -> bool:
+    """Whether it is the key's, over SHA-256 of the message."""
+    digest = sha256(message)
+    if key.slot is not UserKeySlot.RSA:
+        return p256.verify_digest(key.public_key, digest, signature)
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa, utils
+
+    public = rsa.RSAPublicNumbers(RSA_EXPONENT, int.from_bytes(key.public_key, "big")).public_key()
+    try:
+        public.verify(signature, digest, padding.PKCS1v15(), utils.Prehashed(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def make(session: Any, token: Any, slot: UserKeySlot, label: str) -> TokenKey:

@@ -98,7 +98,7 @@ class Token:
 def plug(monkeypatch: pytest.MonkeyPatch, token: Token) -> None:
     """Have the programs of this process find the token behind CRYPTNOX_APPROVE."""
 
-    def approver_at(settings: Settings) -> Token:
+    def approver_at(settings: Settings, *, person: Callable[[str], str] | None = None) -> Token:
         assert settings.approve == URI
         return token
 
