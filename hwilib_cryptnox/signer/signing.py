@@ -232,6 +232,7 @@ class Signing:
             size = MAX_HASHES if approval.lists else 1
             now, requests = requests[:size], requests[size:]
             approval.plan(0, approval.needed([request.digest for request in (*now, *requests)]))
+            self._tell()
             try:
                 approval.authorize(runner.session.card, [request.digest for request in now])
             except StatusWordError:
@@ -241,6 +242,8 @@ class Signing:
                 requests = now + requests
                 continue
             for request in now:
+                if request is not now[0]:
+                    self._tell()
                 self._make(runner, signing_step(runner.session.position, request.path), request)
 
     def _prove(self, collected: Collected) -> None:
@@ -295,12 +298,16 @@ class Signing:
         self._prove(collected)
         request = self._requests.get(_place(candidate))
         if request is not None:
+            self._tell()
             self._make(runner, step, request)
+
+    def _tell(self) -> None:
+        """How far it is, before the next signature."""
+        if self._progress is not None and self.plan is not None:
+            self._progress(len(self._made), len(self.plan.requests))
 
     def _make(self, runner: Runner, step: Sign, request: SignRequest) -> None:
         """One signature: made, judged, kept."""
-        if self._progress is not None and self.plan is not None:
-            self._progress(len(self._made), len(self.plan.requests))
         signature = runner.sign(step, request)
         self._admit(request, signature)
         with contextlib.suppress(StateError):  # it is made anew then

@@ -173,7 +173,7 @@ def test_touches_of_an_approving_key_are_told(
         lines = run(card, monkeypatch, capsys, "signtx", payment(), answers="sign\n")
         assert [next(iter(line)) for line in lines] == [
             *("touch", "touch", "review"),
-            *("touch", "signing", "touch", "signing"),
+            *("signing", "touch", "signing", "touch"),
             "psbt",
         ]
         assert [line["touch"] for line in lines if "touch" in line] == [

@@ -215,7 +215,7 @@ def test_a_list_takes_up_to_four(card: EmulatorProcess, token: Token) -> None:
 
 def test_a_card_that_takes_no_lists(token: Token, tmp_path: Path) -> None:
     """It costs the touch that was given for the list."""
-    with consenting(token, tmp_path, "--fault", "sw:6A86@D6:3") as card:
+    with consenting(token, tmp_path, unlike="from cryptnox_core import wire; wire.MAX_HASHES = 0") as card:
         given = account(5)
         signed(Desk(card.path, token, lists=True), given)
         assert [len(message) for message in token.messages] == [32, 129, *[32] * 5]
@@ -377,7 +377,8 @@ class Cut:
 def test_a_fault_at_every_apdu_is_gone_on_from(card: EmulatorProcess, token: Token, answer: bool) -> None:
     """From the first command after the channel is open on, and no digest takes a second use of the key."""
     given = account(3)
-    opening, number = 7, 8
+    signed(Desk(card.path, token), given)
+    opening, number = 5, 6
     while True:
         cut, before = Cut(number, answer=answer), card.stats()["signatures"]
         token.messages.clear()
@@ -397,7 +398,7 @@ def test_a_fault_at_every_apdu_is_gone_on_from(card: EmulatorProcess, token: Tok
 
 def test_after_a_fault_while_signing_nothing_is_read_again(card: EmulatorProcess, token: Token) -> None:
     given = account(3)
-    cut = Cut(16, answer=False)
+    cut = Cut(18, answer=False)
     with Middle(card, cut) as middle:
         signed(Desk(middle.path, token), given)
     assert len(token.messages) == 4
@@ -500,4 +501,5 @@ def test_a_card_that_refuses_everything(token: Token, tmp_path: Path) -> None:
         with pytest.raises(CryptnoxError):
             desk.wallet.fingerprint()
         assert token.messages == []
+        desk.wallet.close()
         assert desk.wallet.fingerprint() == ME.fingerprint, "what may be tried again works again"

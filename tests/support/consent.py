@@ -20,7 +20,7 @@ from tests.support.emulator import SEED, EmulatorProcess
 from tests.support.token import URI, Token
 
 
-def consenting(token: Token, folder: Path, *options: str, **memory: object) -> EmulatorProcess:
+def consenting(token: Token, folder: Path, *options: str, unlike: str = "", **memory: object) -> EmulatorProcess:
     """A card with the seed of `tests.psbt.factory.ME` (not started yet), which takes signatures of the token alone."""
     keys = {token.slot: UserKey(b"test".ljust(64, b"\0"), token.public_key)}
     if token.slot is UserKeySlot.EC and memory.pop("in_the_fifth_slot", False):
@@ -28,7 +28,7 @@ def consenting(token: Token, folder: Path, *options: str, **memory: object) -> E
     made = {"serial": 0x0123456789ABCDEF, "pin_auth": False, "xpub_export": True, "user_keys": keys, **memory}
     file = folder / "card.json"
     file.write_text(json.dumps(to_json(seeded_memory(bytes.fromhex(SEED), **made))))
-    return EmulatorProcess("--state", str(file), *options)
+    return EmulatorProcess("--state", str(file), *options, unlike=unlike)
 
 
 @dataclass

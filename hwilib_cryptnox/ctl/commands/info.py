@@ -124,8 +124,12 @@ def _asked(app: App, opened: OpenCard, record: CardRecord) -> CardRecord:
     info = opened.card.info
     if info.pin_auth or not info.seeded or info.is_nft or not app.settings.approve or record.fingerprint is not None:
         return record
-    session = authenticate(opened, unlocker(app))
-    return replace(record, fingerprint=session.fingerprint)
+    given = unlocker(app)
+    try:
+        return replace(record, fingerprint=authenticate(opened, given).fingerprint)
+    finally:
+        if given.approval is not None:
+            given.approval.close()
 
 
 def _yes(value: bool, style: str, yes: str = "yes", no: str = "no") -> tuple[str, str]:

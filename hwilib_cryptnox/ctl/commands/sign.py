@@ -23,7 +23,7 @@ from hwilib_cryptnox.ctl.options import chain_option
 from hwilib_cryptnox.ctl.review import review
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import named_wallet
-from hwilib_cryptnox.errors import LeftError
+from hwilib_cryptnox.errors import ApproverCanceledError, ApproverError, LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.pin.approval import touches
 from hwilib_cryptnox.psbt import Plan, Psbt
@@ -123,7 +123,7 @@ def sign(
             progress.tell(progress.total, progress.total)
             if shown.plan is None:
                 _check_ours(psbt, wallet.known_fingerprint())
-        except (TransportError, ProtocolError, KeyboardInterrupt) as error:
+        except (TransportError, ProtocolError, ApproverError, ApproverCanceledError, KeyboardInterrupt) as error:
             raise _interrupted(error, progress.made) from error
         finally:
             wallet.close()

@@ -46,6 +46,11 @@ def token(monkeypatch: pytest.MonkeyPatch) -> Token:
     return made
 
 
+@pytest.fixture
+def hwi(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    return Program(monkeypatch, capsys)
+
+
 @pytest.fixture(params=[None, *READINGS])
 def card(request: pytest.FixtureRequest, token: Token, tmp_path: Path) -> Iterator[EmulatorProcess]:
     options = () if request.param is None else ("--reading", request.param)
@@ -191,8 +196,9 @@ def test_what_the_token_signs_is_what_was_shown(
             shown.extend(request.digest for request in plan.requests)
 
         psbt = Psbt.parse(given.base64())
-        signing = Signing(Desk(card.path, token).wallet, psbt, approve=agree)
-        signing.run()
+        desk = Desk(card.path, token)
+        Signing(desk.wallet, psbt, approve=agree).run()
+        desk.wallet.close()
         assert sorted(token.messages[1:]) == sorted(shown) == sorted(digests_of(given))
         # Somebody exchanges what is to be signed behind the review.
         token.messages.clear()
