@@ -30,7 +30,7 @@ def unpacked() -> Path:
 
 @dataclass
 class SoftHsm:
-    """Tokens in a folder of a test's own. `environ` is what programs need to see them; set in this process by `plug`."""
+    """Tokens in a folder of a test's own. `environ` is what programs need to see them; `plug` sets it here."""
 
     folder: Path
     root: Path = field(init=False)
