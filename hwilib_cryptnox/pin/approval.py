@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 
 from cryptnox_core.card import Card
 from cryptnox_core.commands.user_keys import message_to_sign
@@ -22,6 +23,9 @@ _POLL = 0.5
 """Seconds between two looks for a token that was pulled out."""
 _LOSSES = 3
 """How often a token may be pulled out during one use."""
+_MAKERS = {"pkcs11": "hwilib_cryptnox.pin.pkcs11"}
+"""By the scheme of the URI: the module whose `approver_at` gives the key. It is loaded when the key is used, and nothing
+here knows more of it than `Approver`."""
 _EC_SLOTS = (UserKeySlot.EC, UserKeySlot.EC4, UserKeySlot.EC5)
 UNTRUSTED_TEXT = (
     "the approving key of the configuration is not asked for an emulated card, unless trust_emulated names its address "
@@ -249,9 +253,9 @@ def approval_of(
         return None
 
     def make() -> Approver:
-        from hwilib_cryptnox.pin.pkcs11 import approver_at
-
-        return approver_at(settings, person=person)
+        module = import_module(_MAKERS[settings.approve.partition(":")[0]])
+        made: Approver = module.approver_at(settings, person=person)
+        return made
 
     return Approval(
         make,

@@ -34,6 +34,7 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.signer.approved import approved_signature
 from hwilib_cryptnox.signer.cards import (
     CARD_PREFIX,
     EMULATOR_PREFIX,
@@ -45,7 +46,7 @@ from hwilib_cryptnox.signer.cards import (
     deriving,
     serial_of,
 )
-from hwilib_cryptnox.signer.keys import account_prefix, derived_keys, signing_step
+from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
 from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_key_hash
 
 if TYPE_CHECKING:
@@ -392,18 +393,22 @@ class Wallet:
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
         approval = self.approval()
-        signing = self._read(session, bases, singles, public, sign=[path] if approval is None else [])
-        sign = signing_step(session.position, path) if approval is not None else signing[0]
+        steps = self._read(session, bases, singles, public, sign=[path] if approval is None else [])
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
-        suffix = sign.suffix if sign.suffix.depth else None
 
         def make() -> bytes:
             if approval is not None:
-                approval.plan(0, 1)
-                approval.review([digest])
-                approval.authorize(session.card, [digest])
-            return session.card.sign(digest, session.pin, public_key=public_key, path=suffix, source=sign.source)
+                wait, opened = (
+                    self.access.settings.reinsert_wait,
+                    lambda: (self.session().card, self.session().position),
+                )
+                return approved_signature(
+                    approval, digest, public_key, path, opened=opened, reopen=self.reopen, wait=wait
+                )
+            suffix, source = steps[0].suffix, steps[0].source
+            on_the_fly = suffix if suffix.depth else None
+            return session.card.sign(digest, session.pin, public_key=public_key, path=on_the_fly, source=source)
 
         memory = SignatureMemory(self.access.settings, self.access.state)
         return public_key, memory.signed(session.card.serial, digest, public_key, make)

@@ -396,6 +396,21 @@ def test_a_fault_at_every_apdu_is_gone_on_from(card: EmulatorProcess, token: Tok
     assert not list((State().folder / "partial").glob("*"))
 
 
+@pytest.mark.parametrize("answer", [False, True], ids=["command lost", "answer lost"])
+def test_a_message_is_signed_across_faults(card: EmulatorProcess, token: Token, answer: bool) -> None:
+    """At its approval and at its signature: two uses of the key as ever."""
+    first = Desk(card.path, token)
+    first.wallet.sign_message("text", KeyPath.parse(ADDRESS))
+    first.wallet.close()
+    for number in (12, 13):
+        token.messages.clear()
+        with Middle(card, Cut(number, answer=answer)) as middle:
+            desk = Desk(middle.path, token)
+            assert desk.wallet.sign_message("text", KeyPath.parse(ADDRESS))
+            desk.wallet.close()
+        assert len(token.messages) == 2
+
+
 def test_after_a_fault_while_signing_nothing_is_read_again(card: EmulatorProcess, token: Token) -> None:
     given = account(3)
     cut = Cut(18, answer=False)
