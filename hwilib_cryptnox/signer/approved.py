@@ -1,0 +1,52 @@
+"""One signature that a user key approves, made although the line breaks: what was approved is not asked for again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from cryptnox_core.bip32 import Path
+from cryptnox_core.card import Card
+from cryptnox_core.derivation import Position
+from cryptnox_core.errors import CertificateError, ProtocolError, TransportError
+from hwilib_cryptnox.errors import CardNotFoundError
+from hwilib_cryptnox.pin.approval import Approval
+from hwilib_cryptnox.signer.heard import until_back
+from hwilib_cryptnox.signer.keys import signing_step
+
+_FAULTS = 3
+"""How often the card is opened anew before it is given up."""
+
+
+def approved_signature(
+    approval: Approval,
+    digest: bytes,
+    public_key: bytes,
+    path: Path,
+    *,
+    opened: Callable[[], tuple[Card, Position]],
+    reopen: Callable[[], None],
+    wait: float,
+) -> bytes:
+    """A DER signature over 32 bytes that a person agreed to, verified with the key at `path`. `opened` gives the open
+    card and where it stands, `reopen` opens it anew after a fault, for which it may take `wait` seconds.
+
+    Raises: what `Approval.authorize` and `Card.sign` raise; the fault where the card does not come back.
+    """
+    approval.plan(0, approval.needed([digest]))
+    approval.review([digest])
+    for left in reversed(range(_FAULTS + 1)):
+        card, position = opened()
+        step = signing_step(position, path)
+        suffix = step.suffix if step.suffix.depth else None
+        try:
+            approval.authorize(card, [digest])
+            return card.sign(digest, None, public_key=public_key, path=suffix, source=step.source)
+        except (TransportError, ProtocolError) as error:
+            if not left or isinstance(error, CertificateError):
+                raise
+            with contextlib.suppress(TransportError, CardNotFoundError):
+                until_back(wait, reopen)
+                continue
+            raise
+    raise TransportError("the card does not answer")
