@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cryptnox_core.wire import UserKeySlot
+from hwilib_cryptnox.console.bundle import bundled
 from hwilib_cryptnox.errors import (
     ApproverCanceledError,
     ApproverError,
@@ -41,7 +42,8 @@ _HUMAN = 5.0
 """Seconds after which a refusal is taken for one that a missing touch brought: YubiKeys give up after 15."""
 _LEAVE_LIMIT = 5.0
 MISSING_TEXT = "PKCS#11 support (python-pkcs11) is not installed"
-_INSTALL = "install it: pip install 'hwi-cryptnox[pkcs11]'"
+_INSTALL = "install it where hwi-cryptnox is: pip install python-pkcs11 (the extra pkcs11)"
+_NOT_IN_BINARY = "the one-file binary cannot load it: install hwi-cryptnox with pip, and its extra pkcs11"
 
 
 @dataclass
@@ -162,7 +164,7 @@ class TokenApprover:
         try:
             import pkcs11
         except ImportError as error:
-            raise NoApproverError(MISSING_TEXT, hint=_INSTALL) from error
+            raise NoApproverError(MISSING_TEXT, hint=_NOT_IN_BINARY if bundled() else _INSTALL) from error
         module, file = _modules.setdefault(self._file, _Module()), self._file
         try:
             if module.stale and not module.users:

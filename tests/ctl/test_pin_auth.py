@@ -117,7 +117,7 @@ def test_without_the_library_it_is_said_what_to_install(world: World, tmp_path: 
     with world.card() as card:
         for words in (("user-key", "test"), ("user-key", "add", "--make"), ("pin-auth", "off", "--yes")):
             failed = answer(card, *words, "--pkcs11", str(module), code=4, **path)
-            assert "python-pkcs11" in failed["error"] and "hwi-cryptnox[pkcs11]" in failed["hint"]
+            assert "python-pkcs11" in failed["error"] and "pip install python-pkcs11" in failed["hint"]
         assert not {"20", "D6", "C3", "D5"} & card.stats()["by_ins"].keys()
         assert answer(card, "user-key", "list", schema="user-key list", **path)["user_keys"]
 

@@ -345,7 +345,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     module.write_bytes(b"")
     with pytest.raises(NoApproverError, match=r"python-pkcs11.* is not installed") as caught:
         at(f"pkcs11:token=first?module-path={module}").key()
-    assert "pip install 'hwi-cryptnox[pkcs11]'" in caught.value.hint
+    assert "pip install python-pkcs11" in caught.value.hint
 
 
 def test_what_is_no_module(hsm: SoftHsm, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_
 
 APPROVAL, APPROVAL_TEST = "hwilib_cryptnox/pin/approval.py", "tests/pin/test_approval.py"
 CONSENT = "tests/system/security/test_consent.py"
+TOKEN_PINS, TOKEN_PINS_TEST = "hwilib_cryptnox/pin/token_pins.py", "tests/pin/test_token_pins.py"
+PIN_AUTH, PIN_AUTH_TEST = "hwilib_cryptnox/ctl/commands/pin_auth.py", "tests/ctl/test_pin_auth.py"
 
 GUARDS = (
     # The card and the channel
@@ -1507,5 +1509,83 @@ GUARDS = (
         "        if not card.info.pin_auth:\n            if polling:",
         "        if False:\n            if polling:",
         APPROVAL_TEST + "::test_a_pin_that_is_given_is_not_sent",
+    ),
+    # The PIN of a token, and the switch
+    Guard(
+        "a token's command is not used after a refusal",
+        TOKEN_PINS,
+        "            if note is not None:\n",
+        "            if False:\n",
+        TOKEN_PINS_TEST + "::test_a_wrong_command_costs_one_try_in_all",
+    ),
+    Guard(
+        "a note stands before a token's PIN is sent",
+        TOKEN_PINS,
+        "            self._check_refused(token, pin)\n            self._notes.put(token.identity, NoteKind.PENDING)\n",
+        "            self._check_refused(token, pin)\n",
+        TOKEN_PINS_TEST + "::test_killed_between_sending_and_the_answer",
+    ),
+    Guard(
+        "a token's refused PIN is not sent again",
+        TOKEN_PINS,
+        "        self._check_refused(token, pin)\n        with",
+        "        with",
+        TOKEN_PINS_TEST + "::test_a_pin_refused_before_is_not_sent_again",
+    ),
+    Guard(
+        "a token's last try is kept",
+        TOKEN_PINS,
+        "if token.last_try and not self._settings.last_try:",
+        "if False:",
+        TOKEN_PINS_TEST + "::test_the_last_try_is_not_spent",
+    ),
+    Guard(
+        "a token that shows a wrong PIN gets none by itself",
+        TOKEN_PINS,
+        "            if token.low:\n",
+        "            if False:\n",
+        TOKEN_PINS_TEST + "::test_a_token_that_shows_a_wrong_pin_gets_none_by_itself",
+    ),
+    Guard(
+        "no PIN in a PKCS#11 URI",
+        "hwilib_cryptnox/pin/token_uri.py",
+        "            if name in _SECRET:\n",
+        "            if False:\n",
+        "tests/pin/test_token_uri.py::test_no_pin_in_a_uri",
+    ),
+    Guard(
+        "no PKCS#11 module of the current folder",
+        "hwilib_cryptnox/pin/token_modules.py",
+        "        if not Path(path).is_absolute():\n",
+        "        if False:\n",
+        "tests/pin/test_token_modules.py::test_nothing_of_the_current_folder",
+    ),
+    Guard(
+        "one call into a PKCS#11 module at a time",
+        "hwilib_cryptnox/pin/token_calls.py",
+        "if self._going is not None and not _waited(self._going, limit):",
+        "if False:",
+        "tests/pin/test_token_calls.py::test_a_call_that_is_late",
+    ),
+    Guard(
+        "PIN authentication goes off only with a key that answered",
+        PIN_AUTH,
+        "if approval_by(app, approving).answer(opened.card) is None:",
+        "if approval_by(app, approving) is None:",
+        "tests/ctl/test_user_key.py::test_user_keys",
+    ),
+    Guard(
+        "a card that signs with the PIN all the same is switched back",
+        PIN_AUTH,
+        "        if trial is Trial.SIGNED:\n",
+        "        if False:\n",
+        PIN_AUTH_TEST + "::test_a_card_that_signs_with_the_pin_all_the_same",
+    ),
+    Guard(
+        "what is gained and what not is said first",
+        PIN_AUTH,
+        "for line in (*_GAIN, ",
+        "for line in (",
+        PIN_AUTH_TEST + "::test_what_is_gained_and_what_not_is_said_first",
     ),
 )
