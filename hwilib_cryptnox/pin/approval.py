@@ -24,8 +24,8 @@ _POLL = 0.5
 _LOSSES = 3
 """How often a token may be pulled out during one use."""
 _MAKERS = {"pkcs11": "hwilib_cryptnox.pin.pkcs11"}
-"""By the scheme of the URI: the module whose `approver_at` gives the key. It is loaded when the key is used, and nothing
-here knows more of it than `Approver`."""
+"""By the scheme of the URI: the module whose `approver_at` gives the key. It is loaded when the key is used.
+Nothing here knows more of it than `Approver`."""
 _EC_SLOTS = (UserKeySlot.EC, UserKeySlot.EC4, UserKeySlot.EC5)
 UNTRUSTED_TEXT = (
     "the approving key of the configuration is not asked for an emulated card, unless trust_emulated names its address "

@@ -7,15 +7,24 @@ from collections.abc import Callable
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.card import Card
-from cryptnox_core.derivation import Position
+from cryptnox_core.derivation import Position, Sign
 from cryptnox_core.errors import CertificateError, ProtocolError, TransportError
+from cryptnox_core.wire import Source
 from hwilib_cryptnox.errors import CardNotFoundError
 from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.signer.heard import until_back
-from hwilib_cryptnox.signer.keys import signing_step
 
 _FAULTS = 3
 """How often the card is opened anew before it is given up."""
+
+
+def signing_step(position: Position, path: Path) -> Sign:
+    """The SIGN for a key while a digest waits that a user key approved: nothing is derived then but within it, from the
+    current key where that lies above, else from the master key."""
+    above = position.current
+    if above is not None and 0 < above.depth <= path.depth and path.steps[: above.depth] == above.steps:
+        return Sign(0, path, Source.CURRENT, path.below(above))
+    return Sign(0, path, Source.MASTER, path)
 
 
 def approved_signature(

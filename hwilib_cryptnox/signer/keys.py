@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
-from cryptnox_core.derivation import Position, Sign
-from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, Source
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import Collected
@@ -73,12 +72,3 @@ def wanted_keys(collected: Collected, *, export: bool) -> tuple[list[Path], list
                 extra += 1
                 want(path)
     return list(xpubs), [path for path in singles if path.depth <= MAX_DEPTH]
-
-
-def signing_step(position: Position, path: Path) -> Sign:
-    """The SIGN for a key while a digest waits that a user key approved: nothing is derived then but within it, from the
-    current key where that lies above, else from the master key."""
-    above = position.current
-    if above is not None and 0 < above.depth <= path.depth and path.steps[: above.depth] == above.steps:
-        return Sign(0, path, Source.CURRENT, path.below(above))
-    return Sign(0, path, Source.MASTER, path)

@@ -35,9 +35,10 @@ from hwilib_cryptnox.psbt import (
 from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.origins import names_keys, originless
+from hwilib_cryptnox.signer.approved import signing_step
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
-from hwilib_cryptnox.signer.keys import derived_keys, signing_step, wanted_keys
+from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from hwilib_cryptnox.signer.memory import (
     Remembered,
     RepeatedNonceError,
