@@ -376,8 +376,9 @@ def confirm(wallet: Wallet, made: Plan) -> None:
     """Show a plan in the dialogue that gave the PIN, or that the configuration names; WalletError where the person does
     not agree. Does nothing where there is neither."""
     if wallet.unlocker.confirms:
-        session = wallet.session()
-        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint))
+        session, approval = wallet.session(), wallet.approval()
+        touches = 0 if approval is None else approval.needed([request.digest for request in made.requests])
+        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint, touches))
 
 
 def _place(candidate: Candidate) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from hwilib_cryptnox.errors import (
     UnknownCardError,
     WalletError,
 )
+from hwilib_cryptnox.hwi.entries import Lister
 from hwilib_cryptnox.pin.approval import NotReviewedError
 from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
 from hwilib_cryptnox.storage.state import State
@@ -186,6 +189,29 @@ def test_the_touches_are_told_before_and_counted_down(card: EmulatorProcess, tok
         f"Touch {NAME} to read keys: 2 touches left",
         f"Touch {NAME} to sign: 1 touch left",
     ]
+
+
+def test_the_touches_are_in_the_dialogue(card: EmulatorProcess, token: Token, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a desktop whose wallet has no terminal: `confirm = "pinentry"` shows how many the transaction takes."""
+    shown: list[str] = []
+    desk = Desk(card.path, token, settings=Settings(approve=URI, approve_by_environment=True, confirm="pinentry"))
+    monkeypatch.setattr("hwilib_cryptnox.pin.sources.confirm_pinentry", lambda *words: shown.extend(words[2:]))
+    signed(desk, account(2))
+    assert all(text.partition("\n")[0].endswith(f"({FPR}) by 2 touches?") for text in shown) and len(shown) == 2
+
+
+def test_a_known_fingerprint_needs_no_touch(card: EmulatorProcess, token: Token) -> None:
+    """In a reader: the entry is as of a card whose PIN is at hand."""
+    desk = Desk(card.path, token)
+    opened = desk.wallet.open()
+    reader = OpenCard(opened.card, "Some reader 00 00", desk.state)
+    lister = Lister(desk.wallet.access, desk.wallet.unlocker)
+    assert lister._card(reader) == entry(
+        reader.path, error="a touch of the approving key is needed once: cryptnoxctl info", code=-12
+    )
+    desk.state.update(opened.card.serial, lambda now: replace(now, fingerprint=ME.fingerprint))
+    assert lister._card(reader) == entry(reader.path, fingerprint=FPR)
+    assert token.messages == [] and token.opened == 0
 
 
 def test_a_program_in_a_pipe_says_nothing(card: EmulatorProcess, token: Token, hwi: Program) -> None:
