@@ -127,7 +127,9 @@ class Settings:
             changes[name] = _fee_limit(env, name, getattr(settings, name))
         if text := env.get("CRYPTNOX_APPROVE", "").strip():
             changes |= {"approve": _approve(text, "CRYPTNOX_APPROVE"), "approve_by_environment": True}
-        changes["approve_wait"] = _seconds(env, "CRYPTNOX_APPROVE_WAIT", settings.approve_wait)
+        changes["approve_wait"] = _touch(
+            _seconds(env, "CRYPTNOX_APPROVE_WAIT", settings.approve_wait), "CRYPTNOX_APPROVE_WAIT"
+        )
         source = _pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE")
         return replace(settings, pin_source=source, **changes)
 
@@ -172,6 +174,13 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
         raise SettingsError(f"{name}: seconds between 0 and 3600 are wanted")
+    return seconds
+
+
+def _touch(seconds: float, where: str) -> float:
+    """Nobody touches a key in no time."""
+    if not 1 <= seconds <= 3600:
+        raise SettingsError(f"{where}: seconds between 1 and 3600 are wanted")
     return seconds
 
 
@@ -261,8 +270,7 @@ def from_toml(text: str, where: str) -> Settings:
     addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
     settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
     _approve(settings.approve, f"{where}: approve")
-    if not 0 <= settings.approve_wait <= 3600:
-        raise SettingsError(f"{where}: approve_wait: seconds between 0 and 3600 are wanted")
+    _touch(settings.approve_wait, f"{where}: approve_wait")
     _pin_source(settings.pin_source, f"{where}: pin_source")
     if settings.confirm not in ("", *CONFIRMATIONS):
         raise SettingsError(f"{where}: confirm: {' or '.join(CONFIRMATIONS)} is wanted")

@@ -288,8 +288,11 @@ def test_a_settings_that_is_no_uri(hwi: Program, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SettingsError, match="approve"):
         from_toml('approve = "yubikey"', "config.toml")
     assert from_toml(f'approve = "{URI}"\napprove_wait = 5', "config.toml").approve_wait == 5
-    with pytest.raises(SettingsError, match="approve_wait"):
-        from_toml("approve_wait = -1", "config.toml")
+    for seconds in ("-1", "0", "0.5", "inf", "nan", "true"):
+        with pytest.raises(SettingsError, match="approve_wait"):
+            from_toml(f"approve_wait = {seconds}", "config.toml")
+    with pytest.raises(SettingsError, match="CRYPTNOX_APPROVE_WAIT"):
+        Settings.load({"CRYPTNOX_APPROVE_WAIT": "0"})
 
 
 # Which card it is asked for
