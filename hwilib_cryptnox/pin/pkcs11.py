@@ -143,7 +143,7 @@ class TokenApprover:
         token = self._only_token()
         session = self._login(token, writable=True)
         try:
-            self._found = self._run(lambda: token_keys.make(session, token, slot, label), DIALOGUE_LIMIT)
+            self._found = found = self._run(lambda: token_keys.make(session, token, slot, label), DIALOGUE_LIMIT)
         except (Exception, LateError) as error:
             raise ApproverRefusedError(
                 f"the token {_label(token)} makes no such key ({_reason(error)})",
@@ -152,7 +152,8 @@ class TokenApprover:
         finally:
             self._close_session(session)
             self._leave()
-        return self._known().key
+        self._uri, self._either = found.uri(self._file), ""  # the token may hold others
+        return found.key
 
     # The module
 

@@ -212,6 +212,7 @@ def is_signature(key: ApprovingKey, message: bytes, signature: bytes) -> bool:
 def make(session: Any, token: Any, slot: UserKeySlot, label: str) -> TokenKey:
     """A new key pair in the token that never leaves it: P-256, or RSA-2048 for the slot RSA."""
     from pkcs11 import Attribute, KeyType, MechanismFlag
+    from pkcs11.constants import DEFAULT
     from pkcs11.util.ec import encode_named_curve_parameters
 
     key_id = os.urandom(_ID_LENGTH)
@@ -220,7 +221,14 @@ def make(session: Any, token: Any, slot: UserKeySlot, label: str) -> TokenKey:
         "label": label,
         "store": True,
         "capabilities": MechanismFlag.SIGN | MechanismFlag.VERIFY,
-        "private_template": {Attribute.EXTRACTABLE: False},
+        # What else it may do is not said: a TPM has one switch for signing and encryption.
+        "public_template": {Attribute.ENCRYPT: DEFAULT, Attribute.WRAP: DEFAULT},
+        "private_template": {
+            Attribute.EXTRACTABLE: False,
+            Attribute.DECRYPT: DEFAULT,
+            Attribute.UNWRAP: DEFAULT,
+            Attribute.DERIVE: DEFAULT,
+        },
     }
     if slot is UserKeySlot.RSA:
         public, _ = session.generate_keypair(KeyType.RSA, RSA_MODULUS * 8, **wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.ctl.program import PIN, PUK, answer, dialogue, ended, run, shown, terminal
+from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_changes import CASES, World
 from tests.support.emulator import EmulatorProcess
 from tests.support.softhsm import TOKEN_PIN, SoftHsm
@@ -113,13 +114,21 @@ def test_without_the_library_it_is_said_what_to_install(world: World, tmp_path: 
     (tmp_path / "without" / "pkcs11" / "__init__.py").write_text("raise ImportError('not here')\n")
     module = tmp_path / "module.so"
     module.write_bytes(b"")
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, (str(tmp_path / "without"), os.environ.get("PYTHONPATH"))))}
+    path = os.pathsep.join(filter(None, (str(tmp_path / "without"), os.environ.get("PYTHONPATH"))))
+
+    def told(*words: str) -> dict[str, str]:
+        """Of an interpreter of its own, which looks for its modules anew."""
+        env = environment(card, PYTHONPATH=path, CRYPTNOX_PIN=PIN)
+        done = subprocess.run([*COMMAND, *words, "--json"], env=env, capture_output=True, text=True, timeout=120)
+        return {"code": str(done.returncode), **json.loads(done.stdout)}
+
     with world.card() as card:
         for words in (("user-key", "test"), ("user-key", "add", "--make"), ("pin-auth", "off", "--yes")):
-            failed = answer(card, *words, "--pkcs11", str(module), code=4, **path)
+            failed = told(*words, "--pkcs11", str(module))
             assert "python-pkcs11" in failed["error"] and "pip install python-pkcs11" in failed["hint"]
+            assert failed["code"] == "4"
         assert not {"20", "D6", "C3", "D5"} & card.stats()["by_ins"].keys()
-        assert answer(card, "user-key", "list", schema="user-key list", **path)["user_keys"]
+        assert told("user-key", "list")["user_keys"]
 
 
 @pytest.fixture
