@@ -202,7 +202,7 @@ def test_the_tokens_pin_is_typed_in_the_terminal(hsm: SoftHsm, world: World) -> 
     hsm.import_key("touch me", world.folder / "PRIVATE", "door", "01")
     words = ("user-key", "test", "--pkcs11", str(hsm.module), "--token", "touch me")
     with world.card() as card:
-        for reason in ("wrong PIN of the token", "a PIN was refused before"):
+        for reason in ("Wrong PIN of the token", "a PIN was refused before"):
             assert reason in answer(card, *words, code=4, **wrong)["error"]
         with terminal(card, *words, **wrong) as child:
             dialogue(child, ("PIN of the token touch me", TOKEN_PIN))
