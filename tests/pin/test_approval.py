@@ -28,12 +28,15 @@ from hwilib_cryptnox.hwi.entries import Lister
 from hwilib_cryptnox.pin.approval import NotReviewedError
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.registering import register
+from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, verify
 from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.hwi.test_listing import entry, listed
 from tests.psbt.factory import ME, draft, spend
+from tests.signer.test_registering import POLICY
 from tests.signer.test_signing import account, check, spent_on
 from tests.support.consent import Desk, consenting
 from tests.support.emulator import PIN, EmulatorProcess, trust
@@ -127,6 +130,14 @@ def test_a_pin_that_is_given_is_not_sent(card: EmulatorProcess, token: Token, hw
     given = account(1)
     check(hwi.on(card, "signtx", given.base64(), pin="123456"), given)
     assert card.stats()["by_ins"].get("20", 0) == 0
+
+
+def test_a_wallet_is_registered_with_two_uses(card: EmulatorProcess, token: Token) -> None:
+    """One to compare the wallet's keys with the card's, one to have the card sign its name."""
+    desk = Desk(card.path, token)
+    registration = register(desk.wallet, "Family", POLICY)
+    assert verify(ME.key(REGISTRATION_PATH), "Family", POLICY.descriptor, registration.registration)
+    assert len(token.messages) == 2
 
 
 def test_nothing_left_to_sign_asks_nothing(card: EmulatorProcess, token: Token, hwi: Program) -> None:
