@@ -1499,8 +1499,8 @@ GUARDS = (
     Guard(
         "the token is looked for before a touch",
         "hwilib_cryptnox/pin/approval.py",
-        '        """\n        self.ready()\n        slots = self._slots(card)\n',
-        '        """\n        slots = self._slots(card)\n',
+        "        self.ready()\n        slots = self._slots(card)\n",
+        "        slots = self._slots(card)\n",
         APPROVAL_TEST + "::test_a_wrong_token_pin_is_said_before_a_touch",
     ),
     Guard(
