@@ -31,6 +31,10 @@ UNTRUSTED_TEXT = (
     "the approving key of the configuration is not asked for an emulated card, unless trust_emulated names its address "
     "or CRYPTNOX_APPROVE names the key"
 )
+VOUCH_TEXT = (
+    "nothing is approved for it: name its maker's CA in anchors, or use it here once with its PIN (cryptnoxctl pin-auth "
+    "on, with the PUK)"
+)
 READING, SIGNING = "to read keys", "to sign"
 
 

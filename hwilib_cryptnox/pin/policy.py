@@ -52,7 +52,7 @@ from hwilib_cryptnox.errors import (
     UnknownCardError,
     wrong_pin_text,
 )
-from hwilib_cryptnox.pin.approval import UNTRUSTED_TEXT, Approval, approval_of
+from hwilib_cryptnox.pin.approval import UNTRUSTED_TEXT, VOUCH_TEXT, Approval, approval_of
 from hwilib_cryptnox.pin.sources import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
@@ -172,7 +172,7 @@ class Unlocker:
         with contextlib.suppress(StateError):  # then the card has to be genuine
             record = self.state.record(card.serial)
         if not _is_vouched_for(card, record):
-            raise UnknownCardError(_unknown_text(card))
+            raise UnknownCardError(f"{_unknown_text(card)}; {VOUCH_TEXT}")
         approval.open(card)
         with contextlib.suppress(StateError):  # asked again the next time
             self.state.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card), reader=reader))
