@@ -32,8 +32,8 @@ UNTRUSTED_TEXT = (
     "or CRYPTNOX_APPROVE names the key"
 )
 VOUCH_TEXT = (
-    "nothing is approved for it: name its maker's CA in anchors, or use it here once with its PIN (cryptnoxctl pin-auth "
-    "on, with the PUK)"
+    "nothing is approved for it: name its maker's CA in anchors, or use it here once with its PIN (cryptnoxctl "
+    "pin-auth on, with the PUK)"
 )
 READING, SIGNING = "to read keys", "to sign"
 
