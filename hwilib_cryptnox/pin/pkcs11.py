@@ -53,8 +53,6 @@ class _Module:
     calls: Calls = field(default_factory=Calls)
     users: weakref.WeakSet[TokenApprover] = field(default_factory=weakref.WeakSet)
     library: Any = None
-    stale: bool = False
-    """A call that was given up may have left something open in it."""
 
 
 _modules: dict[str, _Module] = {}
@@ -168,9 +166,10 @@ class TokenApprover:
             raise NoApproverError(MISSING_TEXT, hint=_NOT_IN_BINARY if bundled() else _INSTALL) from error
         module, file = _modules.setdefault(self._file, _Module()), self._file
         try:
-            if module.stale and not module.users:
-                module.calls.run(module.library.finalize, LIMIT)
-                module.stale = False
+            if not module.users and module.library is not None and module.library.initialized:
+                # Somebody did not close it, or a call that was given up left something open.
+                with contextlib.suppress(pkcs11.PKCS11Error):
+                    module.calls.run(module.library.finalize, LIMIT)
             module.library = module.calls.run(lambda: pkcs11.lib(file), LIMIT)
         except LateError as error:
             raise NoApproverError(f"the PKCS#11 module {file} does not answer") from error
@@ -207,9 +206,8 @@ class TokenApprover:
         if module is None:
             return
         module.users.discard(self)
-        if module.calls.busy:  # a call that was given up is still in there; what comes next waits for it
-            module.stale = True
-        elif not module.users:
+        # A call that was given up is still in there; what comes next waits for it.
+        if not module.calls.busy and not module.users:
             with contextlib.suppress(Exception):
                 module.calls.run(module.library.finalize, _LEAVE_LIMIT)
 

@@ -123,7 +123,7 @@ def test_without_the_library_it_is_said_what_to_install(world: World, tmp_path: 
         return {"code": str(done.returncode), **json.loads(done.stdout)}
 
     with world.card() as card:
-        for words in (("user-key", "test"), ("user-key", "add", "--make"), ("pin-auth", "off", "--yes")):
+        for words in (("user-key", "test"), ("user-key", "add", "rsa", "--make"), ("pin-auth", "off", "--yes")):
             failed = told(*words, "--pkcs11", str(module))
             assert "python-pkcs11" in failed["error"] and "pip install python-pkcs11" in failed["hint"]
             assert failed["code"] == "4"

@@ -125,16 +125,16 @@ def pin_auth_off(
                 "Try it: cryptnoxctl pin-auth on, then cryptnoxctl pin-auth off",
                 exit_code=Exit.REFUSED,
             )
-        lines = [*app.achieved, ("The card refused a signature with the PIN", GOOD)]
-        return said(data, *lines, *_next(app, approving))
+        tried = ("The card refused a signature with the PIN", GOOD)
+        return said(data, *app.achieved, tried, *_next(approving, configured=not named))
 
 
-def _next(app: App, approving: Approver) -> list[str]:
+def _next(approving: Approver, *, configured: bool) -> list[str]:
     """What to do so that wallets use the key."""
     back = "The way back: cryptnoxctl pin-auth on (needs the PUK)"
     if not isinstance(approving, TokenApprover):
         return ["No program of this package signs with a key in a file: sign with the software that does", back]
-    if app.settings.approve:
+    if configured:
         return [back]
     return ["So that wallets use the key, put this line into config.toml:", f'approve = "{approving.uri}"', back]
 
