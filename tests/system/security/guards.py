@@ -197,8 +197,8 @@ GUARDS = (
     Guard(
         "automatic PINs to known or genuine cards only",
         UNLOCK,
-        "if record.static_key != static_key_hash(card) and card.genuineness is not Genuineness.GENUINE:",
-        "if False:",
+        "        if not _is_vouched_for(card, record):\n            raise self.no_pin",
+        "        if False:\n            raise self.no_pin",
         f"{PINS}::test_a_fake_card_never_gets_an_automatic_pin",
     ),
     Guard(
@@ -477,15 +477,15 @@ GUARDS = (
     Guard(
         "the command that gives the PIN is started without a shell",
         PIN,
-        "else shlex.split(self.command)",
-        'else ["sh", "-c", self.command]',
+        "else shlex.split(command)",
+        'else ["sh", "-c", command]',
         "tests/system/security/test_secrets.py::test_the_command_that_gives_the_pin",
     ),
     Guard(
         "a listing calls no emulated card that was not asked for",
         "hwilib_cryptnox/hwi/listing.py",
-        "return _entries(password, emulators) if _card_in_a_reader() or emulators else []",
-        "return _entries(password, True)",
+        "return _entries(password, emulators, frontend) if _card_in_a_reader() or emulators else []",
+        "return _entries(password, True, frontend)",
         "tests/system/security/test_network.py::test_only_the_card_that_was_named",
     ),
     Guard(
@@ -533,8 +533,8 @@ GUARDS = (
     Guard(
         "the PIN of a session is not shown",
         "hwilib_cryptnox/signer/cards.py",
-        "    pin: str = field(repr=False)\n",
-        "    pin: str\n",
+        "    pin: str | None = field(repr=False)\n",
+        "    pin: str | None\n",
         "tests/system/security/test_objects.py::test_no_object_shows_a_secret",
     ),
     Guard(
