@@ -63,6 +63,13 @@ class PinAuthOffError(NotReadyError):
         super().__init__(PIN_AUTH_OFF_TEXT)
 
 
+class TouchNeededError(NotReadyError):
+    """The key that approves signatures has to be touched once, and nobody may be asked to now."""
+
+    def __init__(self) -> None:
+        super().__init__(TOUCH_TEXT)
+
+
 class ExportOffError(NotReadyError):
     """The card gives no extended keys."""
 
@@ -116,6 +123,42 @@ class RefusedPinError(WalletError):
 
 class CanceledError(WalletError):
     """The person did not agree, or left."""
+
+
+# Keys that approve signatures
+
+
+class ApproverError(NotReadyError):
+    """The key that approves signatures gives none now. What was signed before stays signed."""
+
+
+class NoApproverError(ApproverError):
+    """The key is not there: no such token or key, it was pulled out, or what talks to it cannot be loaded."""
+
+
+class UnknownCardError(ApproverError):
+    """Nothing vouches for the card, so the key is not asked: it could be approving for somebody else."""
+
+
+class ApproverPinError(ApproverError):
+    """The token's own PIN: refused, locked, or not to be had. `left`: tries that are left, None where the token does
+    not tell; 0: it is locked. `spent`: a try of it was spent just now."""
+
+    def __init__(self, message: str, left: int | None = None, *, hint: str = "", spent: bool = False) -> None:
+        super().__init__(message, hint=hint, spent=spent)
+        self.left = left
+
+
+class ApproverRefusedError(ApproverError):
+    """The token refused to sign, or what it signed is no signature of its key, or the card does not take its key."""
+
+
+class ApproverTimeoutError(ApproverError):
+    """Nobody touched the token in time."""
+
+
+class ApproverCanceledError(CanceledError):
+    """The person canceled at the token, or left the dialogue that asks for its PIN."""
 
 
 # On the terminal
@@ -195,7 +238,11 @@ PAIRING_TEXT = "paired with another key: cryptnoxctl pairing recover (needs the 
 NOT_INITIALIZED_TEXT = "Not initialized"
 NO_SEED_TEXT = "Not initialized: the card has no seed"
 SINGLE_KEY_TEXT = "the card holds a single key, not a wallet"
-PIN_AUTH_OFF_TEXT = "PIN authentication is off on this card"
+PIN_AUTH_OFF_TEXT = (
+    "PIN authentication is off on this card: a user key approves each signature; name it with approve in config.toml, "
+    "or CRYPTNOX_APPROVE (pkcs11:...)"
+)
+TOUCH_TEXT = "a touch of the approving key is needed once: cryptnoxctl info"
 RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
 
 

@@ -111,6 +111,11 @@ have_pcscd() {
     command -v pcscd >/dev/null 2>&1 || have_file /usr/sbin/pcscd
 }
 
+# A token of PKCS#11 in a folder, for the tests of keys that approve signatures.
+have_softhsm() {
+    have_file /usr/lib/softhsm/libsofthsm2.so && command -v softhsm2-util >/dev/null 2>&1
+}
+
 # What pyscard is compiled with.
 can_compile() {
     have_pcsc_headers && have_python_headers && command -v gcc >/dev/null 2>&1 && command -v pkg-config >/dev/null 2>&1
@@ -129,6 +134,7 @@ system_packages() {
     have_pcscd || wanted="$wanted pcscd"
     have_virtual_reader || wanted="$wanted vsmartcard-vpcd"
     have_pinentries || wanted="$wanted pinentry-curses pinentry-tty"
+    have_softhsm || wanted="$wanted softhsm2"
     # shellcheck disable=SC2086  # one word for each package
     [ -z "$wanted" ] || install_packages $wanted || :
 
@@ -138,6 +144,7 @@ system_packages() {
         miss "pcscd and the virtual reader (packages pcscd, vsmartcard-vpcd): tests through PC/SC are left out"
     have_pinentries ||
         miss "pinentry-curses and pinentry-tty (packages of these names): tests of their dialogues are left out"
+    have_softhsm || miss "SoftHSM (package softhsm2): it is unpacked from Debian's archive, or tests with tokens are left out"
 }
 
 # The project's definition and the interpreter: when these are as they were, nothing is installed again.

@@ -63,6 +63,13 @@ FAMILIES = {
         "WrongPinError WrongPukError PinLockedError SoftLockedError RefusedPinError NoPinError PinSourceError "
         "AssuanError",
     ),
+    "Keys that approve signatures": (
+        "The card takes no PIN, and the key that approves instead, or the token that holds it, did not. What was "
+        "signed before is kept; no PIN try of the card is spent by it. How it is set up: "
+        "[A touch for every signature](touch.md).",
+        "ApproverError NoApproverError ApproverPinError ApproverRefusedError ApproverTimeoutError "
+        "ApproverCanceledError UnknownCardError TouchNeededError NotReviewedError",
+    ),
     "Changes whose answer was lost": (
         "The cause comes first. What is said is true of the card now: [When something is lost]"
         "(lost.md#when-an-answer-is-lost).",

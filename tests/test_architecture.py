@@ -329,6 +329,13 @@ def test_pyscard_only_in_its_transport() -> None:
     assert offences(all_but(f"{CORE}.transport.pcsc"), "smartcard") == []
 
 
+def test_python_pkcs11_only_where_tokens_are_used() -> None:
+    """And never when a module is loaded: it is an extra."""
+    assert offences(all_but(f"{WALLET}.pin.pkcs11", f"{WALLET}.pin.token_keys"), "pkcs11") == []
+    loaded = [item for module in modules().values() for item in module.imports if item.within("pkcs11")]
+    assert loaded and not any(item.top_level for item in loaded)
+
+
 # 5. The engine and the emulated card
 
 
@@ -413,13 +420,13 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.ctl.commands.forget": "ctl/test_reset.py",
     f"{WALLET}.ctl.commands.history": "ctl/test_audit.py",
     f"{WALLET}.ctl.commands.owner": "ctl/test_pairing.py",
-    f"{WALLET}.ctl.commands.pin_auth": "ctl/test_user_key.py",
     f"{WALLET}.ctl.examples": "ctl/test_help.py",
     f"{WALLET}.ctl.options": "ctl/test_address.py",
     f"{WALLET}.ctl.psbts": "ctl/test_combine.py",
     f"{WALLET}.ctl.values": "ctl/test_completion.py",
     f"{WALLET}.ctl.review": "ctl/test_hostile.py",
     f"{WALLET}.ctl.screen": "ctl/test_pieces.py",
+    f"{WALLET}.ctl.tokens": "ctl/test_pin_auth.py",
     f"{WALLET}.ctl.wallets": "ctl/test_wallet.py",
     f"{WALLET}.electrum.cards": "electrum/test_commands.py",
     f"{WALLET}.electrum.client": "electrum/test_in_electrum.py",
@@ -432,7 +439,10 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.hwi.arguments": "hwi/test_program.py",
     f"{WALLET}.hwi.errors": "system/frozen",
     f"{WALLET}.pin.policy": "pin/test_pin_accounting.py",
+    f"{WALLET}.pin.token_keys": "pin/test_pkcs11.py",
     f"{WALLET}.plugin.register": "system/interop/test_stock_hwi.py",
+    f"{WALLET}.pin.approver": "pin/test_approval.py",
+    f"{WALLET}.signer.approved": "pin/test_approval.py",
     f"{WALLET}.signer.heard": "system/life/test_noise.py",
     f"{WALLET}.signer.host": "hwi/test_program.py",
     f"{WALLET}.signer.irreversible": "ctl/test_changes.py",
@@ -447,6 +457,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.signer.wallet_prompts": "hwi/test_registerdescriptor.py",
     f"{WALLET}.storage.audit": "ctl/test_audit.py",
     f"{WALLET}.storage.files": "system/security/test_state_folder.py",
+    f"{WALLET}.storage.tokens": "pin/test_token_pins.py",
     f"{CORE}.emulator": "emulator",
     f"{CORE}.commands": "core/test_commands.py",
     f"{CORE}.crypto.ripemd160": "core/test_hashes.py",

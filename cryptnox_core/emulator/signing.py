@@ -151,12 +151,13 @@ def _check_kind(kind: int, curve: Curve) -> None:
 def _split_pin(ctx: Context, rest: bytes, derive: bool) -> tuple[bytes, bool]:
     """Path bytes, and whether a PIN follows. Without `derive` all that may follow the hash is the PIN.
 
-    The first reading takes the last nine bytes for the PIN whatever they are, so that a path alone burns a try.
+    The first reading takes the last nine bytes for the PIN whatever they are, so that a path alone burns a try. A user
+    key's answer to a challenge opens everything but SIGN, under either reading.
     """
     if ctx.reads(Reading.PIN_OPTIONAL_IN_SIGN):
         without = len(rest) % 4 == 0 if derive else not rest
         if without:
-            require_auth(ctx)
+            require(ctx.selection.auth is Auth.PIN, Sw.CONDITIONS)
             return rest, False
     require(len(rest) >= wire.PIN_FIELD and (derive or len(rest) == wire.PIN_FIELD), Sw.WRONG_LENGTH)
     return rest[: -wire.PIN_FIELD], True

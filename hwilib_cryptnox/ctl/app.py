@@ -19,7 +19,7 @@ from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, giv
 from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.help import HelpfulCommand, HelpfulContext, meant, write_examples, write_options
-from hwilib_cryptnox.ctl.screen import BAD, FAINT, WARN, Report, Screen, printable, write_json
+from hwilib_cryptnox.ctl.screen import BAD, FAINT, STRONG, WARN, Report, Screen, printable, write_json
 from hwilib_cryptnox.ctl.values import FileName, Serial, complete_values
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ class App:
         if not self.options.quiet:
             with contextlib.suppress(OSError):  # nobody does
                 self.err.told(text, style)
+
+    def ask_touch(self, text: str) -> None:
+        """What a person is to do at a token, on stderr: also with --quiet, for the command waits for it."""
+        with contextlib.suppress(OSError):  # nobody reads it; the token may show it by itself
+            self.err.line(text, STRONG)
 
     def remark(self, text: str, style: str = FAINT) -> None:
         """A line for people; nothing with --quiet, nor where nobody looks."""

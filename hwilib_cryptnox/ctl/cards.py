@@ -19,6 +19,7 @@ from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
 from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
+from hwilib_cryptnox.pin.approval import approval_of
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import (
@@ -220,15 +221,24 @@ def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker
     """
     given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
     sources = () if typed else automatic_sources(app.settings)
-    return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app))
+    asks = app.terminal.hidden if app.settings.approve and app.terminal.available else None
+    approval = None if typed else approval_of(app.settings, app.ask_touch, asks)
+    return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app), approval=approval)
 
 
-def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str:
-    """Verify the PIN in the open channel and return it. Raises what `admit` and `Unlocker.unlock` raise; CtlError where
-    the card's answer was lost."""
+def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str | None:
+    """Verify the PIN in the open channel and return it; None where a user key approved instead (never with `typed`).
+    Raises what `admit` and `Unlocker.unlock` raise; CtlError where the card's answer was lost."""
     admit(app, opened)
+    given = unlocker(app, typed=typed)
+    if not typed and not opened.card.info.pin_auth:
+        try:
+            return given.unlock(opened.card, opened.reader)
+        finally:
+            if given.approval is not None:
+                given.approval.close()
     try:
-        return unlocker(app, typed=typed).unlock(opened.card, opened.reader)
+        return given.verify(opened.card, opened.reader)
     except (errors.TransportError, errors.ProtocolError) as error:
         problem = explain(error)
         raise CtlError(

@@ -70,8 +70,8 @@ def switch(
     change(app, opened, words, send, look, doubted=not wanted(opened.card.info))
 
 
-def accepted_again(app: App, opened: OpenCard, pin: str) -> None:
-    """Of a card that was opened anew: its channel, and the PIN it accepted a moment ago."""
+def accepted_again(app: App, opened: OpenCard, pin: str | None) -> None:
+    """Of a card that was opened anew: its channel, and the PIN it accepted a moment ago (None: a user key's answer)."""
     if not opened.card.channel_open:
         app.host.access.open_channel(opened.card)
         unlocker(app).resume(opened.card, opened.reader, pin)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BUSY, NO_WALLET, CanceledError, ProgramError, error_of
+from .errors import BUSY, NO_WALLET, CanceledError, ProgramError, error_of, sentence
 from .program import Conversation, find_program
 from .review import Review
 
@@ -20,12 +20,22 @@ REAL = "cryptnox:"
 _LIST_LIMIT, _COMMAND_LIMIT, _SIGNING_LIMIT = 30.0, 90.0, 120.0
 """Seconds without an answer: the program waits 5 of them for a busy card, and 30 for one that was taken out."""
 _MOST_FAULTS, _MOST_CARDS = 50, 100
+_MOST_TOUCHES = 50
+"""Lines about the token in a row."""
 LOOKING = "enumerate"
 """What `cancel` takes for the list of the cards, which is of no card."""
 _UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
 _UNASKED_TEXT = "hwi-cryptnox did not show what the card would sign. Nothing was taken over."
 _LAST_TRY = "CRYPTNOX_LAST_TRY"
 _EMULATOR = "CRYPTNOX_EMULATOR"
+
+
+Touch = Callable[[str], None]
+"""Shows what a person is to do at the token that approves."""
+
+
+def _unseen(text: str) -> None:
+    """The token may show by itself that it is to be touched."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Card:
     problem: str = ""
     """Why it cannot be used now, and what to do; empty where it can."""
     has_wallet: bool = True
+    approved: bool = False
+    """A key in a token approves what it is asked, instead of the PIN: it has to be touched."""
 
     @property
     def name(self) -> str:
@@ -97,32 +109,36 @@ class Cards:
         entries = [entry for entry in answer if isinstance(entry, dict) and _is_path(entry.get("path"))]
         return [_card(entry) for entry in entries[:_MOST_CARDS]]
 
-    def key(self, card: str, path: str, pin: str, last: bool = False) -> Key:
-        """The extended public key at a path like m/84h/0h/0h."""
+    def key(self, card: str, path: str, pin: str | None, last: bool = False, *, touch: Touch = _unseen) -> Key:
+        """The extended public key at a path like m/84h/0h/0h. Without PIN for a card that is `approved`; `touch` shows
+        what a person is to do at the token then."""
         with self._start(self._of(card), card, pin, ["getxpub", path], last) as conversation:
-            answer = self._object(conversation.next_answer(_COMMAND_LIMIT))
+            answer = self._next(conversation, _COMMAND_LIMIT, touch)
         xpub, fingerprint = answer.get("xpub"), answer.get("fingerprint")
         if not isinstance(xpub, str) or not isinstance(fingerprint, str):
             raise ProgramError("hwi-cryptnox is too old for this plugin. Update it.")
         return Key(xpub, fingerprint.lower())
 
-    def sign_message(self, card: str, message: str, path: str, pin: str, last: bool = False) -> bytes:
+    def sign_message(
+        self, card: str, message: str, path: str, pin: str | None, last: bool = False, *, touch: Touch = _unseen
+    ) -> bytes:
         """The 65 bytes of a message signature."""
         command = ["signmessage", "--", message, path]
         with self._start(self._of(card), card, pin, command, last) as conversation:
-            answer = self._object(conversation.next_answer(_COMMAND_LIMIT))
+            answer = self._next(conversation, _COMMAND_LIMIT, touch)
         return _decoded(answer, "signature")
 
     def sign_transaction(
         self,
         card: str,
         psbt: bytes,
-        pin: str,
+        pin: str | None,
         last: bool = False,
         *,
         fingerprint: str,
         agree: Callable[[Review], str | None],
         progress: Callable[[int, int], None],
+        touch: Touch = _unseen,
     ) -> bytes | None:
         """A PSBT with the card's signatures; None where it has nothing to sign, and then perhaps it was not asked.
         `agree` gets what is proved before the first signature: None cancels, the answer is `review.answer`. `progress`
@@ -134,7 +150,7 @@ class Cards:
         words = [*self._of(card), "--fingerprint", fingerprint]
         command = ["signtx", base64.b64encode(psbt).decode("ascii")]
         with self._start(words, card, pin, command, last) as conversation:
-            answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
+            answer = self._next(conversation, _SIGNING_LIMIT, touch)
             review, counted = None, _Counted()
             while "psbt" not in answer:
                 if "review" in answer and review is None:
@@ -147,7 +163,7 @@ class Cards:
                     progress(counted.number, review.signatures)
                 else:
                     raise ProgramError(_UNKNOWN_TEXT)
-                answer = self._object(conversation.next_answer(_SIGNING_LIMIT))
+                answer = self._next(conversation, _SIGNING_LIMIT, touch)
         done = _decoded(answer, "psbt")
         if review is not None:
             return done
@@ -183,6 +199,16 @@ class Cards:
             finally:
                 with self._lock:
                     del self._running[conversation]
+
+    def _next(self, conversation: Conversation, limit: float, touch: Touch) -> Mapping[str, Any]:
+        """The next line that is not about the token. A program that tells of touches without end has gone wrong."""
+        for _ in range(_MOST_TOUCHES):
+            answer = self._object(conversation.next_answer(limit))
+            told = answer.get("touch")
+            if not isinstance(told, str) or len(answer) != 1:
+                return answer
+            touch(sentence(told))
+        raise ProgramError(_UNKNOWN_TEXT)
 
     @staticmethod
     def _object(answer: object) -> Mapping[str, Any]:
@@ -232,6 +258,7 @@ def _card(entry: Mapping[str, Any]) -> Card:
     fingerprint = fingerprint.lower() if isinstance(fingerprint, str) else None
     error, code = entry.get("error"), entry.get("code")
     if error is None or entry.get("needs_passphrase_sent") is True:
-        return Card(path, fingerprint, "emulated" if path.startswith(EMULATED) else "ready")
+        state = "emulated" if path.startswith(EMULATED) else "ready"
+        return Card(path, fingerprint, state, approved=entry.get("approved") is True)
     state = {BUSY: "in use", NO_WALLET: "no wallet"}.get(code if isinstance(code, int) else 0, "not ready")
     return Card(path, fingerprint, state, str(error_of({"error": error, "code": code})), has_wallet=code != NO_WALLET)

@@ -49,6 +49,9 @@ class Desk(Protocol):
     def ask_pin(self, handler: Any, card: Card, why: str) -> str | None:
         """Ask in a window."""
 
+    def may_ask(self) -> bool:
+        """Whether a person may be asked for anything now."""
+
     def detect_cards(self) -> list[Any]:
         """Look at the readers."""
 
@@ -142,7 +145,9 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         """A message signature, 65 bytes."""
         path = path_text(steps_of(bip32_path))
         with self._told(handler, "The card signs the message..."):
-            return self._with_pin(lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last))
+            return self._with_pin(
+                lambda pin, last: self.plugin.cards.sign_message(self.path, message, path, pin, last, touch=self._tell)
+            )
 
     @runs_in_hwd_thread  # type: ignore[untyped-decorator]
     def sign_transaction(self, handler: Any, psbt: bytes, fingerprint: str) -> bytes | None:
@@ -152,16 +157,24 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         def progress(number: int, total: int) -> None:
             self._tell(f"The card signs: {number} of {total}")
 
-        def command(pin: str, last: bool) -> bytes | None:
+        def command(pin: str | None, last: bool) -> bytes | None:
             def agree(review: Review) -> str | None:
-                handler.pins.keep(self.path, pin)  # the card gave keys for this review, so it accepted the PIN
+                if pin is not None:
+                    handler.pins.keep(self.path, pin)  # the card gave keys for this review, so it accepted the PIN
                 answer: str | None = handler.agree(review)
                 if answer is not None:
                     self._tell("The card signs...")
                 return answer
 
             return self.plugin.cards.sign_transaction(
-                self.path, psbt, pin, last, fingerprint=fingerprint, agree=agree, progress=progress
+                self.path,
+                psbt,
+                pin,
+                last,
+                fingerprint=fingerprint,
+                agree=agree,
+                progress=progress,
+                touch=self._tell,
             )
 
         with self._told(handler, "Asking the card what it would sign..."):
@@ -189,7 +202,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         path = path_text(steps)
         key = self._keys.get(path)
         if key is None:
-            key = self._with_pin(lambda pin, last: self.plugin.cards.key(self.path, path, pin, last))
+            key = self._with_pin(lambda pin, last: self.plugin.cards.key(self.path, path, pin, last, touch=self._tell))
             if any(known.fingerprint != key.fingerprint for known in self._keys.values()):
                 self.plugin.lost(self.path)
                 raise CardProblem("The card now holds a different wallet. Try again with this wallet's card.")
@@ -202,8 +215,16 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         self._keys[path] = key
         return node
 
-    def _with_pin(self, command: Callable[[str, bool], T], *, proves: Callable[[T], bool] = lambda _: True) -> T:
-        """Run a command with the PIN of the window; its errors as Electrum shows them. `proves` as in `with_pin`."""
+    def _approved(self, command: Callable[[str | None, bool], T]) -> T:
+        """Run a command whose uses of the card a token approves."""
+        if not self.plugin.may_ask():
+            raise CanceledError("Canceled.")
+        self._tell(self._text)
+        return command(None, False)
+
+    def _with_pin(self, command: Callable[[str | None, bool], T], *, proves: Callable[[T], bool] = lambda _: True) -> T:
+        """Run a command with the PIN of the window, or with touches of the token that approves for this card; its
+        errors as Electrum shows them. `proves` as in `with_pin`."""
         handler, card = self.handler, self._card()
         if card.problem:  # which may be over
             self.plugin.detect_cards()
@@ -218,6 +239,8 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
             return command(pin, last)
 
         try:
+            if card.approved:
+                return self._approved(command)
             return with_pin(
                 self.path,
                 told,

@@ -189,6 +189,10 @@ class CryptnoxPlugin(HW_PluginBase):  # type: ignore[misc]
         """Ask in a window; None where nobody is to be asked, or the person leaves."""
         return None if self._quiet else handler.ask_pin(card.name, why)
 
+    def may_ask(self) -> bool:
+        """Whether a person may be asked for a touch now."""
+        return not self._quiet
+
     # Addresses
 
     def show_address(self, wallet: Any, address: str, keystore: Any = None) -> None:

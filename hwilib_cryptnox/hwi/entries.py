@@ -19,11 +19,11 @@ from hwilib_cryptnox.errors import (
     BUSY_TEXT,
     NO_SEED_TEXT,
     NOT_INITIALIZED_TEXT,
-    PIN_AUTH_OFF_TEXT,
     SOFT_LOCKED_TEXT,
     CardNotFoundError,
     NoPinError,
     RefusedPinError,
+    TouchNeededError,
     WalletError,
 )
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
@@ -63,11 +63,15 @@ def _failed(entry: Entry, code: Code, text: str, *, passphrase: bool = False) ->
 class Lister:
     """One run over the readers."""
 
-    def __init__(self, access: Access, unlocker: Unlocker, *, unusable: WalletError | None = None) -> None:
-        """`unusable`: why no card can be used; it becomes the error of each, and no PIN is sent."""
+    def __init__(
+        self, access: Access, unlocker: Unlocker, *, unusable: WalletError | None = None, frontend: bool = False
+    ) -> None:
+        """`unusable`: why no card can be used; it becomes the error of each, and no PIN is sent. `frontend`: entries
+        say which cards a key approves for."""
         self._access = access
         self._unlocker = unlocker
         self._unusable = unusable
+        self._frontend = frontend
         self._state = access.state
         self._spent = False
         """A card refused the PIN in this run: it is not tried on further ones."""
@@ -134,7 +138,7 @@ class Lister:
         known = None if record is None or opened.simulated else record.fingerprint
         entry = _with_fingerprint(entry, known)
         if not card.info.pin_auth:
-            return _failed(entry, Code.NOT_READY, PIN_AUTH_OFF_TEXT)
+            return self._approved(opened, entry, unlocker)
         if not unlocker.has_source or (known is None and not unlocker.has_silent_source):
             return self._no_pin(entry, unlocker.no_pin())
         # A card with a known fingerprint is asked where its PIN may not be sent as it is.
@@ -142,6 +146,19 @@ class Lister:
         if self._unlocker.explicit is not None:
             doubtful = self._unlocker.was_refused(card.serial)
         return entry if known is not None and not doubtful else self._ask(opened, entry, known)
+
+    def _approved(self, opened: OpenCard, entry: Entry, unlocker: Unlocker) -> Entry:
+        """The entry of a card that a user key approves for. The key is never asked here; a front end has somebody who
+        can touch it when a command needs it."""
+        if self._frontend:
+            entry = {**entry, "approved": True}
+        try:
+            unlocker.approving(opened.card)
+            if "fingerprint" not in entry and not self._frontend:
+                raise TouchNeededError
+        except WalletError as error:
+            return _failed(entry, *to_hwi_error(error))
+        return entry
 
     def _ask(self, opened: OpenCard, entry: Entry, known: bytes | None) -> Entry:
         """Open the channel; verify a PIN where the fingerprint is not known, or see why none can be sent."""

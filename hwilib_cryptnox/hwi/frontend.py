@@ -3,9 +3,10 @@
 `signtx` shows what it is about to sign before it does: a line `{"review": ...}`, then it waits for a line on stdin.
 `sign` signs; where the review's `high_fee` says why the fee is above a limit, `sign FEE` with the fee in satoshi does.
 Any other line, and the end of stdin, cancel. While the card signs, a line `{"signing": N, "of": M}` precedes each
-signature. The last line is HWI's answer. A line of `--stdin` may be a JSON array of arguments, for those that hold
-quotation marks or line ends. Errors have a `kind` and `tries_left` beside HWI's `error` and `code`, where
-there is something to be told: see `details_of`.
+signature. Where a key in a token approves instead of the PIN, lines `{"touch": TEXT}` say what a person is to do, and
+the card's entry of `enumerate` has `"approved": true`. The last line is HWI's answer. A line of `--stdin` may be a JSON
+array of arguments, for those that hold quotation marks or line ends. Errors have a `kind` and `tries_left` beside HWI's
+`error` and `code`, where there is something to be told: see `details_of`.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ class Dialogue:
     def progress(done: int, total: int) -> None:
         """Before each signature."""
         _tell({"signing": done + 1, "of": total})
+
+
+def ask_touch(text: str) -> None:
+    """What a person is to do at the token that approves."""
+    _tell({"touch": text})
 
 
 def _tell(line: Mapping[str, object]) -> None:

@@ -14,10 +14,11 @@ ANSWER_LIMIT = 10.0
 """Seconds a card over TCP may take for one answer here: what polls has no patience."""
 
 
-def list_entries(password: str | None = None, *, emulators: bool = False) -> list[Entry]:
-    """All cards with a tree of keys, or meant for one. `password` as the caller of HWI gave it, for whatever device."""
+def list_entries(password: str | None = None, *, emulators: bool = False, frontend: bool = False) -> list[Entry]:
+    """All cards with a tree of keys, or meant for one. `password` as the caller of HWI gave it, for whatever device.
+    `frontend`: with what HWI's entries have no word for."""
     try:
-        return _entries(password, emulators) if _card_in_a_reader() or emulators else []
+        return _entries(password, emulators, frontend) if _card_in_a_reader() or emulators else []
     except Exception as error:  # noqa: BLE001 - HWI's contract: one that escapes ends the command for all devices
         _tell(error)
         return []
@@ -49,7 +50,7 @@ def _card_in_a_reader() -> bool:
     return False
 
 
-def _entries(password: str | None, emulators: bool) -> list[Entry]:
+def _entries(password: str | None, emulators: bool, frontend: bool) -> list[Entry]:
     from hwilib_cryptnox.hwi.entries import Lister
     from hwilib_cryptnox.signer.host import Host
     from hwilib_cryptnox.storage.settings import Settings, SettingsError
@@ -62,4 +63,4 @@ def _entries(password: str | None, emulators: bool) -> list[Entry]:
         _tell(error)
         bare = Host(Settings())
         return Lister(bare.access, bare.unlocker(), unusable=error).entries()
-    return Lister(host.access, host.unlocker(password)).entries()
+    return Lister(host.access, host.unlocker(password), frontend=frontend).entries()

@@ -198,7 +198,7 @@ def _answer(options: argparse.Namespace, besides: _Besides) -> Answer:
     if options.command == "enumerate":
         from hwilib_cryptnox.hwi.listing import list_entries
 
-        return list_entries(options.password, emulators=options.allow_emulators)
+        return list_entries(options.password, emulators=options.allow_emulators, frontend=options.frontend)
     from dataclasses import replace
 
     from hwilib_cryptnox.console.streams import Warnings
@@ -219,6 +219,10 @@ class _Command:
         self.done = done
         self.access = host.access
         self.unlocker = host.unlocker(options.password)
+        if options.frontend and self.unlocker.approval is not None:
+            from hwilib_cryptnox.hwi.frontend import ask_touch
+
+            self.unlocker.approval.say = ask_touch
         self._wallet: Wallet | None = None
 
     def close(self) -> None:

@@ -211,7 +211,7 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
         if tries_left(opened.card) <= 1:
             raise LastTryError("at most one PIN try is left: unblock with the PUK first")
         own = given or terminal.pin()
-        return replace(wallet.unlocker, password=own).unlock(opened.card, opened.reader)
+        return replace(wallet.unlocker, password=own).verify(opened.card, opened.reader)
 
     # Initialised by another tool, or a reset was torn: its PIN and PUK are there already.
     terminal.say("The card is initialized and has no seed. Enter its own PUK and PIN.")

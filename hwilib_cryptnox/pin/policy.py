@@ -13,6 +13,10 @@
    command and CRYPTNOX_PIN, which is for tests, go there, unless the configuration names the address.
 7. `enumerate`, which pollers call all the time, sends nothing else than a first PIN to a card with a full counter.
 
+8. A card whose PIN authentication is off is given no PIN. The key that approves its signatures is asked under the rules
+   of automatic sources: for a card whose static key is known or which is genuine, over TCP only where CRYPTNOX_APPROVE
+   or `trust_emulated` says so; else somebody's program could have a person approve what another card is asked for.
+
 Nothing derived from a PIN is ever stored.
 """
 
@@ -44,8 +48,11 @@ from hwilib_cryptnox.errors import (
     PinAuthOffError,
     RefusedPinError,
     SoftLockedError,
+    TouchNeededError,
+    UnknownCardError,
     wrong_pin_text,
 )
+from hwilib_cryptnox.pin.approval import UNTRUSTED_TEXT, VOUCH_TEXT, Approval, approval_of
 from hwilib_cryptnox.pin.sources import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
@@ -85,11 +92,14 @@ class Unlocker:
     person: Callable[[Card, NoPinError | None], tuple[str, bool]] | None = field(default=None, compare=False)
     """Asks a person for a card's PIN, where none was given and no source has one (why, where there are any): the PIN,
     and whether it may cost the last try."""
+    approval: Approval | None = field(default=None, compare=False)
+    """The key that approves what cards without PIN authentication are asked for; None for none."""
 
     @classmethod
     def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
         """With the automatic sources of the environment and the configuration."""
-        return cls(settings, state, password or None, automatic_sources(settings))
+        sources = automatic_sources(settings)
+        return cls(settings, state, password or None, sources, approval=approval_of(settings))
 
     def __repr__(self) -> str:
         return "Unlocker()"
@@ -126,14 +136,50 @@ class Unlocker:
         said = [*given, how] if how else given
         return NoPinError("; ".join([*said, NO_PIN_TEXT]), "; ".join(said), why="; ".join(given))
 
-    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
-        """Verify a PIN in the open channel and return it.
+    def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str | None:
+        """Verify a PIN in the open channel and return it; None where a user key approved instead.
 
         `reader` is where the card is; `polling` is for `enumerate`; `prompt` is shown by dialogues.
 
-        Raises NoPinError, RefusedPinError, WalletError (locked, PIN authentication off, canceled, not genuine), or what
-        the card's commands raise. Spends at most one try.
+        Raises WalletError (NoPinError, RefusedPinError, ApproverError, locked, canceled, not genuine and others), or
+        what the card's commands raise. Spends at most one try.
         """
+        if not card.info.pin_auth:
+            if polling:
+                raise TouchNeededError
+            self.approve(card, reader)
+            return None
+        return self.verify(card, reader, polling=polling, prompt=prompt)
+
+    def approving(self, card: Card) -> Approval:
+        """The key that approves for a card whose PIN authentication is off. Nothing is asked of it.
+
+        Raises: PinAuthOffError where none is named; UnknownCardError for a card that nothing vouches for."""
+        place = card.transport.name
+        if self.approval is None:
+            raise PinAuthOffError
+        named = self.settings.approve_by_environment or self.settings.trusts(place)
+        if place.startswith(EMULATOR_PREFIX) and not named:
+            raise UnknownCardError(UNTRUSTED_TEXT)
+        return self.approval
+
+    def approve(self, card: Card, reader: str) -> None:
+        """Have the user key answer the card's challenge, in the open channel: what a PIN opens is open then, but for
+        SIGN. Raises what `approving` and `Approval.open` raise."""
+        approval = self.approving(card)
+        check_genuine(card, self.settings)
+        record = CardRecord()
+        with contextlib.suppress(StateError):  # then the card has to be genuine
+            record = self.state.record(card.serial)
+        if not _is_vouched_for(card, record):
+            raise UnknownCardError(f"{_unknown_text(card)}; {VOUCH_TEXT}")
+        approval.open(card)
+        with contextlib.suppress(StateError):  # asked again the next time
+            self.state.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card), reader=reader))
+            self.state.keep_certificate(card.serial, card.read_certificate().der)
+
+    def verify(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
+        """As `unlock`, by the PIN alone."""
         person, missing = self.person if self.password is None else None, None
         if person is None or self.sources:
             try:
@@ -144,7 +190,7 @@ class Unlocker:
                 missing = error
         pin, last = person(card, missing)
         settings = replace(self.settings, last_try=self.settings.last_try or last)
-        return replace(self, settings=settings, password=pin, person=None).unlock(card, reader, prompt=prompt)
+        return replace(self, settings=settings, password=pin, person=None).verify(card, reader, prompt=prompt)
 
     def _unlock(self, card: Card, reader: str, polling: bool, prompt: str) -> str:
         if not self.has_source:
@@ -159,9 +205,13 @@ class Unlocker:
             raise RefusedPinError("this PIN was refused before", left, how=GIVE_IT_ONCE)
         return self._send(card, pin, record, left, reader, source)
 
-    def resume(self, card: Card, reader: str, pin: str) -> None:
+    def resume(self, card: Card, reader: str, pin: str | None) -> None:
         """Verify again, in a new channel, the PIN this card accepted a moment ago: no new attempt, yet noted as one.
-        Where a fault met that very command, it is sent once more only if the counter shows that it was not refused."""
+        Where a fault met that very command, it is sent once more only if the counter shows that it was not refused.
+        None: a user key answers the new channel's challenge."""
+        if pin is None:
+            self.approve(card, reader)
+            return
         left, record = self._look(card)
         self._check_last_try(left)
         self._check_note(record, left)
@@ -251,10 +301,8 @@ class Unlocker:
         self._check_last_try(left)
         if record is None:
             raise self.no_pin([f"{self.state.folder} cannot be used, so no PIN is sent automatically"])
-        if record.static_key != static_key_hash(card) and card.genuineness is not Genuineness.GENUINE:
-            raise self.no_pin(
-                [f"the card was not used before and is not known to be genuine ({card.genuineness.value})"]
-            )
+        if not _is_vouched_for(card, record):
+            raise self.no_pin([_unknown_text(card)])
         self._check_note(record, left)
         if record.full_counter is None and left == PIN_TRIES_SESSION:
             reason = "three tries are left, of three or of six, and no right PIN was seen"
@@ -328,6 +376,15 @@ class Unlocker:
                 serial, lambda now: replace(now, note=None, full_counter=full, static_key=key, reader=reader)
             )
             self.state.keep_certificate(serial, card.read_certificate().der)
+
+
+def _is_vouched_for(card: Card, record: CardRecord) -> bool:
+    """Whether the card was used before, or a trust anchor knows it."""
+    return record.static_key == static_key_hash(card) or card.genuineness is Genuineness.GENUINE
+
+
+def _unknown_text(card: Card) -> str:
+    return f"the card was not used before and is not known to be genuine ({card.genuineness.value})"
 
 
 def _is_full(record: CardRecord | None, left: int) -> bool:

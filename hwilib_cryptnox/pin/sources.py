@@ -28,7 +28,8 @@ SERIAL_VARIABLE = "CRYPTNOX_SERIAL"
 COMMAND_LIMIT = 60.0
 """Seconds CRYPTNOX_PIN_COMMAND may take."""
 _POLL = 0.05
-_TITLE = "Cryptnox card"
+TITLE = "Cryptnox card"
+"""Of dialogues."""
 _MAX_OUTPUT = 4096
 
 NO_PIN_TEXT = "PIN needed: use --password/--stdinpass or CRYPTNOX_PIN_COMMAND"
@@ -104,22 +105,29 @@ class CommandSource(_Silent):
     keeps = "CRYPTNOX_PIN_COMMAND"
 
     def get(self, request: PinRequest) -> str:
-        name = "CRYPTNOX_PIN_COMMAND"
-        try:
-            # Windows' programs split their command line themselves, in a way in which backslashes are letters.
-            words = self.command.strip() if sys.platform == "win32" else shlex.split(self.command)
-            if not words:
-                raise PinSourceError(f"{name} is empty")
-            status, output = _output_of(words, self.limit, {SERIAL_VARIABLE: str(request.serial)})
-        except ValueError as error:
-            raise PinSourceError(f"{name}: its quoting is wrong") from error
-        except OSError as error:
-            raise PinSourceError(f"{name}: {error.strerror}") from error
-        except subprocess.TimeoutExpired:
-            raise PinSourceError(f"{name} took more than {self.limit:.0f} s") from None
-        if status:
-            raise PinSourceError(f"{name} ended with status {status}")
-        return _checked(output.decode("utf-8", "replace"), name)
+        output = command_output(self.keeps, self.command, {SERIAL_VARIABLE: str(request.serial)}, self.limit)
+        return _checked(output, self.keeps)
+
+
+def command_output(name: str, command: str, environment: Mapping[str, str], limit: float = COMMAND_LIMIT) -> str:
+    """What a program prints that gives a PIN. `name` is the setting that names it; `environment` is added to its own.
+
+    Raises: PinSourceError."""
+    try:
+        # Windows' programs split their command line themselves, in a way in which backslashes are letters.
+        words = command.strip() if sys.platform == "win32" else shlex.split(command)
+        if not words:
+            raise PinSourceError(f"{name} is empty")
+        status, output = _output_of(words, limit, environment)
+    except ValueError as error:
+        raise PinSourceError(f"{name}: its quoting is wrong") from error
+    except OSError as error:
+        raise PinSourceError(f"{name}: {error.strerror}") from error
+    except subprocess.TimeoutExpired:
+        raise PinSourceError(f"{name} took more than {limit:.0f} s") from None
+    if status:
+        raise PinSourceError(f"{name} ended with status {status}")
+    return output.decode("utf-8", "replace")
 
 
 def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, str]) -> tuple[int, bytes]:
@@ -280,13 +288,13 @@ class PinentrySource:
         if not request.ask:
             return None
         try:
-            return _checked(ask_pinentry(self.program, _TITLE, _description(request)), "pinentry")
+            return _checked(ask_pinentry(self.program, TITLE, _description(request)), "pinentry")
         except AssuanError as error:
             raise PinSourceError(str(error)) from error
 
     def confirm(self, text: str, plain: str) -> None:
         with _shown():
-            confirm_pinentry(self.program, _TITLE, text, plain)
+            confirm_pinentry(self.program, TITLE, text, plain)
 
     def refused(self, request: PinRequest) -> None:
         """It keeps nothing."""

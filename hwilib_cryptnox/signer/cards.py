@@ -361,10 +361,11 @@ def _closing_on_error(opened: OpenCard) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Session:
-    """An open card whose PIN is verified."""
+    """An open card whose PIN is verified, or for which a user key answered."""
 
     opened: OpenCard
-    pin: str = field(repr=False)
+    pin: str | None = field(repr=False)
+    """None: a user key approves each signature, and is asked for reading once."""
     fingerprint: bytes
     """4 bytes, of the master key."""
     position: Position
@@ -386,8 +387,8 @@ def check_usable(info: AppletInfo) -> None:
         raise NoWalletError(NO_SEED_TEXT)
 
 
-def begin(opened: OpenCard, pin: str, *, polling: bool = False) -> Session:
-    """The session of a card that has just accepted a PIN: its fingerprint is read.
+def begin(opened: OpenCard, pin: str | None, *, polling: bool = False) -> Session:
+    """The session of a card that has just accepted a PIN, or a user key's answer: its fingerprint is read.
 
     Raises what the card's commands raise, and WalletError for a card whose seed was replaced: once, for what is
     remembered is mended.

@@ -80,12 +80,12 @@ def _most_of_anybody(psbt: Psbt) -> int | None:
     return None if None in most else max((amount for amount in most if amount is not None), default=None)
 
 
-def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
-    """What a plan does, and the same in ASCII."""
+def review_text(plan: Plan, serial: int, fingerprint: bytes, touches: int = 0) -> tuple[str, str]:
+    """What a plan does, and the same in ASCII. `touches`: of the key that approves its signatures."""
     if plan.message is None:
         return (
-            transaction_text(plan, serial, fingerprint),
-            transaction_text(plan, serial, fingerprint, ascii_only=True),
+            transaction_text(plan, serial, fingerprint, touches),
+            transaction_text(plan, serial, fingerprint, touches, ascii_only=True),
         )
     coins = coins_shown(plan)
     notes, warnings = _warnings(plan)
@@ -98,11 +98,12 @@ def review_text(plan: Plan, serial: int, fingerprint: bytes) -> tuple[str, str]:
     return both(plan.message.text.encode("utf-8"), about, serial, fingerprint, warnings)
 
 
-def transaction_text(plan: Plan, serial: int, fingerprint: bytes, *, ascii_only: bool = False) -> str:
+def transaction_text(plan: Plan, serial: int, fingerprint: bytes, touches: int = 0, *, ascii_only: bool = False) -> str:
     """What a transaction does, every word of it proved: wallets, payments, change, fee, what leaves the wallet,
     warnings. `ascii_only`: names are spelled out."""
     summary = plan.summary
-    head = [f"Sign with the Cryptnox card {serial} ({fingerprint.hex()})?"]
+    by = f" by {touches:,} {'touch' if touches == 1 else 'touches'}" if touches else ""
+    head = [f"Sign with the Cryptnox card {serial} ({fingerprint.hex()}){by}?"]
     if summary.chain is not Chain.MAIN:
         head.append(f"Network: {chain_text(summary.chain)}")
     wallets = wallets_of(summary, ascii_only=ascii_only)

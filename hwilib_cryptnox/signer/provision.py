@@ -249,7 +249,7 @@ class Provision:
                 unlocker.resume(self.card, self.opened.reader, self._pin)
             else:
                 self._pin_sent = True
-                unlocker.unlock(self.card, self.opened.reader)
+                unlocker.verify(self.card, self.opened.reader)
         except SoftLockedError as error:
             if not self._fresh:
                 raise

@@ -10,9 +10,11 @@ from dataclasses import replace
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
 from cryptnox_core.derivation import Sign, plan_session
-from cryptnox_core.errors import CertificateError, ProtocolError, TransportError, UsageError
+from cryptnox_core.errors import CertificateError, ProtocolError, StatusWordError, TransportError, UsageError
+from cryptnox_core.wire import MAX_HASHES
 from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError
 from hwilib_cryptnox.networks import Network, account_paths
+from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.psbt import (
     Candidate,
     Chain,
@@ -33,6 +35,7 @@ from hwilib_cryptnox.psbt import (
 from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.origins import names_keys, originless
+from hwilib_cryptnox.signer.approved import signing_step
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
 from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
@@ -110,6 +113,7 @@ class Signing:
         prompt = ""
         if self.wallet.unlocker.asks_person:
             prompt = prompt_text(self.psbt, fingerprint)
+        self._announce(fingerprint)
         session = self._start(prompt)
         collected = self._collect(session)
         if collected.stays_unchanged:
@@ -118,7 +122,7 @@ class Signing:
         if reason is not None:
             raise BadRequestError(reason)
         self._memory.begin(session.card.serial, self.psbt)
-        self._load_partial(collected)
+        self._kept = self._partial(collected)
         self._work(session, collected)
         if self.plan is None:
             raise UsageError("nothing was planned")
@@ -130,6 +134,19 @@ class Signing:
         with contextlib.suppress(StateError):  # it expires
             self.state.drop_partial(self.psbt.unsigned_tx())
         return done
+
+    def _announce(self, fingerprint: bytes | None) -> None:
+        """Where a user key approves: its token is there, and how often it is to be touched is shown before."""
+        approval = self.wallet.approval()
+        if approval is None:
+            return
+        approval.ready()
+        signing = None
+        if fingerprint is not None:
+            collected = collect(self.psbt, fingerprint)
+            kept = {_place(candidate) for candidate, _ in self._partial(collected)}
+            signing = approval.needed([one.digest for one in collected.candidates if _place(one) not in kept])
+        approval.say(approval.plan(1, signing))
 
     def _start(self, prompt: str) -> Session:
         """The card with its PIN verified. A fault after the card accepted the PIN is gone on from; one before, or while
@@ -187,14 +204,15 @@ class Signing:
         left = [candidate for candidate in collected.candidates if _place(candidate) not in done]
         export = session.card.info.xpub_export
         xpubs, singles = wanted_keys(collected, export=export)
+        approval = self.wallet.approval()
         steps = plan_session(
             xpubs=[path for path in xpubs if path not in self._extended],
             public_keys=[path for path in singles if path not in self._public],
-            signatures=[candidate.claim.path for candidate in left],
+            signatures=[candidate.claim.path for candidate in left] if approval is None else [],
             known=tuple(self._extended),
             at=session.position,
         )
-        runner = Runner(session, self.state, self._extended, self._public)
+        runner = Runner(session, self.state, self._extended, self._public, approval)
         for step in steps:
             if isinstance(step, Sign):
                 self._sign(runner, step, left[step.index], collected)
@@ -202,6 +220,32 @@ class Signing:
                 with deriving(session.opened):
                     runner.step(step)
         self._prove(collected)
+        if approval is not None:
+            self._sign_approved(runner, approval, left)
+
+    def _sign_approved(self, runner: Runner, approval: Approval, left: Sequence[Candidate]) -> None:
+        """All that is to be signed, after all that was to be read: the card is open for one of the two. Each use of the
+        key is for one digest, or for a list of them; each digest is of the plan that was agreed to."""
+        there = {_place_of_request(request) for request, _ in self._made}
+        wanted = [place for candidate in left if (place := _place(candidate)) in self._requests and place not in there]
+        requests = [self._requests[place] for place in wanted]
+        while requests:
+            size = MAX_HASHES if approval.lists else 1
+            now, requests = requests[:size], requests[size:]
+            approval.plan(0, approval.needed([request.digest for request in (*now, *requests)]))
+            self._tell()
+            try:
+                approval.authorize(runner.session.card, [request.digest for request in now])
+            except StatusWordError:
+                if len(now) == 1:
+                    raise
+                approval.takes_no_lists()
+                requests = now + requests
+                continue
+            for request in now:
+                if request is not now[0]:
+                    self._tell()
+                self._make(runner, signing_step(runner.session.position, request.path), request)
 
     def _prove(self, collected: Collected) -> None:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
@@ -216,6 +260,9 @@ class Signing:
             elif made.requests:
                 confirm(self.wallet, made)
             self.plan = made
+            approval = self.wallet.approval()
+            if approval is not None:  # from here on, and for nothing else
+                approval.review(request.digest for request in made.requests)
             self._requests = {_place_of_request(request): request for request in self.plan.requests}
             for candidate, signature in self._kept:
                 request = self._requests.get(_place(candidate))
@@ -251,10 +298,17 @@ class Signing:
     def _sign(self, runner: Runner, step: Sign, candidate: Candidate, collected: Collected) -> None:
         self._prove(collected)
         request = self._requests.get(_place(candidate))
-        if request is None:
-            return
+        if request is not None:
+            self._tell()
+            self._make(runner, step, request)
+
+    def _tell(self) -> None:
+        """How far it is, before the next signature."""
         if self._progress is not None and self.plan is not None:
             self._progress(len(self._made), len(self.plan.requests))
+
+    def _make(self, runner: Runner, step: Sign, request: SignRequest) -> None:
+        """One signature: made, judged, kept."""
         signature = runner.sign(step, request)
         self._admit(request, signature)
         with contextlib.suppress(StateError):  # it is made anew then
@@ -283,12 +337,12 @@ class Signing:
 
     # Signatures of an interrupted signing
 
-    def _load_partial(self, collected: Collected) -> None:
+    def _partial(self, collected: Collected) -> list[tuple[Candidate, bytes]]:
         """Signatures kept earlier, each verified against what it is for; the rest is left aside."""
         try:
             stored = self.state.partial(self.psbt.unsigned_tx())
         except StateError:
-            return
+            return []
         found = {}
         for entry in stored:
             if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values()):
@@ -296,10 +350,12 @@ class Signing:
                     found[bytes.fromhex(entry["digest"]), bytes.fromhex(entry["key"])] = bytes.fromhex(
                         entry["signature"]
                     )
+        kept = []
         for candidate in collected.candidates:
             signature = found.get((candidate.digest, candidate.claim.public_key))
             if signature is not None and _verifies(candidate, signature):
-                self._kept.append((candidate, signature))
+                kept.append((candidate, signature))
+        return kept
 
     def keep(self) -> None:
         """Keep the signatures made for the next attempt: also after `run`, until its result is safe somewhere."""
@@ -320,8 +376,9 @@ def confirm(wallet: Wallet, made: Plan) -> None:
     """Show a plan in the dialogue that gave the PIN, or that the configuration names; WalletError where the person does
     not agree. Does nothing where there is neither."""
     if wallet.unlocker.confirms:
-        session = wallet.session()
-        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint))
+        session, approval = wallet.session(), wallet.approval()
+        touches = 0 if approval is None else approval.needed([request.digest for request in made.requests])
+        wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint, touches))
 
 
 def _place(candidate: Candidate) -> tuple[object, ...]:

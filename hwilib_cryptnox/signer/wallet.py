@@ -32,7 +32,9 @@ from hwilib_cryptnox.errors import (
     WalletError,
     another_card,
 )
+from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.signer.approved import approved_signature
 from hwilib_cryptnox.signer.cards import (
     CARD_PREFIX,
     EMULATOR_PREFIX,
@@ -57,12 +59,19 @@ _KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
 
 
 class Runner:
-    """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted."""
+    """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted; where a
+    user key approves, it answers once more (`approval`)."""
 
     def __init__(
-        self, session: Session, state: State, extended: dict[Path, ExtendedPublicKey], public: dict[Path, bytes]
+        self,
+        session: Session,
+        state: State,
+        extended: dict[Path, ExtendedPublicKey],
+        public: dict[Path, bytes],
+        approval: Approval | None = None,
     ) -> None:
         self.session = session
+        self._approval = approval
         self.extended = extended
         self.public = public
         self._state = state
@@ -89,6 +98,10 @@ class Runner:
         try:
             self._do(step)
         except NotAuthenticatedError:
+            if self.session.pin is None and self._approval is not None:
+                self._approval.open(self.session.card)
+                self._do(step)
+                return
             if not self._ended:
                 raise
             self._verify_again()
@@ -130,7 +143,8 @@ class Runner:
 
     def _verify_again(self) -> None:
         """With the PIN the card has just accepted in a signature: no new attempt. A refusal ends the session."""
-        self.session.card.verify_pin(self.session.pin)
+        if self.session.pin is not None:
+            self.session.card.verify_pin(self.session.pin)
         self._ended = False
 
     def _learn(self) -> None:
@@ -177,19 +191,24 @@ class Wallet:
         self._expected = expected
         self._session = session
         self._accepted = None if session is None else (*_identity(session.card), session.pin)
+        self._unlocked = session is not None
         self._fingerprint = None if session is None else session.fingerprint
         self.keys: dict[Path, ExtendedPublicKey] = {}
 
     def close(self) -> None:
-        """Reset and release the card."""
+        """Reset and release the card, and leave the token that approves."""
         if self._opened is not None:
             self._opened.close()
         self._opened = self._session = self._accepted = None
+        self._unlocked = False
+        if self.unlocker.approval is not None:
+            self.unlocker.approval.close()
 
     def open(self) -> OpenCard:
         """The card, identified. One that is opened anew has no PIN verified."""
         if self._opened is None:
             self._session = self._accepted = None
+            self._unlocked = False
             self._opened = self.access.open(self.path)
         return self._opened
 
@@ -197,8 +216,10 @@ class Wallet:
         """The card with its PIN verified. `prompt` is shown where a person is asked for the PIN."""
         opened = self.open()
         if self._session is None:
-            if self._accepted is None:
+            if not self._unlocked:
                 check_usable(opened.card.info)
+                if not opened.card.info.pin_auth:  # a fault on the way costs no try of anything
+                    self._accepted = *_identity(opened.card), None
                 try:
                     pin = self.unlocker.unlock(opened.card, opened.reader, prompt=prompt)
                 except WalletError as error:
@@ -206,7 +227,8 @@ class Wallet:
                         raise
                     raise of_card(error, opened.card.serial) from error
                 self._accepted = *_identity(opened.card), pin
-            session = begin(opened, self._accepted[-1])
+                self._unlocked = True
+            session = begin(opened, None if self._accepted is None else self._accepted[-1])
             if self._expected not in (None, session.fingerprint):
                 self.close()
                 raise CardNotFoundError(NOT_FOUND_TEXT)
@@ -218,7 +240,8 @@ class Wallet:
 
     @property
     def pin_accepted(self) -> bool:
-        """Whether the card has accepted a PIN since it was opened first: then `reopen` may follow a fault."""
+        """Whether the card has accepted a PIN since it was opened first, or takes none: then `reopen` may follow a
+        fault."""
         return self._accepted is not None
 
     def forget_card(self) -> None:
@@ -228,7 +251,8 @@ class Wallet:
             self._opened = None
 
     def reopen(self) -> None:
-        """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there."""
+        """Open the same card anew after a fault, and verify the PIN it had accepted. `session` goes on from there. A
+        user key is asked again only where something is left to be read."""
         if self._accepted is None:
             raise CardNotFoundError("the card was not open")
         serial, key, pin = self._accepted
@@ -239,13 +263,22 @@ class Wallet:
             if _identity(opened.card) != (serial, key):
                 raise another_card(serial)
             check_usable(opened.card.info)
-            self.unlocker.resume(opened.card, opened.reader, pin)
+            if pin is not None:
+                self.unlocker.resume(opened.card, opened.reader, pin)
         except BaseException:
             opened.close()
             raise
-        self._opened = opened
+        self._opened, self._unlocked = opened, pin is not None
         if self._session is not None:
             self._session = Session(opened, pin, self._session.fingerprint, Position())
+
+    def approval(self) -> Approval | None:
+        """The key that approves what this card is asked for; None where its PIN does, or nothing is named. Opens the
+        card, asks nothing of the key. Raises what `open` raises, UnknownCardError."""
+        opened = self.open()
+        if opened.card.info.pin_auth or self.unlocker.approval is None:
+            return None
+        return self.unlocker.approving(opened.card)
 
     def known_fingerprint(self) -> bytes | None:
         """The fingerprint as far as it is known without asking the card."""
@@ -317,7 +350,8 @@ class Wallet:
         known = tuple(self.keys)
         steps = plan_session(xpubs=missing, public_keys=singles, signatures=sign, known=known, at=session.position)
         with deriving(session.opened):
-            Runner(session, self.access.state, self.keys, public).run(s for s in steps if not isinstance(s, Sign))
+            runner = Runner(session, self.access.state, self.keys, public, self.approval())
+            runner.run(s for s in steps if not isinstance(s, Sign))
         return [step for step in steps if isinstance(step, Sign)]
 
     @staticmethod
@@ -352,6 +386,10 @@ class Wallet:
         _check_depths([path])
         if not path.depth:
             raise BadRequestError(NO_KEY_TEXT)
+        approval = self.approval()
+        if approval is not None:
+            approval.ready()
+            approval.say(approval.plan(int(self._session is None), 1))
         self._confirmed(message, path)
         return self.sign_unasked(path, digest_of, schnorr=schnorr)
 
@@ -366,25 +404,33 @@ class Wallet:
         session = self.session()
         bases, singles = self._split(session, [path])
         public: dict[Path, bytes] = {}
-        (sign,) = self._read(session, bases, singles, public, sign=[path])
+        approval = self.approval()
+        steps = self._read(session, bases, singles, public, sign=[path] if approval is None else [])
         public_key = derived_keys([path], self.keys, public)[path]
         digest = digest_of(public_key)
-        suffix = sign.suffix if sign.suffix.depth else None
-        signature = SignatureMemory(self.access.settings, self.access.state).signed(
-            session.card.serial,
-            digest,
-            public_key,
-            lambda: session.card.sign(
+
+        def make() -> bytes:
+            if approval is not None:
+                wait, opened = (
+                    self.access.settings.reinsert_wait,
+                    lambda: (self.session().card, self.session().position),
+                )
+                return approved_signature(
+                    approval, digest, public_key, path, _KINDS[kind.value], opened=opened, reopen=self.reopen, wait=wait
+                )
+            suffix, source = steps[0].suffix, steps[0].source
+            on_the_fly = suffix if suffix.depth else None
+            return session.card.sign(
                 digest,
                 session.pin,
                 public_key=public_key,
-                path=suffix,
-                source=sign.source,
+                path=on_the_fly,
+                source=source,
                 kind=_KINDS[kind.value],
-            ),
-            kind,
-        )
-        return public_key, signature
+            )
+
+        memory = SignatureMemory(self.access.settings, self.access.state)
+        return public_key, memory.signed(session.card.serial, digest, public_key, make, kind)
 
     def _confirmed(self, message: bytes, path: Path) -> None:
         """Verify the PIN, and have the person agree to sign a message where somebody is to be asked."""

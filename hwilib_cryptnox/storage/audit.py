@@ -6,10 +6,14 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.models import HistoryEntry
 
 ASKED, MADE, WITHHELD = "asked", "made", "withheld"
 """Kinds of lines (`event`); lines of earlier versions have none and were written after the card was asked."""
+TRIAL_DIGEST = sha256(b"hwi-cryptnox: a signature with the PIN while PIN authentication is off")
+"""What `pin-auth off` tries to have signed. No transaction and no message has this digest: theirs are SHA-256 of 32
+bytes, or of text that begins otherwise, and nobody finds two texts with one SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +89,5 @@ def _noted(digest: bytes, entry: Mapping[str, object]) -> Noted:
 
 def compare(counter: int, history: Sequence[HistoryEntry], noted: Mapping[bytes, Noted]) -> Comparison:
     """By digest: signatures are made anew with another nonce, digests are what they are."""
-    return Comparison(counter, tuple((entry, noted.get(entry.digest)) for entry in history))
+    ours = {TRIAL_DIGEST: Noted(TRIAL_DIGEST, 0, event=MADE), **noted}
+    return Comparison(counter, tuple((entry, ours.get(entry.digest)) for entry in history))

@@ -29,6 +29,8 @@ FeeLimit = float | Literal["off"] | None
 _WAITS = {"wait": "CRYPTNOX_WAIT", "enumerate_wait": "CRYPTNOX_WAIT", "reinsert_wait": "CRYPTNOX_REINSERT_WAIT"}
 _SWITCHES = ("last_try", "signer_mode", "rawtr", "allow_sighash", "allow_unproved_amounts")
 _FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
+APPROVE_PREFIX = "pkcs11:"
+"""How the only kind of approving key is named that there is."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -64,6 +66,16 @@ class Settings:
     confirm: str = ""
     """Key `confirm`: `pinentry` shows what is to be signed in a dialogue, wherever the PIN comes from; empty: only the
     dialogue that asked for the PIN does."""
+    approve: str = ""
+    """CRYPTNOX_APPROVE, or key `approve`: the key that approves each signature of a card whose PIN authentication is
+    off, as an RFC 7512 URI (`pkcs11:...`); empty for none."""
+    approve_by_environment: bool = False
+    """`approve` is of the environment, so it is meant for this command."""
+    approve_wait: float = 60.0
+    """CRYPTNOX_APPROVE_WAIT, or key `approve_wait`: seconds a person may take for one touch."""
+    approve_lists: bool = False
+    """Key `approve_lists`: one touch approves up to four digests, where the card takes lists. No known program uses
+    them."""
     require_genuine: bool = False
     """Key `require_genuine`: no card is used that no trust anchor vouches for, and none over TCP."""
     anchors: tuple[str, ...] = ()
@@ -117,6 +129,11 @@ class Settings:
         for name in _FEE_LIMITS:
             changes[name] = _fee_limit(env, name, getattr(settings, name))
         changes["chain"] = env.get("CRYPTNOX_CHAIN", "").strip() or settings.chain
+        if text := env.get("CRYPTNOX_APPROVE", "").strip():
+            changes |= {"approve": _approve(text, "CRYPTNOX_APPROVE"), "approve_by_environment": True}
+        changes["approve_wait"] = _touch(
+            _seconds(env, "CRYPTNOX_APPROVE_WAIT", settings.approve_wait), "CRYPTNOX_APPROVE_WAIT"
+        )
         source = _pin_source(env.get("CRYPTNOX_PIN_SOURCE", settings.pin_source), "CRYPTNOX_PIN_SOURCE")
         return replace(settings, pin_source=source, **changes)
 
@@ -145,6 +162,12 @@ def _address(text: str, where: str) -> tuple[str, int]:
         raise SettingsError(f"{where}: {error}") from error
 
 
+def _approve(text: str, where: str) -> str:
+    if text and not text.startswith(APPROVE_PREFIX):
+        raise SettingsError(f"{where}: a URI of a token's key is wanted: {APPROVE_PREFIX}token=LABEL;object=LABEL")
+    return text
+
+
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     text = env.get(name, "")
     if not text:
@@ -155,6 +178,13 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
         raise SettingsError(f"{name}: give seconds between 0 and 3600")
+    return seconds
+
+
+def _touch(seconds: float, where: str) -> float:
+    """Nobody touches a key in no time."""
+    if not 1 <= seconds <= 3600:
+        raise SettingsError(f"{where}: seconds between 1 and 3600 are wanted")
     return seconds
 
 
@@ -218,6 +248,9 @@ def from_toml(text: str, where: str) -> Settings:
         "pin_source": (str,),
         "pinentry": (str,),
         "confirm": (str,),
+        "approve": (str,),
+        "approve_wait": (int, float),
+        "approve_lists": (bool,),
         "require_genuine": (bool,),
         "anchors": (list,),
         **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
@@ -241,6 +274,8 @@ def from_toml(text: str, where: str) -> Settings:
         raise SettingsError(f"{where}: trust_emulated is a list of HOST:PORT")
     addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
     settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
+    _approve(settings.approve, f"{where}: approve")
+    _touch(settings.approve_wait, f"{where}: approve_wait")
     _pin_source(settings.pin_source, f"{where}: pin_source")
     if settings.confirm not in ("", *CONFIRMATIONS):
         raise SettingsError(f"{where}: confirm: give {' or '.join(CONFIRMATIONS)}")

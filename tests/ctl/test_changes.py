@@ -14,7 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY
 from tests.ctl.program import COMMAND, PIN, PUK, SEED, answer, environment, run, shown, terminal
@@ -32,7 +32,8 @@ def pin_field(pin: str) -> str:
     return pin.encode().ljust(9, b"\0").hex()
 
 
-PUBLIC = ec.derive_private_key(5, ec.SECP256R1()).public_key()
+PRIVATE = ec.derive_private_key(5, ec.SECP256R1())
+PUBLIC = PRIVATE.public_key()
 USER_KEY = [
     b"door".ljust(64, b"\0").hex(),
     PUBLIC.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint).hex(),
@@ -152,7 +153,7 @@ CASES = {
         (("pinless_path", [43 | 1 << 31, 60 | 1 << 31, 1581 | 1 << 31, 0]),),
     ),
     "pin-auth off": Case(
-        ("pin-auth", "off", "--yes", "--cannot-sign-here"),
+        ("pin-auth", "off", "--yes", "--private-key", "PRIVATE"),
         "C3",
         lambda memory: not memory["pin_auth"],
         "PIN authentication is off",
@@ -209,6 +210,7 @@ class World:
         for name, content in {
             "KEY": NEW_KEY.hex().encode(),
             "PEM": PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            "PRIVATE": PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             "DATA": DATA,
             "SIXTEEN": b"sixteen bytes ok",
         }.items():
@@ -225,7 +227,7 @@ class World:
 
     @property
     def words(self) -> list[str]:
-        files = ("KEY", "PEM", "DATA", "SIXTEEN")
+        files = ("KEY", "PEM", "PRIVATE", "DATA", "SIXTEEN")
         return [str(self.folder / word) if word in files else word for word in self.case.words]
 
     def run(self, card: EmulatorProcess | Middle, *, stdout: Path | None = None, **settings: str) -> tuple[str, int]:

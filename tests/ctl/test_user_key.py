@@ -1,4 +1,4 @@
-"""`user-key`."""
+"""`user-key`, with keys in files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     puk = {"stdin": f"{PUK}\n"}
     off = ("pin-auth", "off", "--yes", "--stdinpuk")
-    assert "signs with user keys" in answer(card, *off, code=1, **puk)["error"]
-    assert "user-key add" in answer(card, *off, "--cannot-sign-here", code=1, **puk)["hint"]
+    assert "No key is named" in answer(card, *off, code=2, **puk)["error"]
+    assert "user-key add" in answer(card, *off, "--private-key", str(private), code=1, **puk)["hint"]
     answer(card, "user-key", "add", slot, str(private), "--stdinpuk", code=5, **puk)
     answer(card, "user-key", "add", slot, str(public), "--text", "door", "--stdinpuk", schema="user-key add", **puk)
     listed = answer(card, "user-key", "list", schema="user-key list")["user_keys"]
@@ -31,9 +31,14 @@ def test_user_keys(card: EmulatorProcess, tmp_path: Path, slot: str) -> None:
     other = ec.generate_private_key(ec.SECP256R1()) if slot == "ec" else rsa.generate_private_key(65537, 2048)
     stranger.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert not answer(card, "user-key", "test", slot, str(stranger), schema="user-key test", code=1)["accepted"]
-    answer(card, *off, code=1, **puk)
-    assert answer(card, "info")["pin_auth"]
-    assert not answer(card, *off, "--cannot-sign-here", schema="pin-auth off", **puk)["pin_auth"]
+    refused = answer(card, *off, "--private-key", str(stranger), code=1, **puk)
+    assert "does not accept the key stranger.pem; nothing was changed" in refused["error"]
+    assert answer(card, "info")["pin_auth"] and "C3" not in card.stats()["by_ins"]
+    switched = answer(card, *off, "--private-key", str(private), schema="pin-auth off", **puk)
+    assert (switched["pin_auth"], switched["trial"]) == (False, "refused")
+    assert not card.stats()["signatures"] and not card.stats()["pin_tries"]
+    again = answer(card, *off, "--private-key", str(private), schema="pin-auth off", **puk)
+    assert (again["pin_auth"], again["trial"]) == (False, None)
     refused = answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, code=4)
     assert "pin-auth on" in refused["hint"]
     assert answer(card, "pin-auth", "on", "--stdinpuk", schema="pin-auth on", **puk)["pin_auth"]

@@ -480,3 +480,34 @@ def test_lines_out_of_their_order(tmp_path: Path, lines: list[str]) -> None:
             "cryptnox:7", b"psbt", PIN, fingerprint=FINGERPRINT, agree=agree, progress=lambda number, total: None
         )
     assert len(shown) == 1 and time.monotonic() - started < 30
+
+
+# A key in a token approves instead of the PIN
+
+
+def test_touches_are_shown_and_no_pin_is_sent(tmp_path: Path) -> None:
+    """Lines about the token come before any answer; nothing goes through stdin but the command."""
+    said = tmp_path / "stdin"
+    touch = """printf '%s\\n' '{"touch": "Touch test (approve) to read keys: 1 touch left"}'"""
+    script = f"""{touch}; {touch}; head -n 2 > '{said}'; printf '%s\\n' '{{"xpub": "x", "fingerprint": "00112233"}}'"""
+    program = shim.write(tmp_path / "bin", script)
+    cards, told = Cards(lambda: str(program), lambda: "regtest"), list[str]()
+    key = cards.key("cryptnox:1", ACCOUNT, None, touch=told.append)
+    assert (key.xpub, key.fingerprint) == ("x", "00112233")
+    assert told == ["Touch test (approve) to read keys: 1 touch left."] * 2
+    assert said.read_text() == f'["getxpub", "{ACCOUNT}"]\n\n'
+
+
+def test_a_program_that_asks_for_touches_without_end_is_ended(tmp_path: Path) -> None:
+    program = shim.write(tmp_path / "bin", """while :; do printf '%s\\n' '{"touch": "again"}' || exit; done""")
+    cards = Cards(lambda: str(program), lambda: "regtest")
+    with pytest.raises(ProgramError):
+        cards.key("cryptnox:1", ACCOUNT, None)
+
+
+def test_the_list_says_which_card_a_key_approves_for(tmp_path: Path) -> None:
+    entry = '{"path": "cryptnox:1", "fingerprint": "00112233", "needs_passphrase_sent": false%s}'
+    lines = "[" + ", ".join(entry % more for more in ("", ', "approved": true', ', "approved": "no"')) + "]"
+    program = shim.write(tmp_path / "bin", f"printf '%s\\n' '{lines}'")
+    cards = Cards(lambda: str(program), lambda: "regtest")
+    assert [(card.problem, card.approved) for card in cards.look()] == [("", False), ("", True), ("", False)]

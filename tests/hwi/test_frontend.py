@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from hwilib_cryptnox.hwi.frontend import details_of
 from hwilib_cryptnox.pin import policy
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
+from tests.support.consent import consenting
 from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.token import NAME, Token, plug
 
 ACCOUNT = "m/84h/1h/0h"
 
@@ -158,3 +161,34 @@ def test_nobody_listens_any_more(card: EmulatorProcess, monkeypatch: pytest.Monk
     words = ("--frontend", "--stdinpass", "-t", "cryptnox", "-d", card.path, "--chain", "regtest", "signtx", payment())
     program.run(list(words))
     assert card.stats()["signatures"] == 0
+
+
+def test_touches_of_an_approving_key_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Before the review what reading takes, after it one line for each signature; the list says which cards want it."""
+    token = Token()
+    plug(monkeypatch, token)
+    with consenting(token, tmp_path) as card:
+        lines = run(card, monkeypatch, capsys, "signtx", payment(), answers="sign\n")
+        assert [next(iter(line)) for line in lines] == [
+            *("touch", "touch", "review"),
+            *("signing", "touch", "signing", "touch"),
+            "psbt",
+        ]
+        assert [line["touch"] for line in lines if "touch" in line] == [
+            f"1 touch of {NAME} to read keys, then one for each signature",
+            f"Touch {NAME} to read keys",
+            f"Touch {NAME} to sign: 2 touches left",
+            f"Touch {NAME} to sign: 1 touch left",
+        ]
+        used = len(token.messages)
+        assert run(card, monkeypatch, capsys, "signtx", payment(), answers="no\n")[-1]["kind"] == "canceled"
+        assert len(token.messages) == used + 1
+        monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{card.host}:{card.port}")
+        used = len(token.messages)
+        capsys.readouterr()
+        assert program.run(["--frontend", "--emulators", "enumerate"]) == 0
+        (entry,) = json.loads(capsys.readouterr().out)
+        assert entry["approved"] is True and "error" not in entry
+        assert len(token.messages) == used

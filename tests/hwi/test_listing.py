@@ -160,7 +160,10 @@ def test_pin_authentication_off(hwi: Program) -> None:
             point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
             other.add_user_key(UserKeySlot.EC, "", point, PUK)
             other.set_pin_auth(False, PUK)
-        text = "PIN authentication is off on this card"
+        text = (
+            "PIN authentication is off on this card: a user key approves each signature; name it with approve in "
+            "config.toml, or CRYPTNOX_APPROVE (pkcs11:...)"
+        )
         assert listed(hwi, card, PIN) == [entry(card.path, error=text, code=-12)]
         assert hwi.on(card, "getmasterxpub") == {"error": text, "code": -12}
 

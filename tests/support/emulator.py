@@ -26,7 +26,8 @@ from cryptnox_core.emulator import ca
 scalar, maker = ca.scalar, sys.argv.pop(1)
 ca.scalar = lambda label: scalar(maker + label)
 """
-_MADE_BY = _MAKER + "from hwilib_cryptnox.ctl.main import main; sys.exit(main(sys.argv[1:]))"
+_MAIN = "from hwilib_cryptnox.ctl.main import main; sys.exit(main(sys.argv[1:]))"
+_MADE_BY = _MAKER + _MAIN
 
 
 class Stats(TypedDict):
@@ -61,7 +62,8 @@ class EmulatorProcess:
 
     ``vpcd`` ("HOST:PORT") puts the card into the virtual reader instead; ``listen`` overrides the address, "" for none.
     ``environment`` adds variables. ``maker``: whose CA and keys the card has, instead of the emulated cards' public
-    ones. Afterwards: ``host``, ``port``, ``path`` ("tcp:HOST:PORT"), ``serial``, ``state``.
+    ones. ``unlike``: Python that makes it a card unlike all readings.
+    Afterwards: ``host``, ``port``, ``path`` ("tcp:HOST:PORT"), ``serial``, ``state``.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class EmulatorProcess:
         listen: str | None = None,
         environment: dict[str, str] | None = None,
         maker: str = "",
+        unlike: str = "",
     ) -> None:
         self._maker = maker
+        self._unlike = unlike
         self.options = list(options)
         self._vpcd = vpcd
         self._listen = ("" if vpcd else "127.0.0.1:0") if listen is None else listen
@@ -101,6 +105,8 @@ class EmulatorProcess:
     def start(self) -> EmulatorProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-")
         program = ["-c", _MADE_BY, self._maker] if self._maker else ["-m", "hwilib_cryptnox.ctl.main"]
+        if self._unlike:
+            program = ["-c", f"import sys; {self._unlike}\n{_MAIN}"]
         command = [sys.executable, *program, "emulator", *self.options]
         command += ["--stats", str(self._stats_file)]
         if self._listen:

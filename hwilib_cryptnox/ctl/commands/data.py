@@ -54,7 +54,7 @@ def data_read(app: App, custom: bool, output: Path | None) -> Report:
     return Report(report, show)
 
 
-def _read(app: App, opened: OpenCard, pin: str) -> bytes:
+def _read(app: App, opened: OpenCard, pin: str | None) -> bytes:
     """The user data; the PIN is verified before and afterwards.
 
     A card that breaks off the channel at the first page may want the other form of the request (see `Card.send`). It
@@ -66,7 +66,10 @@ def _read(app: App, opened: OpenCard, pin: str) -> bytes:
         if error.sw != Sw.SECURITY_STATUS:
             raise
         app.host.access.open_channel(opened.card)
-        opened.card.verify_pin(pin)
+        if pin is None:
+            unlock(app, opened)
+        else:
+            opened.card.verify_pin(pin)
         return opened.card.read_user_data()
 
 
@@ -116,7 +119,7 @@ class _CutShortError(ProtocolError):
     """The card refused one of several pages."""
 
 
-def _write(app: App, opened: OpenCard, pin: str, before: bytes, content: bytes, *, custom: bool) -> None:
+def _write(app: App, opened: OpenCard, pin: str | None, before: bytes, content: bytes, *, custom: bool) -> None:
     """Write and read back, as far as the card shows it."""
     answered = False
     shown = not custom or len(before) == CUSTOM_BYTES

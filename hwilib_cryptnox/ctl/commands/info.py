@@ -1,19 +1,21 @@
-"""`info`: what one card says about itself. No PIN is sent."""
+"""`info`: what one card says about itself. No PIN is sent; a key that approves is asked once, for the fingerprint."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from cryptnox_core import errors
 from cryptnox_core.models import AppletInfo, CardInfo
 from cryptnox_core.wire import UserKeySlot
 from hwilib_cryptnox.ctl.app import App, command
-from hwilib_cryptnox.ctl.cards import judged, open_card, source_text, verdict_text, version_text
+from hwilib_cryptnox.ctl.cards import judged, open_card, source_text, unlocker, verdict_text, version_text
 from hwilib_cryptnox.ctl.errors import explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Report, Row, listed
 from hwilib_cryptnox.errors import WalletError
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.wallet import authenticate
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 _UNPAIRED = "this computer does not have it: cryptnoxctl pairing recover (needs the PUK)"
@@ -22,7 +24,10 @@ _OWN = "the card's own, kept on this computer"
 
 @command("info")
 def info_command(app: App) -> Report:
-    """Show everything that one card says about itself without its PIN."""
+    """Show everything that one card says about itself without its PIN.
+
+    Where PIN authentication is off and the fingerprint is not known yet, the approving key is asked for one touch.
+    """
     with open_card(app, channel=False) as opened:
         return _look(app, opened)
 
@@ -43,6 +48,7 @@ def _look(app: App, opened: OpenCard) -> Report:
             tries = tries_left(opened.card) if info.pin_auth else None
             with contextlib.suppress(errors.NotAllowedError, errors.NotFoundError, errors.PinLockedError):
                 page = opened.card.info_page()
+            record = _asked(app, opened, record)
         except errors.TransportError:
             raise
         except (errors.CryptnoxError, WalletError) as error:
@@ -111,6 +117,19 @@ def _look(app: App, opened: OpenCard) -> Report:
     if problem:
         rows.append(("Problem", problem, BAD))
     return listed(data, rows)
+
+
+def _asked(app: App, opened: OpenCard, record: CardRecord) -> CardRecord:
+    """With the fingerprint, where only a touch of the approving key tells it and one is named: once."""
+    info = opened.card.info
+    if info.pin_auth or not info.seeded or info.is_nft or not app.settings.approve or record.fingerprint is not None:
+        return record
+    given = unlocker(app)
+    try:
+        return replace(record, fingerprint=authenticate(opened, given).fingerprint)
+    finally:
+        if given.approval is not None:
+            given.approval.close()
 
 
 def _yes(value: bool, style: str, yes: str = "yes", no: str = "no") -> tuple[str, str]:

@@ -160,7 +160,7 @@ class _PinLook:
 
     def _accepted(self, opened: OpenCard, pin: str) -> bool:
         try:
-            Unlocker(self.app.settings, self.app.state, pin).unlock(opened.card, opened.reader)
+            Unlocker(self.app.settings, self.app.state, pin).verify(opened.card, opened.reader)
         except RefusedPinError as error:
             if error.spent:
                 return False

@@ -2,62 +2,168 @@
 
 from __future__ import annotations
 
+import contextlib
+from enum import Enum
+from functools import partial
+from pathlib import Path as FilePath
+
 import click
 
+from cryptnox_core.bip32 import Path
+from cryptnox_core.commands.signing import Sign
+from cryptnox_core.errors import CryptnoxError, ProtocolError, StatusWordError, TransportError
 from hwilib_cryptnox.ctl.app import App, CtlGroup
-from hwilib_cryptnox.ctl.cards import open_card, puk
-from hwilib_cryptnox.ctl.changes import switch
+from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
+from hwilib_cryptnox.ctl.changes import away, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.screen import Report, said
-from hwilib_cryptnox.signer.irreversible import Words
+from hwilib_cryptnox.ctl.files import OLD_FILE
+from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, said
+from hwilib_cryptnox.ctl.tokens import FileKey, Named, approval_by, token_key, token_options
+from hwilib_cryptnox.pin.approver import Approver
+from hwilib_cryptnox.pin.pkcs11 import TokenApprover
+from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.irreversible import Words, come_back
+from hwilib_cryptnox.storage.audit import TRIAL_DIGEST
 
 pin_auth = CtlGroup("pin-auth", help="Turn PIN authentication on or off.")
+
+_TRIAL_PATH = Path.parse("m/0")
+_GAIN = (
+    "With PIN authentication off the card signs only what a user key approves, one use of the key for each signature.",
+    "What it gives: malware that has read your PIN gets no signature without the key. Where the token wants a touch "
+    "for each use, every signature needs your finger.",
+    "What it does not give: a touch shows that you are there, not what is signed. Malware can have something else "
+    "approved by the touch that you give. Compare what you sign as before.",
+    "The PUK undoes it: cryptnoxctl pin-auth on. That is also your only way back when the key is lost. Keep the PUK "
+    "away from this computer, and know where it is before you go on.",
+)
+_PINLESS = (
+    "This card has a pinless path. Its key goes on signing without PIN and without the user key: cryptnoxctl pinless "
+    "clear"
+)
+_LAX = (
+    "This card signed with the PIN alone while PIN authentication was off: on this card the mode protects nothing, "
+    "and malware that has your PIN can have anything signed"
+)
+
+
+class Trial(Enum):
+    """Whether the card signs with the PIN while PIN authentication is off."""
+
+    REFUSED = "refused"
+    SIGNED = "signed"
+    UNKNOWN = "unknown"
 
 
 @pin_auth.command("on")
 def pin_auth_on(app: App) -> Report:
     """Accept the PIN again. Needs the PUK."""
-    return _pin_auth(app, on=True)
+    with open_card(app, initialised=True) as opened:
+        _switch(app, opened, puk(app, opened), on=True)
+        return said({"serial": str(opened.card.serial), "pin_auth": True}, *app.achieved)
 
 
 @pin_auth.command("off")
+@token_options
+@click.option("--private-key", "file", type=OLD_FILE, help="The key is in this PEM file: for other software alone.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
-@click.option(
-    "--cannot-sign-here",
-    is_flag=True,
-    help=("Continue even though no program of this package can sign with the card then."),
-)
-def pin_auth_off(app: App, yes: bool, cannot_sign_here: bool) -> Report:
-    """Accept only user keys, and no PIN. Needs the PUK, and a user key on the card.
+def pin_auth_off(
+    app: App, module: str | None, token: str | None, key: str | None, file: FilePath | None, yes: bool
+) -> Report:
+    """Let the card sign only what a user key approves, never by PIN.
 
-    Neither cryptnoxctl nor hwi-cryptnox signs with user keys: this is for cards that other software signs with.
+    The key is the one of the options, or of `approve` in the configuration. It has to answer the card's challenge
+    first. Afterwards one signature is tried with the PIN, over a hash that no transaction can have: where the card
+    makes it, PIN authentication is switched on again. Needs the PIN and the PUK.
     """
-    if not cannot_sign_here:
-        raise CtlError(
-            Exit.REFUSED,
-            "Without the PIN, no wallet could sign with this card: neither cryptnoxctl nor hwi-cryptnox signs with "
-            "user keys. Nothing was changed",
-            "if other software signs with them: --cannot-sign-here",
-        )
-    return _pin_auth(app, on=False, ask=not yes)
-
-
-def _pin_auth(app: App, *, on: bool, ask: bool = False) -> Report:
-    word = "on" if on else "off"
-    with open_card(app, initialised=True) as opened:
-        card = opened.card
-        if not on and card.info.tells_user_keys and not card.info.user_keys:
+    named = Named(module, token, key)
+    if file is not None and named:
+        raise CtlError(Exit.USAGE, "--private-key and --pkcs11 are two keys", "name one")
+    approving: Approver = FileKey(file) if file is not None else token_key(app, named)
+    with contextlib.closing(approving), open_card(app, seeded=True) as opened:
+        info, serial = opened.card.info, str(opened.card.serial)
+        if not info.pin_auth:
+            return said(
+                {"serial": serial, "pin_auth": False, "trial": None},
+                "PIN authentication is off already",
+                "To try the key and the card once more: cryptnoxctl pin-auth on, then cryptnoxctl pin-auth off",
+            )
+        if info.tells_user_keys and not info.user_keys:
             raise CtlError(
                 Exit.REFUSED, "The card has no user key, so nothing could authenticate", "cryptnoxctl user-key add"
             )
-        if ask:
-            app.terminal.confirm(f"Wallets that give a PIN will no longer work with the card {card.serial}. Continue?")
+        for line in (*_GAIN, *([_PINLESS] if info.pinless_path else [])):
+            app.note(line, WARN if line is _PINLESS else "")
+        admit(app, opened)
+        approving.ready()
+        pin = unlock(app, opened)
+        if pin is None:
+            raise CtlError(Exit.REFUSED, "PIN authentication is off already")
+        if approval_by(app, approving).answer(opened.card) is None:
+            raise CtlError(
+                Exit.REFUSED,
+                f"The card does not accept the key {approving.name}; nothing was changed",
+                "cryptnoxctl user-key list shows the keys that it knows; cryptnoxctl user-key add registers one",
+            )
+        app.note(f"The card accepts the key {approving.name}", GOOD)
+        if not yes:
+            app.terminal.confirm(
+                f"From now on nothing signs with the card {serial} without this key. Do you have its PUK, and go on?"
+            )
         secret = puk(app, opened)
-        words = Words(
-            done=f"PIN authentication is {word}",
-            kept=f"PIN authentication is not {word}; nothing was changed",
-            either=f"PIN authentication may or may not be {word} now",
-            keep="cryptnoxctl info shows which",
-        )
-        switch(app, opened, words, lambda card: card.set_pin_auth(on, secret), lambda info: info.pin_auth is on)
-        return said({"serial": str(opened.card.serial), "pin_auth": on}, *app.achieved)
+        _switch(app, opened, secret, on=False)
+        trial = _try_pin(app, opened, pin)
+        if trial is Trial.SIGNED:
+            _switch(app, opened, secret, on=True)
+            raise CtlError(Exit.REFUSED, _LAX, "protect this card as before; for consent by hardware use another card")
+        data = {"serial": serial, "pin_auth": False, "trial": trial.value}
+        if trial is Trial.UNKNOWN:
+            return said(
+                data,
+                *app.achieved,
+                ("Whether the card signs with the PIN all the same could not be tried", BAD),
+                "Try it: cryptnoxctl pin-auth on, then cryptnoxctl pin-auth off",
+                exit_code=Exit.REFUSED,
+            )
+        tried = ("The card refused a signature with the PIN", GOOD)
+        return said(data, *app.achieved, tried, *_next(approving, configured=not named))
+
+
+def _next(approving: Approver, *, configured: bool) -> list[str]:
+    """What to do so that wallets use the key."""
+    back = "The way back: cryptnoxctl pin-auth on (needs the PUK)"
+    if not isinstance(approving, TokenApprover):
+        return ["No program of this package signs with a key in a file: sign with the software that does", back]
+    if configured:
+        return [back]
+    return ["So that wallets use the key, put this line into config.toml:", f'approve = "{approving.uri}"', back]
+
+
+def _switch(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
+    word = "on" if on else "off"
+    words = Words(
+        done=f"PIN authentication is {word}",
+        kept=f"PIN authentication is not {word}; nothing was changed",
+        either=f"PIN authentication may or may not be {word} now",
+        keep="cryptnoxctl info shows which",
+    )
+    switch(app, opened, words, lambda card: card.set_pin_auth(on, secret), lambda info: info.pin_auth is on)
+
+
+def _try_pin(app: App, opened: OpenCard, pin: str) -> Trial:
+    """Whether the card signs with the PIN, in a session without any other authentication. The PIN is the one that the
+    card accepted a moment ago. What it signs is thrown away; the digest is that of no transaction and no message."""
+    for _ in range(2):
+        try:
+            opened.card.select()
+            app.host.access.open_channel(opened.card)
+            with contextlib.suppress(StatusWordError):
+                opened.card.verify_pin(pin)
+            opened.card.send(Sign(TRIAL_DIGEST, pin=pin, path=_TRIAL_PATH))
+            return Trial.SIGNED
+        except StatusWordError:
+            return Trial.REFUSED
+        except (TransportError, ProtocolError):
+            with contextlib.suppress(CryptnoxError):
+                come_back(app.host.access, opened, partial(away, app))
+    return Trial.UNKNOWN

@@ -165,7 +165,7 @@ def _begin(app: App, work: Provision, owner: _Owner, *, second: bool = False) ->
     given = unlocker(app, typed=True, second=second)
     work.take_over(
         (lambda: puk(app, work.opened)) if from_stdin else app.terminal.puk,
-        lambda opened: given.unlock(opened.card, opened.reader),
+        lambda opened: given.verify(opened.card, opened.reader),
         attempts=1 if from_stdin else ATTEMPTS,
     )
 

@@ -21,8 +21,9 @@ from hwilib_cryptnox.ctl.psbts import STDIN, content_of, read_psbt, to_stdout, t
 from hwilib_cryptnox.ctl.review import review
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import named_wallet
-from hwilib_cryptnox.errors import LeftError
+from hwilib_cryptnox.errors import ApproverCanceledError, ApproverError, LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
+from hwilib_cryptnox.pin.approval import touches
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract, txid
 from hwilib_cryptnox.psbt.message import is_message
@@ -67,6 +68,9 @@ def sign(
     Asks for the PIN first, because only the card's keys prove what is change. Then you see the transaction, with every
     word of it proved, and it is signed when you say yes. After an error run the same command again: no signature is
     made twice.
+
+    Where PIN authentication is off, the key that approve names in config.toml approves instead of the PIN: one touch to
+    read the card's keys, and one for each signature after you say yes.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -117,7 +121,7 @@ def sign(
             progress.tell(progress.total, progress.total)
             if shown.plan is None:
                 _check_ours(psbt, wallet.known_fingerprint())
-        except (TransportError, ProtocolError, KeyboardInterrupt) as error:
+        except (TransportError, ProtocolError, ApproverError, ApproverCanceledError, KeyboardInterrupt) as error:
             raise _interrupted(error, progress.made) from error
         finally:
             wallet.close()
@@ -181,6 +185,10 @@ class _Shown:
     def _ask(self, plan: Plan) -> None:
         """Once: yes, or, where the fee is above a default limit, the fee itself."""
         terminal, signatures = self._app.terminal, counted(len(plan.requests), "signature")
+        approval = None if self.wallet is None else self.wallet.approval()
+        if approval is not None:
+            needed = approval.needed([request.digest for request in plan.requests])
+            signatures = f"{signatures}, which takes {touches(needed)} of {approval.name}"
         terminal.fresh()
         if plan.high_fee is None:
             agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")

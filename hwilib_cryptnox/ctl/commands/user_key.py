@@ -5,26 +5,23 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from cryptnox_core.card import Card
-from cryptnox_core.commands.user_keys import digest_to_sign
 from cryptnox_core.errors import NotAuthenticatedError, NotFoundError, StatusWordError
 from cryptnox_core.models import UserKeyInfo
-from cryptnox_core.wire import RSA_EXPONENT, RSA_MODULUS, UserKeySlot
+from cryptnox_core.wire import USER_KEY_TEXT, UserKeySlot
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import accepted_again, change, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.files import OLD_FILE, read_file
+from hwilib_cryptnox.ctl.files import OLD_FILE
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
+from hwilib_cryptnox.ctl.tokens import FileKey, Named, approval_by, public_key, token_key, token_options
+from hwilib_cryptnox.pin.approver import Approver, ApprovingKey
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 user_key = CtlGroup(
     "user-key", help=("Keys on other devices that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")
@@ -32,6 +29,10 @@ user_key = CtlGroup(
 
 _SLOTS = {slot.name.lower(): slot for slot in UserKeySlot}
 _slot = click.argument("slot", type=click.Choice(list(_SLOTS)))
+_FIDO = (
+    "FIDO keys are an experiment: the vendor's texts contradict each other on what such a key signs, and no program of "
+    "this package signs with one"
+)
 
 
 @user_key.command("list")
@@ -73,76 +74,136 @@ def _read(app: App, opened: OpenCard, slot: UserKeySlot) -> UserKeyInfo | None:
 
 
 @user_key.command("add")
-@_slot
-@click.argument("key_file", metavar="KEY", type=OLD_FILE)
-@click.option("--text", default="", help="What the key is, up to 64 bytes.")
+@click.argument("slot", type=click.Choice(list(_SLOTS)), required=False)
+@click.argument("key_file", metavar="[KEY]", type=OLD_FILE, required=False)
+@token_options
+@click.option("--make", is_flag=True, help="Make a new key in the token: P-256, or RSA for the slot rsa.")
+@click.option("--text", help="What the key is, up to 64 bytes. Default: the token's name.")
 @click.option("--credential-id", metavar="HEX", help="FIDO: the credential's ID.")
-def user_key_add(app: App, slot: str, key_file: Path, text: str, credential_id: str | None) -> Report:
-    """Store the public key in the PEM file KEY on the card. Needs the PIN and the PUK."""
-    chosen = _SLOTS[slot]
+def user_key_add(
+    app: App,
+    slot: str | None,
+    key_file: Path | None,
+    module: str | None,
+    token: str | None,
+    key: str | None,
+    make: bool,
+    text: str | None,
+    credential_id: str | None,
+) -> Report:
+    """Store a public key on the card, of a token (--pkcs11) or of the PEM file KEY. Needs the PIN and the PUK.
+
+    The card goes on taking its PIN until cryptnoxctl pin-auth off.
+    """
+    chosen, named = _SLOTS[slot] if slot is not None else None, Named(module, token, key)
+    if key_file is not None and chosen is not None and not named and not make:
+        return _add_file(app, chosen, key_file, text or "", credential_id)
+    if key_file is not None or credential_id is not None or chosen is UserKeySlot.FIDO:
+        raise CtlError(Exit.USAGE, "A key in a token is named by --pkcs11, one in a file by SLOT and KEY", "name one")
+    return _add_of_token(app, chosen, named, make, text)
+
+
+def _add_file(app: App, chosen: UserKeySlot, key_file: Path, text: str, credential_id: str | None) -> Report:
     if (credential_id is not None) != (chosen is UserKeySlot.FIDO):
         raise CtlError(Exit.USAGE, "--credential-id is for the slot fido, which needs it")
     try:
         credential = bytes.fromhex(credential_id or "")
     except ValueError as error:
         raise CtlError(Exit.USAGE, "--credential-id must be hexadecimal") from error
-    public = _public_key(key_file, chosen)
+    public = public_key(key_file, chosen)
+    if chosen is UserKeySlot.FIDO:
+        app.note(_FIDO)
     with open_card(app, initialised=True) as opened:
         _require_slot(opened, chosen)
-        pin, serial = unlock(app, opened), str(opened.card.serial)
-        secret = puk(app, opened)
+        _add(app, opened, chosen, text, public, credential)
+        serial = str(opened.card.serial)
+    data = {"serial": serial, "slot": chosen.name.lower(), "public_key": public.hex(), "approve": None}
+    return said(data, *app.achieved)
 
-        def look(opened: OpenCard) -> End:
-            accepted_again(app, opened, pin)
-            try:
-                key = opened.card.user_key(chosen)
-            except NotFoundError:
-                return End.NOT_TAKEN
-            return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
 
-        words = Words(
-            done=f"The {slot} user key was added to the card",
-            kept=f"the {slot} user key is not on the card; nothing was changed",
-            either=f"the {slot} user key may or may not be on the card now",
-            keep="cryptnoxctl user-key list shows which",
-            remedy="cryptnoxctl user-key list shows what the card has now. Delete what is not yours, and use another "
-            "reader",
+def _add_of_token(app: App, chosen: UserKeySlot | None, named: Named, make: bool, text: str | None) -> Report:
+    approver = token_key(app, named)
+    with contextlib.closing(approver), open_card(app, initialised=True) as opened:
+        admit(app, opened)
+        if make:
+            wanted = chosen or _free(opened, UserKeySlot.EC)
+            _require_free(opened, wanted)
+            found = approver.make(wanted, named.key or f"card {opened.card.serial}")
+            app.happened(f"A new key is in the token: {approver.name}")
+        else:
+            found = approver.key()
+            wanted = chosen or _free(opened, found.slot)
+            if (wanted is UserKeySlot.RSA) != (found.slot is UserKeySlot.RSA):
+                kind = "an RSA key" if found.slot is UserKeySlot.RSA else "a P-256 key"
+                raise CtlError(
+                    Exit.USAGE, f"The slot {wanted.name.lower()} takes no such key: {approver.name} is {kind}"
+                )
+            _require_free(opened, wanted)
+        label = approver.name if text is None else text
+        short = label.encode("utf-8")[:USER_KEY_TEXT].decode("utf-8", "ignore") if text is None else label
+        _add(app, opened, wanted, short, found.public_key, b"")
+        serial = str(opened.card.serial)
+        uri = str(approver.uri)
+    data = {"serial": serial, "slot": wanted.name.lower(), "public_key": found.public_key.hex(), "approve": uri}
+    return said(
+        data,
+        *app.achieved,
+        "So that programs find the key, put this line into config.toml:",
+        f'approve = "{uri}"',
+        "The card goes on taking its PIN. Next: cryptnoxctl user-key test, then cryptnoxctl pin-auth off",
+    )
+
+
+def _free(opened: OpenCard, kind: UserKeySlot) -> UserKeySlot:
+    """The first slot for a key of this kind that is free, as far as the card tells; else the first."""
+    kinds = (UserKeySlot.RSA,) if kind is UserKeySlot.RSA else (UserKeySlot.EC, UserKeySlot.EC4, UserKeySlot.EC5)
+    info = opened.card.info
+    return next((slot for slot in kinds if slot in info.user_key_slots and not info.has_user_key(slot)), kinds[0])
+
+
+def _require_free(opened: OpenCard, slot: UserKeySlot) -> None:
+    _require_slot(opened, slot)
+    name = slot.name.lower()
+    if opened.card.info.has_user_key(slot):
+        raise CtlError(
+            Exit.REFUSED,
+            f"There is a user key in the slot {name} already; nothing was changed",
+            f"cryptnoxctl user-key list shows it; cryptnoxctl user-key delete {name} removes it",
         )
 
-        def send(card: Card) -> None:
-            card.add_user_key(chosen, text, public, secret, credential_id=credential)
 
-        doubted = not opened.card.info.has_user_key(chosen)
-        change(app, opened, words, send, look, prove=True, doubted=doubted)
-    return said({"serial": serial, "slot": slot, "public_key": public.hex()}, *app.achieved)
+def _add(app: App, opened: OpenCard, slot: UserKeySlot, text: str, public: bytes, credential: bytes) -> None:
+    """Store a key on the card. Asks for PIN and PUK."""
+    pin, name = unlock(app, opened), slot.name.lower()
+    secret = puk(app, opened)
+
+    def look(opened: OpenCard) -> End:
+        accepted_again(app, opened, pin)
+        try:
+            key = opened.card.user_key(slot)
+        except NotFoundError:
+            return End.NOT_TAKEN
+        return End.TAKEN if (key.text, key.public_key) == (text, public) else End.OTHER
+
+    words = Words(
+        done=f"The {name} user key was added to the card",
+        kept=f"the {name} user key is not on the card; nothing was changed",
+        either=f"the {name} user key may or may not be on the card now",
+        keep="cryptnoxctl user-key list shows which",
+        remedy="cryptnoxctl user-key list shows what the card has now. Delete what is not yours, and use another "
+        "reader",
+    )
+
+    def send(card: Card) -> None:
+        card.add_user_key(slot, text, public, secret, credential_id=credential)
+
+    change(app, opened, words, send, look, prove=True, doubted=not opened.card.info.has_user_key(slot))
 
 
 def _require_slot(opened: OpenCard, slot: UserKeySlot) -> None:
     """The applet has this slot."""
     if slot not in opened.card.info.user_key_slots:
         raise CtlError(Exit.REFUSED, f"This card has no slot {slot.name.lower()}, which exists from applet 2.0 on")
-
-
-def _public_key(path: Path, slot: UserKeySlot) -> bytes:
-    """The key of a PEM file as the card takes it."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-
-    try:
-        key = load_pem_public_key(read_file(path))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{path}: this is not a public key in PEM form") from error
-    if slot is not UserKeySlot.RSA:
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise CtlError(Exit.INPUT, f"{path}: no P-256 key")
-        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_MODULUS * 8:
-        raise CtlError(Exit.INPUT, f"{path}: this is not a 2048-bit RSA key")
-    numbers = key.public_numbers()
-    if numbers.e != RSA_EXPONENT:
-        raise CtlError(Exit.INPUT, f"{path}: the card takes only the exponent {RSA_EXPONENT}")
-    return numbers.n.to_bytes(RSA_MODULUS, "big")
 
 
 @user_key.command("delete")
@@ -153,8 +214,15 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
     key = _SLOTS[slot]
     with open_card(app, initialised=True) as opened:
         _require_slot(opened, key)
-        if not opened.card.info.pin_auth and not yes:
-            app.terminal.confirm("PIN authentication is off: without user keys nothing can authenticate. Continue?")
+        info = opened.card.info
+        if not info.pin_auth and not yes:
+            others = [one for one in info.user_key_slots if one is not key and info.has_user_key(one)]
+            left = (
+                "this key can no longer sign"
+                if others
+                else "without user keys nothing signs until you turn it on with the PUK"
+            )
+            app.terminal.confirm(f"PIN authentication is off: {left}. Continue?")
         secret = puk(app, opened)
         words = Words(
             done=f"The {slot} user key was deleted from the card",
@@ -169,45 +237,35 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
 
 
 @user_key.command("test")
-@click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]))
-@click.argument("key_file", metavar="PRIVATE-KEY", type=OLD_FILE)
-def user_key_test(app: App, slot: str, key_file: Path) -> Report:
-    """Authenticate with a user key: sign the card's challenge with the PEM file PRIVATE-KEY.
+@click.argument("slot", type=click.Choice([name for name in _SLOTS if name != "fido"]), required=False)
+@click.argument("key_file", metavar="[PRIVATE-KEY]", type=OLD_FILE, required=False)
+@token_options
+def user_key_test(
+    app: App, slot: str | None, key_file: Path | None, module: str | None, token: str | None, key: str | None
+) -> Report:
+    """Authenticate with a user key: have it sign the card's challenge, which is one touch where the token wants any.
 
-    FIDO keys sign in their own device and cannot be tested here.
+    The key is in a token (--pkcs11, or approve in the configuration), or it is the PEM file PRIVATE-KEY. FIDO keys
+    cannot be tested here. The PIN of the token is asked for in this terminal: a right one lets
+    CRYPTNOX_APPROVE_PIN_COMMAND be used again after a wrong one.
     """
-    private = _private_key(key_file)
-    with open_card(app, initialised=True) as opened:
+    named = Named(module, token, key)
+    if (slot is None) != (key_file is None) or (key_file is not None and named):
+        raise CtlError(Exit.USAGE, "A key in a token is named by --pkcs11, one in a file by SLOT and KEY", "name one")
+    approver: Approver = token_key(app, named) if key_file is None else FileKey(key_file)
+    with contextlib.closing(approver), open_card(app, initialised=True) as opened:
         admit(app, opened)
-        _require_slot(opened, _SLOTS[slot])
-        digest = digest_to_sign(opened.card.user_key_challenge())
-        accepted = opened.card.user_key_respond(_SLOTS[slot], _sign(private, digest))
-        serial = str(opened.card.serial)
-    data = {"serial": serial, "slot": slot, "accepted": accepted}
-    if accepted:
-        return said(data, ("The card accepts this key", GOOD))
+        if slot is not None:
+            _require_slot(opened, _SLOTS[slot])
+            _require_kind(approver.key(), _SLOTS[slot])
+        taken = approval_by(app, approver).answer(opened.card)
+        serial, kind = str(opened.card.serial), approver.key().slot
+    data = {"serial": serial, "slot": (taken or kind).name.lower(), "accepted": taken is not None}
+    if taken is not None:
+        return said(data, (f"The card accepts this key ({approver.name}), in the slot {data['slot']}", GOOD))
     return said(data, ("The card refuses this key", BAD), exit_code=Exit.REFUSED)
 
 
-def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(read_file(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{path}: this is not a private key in PEM form without a password") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise CtlError(Exit.INPUT, f"{path}: this is neither a P-256 nor an RSA key")
-    return key
-
-
-def _sign(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, digest: bytes) -> bytes:
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
-
-    prehashed = utils.Prehashed(hashes.SHA256())
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(digest, ec.ECDSA(prehashed))
-    return key.sign(digest, padding.PKCS1v15(), prehashed)
+def _require_kind(key: ApprovingKey, slot: UserKeySlot) -> None:
+    if (key.slot is UserKeySlot.RSA) != (slot is UserKeySlot.RSA):
+        raise CtlError(Exit.INPUT, f"The slot {slot.name.lower()} takes no key of this kind")

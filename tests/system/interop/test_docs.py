@@ -280,7 +280,34 @@ _ROOT = "needs root and a package server; `sh scripts/test` installs the same pa
 _ELSEWHERE = "needs another system, and the page says that it was not run there"
 _VAULT = "needs root, and BTCPay Vault; tests/system/interop/test_stand_in.py runs what is put there under that name"
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
+_TOKEN = "needs a token with a key; tests/ctl/test_pin_auth.py runs the same commands with SoftHSM"
+_HARDWARE = "needs a token of this kind, and the page says whether it was run"
 NOT_RUN = {
+    "cryptnoxctl user-key add --pkcs11 MODULE --token LABEL --object ID": _TOKEN,
+    "cryptnoxctl user-key test --pkcs11 MODULE --token LABEL --object ID": _TOKEN,
+    "cryptnoxctl pin-auth off --pkcs11 MODULE --token LABEL --object ID": _TOKEN,
+    "cryptnoxctl user-key add --pkcs11 softhsm2 --token approve --make": _TOKEN,
+    "softhsm2-util --init-token --free --label approve": "asks for PINs; tests/support/softhsm.py runs it with them",
+    "cryptnoxctl user-key test": _TOKEN,
+    "cryptnoxctl user-key add": _TOKEN,
+    "cryptnoxctl user-key add fido": "needs a FIDO key; tests/ctl/test_errors.py stores one",
+    "cryptnoxctl user-key delete": "tests/ctl/test_pin_auth.py runs it",
+    "cryptnoxctl pin-auth on": "tests/ctl/test_pin_auth.py runs it",
+    "cryptnoxctl pinless clear": "tests/ctl/test_pinless.py runs it",
+    "cryptnoxctl message sign": "tests/ctl/test_message.py runs it",
+    "pip install python-pkcs11": "`sh scripts/test` installs it",
+    "pip install '.[pkcs11]'": "`sh scripts/test` installs what it names",
+    "ykman piv keys generate --algorithm ECCP256 --pin-policy ONCE --touch-policy ALWAYS 9a touch.pem": _HARDWARE,
+    'ykman piv certificates generate --subject "CN=approve" 9a touch.pem': _HARDWARE,
+    "cryptnoxctl user-key add --pkcs11 ykcs11 --object 01": _HARDWARE,
+    "cryptnoxctl user-key add --pkcs11 opensc --token LABEL --make": _HARDWARE,
+    "cryptnoxctl user-key add --pkcs11 tpm2 --token approve --make": _HARDWARE,
+    "sudo apt install libtpm2-pkcs11-1 opensc": _ROOT,
+    "pkcs11-tool --module /usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1 --slot-index 0 --init-token --label approve": (
+        _HARDWARE
+    ),
+    "pkcs11-tool --module /usr/lib/x86_64-linux-gnu/libtpm2_pkcs11.so.1 --token-label approve --login --login-type so "
+    "--init-pin": _HARDWARE,
     "sh scripts/test": _OF_THESE_TESTS,
     "sh scripts/test --quick": _OF_THESE_TESTS,
     "sh scripts/test --all": _OF_THESE_TESTS,
@@ -637,6 +664,7 @@ def test_options_and_variables_are_there() -> None:
     tools = [*(ROOT / "scripts").iterdir(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").glob("*.py")]
     code = "\n".join(path.read_text() for path in sources)
     theirs = {"--disable-ccid", "--unsigned", "--timeout", "--require-hashes", "--no-deps", "--hwibridge", "--check"}
+    theirs |= {"--touch-policy"}
     allowed = code + "\n".join(path.read_text() for path in tools if path.is_file())
     for page in WRITTEN:
         text = page.read_text()

@@ -55,6 +55,11 @@ REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/
 COMBINE_TEST, BIP322_TEST = "tests/psbt/test_combine.py", "tests/signer/test_bip322.py"
 WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_wallet.py"
 
+APPROVAL, APPROVAL_TEST = "hwilib_cryptnox/pin/approval.py", "tests/pin/test_approval.py"
+CONSENT = "tests/system/security/test_consent.py"
+TOKEN_PINS, TOKEN_PINS_TEST = "hwilib_cryptnox/pin/token_pins.py", "tests/pin/test_token_pins.py"
+PIN_AUTH, PIN_AUTH_TEST = "hwilib_cryptnox/ctl/commands/pin_auth.py", "tests/ctl/test_pin_auth.py"
+
 GUARDS = (
     # The card and the channel
     Guard(
@@ -194,8 +199,8 @@ GUARDS = (
     Guard(
         "automatic PINs to known or genuine cards only",
         UNLOCK,
-        "if record.static_key != static_key_hash(card) and card.genuineness is not Genuineness.GENUINE:",
-        "if False:",
+        "        if not _is_vouched_for(card, record):\n            raise self.no_pin",
+        "        if False:\n            raise self.no_pin",
         f"{PINS}::test_a_fake_card_never_gets_an_automatic_pin",
     ),
     Guard(
@@ -474,15 +479,15 @@ GUARDS = (
     Guard(
         "the command that gives the PIN is started without a shell",
         PIN,
-        "else shlex.split(self.command)",
-        'else ["sh", "-c", self.command]',
+        "else shlex.split(command)",
+        'else ["sh", "-c", command]',
         "tests/system/security/test_secrets.py::test_the_command_that_gives_the_pin",
     ),
     Guard(
         "a listing calls no emulated card that was not asked for",
         "hwilib_cryptnox/hwi/listing.py",
-        "return _entries(password, emulators) if _card_in_a_reader() or emulators else []",
-        "return _entries(password, True)",
+        "return _entries(password, emulators, frontend) if _card_in_a_reader() or emulators else []",
+        "return _entries(password, True, frontend)",
         "tests/system/security/test_network.py::test_only_the_card_that_was_named",
     ),
     Guard(
@@ -530,8 +535,8 @@ GUARDS = (
     Guard(
         "the PIN of a session is not shown",
         "hwilib_cryptnox/signer/cards.py",
-        "    pin: str = field(repr=False)\n",
-        "    pin: str\n",
+        "    pin: str | None = field(repr=False)\n",
+        "    pin: str | None\n",
         "tests/system/security/test_objects.py::test_no_object_shows_a_secret",
     ),
     Guard(
@@ -1575,5 +1580,154 @@ GUARDS = (
         "    if proved is not None and key != proved:\n",
         "    if False:\n",
         "tests/ctl/test_clear_key.py::test_a_key_exchanged_on_the_way_is_found_out",
+    ),
+    # Consent by a key in a token
+    Guard(
+        "malware without the token gets no signature",
+        "cryptnox_core/emulator/auth.py",
+        "    require(ctx.memory.pin_auth or always, Sw.NOT_ALLOWED)\n",
+        "",
+        CONSENT + "::test_malware_without_the_token_gets_no_signature",
+    ),
+    Guard(
+        "an approval is for its own digest",
+        "cryptnox_core/emulator/signing.py",
+        "        require(first == digest, Sw.CONDITIONS)\n",
+        "",
+        CONSENT + "::test_a_replayed_approval_gives_its_own_digest_alone",
+    ),
+    Guard(
+        "what was not reviewed is not sent to the token",
+        APPROVAL,
+        "if not digests or not self._reviewed.issuperset(digests):",
+        "if not digests:",
+        APPROVAL_TEST + "::test_what_was_not_reviewed_is_never_sent_to_the_token",
+    ),
+    Guard(
+        "one use of the key for one digest",
+        "hwilib_cryptnox/signer/signing.py",
+        "size = MAX_HASHES if approval.lists else 1",
+        "size = MAX_HASHES",
+        APPROVAL_TEST + "::test_one_use_to_read_and_one_for_each_digest",
+    ),
+    Guard(
+        "the key answers no card that nothing vouches for",
+        UNLOCK,
+        "        if not _is_vouched_for(card, record):\n            raise UnknownCardError",
+        "        if False:\n            raise UnknownCardError",
+        APPROVAL_TEST + "::test_a_card_that_nothing_vouches_for",
+    ),
+    Guard(
+        "the configuration's key is not for emulated cards",
+        UNLOCK,
+        "if place.startswith(EMULATOR_PREFIX) and not named:",
+        "if False:",
+        APPROVAL_TEST + "::test_the_configurations_key_is_not_asked_for_an_emulated_card",
+    ),
+    Guard(
+        "a look asks for no touch",
+        UNLOCK,
+        "            if polling:\n                raise TouchNeededError\n",
+        "",
+        APPROVAL_TEST + "::test_no_key_is_named",
+    ),
+    Guard(
+        "an approval that was given is not asked for again",
+        APPROVAL,
+        "        if message not in self._given:\n",
+        "        if True:\n",
+        APPROVAL_TEST + "::test_a_fault_at_every_apdu_is_gone_on_from",
+    ),
+    Guard(
+        "the token is looked for before a touch",
+        "hwilib_cryptnox/pin/approval.py",
+        "        self.ready()\n        slots = self._slots(card)\n",
+        "        slots = self._slots(card)\n",
+        APPROVAL_TEST + "::test_a_wrong_token_pin_is_said_before_a_touch",
+    ),
+    Guard(
+        "a card without PIN authentication is sent no PIN",
+        UNLOCK,
+        "        if not card.info.pin_auth:\n            if polling:",
+        "        if False:\n            if polling:",
+        APPROVAL_TEST + "::test_a_pin_that_is_given_is_not_sent",
+    ),
+    # The PIN of a token, and the switch
+    Guard(
+        "a token's command is not used after a refusal",
+        TOKEN_PINS,
+        "            if note is not None:\n",
+        "            if False:\n",
+        TOKEN_PINS_TEST + "::test_a_wrong_command_costs_one_try_in_all",
+    ),
+    Guard(
+        "a note stands before a token's PIN is sent",
+        TOKEN_PINS,
+        "            self._check_refused(token, pin)\n            self._notes.put(token.identity, NoteKind.PENDING)\n",
+        "            self._check_refused(token, pin)\n",
+        TOKEN_PINS_TEST + "::test_killed_between_sending_and_the_answer",
+    ),
+    Guard(
+        "a token's refused PIN is not sent again",
+        TOKEN_PINS,
+        "        self._check_refused(token, pin)\n        with",
+        "        with",
+        TOKEN_PINS_TEST + "::test_a_pin_refused_before_is_not_sent_again",
+    ),
+    Guard(
+        "a token's last try is kept",
+        TOKEN_PINS,
+        "if token.last_try and not self._settings.last_try:",
+        "if False:",
+        TOKEN_PINS_TEST + "::test_the_last_try_is_not_spent",
+    ),
+    Guard(
+        "a token that shows a wrong PIN gets none by itself",
+        TOKEN_PINS,
+        "            if token.low:\n",
+        "            if False:\n",
+        TOKEN_PINS_TEST + "::test_a_token_that_shows_a_wrong_pin_gets_none_by_itself",
+    ),
+    Guard(
+        "no PIN in a PKCS#11 URI",
+        "hwilib_cryptnox/pin/token_uri.py",
+        "            if name in _SECRET:\n",
+        "            if False:\n",
+        "tests/pin/test_token_uri.py::test_no_pin_in_a_uri",
+    ),
+    Guard(
+        "no PKCS#11 module of the current folder",
+        "hwilib_cryptnox/pin/token_modules.py",
+        "        if not Path(path).is_absolute():\n",
+        "        if False:\n",
+        "tests/pin/test_token_modules.py::test_nothing_of_the_current_folder",
+    ),
+    Guard(
+        "one call into a PKCS#11 module at a time",
+        "hwilib_cryptnox/pin/token_calls.py",
+        "if self._going is not None and not _waited(self._going, limit):",
+        "if False:",
+        "tests/pin/test_token_calls.py::test_a_call_that_is_late",
+    ),
+    Guard(
+        "PIN authentication goes off only with a key that answered",
+        PIN_AUTH,
+        "if approval_by(app, approving).answer(opened.card) is None:",
+        "if approval_by(app, approving) is None:",
+        "tests/ctl/test_user_key.py::test_user_keys",
+    ),
+    Guard(
+        "a card that signs with the PIN all the same is switched back",
+        PIN_AUTH,
+        "        if trial is Trial.SIGNED:\n",
+        "        if False:\n",
+        PIN_AUTH_TEST + "::test_a_card_that_signs_with_the_pin_all_the_same",
+    ),
+    Guard(
+        "what is gained and what not is said first",
+        PIN_AUTH,
+        "for line in (*_GAIN, ",
+        "for line in (",
+        PIN_AUTH_TEST + "::test_what_is_gained_and_what_not_is_said_first",
     ),
 )
