@@ -143,7 +143,11 @@ def test_options_may_be_shortened_as_in_hwi(signer: EmulatorProcess, hwi: Progra
         (["-f", "not hex", "getxpub", "m/84h/0h/0h"], -3, "Could not find"),
         (["-t", "cryptnox", "-d", "cryptnox:5", "getxpub", "m/84h/0h/0h"], -3, "PC/SC"),
         (["-t", "cryptnox", "-d", "usb:1", "getxpub", "m/84h/0h/0h"], -7, "is not the path of a Cryptnox card"),
-        (["-t", "cryptnox", "-d", "cryptnox:" + "9" * 5000, "getxpub", "m/84h/0h/0h"], -7, "is not the path of a Cryptnox card"),
+        (
+            ["-t", "cryptnox", "-d", "cryptnox:" + "9" * 5000, "getxpub", "m/84h/0h/0h"],
+            -7,
+            "is not the path of a Cryptnox card",
+        ),
         (["-t", "cryptnox", "-d", "cryptnox:" + "9" * 5000, "signtx", PSBT], -7, "is not the path of a Cryptnox card"),
         (["-t", "cryptnox", "-d", "tcp:127.0.0.1:1", "getxpub", "m/84h/0h/0h"], -3, "no card"),
         (["-t", "cryptnox", "-d", "tcp:nowhere", "getxpub", "m/84h/0h/0h"], -7, "HOST:PORT"),

@@ -211,7 +211,10 @@ def test_read_wallet() -> None:
     for data, reason in (
         (f"{bsms}{POLICY.address(0, 1)}\n", "first address does not match"),
         (wallet_file("Other", POLICY.descriptor, made.to_text()), "does not match the wallet and the name"),
-        (wallet_file(NAME, WalletPolicy.parse(RECOVERY).descriptor, made.to_text()), "does not match the wallet and the name"),
+        (
+            wallet_file(NAME, WalletPolicy.parse(RECOVERY).descriptor, made.to_text()),
+            "does not match the wallet and the name",
+        ),
         (wallet_file(NAME, POLICY.descriptor, made.to_text()[:-4]), "damaged|base64|behind its end"),
         (f"wpkh({key(ME)})", "several keys"),
     ):
