@@ -292,7 +292,7 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
             app.options.json = True
             return _fail(app, Problem(error.format_message(), exit_code=Exit.USAGE))
         with contextlib.suppress(OSError):
-            error.show()
+            _show_usage(app, error)
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         return _fail(app, explain(KeyboardInterrupt()))
@@ -300,6 +300,17 @@ def _run(root: click.Command, arguments: list[str] | None, app: App) -> int:
         code = _fail(app, explain(error))
         give_up(sys.stdout)
         return code
+
+
+def _show_usage(app: App, error: click.ClickException) -> None:
+    """As click does, in lines that end at blanks."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        app.err.told(context.get_usage().strip())
+        if context.command.get_help_option(context) is not None:
+            app.err.told(f"Try '{context.command_path} {context.help_option_names[-1]}' for help.")
+        app.err.line()
+    app.err.told(f"Error: {error.format_message()}")
 
 
 def _fail(app: App, problem: Problem) -> int:

@@ -32,6 +32,8 @@ GROUPS = {
 }
 """The commands as help shows them."""
 _MOST_COLUMNS, _LEAST_COLUMNS = 80, 30
+_LEAST_TEXT = 20
+"""Columns beside the names."""
 _CLOSE = 0.6
 _MOST = 3
 """Commands that are proposed."""
@@ -77,6 +79,11 @@ class HelpFormatter(click.HelpFormatter):
             width = max(min(shutil.get_terminal_size().columns, max_width or _MOST_COLUMNS) - 2, _LEAST_COLUMNS)
         super().__init__(indent_increment, width, max_width)
 
+    def write_heading(self, heading: str) -> None:
+        """The title of a section."""
+        for line in lines_of(f"{heading}:", self.width - self.current_indent):
+            self.write(f"{'':{self.current_indent}}{line}\n")
+
     def write_text(self, text: str) -> None:
         """Paragraphs."""
         indent = f"{'':{self.current_indent}}"
@@ -91,10 +98,13 @@ class HelpFormatter(click.HelpFormatter):
         rows = list(rows)
         first = min(max((width(name) for name, _ in rows), default=0), col_max) + col_spacing
         indent = self.current_indent
+        if self.width - first - indent < _LEAST_TEXT:  # what they are below them
+            first = indent + col_spacing
         for name, text in rows:
-            lines = lines_of(text, self.width - first - indent)
+            lines = lines_of(text, self.width - first - indent) if text else [""]
             if width(name) > first - col_spacing:
                 self.write(f"{'':{indent}}{name}\n")
+                lines = lines if text else []
             else:
                 self.write(f"{'':{indent}}{name:{first}}{lines.pop(0)}".rstrip() + "\n")
             for line in lines:
