@@ -413,6 +413,7 @@ def test_a_command_stands_in_a_file_of_its_name() -> None:
 COVERED_BY: dict[str, str] = {
     # Module: the test file that covers it, where none has its name.
     f"{WALLET}.console.streams": "hwi/test_program.py",
+    f"{WALLET}.console.layout": "ctl/test_screens.py",
     f"{WALLET}.console.told": "ctl/test_pieces.py",
     f"{WALLET}.ctl.cards": "ctl/test_readers.py",
     f"{WALLET}.ctl.commands.adopt": "ctl/test_vendor_cards.py",
