@@ -65,7 +65,11 @@ def unlocked(entry: Mapping[str, Any], pin: str) -> Entry:
 
 def not_listed() -> CardNotFoundError:
     """The refusal of a path that is in no list."""
-    return CardNotFoundError(_GONE_TEXT)
+    return _GoneError(_GONE_TEXT)
+
+
+class _GoneError(CardNotFoundError):
+    """Its text says already what to do."""
 
 
 class Client(hwilib_cryptnox.CryptnoxClient):
@@ -99,6 +103,6 @@ def for_page(error: BaseException) -> BaseException:
         text = f"{error.reason}; type the right one"
     elif isinstance(error, CardRemovedError | NoCardError | NoReaderError):
         text = _GONE_TEXT
-    elif type(error) is CardNotFoundError and _INSERT not in str(error):
+    elif type(error) is CardNotFoundError:
         text = f"{error}; {_INSERT}"
     return error if text is None else RetoldError(error, text)

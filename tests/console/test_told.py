@@ -15,7 +15,7 @@ from hwilib_cryptnox.storage.state import StateError
 
 
 def test_a_sentence_and_what_helps() -> None:
-    found = told(errors.CardNotFoundError("the card 7 is in no reader"))
+    found = told(errors.CardNotFoundError("the card 7 is not in any reader"))
     assert (found.message, found.hint) == (
         ("The card 7 is not in any reader"),
         "cryptnoxctl list shows which cards are here",

@@ -49,7 +49,7 @@ class TestOpenCard:
     def test_by_serial(self, emulator: EmulatorProcess) -> None:
         with open_card(emulator.serial, reader=emulator.path) as card:
             assert card.channel_open
-        with pytest.raises(NoCardError, match="the card 5 is in no reader"):
+        with pytest.raises(NoCardError, match="the card 5 is not in any reader"):
             open_card(5, reader=emulator.path)
 
     def test_without_channel(self, emulator: EmulatorProcess) -> None:

@@ -301,7 +301,7 @@ class TestInAReader:
         assert again == {"psbt": answer["psbt"], "signed": False}, "no PIN, no card: the fingerprint is remembered"
         assert reader_card.stats()["apdus"] == before["apdus"]
         missing = hwi("-t", "cryptnox", "-d", "cryptnox:5", "-p", PIN, "getmasterxpub")
-        assert missing == {"error": "the card 5 is in no reader", "code": -3}
+        assert missing == {"error": "the card 5 is not in any reader", "code": -3}
         assert hwi("-f", "01020304", "-p", PIN, "getmasterxpub")["code"] == -3
 
     def test_automatic_pins(self, reader_card: EmulatorProcess, hwi: Program) -> None:
@@ -373,7 +373,7 @@ class TestInAReader:
         config.write_text("require_genuine = true\n")
         assert listed(hwi, reader_card, PIN) == []
         answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
-        text = "whether the card is genuine cannot be told, and the configuration requires a genuine one"
+        text = "it is not known whether the card is genuine, but the configuration requires a genuine one"
         assert answer == {"error": text, "code": -3}
         assert [record.getMessage() for record in caplog.records] == [f"enumerate: {SLOTS[0]}: {answer['error']}"]
 

@@ -238,7 +238,7 @@ class TestTwoCards:
         with self.cards(virtual_readers, tmp_path, ("--serial", str(2**60 + 4)), ("--serial", str(2**60 + 5))):
             for command in ("setup", "restore"):
                 answer = hwi("-t", "cryptnox", "-i", command)
-                assert answer["code"] == -7 and "2 cards may be meant" in answer["error"]
+                assert answer["code"] == -7 and "2 cards could be meant" in answer["error"]
 
     def test_a_wrong_pin_by_fingerprint_names_the_card(
         self, virtual_readers: VirtualReaders, tmp_path: Path, hwi: Program

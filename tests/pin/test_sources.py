@@ -383,7 +383,7 @@ def test_another_users_file_is_refused(tmp_path: Path) -> None:
     file.write_text("4321")
     file.chmod(0o600)
     os.chown(file, 12345, -1)
-    with pytest.raises(PinSourceError, match="your own"):
+    with pytest.raises(PinSourceError, match="own it yourself"):
         FileSource(str(file)).get(REQUEST)
 
 
