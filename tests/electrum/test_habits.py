@@ -146,7 +146,7 @@ def test_a_wallet_with_a_password(person: Person, own: EmulatorProcess) -> None:
     with person.electrum(own) as window:
         person.pair(window)
         window.menu("Wallet", "Password")
-        window.wait("Your wallet file is NOT encrypted")
+        window.wait("add a password to your")
         window.write(PASSWORD, 0, window="Change Password")
         window.write(PASSWORD, 1, window="Change Password")
         window.click("OK", window="Change Password")
