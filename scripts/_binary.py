@@ -41,7 +41,9 @@ def requirements() -> str:
 def run(*command: str | Path, **environment: str) -> None:
     """A command that has to succeed. Not in the checkout: Python would find its packages there, and what an editable
     installation left, before those that were installed of the last commit."""
-    subprocess.run(command, check=True, env={**os.environ, **environment}, cwd="/")
+    # Packages of the caller's own would be found before the last commit's.
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, check=True, env={**own, **environment}, cwd="/")
 
 
 def environment() -> Path:
