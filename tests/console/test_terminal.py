@@ -457,7 +457,7 @@ def test_change_pin_and_puk(card: EmulatorProcess) -> None:
 
 def test_reset_wants_the_typed_serial(card: EmulatorProcess) -> None:
     with terminal(card, "reset") as child:
-        dialogue(child, (f'Type "{card.serial}"', "yes"), ('to continue', ""))
+        dialogue(child, (f'Type "{card.serial}"', "yes"), ("to continue", ""))
         assert ended(child) == 1
     assert answer(card, "info")["seeded"] is True
     with terminal(card, "reset") as child:

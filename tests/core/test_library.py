@@ -454,7 +454,9 @@ class TestApplet2:
         memory = seeded()
         memory.pairing_key = bytes(range(32))
         with EmulatedReader.of(memory, Reading.SELECT_V2).connect() as card:
-            with pytest.raises(UnknownChannelError, match=r"2\.0\.0, is not supported yet.*doctor --json.*6982") as caught:
+            with pytest.raises(
+                UnknownChannelError, match=r"2\.0\.0, is not supported yet.*doctor --json.*6982"
+            ) as caught:
                 card.open_channel(index=index)
             assert caught.value.sw == 0x6982 and "another key" not in str(caught.value)
             assert not isinstance(caught.value, PairingError) and not card.channel_open
