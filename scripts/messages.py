@@ -79,7 +79,7 @@ FAMILIES = {
         "What HWI's commands answer. The message says what helps, if anything does.",
         "WalletError CardNotFoundError ForeignCardError RefusedCardError NotReadyError LockedPinError LastTryError "
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
-        "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError",
+        "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError _GoneError",
     ),
     "Electrum's plugin": (
         "In a window of Electrum, which also shows what `hwi-cryptnox` says. [Electrum](electrum.md).",
