@@ -1,20 +1,22 @@
 """A BDK wallet whose signer is the card: `python examples/bdk_wallet.py tcp:HOST:PORT` (or `cryptnox:SERIAL`).
 
 Makes the wallet from the card's descriptors, receives a payment that exists on paper only, spends it, lets the card
-sign, and finalises. A real program would ask a server for its coins instead, and broadcast the result. The card has no
-screen: a real program also asks its user before it signs what is printed here. The PIN comes from CRYPTNOX_PIN_COMMAND,
-CRYPTNOX_PIN_FILE or, in tests, CRYPTNOX_PIN.
+sign, and finalizes. A real program would ask a server for its coins instead, and broadcast the result. The card has no
+screen: a real program also asks its user before it signs what is printed here (bdk_signer.py does). The PIN comes from
+CRYPTNOX_PIN_COMMAND, CRYPTNOX_PIN_FILE or, in tests, CRYPTNOX_PIN.
 """
+
+from __future__ import annotations
 
 import hashlib
 import sys
 
 import bdkpython as bdk
-from hwilib import commands
-from hwilib.common import Chain
-from hwilib.psbt import PSBT
+from bdk_signer import CardSigner
 
-import hwilib_cryptnox
+from hwilib_cryptnox.export import CHANGE, RECEIVE, KeySet, Network, ScriptType, account_path, descriptor
+from hwilib_cryptnox.networks import Chain
+from hwilib_cryptnox.psbt import Plan
 
 
 def on_paper(script: bytes, amount: int) -> bytes:
@@ -24,30 +26,32 @@ def on_paper(script: bytes, amount: int) -> bytes:
     return (2).to_bytes(4, "little") + body + bytes(4)
 
 
+def show(plan: Plan) -> None:
+    """What the card is about to sign."""
+    for output in plan.summary.outputs:
+        what = "change" if output.change else "payment"
+        print(f"to be signed: {output.amount} to {output.address(plan.summary.chain)}, {what}")
+    print("fee", plan.summary.fee)
+
+
 if len(sys.argv) != 2:
     sys.exit(__doc__)
-hwilib_cryptnox.register()
-client = commands.get_client("cryptnox", sys.argv[1], chain=Chain.REGTEST)
-try:
-    found = commands.getdescriptors(client)
-    texts = [next(text for text in found[kind] if text.startswith("wpkh")) for kind in ("receive", "internal")]
-    receive, change = (bdk.Descriptor(text, bdk.NetworkKind.TEST) for text in texts)
-    wallet = bdk.Wallet(receive, change, bdk.Network.REGTEST, bdk.Persister.new_in_memory())
+signer = CardSigner(sys.argv[1], approve=show, chain=Chain.REGTEST)
+account = account_path(ScriptType.P2WPKH, Network.TEST)
+keys = KeySet(signer.wallet.fingerprint(), signer.wallet.xpubs([account]), Network.TEST)
+receive, change = (
+    bdk.Descriptor(descriptor(keys, ScriptType.P2WPKH, branch=branch), bdk.NetworkKind.TEST)
+    for branch in (RECEIVE, CHANGE)
+)
+wallet = bdk.Wallet(receive, change, bdk.Network.REGTEST, bdk.Persister.new_in_memory())
 
-    address = wallet.reveal_next_address(bdk.KeychainKind.EXTERNAL).address
-    payment = bdk.Transaction(on_paper(address.script_pubkey().to_bytes(), 100_000))
-    wallet.apply_unconfirmed_txs([bdk.UnconfirmedTx(tx=payment, last_seen=1)])
-    print(address, "received", wallet.balance().total.to_sat())
+address = wallet.reveal_next_address(bdk.KeychainKind.EXTERNAL).address
+payment = bdk.Transaction(on_paper(address.script_pubkey().to_bytes(), 100_000))
+wallet.apply_unconfirmed_txs([bdk.UnconfirmedTx(tx=payment, last_seen=1)])
+print(address, "received", wallet.balance().total.to_sat())
 
-    builder = bdk.TxBuilder().add_recipient(address.script_pubkey(), bdk.Amount.from_sat(60_000))
-    draft = builder.finish(wallet)
-    print("to be signed: 60000 to", address, "fee", draft.fee())
-    request = PSBT()
-    request.deserialize(draft.serialize())
-    signed = client.sign_tx(request)
-    result = bdk.Psbt(signed.serialize()).finalize()
-    if not result.could_finalize:
-        sys.exit(f"not complete: {result.errors}")
-    print("ready to broadcast", result.psbt.extract_tx().serialize().hex())
-finally:
-    client.close()
+builder = bdk.TxBuilder().add_recipient(address.script_pubkey(), bdk.Amount.from_sat(60_000))
+result = signer.sign(builder.finish(wallet)).finalize()
+if not result.could_finalize:
+    sys.exit(f"not complete: {result.errors}")
+print("ready to broadcast", result.psbt.extract_tx().serialize().hex())

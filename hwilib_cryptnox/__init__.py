@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hwilib_cryptnox.plugin.client import CryptnoxClient as CryptnoxClient
     from hwilib_cryptnox.plugin.client import enumerate as enumerate  # noqa: A004 - the name HWI fixes
+    from hwilib_cryptnox.plugin.register import register as register
 
 __version__ = "1.0.0rc1"
 DEVICE_TYPE = "cryptnox"

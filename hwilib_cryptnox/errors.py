@@ -95,19 +95,23 @@ class FailedError(WalletError):
 
 
 class NoPinError(WalletError):
-    """No source has a PIN for this card. `reason`: the message without a word on how one is given."""
+    """No source has a PIN for this card. `reason`: the message without a word on how PINs are given. `why`: that
+    without a word on commands."""
 
-    def __init__(self, message: str, reason: str | None = None) -> None:
+    def __init__(self, message: str, reason: str | None = None, *, why: str | None = None) -> None:
         super().__init__(message)
         self.reason = message if reason is None else reason
+        self.why = self.reason if why is None else why
 
 
 class RefusedPinError(WalletError):
-    """A PIN was refused, now or before; nothing more is sent. `spent`: just now, and a try with it."""
+    """A PIN was refused, now or before; nothing more is sent. `spent`: just now, and a try with it. `how`: the end of
+    the text, which says how the right one is given. `reason`: the text without it."""
 
-    def __init__(self, message: str, left: int | None = None, *, spent: bool = False) -> None:
-        super().__init__(message, spent=spent)
+    def __init__(self, message: str, left: int | None = None, *, spent: bool = False, how: str = "") -> None:
+        super().__init__(f"{message}; {how}" if how else message, spent=spent)
         self.left = left
+        self.reason = message if how else None
 
 
 class CanceledError(WalletError):

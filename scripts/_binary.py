@@ -39,8 +39,9 @@ def requirements() -> str:
 
 
 def run(*command: str | Path, **environment: str) -> None:
-    """A command that has to succeed."""
-    subprocess.run(command, check=True, env={**os.environ, **environment}, cwd=ROOT)
+    """A command that has to succeed. Not in the checkout: Python would find its packages there, and what an editable
+    installation left, before those that were installed of the last commit."""
+    subprocess.run(command, check=True, env={**os.environ, **environment}, cwd="/")
 
 
 def environment() -> Path:
@@ -77,7 +78,9 @@ def build(folder: Path) -> Path:
             PYINSTALLER_CONFIG_DIR=f"{work}/cache",
         )
         asked = "from importlib.metadata import version; print(version('hwi-cryptnox'))"
-        version = subprocess.run([python, "-c", asked], capture_output=True, check=True, text=True).stdout.strip()
+        version = subprocess.run(
+            [python, "-c", asked], cwd="/", capture_output=True, check=True, text=True
+        ).stdout.strip()
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"hwi-cryptnox-{version}-linux-{platform.machine()}"
         shutil.copyfile(f"{work}/made/hwi-cryptnox", target)

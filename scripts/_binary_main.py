@@ -1,4 +1,4 @@
-"""What the one-file binary runs: the program it is called as. `hwi-cryptnox` and `cryptnoxctl` are links to it."""
+"""What the one-file binary runs: the program it is called as. `hwi-cryptnox`, `cryptnoxctl`, `hwi` are links to it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ Put it where programs are, under both names:
 
   install -D -m 755 {file} ~/.local/bin/cryptnoxctl
   ln -sf cryptnoxctl ~/.local/bin/hwi-cryptnox
+
+Under the name hwi it takes the place of HWI's program, for wallets that run a file of that name. {as_hwi} as the first
+word does the same under any name.
 """
 NEITHER = 2
 TWICE = 1.0
@@ -45,8 +48,10 @@ def end_with_the_first() -> None:
 
 def main() -> int | None:
     """The program of that name; another name is a usage error."""
+    from hwilib_cryptnox.hwi.arguments import AS_HWI, called_hwi
+
     name = PurePath(sys.argv[0]).name
-    if name == "hwi-cryptnox":
+    if name == "hwi-cryptnox" or called_hwi(name) or sys.argv[1:2] == [AS_HWI]:
         from hwilib_cryptnox.hwi.program import main as hwi
 
         return hwi()
@@ -54,7 +59,7 @@ def main() -> int | None:
         from hwilib_cryptnox.ctl.main import main as ctl
 
         return ctl()
-    sys.stderr.write(HOW.format(file=sys.argv[0]))
+    sys.stderr.write(HOW.format(file=sys.argv[0], as_hwi=AS_HWI))
     return NEITHER
 
 

@@ -72,6 +72,10 @@ FAMILIES = {
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
         "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError",
     ),
+    "Electrum's plugin": (
+        "In a window of Electrum. What `hwi-cryptnox` says stands there as well. [Electrum](electrum.md).",
+        "CardError CardProblem ProgramError",
+    ),
     "Wallets of several keys": (
         "Nothing was registered, or recognized. `cryptnoxctl` begins these with what was refused: the descriptor, the "
         "file, the name. [Wallets of several keys](multisig.md).",
@@ -208,8 +212,9 @@ class Code:
                         if text:
                             yield name, Message(text, hint)
             elif name == "no_pin":
-                for text in [text for value in values for text in self.texts(module, scope, value)]:
-                    yield "NoPinError", Message(text)
+                ends = [f"; {text}" for keyword in node.keywords for text in self.texts(module, scope, keyword.value)]
+                for text in [text for value in node.args for text in self.texts(module, scope, value)]:
+                    yield "NoPinError", Message(text + "".join(ends))
             elif name in ("_log.warning", "_log.error") and node.args:
                 for text in self.texts(module, scope, node.args[0]):
                     yield "warning", Message(re.sub(r"%[srd]", HOLE, text))
@@ -247,6 +252,7 @@ class Code:
         """The messages and the hints that the call of an exception's class gives it."""
         name, given = _name(call.func), {keyword.arg: keyword.value for keyword in call.keywords}
         hint, unchanged = given.pop("hint", _NOTHING), given.pop("unchanged", _NOTHING)
+        how = [f"; {text}" for text in self._texts(module, scope, given.pop("how", _NOTHING), 0)]
         values = [*call.args, *given.values()]
         if name in _AFTER_ANOTHER:
             values, hint = values[1:2], values[2] if len(values) > 2 else hint
@@ -255,7 +261,7 @@ class Code:
             texts = ["; ".join(choice) for choice in itertools.product(*parts)]
         else:
             texts = [text for value in values for text in self._texts(module, scope, value, 0)]
-        ends = self._texts(module, scope, unchanged, 0) or [""]
+        ends = how or self._texts(module, scope, unchanged, 0) or [""]
         said = [text + end for text, end in itertools.product(texts, ends) if _is_text(text + end)]
         if name in _AFTER_ANOTHER:
             said = said or [""]

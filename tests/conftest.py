@@ -26,6 +26,9 @@ QUICK = (
     "console/test_weak.py",
     "core",
     "ctl/test_pieces.py",
+    "electrum/test_errors.py",
+    "electrum/test_pins.py",
+    "electrum/test_review.py",
     "emulator",
     "export",
     "hwi/test_errors.py",
@@ -33,6 +36,7 @@ QUICK = (
     "signer/test_keys.py",
     "signer/test_messages.py",
     "signer/test_shown.py",
+    "specter/test_page.py",
     "storage/test_settings.py",
     "storage/test_state.py",
     "system/frozen/test_places.py",
@@ -106,6 +110,7 @@ LONG = frozenset(
         "hwi/test_setup.py",
         "pin/test_assuan.py",
         "pin/test_pin_accounting.py",
+        "plugin/test_embedding.py",
         "psbt/test_many_keys.py",
         "psbt/test_outcomes_on_card.py",
         "psbt/test_properties.py",
@@ -163,11 +168,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """What a test does is noted against its file, its fixtures included."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """What a test does is noted against its file, its fixtures included; the last one ends the session, too."""
     global _running
     name = item.path.relative_to(_TESTS).as_posix() if is_quick(item.path) else ""
-    _running = "" if name in _STARTS_PYTHON else name
+    _running = "" if name in _STARTS_PYTHON or nextitem is None else name
     try:
         return (yield)
     finally:

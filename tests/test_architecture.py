@@ -248,6 +248,7 @@ def test_what_is_below_the_faces_stands_without_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) -> None:
     """Their tests, run where hwilib and its driver cannot be imported."""
     environment = _without(tmp_path, ("plugin", "specter"), "hwilib", "cryptoadvance")
@@ -278,7 +279,7 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         env=environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1500,
     )
     assert run.returncode == 0, run.stdout[-1500:]
 
@@ -412,6 +413,14 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.ctl.review": "ctl/test_hostile.py",
     f"{WALLET}.ctl.screen": "ctl/test_pieces.py",
     f"{WALLET}.ctl.wallets": "ctl/test_wallet.py",
+    f"{WALLET}.electrum.cards": "electrum/test_commands.py",
+    f"{WALLET}.electrum.client": "electrum/test_in_electrum.py",
+    f"{WALLET}.electrum.cmdline": "electrum/test_command_line.py",
+    f"{WALLET}.electrum.keystore": "electrum/test_lies.py",
+    f"{WALLET}.electrum.places": "electrum/test_in_electrum.py",
+    f"{WALLET}.electrum.plugin": "electrum/test_in_electrum.py",
+    f"{WALLET}.electrum.qt": "electrum/test_in_electrum.py",
+    f"{WALLET}.electrum.wizard": "electrum/test_cards.py",
     f"{WALLET}.hwi.arguments": "hwi/test_program.py",
     f"{WALLET}.hwi.errors": "system/frozen",
     f"{WALLET}.pin.policy": "pin/test_pin_accounting.py",
@@ -422,6 +431,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.signer.mnemonic": "ctl/test_words.py",
     f"{WALLET}.signer.provision": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.stages": "ctl/test_dual.py",
+    f"{WALLET}.signer.reviewed": "ctl/test_hostile.py",
     f"{WALLET}.signer.steady": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.wallet": "signer/test_signing.py",
     f"{WALLET}.signer.wallet_prompts": "hwi/test_registerdescriptor.py",

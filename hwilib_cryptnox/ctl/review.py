@@ -7,14 +7,14 @@ rest summed, equal reasons and warnings are counted, long data cut. What may cos
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.console.wording import counted, escaped
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Row, Screen
 from hwilib_cryptnox.ctl.wallets import quoted
-from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Summary, address_of
+from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Summary
 from hwilib_cryptnox.psbt.message import Message
+from hwilib_cryptnox.signer.reviewed import Signer
 from hwilib_cryptnox.signer.shown import (
     bitcoin,
     chain_text,
@@ -43,20 +43,6 @@ _MOST_ALIKE = 3
 _MOST_WALLETS = 5
 _MOST_NUMBERS = 8
 """Inputs that are named one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """The card that is to sign."""
-
-    serial: int
-    fingerprint: bytes
-    """4 bytes, of the master key."""
-    emulated: bool
-
-    def __str__(self) -> str:
-        kind = ", emulated" if self.emulated else ""
-        return f"{self.serial}, fingerprint {self.fingerprint.hex()}{kind}"
 
 
 def review(screen: Screen, plan: Plan, card: Signer) -> None:
@@ -129,6 +115,7 @@ def _show_payments(screen: Screen, plan: Plan) -> None:
             ("Sent", f"{bitcoin(summary.sent)} BTC in {counted(len(payments), 'payment')}", STRONG),
             ("Fee", fee_text(summary), BAD if grave else STRONG),
             ("Leaves the wallet", net, STRONG),
+            *([] if summary.valid_from is None else [("Valid from", summary.valid_from)]),
         ]
     )
 
@@ -192,49 +179,3 @@ def _rows(outputs: Sequence[OutputSummary], most: int, chain: Chain, noun: str) 
     if rest:
         rows.append(("-", total(rest), counted(len(rest), f"other {noun}"), "-", "-"))
     return rows
-
-
-def summary_data(plan: Plan, card: Signer) -> dict[str, object]:
-    """The review as data for `--json`; amounts in satoshi, null where they are not settled."""
-    summary = plan.summary
-    return {
-        "chain": summary.chain.name.lower(),
-        "card": {"serial": str(card.serial), "fingerprint": card.fingerprint.hex(), "emulated": card.emulated},
-        "accounts": [str(path) for path in summary.accounts],
-        "wallets": [
-            {"name": wallet.name, "policy": wallet.words, "inputs": list(wallet.inputs)} for wallet in summary.wallets
-        ],
-        "unregistered": [{"policy": group.words, "inputs": list(group.inputs)} for group in summary.unregistered],
-        "inputs": summary.inputs,
-        "our_inputs": summary.our_inputs,
-        "our_amount": summary.our_amount,
-        "payments": len(payments_of(summary)[0]),
-        "sent": summary.sent,
-        "change": summary.change_amount,
-        "net": summary.net,
-        "fee": summary.fee,
-        "fee_rate": summary.fee_rate,
-        "fee_percent": summary.fee_percent,
-        "outputs": [
-            {
-                "index": output.index,
-                "amount": output.amount,
-                "address": output.address(summary.chain),
-                "script": output.script.hex(),
-                "change": output.change,
-                "path": None if output.path is None else str(output.path),
-                "wallet": output.wallet,
-            }
-            for output in summary.outputs
-        ],
-        "message": None
-        if plan.message is None
-        else {
-            "text": plan.message.text,
-            "address": address_of(plan.message.script, summary.chain),
-            "script": plan.message.script.hex(),
-            "coins": list(plan.message.coins),
-        },
-        "warnings": [{"text": notice.text, "grave": notice.grave} for notice in summary.warnings],
-        "skipped": [{"input": item.index, "reason": item.reason} for item in plan.skipped],
-    }

@@ -23,6 +23,7 @@ from hwilib_cryptnox.export.files import (
     descriptor_file,
     electrum_multisig_wallet,
     electrum_wallet,
+    wasabi_json,
 )
 from hwilib_cryptnox.export.keys import Cosigner, KeySet, key_line, parse_key_line
 from hwilib_cryptnox.networks import Network, ScriptType, account_path, account_paths
@@ -49,4 +50,5 @@ __all__ = [
     "key_line",
     "multisig_descriptor",
     "parse_key_line",
+    "wasabi_json",
 ]

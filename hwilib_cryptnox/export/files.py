@@ -57,6 +57,17 @@ def coldcard_json(keys: KeySet, account: int = 0) -> str:
     return _text({"xfp": keys.fingerprint.hex().upper(), **found})
 
 
+def wasabi_json(keys: KeySet, account: int = 0) -> str:
+    """A watch-only wallet for Wasabi, in the form in which it takes the first Coldcards' (fingerprint last byte first).
+
+    Such a file names no account: Wasabi takes it for the first one of P2WPKH. UsageError for another.
+    """
+    if account:
+        raise UsageError("Wasabi wallets use account 0")
+    xpub = keys.account(ScriptType.P2WPKH).key.to_string(keys.network.version)
+    return _text({"ExtPubKey": xpub, "MasterFingerprint": keys.fingerprint[::-1].hex().upper()})
+
+
 def electrum_wallet(keys: KeySet, script: ScriptType, account: int = 0, *, label: str = "Cryptnox") -> str:
     """An Electrum wallet file, watch-only, whose PSBTs name the card's keys by master fingerprint and full path.
 

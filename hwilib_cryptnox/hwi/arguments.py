@@ -13,7 +13,9 @@ from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.networks import ADDRESS_TYPES, CHAIN_CHOICES
 
 PROGRAM = "hwi-cryptnox"
-OUR_OPTIONS = ("--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts")
+STOOD_IN_FOR = "hwi"
+AS_HWI = "--as-hwi"
+OUR_OPTIONS = ("--frontend", "--signer-mode", "--rawtr", "--allow-sighash", "--allow-unproved-amounts", AS_HWI)
 DESCRIPTION = "HWI's commands for Cryptnox smart cards. Responses are in JSON format."
 
 
@@ -52,9 +54,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
-def make_parser(version: Callable[[], str]) -> Parser:
-    """The parser. `version` is called only for `--version`."""
-    parser = Parser(prog=PROGRAM, description=DESCRIPTION)
+def called_hwi(name: str) -> bool:
+    """Whether a program file has the name of HWI's own program: `hwi`, on Windows `hwi.exe`."""
+    return name.lower().removesuffix(".exe") == STOOD_IN_FOR
+
+
+def make_parser(version: Callable[[], str], program: str = PROGRAM) -> Parser:
+    """The parser. `version` is called only for `--version`. `program`: how it calls itself."""
+    parser = Parser(prog=program, description=DESCRIPTION)
     add = parser.add_argument
     add("--device-path", "-d", help="The device to connect to: cryptnox:SERIAL, or tcp:HOST:PORT")
     add("--device-type", "-t", help="The type of device: cryptnox. Without --device-path the first card is used")
@@ -82,10 +89,19 @@ def make_parser(version: Callable[[], str]) -> Parser:
     add("--emulators", help="List and open emulated cards too", action="store_true", dest="allow_emulators")
     add("--signer-mode", help="Errors of getdescriptors and signtx: one line on stderr, exit 1", action="store_true")
     add("--rawtr", help="Give descriptors of untweaked taproot outputs too", action="store_true")
-    add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
+    if program == STOOD_IN_FOR:  # BTCPay Vault hands on what a web page says: that must not loosen what is signed
+        parser.set_defaults(allow_sighash=False, allow_unproved_amounts=False, frontend=False)
+    else:
+        add("--frontend", help="For programs with windows: signtx shows what it signs and waits", action="store_true")
+        add("--allow-sighash", help="Sign with sighash types other than ALL and DEFAULT", action="store_true")
+        add(
+            "--allow-unproved-amounts",
+            help="Sign segwit inputs whose amounts no previous transaction proves",
+            action="store_true",
+        )
     add(
-        "--allow-unproved-amounts",
-        help="Sign segwit inputs whose amounts no previous transaction proves",
+        AS_HWI,
+        help="Take the place of the program hwi, as a file of that name does: --version names no other",
         action="store_true",
     )
     _add_commands(parser)

@@ -24,8 +24,8 @@ def getmasterxpub(wallet: Wallet, network: Network, address_type: str, account: 
     return {"xpub": key.to_string(network.version)}
 
 
-def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool) -> Result:
-    """The extended public key at a path; with `expert` taken apart."""
+def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool, whose: bool = False) -> Result:
+    """The extended public key at a path; with `expert` taken apart, with `whose` also the master key's fingerprint."""
     key = wallet.xpub(Path.parse(path))
     result: Result = {"xpub": key.to_string(network.version)}
     if expert:
@@ -38,6 +38,8 @@ def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool) -> Res
             "chaincode": key.chain_code.hex(),
             "pubkey": key.public_key.hex(),
         }
+    if whose:
+        result["fingerprint"] = wallet.fingerprint().hex()
     return result
 
 

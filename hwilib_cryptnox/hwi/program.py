@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from hwilib_cryptnox import DEVICE_TYPE, __version__
 from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CardNotFoundError, NoPinError, UnavailableError
-from hwilib_cryptnox.hwi.arguments import PROGRAM, make_parser
+from hwilib_cryptnox.hwi.arguments import AS_HWI, PROGRAM, STOOD_IN_FOR, called_hwi, make_parser
 from hwilib_cryptnox.hwi.errors import UNAVAILABLE, NoDeviceTypeError, UnknownDeviceTypeError, to_hwi_error
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from hwilib_cryptnox.hwi.frontend import Dialogue
     from hwilib_cryptnox.psbt import Psbt
     from hwilib_cryptnox.signer.host import Host
     from hwilib_cryptnox.signer.registration import Registration
@@ -78,6 +79,10 @@ def run(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is an answer in JSON
         told = to_hwi_error(error)
         answer = {"error": ". ".join([*besides.done, told.message]), "code": int(told.code)}
+        if "--frontend" in arguments:
+            from hwilib_cryptnox.hwi.frontend import details_of
+
+            answer |= details_of(error)
     with undisturbed():
         return _tell(answer, besides, signer=besides.signer and command in _SIGNER_COMMANDS)
 
@@ -109,7 +114,12 @@ def _signer_mode_in(arguments: list[str]) -> bool:
 
 
 def _version() -> str:
-    return f"hwi {_version_of_hwi()} ({PROGRAM} {__version__})"
+    return f"{_hwis_version()} ({PROGRAM} {__version__})"
+
+
+def _hwis_version() -> str:
+    """As HWI's own program says it: Wasabi takes no word more."""
+    return f"{STOOD_IN_FOR} {_version_of_hwi()}"
 
 
 def _version_of_hwi() -> str:
@@ -128,8 +138,12 @@ def _version_of_hwi() -> str:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     password = _password_from_stdin() if any(word.startswith("--stdinp") for word in arguments) else None
     if "--stdin" in arguments:
-        arguments = [*arguments, *_words_from_stdin()]
-    options = make_parser(_version).parse_args(arguments)
+        arguments = [*arguments, *_words_from_stdin(exact="--frontend" in arguments)]
+    if AS_HWI in arguments or called_hwi(os.path.basename(sys.argv[0])):  # noqa: PTH119 - polled: no pathlib
+        parser = make_parser(_hwis_version, STOOD_IN_FOR)
+    else:
+        parser = make_parser(_version)
+    options = parser.parse_args(arguments)
     options.named_chain, options.chain = options.chain, options.chain or "main"
     if options.stdinpass:
         options.password = _password_from_stdin() if password is None else password
@@ -149,13 +163,13 @@ def _password_from_stdin() -> str:
     return line.rstrip("\r\n")
 
 
-def _words_from_stdin() -> list[str]:
-    """Arguments from the lines of stdin up to an empty one."""
+def _words_from_stdin(*, exact: bool) -> list[str]:
+    """Arguments from the lines of stdin up to an empty one; `exact`: a line may be a JSON array of them."""
     words: list[str] = []
     for line in sys.stdin:
         if not line.rstrip("\r\n"):
             break
-        words += _split(line)
+        words += [str(word) for word in json.loads(line)] if exact and line.startswith("[") else _split(line)
     return words
 
 
@@ -239,7 +253,7 @@ class _Command:
         wallet = self._open(fingerprint, prompt)
         commands: dict[str, Callable[[], Answer]] = {
             "getmasterxpub": lambda: getmasterxpub(wallet, network, options.addr_type, options.account),
-            "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert),
+            "getxpub": lambda: getxpub(wallet, network, options.path, expert=options.expert, whose=options.frontend),
             "getdescriptors": lambda: getdescriptors(wallet, network, options.account, rawtr=rawtr),
             "getkeypool": lambda: getkeypool(wallet, network, vars(options), rawtr=rawtr),
             "signmessage": lambda: signmessage(wallet, options.message, options.path),
@@ -335,6 +349,7 @@ class _Command:
         else:
             prompt = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, prompt)
+            dialogue = _dialogue_with_front_end(wallet) if self.options.frontend else None
             chain = CHAINS.get(self.options.named_chain)
             wallets = None
             if registration is not None:
@@ -343,7 +358,16 @@ class _Command:
                 from hwilib_cryptnox.signer.registering import wallets_with
 
                 wallets = partial(wallets_with, wallet, registration)
-            signing = Signing(wallet, psbt, network=network, chain=chain, progress=_progress(), wallets=wallets)
+            signing = Signing(
+                wallet,
+                psbt,
+                network=network,
+                chain=chain,
+                progress=_progress() if dialogue is None else dialogue.progress,
+                approve=None if dialogue is None else dialogue.approve,
+                ask_fee=dialogue is not None,
+                wallets=wallets,
+            )
             signed = signing.run()
         changed = signed is not psbt
         return {"psbt": text if not changed and psbt.form is Form.BASE64 else signed.to_base64(), "signed": changed}
@@ -376,6 +400,12 @@ def _registration(text: str, fingerprint: bytes | None) -> Registration:
     registration = Registration.parse(text)
     check_ours(registration.policy, fingerprint)
     return registration
+
+
+def _dialogue_with_front_end(wallet: Wallet) -> Dialogue:
+    from hwilib_cryptnox.hwi.frontend import Dialogue
+
+    return Dialogue(wallet)
 
 
 def _progress() -> Progress | None:

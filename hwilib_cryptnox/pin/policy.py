@@ -118,12 +118,13 @@ class Unlocker:
             not source.interactive or isinstance(source, AgentSource) for source in self.sources
         )
 
-    def no_pin(self, reasons: list[str] | None = None) -> NoPinError:
-        """The error for a card nobody has a PIN for."""
+    def no_pin(self, reasons: list[str] | None = None, *, how: str = "") -> NoPinError:
+        """The error for a card nobody has a PIN for. `how`: one is given, beside the usual ways."""
         given = [FOREIGN_TEXT] if self.password and self.explicit is None else []
         given += [EMULATED_TEXT] if self.withheld else []
         given += reasons or []
-        return NoPinError("; ".join([*given, NO_PIN_TEXT]), "; ".join(given))
+        said = [*given, how] if how else given
+        return NoPinError("; ".join([*said, NO_PIN_TEXT]), "; ".join(said), why="; ".join(given))
 
     def unlock(self, card: Card, reader: str, *, polling: bool = False, prompt: str = "") -> str:
         """Verify a PIN in the open channel and return it.
@@ -155,7 +156,7 @@ class Unlocker:
         self._check_automatic(card, record, left)
         pin, source = self._fetch(PinRequest(card.serial, prompt, ask=not polling))
         if pin in _refused.get(card.serial, set()):
-            raise RefusedPinError(f"this PIN was refused before; {GIVE_IT_ONCE}", left)
+            raise RefusedPinError("this PIN was refused before", left, how=GIVE_IT_ONCE)
         return self._send(card, pin, record, left, reader, source)
 
     def resume(self, card: Card, reader: str, pin: str) -> None:
@@ -241,9 +242,9 @@ class Unlocker:
             return
         noted = record is not None and record.note is not None
         if noted and (card.serial not in _noted or left < 2):
-            raise RefusedPinError(f"{wrong_pin_text(left)}; {GIVE_IT_ONCE}", left)
+            raise RefusedPinError(wrong_pin_text(left), left, how=GIVE_IT_ONCE)
         if not noted and not _is_full(record, left):
-            raise RefusedPinError(f"a PIN was refused before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+            raise RefusedPinError(f"a PIN was refused before, at most {left} tries left", left, how=GIVE_IT_ONCE)
 
     def _check_automatic(self, card: Card, record: CardRecord | None, left: int) -> None:
         self._check_last_try(left)
@@ -255,15 +256,16 @@ class Unlocker:
             )
         self._check_note(record, left)
         if record.full_counter is None and left == PIN_TRIES_SESSION:
-            raise self.no_pin([f"three tries are left, of three or of six, and no right PIN was seen; {GIVE_IT_ONCE}"])
+            reason = "three tries are left, of three or of six, and no right PIN was seen"
+            raise self.no_pin([reason], how=GIVE_IT_ONCE)
         if not _is_full(record, left):
-            raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left; {GIVE_IT_ONCE}", left)
+            raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left", left, how=GIVE_IT_ONCE)
 
     @staticmethod
     def _check_note(record: CardRecord | None, left: int) -> None:
         if record is not None and record.note is not None:
             what = "was refused" if record.note is NoteKind.REFUSED else "was sent without a known end"
-            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left; {GIVE_IT_ONCE}", left)
+            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left", left, how=GIVE_IT_ONCE)
 
     def _fetch(self, request: PinRequest) -> tuple[str, PinSource]:
         reasons = []

@@ -17,13 +17,16 @@ from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.errors import NO_SCREEN_TEXT, BadRequestError, UnavailableError
 from hwilib_cryptnox.hwi.errors import NO_BACKUP_TEXT, NO_TOGGLE_TEXT, PIN_TEXT, Code, to_hwi_error
 from hwilib_cryptnox.networks import ADDRESS_TYPES, Network
+from hwilib_cryptnox.plugin.version2 import is_kept
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OLD_HWILIB_TEXT = "this hwilib knows no registered wallets: hwi-cryptnox registerdescriptor, or cryptnoxctl wallet add"
 
-_VERSION_2 = bytes.fromhex("70736274ff01fb040200000001020402000000010401000105010000")
-"""A PSBT of version 2 without inputs and outputs, transaction version 2."""
+CHANGED_TEXT = (
+    "hwilib changed this PSBT of version 2 while reading it: call hwilib_cryptnox.register() before PSBTs are read, or "
+    "use hwi-cryptnox"
+)
 
 _CLASSES: dict[Code, Callable[[str], hwi_errors.HWWError]] = {
     Code.CONNECTION: hwi_errors.DeviceConnectionError,
@@ -50,14 +53,14 @@ def as_hwi_error(error: BaseException) -> hwi_errors.HWWError:
 
 
 def mapped(function: F) -> F:
-    """Every exception leaves as one of hwilib's; none is swallowed."""
+    """Every exception of a client's method leaves as one of hwilib's; none is swallowed."""
 
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(self: CryptnoxClient, *args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return function(self, *args, **kwargs)
         except (Exception, KeyboardInterrupt) as error:
-            raise as_hwi_error(error) from error
+            raise as_hwi_error(self.retold(error)) from error
 
     return wrapper  # type: ignore[return-value]
 
@@ -66,20 +69,6 @@ def network_of(chain: object) -> Network:
     """Of a chain: hwilib's enumeration, or the text some callers assign instead. What is not said is the main chain."""
     name = str(getattr(chain, "name", chain) or "main").lower()
     return Network.MAIN if name in ("main", "mainnet", "none") else Network.TEST
-
-
-@functools.lru_cache(maxsize=1)
-def reads_version_2() -> bool:
-    """Whether this hwilib keeps what a PSBT of version 2 says; 3.2.0 and earlier replace its transaction version and
-    lock time before a driver sees them."""
-    import base64
-
-    probe = PSBT()
-    try:
-        probe.deserialize(base64.b64encode(_VERSION_2).decode("ascii"))
-    except Exception:  # noqa: BLE001 - whatever it stumbles over, it does not read it
-        return False
-    return getattr(probe, "version", None) == 2 and getattr(probe, "tx_version", None) == 2
 
 
 def _refusing(error: UnavailableError) -> Callable[..., Any]:
@@ -125,6 +114,10 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
             self._wallet = Host().wallet(self.path, self.password)
         return self._wallet
 
+    def retold(self, error: BaseException) -> BaseException:
+        """An error as the users of a front end are told it, which may have words of its own for it."""
+        return error
+
     @mapped
     def get_master_fingerprint(self) -> bytes:
         """The fingerprint of the master key, 4 bytes."""
@@ -154,10 +147,8 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         from hwilib_cryptnox.psbt import Psbt
         from hwilib_cryptnox.signer.signing import Signing
 
-        if getattr(psbt, "version", 0) == 2 and not reads_version_2():
-            raise BadRequestError(
-                "this hwilib changes PSBTs of version 2 while reading them: use hwi-cryptnox, or a PSBT of version 0"
-            )
+        if not is_kept(psbt):
+            raise BadRequestError(CHANGED_TEXT)
         given = Psbt.parse(psbt.serialize())
         wallet, wallets = self._open(), None
         if registered_descriptor is not None:

@@ -26,12 +26,22 @@ _HOOK = (
 are. Where this project was removed it does nothing. Files with this line are on disk: it stays as it is."""
 
 
+def _driver() -> ModuleType:
+    """The driver's module, in a hwilib that keeps PSBTs of version 2."""
+    from importlib import import_module
+
+    import_module("hwilib_cryptnox.plugin.version2").mend()
+    return import_module("hwilib_cryptnox.plugin.client")
+
+
 def register() -> None:
-    """Make hwilib list and open Cryptnox cards beside its own devices, in this process. Harmless when called again."""
+    """Make hwilib list and open Cryptnox cards beside its own devices, in this process. Harmless when called again.
+
+    A hwilib that changes PSBTs of version 2 while reading them is mended: call it before they are read."""
     from importlib import import_module
 
     names = import_module(DEVICES).__all__
-    sys.modules[MODULE] = import_module("hwilib_cryptnox.plugin.client")
+    sys.modules[MODULE] = _driver()
     if NAME not in names:
         names.append(NAME)
 
@@ -43,9 +53,7 @@ class _DriverLoader(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        from importlib import import_module
-
-        sys.modules[module.__name__] = import_module("hwilib_cryptnox.plugin.client")
+        sys.modules[module.__name__] = _driver()
 
 
 class _DriverFinder:

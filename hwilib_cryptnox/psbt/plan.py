@@ -61,6 +61,8 @@ class Policy:
     """The network that the user named."""
     require_registered: bool = False
     """Inputs that several keys hold are signed only where a registered wallet derives them."""
+    now: float | None = None
+    """The time of day (seconds, Unix): a lock time is warned of where it lies ahead. None: always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ def plan(
         chain=chain_of([candidate.claim.path for candidate in candidates], policy.chain),
         signed_leaves={candidate.index: candidate.leaf_hash for candidate in candidates},
         registered=registered,
+        now=policy.now,
     )
     # The coins that a message shows are no fee: its transaction cannot be mined.
     high_fee = _check_fee(summary, policy) if candidates and message is None else None

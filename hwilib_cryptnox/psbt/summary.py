@@ -10,14 +10,13 @@ from enum import Enum
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.crypto.hashes import base58check_encode
 from hwilib_cryptnox.networks import ACCOUNT_LEVELS, Chain
-from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
 from hwilib_cryptnox.psbt.collect import Collected
+from hwilib_cryptnox.psbt.locks import is_ahead, spans, valid_from
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.registered import Registered, Unregistered, WalletInputs
 from hwilib_cryptnox.psbt.script import Kind, kind_of
-from hwilib_cryptnox.psbt.tx import SEQUENCE_FINAL
 from hwilib_cryptnox.psbt.weight import virtual_size
 
 HIGH_FEE_SHARE = 0.05
@@ -27,7 +26,6 @@ FAR_INDEX = 1_000
 """So many addresses beyond those seen a wallet may not find its change again."""
 _MOST_INDEX = 1_000_000
 """Beyond it nobody finds change, whatever the inputs' indexes are: anybody can pay to a far address of a wallet."""
-_SEQUENCE_LOCK_DISABLED, _SEQUENCE_LOCK_TIME, _SEQUENCE_LOCK_VALUE = 1 << 31, 1 << 22, 0xFFFF
 _CHAINS = (0, 1)
 """Receive and change."""
 _MOST_NAMED = 8
@@ -139,6 +137,8 @@ class Summary:
     """The registered wallets that our inputs come from."""
     unregistered: tuple[Unregistered, ...] = ()
     """Our inputs that several keys hold and that no registered wallet derives (nor one that the person named)."""
+    valid_from: str | None = None
+    """The first block, or the time, that admits the transaction, in words; None for any."""
 
     @property
     def fee_rate(self) -> float | None:
@@ -219,9 +219,10 @@ def summarize(
     chain: Chain,
     signed_leaves: Mapping[int, bytes | None] | None = None,
     registered: Registered | None = None,
+    now: float | None = None,
 ) -> Summary:
     """Amounts, outputs and warnings. `settled`: whether all amounts are; `signed_leaves`: as for `virtual_size`;
-    `registered`: whose inputs and outputs are."""
+    `registered`: whose inputs and outputs are; `now`: see `Policy`."""
     registered = registered or Registered()
     tx, spends, ours, change = psbt.tx, collected.spends, ours or {}, change or {}
     outputs = tuple(
@@ -251,11 +252,12 @@ def summarize(
         chain=chain,
         wallets=registered.inputs,
         unregistered=registered.others,
+        valid_from=valid_from(tx),
     )
     found = [
         *notices,
         *_amount_notices(summary),
-        *_lock_notices(psbt),
+        *_lock_notices(psbt, chain, now),
         *_output_notices(summary, spends),
         *_change_notices(summary, collected, own),
         *_leaving_notices(summary, len(ours) - len(own)),
@@ -295,23 +297,14 @@ def _amount_notices(summary: Summary) -> list[Notice]:
     return notices
 
 
-def _lock_notices(psbt: Psbt) -> list[Notice]:
+def _lock_notices(psbt: Psbt, chain: Chain, now: float | None) -> list[Notice]:
     notices = []
-    tx = psbt.tx
-    lock_time = int.from_bytes(tx.lock_time, "little")
-    if lock_time and any(sequence != SEQUENCE_FINAL for sequence in tx.sequences):
-        until = f"block {lock_time}" if lock_time < f.LOCK_TIME_THRESHOLD else f"time {lock_time} (Unix)"
-        notices.append(Notice(NoticeKind.TIME_LOCK, f"not valid before {until}"))
-    if int.from_bytes(tx.version, "little") >= 2:
-        for index, raw in enumerate(tx.sequences):
-            sequence = int.from_bytes(raw, "little")
-            value = sequence & _SEQUENCE_LOCK_VALUE
-            if sequence & _SEQUENCE_LOCK_DISABLED or not value:
-                continue
-            span = f"{value * 512} seconds" if sequence & _SEQUENCE_LOCK_TIME else f"{value} blocks"
-            notices.append(
-                Notice(NoticeKind.TIME_LOCK, f"input {index} is not valid before its output is {span} old", index)
-            )
+    start = valid_from(psbt.tx)
+    if start is not None and (now is None or is_ahead(psbt.tx, now, main=chain is Chain.MAIN)):
+        notices.append(Notice(NoticeKind.TIME_LOCK, f"not valid before {start}"))
+    for index, span in spans(psbt.tx):
+        text = f"input {index} is not valid before its output is {span} old"
+        notices.append(Notice(NoticeKind.TIME_LOCK, text, index))
     return notices
 
 

@@ -14,7 +14,7 @@ from enum import Enum
 
 from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
-from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UsageError
+from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UnknownChannelError, UsageError
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
 from hwilib_cryptnox.signer.cards import Access, OpenCard
@@ -171,7 +171,7 @@ def opens(opened: OpenCard, key: bytes, index: int = PAIRING_INDEX) -> bool:
         opened.card.select()
         try:
             opened.card.open_channel(key, index=index)
-        except PairingError:
+        except (PairingError, UnknownChannelError):
             continue
         return True
     return False

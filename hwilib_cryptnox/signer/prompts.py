@@ -109,6 +109,8 @@ def transaction_text(plan: Plan, serial: int, fingerprint: bytes, *, ascii_only:
     payments, data = payments_of(summary)
     tail = [*_data(data, summary.chain), *_change(summary), f"Fee: {fee_text(summary)}"]
     tail.append(f"Leaves the wallet: {'unknown' if summary.net is None else f'{bitcoin(summary.net)} BTC'}")
+    if summary.valid_from is not None:
+        tail.append(f"Valid from: {summary.valid_from}")
     if plan.skipped:
         tail.append(f"{counted(len({item.index for item in plan.skipped}), 'input')} not signed")
     notes, warnings = _warnings(plan)

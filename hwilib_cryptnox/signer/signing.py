@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -351,6 +352,7 @@ def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool =
         ask_fee=ask_fee,
         chain=chain,
         require_registered=settings.require_registered,
+        now=time.time(),
     )
 
 

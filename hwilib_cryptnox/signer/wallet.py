@@ -50,6 +50,8 @@ from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import SignRequest
 
+NO_KEY_TEXT = "Say which key signs: a derivation path like m/84h/0h/0h/0/0"
+
 _KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
 """By the engine's name of the kind."""
 
@@ -336,8 +338,12 @@ class Wallet:
 
     def sign_digest(self, message: bytes, path: Path, digest_of: Callable[[bytes], bytes]) -> tuple[bytes, bytes]:
         """The compressed key at a path of up to 8 levels and its DER signature, verified, of the 32 bytes that
-        `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked."""
+        `digest_of` makes of the key: those of a message, to which the person agreed where somebody is to be asked.
+
+        The master key signs none: no address is its own, and some programs mean it where nobody named a key."""
         _check_depths([path])
+        if not path.depth:
+            raise BadRequestError(NO_KEY_TEXT)
         self._confirmed(message, path)
         return self.sign_unasked(path, digest_of)
 

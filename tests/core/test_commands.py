@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from types import GenericAlias
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -134,7 +135,9 @@ def command_classes() -> set[str]:
 
 
 def is_command(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Command) and dataclasses.is_dataclass(kind)
+    # Python 3.10 takes tuple[int] for a class.
+    is_class = isinstance(kind, type) and not isinstance(kind, GenericAlias)
+    return is_class and issubclass(kind, Command) and dataclasses.is_dataclass(kind)
 
 
 def info(flags: int) -> AppletInfo:

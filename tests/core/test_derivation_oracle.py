@@ -121,6 +121,7 @@ def test_many_crowded_trees_are_optimal() -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 @settings(max_examples=1000, deadline=None)
 @given(
     xpubs=st.lists(paths(3, 5), max_size=2, unique=True),

@@ -17,6 +17,11 @@ def test_exports(card: EmulatorProcess, tmp_path: Path) -> None:
         assert piped == data["content"]
         assert ME.fingerprint.hex() in piped.lower()
     assert not run(card, "export", "key-line").stdout.endswith("\n")
+    key = ME.account("m/84h/0h/0h").to_string()
+    turned = ME.fingerprint[::-1].hex().upper()
+    assert json.loads(run(card, "export", "wasabi").stdout) == {"ExtPubKey": key, "MasterFingerprint": turned}
+    for words in (("--type", "p2pkh"), ("--account", "1")):
+        answer(card, "export", "wasabi", *words, code=2)
     target = tmp_path / "wallet.json"
     assert answer(card, "export", "electrum", "--output", str(target))["file"] == str(target)
     answer(card, "export", "electrum", "--output", str(target), code=2)

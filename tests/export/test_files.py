@@ -22,6 +22,7 @@ from hwilib_cryptnox.export import (
     electrum_multisig_wallet,
     electrum_wallet,
     multisig_descriptor,
+    wasabi_json,
 )
 from tests.support.optional import bdk
 
@@ -67,6 +68,15 @@ def test_coldcard_json_leaves_out_what_was_not_read(main_keys: KeySet) -> None:
     assert json.loads(coldcard_json(one)) == {"xfp": "73C5DA0A", "bip84": COLDCARD["bip84"]}
     with pytest.raises(UsageError):
         coldcard_json(one, account=1)
+
+
+def test_wasabi(main_keys: KeySet, test_keys: KeySet) -> None:
+    """It takes a file of at most three entries, and turns the fingerprint around where no firmware is named."""
+    data = json.loads(wasabi_json(main_keys))
+    assert data == {"ExtPubKey": COLDCARD["bip84"]["xpub"], "MasterFingerprint": "0ADAC573"}  # type: ignore[index]
+    assert json.loads(wasabi_json(test_keys))["ExtPubKey"].startswith("tpub")
+    with pytest.raises(UsageError, match="account 0"):
+        wasabi_json(main_keys, account=1)
 
 
 def test_coldcard_json_of_test_chains(test_keys: KeySet) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-import bdkpython as bdk
 import pytest
 
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy
 from tests.psbt.factory import Wallet
 from tests.signer.test_wallets import bdk_script, key
+from tests.support.optional import bdk
 from tests.support.versions import parsed
 
 KEYS = [key(Wallet(b"a signer of random scripts, number %d" % number)) for number in range(12)]

@@ -35,6 +35,7 @@ from tests.psbt.factory import ME, NUMS, OTHER, Wallet
 from tests.psbt.test_registered import keys
 from tests.signer.test_wallets import MANY, RECOVERY, THIRD
 from tests.signer.test_wallets import key as key_of
+from tests.support import versions
 from tests.support.dialogues import LEFT, Scripted, configure
 from tests.support.emulator import PIN, EmulatorProcess
 
@@ -219,6 +220,7 @@ def test_more_than_anybody_looks_at(hwi: Program, signer: EmulatorProcess, askin
     """Leaves of taproot may hold any number of keys."""
     others = ",".join(key_of(Wallet(b"of a leaf with many, %d" % number)) for number in range(40))
     text = f"tr({NUMS.hex()},multi_a(2,{key_of(ME)},{others}))"
+    versions.parsed(text)
     assert register(hwi, signer, text=text) == {"error": TOO_LARGE_TEXT, "code": -7} and asking.asked == []
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pexpect
 import pytest
 
 from cryptnox_core.bip32 import Path as KeyPath
+from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.pin.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.signer.message_prompts import message_text
@@ -136,7 +138,7 @@ def full() -> Draft:
 
 def test_the_longest_text_is_seen_whole(real: str, signer: EmulatorProcess, tmp_path: Path) -> None:
     """On 24 lines of 80 columns; and for real as long as the limit says."""
-    plan = make_plan(Psbt.parse(full().encode()), **NO_LIMITS)
+    plan = make_plan(Psbt.parse(full().encode()), chain=Chain.MAIN, now=time.time(), **NO_LIMITS)
     text = transaction_text(plan, signer.serial, ME.fingerprint)
     assert len(text) > 0.8 * DESCRIPTION_LIMIT or len(text.splitlines()) > 0.8 * DESCRIPTION_LINES
     limits = [f'max_fee{name} = "off"' for name in ("", "_rate", "_percent")]

@@ -24,7 +24,7 @@ from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.plugin import client as device
-from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, network_of, reads_version_2
+from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, network_of
 from hwilib_cryptnox.psbt import BadPsbt, Psbt, RefusedInput
 from hwilib_cryptnox.psbt.finalize import extract
 from tests.psbt.factory import ME, draft, spend
@@ -109,20 +109,6 @@ def test_signing(hwilib: ModuleType, signer: EmulatorProcess) -> None:
     parsed = PSBT()
     parsed.deserialize(answer["psbt"])
     assert client.sign_tx(parsed) is parsed
-    client.close()
-
-
-def test_version_2_through_a_faulty_hwilib(signer: EmulatorProcess) -> None:
-    """hwilib 3.2.0 changes transaction version and lock time while it reads: nothing of that is signed."""
-    given = draft(spend("p2wpkh"), version=2, lock_time=9)
-    parsed = PSBT()
-    parsed.deserialize(given.base64())
-    client = CryptnoxClient(signer.path, PIN)
-    if reads_version_2():
-        assert client.sign_tx(parsed).serialize() != given.base64()
-    else:
-        with pytest.raises(errors.BadArgumentError, match="version 2"):
-            client.sign_tx(parsed)
     client.close()
 
 

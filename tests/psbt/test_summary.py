@@ -191,9 +191,9 @@ def test_amount_warnings() -> None:
 
 def test_time_lock_warnings() -> None:
     height = quiet(spend("p2wpkh"), lock_time=800_000)
-    assert [str(notice) for notice in make_plan(height).warnings] == ["not valid before block 800000"]
+    assert [str(notice) for notice in make_plan(height).warnings] == ["not valid before block 800001"]
     time = quiet(spend("p2wpkh"), lock_time=1_700_000_000)
-    assert [str(notice) for notice in make_plan(time).warnings] == ["not valid before time 1700000000 (Unix)"]
+    assert [str(notice) for notice in make_plan(time).warnings] == ["not valid before 2023-11-14 22:13:20 UTC"]
     final = quiet(replace(spend("p2wpkh"), sequence=0xFFFFFFFF), lock_time=800_000)
     assert kinds(final) == []
     blocks = make_plan(quiet(replace(spend("p2wpkh"), sequence=144))).warnings

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from itertools import permutations
 
-import bdkpython as bdk
 import pytest
 from embit.descriptor import Descriptor as EmbitDescriptor
 from embit.descriptor.checksum import add_checksum as embit_checksum
@@ -28,6 +27,7 @@ from hwilib_cryptnox.signer.wallets import (
 from hwilib_cryptnox.storage.wallets import name_key
 from tests.psbt.factory import ME, NUMS, OTHER, Wallet
 from tests.signer.wallet_examples import EXAMPLES, Example
+from tests.support.optional import bdk
 from tests.support.versions import parsed
 
 THIRD = Wallet(b"the third of a wallet with three keys")

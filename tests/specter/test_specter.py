@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,83 +13,17 @@ from embit import bip32, bip39
 from embit.script import p2wpkh
 
 from hwilib_cryptnox.export import Network, ScriptType, account_path
+from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt.finalize import extract
+from tests.specter.server import SPECTER, Specter
 from tests.support.emulator import EmulatorProcess
-from tests.system.interop.paper import PaperWallet, message_key
+from tests.support.version2 import as_version_2, maps
+from tests.system.interop.paper import PaperWallet, message_key, verify
 from tests.system.interop.programs import FINGERPRINT, MNEMONIC, PIN, environment
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("specter"), pytest.mark.timeout(1200)]
 
-SPECTER = "cryptoadvance.specter==2.1.11"
-START_LIMIT = 60
-CALL_LIMIT = 60
 WRONG_PIN = "111111"
-
-
-class Specter:
-    """A running Specter server."""
-
-    def __init__(
-        self, python: Path, folder: Path, card: EmulatorProcess, *options: str, environ: Mapping[str, str]
-    ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.base = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        self.card = card
-        self.path = f"cryptnox:{card.serial}" if card.port == 0 else card.path
-        command = [str(python), "-m", "cryptoadvance.specter", "server", "--port", self.base.rpartition(":")[2]]
-        command += ["--specter-data-folder", str(folder / "specter"), "--no-filelog", *options]
-        names = {
-            "SPECTER_CONFIG": "hwilib_cryptnox.specter.SpecterConfig",
-            "HOME": str(folder),
-            "XDG_STATE_HOME": str(folder / "state"),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            **environ,
-        }
-        self.log = folder / "specter.log"
-        self._log = self.log.open("w")
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **names}, cwd=folder, stdout=self._log, stderr=subprocess.STDOUT
-        )
-
-    def wait(self) -> None:
-        """Until the server answers."""
-        end = time.monotonic() + START_LIMIT
-        while time.monotonic() < end and self._process.poll() is None:
-            try:
-                self.page("hwi/settings/")
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.2)
-            else:
-                return
-        raise AssertionError(f"Specter did not start:\n{self.log.read_text()[-3000:]}")
-
-    def page(self, path: str) -> tuple[str, str]:
-        """Final address and body of a page; raises HTTPError unless it is there."""
-        with urllib.request.urlopen(f"{self.base}/{path}", timeout=CALL_LIMIT) as answer:
-            return str(answer.url), answer.read().decode()
-
-    def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """A JSON-RPC call to /hwi/api/: the whole answer."""
-        if method != "enumerate":
-            parameters = {"device_type": "cryptnox", "path": self.path, "chain": "regtest", **parameters}
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters, "forwarded_request": True}
-        request = urllib.request.Request(
-            f"{self.base}/hwi/api/", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=CALL_LIMIT) as answer:
-            parsed: dict[str, Any] = json.load(answer)
-        return parsed
-
-    def result(self, method: str, **parameters: object) -> Any:
-        """The result of a call that must succeed."""
-        answer = self.call(method, **parameters)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(START_LIMIT)
-        self._log.close()
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +71,37 @@ def test_enumerate_with_the_pin(specter: Specter) -> None:
     assert "error" not in entry
 
 
+def test_unlock_one_card(specter: Specter) -> None:
+    """What the page asks after a PIN was typed: of one card, and with a reason where it refuses."""
+    (listed,) = cards(specter)
+    before = specter.card.stats()["pin_tries"]
+    refused = specter.call("cryptnox_unlock", passphrase=WRONG_PIN)["error"]["message"]
+    assert "Wrong PIN, " in refused and "left" in refused
+    assert specter.card.stats()["pin_tries"] == before + 1
+    for none in ("", "correct horse battery", None, 5, [PIN]):
+        message = specter.call("cryptnox_unlock", passphrase=none)["error"]["message"]
+        assert message.startswith("Internal error: PIN needed: type the card's PIN, 4 to 9 digits")
+        assert "--" not in message and "CRYPTNOX" not in message
+    for path in ("tcp:127.0.0.1:1", "cryptnox:1", "", None, ["x"]):
+        sent = specter.card.stats()["by_ins"]["20"]
+        message = specter.call("cryptnox_unlock", path=path, passphrase=PIN)["error"]["message"]
+        assert message == "Internal error: The card does not answer: insert it and try again."
+        assert specter.card.stats()["by_ins"]["20"] == sent
+    entry = specter.result("cryptnox_unlock", passphrase=PIN)
+    ready = {name: value for name, value in listed.items() if name not in ("error", "code")}
+    assert entry == {**ready, "fingerprint": FINGERPRINT, "needs_passphrase_sent": False}
+    assert specter.card.stats()["pin_tries"] == before + 1
+
+
+def test_a_wrong_pin_of_the_only_card_is_said_by_enumerate(specter: Specter) -> None:
+    """As a page without the extension's script asks; else Specter speaks of a signing key that does not match."""
+    cards(specter)
+    message = specter.call("enumerate", passphrase="222222")["error"]["message"]
+    assert message.startswith("Internal error: Wrong PIN, ")
+    (entry,) = cards(specter, passphrase=PIN)
+    assert entry["fingerprint"] == FINGERPRINT
+
+
 def test_extract_xpubs(specter: Specter) -> None:
     """The 8 keys that "Get via USB" reads, in SLIP-132's forms."""
     lines = specter.result("extract_xpubs", passphrase=PIN).split()
@@ -181,6 +141,15 @@ def test_sign_message(specter: Specter) -> None:
     assert message_key(signature, message) == root.derive(path).to_public().key.sec()
 
 
+@pytest.mark.parametrize("path", [{"derivation_path": ""}, {"derivation_path": "m"}, {}])
+def test_no_message_is_signed_with_the_master_key(specter: Specter, path: dict[str, str]) -> None:
+    before = specter.card.stats()
+    answer = specter.call("sign_message", message="Who?", passphrase=PIN, **path)
+    assert answer["error"]["message"].startswith("Internal error: Say which key signs: a derivation path like m/84h")
+    after = specter.card.stats()
+    assert (after["signatures"], after["by_ins"]["20"]) == (before["signatures"], before["by_ins"]["20"])
+
+
 def test_no_screen(specter: Specter) -> None:
     root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
     key = root.derive("m/84h/1h/0h/0/0").to_public().key.sec().hex()
@@ -204,7 +173,7 @@ def test_wrong_pin_costs_one_try_and_says_so(specter: Specter) -> None:
 
 def test_no_pin(specter: Specter) -> None:
     message = specter.call("extract_xpubs", passphrase="")["error"]["message"]
-    assert "PIN" in message
+    assert message == "Internal error: PIN needed: type the card's PIN, 4 to 9 digits."
     # Another device's passphrase is no PIN and never reaches the card.
     before = specter.card.stats()["pin_tries"]
     assert "PIN" in specter.call("extract_xpubs", passphrase="correct horse battery")["error"]["message"]
@@ -227,4 +196,33 @@ def test_pages(specter: Specter) -> None:
         assert "/svc/cryptnox/static/img/cryptnox.svg" in specter.page("devices/new_device_type/")[1]
         assert specter.page("svc/cryptnox/")[0].endswith("/devices/new_device_keys/cryptnox/")
         assert "Cryptnox smart card" in specter.page("services/choose")[1]
+        # Pages with Specter's dialogs for devices have the script behind everything else.
+        for page in ("devices/new_device_keys/cryptnox/", "settings/hwi"):
+            text = specter.page(page)[1]
+            assert re.search(r'<script src="/svc/cryptnox/static/js/cryptnox\.js\?v=[^"]+"></script>\s*</body>', text)
+            assert text.count("cryptnox.js") == 1
+        assert "cryptnox.js" not in specter.page("devices/new_device_type/")[1]
     assert "<svg" in specter.page("svc/cryptnox/static/img/cryptnox.svg")[1]
+    assert "cryptnox_unlock" in specter.page("svc/cryptnox/static/js/cryptnox.js")[1]
+
+
+def test_nothing_secret_is_logged(specter: Specter) -> None:
+    cards(specter)
+    assert specter.call("cryptnox_unlock", passphrase="983217")["error"]
+    log = specter.log.read_text()
+    assert "cryptnox" in log.lower() and "Wrong PIN" in log
+    assert not any(pin in log for pin in ("983217", WRONG_PIN, f'"{PIN}"', f"'{PIN}'"))
+    specter.result("cryptnox_unlock", passphrase=PIN)
+
+
+def test_sign_tx_of_version_2(specter: Specter) -> None:
+    """Specter pins hwilib 3.1.0, which changes such a PSBT while reading it; with the extension it does not."""
+    root = bip32.HDKey.from_seed(bip39.mnemonic_to_seed(MNEMONIC))
+    account = root.derive("m/84h/1h/0h").to_public().to_base58(version=bytes.fromhex("043587cf"))
+    wallet = PaperWallet(f"wpkh([{FINGERPRINT}/84h/1h/0h]{account}/<0;1>/*)")
+    wallet.receive(40_000)
+    psbt = as_version_2(wallet.pay(p2wpkh(root.derive("m/84h/1h/9h/0/0").key).data, 30_000, lock_time=700))
+    signed = specter.result("sign_tx", psbt=psbt, passphrase=PIN)
+    for before, after in zip(maps(psbt), maps(signed), strict=True):
+        assert before.items() <= after.items()
+    verify(extract(Psbt.parse(signed)), wallet.known)

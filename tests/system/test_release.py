@@ -25,7 +25,6 @@ from tests.support.emulator import PIN, SEED, EmulatorProcess, trust
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github/workflows/release.yml"
 SPEC = ROOT / "scripts/binary.spec"
-PROGRAMS = ("hwi-cryptnox", "cryptnoxctl")
 LIMIT = 1800
 
 
@@ -95,13 +94,20 @@ def test_what_goes_in_is_pinned() -> None:
 
 
 def test_it_is_the_program_it_is_called_as(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, said in (("hwi-cryptnox", "hwi 3."), ("cryptnoxctl", "cryptnoxctl, version ")):
-        monkeypatch.setattr(sys, "argv", [f"/opt/x/{name}", "--version"])
+    for words, said in (
+        (["hwi-cryptnox"], r"hwi 3\.\d+\.\d+ \(hwi-cryptnox \S+\)\n"),
+        (["cryptnoxctl"], r"cryptnoxctl, version \S+\n"),
+        (["hwi"], r"hwi 3\.\d+\.\d+\n"),
+        (["hwi.exe"], r"hwi 3\.\d+\.\d+\n"),
+        (["hwi-cryptnox-1.0-linux-x86_64", "--as-hwi"], r"hwi 3\.\d+\.\d+\n"),
+        (["cryptnoxctl", "--as-hwi"], r"hwi 3\.\d+\.\d+\n"),
+    ):
+        monkeypatch.setattr(sys, "argv", [f"/opt/x/{words[0]}", *words[1:], "--version"])
         try:
             _binary_main.main()
         except SystemExit as end:
             assert not end.code
-        assert capsys.readouterr().out.startswith(said)
+        assert re.fullmatch(said, capsys.readouterr().out)
     monkeypatch.setattr(sys, "argv", ["./hwi-cryptnox-1.0-linux-x86_64", "enumerate"])
     assert _binary_main.main() == 2
     said = capsys.readouterr()
@@ -160,28 +166,6 @@ def test_the_workflow_makes_it_as_the_program_does() -> None:
     assert may == {"tests": set(), "build": {"id-token", "attestations"}, "publish": {"id-token"}}
 
 
-@pytest.fixture(scope="module")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the binary of the last commit, under both names."""
-    if sys.platform != "linux" or not (shutil.which("objdump") and shutil.which("strip") and shutil.which("git")):
-        pytest.skip("the binary is built on Linux, with git, strip and objdump (packages git, binutils)")
-    folder = tmp_path_factory.mktemp("binary")
-    done = subprocess.run(
-        ["sh", ROOT / "scripts/build-binary", folder / "built"],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-    if done.returncode and "Python library not found" in done.stderr:
-        pytest.skip("the system's Python has no shared library (package libpython3.x)")
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    [built] = (folder / "built").iterdir()
-    for name in PROGRAMS:
-        (folder / name).symlink_to(built)
-    return folder
-
-
 @pytest.mark.heavy
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.xdist_group("binary")
@@ -210,6 +194,8 @@ def test_the_binary(binary: Path, tmp_path: Path, request: pytest.FixtureRequest
         return time.monotonic() - start
 
     assert f"(hwi-cryptnox {hwilib_cryptnox.__version__})" in run("hwi-cryptnox", "--version")
+    assert re.fullmatch(r"hwi \d+\.\d+\.\d+\n", run("hwi", "--version"))
+    assert run("cryptnoxctl", "--as-hwi", "--version") == run("hwi", "--version")
     assert run("hwi-cryptnox", "enumerate").strip() == "[]"
     assert "no hwi program" in run("cryptnoxctl", "hwi", "enable", code=1)
     findings = json.loads(run("cryptnoxctl", "doctor", "--json", code=3))["findings"]

@@ -24,6 +24,7 @@ FORMATS = {
     "descriptor": "an output descriptor: Sparrow, BlueWallet, Nunchuk",
     "coldcard": "one JSON file for all script types: Sparrow, Specter, Nunchuk, BlueWallet (as Coldcard)",
     "electrum": "an Electrum wallet file, watch-only",
+    "wasabi": "a watch-only wallet for Wasabi (p2wpkh, account 0)",
     "core": "the argument of Bitcoin Core's importdescriptors",
 }
 
@@ -61,6 +62,8 @@ def export(
     script = {**TYPES, **_MULTISIG}[kind]
     if bool(cosigners) != (threshold is not None) or (cosigners and not script.is_multisig):
         raise CtlError(Exit.USAGE, "A multisig wallet takes --threshold, --cosigner and --type p2wsh or p2sh-p2wsh")
+    if form == "wasabi" and script is not ScriptType.P2WPKH:
+        raise CtlError(Exit.USAGE, "Wasabi wallets use --type p2wpkh")
     path = files.account_path(script, network, account)
     keys = key_set(app, files.account_paths(network, account) if form == "coldcard" else (path,), chain)
     if cosigners and threshold is not None:
@@ -91,6 +94,8 @@ def _single(form: str, keys: KeySet, script: ScriptType, account: int, path: Pat
         return files.descriptor_file(keys, script, account)
     if form == "electrum":
         return files.electrum_wallet(keys, script, account)
+    if form == "wasabi":
+        return files.wasabi_json(keys, account)
     return files.core_import(keys, [script], account)
 
 

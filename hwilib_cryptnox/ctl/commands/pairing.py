@@ -14,7 +14,7 @@ import click
 
 from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import pairing_key_from_puk
-from cryptnox_core.errors import PairingError, StatusWordError, UsageError
+from cryptnox_core.errors import PairingError, StatusWordError, UnknownChannelError, UsageError
 from cryptnox_core.wire import COMMON_PAIRING_KEY, PAIRING_INDEX_PUK, PAIRING_KEY_LENGTH
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk
@@ -145,7 +145,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
             return _take(app, opened, key)
         try:
             twice(opened.card, lambda: app.host.access.open_channel(opened.card))
-        except PairingError:
+        except (PairingError, UnknownChannelError):  # a later applet does not say which of the two it is
             recover_by_puk(app, opened)
             data = {"serial": str(serial), "own_pairing_key": False}
             return said(data, *app.achieved, "An own one: cryptnoxctl pairing change")

@@ -281,11 +281,11 @@ def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: 
                 swapped(app, text, first.line.reopen)
             first.dual_finish(theirs)
             first.finish(shown)
+            backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."
+            app.terminal.say(f"\n{backup}")
+            app.happened(f"The card {other.serial} is set up")  # from here on the first one's end tells enough
         except (Exception, KeyboardInterrupt) as error:
             raise _half(error, first, other) from error
-    backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."
-    app.terminal.say(f"\n{backup}")
-    app.happened(f"The card {other.serial} is set up")
     return _report(app, first, backup, chain, checked=True)
 
 

@@ -20,13 +20,14 @@ from hwilib_cryptnox.ctl.cards import wallet as wallet_of
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
 from hwilib_cryptnox.ctl.options import chain_option
-from hwilib_cryptnox.ctl.review import Signer, review, summary_data
+from hwilib_cryptnox.ctl.review import review
 from hwilib_cryptnox.ctl.screen import WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import named_wallet
 from hwilib_cryptnox.errors import LeftError
 from hwilib_cryptnox.networks import CHAINS, Network
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
+from hwilib_cryptnox.signer.reviewed import Signer, summary_data
 from hwilib_cryptnox.signer.signing import Signing, confirm, names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError

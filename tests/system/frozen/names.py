@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("cryptnox_core", "hwilib_cryptnox")
 NOT_OUTWARD = ("cryptnox_core.emulator",)
 """What is raised there is the emulated card's business; its command line is cryptnoxctl's."""
-NOT_IMPORTABLE = ("hwilib_cryptnox.specter", "hwilib_cryptnox.specter.controller")
-"""They need Specter; they raise nothing."""
+NOT_IMPORTABLE = ("hwilib_cryptnox.specter", "hwilib_cryptnox.electrum")
+"""They need Specter and Electrum, and tell the errors of others in their own words."""
 COMMAND_MODULES: tuple[ModuleType, ...] = (auth, data, keys, seeds, setup, signing, user_keys)
 Command = base.Command
 FOREIGN_ERRORS = (click.ClickException, OSError)
@@ -117,12 +117,12 @@ def infos() -> dict[str, AppletInfo]:
     return {state: AppletInfo(ord("B"), (1, 6, 2), value, UserKeyFlag(0), bytes(16)) for state, value in flags.items()}
 
 
-def no_pin_error(reasons: list[str]) -> BaseException:
+def no_pin_error(reasons: list[str], **named: str) -> BaseException:
     """What is raised where no source has a PIN."""
     from hwilib_cryptnox.storage.settings import Settings
     from hwilib_cryptnox.storage.state import State
 
-    return unlock.Unlocker(Settings(), State()).no_pin(reasons)
+    return unlock.Unlocker(Settings(), State()).no_pin(reasons, **named)
 
 
 def forget_this_process() -> None:

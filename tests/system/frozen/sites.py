@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from types import GenericAlias
 from typing import Any
 
 from tests.system.frozen import names
@@ -85,9 +86,10 @@ class _Reader:
             if not isinstance(node, ast.Call):
                 continue
             if isinstance(node.func, ast.Attribute) and node.func.attr in names.WITH_REASONS and node.args:
+                named = {str(keyword.arg): self._values(scope, keyword.value)[0] for keyword in node.keywords}
                 for reasons in self._values(scope, node.args[0]):
                     if isinstance(reasons, list):
-                        yield Site(f"{self._name}:{node.lineno}", names.no_pin_error(reasons))
+                        yield Site(f"{self._name}:{node.lineno}", names.no_pin_error(reasons, **named))
             kind = self._value_of(node.func)
             if _is_outward(kind):
                 for error in self._errors(kind, scope, node):
@@ -165,6 +167,7 @@ def _imported(module: str, name: str) -> Any:
 def _is_outward(kind: Any) -> bool:
     return (
         isinstance(kind, type)
+        and not isinstance(kind, GenericAlias)  # Python 3.10 takes tuple[int] for a class
         and issubclass(kind, BaseException)
         and (kind.__module__.startswith(names.PACKAGES) or issubclass(kind, names.FOREIGN_ERRORS))
     )

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any
 
 from tests.system.frozen import names
@@ -45,6 +46,7 @@ def _commands() -> list[tuple[str, Any]]:
         for kind in vars(module).values():
             if (
                 isinstance(kind, type)
+                and not isinstance(kind, GenericAlias)  # Python 3.10 takes tuple[int] for a class
                 and issubclass(kind, names.Command)
                 and kind.__module__ == module.__name__
                 and is_dataclass(kind)

@@ -17,7 +17,7 @@ from hwilib_cryptnox.psbt.finalize import extract
 from tests.psbt.dishonest import CATALOGUE
 from tests.psbt.factory import ME, OTHER, SPEND_PATH, Draft, Out, Pairs, draft, le, p2wpkh, sighash, spend, string
 
-SECONDS, MEMORY = 1.0, 64 << 20
+SECONDS, MEMORY = 3.0, 64 << 20
 KINDS = sorted(SPEND_PATH)
 UNKNOWN_INPUT = [*range(0x1D, 0xFC)]
 UNKNOWN_GLOBAL = [*range(0x0A, 0xFB)]

@@ -15,11 +15,12 @@ PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "RELEASE")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^( *)```(\w*|\{\w+\}[^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _PROGRAMS = (
-    "apt apt-get bitcoin-cli bitcoind cryptnoxctl electrum eval git hwi hwi-cryptnox keyring man mkdocs pip pip-audit "
-    "pipx pre-commit python python3 ruff secret-tool sh sudo systemd-ask-password uv"
+    "apt apt-get bitcoin-cli bitcoind cryptnoxctl electrum eval git hwi hwi-cryptnox keyring man pip pip-audit "
+    "pipx pre-commit python python3 ruff secret-tool sh sphinx-build sudo systemd-ask-password "
+    "systemd-creds uv"
 )
 _COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ +)*(?:~/\S*/)?(?:{'|'.join(_PROGRAMS.split())})(?= )|_\w+=\S+ |command -v ")
 _DATA = re.compile(r"--\w|\w+ = |\{|[\w.-]+\(")

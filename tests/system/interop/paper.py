@@ -84,9 +84,11 @@ class PaperWallet:
         """Satoshis, unconfirmed ones included."""
         return self.wallet.balance().total.to_sat()
 
-    def pay(self, script: bytes, amount: int) -> str:
+    def pay(self, script: bytes, amount: int, *, lock_time: int = 0) -> str:
         """An unsigned PSBT (base64) paying `amount` with change back."""
         builder = bdk.TxBuilder().add_recipient(bdk.Script(script), bdk.Amount.from_sat(amount))
+        if lock_time:
+            builder = builder.nlocktime(bdk.LockTime.BLOCKS(lock_time))
         psbt = builder.fee_rate(bdk.FeeRate.from_sat_per_vb(FEE_RATE)).finish(self.wallet)
         return psbt.serialize()
 

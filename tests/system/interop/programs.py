@@ -25,9 +25,10 @@ TIME_LIMIT = 120
 PIP_TIME_LIMIT = 900
 
 
-def environment(name: str, *requirements: str) -> Path:
+def environment(name: str, *requirements: str, project: bool = True) -> Path:
     """The Python of an environment `.venv-NAME` beside the checkout's own, with this project (editable) and what is
-    asked for; made once, anew when the requirements or the project's definition change."""
+    asked for; made once, anew when the requirements or the project's definition change. `project`: without it, where
+    what is asked for is not to use it."""
     import fcntl  # not on Windows, where nothing else of this module is wanted
 
     folder = ROOT / f".venv-{name}"
@@ -43,7 +44,8 @@ def environment(name: str, *requirements: str) -> Path:
             [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, timeout=TIME_LIMIT
         )
         if run.returncode == 0:
-            command = [str(python), "-m", "pip", "install", "--quiet", "-e", str(ROOT), *requirements]
+            ours = ["-e", str(ROOT)] if project else []
+            command = [str(python), "-m", "pip", "install", "--quiet", *ours, *requirements]
             run = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIME_LIMIT)
         if run.returncode:
             reason = f"no environment with {' '.join(requirements)}: {run.stderr.strip().splitlines()[-1:]}"

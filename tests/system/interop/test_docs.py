@@ -132,6 +132,9 @@ SCENES = {
     "cryptnoxctl clone check": Scene(
         (ASKED_PIN, *(("put the second card in", ""),) * 10), "That is still the first card", code=1
     ),
+    "cryptnoxctl address --check ADDRESS": Scene(
+        (ASKED_PIN,), "m/84h/0h/0h/0/0", words=(("ADDRESS", "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),)
+    ),
     "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
     "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((("Type SERIAL", "SERIAL"), ASKED_PUK), "as from the factory"),
@@ -239,19 +242,32 @@ BY_ANOTHER_TEST = {
     },
     "sh scripts/torture": "tests/system/torture/test_kept.py::test_a_short_torture",
     "sh scripts/torture --minutes 10": "tests/system/torture/test_kept.py::test_a_short_torture",
+    "python3 scripts/build-electrum-plugin dist": "tests/electrum/test_install.py::test_a_strangers_path",
     "electrum -w cryptnox-electrum payto ADDRESS 0.001 --unsigned > payment.psbt": (
         "tests/system/interop/test_electrum.py::test_single_sig"
     ),
-    "pip install cryptoadvance.specter .": "tests/specter/test_specter.py::test_extract_xpubs",
-    "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig python -m cryptoadvance.specter server": (
+    **{
+        command: "tests/system/interop/test_core_page.py::test_the_page_on_a_node"
+        for command in other_commands(ROOT / "docs" / "bitcoin-core.md")
+        if re.match(
+            r"bitcoin-cli -regtest |CRYPTNOX_PIN=000000 bitcoind -regtest |python examples/core_signer", command
+        )
+    },
+    "systemd-creds cat cryptnox-pin": "tests/system/interop/test_core_service.py::test_the_pin_command",
+    "cryptnoxctl hwi enable": "tests/plugin/test_embedding.py::test_the_file_of_hwi_enable",
+    "python3.11 -m venv ~/specter": "tests/specter/test_specter.py::test_extract_xpubs",
+    "~/specter/bin/pip install cryptoadvance.specter==2.1.11 .": "tests/specter/test_specter.py::test_extract_xpubs",
+    "SPECTER_CONFIG=hwilib_cryptnox.specter.SpecterConfig ~/specter/bin/python -m cryptoadvance.specter server": (
         "tests/specter/test_specter.py::test_extract_xpubs"
     ),
 }
 
 _OF_THESE_TESTS = "it is how these tests are run"
-_CORE = "needs Bitcoin Core; the tests replay the command lines that Core gives to its signer"
+_CORE = "needs Bitcoin Core, and a path of your own; with a node on regtest the same line is run by test_core_page.py"
+_SYSTEM = "needs root and a running systemd; test_core_service.py tries the unit, its credential and its PIN command"
 _ROOT = "needs root and a package server; `sh scripts/test` installs the same packages"
 _ELSEWHERE = "needs another system, and the page says that it was not run there"
+_VAULT = "needs root, and BTCPay Vault; tests/system/interop/test_stand_in.py runs what is put there under that name"
 _PASSWORDS = "needs somebody else's store of passwords; any command is run as `pass` is on that page"
 NOT_RUN = {
     "sh scripts/test": _OF_THESE_TESTS,
@@ -281,16 +297,21 @@ NOT_RUN = {
     ),
     "bitcoind -signer=hwi-cryptnox": _CORE,
     'bitcoind -signer="/path/to/hwi-cryptnox --signer-mode"': _CORE,
-    "bitcoin-cli enumeratesigners": _CORE,
     "bitcoin-cli -named createwallet wallet_name=card disable_private_keys=true external_signer=true": _CORE,
-    "bitcoin-cli -rpcwallet=card getnewaddress": _CORE,
-    "bitcoin-cli -rpcwallet=card send '{\"ADDRESS\": 0.01}'": _CORE,
-    "bitcoin-cli -named createwallet wallet_name=watch disable_private_keys=true blank=true": _CORE,
-    'bitcoin-cli -rpcwallet=watch importdescriptors "$(cat descriptors.json)"': _CORE,
-    "bitcoin-cli -rpcwallet=watch -named walletcreatefundedpsbt outputs='[{\"ADDRESS\": 0.01}]' bip32derivs=true": (
-        _CORE
-    ),
+    "sudo python3 -m venv /opt/cryptnox && sudo /opt/cryptnox/bin/pip install .": _SYSTEM,
+    "sudo groupadd -f smartcard && "
+    "sudo useradd --system --home-dir /var/lib/bitcoind --create-home --groups smartcard bitcoin": _SYSTEM,
+    "sudo mkdir -p -m 700 /etc/credstore.encrypted": _SYSTEM,
+    'systemd-ask-password -n "Cryptnox PIN" | '
+    "sudo systemd-creds encrypt --name=cryptnox-pin - /etc/credstore.encrypted/cryptnox-pin": _SYSTEM,
+    "sudo -u bitcoin env XDG_STATE_HOME=/var/lib/bitcoind /opt/cryptnox/bin/hwi-cryptnox --stdinpass -t cryptnox "
+    "getmasterxpub": _SYSTEM,
+    "sudo install -m 644 examples/bitcoind-cryptnox.service /etc/systemd/system/": _SYSTEM,
+    "sudo systemctl enable --now bitcoind-cryptnox": _SYSTEM,
     'electrum -w cryptnox-electrum broadcast "$(cat payment-final.hex)"': "needs an Electrum server",
+    "sudo mv /usr/local/bin/BTCPayServer.Vault.Binaries/hwi /usr/local/bin/BTCPayServer.Vault.Binaries/hwi.own": _VAULT,
+    'sudo ln -s "$(command -v hwi-cryptnox)" /usr/local/bin/BTCPayServer.Vault.Binaries/hwi': _VAULT,
+    "pip install bdkpython": "`sh scripts/test` installs it",
     "secret-tool lookup service cryptnox": _PASSWORDS,
     "keyring get cryptnox pin": _PASSWORDS,
     'systemd-ask-password --timeout=50 "Cryptnox PIN"': _PASSWORDS,
@@ -583,7 +604,8 @@ def test_settings_on_the_pages() -> None:
 def test_python_on_the_pages(card: EmulatorProcess) -> None:
     """Each Python block runs; the library's page and those of test_python_pages.py have tests of their own."""
     found = {page.stem: text for page in WRITTEN for language, text in blocks(page) if language == "python"}
-    assert found.keys() == {"library", "hwi", "sign-from-python", "coming-from-cryptnoxpy"}, "run these"
+    elsewhere = {"library", "sign-from-python", "coming-from-cryptnoxpy", "other-libraries"}
+    assert found.keys() == {"hwi"} | elsewhere, "run these"
     program = found["hwi"].replace("cryptnox:SERIAL", card.path)
     program += "\nprint(client.get_master_fingerprint().hex())\nclient.close()"
     env = {**os.environ, "CRYPTNOX_PIN": PIN}
@@ -642,8 +664,9 @@ def test_the_policy_is_complete(told: dict[str, set[str]]) -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    named = re.findall(r"^      - .*: ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    assert sorted(named) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+    named = re.findall(r"^[^\n|]* <([\w-]+)>$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
+    pages = [page.stem for pattern in ("*.md", "*.rst") for page in (ROOT / "docs").glob(pattern)]
+    assert sorted([*named, "index"]) == sorted(pages)
 
 
 def test_files_and_names_are_there() -> None:

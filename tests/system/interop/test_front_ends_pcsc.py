@@ -13,13 +13,14 @@ import pytest
 
 from hwilib_cryptnox.export import Network, ScriptType, descriptor
 from tests.export.conftest import make_keys
-from tests.specter.test_specter import SPECTER, Specter
+from tests.specter.server import SPECTER, Specter
 from tests.support import pcsc
 from tests.support.emulator import EmulatorProcess
 from tests.system.interop.paper import PaperWallet
 from tests.system.interop.programs import (
     FINGERPRINT,
     MNEMONIC,
+    OTHER_MNEMONIC,
     PIN,
     SIGNER,
     TIME_LIMIT,
@@ -31,6 +32,7 @@ from tests.system.interop.test_stock_hwi import Stock
 
 pytestmark = pytest.mark.pcsc
 
+WRONG = "111111"
 RECIPIENT = bytes.fromhex("0014" + "51" * 20)
 
 
@@ -166,3 +168,39 @@ def test_specter(card: EmulatorProcess, tmp_path: Path) -> None:
         assert core("enumerate")[0]["path"] == f"cryptnox:{card.serial}"
     finally:
         server.stop()
+
+
+@pytest.mark.heavy
+def test_specter_with_two_cards(card: EmulatorProcess, virtual_readers: pcsc.VirtualReaders, tmp_path: Path) -> None:
+    """The PIN typed for one reaches that one only, also where this computer knows neither."""
+    with virtual_readers.card("--mnemonic", OTHER_MNEMONIC, slot=1) as other:
+        server = Specter(environment("specter", SPECTER), tmp_path, card, environ={})
+        try:
+            server.wait()
+            paths = {f"cryptnox:{card.serial}", f"cryptnox:{other.serial}"}
+
+            def listed(**parameters: str) -> dict[str, str | None]:
+                found = [entry for entry in server.result("enumerate", **parameters) if entry["type"] == "cryptnox"]
+                return {entry["path"]: entry.get("fingerprint") for entry in found}
+
+            unknown = dict.fromkeys(paths)
+            assert listed() == unknown
+            sent = pins_sent(card), pins_sent(other)
+            tries = card.stats()["pin_tries"]
+            # Specter says nothing of the card it is for: none of them gets it.
+            assert listed(passphrase=PIN) == unknown and listed(passphrase=WRONG) == unknown
+            assert (pins_sent(card), pins_sent(other)) == sent
+            message = server.call("cryptnox_unlock", passphrase=WRONG)["error"]["message"]
+            assert message.startswith("Internal error: Wrong PIN, ")
+            assert (card.stats()["pin_tries"], other.stats()["pin_tries"]) == (tries + 1, 0)
+            assert server.result("cryptnox_unlock", passphrase=PIN)["fingerprint"] == FINGERPRINT
+            # The first is known from now on: by its fingerprint, and its PIN goes to it when it signs.
+            assert listed() == {**unknown, server.path: FINGERPRINT}
+            wallet = funded()
+            wallet.finish(server.result("sign_tx", psbt=wallet.pay(RECIPIENT, 90_000), passphrase=PIN))
+            assert pins_sent(other) == sent[1]
+            path = f"cryptnox:{other.serial}"
+            assert server.result("cryptnox_unlock", path=path, passphrase=PIN)["fingerprint"] not in (FINGERPRINT, None)
+            assert (card.stats()["pin_tries"], other.stats()["pin_tries"]) == (tries + 1, 0)
+        finally:
+            server.stop()

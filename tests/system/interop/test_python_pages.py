@@ -27,8 +27,9 @@ from tests.support.optional import bdk
 from tests.system.interop.pages import blocks
 from tests.system.interop.programs import MNEMONIC, PIN, ROOT, TIME_LIMIT
 
-MOVED, SIGNING, REFERENCE = (
-    ROOT / "docs" / f"{name}.md" for name in ("coming-from-cryptnoxpy", "sign-from-python", "api")
+MOVED, SIGNING, REFERENCE, OTHERS = (
+    ROOT / "docs" / name
+    for name in ("coming-from-cryptnoxpy.md", "sign-from-python.md", "api.rst", "other-libraries.md")
 )
 
 
@@ -93,6 +94,20 @@ def test_the_engine_alone(card: EmulatorProcess, payment: Path) -> None:
     Psbt.parse(done.stdout.strip())
     payment.with_suffix(".signed.psbt").write_text(done.stdout)
     assert accepted(bytes.fromhex(started(extracting, stdin="", folder=payment.parent).stdout.strip()))
+
+
+def test_the_signer_for_bdk(card: EmulatorProcess, payment: Path) -> None:
+    (program,) = programs(OTHERS)
+    program = program.replace("cryptnox:SERIAL", card.path)
+    unsigned, examples = payment.read_text().strip(), str(ROOT / "examples")
+    whole = f"import sys; sys.path.insert(0, {examples!r}); unsigned = {unsigned!r}\n{program}"
+    whole += "\nprint(result.psbt.extract_tx().serialize().hex())"
+    done = started(whole, stdin="yes\n", folder=payment.parent, CRYPTNOX_PIN=PIN)
+    assert done.returncode == 0, done.stderr
+    txid, transaction = done.stdout.splitlines()
+    assert re.fullmatch("[0-9a-f]{64}", txid) and accepted(bytes.fromhex(transaction))
+    assert "Type yes to sign" in done.stderr
+    assert "nothing was signed" in started(whole, stdin="no\n", folder=payment.parent, CRYPTNOX_PIN=PIN).stderr
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -168,11 +183,12 @@ def test_every_call_of_the_vendors_is_in_the_table() -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     text = REFERENCE.read_text()
-    named = {line.rpartition(".")[2] for line in re.findall(r"^::: (\S+)$", text, re.MULTILINE)}
+    documented = re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE)
+    named = {name.rpartition(".")[2] for name in documented}
     errors = {name for name in cryptnox_core.__all__ if name.endswith("Error")}
     assert set(cryptnox_core.__all__) - errors <= named
-    assert "::: cryptnox_core.errors\n" in text
-    for name in re.findall(r"^::: (\S+)$", text, re.MULTILINE):
+    assert ".. automodule:: cryptnox_core.errors\n" in text
+    for name in documented:
         if not name.endswith(".errors"):
             module, _, attribute = name.rpartition(".")
             assert getattr(sys.modules.get(module) or __import__(module, fromlist=["_"]), attribute) is not None

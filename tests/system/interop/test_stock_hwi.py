@@ -12,10 +12,13 @@ import pytest
 from embit import bip32, bip39
 
 from hwilib_cryptnox.export import Network, ScriptType, descriptor
+from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt.finalize import extract
 from tests.export.conftest import make_keys
 from tests.support.emulator import EmulatorProcess
 from tests.support.optional import hwilib
-from tests.system.interop.paper import PaperWallet, message_key
+from tests.support.version2 import as_version_2, maps
+from tests.system.interop.paper import PaperWallet, message_key, verify
 from tests.system.interop.programs import (
     FINGERPRINT,
     MNEMONIC,
@@ -164,6 +167,23 @@ def test_signtx(enabled: Stock) -> None:
     answer = enabled("--fingerprint", FINGERPRINT, "signtx", psbt)
     assert answer["signed"] is True
     wallet.finish(answer["psbt"])
+
+
+def test_signtx_of_version_2(enabled: Stock) -> None:
+    """hwilib 3.1 and 3.2.0 change what such a PSBT says while reading it; with the driver they do not."""
+    wallet = PaperWallet(descriptor(make_keys(Network.TEST), ScriptType.P2WPKH))
+    for amount in (50_000, 60_000):
+        wallet.receive(amount)
+    psbt = as_version_2(wallet.pay(bytes.fromhex("0014" + "51" * 20), 90_000, lock_time=777))
+    answer = enabled("--fingerprint", FINGERPRINT, "signtx", psbt)
+    assert answer["signed"] is True
+    for before, after in zip(maps(psbt), maps(answer["psbt"]), strict=True):
+        assert before.items() <= after.items()
+    again = enabled("--fingerprint", FINGERPRINT, "signtx", answer["psbt"])
+    assert again == {"psbt": answer["psbt"], "signed": False}
+    transaction = extract(Psbt.parse(answer["psbt"]))
+    verify(transaction, wallet.known)
+    assert transaction[-4:] == (777).to_bytes(4, "little")
 
 
 def test_signmessage(enabled: Stock) -> None:

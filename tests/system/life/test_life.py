@@ -75,6 +75,11 @@ def test_everything_at_every_apdu_and_every_prompt(
 READ_OTHERWISE = [name for name in QUICK if "one reader" not in name and "NFT" not in name]
 
 
+UNKNOWN_THERE = ("ctl adopt, unknown pairing key",)
+"""With an applet of version 2 nobody can tell another pairing key from another channel: the command says so, and does
+nothing."""
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("reading", list(Reading), ids=lambda reading: reading.value)
@@ -82,6 +87,8 @@ def test_cards_that_read_the_protocol_otherwise(reading: Reading, tmp_path: Path
     """The quick selection of each scene."""
     found = []
     for name in READ_OTHERWISE:
+        if reading is Reading.SELECT_V2 and name in UNKNOWN_THERE:
+            continue
         whole = without_a_fault(SCENES[name], tmp_path, in_readers=True, readings=[reading])
         words = false_words(SCENES[name], quick_twists(whole), tmp_path, in_readers=True, readings=[reading])
         found += [f"{name}, {each}" for each in words]

@@ -84,6 +84,8 @@ def test_the_watch_sees_and_blocks(world: World) -> None:
 @pytest.mark.parametrize("name", ["signtx", "sign", "enumerate", "stock hwi"])
 def test_system_calls(world: World, card: EmulatorProcess, name: str) -> None:
     """As the kernel sees it, with libraries and children: which families, which addresses."""
+    if name == "stock hwi":
+        pytest.importorskip("hwilib", reason="hwi is not installed")
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed: system calls were not watched")
