@@ -17,8 +17,8 @@ from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
 from cryptnox_core.commands import auth, data, keys, musig2, seeds, setup, signing, user_keys
 from cryptnox_core.commands.base import Command
 from cryptnox_core.crypto import p256, secp256k1
-from cryptnox_core.crypto.hashes import sha256
-from cryptnox_core.crypto.musig2 import KeyAggregate, Session, aggregate_nonces
+from cryptnox_core.crypto.hashes import sha256, tagged_hash
+from cryptnox_core.crypto.musig2 import NOBODYS_KEY, KeyAggregate, Session, aggregate_nonces
 from cryptnox_core.errors import (
     BadSignatureError,
     CertificateError,
@@ -29,7 +29,15 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.first_block import in_steps
-from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, Musig2Part, SignatureCheck, UserKeyInfo
+from cryptnox_core.models import (
+    AppletInfo,
+    CardInfo,
+    HistoryEntry,
+    KeyPathSignature,
+    Musig2Part,
+    SignatureCheck,
+    UserKeyInfo,
+)
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import Curve, ExportKind, SignatureKind, Source, StatusFlag, Sw, UserKeyFlag, UserKeySlot
@@ -581,6 +589,22 @@ class Card:
         if not session.verify(partial, own, public_key):
             raise BadSignatureError("the card's part of the MuSig2 signature does not verify")
         return Musig2Part(own, partial)
+
+    def sign_key_path(self, digest: bytes, *, public_key: bytes, merkle_root: bytes = b"") -> KeyPathSignature:
+        """The signature of a taproot key path with the current k1 key as the internal key (BIP341; BIP86 without a
+        merkle root), on applets whose MuSig2 is exactly BIP327.
+
+        The list of keys is one that is nobody's, and the card's, whose coefficient as the second key is 1: its part for
+        Q = lift_x(P) + tG, with e * t added, is a BIP340 signature of Q. No other signer has a part in it.
+
+        `digest`: 32 bytes. `public_key`: the card's current key, 33 bytes. `merkle_root`: 32 bytes, or none.
+        Returns: 64 bytes, verified for the output key, and the card's public nonce.
+        Raises: as `musig2_sign`; BadSignatureError also from an applet that differs from BIP327.
+        """
+        alone = KeyAggregate((NOBODYS_KEY, public_key), public_key)
+        tweaked = alone.tweaked(tagged_hash("TapTweak", public_key[1:] + merkle_root), xonly=True)
+        part = self.musig2_sign(tweaked, (), digest, public_key=public_key)
+        return KeyPathSignature(part.nonce, Session(tweaked, part.nonce, digest).signature([part.partial]))
 
     # Other uses of keys
 

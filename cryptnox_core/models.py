@@ -210,3 +210,12 @@ class Musig2Part(NamedTuple):
     """Its public nonce, 66 bytes."""
     partial: bytes
     """Its partial signature, 32 bytes."""
+
+
+class KeyPathSignature(NamedTuple):
+    """A signature of a taproot key path, which a card made with MuSig2."""
+
+    nonce: bytes
+    """The card's public nonce, 66 bytes."""
+    signature: bytes
+    """64 bytes (BIP340)."""

@@ -23,6 +23,8 @@ NONCE_LENGTH = 66
 PARTIAL_LENGTH = 32
 CHAIN_CODE = bytes.fromhex("868087ca02a6f974c4598924c36b57762d32cb45717167e300622c7167e38965")
 """Of the extended key of every aggregate (BIP328): SHA-256 of "MuSig2MuSig2MuSig2"."""
+NOBODYS_KEY = bytes.fromhex("0250929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0")
+"""A point whose private key nobody knows (BIP341)."""
 
 _INFINITY = bytes(KEY_LENGTH)
 
@@ -208,6 +210,11 @@ class Session:
         nonce = points.GENERATOR if found is None else found.format()
         e = int.from_bytes(tagged_hash("BIP0340/challenge", nonce[1:] + key + self.message), "big") % ORDER
         return _Values(b, nonce, e)
+
+    @property
+    def nonce(self) -> bytes:
+        """32 bytes: the first half of the signature. Raises: InvalidContributionError."""
+        return self._values().nonce[1:]
 
     def verify(self, partial: bytes, nonce: bytes, key: bytes) -> bool:
         """Whether a partial signature (32 bytes) is that of one signer (PartialSigVerify).

@@ -9,9 +9,14 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.export.descriptors import CHANGE, RECEIVE, check_multisig, descriptor, multisig_descriptor
 from hwilib_cryptnox.export.keys import Cosigner, KeySet
-from hwilib_cryptnox.networks import Network, ScriptType, account_path
+from hwilib_cryptnox.networks import AccountType, Network, ScriptType, TaprootType, account_path
 
-_COLDCARD_SINGLE = {"bip44": ScriptType.P2PKH, "bip49": ScriptType.P2SH_P2WPKH, "bip84": ScriptType.P2WPKH}
+_COLDCARD_SINGLE: dict[str, AccountType] = {
+    "bip44": ScriptType.P2PKH,
+    "bip49": ScriptType.P2SH_P2WPKH,
+    "bip84": ScriptType.P2WPKH,
+    "bip86": TaprootType.P2TR,
+}
 _COLDCARD_MULTI = {"p2wsh": ScriptType.P2WSH, "p2sh_p2wsh": ScriptType.P2SH_P2WSH}
 _SINGLE_SIG = tuple(script for script in ScriptType if not script.is_multisig)
 ELECTRUM_SEED_VERSION = 20
@@ -30,7 +35,7 @@ def _text(value: object) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def descriptor_file(keys: KeySet, script: ScriptType, account: int = 0) -> str:
+def descriptor_file(keys: KeySet, script: AccountType, account: int = 0) -> str:
     """Sparrow's "Output Descriptor" import: a comment and one descriptor of both chains."""
     return f"# Cryptnox {keys.fingerprint.hex()}\n{descriptor(keys, script, account)}\n"
 
@@ -119,7 +124,7 @@ def _electrum(wallet_type: str, keystores: dict[str, object]) -> str:
 
 def core_import(
     keys: KeySet,
-    scripts: Iterable[ScriptType] = _SINGLE_SIG,
+    scripts: Iterable[AccountType] = _SINGLE_SIG,
     account: int = 0,
     *,
     timestamp: int | None = None,
@@ -140,7 +145,7 @@ def core_import(
 
 
 def core_import_multisig(
-    script: ScriptType,
+    script: AccountType,
     threshold: int,
     cosigners: Sequence[Cosigner],
     network: Network,

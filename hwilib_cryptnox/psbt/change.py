@@ -59,14 +59,15 @@ def single_key_scripts(key: bytes, *, taproot: bool = False) -> dict[AccountType
     """The scripts that a compressed key alone can spend with the card. `taproot`: one that signs BIP86 key paths."""
     hashed = hash160(key)
     witness = p2wpkh(hashed)
-    tweaked: dict[AccountType, bytes] = {TaprootType.P2TR: b"\x51\x20" + taproot_output_key(key[1:])[0]} if taproot else {}
-    return {
+    scripts: dict[AccountType, bytes] = {
         ScriptType.P2WPKH: witness,
         ScriptType.P2PKH: p2pkh(hashed),
         ScriptType.P2SH_P2WPKH: p2sh(hash160(witness)),
         TaprootType.RAWTR: b"\x51\x20" + key[1:],
-        **tweaked,
     }
+    if taproot:
+        scripts[TaprootType.P2TR] = b"\x51\x20" + taproot_output_key(key[1:])[0]
+    return scripts
 
 
 def our_inputs(

@@ -8,10 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
-from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
+from cryptnox_core.crypto.musig2 import NONCE_LENGTH
 from cryptnox_core.derivation import Sign, plan_session
-from cryptnox_core.errors import CertificateError, ProtocolError, TransportError, UsageError
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError
+from cryptnox_core.errors import (
+    BadSignatureError,
+    CertificateError,
+    NotSupportedError,
+    ProtocolError,
+    TransportError,
+    UsageError,
+)
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, FailedError
 from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.psbt import (
     Candidate,
@@ -25,16 +32,19 @@ from hwilib_cryptnox.psbt import (
     Psbt,
     RegisteredWallet,
     SignRequest,
+    Skipped,
     WalletScripts,
     collect,
     insert,
     plan,
 )
-from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.checks import is_single
+from hwilib_cryptnox.psbt.musig import MusigPart
 from hwilib_cryptnox.psbt.origins import names_keys, originless
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
+from hwilib_cryptnox.signer.kept import kept_entry, kept_signatures, place_of
+from hwilib_cryptnox.signer.key_paths import plan_at_keys
 from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from hwilib_cryptnox.signer.memory import (
     Remembered,
@@ -45,12 +55,26 @@ from hwilib_cryptnox.signer.memory import (
 )
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.registered import registered_wallets
-from hwilib_cryptnox.signer.wallet import Runner, Wallet
+from hwilib_cryptnox.signer.runner import Runner
+from hwilib_cryptnox.signer.taproot import Taproot, any_signs, known
+from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
 
 Progress = Callable[[int, int], None]
 """Told how many signatures are made, of how many."""
+
+NO_KEY_PATH_TEXT = (
+    "The card made no valid signature for a taproot key path, although it did when it was asked. Nothing was handed "
+    "out, and the card no longer counts as one that signs them: cryptnoxctl taproot check asks it again"
+)
+
+NO_PART_TEXT = (
+    "The card's part of the MuSig2 signature does not verify: nothing of it was handed out. The line was disturbed, or "
+    "the card's applet does not sign as BIP327 has it. Try again; if it fails each time, this card cannot sign for a "
+    "MuSig2 wallet"
+)
+NO_MUSIG2_REASON = "its key is part of a MuSig2 key, and this card's applet has no MuSig2"
 
 FRUITLESS = 3
 """Times in a row a card is opened anew without a further signature before the signing is given up."""
@@ -99,17 +123,19 @@ class Signing:
         self._requests: dict[tuple[object, ...], SignRequest] = {}
         self._memory = SignatureMemory(self.settings, self.state)
         self._remembered: Remembered | None = None
+        self._has_musig2: bool | None = None
         self.plan: Plan | None = None
 
     def run(self) -> Psbt:
         """The PSBT with our signatures. PsbtError, WalletError or CryptnoxError where it cannot be signed; signatures
         made until then are kept for the next attempt."""
         fingerprint = self.wallet.known_fingerprint()
-        if stays_unchanged(self.psbt, fingerprint):
+        taproot = any_signs(self.state)
+        if stays_unchanged(self.psbt, fingerprint, taproot=taproot):
             return self.psbt
         prompt = ""
         if self.wallet.unlocker.asks_person:
-            prompt = prompt_text(self.psbt, fingerprint)
+            prompt = prompt_text(self.psbt, fingerprint, taproot=taproot)
         session = self._start(prompt)
         collected = self._collect(session)
         if collected.stays_unchanged:
@@ -144,12 +170,14 @@ class Signing:
         return self.wallet.session(prompt)
 
     def _collect(self, session: Session) -> Collected:
-        collected = collect(self.psbt, session.fingerprint)
+        taproot = known(self.state, session.card) is Taproot.SIGNS
+        collected = collect(self.psbt, session.fingerprint, taproot=taproot)
         if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
             return collected
         accounts = account_paths(self._network)
         keys = self.wallet.xpubs(accounts)
-        return collect(self.psbt, session.fingerprint, {keys[path].fingerprint: path for path in accounts})
+        known_accounts = {keys[path].fingerprint: path for path in accounts}
+        return collect(self.psbt, session.fingerprint, known_accounts, taproot=taproot)
 
     # Keys, then signatures, as often as the card comes back
 
@@ -182,9 +210,13 @@ class Signing:
     def _attempt(self, session: Session, collected: Collected) -> None:
         if callable(self._wallets):
             self._wallets = self._wallets()
-        done = {_place(candidate) for candidate, _ in self._kept}
-        done |= {_place_of_request(request) for request, _ in self._made}
-        left = [candidate for candidate in collected.candidates if _place(candidate) not in done]
+        runner = Runner(session, self.state, self._extended, self._public)
+        collected = self._possible(runner, collected)
+        done = {place_of(candidate) for candidate, _ in self._kept}
+        done |= {place_of(request) for request, _ in self._made}
+        left = [candidate for candidate in collected.candidates if place_of(candidate) not in done]
+        at_key = [candidate for candidate in left if candidate.at_key]
+        left = [candidate for candidate in left if not candidate.at_key]
         export = session.card.info.xpub_export
         xpubs, singles = wanted_keys(collected, export=export)
         steps = plan_session(
@@ -194,7 +226,6 @@ class Signing:
             known=tuple(self._extended),
             at=session.position,
         )
-        runner = Runner(session, self.state, self._extended, self._public)
         for step in steps:
             if isinstance(step, Sign):
                 self._sign(runner, step, left[step.index], collected)
@@ -202,6 +233,30 @@ class Signing:
                 with deriving(session.opened):
                     runner.step(step)
         self._prove(collected)
+        for step in plan_at_keys([candidate.claim.path for candidate in at_key], session.position):
+            if isinstance(step, Sign):
+                self._sign(runner, step, at_key[step.index], collected)
+            else:
+                with deriving(session.opened):
+                    runner.step(step)
+
+    def _possible(self, runner: Runner, collected: Collected) -> Collected:
+        """Without parts of MuSig2 signatures where the card makes none: it is asked, once. BadRequestError where
+        nothing is left."""
+        parts = [candidate for candidate in collected.candidates if candidate.musig is not None]
+        if parts and self._has_musig2 is None:
+            self._has_musig2 = runner.has_musig2()
+        if not parts or self._has_musig2:
+            return collected
+        found = replace(
+            collected,
+            candidates=tuple([candidate for candidate in collected.candidates if candidate.musig is None]),
+            skipped=(*collected.skipped, *[Skipped(candidate.index, NO_MUSIG2_REASON) for candidate in parts]),
+        )
+        reason = found.why_nothing()
+        if reason is not None:
+            raise BadRequestError(reason)
+        return found
 
     def _prove(self, collected: Collected) -> None:
         """The engine's plan, made once, when all keys are there: what it refuses is refused before any signature."""
@@ -216,15 +271,15 @@ class Signing:
             elif made.requests:
                 confirm(self.wallet, made)
             self.plan = made
-            self._requests = {_place_of_request(request): request for request in self.plan.requests}
+            self._requests = {place_of(request): request for request in self.plan.requests}
             for candidate, signature in self._kept:
-                request = self._requests.get(_place(candidate))
+                request = self._requests.get(place_of(candidate))
                 if request is not None:
                     self._admit(request, signature)
             self._kept = []
             # All in one line, before the first signature: one wait for the disk, however many inputs there are.
-            there = {_place_of_request(request) for request, _ in self._made}
-            asked = [request.digest for request in made.requests if _place_of_request(request) not in there]
+            there = {place_of(request) for request, _ in self._made}
+            asked = [request.digest for request in made.requests if place_of(request) not in there]
             self._memory.ask(asked, self._remembered.txid)
 
     def _registered(self, collected: Collected) -> Sequence[RegisteredWallet]:
@@ -250,23 +305,57 @@ class Signing:
 
     def _sign(self, runner: Runner, step: Sign, candidate: Candidate, collected: Collected) -> None:
         self._prove(collected)
-        request = self._requests.get(_place(candidate))
+        request = self._requests.get(place_of(candidate))
         if request is None:
             return
         if self._progress is not None and self.plan is not None:
             self._progress(len(self._made), len(self.plan.requests))
-        signature = runner.sign(step, request)
+        if request.musig is not None:
+            signature = self._part(runner, request, request.musig)
+        elif request.output_key is not None:
+            signature = self._key_path(runner, request)
+        else:
+            signature = runner.sign(step, request)
         self._admit(request, signature)
         with contextlib.suppress(StateError):  # it is made anew then
-            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))
+            self.state.add_partial(self.psbt.unsigned_tx(), kept_entry(request, signature))
+
+    def _key_path(self, runner: Runner, request: SignRequest) -> bytes:
+        """The signature of a tweaked key. A card that does not make it is no longer held for one that does."""
+        session = runner.session
+        try:
+            made = runner.sign_key_path(request.digest, request.public_key)
+        except (BadSignatureError, NotSupportedError) as error:
+            with contextlib.suppress(StateError):  # it fails again then
+                self.state.update(session.card.serial, lambda now: replace(now, taproot=None))
+            raise FailedError(NO_KEY_PATH_TEXT) from error
+        self._admit_nonce(request, made.nonce)
+        return made.signature
+
+    def _part(self, runner: Runner, request: SignRequest, part: MusigPart) -> bytes:
+        """The card's part of a MuSig2 signature."""
+        try:
+            made = runner.sign_part(part, request.digest)
+        except BadSignatureError as error:
+            raise FailedError(NO_PART_TEXT) from error
+        self._admit_nonce(request, made[:NONCE_LENGTH])
+        return made
+
+    def _admit_nonce(self, request: SignRequest, nonce: bytes) -> None:
+        try:
+            self._memory.admit_nonce(request.digest, nonce, None if self._remembered is None else self._remembered.txid)
+        except RepeatedNonceError:
+            self._keep_only_made()
+            raise
 
     # What this computer remembers
 
     def _admit(self, request: SignRequest, signature: bytes) -> None:
         """Take a signature, unless its nonce was used before: then it is kept nowhere."""
+        shown = signature if request.musig is None else request.musig.as_signature(request.digest, signature)
         try:
             self._memory.admit(
-                request.digest, request.public_key, signature, request.kind, self._remembered, request.input_index
+                request.digest, request.public_key, shown, request.kind, self._remembered, request.input_index
             )
         except RepeatedNonceError:
             self._keep_only_made()
@@ -289,31 +378,15 @@ class Signing:
             stored = self.state.partial(self.psbt.unsigned_tx())
         except StateError:
             return
-        found = {}
-        for entry in stored:
-            if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values()):
-                with contextlib.suppress(ValueError, KeyError):  # not hex, or something is missing
-                    found[bytes.fromhex(entry["digest"]), bytes.fromhex(entry["key"])] = bytes.fromhex(
-                        entry["signature"]
-                    )
-        for candidate in collected.candidates:
-            signature = found.get((candidate.digest, candidate.claim.public_key))
-            if signature is not None and _verifies(candidate, signature):
-                self._kept.append((candidate, signature))
+        self._kept += kept_signatures(stored, collected.candidates)
 
     def keep(self) -> None:
         """Keep the signatures made for the next attempt: also after `run`, until its result is safe somewhere."""
         if not self._made:
             return
-        entries = [_kept_entry(request, signature) for request, signature in self._made]
+        entries = [kept_entry(request, signature) for request, signature in self._made]
         with contextlib.suppress(StateError):  # they are made anew then
             self.state.keep_partial(self.psbt.unsigned_tx(), entries)
-
-
-def _kept_entry(request: SignRequest, signature: bytes) -> dict[str, str]:
-    """A signature as it is kept in partial/."""
-    key = request.public_key if request.kind is Kind.ECDSA else request.public_key[1:]
-    return {"digest": request.digest.hex(), "key": key.hex(), "signature": signature.hex()}
 
 
 def confirm(wallet: Wallet, made: Plan) -> None:
@@ -322,23 +395,6 @@ def confirm(wallet: Wallet, made: Plan) -> None:
     if wallet.unlocker.confirms:
         session = wallet.session()
         wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint))
-
-
-def _place(candidate: Candidate) -> tuple[object, ...]:
-    return candidate.index, candidate.claim.path, candidate.kind, candidate.leaf_hash, candidate.digest
-
-
-def _place_of_request(request: SignRequest) -> tuple[object, ...]:
-    return request.input_index, request.path, request.kind, request.leaf_hash, request.digest
-
-
-def _verifies(candidate: Candidate, signature: bytes) -> bool:
-    try:
-        if candidate.kind is Kind.ECDSA:
-            return verify_ecdsa(candidate.claim.public_key, candidate.digest, signature)
-        return verify_schnorr(candidate.claim.public_key, candidate.digest, signature)
-    except UsageError:
-        return False
 
 
 def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool = False) -> Policy:
@@ -362,12 +418,13 @@ def _limit(chosen: FeeLimit) -> float | Limit | None:
     return None if chosen == "off" else chosen
 
 
-def stays_unchanged(psbt: Psbt, fingerprint: bytes | None) -> bool:
+def stays_unchanged(psbt: Psbt, fingerprint: bytes | None, *, taproot: bool) -> bool:
     """Whether nothing is left to sign for a master key, told without card and PIN. False also where only the card can
-    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything."""
+    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything.
+    `taproot`: the card may be one that signs BIP86 key paths."""
     if fingerprint is None:
         return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
-    collected = collect(psbt, fingerprint)
+    collected = collect(psbt, fingerprint, taproot=taproot)
     return collected.stays_unchanged and (any(collected.claims) or not originless(psbt))
 
 

@@ -12,10 +12,12 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import (
+    TAPROOT,
     TYPES,
     account_at,
     account_option,
     chain_option,
+    check_taproot,
     read_keys,
     script_of,
     script_of_address,
@@ -25,16 +27,14 @@ from hwilib_cryptnox.ctl.options import (
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import chosen_chain, policy_of, quoted, stored_wallet
 from hwilib_cryptnox.networks import CHAINS, Chain
+from hwilib_cryptnox.signer.taproot import Taproot
 
 if TYPE_CHECKING:
+    from hwilib_cryptnox.signer.wallet import Wallet
     from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 _RECEIVE, _CHANGE = 0, 1
 MAX_RANGE = 10_000
-NO_TWEAK = (
-    "The card cannot sign for BIP86 taproot addresses: it has no way to tweak a key. "
-    "Wallets with segwit addresses (p2wpkh) work; untweaked taproot keys are rawtr, which few wallets know"
-)
 
 
 def _range(text: str) -> range:
@@ -49,7 +49,7 @@ def _range(text: str) -> range:
 
 @command("address")
 @click.argument("numbers", default="0", metavar="[NUMBER|FIRST-LAST]")
-@type_option("rawtr", "p2tr")
+@type_option("rawtr", TAPROOT)
 @account_option
 @chain_option
 @click.option("--change", is_flag=True, help="Of the change chain.")
@@ -78,25 +78,33 @@ def address(
     """
     if wallet_name is not None:
         return _of_wallet(app, wallet_name, numbers, change, check, gap)
-    if kind == "p2tr":
-        raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr for the untweaked key")
+    if kind == TAPROOT:
+        check_taproot(app)
     if check is not None:
         return _check(app, check, account, chain, gap)
     if path_text is None:
         parent = account_at(kind, chain, account).child(_CHANGE if change else _RECEIVE)
         wanted = _range(numbers)
         with open_card(app) as opened:
-            keys = read_keys(wallet(app, opened), parent, wanted)
+            used = _usable(app, wallet(app, opened), kind)
+            keys = read_keys(used, parent, wanted)
     else:
         path = Path.parse(path_text)
         if path.depth < 1:
             raise CtlError(Exit.USAGE, "An address has a path of one level at least")
         with open_card(app) as opened:
-            keys = {path: wallet(app, opened).public_keys([path])[path]}
+            used = _usable(app, wallet(app, opened), kind)
+            keys = {path: used.public_keys([path])[path]}
     shown = [(str(path), text_of(script_of(key, kind), chain), key.hex()) for path, key in keys.items()]
     entries = [{"path": path, "address": text, "public_key": key} for path, text, key in shown]
     data = {"type": kind, "chain": chain, "addresses": entries}
     return said(data, lambda screen: screen.table(("Path", "Address"), [row[:2] for row in shown]))
+
+
+def _usable(app: App, used: Wallet, kind: str) -> Wallet:
+    if kind == TAPROOT:
+        check_taproot(app, used)
+    return used
 
 
 def _of_wallet(app: App, name: str, numbers: str, change: bool, check: str | None, gap: int) -> Report:
@@ -152,7 +160,8 @@ def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
     with open_card(app) as opened:
         used = wallet(app, opened)
         reach = gap if used.session().card.info.xpub_export else min(gap, 20)
-        for kind in (*TYPES, "rawtr"):
+        taproot = (TAPROOT,) if used.taproot() is Taproot.SIGNS else ()
+        for kind in (*TYPES, *taproot, "rawtr"):
             for branch in (_RECEIVE, _CHANGE):
                 parent = account_at(kind, chain, account).child(branch)
                 keys = read_keys(used, parent, range(reach))
