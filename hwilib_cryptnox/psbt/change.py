@@ -99,7 +99,7 @@ def _belongs(spending: Spending, claim: Claim, *, taproot: bool) -> bool:
     if spending.route is not Route.TAPROOT:
         return contains_key(spending, claim.public_key)
     leaves = (spending.leaves.get(leaf) for leaf in claim.leaf_hashes)
-    if claim.public_key in spending.musig or (taproot and is_bip86(spending, claim)):
+    if claim.public_key in spending.musig or (taproot and is_bip86(spending, claim.public_key)):
         return True
     return claim.public_key == spending.script or any(
         leaf is not None and leaf.facts is not None and holds(leaf.facts, claim.public_key) for leaf in leaves

@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.hashes import hash160
-from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, is_public_key, taproot_output_key
+from cryptnox_core.crypto.secp256k1 import XONLY_LENGTH, InvalidPublicKeyError, is_public_key, taproot_output_key
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
-from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.script import (
     MAX_REDEEM_SCRIPT,
     MAX_SCRIPT,
@@ -253,12 +252,12 @@ def is_single(spending: Spending) -> bool:
     )
 
 
-def is_bip86(spending: Spending, claim: Claim) -> bool:
+def is_bip86(spending: Spending, key: bytes) -> bool:
     """Whether a taproot output is a key of 32 bytes, tweaked, without scripts (BIP86)."""
-    if spending.kind is not Kind.P2TR or not claim.is_taproot:
+    if spending.kind is not Kind.P2TR or len(key) != XONLY_LENGTH:
         return False
     try:
-        return taproot_output_key(claim.public_key)[0] == spending.script
+        return taproot_output_key(key)[0] == spending.script
     except InvalidPublicKeyError:
         return False
 

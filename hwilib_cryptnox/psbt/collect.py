@@ -254,6 +254,9 @@ class _Collector:
             elif any(key.leaf_hash == leaf_hash for key in shared):
                 continue  # it holds a key that ours is part of
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
+                if self.musig is not None and self.musig.names(claim.public_key):
+                    problem = UNPLACED_REASON
+                    continue
                 raise RefusedInput(
                     index, f"its leaf script does not contain the key that is said to be ours at {shown(claim.path)}"
                 )
@@ -261,7 +264,7 @@ class _Collector:
                 problem = leaf.problem
             else:
                 targets.append(leaf_hash)
-        output_key = spending.script if self.taproot and is_bip86(spending, claim) else None
+        output_key = spending.script if self.taproot and is_bip86(spending, claim.public_key) else None
         if claim.public_key == spending.script or output_key is not None:
             targets.insert(0, None)
         if not targets and not shared:

@@ -125,6 +125,10 @@ class MusigPart:
         except UsageError:
             return False
 
+    def as_signature(self, digest: bytes, part: bytes) -> bytes:
+        """64 bytes of 98 that verify: the nonce that the whole signature will have, and the partial signature."""
+        return self.key.session((*self.nonces, part[:NONCE_LENGTH]), digest).nonce + part[NONCE_LENGTH:]
+
     def pairs(self, part: bytes) -> tuple[Pair, Pair]:
         """The pairs that take the 98 bytes."""
         return (

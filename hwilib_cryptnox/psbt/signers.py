@@ -8,7 +8,7 @@ from functools import cache, partial
 
 from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
+from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, is_bip86, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, ecdsa_valid, schnorr_valid, unlock
 from hwilib_cryptnox.psbt.musig import parts_given
@@ -104,13 +104,14 @@ def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, diges
 
 
 def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
-    """The output key where it has signed, then the others. A key may have signed several leaves: one that verifies
+    """The output key where it has signed (of BIP86 the key that it is made of), then the others. A key may have signed several leaves: one that verifies
     makes it a signer, one that does not makes it a bad one. Of a MuSig2 key those who make it together."""
     origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}
     verdicts: dict[bytes, list[bool]] = {}
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None:
-        verdicts[spending.script] = [schnorr_valid(spending.script, value, index, None, hasher)]
+        signer = next((key for key in origins if is_bip86(spending, key)), spending.script)
+        verdicts[signer] = [schnorr_valid(spending.script, value, index, None, hasher)]
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
         leaf = key[32:]
         good = leaf in spending.leaves and schnorr_valid(key[:32], value, index, leaf, hasher)

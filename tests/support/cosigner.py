@@ -27,13 +27,35 @@ def added(a: Affine, b: Affine) -> Affine:
 
 
 def multiplied(factor: int, point: Affine) -> Affine:
-    result: Affine = None
+    """Doublings and additions in Jacobian coordinates (x / z^2, y / z^3): one inversion in all."""
     factor %= N
-    while factor:
-        if factor & 1:
-            result = added(result, point)
-        point, factor = added(point, point), factor >> 1
-    return result
+    if point is None or not factor:
+        return None
+    px, py = point
+    x, y, z = 0, 1, 0
+    for bit in bin(factor)[2:]:
+        s, m = 4 * x * y * y, 3 * x * x
+        nx = (m * m - 2 * s) % P
+        x, y, z = nx, (m * (s - nx) - 8 * y**4) % P, 2 * y * z % P
+        if bit == "0":
+            continue
+        if not z:
+            x, y, z = px, py, 1
+            continue
+        zz = z * z % P
+        h, r = (px * zz - x) % P, (py * zz * z - y) % P
+        if not h:  # the factor is one less or more than the order: by the slow rule
+            both = added((x * pow(zz, -1, P) % P, y * pow(zz * z, -1, P) % P), point)
+            x, y, z = (*both, 1) if both else (0, 1, 0)
+            continue
+        hh = h * h % P
+        v, hhh = x * hh, h * hh
+        nx = (r * r - hhh - 2 * v) % P
+        x, y, z = nx, (r * (v - nx) - y * hhh) % P, h * z % P
+    if not z:
+        return None
+    inverse = pow(z, -1, P)
+    return x * inverse**2 % P, y * inverse**3 % P
 
 
 def written(point: Affine) -> bytes:
