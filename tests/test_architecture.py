@@ -425,6 +425,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.hwi.errors": "system/frozen",
     f"{WALLET}.pin.policy": "pin/test_pin_accounting.py",
     f"{WALLET}.plugin.register": "system/interop/test_stock_hwi.py",
+    f"{WALLET}.signer.taproot_check": "signer/test_taproot.py",
     f"{WALLET}.signer.heard": "system/life/test_noise.py",
     f"{WALLET}.signer.host": "hwi/test_program.py",
     f"{WALLET}.signer.irreversible": "ctl/test_changes.py",

@@ -83,9 +83,11 @@ class Context:
         self.torn = False
         """The power fails during this command."""
         self.repeat_nonce = False
-        """This command signs with the nonce of the signature before."""
+        """This command signs with the nonce of the signature before, or gives the nonces of the one before."""
         self.last_nonce = 0
         """Of the last secp256k1 signature since the program started; 0 before the first."""
+        self.last_nonces: tuple[int, int] | None = None
+        """Of the last NONCE GEN since then."""
         self._roots: dict[Curve, Node] = {}
         self._cursors: dict[Curve, Cursor] = {}
 

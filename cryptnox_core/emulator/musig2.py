@@ -29,6 +29,9 @@ def nonce_gen(ctx: Context, command: Command, data: bytes) -> bytes:
     point = curves.compress(ctx.cursor(Curve.K1).current.point)
     require_auth(ctx)
     pair = (curves.random_scalar(Curve.K1, ctx.random), curves.random_scalar(Curve.K1, ctx.random))
+    if ctx.repeat_nonce and ctx.last_nonces is not None:
+        pair = ctx.last_nonces
+    ctx.last_nonces = pair
     ctx.power.nonces, ctx.selection.cosigners = Nonces(pair, point), []
     return b"".join(curves.compress(curves.point_of(curves.private_key(Curve.K1, each))) for each in pair)
 

@@ -104,8 +104,9 @@ def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, diges
 
 
 def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
-    """The output key where it has signed (of BIP86 the key that it is made of), then the others. A key may have signed several leaves: one that verifies
-    makes it a signer, one that does not makes it a bad one. Of a MuSig2 key those who make it together."""
+    """The output key where it has signed (of BIP86 the key that it is made of), then the others. A key may have signed
+    several leaves: one that verifies makes it a signer, one that does not makes it a bad one. Of a MuSig2 key those who
+    make it together."""
     origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}
     verdicts: dict[bytes, list[bool]] = {}
     value = fields.get(f.IN_TAP_KEY_SIG)

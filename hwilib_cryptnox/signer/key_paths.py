@@ -45,6 +45,6 @@ def _nearest(current: Path | None, path: Path) -> tuple[Source, Path]:
     if current is not None and current.depth and path.starts_with(current):
         return Source.CURRENT, current
     parent = _parent(current)
-    if parent is not None and parent.depth and path.starts_with(parent):
+    if parent is not None and parent.depth and path != parent and path.starts_with(parent):
         return Source.PARENT, parent
     return Source.MASTER, Path()

@@ -342,11 +342,7 @@ class Signing:
         return made
 
     def _admit_nonce(self, request: SignRequest, nonce: bytes) -> None:
-        try:
-            self._memory.admit_nonce(request.digest, nonce, None if self._remembered is None else self._remembered.txid)
-        except RepeatedNonceError:
-            self._keep_only_made()
-            raise
+        self._memory.admit_nonce(request.digest, nonce, None if self._remembered is None else self._remembered.txid)
 
     # What this computer remembers
 

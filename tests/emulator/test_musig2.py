@@ -1,23 +1,27 @@
-"""MuSig2 of the emulated card, and the card's part of it in the library, with signers that share no code with either."""
+"""MuSig2 of the emulated card, and the card's part of it in the library, with signers that share no code with them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cryptnox_core.apdu import CommandApdu
 from cryptnox_core.bip32 import Path
 from cryptnox_core.card import Card
 from cryptnox_core.commands import musig2
-from cryptnox_core.crypto.hashes import tagged_hash
-from cryptnox_core.crypto.musig2 import KeyAggregate, Session, aggregate_keys, aggregate_nonces
+from cryptnox_core.commands.base import Command, apdu
+from cryptnox_core.crypto.musig2 import Session, aggregate_keys, aggregate_nonces
 from cryptnox_core.crypto.points import ORDER
 from cryptnox_core.crypto.secp256k1 import taproot_output_key, verify_schnorr
 from cryptnox_core.emulator.faults import Fault, FaultKind
 from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.errors import BadSignatureError, CryptnoxError, NotAllowedError, NotSupportedError, UsageError
 from cryptnox_core.wire import Ins
-from tests.core.emulated import EmulatedReader, apdus, seeded
+from tests.core.emulated import PIN, EmulatedReader, apdus, seeded
 from tests.support.cosigner import Aggregate, Cosigner
 
 PATH = Path.parse("m/86h/0h/0h/0/5")
@@ -71,24 +75,13 @@ def test_the_key_path_of_bip86(reading: Reading) -> None:
         own = card.public_key()
         output, _ = taproot_output_key(own[1:])
         try:
-            signature = _bip86(card, own)
+            signature = card.sign_key_path(MESSAGE, public_key=own).signature
         except BadSignatureError:
             assert reading is not Reading.MUSIG2
             continue
         assert verify_schnorr(output, MESSAGE, signature)
         worked += 1
     assert worked == 40 if reading is Reading.MUSIG2 else worked < 40
-
-
-def _bip86(card: Card, own: bytes) -> bytes:
-    """The card's own key alone, tweaked: of a list of two keys whose aggregate is the output key, the first is nobody's
-    and has no part in it. What the card signs is its part for that key."""
-    generator = Cosigner(1).key
-    first = generator if own != generator else Cosigner(2).key
-    alone = KeyAggregate((first, own), own)
-    tweaked = alone.tweaked(tagged_hash("TapTweak", own[1:]), xonly=True)
-    part = card.musig2_sign(tweaked, [], MESSAGE, public_key=own)
-    return Session(tweaked, part.nonce, MESSAGE).signature([part.partial])
 
 
 @pytest.mark.parametrize("reading", OTHERS)
@@ -194,3 +187,42 @@ def test_what_is_refused_before_anything_is_sent() -> None:
         with pytest.raises(UsageError):
             card.musig2_sign(aggregate_keys(keys), nonces, message, public_key=key)
     assert len(apdus(card)) == before
+
+
+@pytest.mark.parametrize("card_type", ["B", "N"])
+@pytest.mark.parametrize("pin", [True, False])
+def test_absent_by_default(card_type: str, pin: bool) -> None:
+    """6D00 to whatever is sent, right or wrong: before PIN, seed, parameters and lengths are looked at."""
+    memory = seeded() if card_type == "B" else replace(seeded(), card_type=ord("N"))
+    card = EmulatedReader.of(memory).open(pin=PIN if pin else None)
+    for ins in (Ins.NONCE_GEN, Ins.MUSIG2):
+        for p1, p2, data in ((0, 0, b""), (1, 0, bytes(33)), (2, 0, bytes(195)), (7, 7, b"x")):
+            with pytest.raises(NotSupportedError) as caught:
+                card.send(Raw(ins, p1, p2, data))
+            assert caught.value.sw == 0x6D00
+
+
+@dataclass(frozen=True, slots=True)
+class Raw(Command[bytes]):
+    """Anything."""
+
+    number: Ins
+    p1: int
+    p2: int
+    data: bytes
+
+    ins: ClassVar[Ins] = Ins.MUSIG2
+
+    def encode(self) -> CommandApdu:
+        return apdu(self.number, self.p1, self.p2, self.data)
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
+def test_nonces_that_come_again() -> None:
+    """As the fault says: the same two points, once."""
+    reader = EmulatedReader.of(seeded(), Reading.MUSIG2, faults=[Fault(FaultKind.REPEAT_NONCE, 2, Ins.NONCE_GEN)])
+    card = reader.open()
+    first, again, third = (card.send(musig2.GenerateNonce()) for _ in range(3))
+    assert first == again != third

@@ -49,6 +49,7 @@ REMEMBERED = "tests/signer/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
+TAPROOT_TEST, BIP86_TEST = "tests/signer/test_taproot.py", "tests/signer/test_bip86.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
 WALLET, WALLET_TEST = "hwilib_cryptnox/ctl/commands/wallet.py", "tests/ctl/test_wallet.py"
@@ -281,7 +282,7 @@ GUARDS = (
     Guard(
         "change is made of the key at the path of its own claim",
         CHANGE,
-        "if script in single_key_scripts(keys[claim.path]).values():",
+        "if script in single_key_scripts(keys[claim.path], taproot=self._collected.taproot).values():",
         "if any(script in single_key_scripts(key).values() for key in keys.values()):",
         f"{CHANGES}::test_a_second_claim_lends_no_path",
     ),
@@ -387,15 +388,15 @@ GUARDS = (
     Guard(
         "Schnorr signatures are verified before they are inserted",
         "hwilib_cryptnox/psbt/insert.py",
-        "if not verify_schnorr(key[1:], request.digest, signature):",
+        "if not verify_schnorr(request.xonly_key, request.digest, signature):",
         "if False:",
         f"{POLICY}::test_insert_checks_every_signature",
     ),
     Guard(
         "kept signatures are verified",
-        "hwilib_cryptnox/signer/signing.py",
-        "if signature is not None and _verifies(candidate, signature):",
-        "if signature is not None:",
+        "hwilib_cryptnox/signer/kept.py",
+        "            if verifies(candidate, signature):\n",
+        "            if signature:\n",
         "tests/signer/test_signing.py::test_kept_signatures_are_not_believed",
     ),
     Guard(
@@ -620,7 +621,7 @@ GUARDS = (
     ),
     Guard(
         "the extended key is that of its path",
-        "hwilib_cryptnox/signer/wallet.py",
+        "hwilib_cryptnox/signer/runner.py",
         "if key.depth != path.depth or key.child_number != path.steps[-1]:",
         "if False:",
         "tests/signer/test_man_in_the_middle.py::test_reading_and_signing",
@@ -748,7 +749,7 @@ GUARDS = (
     Guard(
         "each signature is kept as it is made",
         "hwilib_cryptnox/signer/signing.py",
-        "            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))\n",
+        "            self.state.add_partial(self.psbt.unsigned_tx(), kept_entry(request, signature))\n",
         "            pass\n",
         f"{REMEMBERED}::test_killed_while_signing",
     ),
@@ -1433,5 +1434,75 @@ GUARDS = (
         "return psbt if review is None else _decoded",
         "return _decoded",
         "tests/electrum/test_commands.py::test_what_was_not_agreed_to_is_not_taken_over",
+    ),
+    Guard(
+        "what a card signed when it was asked for taproot is verified each time",
+        "hwilib_cryptnox/signer/taproot.py",
+        "    return Taproot.SIGNS if all_parities(card, proofs) else Taproot.UNKNOWN\n",
+        "    return Taproot.SIGNS\n",
+        f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
+    ),
+    Guard(
+        "a card is asked for taproot with all four parities",
+        "hwilib_cryptnox/signer/taproot.py",
+        "    return len(found) == 4\n",
+        "    return len(found) > 0\n",
+        f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
+    ),
+    Guard(
+        "what a card signed when it was asked speaks for no other card",
+        "hwilib_cryptnox/signer/taproot.py",
+        "bytes((FORM,)) + static_key_hash(card) + bytes((len(about),)) + about + key + root)",
+        "bytes((FORM,)) + key + root)",
+        f"{TAPROOT_TEST}::test_the_signatures_of_one_card_say_nothing_of_another",
+    ),
+    Guard(
+        "cryptnoxctl: no taproot address of a card that does not sign for it",
+        "hwilib_cryptnox/ctl/options.py",
+        "    if found is not Taproot.SIGNS:\n",
+        "    if False:\n",
+        "tests/ctl/test_taproot.py::test_a_card_that_does_not_shows_none",
+    ),
+    Guard(
+        "HWI: no taproot descriptor of a card that does not sign for it",
+        "hwilib_cryptnox/hwi/commands.py",
+        "    taproot = not rawtr and wallet.taproot() is Taproot.SIGNS\n",
+        "    taproot = not rawtr\n",
+        f"{BIP86_TEST}::test_a_card_that_was_not_asked",
+    ),
+    Guard(
+        "no key path is signed for a card that does not sign them",
+        "hwilib_cryptnox/psbt/collect.py",
+        "if self.taproot and is_bip86(",
+        "if is_bip86(",
+        "tests/psbt/test_bip86.py::test_for_another_card_nothing_changes",
+    ),
+    Guard(
+        "an output of BIP86 is change only for a card that can spend it",
+        CHANGE,
+        "    if taproot:\n        scripts[TaprootType.P2TR]",
+        "    if True:\n        scripts[TaprootType.P2TR]",
+        "tests/psbt/test_bip86.py::test_change_of_bip86",
+    ),
+    Guard(
+        "a card that does not make a key path's signature is no longer believed",
+        "hwilib_cryptnox/signer/signing.py",
+        "self.state.update(session.card.serial, lambda now: replace(now, taproot=None))",
+        "pass",
+        f"{BIP86_TEST}::test_a_memory_that_lies",
+    ),
+    Guard(
+        "the card's own nonces of MuSig2 are compared when it is asked",
+        "hwilib_cryptnox/signer/taproot_check.py",
+        "            memory.admit_nonce(digest, made.nonce)\n",
+        "",
+        f"{TAPROOT_TEST}::test_a_card_that_repeats_its_nonce",
+    ),
+    Guard(
+        "the card's own nonces of MuSig2 are compared when it signs a key path",
+        "hwilib_cryptnox/signer/signing.py",
+        "        self._admit_nonce(request, made.nonce)\n",
+        "",
+        f"{BIP86_TEST}::test_a_nonce_that_comes_again",
     ),
 )
