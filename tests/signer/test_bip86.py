@@ -118,6 +118,14 @@ def test_a_memory_that_lies(reading: str, able: EmulatorProcess, hwi: Program) -
         assert not partial.exists() or not any(partial.iterdir())
 
 
+def test_with_the_export_off(hwi: Program) -> None:
+    """Each key is read by itself."""
+    with EmulatorProcess("--seed", SEED, "--reading", "musig2") as card:
+        check(card)
+        given = bip86.spending(bip86.one_of_each())
+        judged(hwi.on(card, "signtx", given.base64()), given)
+
+
 def test_pins_that_end(hwi: Program) -> None:
     """Where a signature ends the PIN's validity: it is verified again, once for each, and no try is spent."""
     with emulated("--reading", "musig2", "--reading", "pin-ends-at-sign") as card:
