@@ -118,7 +118,8 @@ FAMILIES = {
     "Arguments": (
         "Something given to a command or to the library cannot be: a path, an address, a key, a length. Nothing "
         "was sent to the card.",
-        "UsageError InvalidPathError InvalidExtendedKeyError InvalidPublicKeyError InvalidSignatureError",
+        "UsageError InvalidPathError InvalidExtendedKeyError InvalidPublicKeyError InvalidSignatureError "
+        "InvalidContributionError",
     ),
     "Warnings": (
         "On stderr, beside an answer that holds.",

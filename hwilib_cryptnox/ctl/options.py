@@ -72,11 +72,10 @@ def check_taproot(app: App, used: Wallet | None = None) -> None:
         return
     found = Taproot.UNKNOWN if used is None else used.taproot()
     if found is not Taproot.SIGNS:
-        hint = "cryptnoxctl taproot check asks it; " if found is Taproot.UNKNOWN else ""
         raise CtlError(
             Exit.REFUSED,
             f"The card cannot sign for taproot addresses (BIP86): {found.words}",
-            f"{hint}--type p2wpkh works with every card",
+            "--type p2wpkh works with every card",
         )
 
 

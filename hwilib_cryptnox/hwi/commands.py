@@ -14,16 +14,6 @@ from hwilib_cryptnox.signer.wallet import Wallet
 
 Result = dict[str, object]
 
-NO_TAPROOT = {
-    Taproot.UNKNOWN: "Device does not support Taproot: the card cannot tweak keys (cryptnoxctl taproot check asks it "
-    "for a way around that). --rawtr gives descriptors of untweaked outputs",
-    Taproot.ABSENT: "Device does not support Taproot: the card cannot tweak keys, and its applet has no MuSig2. "
-    "--rawtr gives descriptors of untweaked outputs",
-    Taproot.DIFFERS: "Device does not support Taproot: the card cannot tweak keys, and its applet's MuSig2 is not that "
-    "of BIP327. --rawtr gives descriptors of untweaked outputs",
-}
-"""Why there is none, by what is known of the card."""
-
 
 def getmasterxpub(wallet: Wallet, network: Network, address_type: str, account: int) -> Result:
     """The extended public key of an account."""
@@ -86,7 +76,9 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
     elif kind is TaprootType.RAWTR and not rawtr:
         found = wallet.taproot()
         if found is not Taproot.SIGNS:
-            raise UnavailableError(NO_TAPROOT[found])
+            raise UnavailableError(
+                f"Device does not support Taproot: {found.words}. --rawtr gives descriptors of untweaked outputs"
+            )
         kinds = [TaprootType.P2TR]
     else:
         kinds = [kind]

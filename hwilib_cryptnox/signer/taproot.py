@@ -46,9 +46,9 @@ class Taproot(Enum):
 
 _WORDS = {
     Taproot.SIGNS: "the card signs taproot key paths",
-    Taproot.ABSENT: "the card's applet has no MuSig2, and the card tweaks no key",
-    Taproot.DIFFERS: "the MuSig2 of the card's applet is not the one of BIP327, and the card tweaks no key",
-    Taproot.UNKNOWN: "the card tweaks no key, and was not asked yet whether its applet has MuSig2",
+    Taproot.ABSENT: "the card tweaks no key, and its applet has no MuSig2",
+    Taproot.DIFFERS: "the card tweaks no key, and the MuSig2 of its applet is not the one of BIP327",
+    Taproot.UNKNOWN: "the card tweaks no key, and was not asked yet for a way around it (cryptnoxctl taproot check)",
 }
 
 

@@ -31,7 +31,7 @@ def shared() -> Iterator[EmulatorProcess]:
 
 def test_a_card_that_signs_has_taproot_everywhere(shared: EmulatorProcess) -> None:
     assert answer(shared, "info")["taproot"] == "not asked"
-    assert "taproot check" in answer(shared, "address", "--type", "p2tr", code=1)["hint"]
+    assert "cryptnoxctl taproot check" in answer(shared, "address", "--type", "p2tr", code=1)["error"]
     found = answer(shared, "taproot", "check", schema="taproot check")
     assert found == {"serial": str(shared.serial), "version": "1.6.0", "taproot": True, "found": "signs"}
     assert answer(shared, "info")["taproot"] == "signs"

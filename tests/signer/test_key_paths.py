@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import MASTER, Path
@@ -40,6 +40,7 @@ def followed(paths: list[Path], at: Position) -> tuple[dict[int, Path], int, int
     return signed, derived, commands
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(levels, max_size=12), st.one_of(st.none(), levels))
 def test_every_path_signs_with_its_own_key(paths: list[Path], current: Path | None) -> None:
     signed, _, _ = followed(paths, UNKNOWN if current is None else Position(current))
