@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
+from cryptnox_core.card import Card
 from cryptnox_core.commands.keys import DeriveKey
 from cryptnox_core.commands.musig2 import GenerateNonce
 from cryptnox_core.derivation import Derive, Position, ReadExtended, ReadOnTheFly, ReadPublicKey, Sign, Step
@@ -19,7 +20,6 @@ from hwilib_cryptnox.storage.state import CardRecord, State, StateError
 if TYPE_CHECKING:
     from hwilib_cryptnox.psbt import SignRequest
     from hwilib_cryptnox.psbt.musig import MusigPart
-    from hwilib_cryptnox.signer.cards import Session
 
 T = TypeVar("T")
 
@@ -27,11 +27,31 @@ _KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
 """By the engine's name of the kind."""
 
 
+class _Opened(Protocol):
+    @property
+    def simulated(self) -> bool: ...
+
+
+class OnCard(Protocol):
+    """A card whose PIN is verified (`cards.Session`)."""
+
+    pin: str
+    position: Position
+
+    @property
+    def card(self) -> Card:
+        """The card itself."""
+
+    @property
+    def opened(self) -> _Opened:
+        """As it was opened."""
+
+
 class Runner:
     """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted."""
 
     def __init__(
-        self, session: Session, state: State, extended: dict[Path, ExtendedPublicKey], public: dict[Path, bytes]
+        self, session: OnCard, state: State, extended: dict[Path, ExtendedPublicKey], public: dict[Path, bytes]
     ) -> None:
         self.session = session
         self.extended = extended
