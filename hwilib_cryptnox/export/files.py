@@ -161,6 +161,13 @@ def core_import_multisig(
     return _text(entries)
 
 
+def core_import_wallet(halves: Sequence[str], *, timestamp: int | None = None, end: int = DEFAULT_RANGE) -> str:
+    """The argument of `importdescriptors` for a wallet of any kind: `halves` are its descriptors, of the receive
+    addresses and of the change. One alone is for both. Other parameters as `core_import`."""
+    branches = (RECEIVE, CHANGE) if len(halves) > 1 else (RECEIVE,)
+    return _text([_core_entry(text, branch, timestamp, end) for text, branch in zip(halves, branches, strict=True)])
+
+
 def _core_entry(text: str, branch: str, timestamp: int | None, end: int) -> dict[str, object]:
     if end < 0 or (timestamp is not None and timestamp < 0):
         raise UsageError("a range or a time cannot be negative")

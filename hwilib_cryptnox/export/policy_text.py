@@ -275,6 +275,19 @@ def _joined(receive: Node, change: Node) -> Node:
     return _with_expressions(receive, iter(joined))
 
 
+def half(tree: Node, branch: int) -> Node:
+    """The descriptor of one branch alone: 0 receive, 1 change."""
+    return _with_expressions(tree, iter([_half(one, branch) for one in tree.expressions]))
+
+
+def _half(expression: KeyExpression, branch: int) -> KeyExpression:
+    branches = expression.branches[branch : branch + 1]
+    if isinstance(expression, MusigExpression):
+        keys = [replace(key, branches=key.branches[branch : branch + 1]) for key in expression.keys]
+        return MusigExpression(tuple(keys), branches)
+    return replace(expression, branches=branches)
+
+
 def _joined_expressions(one: KeyExpression | None, other: KeyExpression | None) -> KeyExpression:
     if isinstance(one, MusigExpression) and isinstance(other, MusigExpression) and len(one.keys) == len(other.keys):
         pairs = zip(one.keys, other.keys, strict=True)

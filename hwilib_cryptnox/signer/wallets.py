@@ -25,7 +25,7 @@ from hwilib_cryptnox.export.policy_keys import (
     x_of,
 )
 from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled, is_mere_multisig
-from hwilib_cryptnox.export.policy_text import SINGLE, Node, keys_in, read
+from hwilib_cryptnox.export.policy_text import SINGLE, Node, half, keys_in, read
 from hwilib_cryptnox.export.policy_words import Way, needs_key, ways
 from hwilib_cryptnox.networks import Chain, Network
 from hwilib_cryptnox.psbt import address_of
@@ -103,6 +103,11 @@ class WalletPolicy:
     def descriptor(self) -> str:
         """The descriptor in its one normal form: h for hardened levels, `<0;1>` branches, checksum."""
         return add_checksum(str(self.tree))
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The descriptor of each branch alone, with its checksum: for programs that know no `<0;1>`."""
+        return tuple([add_checksum(str(half(self.tree, branch))) for branch in range(self.branches)])
 
     @cached_property
     def keys(self) -> tuple[PolicyKey, ...]:
@@ -189,9 +194,8 @@ class WalletPolicy:
         return None if place is None else (*place, steps[-1])
 
     def matches(self, script: bytes, path: Path, fingerprint: bytes, public_key: bytes, suffix: Path = MASTER) -> bool:
-        """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be, and holds that
-        key (33 bytes; 32: x only), or a MuSig2 key that it has a part in. The whole script is derived. `suffix`: see
-        `locate`."""
+        """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be (`suffix`: see
+        `locate`), and holds that key (33 bytes; 32: x only), alone or in MuSig2. The whole script is derived."""
         place = self._place(path, fingerprint, suffix)
         if place is None or kind_of(script) is not self.kind.kind:
             return False
