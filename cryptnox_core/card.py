@@ -573,6 +573,12 @@ class Card:
         it is not handed out; UsageError, also for nonces that cancel each other out.
         """
         message = octets(message, "a message", wire.DIGEST_LENGTH)
+        public_key = octets(public_key, "a public key", secp256k1.COMPRESSED_LENGTH)
+        if not isinstance(keys, KeyAggregate):
+            raise UsageError(f"the keys are an aggregate of them, not {type(keys).__name__}")
+        if not isinstance(nonces, Sequence) or isinstance(nonces, bytes | bytearray | memoryview | str):
+            raise UsageError("the nonces are a list of them")
+        nonces = [octets(nonce, "a nonce") for nonce in nonces]
         if public_key not in keys.keys:
             raise UsageError("the card's key is none of those that sign")
         if len(keys.keys) > wire.MUSIG2_MAX_KEYS:
@@ -597,12 +603,14 @@ class Card:
         The list of keys is one that is nobody's, and the card's, whose coefficient as the second key is 1: its part for
         Q = lift_x(P) + tG, with e * t added, is a BIP340 signature of Q. No other signer has a part in it.
 
-        `digest`: 32 bytes. `public_key`: the card's current key, 33 bytes. `merkle_root`: 32 bytes, or none.
+        `digest`: 32 bytes. `public_key`: the card's current key, 33 or 65 bytes. `merkle_root`: 32 bytes, or none.
         Returns: 64 bytes, verified for the output key, and the card's public nonce.
         Raises: as `musig2_sign`; BadSignatureError also from an applet that differs from BIP327.
         """
+        digest, root = octets(digest, "a digest", wire.DIGEST_LENGTH), octets(merkle_root, "a merkle root", 0, 32)
+        public_key = _formed(_known_key(public_key, Curve.K1), Curve.K1, compressed=True)
         alone = KeyAggregate((NOBODYS_KEY, public_key), public_key)
-        tweaked = alone.tweaked(tagged_hash("TapTweak", public_key[1:] + merkle_root), xonly=True)
+        tweaked = alone.tweaked(tagged_hash("TapTweak", public_key[1:] + root), xonly=True)
         part = self.musig2_sign(tweaked, (), digest, public_key=public_key)
         return KeyPathSignature(part.nonce, Session(tweaked, part.nonce, digest).signature([part.partial]))
 
