@@ -138,7 +138,7 @@ _HINTS = "told.py"
 """Holds a table of what helps, by class."""
 _IN_PARTS = ("PsbtError",)
 """Their message is all that they are given, behind semicolons."""
-_PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py")
+_PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py", "psbt/collected.py", "psbt/musig.py")
 """Where skipped inputs get their reasons, in variables named `problem` and results."""
 
 
