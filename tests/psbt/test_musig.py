@@ -372,6 +372,28 @@ def test_lies_about_the_signers(kind: str, change: Callable[[Shared, Pairs], Pai
         collect(bent(kind, change), ME.fingerprint)
 
 
+@pytest.mark.parametrize("kind", ["derived", "derived-leaf"])
+def test_a_derivation_that_leads_elsewhere(kind: str) -> None:
+    """The key of the output is said to be at another place below the aggregate than it is."""
+    key = shared(kind, levels=(0, 5))
+    given = in_first_round(key)
+    mark = h160_mark(key) + le(0)
+    given.inputs[0] = [(name, value.replace(mark + le(5), mark + le(6))) for name, value in given.inputs[0]]
+    assert reasons(parse(given)) == {UNPLACED_REASON} and not make_plan(parse(given)).requests
+    # And another key is said to be at the place where it is.
+    given = in_first_round(key)
+    given.inputs[0] = [(OTHER.key("m/5")[1:].rjust(33, b"\x16") if mark in v else n, v) for n, v in given.inputs[0]]
+    assert reasons(parse(given)) == {UNPLACED_REASON} and not make_plan(parse(given)).requests
+
+
+def test_an_output_that_is_not_of_the_internal_key() -> None:
+    """The PSBT names our MuSig2 key as the internal key, and the coin is somebody else's."""
+    key = shared("internal")
+    key.script = bip86(OTHER.key("m/3")[1:])
+    psbt = parse(in_first_round(key))
+    assert reasons(psbt) == {UNPLACED_REASON} and not make_plan(psbt).requests
+
+
 def test_our_key_with_the_other_parity() -> None:
     """Aggregate and output are of another key that has our x coordinate: the card's part would be worth nothing, and
     what its owner is shown would not be what the coin needs."""

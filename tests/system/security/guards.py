@@ -49,6 +49,11 @@ REMEMBERED = "tests/signer/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
+MUSIG, MUSIG_TEST, MUSIG_CARD = (
+    "hwilib_cryptnox/psbt/musig.py",
+    "tests/psbt/test_musig.py",
+    "tests/signer/test_musig.py",
+)
 TAPROOT_TEST, BIP86_TEST = "tests/signer/test_taproot.py", "tests/signer/test_bip86.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
@@ -1504,5 +1509,96 @@ GUARDS = (
         "        self._admit_nonce(request, made.nonce)\n",
         "",
         f"{BIP86_TEST}::test_a_nonce_that_comes_again",
+    ),
+    Guard(
+        "a MuSig2 key is the one that its signers make",
+        MUSIG,
+        "            if aggregate is None or aggregate.key != key:\n",
+        "            if aggregate is None:\n",
+        f"{MUSIG_TEST}::test_lies_about_the_signers",
+    ),
+    Guard(
+        "a MuSig2 key that is derived is the one that is derived",
+        MUSIG,
+        "            if child.xonly == key:\n",
+        "            if True:\n",
+        f"{MUSIG_TEST}::test_a_derivation_that_leads_elsewhere",
+    ),
+    Guard(
+        "the output key of a MuSig2 key is the one that is tweaked here",
+        MUSIG,
+        "            if tweaked is not None and tweaked.xonly == self._spending.script:\n",
+        "            if tweaked is not None:\n",
+        f"{MUSIG_TEST}::test_an_output_that_is_not_of_the_internal_key",
+    ),
+    Guard(
+        "a signer's key is the card's with its parity",
+        PLAN,
+        "        if candidate.musig is not None and keys[candidate.claim.path] != candidate.musig.own:\n",
+        "        if False:\n",
+        f"{MUSIG_TEST}::test_our_key_with_the_other_parity",
+    ),
+    Guard(
+        "the card goes last in the first round",
+        MUSIG,
+        "    if missing > 1:\n",
+        "    if missing > 1 and not nonces:\n",
+        f"{MUSIG_TEST}::test_the_card_goes_last_in_the_first_round",
+    ),
+    Guard(
+        "no nonce is put beside one of this card that is there",
+        MUSIG,
+        "    if me in nonces:\n        return FORGOTTEN_REASON\n",
+        "",
+        f"{MUSIG_TEST}::test_what_cannot_be_signed_any_more",
+    ),
+    Guard(
+        "a part of a MuSig2 signature is verified before it is inserted",
+        "hwilib_cryptnox/psbt/insert.py",
+        "        if not request.musig.verifies(request.digest, signature):\n",
+        "        if False:\n",
+        f"{MUSIG_TEST}::test_what_is_no_part_of_ours_is_not_inserted",
+    ),
+    Guard(
+        "a part that was kept is for the same nonces of the others",
+        "hwilib_cryptnox/signer/kept.py",
+        "        return candidate.musig.verifies(candidate.digest, signature)\n",
+        "        return bool(signature)\n",
+        f"{MUSIG_CARD}::test_parts_of_another_round_are_not_used_again",
+    ),
+    Guard(
+        "partial signatures are verified before they make a whole one",
+        MUSIG,
+        "        if session is not None and len(valid) == len(key.signers) and all(valid.values()):\n",
+        "        if session is not None and len(valid) == len(key.signers):\n",
+        f"{MUSIG_TEST}::test_parts_that_are_not_valid",
+    ),
+    Guard(
+        "the card's own nonces of MuSig2 are compared when it signs its part",
+        "hwilib_cryptnox/signer/signing.py",
+        "        self._admit_nonce(request, made[:NONCE_LENGTH])\n",
+        "",
+        f"{MUSIG_CARD}::test_a_card_that_repeats_its_nonces",
+    ),
+    Guard(
+        "nonces of MuSig2 that the PSBT brings may not come again",
+        MEMORY,
+        '    found |= {int.from_bytes(value[at + 1 : at + 33], "big") % ORDER for value in public for at in (0, 33)}\n',
+        "",
+        f"{MUSIG_CARD}::test_nonces_that_the_psbt_brings",
+    ),
+    Guard(
+        "a coin of a MuSig2 key is not one key's",
+        CHECKS,
+        "not spending.leaves and not spending.musig)",
+        "not spending.leaves)",
+        f"{MUSIG_TEST}::test_change_of_one_key_is_none_of_a_musig2_coin",
+    ),
+    Guard(
+        "an address of a derived MuSig2 key is found at its place alone",
+        WALLETS,
+        "        above = (path.steps, suffix.steps[:-1]) if suffix.depth else (path.steps[:-1], None)\n",
+        "        above = (path.steps, (1,)) if suffix.depth else (path.steps[:-1], None)\n",
+        "tests/signer/test_musig_wallets.py::test_change_of_a_derived_key",
     ),
 )
