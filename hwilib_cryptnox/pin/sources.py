@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from cryptnox_core.arguments import is_pin
 from hwilib_cryptnox.console.bundle import child_environment
@@ -121,6 +121,18 @@ class CommandSource(_Silent):
         return _checked(output.decode("utf-8", "replace"), name)
 
 
+class _Program(subprocess.Popen[bytes]):
+    """A program that is ended where Ctrl-C comes while it starts, too: then nobody has it yet who could end it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().__init__(*arguments, **options)
+        except KeyboardInterrupt:
+            if getattr(self, "pid", None) and self.returncode is None:
+                _end(self)
+            raise
+
+
 def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, str]) -> tuple[int, bytes]:
     """Exit status and output of a program; of too much output more than a PIN has. TimeoutExpired, OSError, ValueError.
 
@@ -129,7 +141,7 @@ def _output_of(words: list[str] | str, limit: float, environment: Mapping[str, s
     program's end counts, not the output's, of which nothing is kept open here.
     """
     end = time.monotonic() + limit
-    process = subprocess.Popen(
+    process = _Program(
         words,
         bufsize=0,
         stdin=subprocess.DEVNULL,
@@ -201,6 +213,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses where all have ended
             os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # one that starts leads no group yet
     process.wait()
 
 

@@ -255,6 +255,44 @@ def test_an_interrupt_ends_the_command_too(tmp_path: Path) -> None:
     wait_until(lambda: ended(int((tmp_path / "pid").read_text())))
 
 
+def test_an_interrupt_while_the_command_starts_ends_it_too(tmp_path: Path) -> None:
+    """At each line that Python runs between the new process and its first instruction in our hands."""
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\nexec sleep 300\n")
+    script.chmod(0o755)
+    code = f"""
+import sys
+from hwilib_cryptnox.pin.sources import *
+started, left = [], int(sys.argv[1])
+def line(frame, event, argument):
+    global left
+    pid = getattr(frame.f_locals.get("self"), "pid", None)
+    if event == "line" and pid:
+        started[:] = [pid]
+        if not left:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        left -= 1
+    return line
+def call(frame, event, argument):
+    return line if frame.f_code.co_name in ("_execute_child", "__init__") else None
+sys.settrace(call)
+try:
+    CommandSource({str(script)!r}, limit=0.1).get(PinRequest(7))
+except KeyboardInterrupt:
+    print(started[0])
+except Exception:
+    pass
+"""
+    places = 0
+    while output := subprocess.run(
+        [sys.executable, "-c", code, str(places)], stdout=subprocess.PIPE, timeout=60, check=True
+    ).stdout:
+        places += 1
+        assert ended(int(output))
+    assert places >= 3
+
+
 def test_a_command_is_given_nothing(tmp_path: Path) -> None:
     """No input, no terminal, nothing of its stderr shown."""
     script = tmp_path / "script"
