@@ -31,6 +31,7 @@ from cryptnox_core.transport.tcp import RemoteTransport
 from tests.core.derivation_model import lower_bound
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh, p2wsh
 from tests.psbt.factory import multisig as multisig_script
+from tests.support import bip86
 from tests.support.emulator import PIN, EmulatorProcess
 
 SEED = bytes(range(64))
@@ -111,6 +112,14 @@ def bound(*, xpubs: Sequence[Path] = (), signatures: Sequence[Path] = (), keys: 
     return Counts(apdus, size, lower_bound([*xpubs, *signatures, *keys]), len(signatures))
 
 
+def bound_at_keys(account: Path, signatures: Sequence[Path]) -> Counts:
+    """The same where each key has to be current, and a signature is NONCE GEN, two keys and PARTIAL SIGN (BIP86)."""
+    apdus = 4 + 1 + 2 + 2 + 5 * len(signatures)
+    size = bound(xpubs=[account]).bytes
+    size += len(signatures) * (_secure(4, 0) + _secure(0, 66) + 2 * _secure(33, 0) + _secure(2 * 65 + 33 + 32, 32))
+    return Counts(apdus, size, lower_bound([account, *signatures]), len(signatures))
+
+
 # The vendor's SDK, doing what HWI's commands need
 
 
@@ -170,6 +179,11 @@ def transaction(paths: Sequence[Path], *, multisig: bool = False, change: Path |
     return draft(*(_spent(path, number, multisig) for number, path in enumerate(paths)), outs=outs).base64()
 
 
+def key_paths(paths: Sequence[Path]) -> str:
+    """A PSBT (base64) that spends one BIP86 output of each path."""
+    return bip86.spending(map(str, paths), outs=[Out(p2wpkh(OTHER.key("m/0")), 100_000 * len(paths) - 10_000)]).base64()
+
+
 def spread(count: int, bases: Sequence[Path]) -> list[Path]:
     """`count` different keys in turn over the first two chains of each base path."""
     chains = [base.child(chain) for base in bases for chain in (0, 1)]
@@ -179,6 +193,7 @@ def spread(count: int, bases: Sequence[Path]) -> list[Path]:
 ACCOUNT = Path.parse("m/84h/0h/0h")
 SECOND_ACCOUNT = Path.parse("m/84h/0h/1h")
 MULTISIG_ACCOUNT = Path.parse("m/48h/0h/0h/2h")
+TAPROOT_ACCOUNT = Path.parse("m/86h/0h/0h")
 
 
 def jobs(sizes: Sequence[int]) -> list[Job]:
@@ -244,6 +259,13 @@ def run_ours(job: Job, folder: File, emulator: EmulatorProcess, *, pcsc: bool = 
         options += ["-t", "cryptnox", "-d", f"cryptnox:{emulator.serial}" if pcsc else emulator.path]
     command = [str(File(sys.executable).with_name("hwi-cryptnox")), *options]
     return _counted_run(job, command, f"{PIN}\n{' '.join(job.arguments)}\n", folder, emulator, pcsc=pcsc)
+
+
+def run_check(folder: File, emulator: EmulatorProcess) -> Counts:
+    """`cryptnoxctl taproot check`, which has the card remembered as one that signs key paths."""
+    job = Job("taproot check", (), lambda _: None, bound())
+    command = [str(File(sys.executable).with_name("cryptnoxctl")), "taproot", "check", "--json", "--stdinpass"]
+    return _counted_run(job, command, f"{PIN}\n", folder, emulator)
 
 
 def run_stock(job: Job, folder: File, emulator: EmulatorProcess) -> Counts:
@@ -335,6 +357,19 @@ def measure(job: Job) -> Result:
                 runs[EXPORT_OFF] = run_ours(job, File(folder), emulator)
     runs[LEAST] = job.least
     return Result(job.name, runs)
+
+
+def measure_taproot(sizes: Sequence[int]) -> list[Result]:
+    """The check of a card with MuSig2, and transactions whose inputs are BIP86 key paths."""
+    results = []
+    with emulated_card("--reading", "musig2") as emulator, tempfile.TemporaryDirectory() as folder:
+        results.append(Result("taproot check", {FIRST: run_check(File(folder), emulator)}))
+        for size in sizes:
+            paths = spread(size, [TAPROOT_ACCOUNT])
+            job = Job("signtx", ("signtx", key_paths(paths)), lambda _: None, bound_at_keys(TAPROOT_ACCOUNT, paths))
+            runs = {KNOWN: run_ours(job, File(folder), emulator), LEAST: job.least}
+            results.append(Result(f"signtx {size}, BIP86", runs))
+    return results
 
 
 def measure_connect() -> Result:
@@ -468,7 +503,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--json", type=File, default=RESULTS, help="where the figures go")
     options = parser.parse_args(arguments)
     latency = options.latency
-    results = [measure_connect(), *(measure(job) for job in jobs([int(size) for size in options.inputs.split(",")]))]
+    sizes = [int(size) for size in options.inputs.split(",")]
+    results = [measure_connect(), *map(measure, jobs(sizes)), *measure_taproot(sizes)]
     from tests.support.pcsc import UnavailableError
 
     try:

@@ -14,11 +14,13 @@ from cryptnox_core.apdu import CommandApdu, ResponseApdu, drive
 from cryptnox_core.arguments import member, number, octets, switch
 from cryptnox_core.bip32 import MASTER, ExtendedPublicKey, Path, fingerprint
 from cryptnox_core.certificate import CardCertificate, Genuineness, TrustAnchors
-from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
+from cryptnox_core.commands import auth, data, keys, musig2, seeds, setup, signing, user_keys
 from cryptnox_core.commands.base import Command
 from cryptnox_core.crypto import p256, secp256k1
-from cryptnox_core.crypto.hashes import sha256
+from cryptnox_core.crypto.hashes import sha256, tagged_hash
+from cryptnox_core.crypto.musig2 import NOBODYS_KEY, KeyAggregate, Session, aggregate_nonces
 from cryptnox_core.errors import (
+    BadSignatureError,
     CertificateError,
     ChannelAbortedError,
     MalformedResponseError,
@@ -27,7 +29,15 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.first_block import in_steps
-from cryptnox_core.models import AppletInfo, CardInfo, HistoryEntry, SignatureCheck, UserKeyInfo
+from cryptnox_core.models import (
+    AppletInfo,
+    CardInfo,
+    HistoryEntry,
+    KeyPathSignature,
+    Musig2Part,
+    SignatureCheck,
+    UserKeyInfo,
+)
 from cryptnox_core.secure_channel import ChannelState, SecureChannel
 from cryptnox_core.transport import Transport
 from cryptnox_core.wire import Curve, ExportKind, SignatureKind, Source, StatusFlag, Sw, UserKeyFlag, UserKeySlot
@@ -547,6 +557,64 @@ class Card:
         digest, public_key = octets(digest, "a digest", wire.DIGEST_LENGTH), _known_key(public_key, Curve.K1)
         self._ensure_selected()
         return signing.verified_signature(self.send(signing.SignPinless(digest)), digest, public_key)
+
+    def musig2_sign(
+        self, keys: KeyAggregate, nonces: Sequence[bytes], message: bytes, *, public_key: bytes
+    ) -> Musig2Part:
+        """The card's part of a MuSig2 signature (BIP327) with its current k1 key, in one conversation.
+
+        The nonces are new each time and sign once: any fault ends it, nothing is sent again, and another call starts
+        with others. They die with the card's power, so the other signers' nonces have to be there.
+
+        `keys`: the aggregate of all keys, tweaked; 32 keys at most.
+        `nonces`: the public nonces of all other signers, 66 bytes each.
+        `message`: 32 bytes.
+        `public_key`: the card's current key, 33 bytes, one of those in `keys`.
+        Returns: its public nonce, and its partial signature, verified.
+        Raises: NotSupportedError where the applet has no MuSig2; BadSignatureError when the part does not verify, and
+        it is not handed out; UsageError, also for nonces that cancel each other out.
+        """
+        message = octets(message, "a message", wire.DIGEST_LENGTH)
+        public_key = octets(public_key, "a public key", secp256k1.COMPRESSED_LENGTH)
+        if not isinstance(keys, KeyAggregate):
+            raise UsageError(f"the keys must be a KeyAggregate, not {type(keys).__name__}")
+        if not isinstance(nonces, Sequence) or isinstance(nonces, bytes | bytearray | memoryview | str):
+            raise UsageError("the nonces must be a list")
+        nonces = [octets(nonce, "a nonce") for nonce in nonces]
+        if public_key not in keys.keys:
+            raise UsageError("the card's key is not one of those that sign")
+        if len(keys.keys) > wire.MUSIG2_MAX_KEYS:
+            raise UsageError(f"the card takes at most {wire.MUSIG2_MAX_KEYS} keys")
+        aggregate_nonces(nonces)  # a mistake is found before anything is sent
+        own = self.send(musig2.GenerateNonce())
+        session = Session(keys, aggregate_nonces([*nonces, own]), message)
+        for key in keys.keys:
+            self.send(musig2.LoadCosignerKey(key))
+        # What the card cannot know of the tweaks stands in the first byte of the key.
+        even = (keys.key[0] == 2) == (keys.sign == 1)
+        command = musig2.SignPartially(session.nonces, bytes((2 if even else 3,)) + keys.xonly, message)
+        partial = self.send(command)
+        if not session.verify(partial, own, public_key):
+            raise BadSignatureError("the card's part of the MuSig2 signature does not verify")
+        return Musig2Part(own, partial)
+
+    def sign_key_path(self, digest: bytes, *, public_key: bytes, merkle_root: bytes = b"") -> KeyPathSignature:
+        """The signature of a taproot key path with the current k1 key as the internal key (BIP341; BIP86 without a
+        merkle root), on applets whose MuSig2 is exactly BIP327.
+
+        The list of keys is one that is nobody's, and the card's, whose coefficient as the second key is 1: its part for
+        Q = lift_x(P) + tG, with e * t added, is a BIP340 signature of Q. No other signer has a part in it.
+
+        `digest`: 32 bytes. `public_key`: the card's current key, 33 or 65 bytes. `merkle_root`: 32 bytes, or none.
+        Returns: 64 bytes, verified for the output key, and the card's public nonce.
+        Raises: as `musig2_sign`; BadSignatureError also from an applet that differs from BIP327.
+        """
+        digest, root = octets(digest, "a digest", wire.DIGEST_LENGTH), octets(merkle_root, "a merkle root", 0, 32)
+        public_key = _formed(_known_key(public_key, Curve.K1), Curve.K1, compressed=True)
+        alone = KeyAggregate((NOBODYS_KEY, public_key), public_key)
+        tweaked = alone.tweaked(tagged_hash("TapTweak", public_key[1:] + root), xonly=True)
+        part = self.musig2_sign(tweaked, (), digest, public_key=public_key)
+        return KeyPathSignature(part.nonce, Session(tweaked, part.nonce, digest).signature([part.partial]))
 
     # Other uses of keys
 

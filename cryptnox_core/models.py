@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptnox_core import wire
 from cryptnox_core.apdu import ByteReader
@@ -200,3 +201,21 @@ class SignatureCheck:
         if not message.startswith(wire.SIGNATURE_CHECK_TAG):
             raise MalformedResponseError("SIGNATURE CHECK: the message does not start with CR")
         return cls(message, reader.signature())
+
+
+class Musig2Part(NamedTuple):
+    """What a card adds to a MuSig2 signature."""
+
+    nonce: bytes
+    """Its public nonce, 66 bytes."""
+    partial: bytes
+    """Its partial signature, 32 bytes."""
+
+
+class KeyPathSignature(NamedTuple):
+    """A signature of a taproot key path, which a card made with MuSig2."""
+
+    nonce: bytes
+    """The card's public nonce, 66 bytes."""
+    signature: bytes
+    """64 bytes (BIP340)."""

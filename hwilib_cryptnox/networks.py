@@ -85,6 +85,7 @@ _ACCOUNTS = {
     "p2sh-p2wsh": _Account(48, "sh(wsh(", "))", 1),
     "p2wsh": _Account(48, "wsh(", ")", 2),
     "rawtr": _Account(86, "rawtr(", ")"),
+    "p2tr": _Account(86, "tr(", ")"),
 }
 
 
@@ -122,9 +123,13 @@ class ScriptType(AccountType):
 
 
 class TaprootType(AccountType):
-    """Taproot as the card can sign it: the output key is the derived key itself. Few wallets know it."""
+    """Taproot of one key, without scripts."""
 
     RAWTR = "rawtr"
+    """As every card can sign it: the output key is the derived key itself. Few wallets know it."""
+    P2TR = "p2tr"
+    """As wallets know it (BIP86): the output key is the derived key, tweaked. `signer.taproot` tells which cards sign
+    it."""
 
 
 _SLIP132 = {
@@ -136,14 +141,15 @@ _SLIP132 = {
 SINGLE_KEY: dict[str, AccountType] = {
     kind.value: kind for kind in (ScriptType.P2PKH, ScriptType.P2SH_P2WPKH, ScriptType.P2WPKH, TaprootType.RAWTR)
 }
-"""What one key alone spends with this card, by name."""
+"""What one key alone spends with every card, by name."""
 ADDRESS_TYPES: dict[str, AccountType] = {
     "legacy": ScriptType.P2PKH,
     "wit": ScriptType.P2WPKH,
     "sh_wit": ScriptType.P2SH_P2WPKH,
     "tap": TaprootType.RAWTR,
 }
-"""The same by HWI's names, in HWI's order."""
+"""The same by HWI's names, in HWI's order. A card that signs BIP86 key paths has `TaprootType.P2TR` in place of the
+last."""
 
 
 def network_of_version(version: bytes) -> Network | None:

@@ -132,7 +132,8 @@ FAMILIES = {
     "Arguments": (
         "Something given to a command or to the library is not possible: a path, an address, a key, a length. Nothing "
         "was sent to the card.",
-        "UsageError InvalidPathError InvalidExtendedKeyError InvalidPublicKeyError InvalidSignatureError",
+        "UsageError InvalidPathError InvalidExtendedKeyError InvalidPublicKeyError InvalidSignatureError "
+        "InvalidContributionError",
     ),
     "Warnings": (
         "On stderr, next to an answer that is right.",
@@ -151,7 +152,7 @@ _HINTS = "told.py"
 """Holds a table of what helps, by class."""
 _IN_PARTS = ("PsbtError",)
 """Their message is all that they are given, behind semicolons."""
-_PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py")
+_PSBT_REASONS = ("psbt/checks.py", "psbt/collect.py", "psbt/collected.py", "psbt/musig.py")
 """Where skipped inputs get their reasons, in variables named `problem` and results."""
 
 

@@ -87,6 +87,17 @@ def test_what_one_key_spends() -> None:
     assert TaprootType.RAWTR.wrap("KEY") == "rawtr(KEY)"
 
 
+def test_what_one_key_spends_with_some_cards() -> None:
+    """BIP86: the account of untweaked keys, and embit's script."""
+    key = KEY.derive("m/0/5").key
+    scripts = single_key_scripts(key.sec(), taproot=True)
+    tweaked = scripts.pop(TaprootType.P2TR)
+    assert scripts == single_key_scripts(key.sec())
+    text = TaprootType.P2TR.wrap(f"{KEY}/0/5")
+    assert text.startswith("tr(") and Descriptor.from_string(text).derive(0).script_pubkey().data == tweaked
+    assert account_path(TaprootType.P2TR, Network.TEST, 2) == account_path(TaprootType.RAWTR, Network.TEST, 2)
+
+
 def test_accounts_of_a_full_export() -> None:
     main = ["m/44h/0h/7h", "m/49h/0h/7h", "m/84h/0h/7h", "m/48h/0h/7h/1h", "m/48h/0h/7h/2h"]
     assert [str(path) for path in account_paths(Network.MAIN, 7)] == main

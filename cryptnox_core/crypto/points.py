@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 FIELD = 2**256 - 2**32 - 977
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+GENERATOR = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 
 
 class Point(Protocol):
@@ -23,6 +24,12 @@ class Point(Protocol):
 
     def plus(self, scalar: bytes) -> Point:
         """This point + `scalar` * G. `scalar`: 32 bytes, below the order. Raises: ValueError at infinity."""
+
+    def times(self, scalar: bytes) -> Point:
+        """`scalar` * this point. `scalar`: 32 bytes, from 1 to below the order; ValueError else."""
+
+    def add(self, other: Point) -> Point:
+        """The sum of two points of one library. Raises: ValueError at infinity."""
 
     def verify(self, signature: bytes, digest: bytes) -> bool:
         """Whether an ECDSA signature over 32 bytes is this key's. Requires: strict DER, r and s in range, s low."""
@@ -57,6 +64,12 @@ def _coincurve() -> Backend:
             if not any(scalar):
                 return self
             return Wrapped(PublicKey.combine_keys([self.key, PublicKey.from_valid_secret(scalar)]))
+
+        def times(self, scalar: bytes) -> Point:
+            return Wrapped(self.key.multiply(scalar))
+
+        def add(self, other: Point) -> Point:
+            return Wrapped(PublicKey.combine_keys([self.key, other.key]))  # type: ignore[attr-defined]
 
         def verify(self, signature: bytes, digest: bytes) -> bool:
             return bool(self.key.verify(signature, digest, hasher=None))
@@ -93,6 +106,14 @@ def _embit() -> Backend:
                 return self
             return Parsed(library.ec_pubkey_combine(self.key, library.ec_pubkey_create(scalar)))
 
+        def times(self, scalar: bytes) -> Point:
+            made = bytes(bytearray(self.key))  # which the library writes to
+            library.ec_pubkey_tweak_mul(made, scalar)
+            return Parsed(made)
+
+        def add(self, other: Point) -> Point:
+            return Parsed(library.ec_pubkey_combine(self.key, other.key))  # type: ignore[attr-defined]
+
         def verify(self, signature: bytes, digest: bytes) -> bool:
             return bool(library.ecdsa_verify(library.ecdsa_signature_parse_der(signature), digest, self.key))
 
@@ -123,6 +144,16 @@ def _python() -> Backend:
         def plus(self, scalar: bytes) -> Point:
             return total(int.from_bytes(scalar, "big"), self, 1)
 
+        def times(self, scalar: bytes) -> Point:
+            factor = int.from_bytes(scalar, "big")
+            if factor >= ORDER:
+                raise ValueError("the scalar is not below the group order")
+            return total(0, self, factor)
+
+        def add(self, other: Point) -> Point:
+            points = ((point.x, point.y, 1) for point in (self, other))  # type: ignore[attr-defined]
+            return sum_of([(point, 1) for point in points])
+
         def verify(self, signature: bytes, digest: bytes) -> bool:
             end = 4 + signature[3]
             r, s = int.from_bytes(signature[4:end], "big"), int.from_bytes(signature[end + 2 :], "big")
@@ -135,7 +166,10 @@ def _python() -> Backend:
 
     def total(scalar: int, point: Affine, factor: int) -> Affine:
         """`scalar` * G + `factor` * `point`."""
-        found = SECP256K1.affine(SECP256K1.mul([(SECP256K1_G, scalar), ((point.x, point.y, 1), factor)]))
+        return sum_of([(SECP256K1_G, scalar), ((point.x, point.y, 1), factor)])
+
+    def sum_of(terms: list[tuple[tuple[int, int, int], int]]) -> Affine:
+        found = SECP256K1.affine(SECP256K1.mul(terms))
         if found is None:
             raise ValueError("the point at infinity")
         return Affine(found[0], found[1])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cryptnox_core import wire
-from cryptnox_core.emulator import auth, data, seeds, setup, signing, user_keys
+from cryptnox_core.emulator import auth, data, musig2, seeds, setup, signing, user_keys
 from cryptnox_core.emulator.channel import MIN_WRAPPED, Channel
 from cryptnox_core.emulator.context import Auth, Context, Counters
 from cryptnox_core.emulator.curves import Random
@@ -49,6 +49,8 @@ _SECURE: dict[int, Handler] = {
     Ins.SIGN: signing.sign,
     Ins.SIGN_PUBLIC: signing.sign_public,
     Ins.DECRYPT: signing.decrypt,
+    Ins.NONCE_GEN: musig2.nonce_gen,
+    Ins.MUSIG2: musig2.musig2,
     Ins.ADD_USER_KEY: user_keys.add_user_key,
     Ins.CHECK_USER_KEY: user_keys.check_user_key,
     Ins.DELETE_USER_KEY: user_keys.delete_user_key,
@@ -66,6 +68,8 @@ _NOT_ON_NFT = frozenset(
         Ins.ADD_USER_KEY,
         Ins.CHECK_USER_KEY,
         Ins.DELETE_USER_KEY,
+        Ins.NONCE_GEN,
+        Ins.MUSIG2,
     }
 )
 _SIGNATURE_CHECK_P1 = 0x01
@@ -204,5 +208,7 @@ class Card:
         if command.ins == Ins.MUTUALLY_AUTHENTICATE:
             raise Refusal(Sw.CONDITIONS)
         if command.ins not in _SECURE or (is_nft and command.ins in _NOT_ON_NFT):
+            raise Refusal(Sw.INS_NOT_SUPPORTED)
+        if command.ins in (Ins.NONCE_GEN, Ins.MUSIG2) and not musig2.is_there(self._ctx):
             raise Refusal(Sw.INS_NOT_SUPPORTED)
         return _SECURE[command.ins]

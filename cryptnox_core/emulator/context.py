@@ -25,6 +25,14 @@ class Auth(Enum):
     SIGN = "sign"
 
 
+@dataclass(frozen=True, slots=True)
+class Nonces:
+    """MuSig2: two secret nonces, and the public key (33 bytes) that they were made for."""
+
+    pair: tuple[int, int] = field(repr=False)
+    key: bytes
+
+
 @dataclass(slots=True)
 class Selection:
     """Lives from a SELECT to the next, or to power-off."""
@@ -37,6 +45,8 @@ class Selection:
     hashes: list[bytes] = field(default_factory=list, repr=False)
     """Hashes that SIGN may sign, in order."""
     challenge: bytes = b""
+    cosigners: list[bytes] = field(default_factory=list)
+    """MuSig2: the keys loaded so far."""
 
 
 @dataclass(slots=True)
@@ -47,6 +57,8 @@ class Power:
     puk_tries: int = PUK_TRIES_SESSION
     wrap_key: rsa.RSAPrivateKey | None = field(default=None, repr=False)
     selection: Selection | None = None
+    nonces: Nonces | None = None
+    """MuSig2: they outlive a SELECT, and sign once."""
 
 
 @dataclass(slots=True)
@@ -71,9 +83,11 @@ class Context:
         self.torn = False
         """The power fails during this command."""
         self.repeat_nonce = False
-        """This command signs with the nonce of the signature before."""
+        """This command signs with the nonce of the signature before, or gives the nonces of the one before."""
         self.last_nonce = 0
         """Of the last secp256k1 signature since the program started; 0 before the first."""
+        self.last_nonces: tuple[int, int] | None = None
+        """Of the last NONCE GEN since then."""
         self._roots: dict[Curve, Node] = {}
         self._cursors: dict[Curve, Cursor] = {}
 

@@ -130,3 +130,42 @@ def nonce_of(secret: int, digest: bytes, signature: bytes, *, schnorr: bool) -> 
         return (int.from_bytes(signature[32:], "big") - _challenge(signature[:32], point, digest) * d) % order
     r, s = utils.decode_dss_signature(signature)
     return pow(s, -1, order) * (int.from_bytes(digest, "big") + r * secret) % order
+
+
+# secp256k1 in plain numbers, as MuSig2 needs it: OpenSSL does not add points.
+
+_FIELD = 2**256 - 2**32 - 977
+Affine = tuple[int, int]
+
+
+def parse_k1(point: bytes) -> Affine | None:
+    """Coordinates of 65 uncompressed bytes; None when they are no point of secp256k1."""
+    if len(point) != 65 or point[0] != 4:
+        return None
+    x, y = int.from_bytes(point[1:33], "big"), int.from_bytes(point[33:], "big")
+    inside = x < _FIELD and y < _FIELD and (y * y - x**3 - 7) % _FIELD == 0
+    return (x, y) if inside else None
+
+
+def add_k1(a: Affine | None, b: Affine | None) -> Affine | None:
+    """The sum; None is infinity."""
+    if a is None or b is None:
+        return a or b
+    if a[0] == b[0] and (a[1] + b[1]) % _FIELD == 0:
+        return None
+    if a == b:
+        slope = 3 * a[0] * a[0] * pow(2 * a[1], -1, _FIELD)
+    else:
+        slope = (b[1] - a[1]) * pow(b[0] - a[0], -1, _FIELD)
+    x = (slope * slope - a[0] - b[0]) % _FIELD
+    return x, (slope * (a[0] - x) - a[1]) % _FIELD
+
+
+def multiply_k1(factor: int, point: Affine | None) -> Affine | None:
+    """A multiple, by doubling and adding."""
+    total: Affine | None = None
+    while factor:
+        if factor & 1:
+            total = add_k1(total, point)
+        point, factor = add_k1(point, point), factor >> 1
+    return total

@@ -26,7 +26,8 @@ class FaultKind(str, Enum):
     STATUS = "sw"
     """A status word of choice, in the clear, instead of the answer."""
     REPEAT_NONCE = "repeat-nonce"
-    """A signature is made with the nonce of the one before: both together tell the private key. Nothing else fails."""
+    """A signature is made with the nonce of the one before: both together tell the private key. NONCE GEN gives those
+    of the one before. Nothing else fails."""
 
 
 _SPEC = re.compile(

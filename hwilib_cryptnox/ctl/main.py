@@ -41,6 +41,7 @@ COMMANDS = {
     "pinless": (f"{_HERE}.commands.pinless:pinless", "The path whose key signs without a PIN."),
     "pin-auth": (f"{_HERE}.commands.pin_auth:pin_auth", "Turn PIN authentication on or off."),
     "address": (f"{_HERE}.commands.address:address", "Show addresses, or find one."),
+    "taproot": (f"{_HERE}.commands.taproot:taproot", "Whether the card signs for taproot addresses."),
     "descriptors": (f"{_HERE}.commands.descriptors:descriptors", "Show an account's output descriptors."),
     "wallet": (f"{_HERE}.commands.wallet:wallet", "Multi-key wallets: add, list, show, remove."),
     "export": (f"{_HERE}.commands.export:export", "Write files for wallets."),

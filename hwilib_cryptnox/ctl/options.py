@@ -16,16 +16,28 @@ from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.export import KeySet
-from hwilib_cryptnox.networks import CHAINS, SINGLE_KEY, Network, ScriptType, account_path
+from hwilib_cryptnox.networks import (
+    CHAINS,
+    SINGLE_KEY,
+    AccountType,
+    Network,
+    ScriptType,
+    TaprootType,
+    account_path,
+)
 from hwilib_cryptnox.psbt.change import single_key_scripts
 from hwilib_cryptnox.psbt.script import p2pkh, p2sh
 from hwilib_cryptnox.psbt.summary import address_of, coin_of
+from hwilib_cryptnox.signer.taproot import Taproot, any_asked
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import SettingsError
 
 F = TypeVar("F", bound=Callable[..., object])
 
+TAPROOT = TaprootType.P2TR.value
 TYPES = {script.value: script for script in ScriptType if not script.is_multisig}
+ALL_TYPES: dict[str, AccountType] = {**TYPES, TAPROOT: TaprootType.P2TR}
+"""With what only some cards sign for: `check_taproot`."""
 READ_ONE_BY_ONE = 100
 """So many keys are read singly where the card gives no extended key."""
 
@@ -89,13 +101,31 @@ def type_option(*more: str) -> Callable[[F], F]:
 
 
 def account_at(kind: str, chain: str, account: int) -> Path:
-    """The path of an account; untweaked taproot keys live under BIP86's purpose."""
-    return account_path(SINGLE_KEY[kind], Network.of_chain(chain), account)
+    """The path of an account; taproot keys live under BIP86's purpose, untweaked ones too."""
+    return account_path(_kind(kind), Network.of_chain(chain), account)
+
+
+def _kind(name: str) -> AccountType:
+    return TaprootType.P2TR if name == TAPROOT else SINGLE_KEY[name]
+
+
+def check_taproot(app: App, used: Wallet | None = None) -> None:
+    """CtlError for a card that does not sign taproot key paths (BIP86), as far as this computer knows: nobody is to be
+    paid to what it could not spend. Without `used`: told before any card is opened, where none was asked here."""
+    if used is None and any_asked(app.state):
+        return
+    found = Taproot.UNKNOWN if used is None else used.taproot()
+    if found is not Taproot.SIGNS:
+        raise CtlError(
+            Exit.REFUSED,
+            f"The card cannot sign for taproot addresses (BIP86): {found.words}",
+            "--type p2wpkh works with every card",
+        )
 
 
 def script_of(key: bytes, kind: str) -> bytes:
     """The output script of a compressed key."""
-    return single_key_scripts(key)[SINGLE_KEY[kind]]
+    return single_key_scripts(key, taproot=kind == TAPROOT)[_kind(kind)]
 
 
 def text_of(script: bytes, chain: str) -> str:
@@ -117,10 +147,17 @@ def read_keys(used: Wallet, parent: Path, numbers: Sequence[int]) -> dict[Path, 
     return {path: keys[path] for path in paths}
 
 
-def key_set(app: App, paths: Sequence[Path], chain: str) -> KeySet:
-    """Extended keys of the card at some paths, with the master fingerprint."""
+def key_set(
+    app: App, paths: Sequence[Path], chain: str, *, taproot: Sequence[Path] = (), only_taproot: bool = False
+) -> KeySet:
+    """Extended keys of the card at some paths, with the master fingerprint. `taproot`: others, for a card that signs
+    BIP86 key paths; CtlError for another with `only_taproot`."""
     with open_card(app) as opened:
         used = wallet(app, opened)
+        if only_taproot:
+            check_taproot(app, used)
+        if taproot and used.taproot() is Taproot.SIGNS:
+            paths = [*paths, *taproot]
         return KeySet(used.fingerprint(), used.xpubs(paths), Network.of_chain(chain))
 
 

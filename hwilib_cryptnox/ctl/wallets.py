@@ -184,6 +184,7 @@ def owner_of(
     """Name of the wallet that derives a script at the place where one of its keys says to be, by an input's or an
     output's fields."""
     from hwilib_cryptnox.psbt import fields as f
+    from hwilib_cryptnox.psbt.musig import places_by_signer
 
     plain, taproot = (
         (f.OUT_BIP32_DERIVATION, f.OUT_TAP_BIP32_DERIVATION)
@@ -194,9 +195,10 @@ def owner_of(
         *fields.keyed(plain),
         *[(key, f.split_tap_derivation(value)[1]) for key, value in fields.keyed(taproot)],
     ]
+    places = places_by_signer(fields, f.OUT_MUSIG2_PARTICIPANTS if output else f.IN_MUSIG2_PARTICIPANTS, taproot)
     for key, value in claims[:_MOST_CLAIMS]:
         path = KeyPath.from_bytes(value[4:], "little")
         for name, policy in wallets:
-            if policy.matches(script, path, value[:4], key):
+            if any(policy.matches(script, path, value[:4], key, place) for place in (KeyPath(), *places.get(key, ()))):
                 return name
     return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.export.keys import Cosigner, KeySet
-from hwilib_cryptnox.networks import Network, ScriptType
+from hwilib_cryptnox.networks import AccountType, Network
 
 RECEIVE = "0"
 CHANGE = "1"
@@ -65,7 +65,7 @@ def check_descriptor(text: str) -> str:
     return body
 
 
-def descriptor(keys: KeySet, script: ScriptType, account: int = 0, *, branch: str = BOTH) -> str:
+def descriptor(keys: KeySet, script: AccountType, account: int = 0, *, branch: str = BOTH) -> str:
     """A single-sig account's descriptor with checksum. `branch` is RECEIVE, CHANGE, or both in one.
 
     UsageError for a multisig type or an account that was not read.
@@ -77,7 +77,7 @@ def descriptor(keys: KeySet, script: ScriptType, account: int = 0, *, branch: st
 
 
 def multisig_descriptor(
-    script: ScriptType, threshold: int, cosigners: Sequence[Cosigner], network: Network, *, branch: str = BOTH
+    script: AccountType, threshold: int, cosigners: Sequence[Cosigner], network: Network, *, branch: str = BOTH
 ) -> str:
     """The descriptor of a multisig wallet with sorted keys (BIP67), with checksum.
 
@@ -88,7 +88,7 @@ def multisig_descriptor(
     return add_checksum(script.wrap(f"sortedmulti({threshold},{inner})"))
 
 
-def check_multisig(script: ScriptType, threshold: int, cosigners: Sequence[Cosigner]) -> None:
+def check_multisig(script: AccountType, threshold: int, cosigners: Sequence[Cosigner]) -> None:
     """Raise UsageError where the parameters make no multisig wallet."""
     if not script.is_multisig:
         raise UsageError(f"{script.value} is a single-sig type: a multisig wallet is p2wsh or p2sh-p2wsh")

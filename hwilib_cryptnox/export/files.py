@@ -9,9 +9,14 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.export.descriptors import CHANGE, RECEIVE, check_multisig, descriptor, multisig_descriptor
 from hwilib_cryptnox.export.keys import Cosigner, KeySet
-from hwilib_cryptnox.networks import Network, ScriptType, account_path
+from hwilib_cryptnox.networks import AccountType, Network, ScriptType, TaprootType, account_path
 
-_COLDCARD_SINGLE = {"bip44": ScriptType.P2PKH, "bip49": ScriptType.P2SH_P2WPKH, "bip84": ScriptType.P2WPKH}
+_COLDCARD_SINGLE: dict[str, AccountType] = {
+    "bip44": ScriptType.P2PKH,
+    "bip49": ScriptType.P2SH_P2WPKH,
+    "bip84": ScriptType.P2WPKH,
+    "bip86": TaprootType.P2TR,
+}
 _COLDCARD_MULTI = {"p2wsh": ScriptType.P2WSH, "p2sh_p2wsh": ScriptType.P2SH_P2WSH}
 _SINGLE_SIG = tuple(script for script in ScriptType if not script.is_multisig)
 ELECTRUM_SEED_VERSION = 20
@@ -30,7 +35,7 @@ def _text(value: object) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def descriptor_file(keys: KeySet, script: ScriptType, account: int = 0) -> str:
+def descriptor_file(keys: KeySet, script: AccountType, account: int = 0) -> str:
     """Sparrow's "Output Descriptor" import: a comment and one descriptor of both chains."""
     return f"# Cryptnox {keys.fingerprint.hex()}\n{descriptor(keys, script, account)}\n"
 
@@ -119,7 +124,7 @@ def _electrum(wallet_type: str, keystores: dict[str, object]) -> str:
 
 def core_import(
     keys: KeySet,
-    scripts: Iterable[ScriptType] = _SINGLE_SIG,
+    scripts: Iterable[AccountType] = _SINGLE_SIG,
     account: int = 0,
     *,
     timestamp: int | None = None,
@@ -140,7 +145,7 @@ def core_import(
 
 
 def core_import_multisig(
-    script: ScriptType,
+    script: AccountType,
     threshold: int,
     cosigners: Sequence[Cosigner],
     network: Network,
@@ -154,6 +159,13 @@ def core_import_multisig(
         for branch in (RECEIVE, CHANGE)
     ]
     return _text(entries)
+
+
+def core_import_wallet(halves: Sequence[str], *, timestamp: int | None = None, end: int = DEFAULT_RANGE) -> str:
+    """The argument of `importdescriptors` for a wallet of any kind: `halves` are its descriptors, of the receive
+    addresses and of the change. One alone is for both. Other parameters as `core_import`."""
+    branches = (RECEIVE, CHANGE) if len(halves) > 1 else (RECEIVE,)
+    return _text([_core_entry(text, branch, timestamp, end) for text, branch in zip(halves, branches, strict=True)])
 
 
 def _core_entry(text: str, branch: str, timestamp: int | None, end: int) -> dict[str, object]:

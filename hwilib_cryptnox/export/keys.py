@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cryptnox_core.bip32 import ExtendedPublicKey, KeyOrigin, Path
 from cryptnox_core.crypto.hashes import base58check_decode
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.networks import Network, ScriptType, account_path, network_of_version
+from hwilib_cryptnox.networks import AccountType, Network, account_path, network_of_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class KeySet:
             raise UsageError(f"the extended public key of {path} was not read from the card")
         return Cosigner(KeyOrigin(self.fingerprint, path), key)
 
-    def account(self, script: ScriptType, account: int = 0) -> Cosigner:
+    def account(self, script: AccountType, account: int = 0) -> Cosigner:
         """The key of a script type's account."""
         return self.cosigner(account_path(script, self.network, account))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwilib_cryptnox.export.policy_text import MULTI, SINGLE, TREE, Node, PolicyError, x_of
+from cryptnox_core.crypto.secp256k1 import taproot_output_key
+from hwilib_cryptnox.export.policy_keys import MusigExpression, PolicyError, x_of
+from hwilib_cryptnox.export.policy_text import MULTI, SINGLE, TREE, Node
 from hwilib_cryptnox.export.policy_types import check_sound
 
 MOST_MULTISIG = 20
@@ -24,14 +26,16 @@ def check_functions(tree: Node) -> None:
     outer = [tree]
     if tree.name == "sh" and tree.nodes[0].name == "wsh":
         outer.append(tree.nodes[0])
-    inside = outer[-1].nodes[0]
+    if not taproot and any(isinstance(one, MusigExpression) for one in tree.expressions):
+        raise PolicyError("the descriptor's musig() only works inside tr()")
+    inside = outer[-1].nodes[0] if outer[-1].nodes else tree
     for node in tree.walk():
         if node.name in MULTI:
             if node.name.endswith("_a") is not taproot:
                 other = "multi_a() and sortedmulti_a()" if taproot else "multi() and sortedmulti()"
                 raise PolicyError(f"the descriptor's {node.name}() does not belong here; use {other}")
-            if not 1 <= int(str(node.args[0])) <= len(node.keys):
-                raise PolicyError(f"{node.args[0]} of {len(node.keys)} keys: the threshold does not fit")
+            if not 1 <= int(str(node.args[0])) <= len(node.own_expressions):
+                raise PolicyError(f"{node.args[0]} of {len(node.own_expressions)} keys: the threshold does not fit")
             if not taproot and len(node.keys) > MOST_MULTISIG:
                 raise PolicyError(f"a multisig has at most {MOST_MULTISIG} keys")
             if len({x_of(key) for key in node.keys}) < len(node.keys):
@@ -44,7 +48,7 @@ def check_functions(tree: Node) -> None:
     if levels > _MOST_NESTED or verified > _MOST_VERIFIED:
         raise PolicyError("the descriptor nests too many functions")
     names = {node.name for node in tree.walk()} - {*top, TREE}
-    if is_mere_multisig(inside):
+    if is_mere_multisig(inside) or not tree.nodes:
         return
     missing = sorted(names - _known_to_embit())
     if taproot and not _embit_has_trees():
@@ -91,8 +95,10 @@ def _embit_version() -> str:
 
 
 def compiled(tree: Node, keys: Sequence[bytes]) -> bytes:
-    """The scriptPubKey of a script that is no mere multisig: embit judges it and puts it together, with keys in place
-    of extended keys."""
+    """The scriptPubKey of a script that is no mere multisig: embit judges it and puts it together, with keys (33 bytes)
+    in place of `tree.expressions`. A key path alone needs no embit."""
+    if tree.name == "tr" and not tree.nodes:
+        return b"\x51\x20" + taproot_output_key(keys[0][1:])[0]
     from embit.base import EmbitError
     from embit.descriptor import Descriptor
 

@@ -1,4 +1,4 @@
-"""The text of a wallet's output descriptor, read strictly into a tree (BIP380 to 389, miniscript). Pure.
+"""The text of a wallet's output descriptor, read strictly into a tree (BIP380 to 390, miniscript). Pure.
 
 What a text says is decided here; whether its miniscript is sound, and which script it makes, by embit. No error repeats
 what it could not read: it may be a secret that was pasted by mistake.
@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, KeyOrigin, Path
-from cryptnox_core.crypto.hashes import base58check_decode
-from cryptnox_core.crypto.secp256k1 import compress, is_public_key
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.export.descriptors import check_descriptor, descriptor_checksum
-from hwilib_cryptnox.networks import Network, network_of_version
+from hwilib_cryptnox.export.policy_keys import (
+    KeyExpression,
+    MusigExpression,
+    PolicyError,
+    PolicyKey,
+    derived_musig,
+    musig_of,
+    read_key,
+)
 
 MAX_TEXT = 16 * 1024
 """Characters of a descriptor."""
@@ -32,64 +36,16 @@ MULTI = frozenset({"multi", "sortedmulti", "multi_a", "sortedmulti_a"})
 SINGLE = frozenset({"pkh", "wpkh", "pk", "combo", "rawtr"})
 TREE = "{}"
 """Name of the node that a branch of a taproot tree is."""
-_UNKNOWN = frozenset({"musig", "addr", "raw", "rawtr", "combo", "wpkh", "unspend", "sp", "multi_a", "sortedmulti_a"})
+_MUSIG = "musig"
+_UNKNOWN = frozenset({"addr", "raw", "rawtr", "combo", "wpkh", "unspend", "sp", "multi_a", "sortedmulti_a"})
 _TOKEN = re.compile(r"[(),{}]|[^(),{}]+")
 _BRACED = re.compile(r"/\{(\d{1,10}),(\d{1,10})\}")
 """Branches as embit before 0.8 writes them; `/**` is how BIP388 does."""
 _NAME = re.compile(r"(?:([asctdvjnlu]+):)?([a-z][a-z0-9_]*)")
-_KEY = re.compile(r"(\[[^\]]*\])?([0-9A-Za-z]+)((?:/[^/]*)*)")
-_STEP = re.compile(r"<(\d{1,10}(?:;\d{1,10})*)>|(\d{1,10})")
 _NUMBER = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]+")
-_HARDENED_MARKS = ("h", "H", "'")
+_OTHERS_TEXT = "the two descriptors belong to different wallets: they differ in more than the branch of their keys"
 _NONE_TEXT = "this is not an output descriptor of a wallet, like wsh(sortedmulti(2,...))"
-_PRIVATE_TEXT = "the descriptor holds a private key: use the public one (xpub), and show the private one to nobody"
-
-
-class PolicyError(BadRequestError):
-    """What was given is no wallet of several keys that can be registered. The text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyKey:
-    """One key of a wallet."""
-
-    origin: KeyOrigin | None
-    key: ExtendedPublicKey | None
-    """None for one that is the same in every script."""
-    fixed: bytes = b""
-    """33 or 65 bytes, or 32 (x only), of one that is the same in every script."""
-    branches: tuple[tuple[int, ...], ...] = ()
-    """Levels below the extended key, one tuple for each branch; the address's number follows."""
-    network: Network | None = None
-    """Whose version the extended key is written with."""
-
-    def __str__(self) -> str:
-        head = "" if self.origin is None else str(self.origin)
-        if self.key is None:
-            return f"{head}{self.fixed.hex()}"
-        version = (self.network or Network.MAIN).version
-        return f"{head}{self.key.to_string(version)}{self.steps}/*"
-
-    @property
-    def steps(self) -> str:
-        """The levels between the extended key and the address's number, `/<0;1>` for instance."""
-        levels = [dict.fromkeys(level) for level in zip(*self.branches, strict=True)]
-        return "".join(
-            f"/{next(iter(level))}" if len(level) == 1 else f"/<{';'.join(map(str, level))}>" for level in levels
-        )
-
-    @property
-    def fingerprint(self) -> bytes | None:
-        """Of the master key; of the extended key itself where it has no origin (BIP380); None: not told."""
-        if self.origin is not None:
-            return self.origin.fingerprint
-        return None if self.key is None else self.key.fingerprint
-
-    @property
-    def path(self) -> Path:
-        """Of the key, from the master key on."""
-        return Path() if self.origin is None else self.origin.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +53,7 @@ class Node:
     """One function of a descriptor."""
 
     name: str
-    args: tuple[Node | PolicyKey | str, ...]
+    args: tuple[Node | KeyExpression | str, ...]
     wrappers: str = ""
 
     def __str__(self) -> str:
@@ -120,25 +76,40 @@ class Node:
             yield from node.walk()
 
     @property
-    def keys(self) -> tuple[PolicyKey, ...]:
-        """All, in the order of the text."""
-        found: list[PolicyKey] = []
+    def expressions(self) -> tuple[KeyExpression, ...]:
+        """The keys, those that sign together as one, in the order of the text."""
+        found: list[KeyExpression] = []
         for arg in self.args:
             if isinstance(arg, Node):
-                found += arg.keys
-            elif isinstance(arg, PolicyKey):
+                found += arg.expressions
+            elif not isinstance(arg, str):
                 found.append(arg)
         return tuple(found)
 
+    @property
+    def own_expressions(self) -> tuple[KeyExpression, ...]:
+        """Those right here."""
+        return tuple([arg for arg in self.args if not isinstance(arg, Node | str)])
+
+    @property
+    def keys(self) -> tuple[PolicyKey, ...]:
+        """All keys, each by itself, in the order of the text."""
+        return tuple([key for one in self.expressions for key in keys_in(one)])
+
     def filled(self, keys: Iterator[str]) -> str:
-        """The text with other texts in place of the keys, in their order."""
+        """The text with other texts in place of `expressions`, in their order."""
         inner = ",".join(
             [
-                arg.filled(keys) if isinstance(arg, Node) else next(keys) if isinstance(arg, PolicyKey) else arg
+                arg.filled(keys) if isinstance(arg, Node) else arg if isinstance(arg, str) else next(keys)
                 for arg in self.args
             ]
         )
         return f"{{{inner}}}" if self.name == TREE else f"{self._head}({inner})"
+
+
+def keys_in(expression: KeyExpression) -> tuple[PolicyKey, ...]:
+    """The keys of an expression."""
+    return (expression,) if isinstance(expression, PolicyKey) else expression.keys
 
 
 def read(text: str) -> Node:
@@ -178,7 +149,7 @@ class _Frame:
 
     def __init__(self, name: str, wrappers: str, end: str) -> None:
         self.name, self.wrappers, self.end = name, wrappers, end
-        self.args: list[Node | PolicyKey | str] = []
+        self.args: list[Node | KeyExpression | str] = []
 
 
 class _Reader:
@@ -200,8 +171,13 @@ class _Reader:
                 self._wanted = True
             elif part in (")", "}"):
                 node = self._end(part)
+                if isinstance(node, MusigExpression) and following is not None and following[0] == "/":
+                    node = derived_musig(node, following)
+                    next(self._tokens)
                 if self._open:
                     self._open[-1].args.append(node)
+                elif isinstance(node, MusigExpression):
+                    raise PolicyError("the descriptor's musig() only works inside tr()")
                 elif following is None:
                     return node
                 else:
@@ -226,10 +202,15 @@ class _Reader:
             raise PolicyError(f"the descriptor nests more than {MAX_DEPTH} brackets")
         self._open.append(_Frame(name, wrappers, end))
 
-    def _end(self, token: str) -> Node:
+    def _end(self, token: str) -> Node | MusigExpression:
         if self._wanted or not self._open or self._open[-1].end != token:
             raise PolicyError("the descriptor's brackets do not match")
-        return _node(self._open.pop())
+        frame = self._open.pop()
+        if frame.name != _MUSIG:
+            return _node(frame)
+        if frame.wrappers:
+            raise PolicyError(_NONE_TEXT)
+        return musig_of([arg for arg in frame.args if isinstance(arg, PolicyKey)])
 
 
 def _argument(frame: _Frame, token: str) -> PolicyKey | str:
@@ -244,26 +225,31 @@ def _argument(frame: _Frame, token: str) -> PolicyKey | str:
             raise PolicyError(f"the descriptor's {name}() needs a hash of {_HASHES[name]} hexadecimal digits")
         return token.lower()
     if name in _KEYS or name in MULTI or name in SINGLE or (name == "tr" and not at):
-        return _key(token)
+        return read_key(token)
+    if name == _MUSIG:
+        return read_key(token, whole=True)
     raise PolicyError("the descriptor has a key, a number, or a word in the wrong place")
 
 
 def _node(frame: _Frame) -> Node:
     """A function whose bracket is closed; PolicyError unless it has what it needs."""
     name, args = frame.name, tuple(frame.args)
+    kinds = [Node if isinstance(arg, Node) else str if isinstance(arg, str) else PolicyKey for arg in args]
     if name in MULTI or name == "thresh":
         below = PolicyKey if name in MULTI else Node
-        right = len(args) > 1 and isinstance(args[0], str) and all(isinstance(arg, below) for arg in args[1:])
+        right = len(args) > 1 and kinds == [str, *[below] * (len(args) - 1)]
     elif name in _NODES:
-        right = len(args) == _NODES[name]
+        right = kinds == [Node] * _NODES[name]
     elif name in ("wsh", "sh"):
-        right = len(args) == 1
+        right = kinds in ([Node], [PolicyKey])
     elif name == "tr":
-        right = 1 <= len(args) <= 2 and isinstance(args[0], PolicyKey)
+        right = kinds in ([PolicyKey], [PolicyKey, Node])
     elif name == TREE:
-        right = len(args) == 2
-    elif name in _KEYS or name in _LOCKS or name in _HASHES or name in SINGLE:
-        right = len(args) == 1 and not isinstance(args[0], Node)
+        right = kinds == [Node, Node]
+    elif name in _KEYS or name in SINGLE:
+        right = kinds == [PolicyKey]
+    elif name in _LOCKS or name in _HASHES:
+        right = kinds == [str]
     elif name in _UNKNOWN:
         raise PolicyError(f"the descriptor has {name}(), which this program cannot register")
     else:
@@ -273,126 +259,72 @@ def _node(frame: _Frame) -> Node:
     return Node(name, args, frame.wrappers)
 
 
-# Keys
-
-
-def _key(token: str) -> PolicyKey:
-    """A key expression. No error shows it."""
-    if "prv" in token:
-        raise PolicyError(_PRIVATE_TEXT)
-    match = _KEY.fullmatch(token)
-    if match is None:
-        raise PolicyError("a key of the descriptor cannot be read")
-    origin = _origin(match[1]) if match[1] else None
-    body, tail = match[2], match[3]
-    if _HEX.fullmatch(body) and len(body) in (64, 66):
-        if tail:
-            raise PolicyError("a key that is not an extended key (xpub) has levels after it")
-        fixed = bytes.fromhex(body)
-        if not is_public_key(b"\x02" + fixed if len(fixed) == 32 else fixed):
-            raise PolicyError("a key of the descriptor is not a point on the curve")
-        return PolicyKey(origin, None, fixed)
-    return _extended(origin, body, tail)
-
-
-def _origin(text: str) -> KeyOrigin:
-    try:
-        return KeyOrigin.parse(text)
-    except UsageError:
-        raise PolicyError("the origin of a key cannot be read; it looks like [73c5da0a/48h/0h/0h/2h]") from None
-
-
-def _extended(origin: KeyOrigin | None, body: str, tail: str) -> PolicyKey:
-    try:
-        data = base58check_decode(body)
-    except UsageError:
-        raise PolicyError("a key of the descriptor has a typing error, or is not a key") from None
-    if len(data) in (33, 34):
-        raise PolicyError(_PRIVATE_TEXT)
-    network = network_of_version(data[:4])
-    if network is None:
-        raise PolicyError("an extended key is neither an xpub nor a tpub, nor another known form of one")
-    try:
-        key = ExtendedPublicKey.from_string(body)
-    except UsageError as error:
-        raise PolicyError(f"an extended key is damaged: {error}") from None
-    *steps, last = tail.split("/") if tail else [""]
-    if last[:1] == "*" and last[1:] in _HARDENED_MARKS:
-        raise PolicyError("a wildcard is hardened (*h), so the other signers' keys cannot be derived")
-    if last != "*":
-        raise PolicyError("an extended key has no wildcard: it needs /<0;1>/* after it")
-    return PolicyKey(origin, key, b"", _branches(steps[1:]), network)
-
-
-def _branches(steps: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    levels: list[tuple[int, ...]] = []
-    for step in steps:
-        match = _STEP.fullmatch(step)
-        if match is None:
-            if step[-1:] in _HARDENED_MARKS or any(
-                f"{mark};" in step or f"{mark}>" in step for mark in _HARDENED_MARKS
-            ):
-                raise PolicyError(
-                    "a level after an extended key is hardened: it cannot be derived without the private key"
-                )
-            raise PolicyError("the levels after an extended key cannot be read: use /<0;1>/*")
-        numbers = tuple([int(number) for number in (match[1] or match[2]).split(";")])
-        if any(number >= HARDENED for number in numbers):
-            raise PolicyError("a level after an extended key is above 2,147,483,647")
-        levels.append(numbers)
-    several = [level for level in levels if len(level) > 1]
-    if len(several) > 1:
-        raise PolicyError("an extended key has branches (<0;1>) at two levels")
-    count = len(several[0]) if several else 1
-    if count > 2 or (several and len(set(several[0])) < 2):
-        raise PolicyError("the branches of an extended key must be two different ones: receive and change, <0;1>")
-    return tuple(
-        [tuple([level[branch] if len(level) > 1 else level[0] for level in levels]) for branch in range(count)]
-    )
-
-
-def x_of(key: PolicyKey) -> bytes:
-    """The x coordinate: what tells one signer from another."""
-    return compressed(key.fixed)[1:] if key.key is None else key.key.public_key[1:]
-
-
-def compressed(fixed: bytes) -> bytes:
-    """33 bytes of a fixed key."""
-    return b"\x02" + fixed if len(fixed) == 32 else compress(fixed)
-
-
 # Two halves
 
 
 def _joined(receive: Node, change: Node) -> Node:
     """Both branches in one, of two descriptors that differ in nothing else."""
-    pairs = list(zip_longest(receive.keys, change.keys))
-    blank = [node.filled(iter([""] * len(node.keys))) for node in (receive, change)]
-    if blank[0] != blank[1] or any(
-        one is None or other is None or (one.origin, one.key, one.fixed) != (other.origin, other.key, other.fixed)
-        for one, other in pairs
+    pairs = list(zip_longest(receive.expressions, change.expressions))
+    blank = [node.filled(iter([""] * len(node.expressions))) for node in (receive, change)]
+    if blank[0] != blank[1]:
+        raise PolicyError(_OTHERS_TEXT)
+    joined = [_joined_expressions(one, other) for one, other in pairs]
+    found = [one.branches for one in (*joined, *[key for one in joined for key in keys_in(one)]) if one.branches]
+    if all(branches[:1] > branches[1:] for branches in found):
+        joined = [_reversed(one) for one in joined]
+    return _with_expressions(receive, iter(joined))
+
+
+def half(tree: Node, branch: int) -> Node:
+    """The descriptor of one branch alone: 0 receive, 1 change."""
+    return _with_expressions(tree, iter([_half(one, branch) for one in tree.expressions]))
+
+
+def _half(expression: KeyExpression, branch: int) -> KeyExpression:
+    branches = expression.branches[branch : branch + 1]
+    if isinstance(expression, MusigExpression):
+        keys = [replace(key, branches=key.branches[branch : branch + 1]) for key in expression.keys]
+        return MusigExpression(tuple(keys), branches)
+    return replace(expression, branches=branches)
+
+
+def _joined_expressions(one: KeyExpression | None, other: KeyExpression | None) -> KeyExpression:
+    if isinstance(one, MusigExpression) and isinstance(other, MusigExpression) and len(one.keys) == len(other.keys):
+        pairs = zip(one.keys, other.keys, strict=True)
+        keys = [key for pair in pairs for key in keys_in(_joined_expressions(*pair))]
+        branches = _both_branches(one.branches, other.branches) if one.branches or other.branches else ()
+        return MusigExpression(tuple(keys), branches)
+    if (
+        isinstance(one, PolicyKey)
+        and isinstance(other, PolicyKey)
+        and replace(one, branches=()) == replace(other, branches=(), network=one.network)
     ):
+        mere = one.key is None or one.whole
+        return one if mere else replace(one, branches=_both_branches(one.branches, other.branches))
+    raise PolicyError(_OTHERS_TEXT)
+
+
+def _reversed(expression: KeyExpression) -> KeyExpression:
+    if isinstance(expression, MusigExpression):
+        keys = [replace(key, branches=key.branches[::-1]) for key in expression.keys]
+        return MusigExpression(tuple(keys), expression.branches[::-1])
+    return replace(expression, branches=expression.branches[::-1])
+
+
+def _both_branches(one: tuple[tuple[int, ...], ...], other: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    branches = (*one, *other)
+    if len(branches) != 2 or len(branches[0]) != len(branches[1]):
         raise PolicyError(
-            "the two descriptors belong to different wallets: they differ in more than the branch of their keys"
+            "two descriptors must have one branch each: the first for receive addresses, the second for change"
         )
-    keys = []
-    for one, other in pairs:
-        branches = (*one.branches, *other.branches)
-        if one.key is not None and (len(branches) != 2 or len(branches[0]) != len(branches[1])):
-            raise PolicyError(
-                "two descriptors must have one branch each: the first for receive addresses, the second for change"
-            )
-        if one.key is not None and sum([a != b for a, b in zip(*branches, strict=True)]) != 1:
-            raise PolicyError("the two descriptors have the same addresses, or differ at more than one level")
-        keys.append(PolicyKey(one.origin, one.key, one.fixed, branches, one.network))
-    if all(key.branches[:1] > key.branches[1:] for key in keys if key.key is not None):
-        keys = [PolicyKey(key.origin, key.key, key.fixed, key.branches[::-1], key.network) for key in keys]
-    return _with_keys(receive, iter(keys))
+    if sum([a != b for a, b in zip(*branches, strict=True)]) != 1:
+        raise PolicyError("the two descriptors have the same addresses, or differ at more than one level")
+    return branches
 
 
-def _with_keys(node: Node, keys: Iterator[PolicyKey]) -> Node:
+def _with_expressions(node: Node, keys: Iterator[KeyExpression]) -> Node:
     args = [
-        _with_keys(arg, keys) if isinstance(arg, Node) else next(keys) if isinstance(arg, PolicyKey) else arg
+        _with_expressions(arg, keys) if isinstance(arg, Node) else arg if isinstance(arg, str) else next(keys)
         for arg in node.args
     ]
     return Node(node.name, tuple(args), node.wrappers)

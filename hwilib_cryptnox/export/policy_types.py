@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node, PolicyError
+from hwilib_cryptnox.export.policy_keys import PolicyError
+from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node
 
 _HIGHEST_LOCK = (1 << 31) - 1
 _RELATIVE_TIME = 1 << 22

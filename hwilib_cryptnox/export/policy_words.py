@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice, product
 
-from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node, PolicyKey
+from hwilib_cryptnox.export.policy_keys import KeyExpression, MusigExpression, PolicyKey
+from hwilib_cryptnox.export.policy_text import MULTI, TREE, Node
 
 NUMS = bytes.fromhex("50929b74c1a04954b78b4b6035e97a5e078a5a0f28ec96d547bfee9ace803ac0")
 """The x coordinate whose private key nobody has (BIP341)."""
@@ -52,7 +53,7 @@ def needs_key(node: Node) -> bool:
         return (below[0] or below[1]) and below[2]
     if node.name == "thresh":
         return below.count(False) < int(str(node.args[0]))
-    return any(below) or any(isinstance(arg, PolicyKey) for arg in node.args)
+    return any(below) or bool(node.own_expressions)
 
 
 def _ways(node: Node, label: Callable[[PolicyKey], str]) -> list[Way]:
@@ -61,9 +62,9 @@ def _ways(node: Node, label: Callable[[PolicyKey], str]) -> list[Way]:
         return _ways(node.nodes[0], label)
     if name == "tr":
         leaves = [way for below in node.nodes for way in _ways(below, label)]
-        return [Way((f"{label(key)} alone",)) for key in node.keys[:1] if not is_nobodys(key)] + leaves
+        return _key_path(node.own_expressions[0], label) + leaves
     if name in MULTI:
-        return [Way((_of(str(args[0]), [label(key) for key in node.keys]),))]
+        return [Way((_of(str(args[0]), [_name(key, label) for key in node.own_expressions]),))]
     if name == "thresh":
         return _threshold(int(str(args[0])), node.nodes, label)
     if name in _ALL:
@@ -75,9 +76,22 @@ def _ways(node: Node, label: Callable[[PolicyKey], str]) -> list[Way]:
         return _few(_each([first, second]) + third)
     if name in ("older", "after"):
         return [Way((), ((_older if name == "older" else _after)(int(str(args[0]))),))]
-    if node.keys:
-        return [Way((label(node.keys[0]),))]
+    if node.own_expressions:
+        return [Way((_name(node.own_expressions[0], label),))]
     return [Way((), (f"with the secret of the {name} hash {args[0]}",))]
+
+
+def _key_path(key: KeyExpression, label: Callable[[PolicyKey], str]) -> list[Way]:
+    if isinstance(key, MusigExpression):
+        return [Way((_name(key, label),))]
+    return [] if is_nobodys(key) else [Way((f"{label(key)} alone",))]
+
+
+def _name(key: KeyExpression, label: Callable[[PolicyKey], str]) -> str:
+    """What a key is called; of those that sign as one all, and that they do."""
+    if isinstance(key, MusigExpression):
+        return f"{' and '.join(map(label, key.keys))} together (MuSig2)"
+    return label(key)
 
 
 def is_nobodys(key: PolicyKey) -> bool:
@@ -90,9 +104,9 @@ def _of(threshold: str, labels: Sequence[str]) -> str:
 
 
 def _threshold(threshold: int, nodes: Sequence[Node], label: Callable[[PolicyKey], str]) -> list[Way]:
-    single = [node.keys[0] for node in nodes if not node.nodes and len(node.keys) == 1]
+    single = [node.own_expressions[0] for node in nodes if not node.nodes and node.own_expressions]
     if len(single) == len(nodes):
-        return [Way((_of(str(threshold), [label(key) for key in single]),))]
+        return [Way((_of(str(threshold), [_name(key, label) for key in single]),))]
     below = [_ways(node, label) for node in nodes]
     return _few(way for chosen in combinations(below, threshold) for way in _each(chosen))
 

@@ -9,13 +9,10 @@ from hwilib_cryptnox.errors import BadRequestError, UnavailableError, WalletErro
 from hwilib_cryptnox.export import CHANGE, RECEIVE, Cosigner, add_checksum, descriptor_checksum
 from hwilib_cryptnox.networks import ADDRESS_TYPES, AccountType, Network, TaprootType, account_path
 from hwilib_cryptnox.signer.keys import hardened_levels
+from hwilib_cryptnox.signer.taproot import Taproot
 from hwilib_cryptnox.signer.wallet import Wallet
 
 Result = dict[str, object]
-
-NO_TAPROOT_TEXT = (
-    "Device does not support Taproot: the card cannot tweak keys. --rawtr gives descriptors of untweaked outputs"
-)
 
 
 def getmasterxpub(wallet: Wallet, network: Network, address_type: str, account: int) -> Result:
@@ -43,14 +40,19 @@ def getxpub(wallet: Wallet, network: Network, path: str, *, expert: bool, whose:
     return result
 
 
-def address_types(*, rawtr: bool) -> list[AccountType]:
-    """What descriptors are given for, in HWI's order."""
-    return [kind for kind in ADDRESS_TYPES.values() if rawtr or kind is not TaprootType.RAWTR]
+def address_types(*, rawtr: bool, taproot: bool) -> list[AccountType]:
+    """What descriptors are given for, in HWI's order. `rawtr`: untweaked taproot outputs are wanted, also of a card
+    that signs the key paths of tweaked ones (`taproot`)."""
+    kinds = [kind for kind in ADDRESS_TYPES.values() if kind is not TaprootType.RAWTR]
+    if rawtr or taproot:
+        kinds.append(TaprootType.RAWTR if rawtr else TaprootType.P2TR)
+    return kinds
 
 
 def getdescriptors(wallet: Wallet, network: Network, account: int, *, rawtr: bool) -> Result:
     """Receive and change descriptors of each address type."""
-    accounts = {kind: account_path(kind, network, account) for kind in address_types(rawtr=rawtr)}
+    taproot = not rawtr and wallet.taproot() is Taproot.SIGNS
+    accounts = {kind: account_path(kind, network, account) for kind in address_types(rawtr=rawtr, taproot=taproot)}
     keys = wallet.xpubs(list(accounts.values()))
     fingerprint = wallet.fingerprint()
     return {
@@ -69,9 +71,17 @@ def _descriptor(kind: AccountType, key: Cosigner, network: Network, suffix: str)
 def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], *, rawtr: bool) -> list[Result]:
     """Descriptors as Bitcoin Core's `importdescriptors` takes them."""
     kind = ADDRESS_TYPES[str(options["addr_type"])]
-    if kind is TaprootType.RAWTR and not rawtr and not options["addr_all"]:
-        raise UnavailableError(NO_TAPROOT_TEXT)
-    kinds = address_types(rawtr=rawtr) if options["addr_all"] else [kind]
+    if options["addr_all"]:
+        kinds = address_types(rawtr=rawtr, taproot=not rawtr and wallet.taproot() is Taproot.SIGNS)
+    elif kind is TaprootType.RAWTR and not rawtr:
+        found = wallet.taproot()
+        if found is not Taproot.SIGNS:
+            raise UnavailableError(
+                f"Device does not support Taproot: {found.words}. --rawtr gives descriptors of untweaked outputs"
+            )
+        kinds = [TaprootType.P2TR]
+    else:
+        kinds = [kind]
     path, internal = options["path"], bool(options["internal"])
     if path is not None:
         wanted = [(one, *_split(str(path)), internal) for one in kinds]

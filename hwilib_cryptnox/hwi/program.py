@@ -343,15 +343,17 @@ class _Command:
         from hwilib_cryptnox.psbt import Form, Psbt
         from hwilib_cryptnox.signer.prompts import prompt_text
         from hwilib_cryptnox.signer.signing import Signing, stays_unchanged
+        from hwilib_cryptnox.signer.taproot import any_signs
 
         text, told = self.options.psbt, self.options.registration
         registration = None if told is None else _registration(told, fingerprint)
         psbt = Psbt.parse(text)
         network = Network.of_chain(self.options.chain)
-        if stays_unchanged(psbt, fingerprint):
+        taproot = any_signs(self.access.state)
+        if stays_unchanged(psbt, fingerprint, taproot=taproot):
             signed: Psbt = psbt
         else:
-            prompt = prompt_text(psbt, fingerprint) if self.unlocker.asks_person else ""
+            prompt = prompt_text(psbt, fingerprint, taproot=taproot) if self.unlocker.asks_person else ""
             wallet = self._open(fingerprint, prompt)
             dialogue = _dialogue_with_front_end(wallet) if self.options.frontend else None
             chain = CHAINS.get(self.options.named_chain)

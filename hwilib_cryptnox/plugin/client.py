@@ -172,9 +172,13 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         signature: str = self._open().sign_message(message, Path.parse(bip32_path))
         return signature
 
+    @mapped
     def can_sign_taproot(self) -> bool:
-        """False: the card cannot tweak keys, so BIP86 outputs are out of its reach."""
-        return False
+        """Whether the card signed taproot key paths (BIP86) when it was asked: `cryptnoxctl taproot check`. False for
+        all others: a card cannot tweak keys."""
+        from hwilib_cryptnox.signer.taproot import Taproot
+
+        return bool(self._open().taproot() is Taproot.SIGNS)
 
     def close(self) -> None:
         """Reset and release the card. Harmless when called again."""

@@ -10,7 +10,8 @@ from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt.amounts import most_leaving
 from hwilib_cryptnox.psbt.change import WalletScripts
 from hwilib_cryptnox.psbt.codec import Form, Psbt
-from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, collect
+from hwilib_cryptnox.psbt.collect import collect
+from hwilib_cryptnox.psbt.collected import Candidate, Collected, SignatureKind, Skipped
 from hwilib_cryptnox.psbt.errors import BadPsbt, PsbtError, RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.insert import InvalidSignature, insert
 from hwilib_cryptnox.psbt.origins import Claim

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwilib_cryptnox.psbt.checks import Route
-from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind
+from hwilib_cryptnox.psbt.collected import Candidate, Collected, SignatureKind
 from hwilib_cryptnox.psbt.errors import RefusedInput
 from hwilib_cryptnox.psbt.sighash import ANYONECANPAY
 
@@ -41,7 +41,7 @@ def unsettled(collected: Collected, candidates: Sequence[Candidate]) -> list[int
 
 
 def _commits_to_all(candidate: Candidate) -> bool:
-    return candidate.kind is SignatureKind.SCHNORR and not candidate.sighash & ANYONECANPAY
+    return candidate.kind is not SignatureKind.ECDSA and not candidate.sighash & ANYONECANPAY
 
 
 def check_amounts(collected: Collected, candidates: Sequence[Candidate]) -> None:

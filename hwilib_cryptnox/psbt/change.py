@@ -16,13 +16,14 @@ from typing import Protocol
 
 from cryptnox_core.bip32 import ExtendedPublicKey, InvalidExtendedKeyError, InvalidPathError, Path
 from cryptnox_core.crypto.hashes import hash160
-from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress
+from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, compress, taproot_output_key
 from hwilib_cryptnox.networks import AccountType, ScriptType, TaprootType
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Route, Spending, contains_key, holds, is_single
+from hwilib_cryptnox.psbt.checks import Route, Spending, contains_key, holds, is_bip86, is_single
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
-from hwilib_cryptnox.psbt.collect import Candidate, Collected
+from hwilib_cryptnox.psbt.collected import Candidate, Collected
 from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
+from hwilib_cryptnox.psbt.musig import places_by_signer
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
 from hwilib_cryptnox.psbt.registered import Registered
 from hwilib_cryptnox.psbt.script import Kind, examine, kind_of, operations, p2pkh, p2sh, p2wpkh, parse_multisig
@@ -54,16 +55,19 @@ def is_key(claim: Claim, key: bytes) -> bool:
         return False
 
 
-def single_key_scripts(key: bytes) -> dict[AccountType, bytes]:
-    """The scripts that a compressed key alone can spend with this card."""
+def single_key_scripts(key: bytes, *, taproot: bool = False) -> dict[AccountType, bytes]:
+    """The scripts that a compressed key alone can spend with the card. `taproot`: one that signs BIP86 key paths."""
     hashed = hash160(key)
     witness = p2wpkh(hashed)
-    return {
+    scripts: dict[AccountType, bytes] = {
         ScriptType.P2WPKH: witness,
         ScriptType.P2PKH: p2pkh(hashed),
         ScriptType.P2SH_P2WPKH: p2sh(hash160(witness)),
         TaprootType.RAWTR: b"\x51\x20" + key[1:],
     }
+    if taproot:
+        scripts[TaprootType.P2TR] = b"\x51\x20" + taproot_output_key(key[1:])[0]
+    return scripts
 
 
 def our_inputs(
@@ -85,15 +89,18 @@ def our_inputs(
                 continue
             raise RefusedInput(index, f"the card's key at {shown(claim.path)} is not the one in the PSBT")
         spending = collected.spendings[index]
-        if spending is not None and _belongs(spending, claim):
-            ours.setdefault(index, []).append(claim)
+        if spending is not None and _belongs(spending, claim, taproot=collected.taproot):
+            places = spending.musig.get(claim.public_key, (claim.suffix,))
+            ours.setdefault(index, []).extend([replace(claim, suffix=place) for place in places])
     return ours
 
 
-def _belongs(spending: Spending, claim: Claim) -> bool:
+def _belongs(spending: Spending, claim: Claim, *, taproot: bool) -> bool:
     if spending.route is not Route.TAPROOT:
         return contains_key(spending, claim.public_key)
     leaves = (spending.leaves.get(leaf) for leaf in claim.leaf_hashes)
+    if claim.public_key in spending.musig or (taproot and is_bip86(spending, claim.public_key)):
+        return True
     return claim.public_key == spending.script or any(
         leaf is not None and leaf.facts is not None and holds(leaf.facts, claim.public_key) for leaf in leaves
     )
@@ -119,7 +126,7 @@ def prove_change(
     for index, claims in enumerate(collected.output_claims):
         proved = _proved_claims(psbt, index, claims, keys) if claims else []
         if proved:
-            path = prover.path_of_change(index, proved, keys)
+            path = prover.path_of_change(index, _with_places(psbt.outputs[index], proved), keys)
             if path is not None:
                 change[index] = path
     return change
@@ -162,6 +169,13 @@ def _proved_claims(psbt: Psbt, index: int, claims: Sequence[Claim], keys: Mappin
             )
         proved.append(claim)
     return proved
+
+
+def _with_places(fields: FieldMap, claims: Sequence[Claim]) -> list[Claim]:
+    """The same claims, before them those that say where below a MuSig2 aggregate the output is."""
+    places = places_by_signer(fields, f.OUT_MUSIG2_PARTICIPANTS, f.OUT_TAP_BIP32_DERIVATION)
+    placed = [replace(claim, suffix=place) for claim in claims for place in places.get(claim.public_key, ())]
+    return [*placed, *claims]
 
 
 def _holder(fields: FieldMap, script: bytes) -> Callable[[bytes], bool | None]:
@@ -224,7 +238,7 @@ class _Prover:
             for claim in claims[:_MOST_KEYS]:
                 if self._wallet(script, claim):
                     self._registered.note_owner(index, script, [claim])
-                    return claim.path
+                    return claim.place
             raise RefusedOutput(
                 index,
                 f"it names your key at {shown(claims[0].path)}, but it does not belong to the wallet you named "
@@ -232,7 +246,7 @@ class _Prover:
             )
         if self._single:
             for claim in claims:
-                if script in single_key_scripts(keys[claim.path]).values():
+                if script in single_key_scripts(keys[claim.path], taproot=self._collected.taproot).values():
                     return claim.path
         if self._registered.wallets:
             path = self._registered.judge(index, script, claims, self._single_scripts(claims, keys))
@@ -240,9 +254,9 @@ class _Prover:
                 return path
         return self._path_by_template(index, claims)
 
-    @staticmethod
-    def _single_scripts(claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> set[bytes]:
-        return {script for claim in claims for script in single_key_scripts(keys[claim.path]).values()}
+    def _single_scripts(self, claims: Sequence[Claim], keys: Mapping[Path, bytes]) -> set[bytes]:
+        taproot = self._collected.taproot
+        return {script for claim in claims for script in single_key_scripts(keys[claim.path], taproot=taproot).values()}
 
     def _path_by_template(self, index: int, claims: Sequence[Claim]) -> Path | None:
         if self._templates is None:

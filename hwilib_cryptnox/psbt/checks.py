@@ -13,8 +13,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.hashes import hash160
-from cryptnox_core.crypto.secp256k1 import InvalidPublicKeyError, is_public_key, taproot_output_key
+from cryptnox_core.crypto.secp256k1 import XONLY_LENGTH, InvalidPublicKeyError, is_public_key, taproot_output_key
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
@@ -101,6 +102,7 @@ class Leaf:
 
 
 _NO_LEAVES: Mapping[bytes, Leaf] = MappingProxyType({})
+_NO_PLACES: Mapping[bytes, tuple[Path, ...]] = MappingProxyType({})
 
 
 class Spending(NamedTuple):
@@ -117,6 +119,8 @@ class Spending(NamedTuple):
     """P2PKH and P2WPKH: the HASH160 of the key."""
     leaves: Mapping[bytes, Leaf] = _NO_LEAVES
     problem: str | None = None
+    musig: Mapping[bytes, tuple[Path, ...]] = _NO_PLACES
+    """Taproot: our keys (x only) that have a part in its MuSig2 keys, and the levels of these below the aggregate."""
 
 
 def spending_of(index: int, fields: FieldMap, script: bytes) -> Spending:
@@ -246,8 +250,18 @@ def is_single(spending: Spending) -> bool:
     return (
         spending.key_hash is not None
         or spending.kind is Kind.P2PK
-        or (spending.kind is Kind.P2TR and not spending.leaves)
+        or (spending.kind is Kind.P2TR and not spending.leaves and not spending.musig)
     )
+
+
+def is_bip86(spending: Spending, key: bytes) -> bool:
+    """Whether a taproot output is a key of 32 bytes, tweaked, without scripts (BIP86)."""
+    if spending.kind is not Kind.P2TR or len(key) != XONLY_LENGTH:
+        return False
+    try:
+        return taproot_output_key(key)[0] == spending.script
+    except InvalidPublicKeyError:
+        return False
 
 
 def contains_key(spending: Spending, key: bytes) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.crypto.hashes import hash160
@@ -20,133 +19,44 @@ from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import (
     Route,
-    Spend,
     Spending,
     check_foreign_keys,
     contains_key,
     ecdsa_digest,
     holds,
+    is_bip86,
     spending_of,
     spent_outputs,
 )
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
+from hwilib_cryptnox.psbt.collected import Candidate, Collected, SignatureKind, Skipped
 from hwilib_cryptnox.psbt.errors import SILENT_COIN_REASON, PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.musig import UNPLACED_REASON, Aggregates, MusigKey, MusigKeys, part_to_make
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, Matcher, shown
 from hwilib_cryptnox.psbt.sighash import DEFINED_TYPES, OUTPUTS_MASK, Sighash, SignatureHasher, type_name
 from hwilib_cryptnox.psbt.weight import check_size
 
 BIP86_REASON = (
-    "its key path (BIP86, tr()) needs a tweaked key, and this card only signs with untweaked keys: use wpkh(), "
-    "rawtr(), or a script leaf"
+    "its key path (BIP86, tr()) needs a tweaked key, and this card is not known to sign with one (cryptnoxctl taproot "
+    "check asks it): use wpkh(), rawtr(), or a script leaf"
+)
+WITH_SCRIPTS_REASON = (
+    "its output commits to scripts as well as to your key, and key paths are only signed for outputs without scripts "
+    "(BIP86): use a script leaf"
 )
 MAX_SIGNATURES, MAX_SIGNATURES_IN_ALL = 100, 3_000
 """Of one input, and of all: more than a transaction has inputs that is relayed. A PSBT may name any number of leaves,
 and the card would sign for hours."""
 
 
-class SignatureKind(Enum):
-    """Which signature is wanted."""
-
-    ECDSA = "ECDSA"
-    SCHNORR = "Schnorr"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """An input, or a key of it, that is ours and is not signed."""
-
-    index: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"input {self.index}: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A signature that is ours to make, if the key at the path is the one that the PSBT names."""
-
-    index: int
-    claim: Claim
-    digest: bytes
-    kind: SignatureKind
-    sighash: int
-    leaf_hash: bytes | None
-    field_key: bytes
-    """Key of the pair that takes the signature."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Collected:
-    """What a PSBT wants of us."""
-
-    fingerprint: bytes
-    claims: tuple[tuple[Claim, ...], ...]
-    """Per input: the keys said to be ours."""
-    output_claims: tuple[tuple[Claim, ...], ...]
-    candidates: tuple[Candidate, ...] = ()
-    done: frozenset[int] = frozenset()
-    """Inputs of ours that are final or carry a valid signature of ours."""
-    skipped: tuple[Skipped, ...] = ()
-    unsigned_claims: tuple[tuple[int, Claim], ...] = ()
-    """Input and key: everything whose key has to be proved before the first signature."""
-    signed_claims: tuple[tuple[int, Claim], ...] = ()
-    """Input and key of what is final or signed by us already: ours only where the key is proved."""
-    spends: tuple[Spend, ...] = ()
-    spendings: tuple[Spending | None, ...] = ()
-
-    @property
-    def stays_unchanged(self) -> bool:
-        """Nothing of ours is left to sign: give back the same PSBT, with neither card nor PIN touched."""
-        return not self.candidates and (bool(self.done) or not self.skipped)
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Whose keys `plan` needs, each once: those that sign first. None is deeper than the card derives."""
-        if self.stays_unchanged:
-            return ()
-        return tuple(dict.fromkeys([*self.signing_paths, *(claim.path for _, claim in self.unsigned_claims)]))
-
-    @property
-    def all_paths(self) -> tuple[Path, ...]:
-        """Whose keys `plan` can use, each once."""
-        return tuple(dict.fromkeys((*self.paths, *self.output_paths, *self.signed_paths)))
-
-    @property
-    def signing_paths(self) -> tuple[Path, ...]:
-        """Whose keys are to sign, each once."""
-        return tuple(dict.fromkeys([candidate.claim.path for candidate in self.candidates]))
-
-    @property
-    def output_paths(self) -> tuple[Path, ...]:
-        """Whose keys `plan` needs to judge the outputs, each once."""
-        found = [claim.path for claims in self.output_claims for claim in claims if len(claim.path) <= MAX_CARD_DEPTH]
-        return tuple(dict.fromkeys(found))
-
-    @property
-    def signed_paths(self) -> tuple[Path, ...]:
-        """Whose keys tell which of the inputs that need no signature are ours, each once."""
-        return tuple(dict.fromkeys([claim.path for _, claim in self.signed_claims]))
-
-    def why_nothing(self) -> str | None:
-        """Why nothing can be signed though something is ours; None where something can, or nothing is to be."""
-        return None if self.candidates or self.stays_unchanged else why_nothing(self.skipped)
-
-
-def why_nothing(skipped: Sequence[Skipped]) -> str:
-    """One line for an error message: the reasons, each once."""
-    reasons: dict[str, int] = {}
-    for item in skipped:
-        reasons.setdefault(item.reason, item.index)
-    return "nothing could be signed: " + "; ".join(f"input {index}: {reason}" for reason, index in reasons.items())
-
-
-def collect(psbt: Psbt, fingerprint: bytes, accounts: Mapping[bytes, Path] | None = None) -> Collected:
+def collect(
+    psbt: Psbt, fingerprint: bytes, accounts: Mapping[bytes, Path] | None = None, *, taproot: bool = False
+) -> Collected:
     """What of `psbt` is ours, by the 4-byte fingerprint of the card's master key.
 
     `accounts` maps the fingerprint of an account's extended key to the account's path, for wallets that do not know
-    where their account comes from (Electrum). Raises RefusedInput or PsbtError where something of ours is to be
-    signed and the PSBT contradicts itself anywhere.
+    where their account comes from (Electrum). `taproot`: whether the card signs BIP86 key paths. Raises RefusedInput or
+    PsbtError where something of ours is to be signed and the PSBT contradicts itself anywhere.
     """
     if len(fingerprint) != 4:
         raise UsageError("a fingerprint has 4 bytes")
@@ -169,8 +79,8 @@ def collect(psbt: Psbt, fingerprint: bytes, accounts: Mapping[bytes, Path] | Non
             raise RefusedInput(index, SILENT_COIN_REASON)
     final = frozenset(index for index, mine in enumerate(claims) if mine and psbt.inputs[index].is_final)
     if not any(mine for index, mine in enumerate(claims) if index not in final):
-        return Collected(fingerprint, claims, output_claims, done=final)
-    return _Collector(psbt, fingerprint, claims, output_claims, final).run()
+        return Collected(fingerprint, claims, output_claims, done=final, taproot=taproot)
+    return _Collector(psbt, fingerprint, claims, output_claims, final, taproot).run()
 
 
 class _Collector:
@@ -183,7 +93,9 @@ class _Collector:
         claims: tuple[tuple[Claim, ...], ...],
         output_claims: tuple[tuple[Claim, ...], ...],
         final: frozenset[int],
+        taproot: bool,
     ) -> None:
+        self.taproot = taproot
         self.psbt, self.fingerprint, self.claims, self.output_claims = psbt, fingerprint, claims, output_claims
         self.spends = spent_outputs(psbt)
         self.all_known = all(spend.output is not None for spend in self.spends)
@@ -197,12 +109,16 @@ class _Collector:
         self.ecdsa_digests: dict[tuple[int, int], bytes] = {}
         self.leaf_pushes: tuple[int, frozenset[bytes]] = (-1, frozenset())
         self.internal_keys: tuple[int, frozenset[bytes]] = (-1, frozenset())
+        self.aggregates = Aggregates()
+        self.musig: MusigKeys | None = None
 
     def run(self) -> Collected:
         check_size(self.psbt)
         spendings = []
         for index, (fields, spend, mine) in enumerate(zip(self.psbt.inputs, self.spends, self.claims, strict=True)):
             spending = None if spend.output is None else spending_of(index, fields, spend.output[1])
+            if spending is not None and mine:
+                spending = self._with_musig(index, fields, spending, mine)
             spendings.append(spending)
             self._check_points(index, fields, mine)
             if mine and fields.is_final:
@@ -222,6 +138,7 @@ class _Collector:
             signed_claims=tuple(self.signed),
             spends=self.spends,
             spendings=tuple(spendings),
+            taproot=self.taproot,
         )
 
     def _check_points(self, index: int, fields: FieldMap, mine: tuple[Claim, ...]) -> None:
@@ -230,6 +147,17 @@ class _Collector:
         keys = [key[1:] for key in fields.pairs if key[0] in _POINT_FIELDS]
         if len(keys) != len(own) or not own.issuperset(keys):
             check_foreign_keys(index, [key for key in keys if key not in own], self.known_points)
+
+    def _with_musig(self, index: int, fields: FieldMap, spending: Spending, mine: tuple[Claim, ...]) -> Spending:
+        """The same, with those of our keys that have a part in one of its MuSig2 keys."""
+        if spending.route is not Route.TAPROOT or not fields.types & 1 << f.IN_MUSIG2_PARTICIPANTS:
+            self.musig = None
+            return spending
+        self.musig = MusigKeys(index, fields, spending, self.aggregates)
+        found = {claim.public_key: self.musig.of(claim.public_key) for claim in mine if claim.is_taproot}
+        return spending._replace(
+            musig={key: tuple(dict.fromkeys(one.place for one in keys)) for key, keys in found.items() if keys}
+        )
 
     def _input(self, index: int, fields: FieldMap, spending: Spending | None, mine: tuple[Claim, ...]) -> None:
         if spending is None:
@@ -324,11 +252,17 @@ class _Collector:
     ) -> tuple[str | None, bool]:
         targets: list[bytes | None] = []
         problem = None
+        shared = [] if self.musig is None else self.musig.of(claim.public_key)
         for leaf_hash in sorted(claim.leaf_hashes):
             leaf = spending.leaves.get(leaf_hash)
             if leaf is None:
                 problem = "a leaf script of its key is missing"
+            elif any(key.leaf_hash == leaf_hash for key in shared):
+                continue  # it holds a key that ours is part of
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
+                if self.musig is not None and self.musig.names(claim.public_key):
+                    problem = UNPLACED_REASON
+                    continue
                 raise RefusedInput(
                     index,
                     f"the PSBT says that the key at {shown(claim.path)} is yours, but its leaf script does not "
@@ -338,9 +272,10 @@ class _Collector:
                 problem = leaf.problem
             else:
                 targets.append(leaf_hash)
-        if claim.public_key == spending.script:
+        output_key = spending.script if self.taproot and is_bip86(spending, claim.public_key) else None
+        if claim.public_key == spending.script or output_key is not None:
             targets.insert(0, None)
-        if not targets:
+        if not targets and not shared:
             return problem or self._untweakable(index, fields, spending, claim), False
         if not self.all_known:
             return "a taproot signature commits to all inputs, and the PSBT does not say what each one spends", False
@@ -348,9 +283,39 @@ class _Collector:
         for target in targets:
             digest = self.hasher.taproot(index, sighash, leaf_hash=target)
             field_key = b"\x13" if target is None else b"\x14" + claim.public_key + target
-            candidate = Candidate(index, claim, digest, SignatureKind.SCHNORR, sighash, target, field_key)
+            tweaked = output_key if target is None else None
+            candidate = Candidate(index, claim, digest, SignatureKind.SCHNORR, sighash, target, field_key, tweaked)
             left = self._add(candidate, fields, spending) or left
+        for key in shared:
+            reason, added = self._musig_key(index, fields, spending, claim, sighash, key)
+            problem, left = problem or reason, left or added
         return problem, left
+
+    def _musig_key(
+        self, index: int, fields: FieldMap, spending: Spending, claim: Claim, sighash: int, key: MusigKey
+    ) -> tuple[str | None, bool]:
+        """Our part of one MuSig2 key: as `_claim`."""
+        if claim.by_account:
+            return "its key is part of a MuSig2 key, and was only matched by the account's fingerprint", False
+        leaf = None if key.leaf_hash is None else spending.leaves[key.leaf_hash]
+        if leaf is not None and leaf.problem is not None:
+            return leaf.problem, False
+        digest = self.hasher.taproot(index, sighash, leaf_hash=key.leaf_hash)
+        whole = fields.pairs.get(key.signature_field)
+        if whole is not None:
+            made = Candidate(index, claim, digest, SignatureKind.SCHNORR, sighash, key.leaf_hash, b"", key.keys.xonly)
+            self._check_existing(made, whole, fields, spending)
+        part = None if whole is not None else part_to_make(index, fields, key, claim.public_key, digest)
+        if isinstance(part, str):
+            return part, False
+        if part is None:
+            self.done.add(index)
+            return None, False
+        placed = replace(claim, suffix=key.place)
+        self.candidates.append(
+            Candidate(index, placed, digest, SignatureKind.MUSIG2, sighash, key.leaf_hash, b"", musig=part)
+        )
+        return None, True
 
     def _untweakable(self, index: int, fields: FieldMap, spending: Spending, claim: Claim) -> str:
         """Why a taproot key that is neither the output key nor in a leaf of its derivation cannot sign; a key that
@@ -358,11 +323,11 @@ class _Collector:
         key = claim.public_key
         if self._in_a_leaf(index, spending, key):
             return "the leaf with your key is not in the key's derivation"
-        if fields.types & 1 << f.IN_MUSIG2_PARTICIPANTS:
-            return "its key is part of a MuSig2 key, which the card cannot sign for"
+        if self.musig is not None and self.musig.names(key):
+            return UNPLACED_REASON
         internals = self._internal_keys(index, fields)
         if key in internals:
-            return BIP86_REASON
+            return WITH_SCRIPTS_REASON if self.taproot else BIP86_REASON
         if internals:
             raise RefusedInput(
                 index,
@@ -371,7 +336,7 @@ class _Collector:
             )
         try:
             if taproot_output_key(key, fields.get(f.IN_TAP_MERKLE_ROOT) or b"")[0] == spending.script:
-                return BIP86_REASON
+                return WITH_SCRIPTS_REASON if self.taproot else BIP86_REASON
         except InvalidPublicKeyError as error:
             raise RefusedInput(index, "the key that the PSBT says is yours is not a point on the curve") from error
         return "its output is not the key that the PSBT says is yours, and nothing says how it contains that key"
@@ -417,7 +382,7 @@ class _Collector:
         else:
             if sighash != candidate.sighash:
                 digest = self.hasher.taproot(index, sighash, leaf_hash=candidate.leaf_hash)
-            valid = verify_schnorr(candidate.claim.public_key, digest, signature)
+            valid = verify_schnorr(candidate.signing_key, digest, signature)
         if not valid:
             raise RefusedInput(index, f"your signature in it ({type_name(sighash)}) is not valid")
 

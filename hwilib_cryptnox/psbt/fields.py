@@ -19,10 +19,11 @@ IN_FINAL_SCRIPTSIG, IN_FINAL_SCRIPTWITNESS = 0x07, 0x08
 IN_PREVIOUS_TXID, IN_OUTPUT_INDEX, IN_SEQUENCE = 0x0E, 0x0F, 0x10
 IN_REQUIRED_TIME, IN_REQUIRED_HEIGHT = 0x11, 0x12
 IN_TAP_KEY_SIG, IN_TAP_SCRIPT_SIG, IN_TAP_LEAF_SCRIPT, IN_TAP_BIP32_DERIVATION = 0x13, 0x14, 0x15, 0x16
-IN_TAP_INTERNAL_KEY, IN_TAP_MERKLE_ROOT, IN_MUSIG2_PARTICIPANTS = 0x17, 0x18, 0x1A
+IN_TAP_INTERNAL_KEY, IN_TAP_MERKLE_ROOT = 0x17, 0x18
+IN_MUSIG2_PARTICIPANTS, IN_MUSIG2_NONCE, IN_MUSIG2_PARTIAL_SIG = 0x1A, 0x1B, 0x1C
 
 OUT_REDEEM_SCRIPT, OUT_WITNESS_SCRIPT, OUT_BIP32_DERIVATION, OUT_AMOUNT, OUT_SCRIPT = 0x00, 0x01, 0x02, 0x03, 0x04
-OUT_TAP_INTERNAL_KEY, OUT_TAP_BIP32_DERIVATION = 0x05, 0x07
+OUT_TAP_INTERNAL_KEY, OUT_TAP_BIP32_DERIVATION, OUT_MUSIG2_PARTICIPANTS = 0x05, 0x07, 0x08
 
 IN_SILENT_DERIVATION, OUT_SILENT_ADDRESS = 0x1F, 0x09
 """Silent payments (BIP376, BIP375)."""
@@ -163,8 +164,8 @@ INPUT_RULES = {
     IN_TAP_INTERNAL_KEY: Rule("taproot internal key", length=32),
     IN_TAP_MERKLE_ROOT: Rule("taproot merkle root", length=32),
     IN_MUSIG2_PARTICIPANTS: Rule("MuSig2 participants", frozenset((33,)), check=_keys),
-    0x1B: Rule("MuSig2 public nonce", _MUSIG, length=66),
-    0x1C: Rule("MuSig2 partial signature", _MUSIG, length=32),
+    IN_MUSIG2_NONCE: Rule("MuSig2 public nonce", _MUSIG, length=66),
+    IN_MUSIG2_PARTIAL_SIG: Rule("MuSig2 partial signature", _MUSIG, length=32),
 }
 OUTPUT_RULES = {
     OUT_REDEEM_SCRIPT: Rule("redeem script"),
@@ -175,7 +176,7 @@ OUTPUT_RULES = {
     OUT_TAP_INTERNAL_KEY: Rule("taproot internal key", length=32),
     0x06: Rule("taproot tree", check=_tap_tree),
     OUT_TAP_BIP32_DERIVATION: Rule("taproot derivation", _XONLY, check=_tap_derivation),
-    0x08: Rule("MuSig2 participants", frozenset((33,)), check=_keys),
+    OUT_MUSIG2_PARTICIPANTS: Rule("MuSig2 participants", frozenset((33,)), check=_keys),
     0x35: Rule("DNSSEC proof"),
 }
 V2_ONLY_GLOBAL = (

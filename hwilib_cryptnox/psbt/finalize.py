@@ -14,6 +14,7 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PlacedError
+from hwilib_cryptnox.psbt.musig import parts_given, whole_pairs
 from hwilib_cryptnox.psbt.script import (
     OP_1,
     OP_16,
@@ -147,6 +148,11 @@ def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: Signature
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None and schnorr_valid(spending.script, value, index, None, hasher):
         return (value,)
+    parts = parts_given(index, fields, spending, hasher)
+    added = whole_pairs(fields, parts)
+    fields = fields._replace(pairs={**fields.pairs, **dict(added)})
+    if any(key == bytes((f.IN_TAP_KEY_SIG,)) for key, _ in added):
+        return (fields.pairs[bytes((f.IN_TAP_KEY_SIG,))],)
     signatures: dict[tuple[bytes, bytes], bytes] = {}
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
         if key[32:] in spending.leaves and schnorr_valid(key[:32], value, index, key[32:], hasher):
@@ -157,6 +163,10 @@ def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: Signature
         stack = _key_stack(leaf.script, mine) or _multi_a_stack(leaf.script, mine)
         if stack is not None and leaf.problem is None:
             return (*stack, leaf.script, controls[leaf.script])
+    for one in parts:
+        valid, signers = sum(one.valid.values()), len(one.key.signers)
+        if valid < signers:
+            raise NotFinal(index, f"{valid} of {signers} partial signatures (MuSig2) are there")
     raise NotFinal(index, "no taproot signature that can be finalized here")
 
 

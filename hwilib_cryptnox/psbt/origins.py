@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import MASTER, Path
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.codec import FieldMap, Pair, Psbt
 
@@ -27,6 +27,13 @@ class Claim:
     leaf_hashes: frozenset[bytes] = frozenset()
     by_account: bool = False
     """Found by an account's fingerprint, as Electrum writes origins that it does not know: may be a coincidence."""
+    suffix: Path = MASTER
+    """Of a key that has a part in a MuSig2 key: the levels of that one below the aggregate."""
+
+    @property
+    def place(self) -> Path:
+        """The path of the key, with the levels of the MuSig2 key that it is part of: what tells the address."""
+        return self.path.extend(self.suffix)
 
     @property
     def is_taproot(self) -> bool:

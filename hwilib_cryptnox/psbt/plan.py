@@ -14,9 +14,10 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
 from hwilib_cryptnox.psbt.codec import Psbt
-from hwilib_cryptnox.psbt.collect import Candidate, Collected, SignatureKind, Skipped, why_nothing
+from hwilib_cryptnox.psbt.collected import Candidate, Collected, SignatureKind, Skipped, why_nothing
 from hwilib_cryptnox.psbt.errors import SILENT_REASON, PsbtError, RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.message import Message, disguised_message
+from hwilib_cryptnox.psbt.musig import MusigPart
 from hwilib_cryptnox.psbt.origins import Claim, shown
 from hwilib_cryptnox.psbt.registered import Registered, RegisteredWallet
 from hwilib_cryptnox.psbt.sighash import Sighash, type_name
@@ -80,6 +81,15 @@ class SignRequest:
     sighash_type: int
     leaf_hash: bytes | None = None
     """Tapscript: the leaf that is signed."""
+    output_key: bytes | None = None
+    """BIP86: the tweaked key, 32 bytes, whose signature it is."""
+    musig: MusigPart | None = None
+    """MuSig2: what of it is to be made."""
+
+    @property
+    def xonly_key(self) -> bytes:
+        """Schnorr: for which key (32 bytes) the signature verifies."""
+        return self.public_key[1:] if self.output_key is None else self.output_key
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,6 +136,7 @@ def plan(
     policy = policy or Policy()
     disproved, skipped = _prove_claims(collected, keys)
     candidates = [item for item in collected.candidates if not disproved or (item.index, item.claim) not in disproved]
+    _check_parts(candidates, keys)
     message = disguised_message(psbt) if candidates else None
     if candidates:
         _check_silent(psbt)
@@ -164,7 +175,17 @@ def plan(
     # The coins that a message shows are no fee: its transaction cannot be mined.
     high_fee = _check_fee(summary, policy) if candidates and message is None else None
     requests = [
-        SignRequest(one.index, one.claim.path, keys[one.claim.path], one.digest, one.kind, one.sighash, one.leaf_hash)
+        SignRequest(
+            one.index,
+            one.claim.path,
+            keys[one.claim.path],
+            one.digest,
+            one.kind,
+            one.sighash,
+            one.leaf_hash,
+            one.output_key,
+            one.musig,
+        )
         for one in candidates
     ]
     return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
@@ -205,6 +226,16 @@ def _prove_claims(collected: Collected, keys: Mapping[Path, bytes]) -> tuple[set
             )
         )
     return disproved, skipped
+
+
+def _check_parts(candidates: Sequence[Candidate], keys: Mapping[Path, bytes]) -> None:
+    """The keys of MuSig2 signers are whole ones; what was compared until now is their x coordinate."""
+    for candidate in candidates:
+        if candidate.musig is not None and keys[candidate.claim.path] != candidate.musig.own:
+            raise RefusedInput(
+                candidate.index,
+                f"the card's key at {shown(candidate.claim.path)} is not the one in its MuSig2 key",
+            )
 
 
 def _check_sighash(candidates: Sequence[Candidate], policy: Policy) -> None:

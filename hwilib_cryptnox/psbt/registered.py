@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.psbt.checks import Spending, is_single
-from hwilib_cryptnox.psbt.collect import Collected
+from hwilib_cryptnox.psbt.collected import Collected
 from hwilib_cryptnox.psbt.errors import PsbtError
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.script import parse_multisig
@@ -108,7 +108,7 @@ class Registered:
         claim = None if wallet is None else self._place_in(wallet, script, claims)
         if wallet is not None and claim is not None:
             self.outputs[index] = wallet.name
-            return claim.path
+            return claim.place
         self.note_owner(index, script, claims)
         if index not in self.outputs and self.by_input and script not in single:
             self.strange.append(index)
@@ -155,5 +155,7 @@ class Registered:
 
 
 def _held(spending: Spending) -> str:
+    if spending.musig and not spending.leaves:
+        return "a MuSig2 key"
     multisig = parse_multisig(spending.script) if spending.facts is not None else None
     return "a script" if multisig is None else f"{multisig[0]} of {len(multisig[1])} keys"

@@ -8,9 +8,10 @@ from functools import cache, partial
 
 from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
+from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, is_bip86, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, unlock
+from hwilib_cryptnox.psbt.musig import parts_given
 from hwilib_cryptnox.psbt.script import parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
@@ -104,19 +105,29 @@ def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, diges
 
 
 def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
-    """The output key where it has signed, then the others. A key may have signed several leaves: one that verifies
-    makes it a signer, one that does not makes it a bad one."""
+    """The output key where it has signed (of BIP86 the key that it is made of), then the others. A key may have signed
+    several leaves: one that verifies makes it a signer, one that does not makes it a bad one. Of a MuSig2 key those who
+    make it together."""
     origins = {key: _origin(f.split_tap_derivation(value)[1]) for key, value in fields.keyed(f.IN_TAP_BIP32_DERIVATION)}
     verdicts: dict[bytes, list[bool]] = {}
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None:
-        verdicts[spending.script] = [schnorr_valid(spending.script, value, index, None, hasher)]
+        signer = next((key for key in origins if is_bip86(spending, key)), spending.script)
+        verdicts[signer] = [schnorr_valid(spending.script, value, index, None, hasher)]
     for key, value in fields.keyed(f.IN_TAP_SCRIPT_SIG):
         leaf = key[32:]
         good = leaf in spending.leaves and schnorr_valid(key[:32], value, index, leaf, hasher)
         verdicts.setdefault(key[:32], []).append(good)
+    parts = parts_given(index, fields, spending, hasher)
+    for one in parts:
+        for signer in one.key.signers:
+            given = one.valid.get(signer)
+            verdicts.setdefault(signer[1:], []).extend([] if given is None else [given])
     found = []
+    shared = {key for one in parts for key in one.key.aggregate_keys} - {key for key, made in verdicts.items() if made}
     for key in dict.fromkeys([*verdicts, *origins]):
+        if key in shared:  # nobody's alone
+            continue
         made = verdicts.get(key, [])
         found.append(Signer(key, origins.get(key), signed=any(made), bad=not all(made)))
     return found

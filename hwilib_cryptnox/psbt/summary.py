@@ -12,7 +12,7 @@ from cryptnox_core.crypto.hashes import base58check_encode
 from hwilib_cryptnox.networks import ACCOUNT_LEVELS, Chain
 from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
-from hwilib_cryptnox.psbt.collect import Collected
+from hwilib_cryptnox.psbt.collected import Collected
 from hwilib_cryptnox.psbt.locks import is_ahead, spans, valid_from
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.registered import Registered, Unregistered, WalletInputs
@@ -334,7 +334,7 @@ def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, S
     notices = []
     accounts = {account_of(claim.path) for claims in ours.values() for claim in claims}
     last = max(
-        [claim.path.steps[-1] & ~HARDENED for claims in ours.values() for claim in claims if claim.path.steps],
+        [claim.place.steps[-1] & ~HARDENED for claims in ours.values() for claim in claims if claim.place.steps],
         default=0,
     )
     coins = {coin_of(claim.path) for claims in ours.values() for claim in claims}

@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 _SHORT = 32
 """Hexadecimal digits of the hashes that are compared only."""
 _SCHNORR = 64
+_MUSIG2 = "musig2"
+"""What half a public nonce of MuSig2 served: nothing may have it again, the same signature neither."""
 
 REPEATED_NONCE_TEXT = (
     "The card used the same secret number (nonce) for two different signatures, and together they reveal your "
@@ -189,6 +191,27 @@ class SignatureMemory:
         if brought:
             raise RepeatedNonceError(BROUGHT_NONCE_TEXT)
 
+    def admit_nonce(self, digest: bytes, nonce: bytes, txid: str | None = None) -> None:
+        """Judge the public nonce (66 bytes) with which a card has signed a digest by MuSig2, and remember it; before
+        anything of that signature is used.
+
+        The nonce of the whole signature is another one each time, also where the card repeats its own: so it is the
+        card's own two points that are compared, with all nonces of before. Raises RepeatedNonceError where one of them
+        came already, whatever for.
+        """
+        found = [int.from_bytes(nonce[at + 1 : at + 33], "big") % ORDER for at in (0, 33)]
+        repeated = found[0] == found[1] or any(each in self._nonces for each in found)
+        brought = any(each in self._brought for each in found)
+        self._nonces |= dict.fromkeys(found, _MUSIG2)
+        with self._noting(), self._state.signatures() as log:
+            repeated = repeated or any(True for each in found for _ in log.find("r", f"{each:064x}"))
+            for each in [] if repeated or brought else found:
+                log.add(NONCES, {"r": f"{each:064x}", "of": _MUSIG2})
+        if repeated:
+            self._withhold(digest, txid)
+        if brought:
+            raise RepeatedNonceError(BROUGHT_NONCE_TEXT)
+
     def settle(self) -> None:
         """Before anything is handed out: what was remembered is on disk."""
         with self._noting():
@@ -235,9 +258,9 @@ class SignatureMemory:
 def nonce_of(kind: SignatureKind, signature: bytes) -> int:
     """What tells the nonce of a signature (DER, or 64 bytes after BIP340): the x coordinate of its point modulo the
     group order, alike for both kinds. Raises InvalidSignatureError for what is no DER."""
-    if kind is SignatureKind.SCHNORR:
-        return int.from_bytes(signature[:32], "big") % ORDER
-    return parse_der(signature)[0]
+    if kind is SignatureKind.ECDSA:
+        return parse_der(signature)[0]
+    return int.from_bytes(signature[:32], "big") % ORDER
 
 
 def nonces_in(psbt: Psbt) -> set[int]:
@@ -255,6 +278,8 @@ def nonces_in(psbt: Psbt) -> set[int]:
         der += items
         schnorr += items
     found = {nonce_of(SignatureKind.SCHNORR, value) for value in schnorr if len(value) in (_SCHNORR, _SCHNORR + 1)}
+    public = [value for fields in psbt.inputs for _, value in fields.keyed(f.IN_MUSIG2_NONCE)]
+    found |= {int.from_bytes(value[at + 1 : at + 33], "big") % ORDER for value in public for at in (0, 33)}
     for value in der:
         with contextlib.suppress(InvalidSignatureError):
             found.add(nonce_of(SignatureKind.ECDSA, value[:-1]))

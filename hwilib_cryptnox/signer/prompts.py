@@ -50,21 +50,25 @@ _NAMED = frozenset({NoticeKind.NO_WALLET, NoticeKind.TO_WALLET})
 """Notices that lines of their own stand for."""
 
 
-def prompt_text(psbt: Psbt, fingerprint: bytes | None) -> str:
+def prompt_text(psbt: Psbt, fingerprint: bytes | None, *, taproot: bool = False) -> str:
     """How much can leave at most, for the dialogue that asks for the PIN: nothing is proved yet. Raises PsbtError where
     a PSBT of the card contradicts itself.
 
-    A card met for the first time has no known fingerprint: it may be any of the signers.
+    A card met for the first time has no known fingerprint: it may be any of the signers. `taproot`: the card may be one
+    that signs BIP86 key paths.
     """
     if bytes((f.GLOBAL_MESSAGE,)) in psbt.globals:
         return "Sign a message. You see it before you sign it."
-    most = most_leaving(collect(psbt, fingerprint)) if fingerprint is not None else _most_of_anybody(psbt)
+    if fingerprint is None:
+        most = _most_of_anybody(psbt, taproot)
+    else:
+        most = most_leaving(collect(psbt, fingerprint, taproot=taproot))
     if most is None:
         return "Sign a transaction. You see it before you sign it."
     return f"Sign a transaction: at most {bitcoin(most)} BTC can leave the wallet. You see it before you sign it."
 
 
-def _most_of_anybody(psbt: Psbt) -> int | None:
+def _most_of_anybody(psbt: Psbt, taproot: bool) -> int | None:
     found = set()
     for fields in psbt.inputs:
         found |= {value[:4] for _, value in fields.keyed(f.IN_BIP32_DERIVATION)}
@@ -74,7 +78,7 @@ def _most_of_anybody(psbt: Psbt) -> int | None:
     most = []
     for mark in found:
         try:
-            most.append(most_leaving(collect(psbt, mark)))
+            most.append(most_leaving(collect(psbt, mark, taproot=taproot)))
         except PsbtError:  # perhaps not ours: the card's fingerprint decides who is told
             return None
     return None if None in most else max((amount for amount in most if amount is not None), default=None)

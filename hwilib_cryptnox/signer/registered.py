@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cryptnox_core.bip32 import HARDENED, InvalidPathError, Path
+from hwilib_cryptnox.export.policy_keys import x_of
 from hwilib_cryptnox.export.policy_script import compiled
-from hwilib_cryptnox.export.policy_text import Node, read, x_of
+from hwilib_cryptnox.export.policy_text import Node, read
 from hwilib_cryptnox.psbt import Claim
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy
 from hwilib_cryptnox.storage.state import State
@@ -51,7 +52,9 @@ class CardWallet:
     def __call__(self, script: bytes, claim: Claim) -> bool:
         """Whether a script is the wallet's at the place where a key of the card says to be, and holds that key."""
         policy = self.policy
-        return policy is not None and policy.matches(script, claim.path, self.fingerprint, claim.public_key)
+        return policy is not None and policy.matches(
+            script, claim.path, self.fingerprint, claim.public_key, claim.suffix
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class NamedWallet:
 
     def __call__(self, script: bytes, claim: Claim) -> bool:
         """Whether a script is the wallet's at the number where a key of the card says to be, and holds that key."""
-        steps, held = claim.path.steps, claim.public_key
+        steps, held = claim.place.steps, claim.public_key
         if not steps or steps[-1] >= HARDENED:
             return False
         branches = len(self.tree.keys[0].branches) if self.policy is None else self.policy.branches

@@ -8,11 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cryptnox_core.bip32 import Path
-from cryptnox_core.crypto.secp256k1 import verify_ecdsa, verify_schnorr
+from cryptnox_core.crypto.musig2 import NONCE_LENGTH
 from cryptnox_core.derivation import Sign, plan_session
-from cryptnox_core.errors import CertificateError, ProtocolError, StatusWordError, TransportError, UsageError
+from cryptnox_core.errors import (
+    BadSignatureError,
+    CertificateError,
+    NotSupportedError,
+    ProtocolError,
+    StatusWordError,
+    TransportError,
+    UsageError,
+)
 from cryptnox_core.wire import MAX_HASHES
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError
+from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, FailedError
 from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.psbt import (
@@ -27,17 +35,20 @@ from hwilib_cryptnox.psbt import (
     Psbt,
     RegisteredWallet,
     SignRequest,
+    Skipped,
     WalletScripts,
     collect,
     insert,
     plan,
 )
-from hwilib_cryptnox.psbt import SignatureKind as Kind
 from hwilib_cryptnox.psbt.checks import is_single
+from hwilib_cryptnox.psbt.musig import MusigPart
 from hwilib_cryptnox.psbt.origins import names_keys, originless
 from hwilib_cryptnox.signer.approved import signing_step
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
+from hwilib_cryptnox.signer.kept import kept_entry, kept_signatures, place_of
+from hwilib_cryptnox.signer.key_paths import plan_at_keys
 from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
 from hwilib_cryptnox.signer.memory import (
     Remembered,
@@ -48,12 +59,30 @@ from hwilib_cryptnox.signer.memory import (
 )
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.registered import registered_wallets
-from hwilib_cryptnox.signer.wallet import Runner, Wallet
+from hwilib_cryptnox.signer.runner import Runner
+from hwilib_cryptnox.signer.taproot import Taproot, any_signs, known
+from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
 
 Progress = Callable[[int, int], None]
 """Told how many signatures are made, of how many."""
+
+NO_KEY_PATH_TEXT = (
+    "The card made no valid signature for a taproot key path, although it did when it was asked. Nothing was handed "
+    "out. The card no longer counts as one that signs them; cryptnoxctl taproot check asks it again"
+)
+
+NO_PART_TEXT = (
+    "The card's part of the MuSig2 signature does not verify, and nothing of it was handed out. Either the line was "
+    "disturbed, or the card's applet does not sign as BIP327 says. Try again. If it fails each time, this card cannot "
+    "sign for a MuSig2 wallet"
+)
+NO_MUSIG2_REASON = "its key is part of a MuSig2 key, and this card's applet has no MuSig2"
+ONLY_PIN_REASON = (
+    "it needs a signature by MuSig2, which the card only makes with its PIN, and its PIN authentication is off: turn "
+    "it on (cryptnoxctl pin-auth on, with the PUK)"
+)
 
 FRUITLESS = 3
 """Times in a row a card is opened anew without a further signature before the signing is given up."""
@@ -102,17 +131,19 @@ class Signing:
         self._requests: dict[tuple[object, ...], SignRequest] = {}
         self._memory = SignatureMemory(self.settings, self.state)
         self._remembered: Remembered | None = None
+        self._has_musig2: bool | None = None
         self.plan: Plan | None = None
 
     def run(self) -> Psbt:
         """The PSBT with our signatures. PsbtError, WalletError or CryptnoxError where it cannot be signed; signatures
         made until then are kept for the next attempt."""
         fingerprint = self.wallet.known_fingerprint()
-        if stays_unchanged(self.psbt, fingerprint):
+        taproot = any_signs(self.state)
+        if stays_unchanged(self.psbt, fingerprint, taproot=taproot):
             return self.psbt
         prompt = ""
         if self.wallet.unlocker.asks_person:
-            prompt = prompt_text(self.psbt, fingerprint)
+            prompt = prompt_text(self.psbt, fingerprint, taproot=taproot)
         self._announce(fingerprint)
         session = self._start(prompt)
         collected = self._collect(session)
@@ -143,9 +174,10 @@ class Signing:
         approval.ready()
         signing = None
         if fingerprint is not None:
-            collected = collect(self.psbt, fingerprint)
-            kept = {_place(candidate) for candidate, _ in self._partial(collected)}
-            signing = approval.needed([one.digest for one in collected.candidates if _place(one) not in kept])
+            taproot = self.wallet.taproot() is Taproot.SIGNS
+            collected = _without_musig2(collect(self.psbt, fingerprint, taproot=taproot))
+            kept = {place_of(candidate) for candidate, _ in self._partial(collected)}
+            signing = approval.needed([one.digest for one in collected.candidates if place_of(one) not in kept])
         approval.say(approval.plan(1, signing))
 
     def _start(self, prompt: str) -> Session:
@@ -161,12 +193,14 @@ class Signing:
         return self.wallet.session(prompt)
 
     def _collect(self, session: Session) -> Collected:
-        collected = collect(self.psbt, session.fingerprint)
+        taproot = known(self.state, session.card) is Taproot.SIGNS
+        collected = collect(self.psbt, session.fingerprint, taproot=taproot)
         if any(collected.claims) or not originless(self.psbt) or not session.card.info.xpub_export:
             return collected
         accounts = account_paths(self._network)
         keys = self.wallet.xpubs(accounts)
-        return collect(self.psbt, session.fingerprint, {keys[path].fingerprint: path for path in accounts})
+        known_accounts = {keys[path].fingerprint: path for path in accounts}
+        return collect(self.psbt, session.fingerprint, known_accounts, taproot=taproot)
 
     # Keys, then signatures, as often as the card comes back
 
@@ -199,12 +233,16 @@ class Signing:
     def _attempt(self, session: Session, collected: Collected) -> None:
         if callable(self._wallets):
             self._wallets = self._wallets()
-        done = {_place(candidate) for candidate, _ in self._kept}
-        done |= {_place_of_request(request) for request, _ in self._made}
-        left = [candidate for candidate in collected.candidates if _place(candidate) not in done]
+        approval = self.wallet.approval()
+        runner = Runner(session, self.state, self._extended, self._public, approval)
+        collected = self._possible(runner, collected)
+        done = {place_of(candidate) for candidate, _ in self._kept}
+        done |= {place_of(request) for request, _ in self._made}
+        left = [candidate for candidate in collected.candidates if place_of(candidate) not in done]
+        at_key = [candidate for candidate in left if candidate.at_key]
+        left = [candidate for candidate in left if not candidate.at_key]
         export = session.card.info.xpub_export
         xpubs, singles = wanted_keys(collected, export=export)
-        approval = self.wallet.approval()
         steps = plan_session(
             xpubs=[path for path in xpubs if path not in self._extended],
             public_keys=[path for path in singles if path not in self._public],
@@ -212,7 +250,6 @@ class Signing:
             known=tuple(self._extended),
             at=session.position,
         )
-        runner = Runner(session, self.state, self._extended, self._public, approval)
         for step in steps:
             if isinstance(step, Sign):
                 self._sign(runner, step, left[step.index], collected)
@@ -220,14 +257,34 @@ class Signing:
                 with deriving(session.opened):
                     runner.step(step)
         self._prove(collected)
+        for step in plan_at_keys([candidate.claim.path for candidate in at_key], session.position):
+            if isinstance(step, Sign):
+                self._sign(runner, step, at_key[step.index], collected)
+            else:
+                with deriving(session.opened):
+                    runner.step(step)
         if approval is not None:
             self._sign_approved(runner, approval, left)
+
+    def _possible(self, runner: Runner, collected: Collected) -> Collected:
+        """Without what the card does not sign: parts of MuSig2 signatures where it makes none, which it is asked once,
+        and all that is made with MuSig2 where a user key approves. BadRequestError where nothing is left."""
+        if runner.session.pin is None:
+            return _without_musig2(collected)
+        parts = [candidate for candidate in collected.candidates if candidate.musig is not None]
+        if parts and self._has_musig2 is None:
+            self._has_musig2 = runner.has_musig2()
+        if not parts or self._has_musig2:
+            return collected
+        return _without(collected, parts, NO_MUSIG2_REASON)
 
     def _sign_approved(self, runner: Runner, approval: Approval, left: Sequence[Candidate]) -> None:
         """All that is to be signed, after all that was to be read: the card is open for one of the two. Each use of the
         key is for one digest, or for a list of them; each digest is of the plan that was agreed to."""
-        there = {_place_of_request(request) for request, _ in self._made}
-        wanted = [place for candidate in left if (place := _place(candidate)) in self._requests and place not in there]
+        there = {place_of(request) for request, _ in self._made}
+        wanted = [
+            place for candidate in left if (place := place_of(candidate)) in self._requests and place not in there
+        ]
         requests = [self._requests[place] for place in wanted]
         while requests:
             size = MAX_HASHES if approval.lists else 1
@@ -263,15 +320,15 @@ class Signing:
             approval = self.wallet.approval()
             if approval is not None:  # from here on, and for nothing else
                 approval.review(request.digest for request in made.requests)
-            self._requests = {_place_of_request(request): request for request in self.plan.requests}
+            self._requests = {place_of(request): request for request in self.plan.requests}
             for candidate, signature in self._kept:
-                request = self._requests.get(_place(candidate))
+                request = self._requests.get(place_of(candidate))
                 if request is not None:
                     self._admit(request, signature)
             self._kept = []
             # All in one line, before the first signature: one wait for the disk, however many inputs there are.
-            there = {_place_of_request(request) for request, _ in self._made}
-            asked = [request.digest for request in made.requests if _place_of_request(request) not in there]
+            there = {place_of(request) for request, _ in self._made}
+            asked = [request.digest for request in made.requests if place_of(request) not in there]
             self._memory.ask(asked, self._remembered.txid)
 
     def _registered(self, collected: Collected) -> Sequence[RegisteredWallet]:
@@ -297,7 +354,7 @@ class Signing:
 
     def _sign(self, runner: Runner, step: Sign, candidate: Candidate, collected: Collected) -> None:
         self._prove(collected)
-        request = self._requests.get(_place(candidate))
+        request = self._requests.get(place_of(candidate))
         if request is not None:
             self._tell()
             self._make(runner, step, request)
@@ -309,18 +366,48 @@ class Signing:
 
     def _make(self, runner: Runner, step: Sign, request: SignRequest) -> None:
         """One signature: made, judged, kept."""
-        signature = runner.sign(step, request)
+        if request.musig is not None:
+            signature = self._part(runner, request, request.musig)
+        elif request.output_key is not None:
+            signature = self._key_path(runner, request)
+        else:
+            signature = runner.sign(step, request)
         self._admit(request, signature)
         with contextlib.suppress(StateError):  # it is made anew then
-            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))
+            self.state.add_partial(self.psbt.unsigned_tx(), kept_entry(request, signature))
+
+    def _key_path(self, runner: Runner, request: SignRequest) -> bytes:
+        """The signature of a tweaked key. A card that does not make it is no longer held for one that does."""
+        session = runner.session
+        try:
+            made = runner.sign_key_path(request.digest, request.public_key)
+        except (BadSignatureError, NotSupportedError) as error:
+            with contextlib.suppress(StateError):  # it fails again then
+                self.state.update(session.card.serial, lambda now: replace(now, taproot=None))
+            raise FailedError(NO_KEY_PATH_TEXT) from error
+        self._admit_nonce(request, made.nonce)
+        return made.signature
+
+    def _part(self, runner: Runner, request: SignRequest, part: MusigPart) -> bytes:
+        """The card's part of a MuSig2 signature."""
+        try:
+            made = runner.sign_part(part, request.digest)
+        except BadSignatureError as error:
+            raise FailedError(NO_PART_TEXT) from error
+        self._admit_nonce(request, made[:NONCE_LENGTH])
+        return made
+
+    def _admit_nonce(self, request: SignRequest, nonce: bytes) -> None:
+        self._memory.admit_nonce(request.digest, nonce, None if self._remembered is None else self._remembered.txid)
 
     # What this computer remembers
 
     def _admit(self, request: SignRequest, signature: bytes) -> None:
         """Take a signature, unless its nonce was used before: then it is kept nowhere."""
+        shown = signature if request.musig is None else request.musig.as_signature(request.digest, signature)
         try:
             self._memory.admit(
-                request.digest, request.public_key, signature, request.kind, self._remembered, request.input_index
+                request.digest, request.public_key, shown, request.kind, self._remembered, request.input_index
             )
         except RepeatedNonceError:
             self._keep_only_made()
@@ -343,33 +430,15 @@ class Signing:
             stored = self.state.partial(self.psbt.unsigned_tx())
         except StateError:
             return []
-        found = {}
-        for entry in stored:
-            if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values()):
-                with contextlib.suppress(ValueError, KeyError):  # not hex, or something is missing
-                    found[bytes.fromhex(entry["digest"]), bytes.fromhex(entry["key"])] = bytes.fromhex(
-                        entry["signature"]
-                    )
-        kept = []
-        for candidate in collected.candidates:
-            signature = found.get((candidate.digest, candidate.claim.public_key))
-            if signature is not None and _verifies(candidate, signature):
-                kept.append((candidate, signature))
-        return kept
+        return kept_signatures(stored, collected.candidates)
 
     def keep(self) -> None:
         """Keep the signatures made for the next attempt: also after `run`, until its result is safe somewhere."""
         if not self._made:
             return
-        entries = [_kept_entry(request, signature) for request, signature in self._made]
+        entries = [kept_entry(request, signature) for request, signature in self._made]
         with contextlib.suppress(StateError):  # they are made anew then
             self.state.keep_partial(self.psbt.unsigned_tx(), entries)
-
-
-def _kept_entry(request: SignRequest, signature: bytes) -> dict[str, str]:
-    """A signature as it is kept in partial/."""
-    key = request.public_key if request.kind is Kind.ECDSA else request.public_key[1:]
-    return {"digest": request.digest.hex(), "key": key.hex(), "signature": signature.hex()}
 
 
 def confirm(wallet: Wallet, made: Plan) -> None:
@@ -381,21 +450,24 @@ def confirm(wallet: Wallet, made: Plan) -> None:
         wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint, touches))
 
 
-def _place(candidate: Candidate) -> tuple[object, ...]:
-    return candidate.index, candidate.claim.path, candidate.kind, candidate.leaf_hash, candidate.digest
+def _without(collected: Collected, left_out: Sequence[Candidate], reason: str) -> Collected:
+    """Without some candidates, which are skipped for a reason. BadRequestError where nothing is left."""
+    if not left_out:
+        return collected
+    found = replace(
+        collected,
+        candidates=tuple([candidate for candidate in collected.candidates if candidate not in left_out]),
+        skipped=(*collected.skipped, *[Skipped(candidate.index, reason) for candidate in left_out]),
+    )
+    why = found.why_nothing()
+    if why is not None:
+        raise BadRequestError(why)
+    return found
 
 
-def _place_of_request(request: SignRequest) -> tuple[object, ...]:
-    return request.input_index, request.path, request.kind, request.leaf_hash, request.digest
-
-
-def _verifies(candidate: Candidate, signature: bytes) -> bool:
-    try:
-        if candidate.kind is Kind.ECDSA:
-            return verify_ecdsa(candidate.claim.public_key, candidate.digest, signature)
-        return verify_schnorr(candidate.claim.public_key, candidate.digest, signature)
-    except UsageError:
-        return False
+def _without_musig2(collected: Collected) -> Collected:
+    """What a user key approves: each digest by itself. A conversation of MuSig2 has no place for that."""
+    return _without(collected, [candidate for candidate in collected.candidates if candidate.at_key], ONLY_PIN_REASON)
 
 
 def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool = False) -> Policy:
@@ -419,12 +491,13 @@ def _limit(chosen: FeeLimit) -> float | Limit | None:
     return None if chosen == "off" else chosen
 
 
-def stays_unchanged(psbt: Psbt, fingerprint: bytes | None) -> bool:
+def stays_unchanged(psbt: Psbt, fingerprint: bytes | None, *, taproot: bool) -> bool:
     """Whether nothing is left to sign for a master key, told without card and PIN. False also where only the card can
-    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything."""
+    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything.
+    `taproot`: the card may be one that signs BIP86 key paths."""
     if fingerprint is None:
         return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
-    collected = collect(psbt, fingerprint)
+    collected = collect(psbt, fingerprint, taproot=taproot)
     return collected.stays_unchanged and (any(collected.claims) or not originless(psbt))
 
 

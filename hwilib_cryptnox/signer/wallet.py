@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.card import Card
-from cryptnox_core.commands.keys import DeriveKey
 from cryptnox_core.derivation import (
-    Derive,
     Position,
-    ReadExtended,
-    ReadOnTheFly,
-    ReadPublicKey,
     Sign,
-    Step,
     plan_session,
 )
-from cryptnox_core.errors import MalformedResponseError, NotAuthenticatedError, TransportError, UsageError
-from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH, SignatureKind
+from cryptnox_core.errors import (
+    TransportError,
+)
+from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 from hwilib_cryptnox.errors import (
     NOT_FOUND_TEXT,
     BadRequestError,
@@ -47,115 +41,11 @@ from hwilib_cryptnox.signer.cards import (
     serial_of,
 )
 from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
-from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_key_hash
-
-if TYPE_CHECKING:
-    from hwilib_cryptnox.psbt import SignRequest
+from hwilib_cryptnox.signer.runner import KINDS, Runner
+from hwilib_cryptnox.signer.taproot import Taproot, any_asked, known
+from hwilib_cryptnox.storage.state import StateError, static_key_hash
 
 NO_KEY_TEXT = "Say which key signs: a derivation path like m/84h/0h/0h/0/0"
-
-_KINDS = {"ECDSA": SignatureKind.ECDSA, "Schnorr": SignatureKind.SCHNORR}
-"""By the engine's name of the kind."""
-
-
-class Runner:
-    """Runs the planner's steps on a session. A PIN that a signature ended is verified again where it is wanted; where a
-    user key approves, it answers once more (`approval`)."""
-
-    def __init__(
-        self,
-        session: Session,
-        state: State,
-        extended: dict[Path, ExtendedPublicKey],
-        public: dict[Path, bytes],
-        approval: Approval | None = None,
-    ) -> None:
-        self.session = session
-        self._approval = approval
-        self.extended = extended
-        self.public = public
-        self._state = state
-        self._ends = False
-        self._ended = False
-        # Emulated cards tell nothing of cards with the same applet.
-        self._version = None if session.opened.simulated else ".".join(map(str, session.card.info.version))
-        with contextlib.suppress(StateError):  # then it is found out
-            records = state.records()
-            alike = [record for record in records.values() if record.version and record.version == self._version]
-            self._ends = any(
-                record.pin_expires_on_sign for record in (records.get(session.card.serial, CardRecord()), *alike)
-            )
-
-    def run(self, steps: Iterable[Step]) -> None:
-        """Run steps that do not sign."""
-        for step in steps:
-            self.step(step)
-
-    def step(self, step: Step) -> None:
-        """One step that does not sign."""
-        if self._ended and self._ends:
-            self._verify_again()
-        try:
-            self._do(step)
-        except NotAuthenticatedError:
-            if self.session.pin is None and self._approval is not None:
-                self._approval.open(self.session.card)
-                self._do(step)
-                return
-            if not self._ended:
-                raise
-            self._verify_again()
-            self._do(step)
-            self._learn()
-
-    def _do(self, step: Step) -> None:
-        card = self.session.card
-        match step:
-            case Derive(suffix, source, result):
-                self.session.position = Position()
-                card.send(DeriveKey(suffix, source))
-                self.session.position = Position(result)
-            case ReadPublicKey(path):
-                self.public[path] = card.public_key()
-            case ReadOnTheFly(path, source, suffix):
-                self.public[path] = card.public_key(suffix, source=source)
-            case ReadExtended(path):
-                # Also what proves a Derive of four levels: see `first_block`.
-                key = card.read_extended_public_key()
-                if key.depth != path.depth or key.child_number != path.steps[-1]:
-                    raise MalformedResponseError(f"GET PUBKEY: the extended key is not that of {path}")
-                self.extended[path] = key
-            case Sign():
-                raise UsageError("a signature is not a reading step")
-
-    def sign(self, step: Sign, request: SignRequest) -> bytes:
-        """One signature, verified."""
-        signature = self.session.card.sign(
-            request.digest,
-            self.session.pin,
-            public_key=request.public_key,
-            path=step.suffix if step.suffix.depth else None,
-            source=step.source,
-            kind=_KINDS[request.kind.value],
-        )
-        self._ended = True
-        return signature
-
-    def _verify_again(self) -> None:
-        """With the PIN the card has just accepted in a signature: no new attempt. A refusal ends the session."""
-        if self.session.pin is not None:
-            self.session.card.verify_pin(self.session.pin)
-        self._ended = False
-
-    def _learn(self) -> None:
-        """Remember that this card ends the PIN with each signature: next time no command is spent on finding out, nor
-        with another card of the same applet version."""
-        if not self._ends:
-            self._ends = True
-            with contextlib.suppress(StateError):  # found out again then
-                self._state.update(
-                    self.session.card.serial, lambda now: replace(now, pin_expires_on_sign=True, version=self._version)
-                )
 
 
 def authenticate(opened: OpenCard, unlocker: Unlocker, *, polling: bool = False, prompt: str = "") -> Session:
@@ -292,6 +182,13 @@ class Wallet:
                 return self.access.state.record(serial).fingerprint
         return None
 
+    def taproot(self) -> Taproot:
+        """Whether the card signs taproot key paths, as this computer remembers it. No PIN is sent, and no card is
+        opened where none was asked here."""
+        if self._opened is None and not any_asked(self.access.state):
+            return Taproot.UNKNOWN
+        return known(self.access.state, self.open().card)
+
     def fingerprint(self) -> bytes:
         """The 4-byte fingerprint of the master key, read from the card."""
         return self.session().fingerprint
@@ -416,7 +313,7 @@ class Wallet:
                     lambda: (self.session().card, self.session().position),
                 )
                 return approved_signature(
-                    approval, digest, public_key, path, _KINDS[kind.value], opened=opened, reopen=self.reopen, wait=wait
+                    approval, digest, public_key, path, KINDS[kind.value], opened=opened, reopen=self.reopen, wait=wait
                 )
             suffix, source = steps[0].suffix, steps[0].source
             on_the_fly = suffix if suffix.depth else None
@@ -426,7 +323,7 @@ class Wallet:
                 public_key=public_key,
                 path=on_the_fly,
                 source=source,
-                kind=_KINDS[kind.value],
+                kind=KINDS[kind.value],
             )
 
         memory = SignatureMemory(self.access.settings, self.access.state)

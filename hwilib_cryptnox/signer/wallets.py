@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
-from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, InvalidPathError, Path
+from cryptnox_core.bip32 import HARDENED, MASTER, ExtendedPublicKey, InvalidPathError, Path
 from cryptnox_core.crypto.hashes import hash160, sha256
+from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import MAX_DEPTH
 from hwilib_cryptnox.export import add_checksum
+from hwilib_cryptnox.export.policy_keys import (
+    KeyExpression,
+    MusigExpression,
+    PolicyError,
+    PolicyKey,
+    compressed,
+    x_of,
+)
 from hwilib_cryptnox.export.policy_script import TWICE_TEXT, check_functions, compiled, is_mere_multisig
-from hwilib_cryptnox.export.policy_text import SINGLE, Node, PolicyError, PolicyKey, compressed, read, x_of
+from hwilib_cryptnox.export.policy_text import SINGLE, Node, half, keys_in, read
 from hwilib_cryptnox.export.policy_words import Way, needs_key, ways
 from hwilib_cryptnox.networks import Chain, Network
 from hwilib_cryptnox.psbt import address_of
@@ -76,11 +85,11 @@ class WalletPolicy:
             raise PolicyError(SINGLE_TEXT)
         if not extended:
             raise PolicyError("none of the keys is an extended one (xpub): the wallet would have a single address")
-        _check_distinct(keys)
+        _check_distinct(tree)
         networks = {key.network for key in extended}
         if len(networks) > 1:
             raise PolicyError("keys of the main network (xpub) and of a test network (tpub) are mixed")
-        _check_branches(extended)
+        _check_branches(_with_branches(tree))
         policy = cls(tree, kind, extended[0].network or Network.MAIN)
         check_functions(tree)
         policy._check_scripts()
@@ -95,6 +104,11 @@ class WalletPolicy:
         """The descriptor in its one normal form: h for hardened levels, `<0;1>` branches, checksum."""
         return add_checksum(str(self.tree))
 
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The descriptor of each branch alone, with its checksum: for programs that know no `<0;1>`."""
+        return tuple([add_checksum(str(half(self.tree, branch))) for branch in range(self.branches)])
+
     @cached_property
     def keys(self) -> tuple[PolicyKey, ...]:
         """All keys, in the order of the descriptor; one with several pairs of branches stands there several times."""
@@ -108,19 +122,22 @@ class WalletPolicy:
     @property
     def branches(self) -> int:
         """2: receive (0) and change (1); 1 where the addresses of both are the same."""
-        return max(len(key.branches) for key in self.keys)
+        return max(len(one.branches) for one in _with_branches(self.tree))
 
     @cached_property
     def threshold(self) -> tuple[int, int] | None:
-        """How many of how many keys sign, where the script is a multisig and nothing else."""
+        """How many of how many keys sign, where the script is a multisig or a MuSig2 key and nothing else."""
         node = self._multisig
+        if self._musig:
+            return len(self.keys), len(self.keys)
         return None if node is None else (int(str(node.args[0])), len(node.keys))
 
     @property
     def words(self) -> str:
         """The policy in a few words: "2 of 3 must sign"."""
         if self.threshold is not None:
-            return f"{self.threshold[0]} of {self.threshold[1]} must sign"
+            together = " together (MuSig2)" if self._musig else ""
+            return f"{self.threshold[0]} of {self.threshold[1]} must sign{together}"
         return f"a script with {len(self.signers)} keys"
 
     @cached_property
@@ -136,7 +153,7 @@ class WalletPolicy:
     # What it makes
 
     def keys_at(self, branch: int, index: int) -> tuple[bytes, ...]:
-        """The compressed keys of one script, in the order of `keys`.
+        """The compressed keys of one script, in the order of `keys`: those that sign, also where they do as one.
 
         Raises: PolicyError for a branch or an index that the wallet does not have.
         """
@@ -154,35 +171,41 @@ class WalletPolicy:
 
     def script(self, branch: int, index: int) -> bytes:
         """The scriptPubKey at a branch (0 receive, 1 change) and an index below 2^31. Raises as `keys_at`."""
-        return self._script_of(self.keys_at(branch, index))
+        return self._script_of(self.keys_at(branch, index), branch, index)
 
     def address(self, branch: int, index: int, chain: Chain | None = None) -> str:
         """The address at a place. `chain`: how it is written; None: as the keys say. Raises as `keys_at`."""
         default = Chain.MAIN if self.network is Network.MAIN else Chain.TEST
         return address_of(self.script(branch, index), chain or default) or ""
 
-    def locate(self, path: Path, fingerprint: bytes) -> tuple[int, int] | None:
+    def locate(self, path: Path, fingerprint: bytes, suffix: Path = MASTER) -> tuple[int, int] | None:
         """Branch and index of the script that holds the key at a path of a master key (4 bytes); None where the wallet
-        has no such key."""
-        steps = path.steps
+        has no such key. `suffix`: the levels below the MuSig2 aggregate that it is part of."""
+        place = self._place(path, fingerprint, suffix)
+        return None if place is None else (place[0], place[2])
+
+    def _place(self, path: Path, fingerprint: bytes, suffix: Path) -> tuple[int, int, int] | None:
+        """Branch, number of the key, index."""
+        steps = (suffix if suffix.depth else path).steps
         if not steps or steps[-1] >= HARDENED:
             return None
-        place = self._places.get((fingerprint, steps[:-1]))
-        return None if place is None else (place[0], steps[-1])
+        above = (path.steps, suffix.steps[:-1]) if suffix.depth else (path.steps[:-1], None)
+        place = self._places.get((fingerprint, *above))
+        return None if place is None else (*place, steps[-1])
 
-    def matches(self, script: bytes, path: Path, fingerprint: bytes, public_key: bytes) -> bool:
-        """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be, and holds that
-        key (33 bytes; 32: x only). The whole script is derived."""
-        steps = path.steps
-        place = self._places.get((fingerprint, steps[:-1])) if steps and steps[-1] < HARDENED else None
+    def matches(self, script: bytes, path: Path, fingerprint: bytes, public_key: bytes, suffix: Path = MASTER) -> bool:
+        """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be (`suffix`: see
+        `locate`), and holds that key (33 bytes; 32: x only), alone or in MuSig2. The whole script is derived."""
+        place = self._place(path, fingerprint, suffix)
         if place is None or kind_of(script) is not self.kind.kind:
             return False
-        branch, number = place
+        branch, number, index = place
         try:
-            keys = self.keys_at(branch, steps[-1])
+            keys = self.keys_at(branch, index)
+            made = self._script_of(keys, branch, index)
         except PolicyError:
             return False
-        return keys[number][-len(public_key) :] == public_key and self._script_of(keys) == script
+        return keys[number][-len(public_key) :] == public_key and made == script
 
     @cached_property
     def _multisig(self) -> Node | None:
@@ -190,6 +213,11 @@ class WalletPolicy:
         while node.name in ("sh", "wsh"):
             node = node.nodes[0]
         return node if is_mere_multisig(node) else None
+
+    @property
+    def _musig(self) -> bool:
+        """Whether a MuSig2 key alone spends from it."""
+        return not self.tree.nodes and isinstance(self.tree.args[0], MusigExpression)
 
     @cached_property
     def _parents(self) -> tuple[tuple[ExtendedPublicKey | bytes, ...], ...]:
@@ -199,8 +227,8 @@ class WalletPolicy:
         for branch in range(self.branches):
             parents: list[ExtendedPublicKey | bytes] = []
             for key in self.keys:
-                if key.key is None:
-                    parents.append(compressed(key.fixed))
+                if key.key is None or key.whole:
+                    parents.append(compressed(key.fixed) if key.key is None else key.key.public_key)
                     continue
                 steps = key.branches[branch]
                 place = key.key.public_key, steps
@@ -211,28 +239,45 @@ class WalletPolicy:
         return tuple(found)
 
     @cached_property
-    def _places(self) -> Mapping[tuple[bytes, tuple[int, ...]], tuple[int, int]]:
-        """Branch, and number of the key, by master fingerprint and the levels above the index."""
-        return {
-            (key.fingerprint or b"", (*key.path.steps, *steps)): (branch, number)
-            for number, key in reversed(list(enumerate(self.keys)))
-            for branch, steps in enumerate(key.branches)
-        }
+    def _places(self) -> Mapping[tuple[object, ...], tuple[int, int]]:
+        """Branch, and number of the key, by master fingerprint and the levels above the index; by fingerprint, path and
+        levels below the aggregate for the keys of a MuSig2 key that is derived."""
+        found: dict[tuple[object, ...], tuple[int, int]] = {}
+        number = 0
+        for one in self.tree.expressions:
+            for key in keys_in(one):
+                mark, path = key.fingerprint or b"", key.path.steps
+                for branch, steps in enumerate(one.branches if key.whole else key.branches):
+                    place = (mark, path, steps) if key.whole else (mark, (*path, *steps), None)
+                    found.setdefault(place, (branch, number))
+                number += 1
+        return found
 
-    def _script_of(self, keys: Sequence[bytes]) -> bytes:
+    def _script_of(self, keys: Sequence[bytes], branch: int, index: int) -> bytes:
         if self._multisig is None:
-            return compiled(self.tree, keys)
+            return compiled(self.tree, self._expressions_at(keys, branch, index))
         script = _multisig_script(self._multisig, keys)
         if self.kind is PolicyKind.P2SH:
             return p2sh(hash160(script))
         program = b"\x00\x20" + sha256(script)
         return program if self.kind is PolicyKind.P2WSH else p2sh(hash160(program))
 
+    def _expressions_at(self, keys: Sequence[bytes], branch: int, index: int) -> list[bytes]:
+        """The keys that stand in a script, of those that sign."""
+        given, found = iter(keys), []
+        for one in self.tree.expressions:
+            own = [next(given) for _ in keys_in(one)]
+            try:
+                found.append(own[0] if isinstance(one, PolicyKey) else one.at(own, branch, index))
+            except UsageError:
+                raise PolicyError("the wallet has no such address") from None
+        return found
+
     def _check_scripts(self) -> None:
         """PolicyError unless the first scripts can be made, and spent."""
         for branch in range(self.branches):
-            keys = self.keys_at(branch, 0)
-            if len({key[1:] for key in keys}) < len(self.keys):
+            keys = self._expressions_at(self.keys_at(branch, 0), branch, 0)
+            if len({key[1:] for key in keys}) < len(keys):
                 raise PolicyError(TWICE_TEXT)
             if kind_of(self.script(branch, 0)) is not self.kind.kind:
                 raise PolicyError("the descriptor makes a different script than it says")
@@ -250,12 +295,14 @@ SINGLE_TEXT = (
 
 def _kind(tree: Node) -> PolicyKind:
     inner = tree.nodes[0] if tree.nodes else None
+    if tree.name != "tr" and any(isinstance(one, MusigExpression) for one in tree.expressions):
+        raise PolicyError("the descriptor's musig() only works inside tr()")
     if tree.name in SINGLE or (
         tree.name in ("sh", "wsh") and inner is not None and inner.name in ("wpkh", "pkh", "pk")
     ):
         raise PolicyError(SINGLE_TEXT)
     if tree.name == "tr":
-        if len(tree.args) < 2:
+        if len(tree.args) < 2 and not isinstance(tree.args[0], MusigExpression):
             raise PolicyError(
                 "a tr() wallet without script leaves is spent with one tweaked key, and this card cannot sign with it"
             )
@@ -271,7 +318,17 @@ def _kind(tree: Node) -> PolicyKind:
     raise PolicyError("a wallet's descriptor begins with wsh(), sh(wsh()) or tr(); sh() alone holds a multisig only")
 
 
-def _check_branches(extended: Sequence[PolicyKey]) -> None:
+def _with_branches(tree: Node) -> list[KeyExpression]:
+    """What has levels for the addresses' numbers: extended keys, and MuSig2 keys that are derived themselves."""
+    found: list[KeyExpression] = []
+    for one in tree.expressions:
+        found += [one, *one.keys] if isinstance(one, MusigExpression) else [one]
+    return [one for one in found if one.branches]
+
+
+def _check_branches(extended: Sequence[KeyExpression]) -> None:
+    if not extended:
+        raise PolicyError("no key of the wallet has a wildcard (/<0;1>/*): it would have a single address")
     counts = {len(key.branches) for key in extended}
     if len(counts) > 1:
         raise PolicyError("some keys have two branches (<0;1>) and others have one: all need the same number")
@@ -285,8 +342,10 @@ def _check_branches(extended: Sequence[PolicyKey]) -> None:
             )
 
 
-def _check_distinct(keys: Sequence[PolicyKey]) -> None:
-    """One key, one signer: PolicyError for what would be counted twice, or is not what it says to be."""
+def _check_distinct(tree: Node) -> None:
+    """One key, one signer: PolicyError for what would be counted twice, or is not what it says to be. A key may have a
+    part in any number of MuSig2 keys."""
+    keys = tree.keys
     seen: dict[bytes, list[PolicyKey]] = {}
     for key in keys:
         seen.setdefault(x_of(key), []).append(key)
@@ -294,8 +353,9 @@ def _check_distinct(keys: Sequence[PolicyKey]) -> None:
         first = same[0]
         if any((key.key, key.origin) != (first.key, first.origin) for key in same):
             raise PolicyError("the descriptor has the same key twice, in different forms or with different origins")
-        used = [steps for key in same for steps in key.branches]
-        if len(set(used)) < len(used) or (first.key is None and len(same) > 1):
+        alone = [key for key in same if any(key is one for one in tree.expressions)]
+        used = [steps for key in alone for steps in key.branches]
+        if len(set(used)) < len(used) or (first.key is None and len(alone) > 1):
             raise PolicyError(TWICE_TEXT)
     origins: dict[tuple[bytes, Path], bytes] = {}
     for key in keys:
@@ -353,7 +413,7 @@ def check_on_card(policy: WalletPolicy, keys: Mapping[Path, bytes], fingerprint:
     for key in ours:
         if key.key is None:
             raise PolicyError("this card's key is a single key: it must be an extended one (xpub)")
-        if key.path.depth + len(key.branches[0]) + 1 > MAX_DEPTH:
+        if key.path.depth + (0 if key.whole else len(key.branches[0]) + 1) > MAX_DEPTH:
             raise PolicyError(f"this card's key has addresses below the {MAX_DEPTH} levels that the card derives")
         wrong = keys.get(key.path) != key.key.public_key or any(
             keys.get(Path((*key.path.steps, *steps, 0))) != key.key.derive(Path((*steps, 0))).public_key

@@ -47,6 +47,18 @@ class NoteKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TaprootNote:
+    """What a card answered when it was asked for signatures of taproot key paths (`signer.taproot`)."""
+
+    version: str
+    """Applet version ("2.0.0") that was asked; it says nothing of another."""
+    proofs: tuple[str, ...] = ()
+    """What the card signed, in hexadecimal: data like any other, which the reader verifies. None: it does not sign."""
+    problem: str | None = None
+    """Why not, in a word."""
+
+
+@dataclass(frozen=True, slots=True)
 class CardRecord:
     """What is remembered of one card."""
 
@@ -63,6 +75,7 @@ class CardRecord:
     """Each signature ends the PIN's validity on this card."""
     version: str | None = None
     """Applet version ("1.6.2") of a card with `pin_expires_on_sign`, not of an emulated one."""
+    taproot: TaprootNote | None = None
 
 
 class State:
@@ -323,10 +336,21 @@ def _record(entry: dict[str, object]) -> CardRecord:
         note=None if note is None else NoteKind(note),
         pin_expires_on_sign=entry.get("pin_ends") is True,
         version=None if version is None else str(version),
+        taproot=_taproot(entry.get("taproot")),
     )
     if record.fingerprint is not None and len(record.fingerprint) != 4:
         raise ValueError("a fingerprint has 4 bytes")
     return record
+
+
+def _taproot(entry: object) -> TaprootNote | None:
+    """What is no such note says nothing: the card is asked again."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("version"), str):
+        return None
+    proofs, problem = entry.get("proofs", []), entry.get("problem")
+    if not isinstance(proofs, list) or not all(isinstance(proof, str) for proof in proofs):
+        return None
+    return TaprootNote(entry["version"], tuple(proofs), None if problem is None else str(problem))
 
 
 def _entry(record: CardRecord) -> dict[str, object]:
@@ -338,8 +362,18 @@ def _entry(record: CardRecord) -> dict[str, object]:
         "note": record.note and record.note.value,
         "pin_ends": record.pin_expires_on_sign or None,
         "version": record.version,
+        "taproot": record.taproot and _taproot_entry(record.taproot),
     }
     return {name: value for name, value in entry.items() if value is not None}
+
+
+def _taproot_entry(note: TaprootNote) -> dict[str, object]:
+    entry: dict[str, object] = {"version": note.version}
+    if note.proofs:
+        entry["proofs"] = list(note.proofs)
+    if note.problem is not None:
+        entry["problem"] = note.problem
+    return entry
 
 
 def static_key_hash(card: Card) -> bytes:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cryptnox_core import errors
 from cryptnox_core.apdu import ResponseApdu
 from cryptnox_core.bip32 import Path
-from cryptnox_core.commands import auth, data, keys, seeds, setup, signing, user_keys
+from cryptnox_core.commands import auth, data, keys, musig2, seeds, setup, signing, user_keys
 from cryptnox_core.commands.base import Command, StatusCommand
 from cryptnox_core.crypto import p256, secp256k1
 from cryptnox_core.crypto.p256 import EphemeralKey
@@ -26,6 +26,7 @@ from tests.support.curve import PrivateKey
 PIN, PUK = "123456", "PUK000000001"
 POINT = EphemeralKey.from_scalar(7).public_key
 DIGEST = bytes(32)
+KEY = PrivateKey(b"\x07" * 32).public_key.format()
 EC, RSA, FIDO = UserKeySlot.EC, UserKeySlot.RSA, UserKeySlot.FIDO
 
 COMMANDS: list[Command[object]] = [
@@ -65,6 +66,9 @@ COMMANDS: list[Command[object]] = [
     signing.Decrypt(POINT, PIN),
     signing.Decrypt(POINT, PIN, bytes(16)),
     signing.CheckSignature(bytes(16)),
+    musig2.GenerateNonce(),
+    musig2.LoadCosignerKey(KEY),
+    musig2.SignPartially(KEY * 2, KEY, DIGEST),
     data.ReadCardInfo(),
     data.ReadUserData(0),
     data.WriteUserData(0, b"content"),
@@ -113,6 +117,8 @@ ANSWERS: list[tuple[Command[object], bytes]] = [
     (signing.Decrypt(POINT, PIN), bytes(range(32))),
     (signing.Decrypt(POINT, PIN, bytes(16)), bytes(range(16))),
     (signing.CheckSignature(bytes(16)), b"CR" + bytes(34) + SIGNATURE),
+    (musig2.GenerateNonce(), KEY * 2),
+    (musig2.SignPartially(KEY * 2, KEY, DIGEST), bytes(range(32))),
     (data.ReadCardInfo(), b"S\x03Ada\x05a@b.c\x00\x00\x01\x02"),
     (data.GetHistory(0), b"\x00\x00\x00\x07" + bytes(range(32))),
     (data.GetHistory(0), bytes(36)),
@@ -130,7 +136,7 @@ ANSWERS: list[tuple[Command[object], bytes]] = [
 
 def command_classes() -> set[str]:
     """All of them, without what they have in common, and what a recording sends."""
-    modules = (auth, data, keys, seeds, setup, signing, user_keys)
+    modules = (auth, data, keys, musig2, seeds, setup, signing, user_keys)
     return {name for module in modules for name, kind in vars(module).items() if is_command(kind)}
 
 
@@ -259,6 +265,11 @@ class TestEachCommand:
         (user_keys.AddUserKey(EC, "t", POINT, PUK), 0x6986, errors.NotAllowedError),
         (user_keys.DeleteUserKey(EC, PUK), 0x6986, errors.NotFoundError),
         (signing.CheckSignature(bytes(16)), 0x6D00, errors.NotSupportedError),
+        (musig2.GenerateNonce(), 0x6D00, errors.NotSupportedError),
+        (musig2.GenerateNonce(), 0x6985, errors.NotAuthenticatedError),
+        (musig2.LoadCosignerKey(KEY), 0x6985, errors.NotAllowedError),
+        (musig2.SignPartially(KEY * 2, KEY, DIGEST), 0x6F00, errors.NotAllowedError),
+        (musig2.SignPartially(KEY * 2, KEY, DIGEST), 0x6700, errors.InvalidDataError),
     ],
 )
 def test_meanings(command: Command[object], sw: int, kind: type[errors.StatusWordError]) -> None:

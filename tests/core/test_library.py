@@ -36,6 +36,7 @@ from cryptnox_core import (
 )
 from cryptnox_core.bip32 import ExtendedPublicKey, KeyOrigin
 from cryptnox_core.crypto import p256, secp256k1
+from cryptnox_core.crypto.musig2 import aggregate_keys
 from cryptnox_core.crypto.p256 import EphemeralKey
 from cryptnox_core.emulator import ca
 from cryptnox_core.emulator.readings import Reading
@@ -336,6 +337,13 @@ GOOD: dict[str, dict[str, object]] = {
         "kind": SignatureKind.ECDSA,
     },
     "sign_pinless": {"digest": DIGEST, "public_key": K1_KEY},
+    "sign_key_path": {"digest": DIGEST, "public_key": K1_KEY, "merkle_root": b""},
+    "musig2_sign": {
+        "keys": aggregate_keys([K1_KEY]),
+        "nonces": [K1_KEY * 2],
+        "message": DIGEST,
+        "public_key": K1_KEY,
+    },
     "change_pairing_key": {"pairing_key": COMMON_PAIRING_KEY, "puk": PUK},
     "change_pin": {"new_pin": PIN, "puk": PUK},
     "change_puk": {"new": PUK, "current": PUK},

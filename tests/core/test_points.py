@@ -284,3 +284,21 @@ def test_a_library_that_cannot_be_loaded(error: type[Exception], monkeypatch: py
         assert points.backend().name == "python"
     finally:
         points.backend.cache_clear()
+
+
+@pytest.mark.parametrize("secret", SCALARS)
+@pytest.mark.parametrize("factor", SCALARS)
+def test_multiples_and_sums(secret: int, factor: int) -> None:
+    """Of any point, against OpenSSL; not those that are none."""
+    point = points.backend().parse(public_key(secret))
+    assert point.times(number(factor)).format() == public_key(secret * factor % ORDER)
+    assert point.format() == public_key(secret), "the point itself stays"
+    other = points.backend().parse(public_key(factor))
+    if (secret + factor) % ORDER:
+        assert point.add(other).format() == public_key((secret + factor) % ORDER)
+    else:
+        with pytest.raises(ValueError):
+            point.add(other)
+    for wrong in (0, ORDER, 2**256 - 1):
+        with pytest.raises(ValueError):
+            point.times(number(wrong))

@@ -13,6 +13,8 @@ from hwilib_cryptnox.export.imports import wallet_file
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.signer.registration import Registration
 from hwilib_cryptnox.signer.wallets import WalletPolicy
+from hwilib_cryptnox.storage.state import State
+from hwilib_cryptnox.storage.wallets import WalletStore
 from tests.ctl.payments import multisig_pay
 from tests.ctl.program import PIN, SEED, answer, dialogue, ended, run, shown, terminal
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, multisig, out_deriv, p2wpkh, p2wsh
@@ -575,3 +577,21 @@ def test_a_descriptor_that_cannot_be_read_any_more(card: EmulatorProcess, tmp_pa
     assert answer(card, "sign", "--yes", str(file))["review"]["wallets"][0]["name"] == "Pair"
     assert Psbt.parse((tmp_path / "multi-signed.psbt").read_bytes())
     assert answer(None, "verify", str(file))["inputs"][0]["wallet"] == "Pair"
+
+
+@pytest.mark.parametrize(
+    "text", [FAMILY, f"tr(musig({keys(ME, OTHER)}))", f"tr(musig({keys(ME, OTHER, steps='')})/<0;1>/*)"]
+)
+def test_bitcoin_core_imports_it(text: str, tmp_path: Path) -> None:
+    """`importdescriptors` gets the two halves, which make the same wallet; nothing of a registration."""
+    policy = WalletPolicy.parse(text)
+    WalletStore(State()).add("Us", policy.descriptor, ME.fingerprint, "2026-11-26", b"\x01" * 65)
+    file = tmp_path / "core.json"
+    told = answer(None, "wallet", "export", "Us", "--core", "--output", str(file), schema="wallet export")
+    entries = json.loads(file.read_text())
+    assert [entry["internal"] for entry in entries] == [False, True] and all(entry["active"] for entry in entries)
+    texts = [entry["desc"] for entry in entries]
+    assert WalletPolicy.parse("\n".join(texts)) == policy and "<" not in "".join(texts)
+    assert told["registrations"] == 0
+    shown_text = run(None, "wallet", "export", "Us", "--core", "--force", "--output", str(file)).stdout
+    assert "importdescriptors" in shown_text

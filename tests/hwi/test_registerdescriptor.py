@@ -14,6 +14,9 @@ from typing import Any
 import pexpect
 import pytest
 
+from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt.finalize import extract
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import with_length
 from hwilib_cryptnox.signer.registration import (
     REGISTRATION_PATH,
@@ -31,13 +34,16 @@ from hwilib_cryptnox.storage.wallets import FILE, WalletStore
 from tests.hwi.conftest import MNEMONIC, SEED, Program
 from tests.psbt.dishonest_change import paying
 from tests.psbt.dishonest_wallets import BACK, COSIGNER, OURS, US, shared_coin, shared_out
-from tests.psbt.factory import ME, NUMS, OTHER, Wallet
+from tests.psbt.factory import ME, NUMS, OTHER, Out, Wallet, draft, p2wpkh
+from tests.psbt.musig import out_of
 from tests.psbt.test_registered import keys
+from tests.signer.test_musig_wallets import account_wallet, derived
 from tests.signer.test_wallets import MANY, RECOVERY, THIRD
 from tests.signer.test_wallets import key as key_of
 from tests.support import versions
 from tests.support.dialogues import LEFT, Scripted, configure
 from tests.support.emulator import PIN, EmulatorProcess
+from tests.support.kernel import failing_inputs
 
 FAMILY = f"wsh(sortedmulti(2,{keys(*US)}))"
 POLICY = WalletPolicy.parse(FAMILY)
@@ -644,3 +650,30 @@ def test_the_pin_dialogue_says_what_for(
     assert pinentry.texts[0].splitlines()[0] == (
         'Ask the card whether it registered the wallet "Family". Nothing is signed.'
     )
+
+
+# MuSig2
+
+
+def test_a_musig2_wallet(hwi: Program, pinentry: Scripted) -> None:
+    """It is registered as others are, its addresses are given, and its coin is signed for with the registration: the
+    change comes back, and the nonce and the part of the signature are in the answer."""
+    policy = account_wallet()
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--reading", "musig2") as emulator:
+        configure(emulator, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
+        registration = register(hwi, emulator, "Together", policy.descriptor)["registration"]
+        assert "2 of 2 must sign together (MuSig2)" in pinentry.texts[-1]
+        assert Registration.parse(registration).policy == policy
+        shown = hwi.on(emulator, "displayaddress", "--registration", registration, "--index", "5", "--change")
+        assert shown["code"] == -9, "this card has a place for it, and no screen"
+        coin = derived(0, 5)
+        outs = [Out(p2wpkh(OTHER.key("m/0")), 30_000), out_of(derived(1, 6), 60_000)]
+        given = draft(coin.item(100_000, 0, *coin.first_round()), outs=outs)
+        answer = hwi.on(emulator, "signtx", "--registration", registration, given.base64())
+        assert answer["signed"] is True
+        told = pinentry.texts[-1]
+        assert "Together" in told and "0.00030000" in told
+        psbt = Psbt.parse(answer["psbt"])
+        digest = SignatureHasher(psbt.tx, [(item.amount, item.script) for item in given.ins]).taproot(0, 0)
+        done = psbt.with_added({0: coin.second_round(psbt, 0, digest)})
+        assert failing_inputs(extract(done), [(item.amount, item.script) for item in given.ins]) == []

@@ -27,8 +27,10 @@ from hwilib_cryptnox.plugin import client as device
 from hwilib_cryptnox.plugin.client import CryptnoxClient, as_hwi_error, network_of
 from hwilib_cryptnox.psbt import BadPsbt, Psbt, RefusedInput
 from hwilib_cryptnox.psbt.finalize import extract
+from tests.ctl.program import answer
 from tests.psbt.factory import ME, draft, spend
-from tests.support.emulator import PIN, EmulatorProcess
+from tests.support import bip86
+from tests.support.emulator import PIN, SEED, EmulatorProcess
 from tests.support.kernel import failing_inputs
 
 
@@ -85,6 +87,25 @@ def test_every_command(hwilib: ModuleType, signer: EmulatorProcess) -> None:
     client.close()
     assert client.get_master_fingerprint() == ME.fingerprint, "it opens again"
     client.close()
+
+
+def test_a_card_that_signs_taproot(hwilib: ModuleType) -> None:
+    """hwilib asks the driver, and then has `tr()` of its own making."""
+    with EmulatorProcess("--seed", SEED, "--xpub-export", "--reading", "musig2") as card:
+        client = CryptnoxClient(card.path, PIN)
+        assert client.can_sign_taproot() is False
+        answer(card, "taproot", "check", schema="taproot check")
+        assert client.can_sign_taproot() is True
+        receive = commands.getdescriptors(client)["receive"]
+        assert [text.split("(")[0] for text in receive] == ["pkh", "wpkh", "sh", "tr"]
+        assert receive[3].startswith(f"tr([{ME.fingerprint.hex()}/86h/0h/0h]xpub")
+        (pool, _) = commands.getkeypool(client, None, 0, 10, addr_type=AddressType.TAP)
+        assert pool["desc"] == receive[3]
+        given = bip86.spending(bip86.one_of_each())
+        said = commands.signtx(client, given.base64())
+        spent = [(item.amount, item.script) for item in given.ins]
+        assert said["signed"] is True and failing_inputs(extract(Psbt.parse(said["psbt"])), spent) == []
+        client.close()
 
 
 def test_derivations_through_hwilib(hwilib: ModuleType, signer: EmulatorProcess) -> None:

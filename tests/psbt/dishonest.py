@@ -43,6 +43,7 @@ from tests.psbt.factory import (
     tap_deriv,
     taproot,
 )
+from tests.psbt.musig import shared
 from tests.support.curve import PublicKey
 
 __all__ = ["CATALOGUE", "DRAFTS", "OUTCOMES", "SKIPS"]
@@ -705,7 +706,18 @@ def _() -> Draft:
     return draft(In(bip86(ME.key(PATHS["rawtr"])[1:]), fields=[tap_deriv(PATHS["rawtr"])]))
 
 
-@case("MuSig2 with our key", skip=True)
+@case("MuSig2 before the others have added their nonces", skip=True)
+def _() -> Draft:
+    return draft(shared("internal").item())
+
+
+@case("MuSig2 whose key is not told how it is in the output", skip=True)
+def _() -> Draft:
+    key = shared("internal")
+    return draft(In(bip86(ME.key("m/1")[1:]), fields=[pair for pair in key.fields if pair[0] != b"\x17"]))
+
+
+@case("MuSig2 of other signers than the key's")
 def _() -> Draft:
     mine, theirs = ME.key(PATHS["rawtr"]), OTHER.key("m/1")
     aggregate = PublicKey.combine_keys([PublicKey(mine), PublicKey(theirs)]).format()

@@ -67,6 +67,9 @@ class Wallet:
         path = Path.parse(path) if isinstance(path, str) else path
         return PrivateKey(self._node(path.steps)[0])
 
+    def secret(self, path: Path) -> bytes:
+        return self._node(path.steps)[0]
+
     def key(self, path: Path | str) -> bytes:
         return self.private(path).public_key.format()
 

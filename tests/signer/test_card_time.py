@@ -107,6 +107,17 @@ def test_signtx_of_a_multisig_key(card: EmulatorProcess, tmp_path: File) -> None
     assert counts.apdus - commands["C0"] <= card_time.SIGNTX_OTHERS_FIRST
 
 
+def test_signtx_of_taproot_key_paths(tmp_path: File) -> None:
+    """Each key is made current: no derivation more, four commands. The other chain begins at the master key again."""
+    paths = spread(12, [card_time.TAPROOT_ACCOUNT])
+    with EmulatorProcess("--seed", SEED.hex(), "--xpub-export", "--reading", "musig2") as emulator:
+        assert card_time.run_check(tmp_path, emulator).signatures == 4
+        counts, commands = run(job("signtx", card_time.key_paths(paths)), emulator, tmp_path)
+    assert (counts.derivations, counts.signatures) == (3 + 2 + 3 + 12, 12)
+    assert (commands["C7"], commands["C8"], commands.get("C0", 0)) == (12, 36, 0)
+    assert counts.apdus <= 5 * 12 + card_time.SIGNTX_OTHERS_KNOWN + 2
+
+
 def test_signtx_with_one_key_in_all_inputs(card: EmulatorProcess, tmp_path: File) -> None:
     counts, _ = run(signtx([ACCOUNT.child(0).child(7)] * 20), card, tmp_path)
     assert counts.derivations == 3 + 1 + 1

@@ -13,12 +13,14 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import open_card, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import (
+    TAPROOT,
     TYPES,
     account_at,
     account_option,
     chain_of_address,
     chain_of_path,
     chain_option,
+    check_taproot,
     read_keys,
     script_of,
     script_of_address,
@@ -29,18 +31,16 @@ from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, shown_with_codes,
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import chosen_chain, policy_of, quoted, stored_wallet
 from hwilib_cryptnox.networks import CHAINS, Chain
+from hwilib_cryptnox.signer.taproot import Taproot
 
 if TYPE_CHECKING:
+    from hwilib_cryptnox.signer.wallet import Wallet
     from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 _RECEIVE, _CHANGE = 0, 1
 MAX_RANGE = 10_000
 MOST_CODES = 20
 """QR codes that are drawn at once."""
-NO_TWEAK = (
-    "The card cannot sign for BIP86 taproot addresses, because it cannot tweak keys. Use a wallet with segwit "
-    "addresses (p2wpkh). rawtr gives untweaked taproot keys, which few wallets support"
-)
 
 
 def _range(text: str) -> range:
@@ -55,7 +55,7 @@ def _range(text: str) -> range:
 
 @command("address")
 @click.argument("numbers", default="0", metavar="[NUMBER|FIRST-LAST]")
-@type_option("rawtr", "p2tr")
+@type_option("rawtr", TAPROOT)
 @account_option
 @chain_option
 @click.option("--change", is_flag=True, help="Show change addresses.")
@@ -96,8 +96,8 @@ def address(
     _check_codes(app, numbers, check, qr, qr_file)
     if wallet_name is not None:
         return _of_wallet(app, wallet_name, numbers, change, check, gap, qr, qr_file)
-    if kind == "p2tr":
-        raise CtlError(Exit.REFUSED, NO_TWEAK, "--type rawtr gives the untweaked key")
+    if kind == TAPROOT:
+        check_taproot(app)
     if check is not None:
         chosen = click.get_current_context().get_parameter_source("chain") is ParameterSource.COMMANDLINE
         return _check(app, check, account, chain if chosen else chain_of_address(check, chain), gap)
@@ -105,14 +105,16 @@ def address(
         parent = account_at(kind, chain, account).child(_CHANGE if change else _RECEIVE)
         wanted = _range(numbers)
         with open_card(app) as opened:
-            keys = read_keys(wallet(app, opened), parent, wanted)
+            used = _usable(app, wallet(app, opened), kind)
+            keys = read_keys(used, parent, wanted)
     else:
         path = Path.parse(path_text)
         if path.depth < 1:
             raise CtlError(Exit.USAGE, "An address needs a path of at least one level")
         chain = chain_of_path(app, path, chain)
         with open_card(app) as opened:
-            keys = {path: wallet(app, opened).public_keys([path])[path]}
+            used = _usable(app, wallet(app, opened), kind)
+            keys = {path: used.public_keys([path])[path]}
     shown = [(str(path), text_of(script_of(key, kind), chain), key.hex()) for path, key in keys.items()]
     entries = [{"path": path, "address": text, "public_key": key} for path, text, key in shown]
     write_qr(qr_file, [text for _, text, _ in shown])
@@ -120,6 +122,12 @@ def address(
     if qr:
         return said(data, *[part for path, text, _ in shown for part in (path, *shown_with_codes([text], qr))])
     return said(data, lambda screen: screen.table(("Path", "Address"), [row[:2] for row in shown]))
+
+
+def _usable(app: App, used: Wallet, kind: str) -> Wallet:
+    if kind == TAPROOT:
+        check_taproot(app, used)
+    return used
 
 
 def _check_codes(app: App, numbers: str, check: str | None, qr: bool, file: FilePath | None) -> None:
@@ -202,7 +210,8 @@ def _check(app: App, text: str, account: int, chain: str, gap: int) -> Report:
     with open_card(app) as opened:
         used = wallet(app, opened)
         reach = gap if used.session().card.info.xpub_export else min(gap, 20)
-        for kind in (*TYPES, "rawtr"):
+        taproot = (TAPROOT,) if used.taproot() is Taproot.SIGNS else ()
+        for kind in (*TYPES, *taproot, "rawtr"):
             for branch in (_RECEIVE, _CHANGE):
                 parent = account_at(kind, chain, account).child(branch)
                 keys = read_keys(used, parent, range(reach))

@@ -8,14 +8,23 @@ import click
 
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
-from hwilib_cryptnox.ctl.options import TYPES, account_at, account_option, chain_option, key_set
+from hwilib_cryptnox.ctl.options import (
+    ALL_TYPES,
+    TAPROOT,
+    TYPES,
+    account_at,
+    account_option,
+    chain_option,
+    check_taproot,
+    key_set,
+)
 from hwilib_cryptnox.ctl.qr import check_qr, qr_options, shown_with_codes, write_qr
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.export import CHANGE, RECEIVE, descriptor
 
 
 @command("descriptors")
-@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Show only this script type.")
+@click.option("--type", "kind", type=click.Choice(list(ALL_TYPES)), help="Show only this script type.")
 @account_option
 @chain_option
 @click.option(
@@ -25,20 +34,28 @@ from hwilib_cryptnox.export import CHANGE, RECEIVE, descriptor
 def descriptors(
     app: App, kind: str | None, account: int, chain: str, both: bool, qr: bool, qr_file: Path | None
 ) -> Report:
-    """Show an account's output descriptors, receive and change."""
+    """Show an account's output descriptors, receive and change.
+
+    Taproot (p2tr) is included if the card signs for it: see cryptnoxctl taproot check.
+    """
     check_qr(app, qr, qr_file)
     if qr_file is not None and (kind is None or not both):
         raise CtlError(Exit.USAGE, "--qr-file writes one QR code", "add --both and --type")
-    kinds = [kind] if kind else list(TYPES)
-    keys = key_set(app, [account_at(name, chain, account) for name in kinds], chain)
+    if kind == TAPROOT:
+        check_taproot(app)
+    at = {name: account_at(name, chain, account) for name in ALL_TYPES}
+    asked = [kind] if kind else list(TYPES)
+    taproot = () if kind else (at[TAPROOT],)
+    keys = key_set(app, [at[name] for name in asked], chain, taproot=taproot, only_taproot=kind == TAPROOT)
     entries = [
         {
             "type": name,
-            "receive": descriptor(keys, TYPES[name], account, branch=RECEIVE),
-            "change": descriptor(keys, TYPES[name], account, branch=CHANGE),
-            "both": descriptor(keys, TYPES[name], account),
+            "receive": descriptor(keys, script, account, branch=RECEIVE),
+            "change": descriptor(keys, script, account, branch=CHANGE),
+            "both": descriptor(keys, script, account),
         }
-        for name in kinds
+        for name, script in ALL_TYPES.items()
+        if at[name] in keys.keys
     ]
     branches = ("both",) if both else ("receive", "change")
     lines = [entry[branch] for entry in entries for branch in branches]

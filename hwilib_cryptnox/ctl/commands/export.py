@@ -14,11 +14,19 @@ from hwilib_cryptnox import export as files
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE, check_free, force_option, output_option, read_text, write_new
-from hwilib_cryptnox.ctl.options import TYPES, account_option, chain_option, key_set, type_option
+from hwilib_cryptnox.ctl.options import (
+    ALL_TYPES,
+    TAPROOT,
+    account_option,
+    chain_option,
+    check_taproot,
+    key_set,
+    type_option,
+)
 from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, write_qr
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.export import KeySet
-from hwilib_cryptnox.networks import Network, ScriptType
+from hwilib_cryptnox.networks import AccountType, Network, ScriptType, TaprootType
 
 _MULTISIG = {"p2wsh": ScriptType.P2WSH, "p2sh-p2wsh": ScriptType.P2SH_P2WSH}
 FORMATS = {
@@ -49,7 +57,7 @@ Bitcoin Core (core) have formats of their own."""
     + "; ".join(f"{name} = {text}" for name, text in FORMATS.items()),
 )
 @click.argument("form", metavar="PROGRAM|FORMAT", type=click.Choice([*PROGRAMS, *FORMATS]))
-@type_option(*_MULTISIG)
+@type_option(*_MULTISIG, TAPROOT)
 @account_option
 @chain_option
 @output_option
@@ -85,13 +93,24 @@ def export(
     if output is not None:
         check_free(output, force)
     network = Network.of_chain(chain)
-    script = {**TYPES, **_MULTISIG}[kind]
+    script: AccountType = {**ALL_TYPES, **_MULTISIG}[kind]
     if bool(cosigners) != (threshold is not None) or (cosigners and not script.is_multisig):
         raise CtlError(Exit.USAGE, "A multisig wallet needs --threshold, --cosigner, and --type p2wsh or p2sh-p2wsh")
     if form == "wasabi" and script is not ScriptType.P2WPKH:
         raise CtlError(Exit.USAGE, "Wasabi wallets use --type p2wpkh")
+    if form == "electrum" and not isinstance(script, ScriptType):
+        raise CtlError(Exit.USAGE, "Electrum has no taproot wallets", "--type p2wpkh")
+    if kind == TAPROOT:
+        check_taproot(app)
     path = files.account_path(script, network, account)
-    keys = key_set(app, files.account_paths(network, account) if form == "coldcard" else (path,), chain)
+    whole = form == "coldcard"
+    keys = key_set(
+        app,
+        files.account_paths(network, account) if whole else (path,),
+        chain,
+        taproot=(files.account_path(TaprootType.P2TR, network, account),) if whole else (),
+        only_taproot=kind == TAPROOT,
+    )
     if cosigners and threshold is not None:
         content = _multisig(form, keys, script, account, threshold, cosigners)
     else:
@@ -129,14 +148,14 @@ def _line(text: str) -> str:
     return lines[0] if len(lines) == 1 else text
 
 
-def _single(form: str, keys: KeySet, script: ScriptType, account: int, path: Path) -> str:
+def _single(form: str, keys: KeySet, script: AccountType, account: int, path: Path) -> str:
     if form == "key-line":
         return files.key_line(keys, path)
     if form == "coldcard":
         return files.coldcard_json(keys, account)
     if form == "descriptor":
         return files.descriptor_file(keys, script, account)
-    if form == "electrum":
+    if form == "electrum" and isinstance(script, ScriptType):
         return files.electrum_wallet(keys, script, account)
     if form == "wasabi":
         return files.wasabi_json(keys, account)
@@ -144,7 +163,7 @@ def _single(form: str, keys: KeySet, script: ScriptType, account: int, path: Pat
 
 
 def _multisig(
-    form: str, keys: KeySet, script: ScriptType, account: int, threshold: int, others: Sequence[FilePath]
+    form: str, keys: KeySet, script: AccountType, account: int, threshold: int, others: Sequence[FilePath]
 ) -> str:
     cosigners = [keys.account(script, account)]
     for other in others:
@@ -154,7 +173,7 @@ def _multisig(
         cosigners.append(cosigner)
     if form == "descriptor":
         return f"{files.multisig_descriptor(script, threshold, cosigners, keys.network)}\n"
-    if form == "electrum":
+    if form == "electrum" and isinstance(script, ScriptType):
         return files.electrum_multisig_wallet(script, threshold, cosigners, keys.network)
     if form == "core":
         return files.core_import_multisig(script, threshold, cosigners, keys.network)

@@ -15,11 +15,18 @@ from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Report, R
 from hwilib_cryptnox.errors import WalletError
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.taproot import Taproot, known
 from hwilib_cryptnox.signer.wallet import authenticate
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 
 _UNPAIRED = "this computer does not have it: cryptnoxctl pairing recover (needs the PUK)"
 _OWN = "the card's own, kept on this computer"
+_TAPROOT = {
+    Taproot.SIGNS: ("signs key paths (BIP86)", GOOD),
+    Taproot.ABSENT: ("only script leaves: the applet has no MuSig2", ""),
+    Taproot.DIFFERS: ("only script leaves: the applet's MuSig2 is not the one of BIP327", WARN),
+    Taproot.UNKNOWN: ("script leaves; for key paths: cryptnoxctl taproot check", FAINT),
+}
 
 
 @command("info")
@@ -56,6 +63,7 @@ def _look(app: App, opened: OpenCard) -> Report:
     own = False
     with contextlib.suppress(StateError):  # told above
         own = info.initialized and app.state.pairing_key(serial) is not None
+    taproot = known(app.state, opened.card)
     genuine = opened.card.genuineness
     fingerprint = None if record.fingerprint is None else record.fingerprint.hex()
     keys = [slot.name for slot in UserKeySlot if info.has_user_key(slot)]
@@ -82,6 +90,7 @@ def _look(app: App, opened: OpenCard) -> Report:
         "fingerprint": fingerprint,
         "remembered_refusal": None if record.note is None else record.note.value,
         "own_pairing_key": own,
+        "taproot": taproot.value,
         "problem": problem or None,
     }
     rows: list[Row] = [
@@ -105,6 +114,8 @@ def _look(app: App, opened: OpenCard) -> Report:
             rows.append(
                 ("xpub export", *_yes(info.xpub_export, WARN, "on", "off: cryptnoxctl xpub on (needs the PUK)"))
             )
+        if not info.is_nft:
+            rows.append(("Taproot", *_TAPROOT[taproot]))
         rows += [
             ("Clear key reading", "on" if info.clear_public_key else "off"),
             ("PIN-less path", *(("SET: signs without a PIN", WARN) if info.pinless_path else ("not set", ""))),

@@ -93,7 +93,7 @@ def sign(
     app.host = app.host.changed(settings)
     named = None if wallet_text is None else named_wallet(app, wallet_text)
     shown = _Shown(app, yes)
-    if stays_unchanged(psbt, None):
+    if stays_unchanged(psbt, None, taproot=True):
         if not all(fields.is_final for fields in psbt.inputs):
             raise CtlError(
                 Exit.INPUT,

@@ -19,6 +19,7 @@ from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, write_qr
 from hwilib_cryptnox.ctl.screen import FAINT, GOOD, STRONG, WARN, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import chosen_chain, given_file, policy_of, quoted, refused, stored_wallet
 from hwilib_cryptnox.errors import LeftError
+from hwilib_cryptnox.export import core_import_wallet
 from hwilib_cryptnox.export.imports import WalletFile, wallet_file
 from hwilib_cryptnox.export.policy_words import is_nobodys
 from hwilib_cryptnox.networks import Chain
@@ -350,20 +351,27 @@ def wallet_remove(app: App, name: str, yes: bool) -> Report:
 
 @wallet.command("export")
 @click.argument("name")
+@click.option("--core", is_flag=True, help="The argument of Bitcoin Core's importdescriptors instead.")
 @output_option
 @force_option
-def wallet_export(app: App, name: str, output: FilePath | None, force: bool) -> Report:
+def wallet_export(app: App, name: str, core: bool, output: FilePath | None, force: bool) -> Report:
     """Write a registered wallet to a file, for `wallet add` on another computer. Needs no card. It has no secrets.
 
     On the other computer the card says whether it signed the wallet and its name, so nobody can change the file unseen.
+    With --core the file is what Bitcoin Core imports to watch the wallet.
     """
     if output is not None:
         check_free(output, force)
     stored = stored_wallet(app, name)
-    texts = list(_registrations(stored, policy_of(stored)).values())
-    content = wallet_file(stored.name, stored.descriptor, texts[0] if texts else None, texts[1:])
+    policy = policy_of(stored)
+    texts = [] if core else list(_registrations(stored, policy).values())
+    if core:
+        content = core_import_wallet(policy.halves)
+    else:
+        content = wallet_file(stored.name, stored.descriptor, texts[0] if texts else None, texts[1:])
     data = {"name": stored.name, "file": output and str(output), "content": content, "registrations": len(texts)}
     if output is not None:
         write_new(output, content.encode("utf-8"), force=force)
-        return said(data, f"Written: {output} ({counted(len(texts), 'registration')})")
+        what = "for Bitcoin Core's importdescriptors" if core else counted(len(texts), "registration")
+        return said(data, f"Written: {output} ({what})")
     return Report(data, lambda _: sys.stdout.write(content))

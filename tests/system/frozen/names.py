@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cryptnox_core import errors as core_errors
-from cryptnox_core.commands import auth, base, data, keys, seeds, setup, signing, user_keys
+from cryptnox_core.commands import auth, base, data, keys, musig2, seeds, setup, signing, user_keys
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import StatusFlag, Sw, UserKeyFlag
 from hwilib_cryptnox.ctl.errors import explain
@@ -36,7 +36,7 @@ NOT_OUTWARD = ("cryptnox_core.emulator",)
 """What is raised there is the emulated card's business; its command line is cryptnoxctl's."""
 NOT_IMPORTABLE = ("hwilib_cryptnox.specter", "hwilib_cryptnox.electrum")
 """They need Specter and Electrum, and tell the errors of others in their own words."""
-COMMAND_MODULES: tuple[ModuleType, ...] = (auth, data, keys, seeds, setup, signing, user_keys)
+COMMAND_MODULES: tuple[ModuleType, ...] = (auth, data, keys, musig2, seeds, setup, signing, user_keys)
 Command = base.Command
 FOREIGN_ERRORS = (click.ClickException, OSError)
 """Classes of others that this project raises for people."""

@@ -95,6 +95,8 @@ REGISTERED = (
 )
 EMULATOR = f'cryptnoxctl emulator --mnemonic "{MNEMONIC}" --xpub-export'
 READY = "ready listen=127.0.0.1:9720 vpcd=- serial=7108776947887105570"
+ABLE = ("--mnemonic", MNEMONIC, "--xpub-export", "--reading", "musig2")
+"""A card that signs taproot key paths."""
 ANY_PORT = ("cryptnoxctl emulator", "cryptnoxctl emulator --listen 127.0.0.1:0")
 
 SCENES = {
@@ -102,6 +104,13 @@ SCENES = {
     "cryptnoxctl list": Scene(says="ready"),
     "cryptnoxctl info": Scene(says="xpub export"),
     "cryptnoxctl audit": Scene((ASKED_PIN,), "remembers no signature"),
+    "cryptnoxctl taproot check": Scene((ASKED_PIN,), "signs for taproot addresses (BIP86)", card=ABLE),
+    "cryptnoxctl address --type p2tr": Scene(
+        (ASKED_PIN,),
+        "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr",
+        card=ABLE,
+        before="cryptnoxctl taproot check",
+    ),
     "cryptnoxctl address": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
     "cryptnoxctl setup": Scene(
         (

@@ -50,6 +50,12 @@ TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
 SLIP39, SLIP39_TEST = "hwilib_cryptnox/signer/slip39.py", "tests/signer/test_slip39.py"
+MUSIG, MUSIG_TEST, MUSIG_CARD = (
+    "hwilib_cryptnox/psbt/musig.py",
+    "tests/psbt/test_musig.py",
+    "tests/signer/test_musig.py",
+)
+TAPROOT_TEST, BIP86_TEST = "tests/signer/test_taproot.py", "tests/signer/test_bip86.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
 COMBINE_TEST, BIP322_TEST = "tests/psbt/test_combine.py", "tests/signer/test_bip322.py"
@@ -288,7 +294,7 @@ GUARDS = (
     Guard(
         "change is made of the key at the path of its own claim",
         CHANGE,
-        "if script in single_key_scripts(keys[claim.path]).values():",
+        "if script in single_key_scripts(keys[claim.path], taproot=self._collected.taproot).values():",
         "if any(script in single_key_scripts(key).values() for key in keys.values()):",
         f"{CHANGES}::test_a_second_claim_lends_no_path",
     ),
@@ -394,15 +400,15 @@ GUARDS = (
     Guard(
         "Schnorr signatures are verified before they are inserted",
         "hwilib_cryptnox/psbt/insert.py",
-        "if not verify_schnorr(key[1:], request.digest, signature):",
+        "if not verify_schnorr(request.xonly_key, request.digest, signature):",
         "if False:",
         f"{POLICY}::test_insert_checks_every_signature",
     ),
     Guard(
         "kept signatures are verified",
-        "hwilib_cryptnox/signer/signing.py",
-        "if signature is not None and _verifies(candidate, signature):",
-        "if signature is not None:",
+        "hwilib_cryptnox/signer/kept.py",
+        "            if verifies(candidate, signature):\n",
+        "            if signature:\n",
         "tests/signer/test_signing.py::test_kept_signatures_are_not_believed",
     ),
     Guard(
@@ -627,7 +633,7 @@ GUARDS = (
     ),
     Guard(
         "the extended key is that of its path",
-        "hwilib_cryptnox/signer/wallet.py",
+        "hwilib_cryptnox/signer/runner.py",
         "if key.depth != path.depth or key.child_number != path.steps[-1]:",
         "if False:",
         "tests/signer/test_man_in_the_middle.py::test_reading_and_signing",
@@ -755,7 +761,7 @@ GUARDS = (
     Guard(
         "each signature is kept as it is made",
         "hwilib_cryptnox/signer/signing.py",
-        "            self.state.add_partial(self.psbt.unsigned_tx(), _kept_entry(request, signature))\n",
+        "            self.state.add_partial(self.psbt.unsigned_tx(), kept_entry(request, signature))\n",
         "            pass\n",
         f"{REMEMBERED}::test_killed_while_signing",
     ),
@@ -1729,5 +1735,166 @@ GUARDS = (
         "for line in (*_GAIN, ",
         "for line in (",
         PIN_AUTH_TEST + "::test_what_is_gained_and_what_not_is_said_first",
+    ),
+    Guard(
+        "what a card signed when it was asked for taproot is verified each time",
+        "hwilib_cryptnox/signer/taproot.py",
+        "    return Taproot.SIGNS if all_parities(card, proofs) else Taproot.UNKNOWN\n",
+        "    return Taproot.SIGNS\n",
+        f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
+    ),
+    Guard(
+        "a card is asked for taproot with all four parities",
+        "hwilib_cryptnox/signer/taproot.py",
+        "    return len(found) == 4\n",
+        "    return len(found) > 0\n",
+        f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
+    ),
+    Guard(
+        "what a card signed when it was asked speaks for no other card",
+        "hwilib_cryptnox/signer/taproot.py",
+        "bytes((FORM,)) + static_key_hash(card) + bytes((len(about),)) + about + key + root)",
+        "bytes((FORM,)) + key + root)",
+        f"{TAPROOT_TEST}::test_the_signatures_of_one_card_say_nothing_of_another",
+    ),
+    Guard(
+        "cryptnoxctl: no taproot address of a card that does not sign for it",
+        "hwilib_cryptnox/ctl/options.py",
+        "    if found is not Taproot.SIGNS:\n",
+        "    if False:\n",
+        "tests/ctl/test_taproot.py::test_a_card_that_does_not_shows_none",
+    ),
+    Guard(
+        "HWI: no taproot descriptor of a card that does not sign for it",
+        "hwilib_cryptnox/hwi/commands.py",
+        "    taproot = not rawtr and wallet.taproot() is Taproot.SIGNS\n",
+        "    taproot = not rawtr\n",
+        f"{BIP86_TEST}::test_a_card_that_was_not_asked",
+    ),
+    Guard(
+        "no key path is signed for a card that does not sign them",
+        "hwilib_cryptnox/psbt/collect.py",
+        "if self.taproot and is_bip86(",
+        "if is_bip86(",
+        "tests/psbt/test_bip86.py::test_for_another_card_nothing_changes",
+    ),
+    Guard(
+        "an output of BIP86 is change only for a card that can spend it",
+        CHANGE,
+        "    if taproot:\n        scripts[TaprootType.P2TR]",
+        "    if True:\n        scripts[TaprootType.P2TR]",
+        "tests/psbt/test_bip86.py::test_change_of_bip86",
+    ),
+    Guard(
+        "a card that does not make a key path's signature is no longer believed",
+        "hwilib_cryptnox/signer/signing.py",
+        "self.state.update(session.card.serial, lambda now: replace(now, taproot=None))",
+        "pass",
+        f"{BIP86_TEST}::test_a_memory_that_lies",
+    ),
+    Guard(
+        "the card's own nonces of MuSig2 are compared when it is asked",
+        "hwilib_cryptnox/signer/taproot_check.py",
+        "            memory.admit_nonce(digest, made.nonce)\n",
+        "",
+        f"{TAPROOT_TEST}::test_a_card_that_repeats_its_nonce",
+    ),
+    Guard(
+        "the card's own nonces of MuSig2 are compared when it signs a key path",
+        "hwilib_cryptnox/signer/signing.py",
+        "        self._admit_nonce(request, made.nonce)\n",
+        "",
+        f"{BIP86_TEST}::test_a_nonce_that_comes_again",
+    ),
+    Guard(
+        "a MuSig2 key is the one that its signers make",
+        MUSIG,
+        "            if aggregate is None or aggregate.key != key:\n",
+        "            if aggregate is None:\n",
+        f"{MUSIG_TEST}::test_lies_about_the_signers",
+    ),
+    Guard(
+        "a MuSig2 key that is derived is the one that is derived",
+        MUSIG,
+        "            if child.xonly == key:\n",
+        "            if True:\n",
+        f"{MUSIG_TEST}::test_a_derivation_that_leads_elsewhere",
+    ),
+    Guard(
+        "the output key of a MuSig2 key is the one that is tweaked here",
+        MUSIG,
+        "            if tweaked is not None and tweaked.xonly == self._spending.script:\n",
+        "            if tweaked is not None:\n",
+        f"{MUSIG_TEST}::test_an_output_that_is_not_of_the_internal_key",
+    ),
+    Guard(
+        "a signer's key is the card's with its parity",
+        PLAN,
+        "        if candidate.musig is not None and keys[candidate.claim.path] != candidate.musig.own:\n",
+        "        if False:\n",
+        f"{MUSIG_TEST}::test_our_key_with_the_other_parity",
+    ),
+    Guard(
+        "the card goes last in the first round",
+        MUSIG,
+        "    if missing > 1:\n",
+        "    if missing > 1 and not nonces:\n",
+        f"{MUSIG_TEST}::test_the_card_goes_last_in_the_first_round",
+    ),
+    Guard(
+        "no nonce is put beside one of this card that is there",
+        MUSIG,
+        "    if me in nonces:\n        return FORGOTTEN_REASON\n",
+        "",
+        f"{MUSIG_TEST}::test_what_cannot_be_signed_any_more",
+    ),
+    Guard(
+        "a part of a MuSig2 signature is verified before it is inserted",
+        "hwilib_cryptnox/psbt/insert.py",
+        "        if not request.musig.verifies(request.digest, signature):\n",
+        "        if False:\n",
+        f"{MUSIG_TEST}::test_what_is_no_part_of_ours_is_not_inserted",
+    ),
+    Guard(
+        "a part that was kept is for the same nonces of the others",
+        "hwilib_cryptnox/signer/kept.py",
+        "        return candidate.musig.verifies(candidate.digest, signature)\n",
+        "        return bool(signature)\n",
+        f"{MUSIG_CARD}::test_parts_of_another_round_are_not_used_again",
+    ),
+    Guard(
+        "partial signatures are verified before they make a whole one",
+        MUSIG,
+        "        if session is not None and len(valid) == len(key.signers) and all(valid.values()):\n",
+        "        if session is not None and len(valid) == len(key.signers):\n",
+        f"{MUSIG_TEST}::test_parts_that_are_not_valid",
+    ),
+    Guard(
+        "the card's own nonces of MuSig2 are compared when it signs its part",
+        "hwilib_cryptnox/signer/signing.py",
+        "        self._admit_nonce(request, made[:NONCE_LENGTH])\n",
+        "",
+        f"{MUSIG_CARD}::test_a_card_that_repeats_its_nonces",
+    ),
+    Guard(
+        "nonces of MuSig2 that the PSBT brings may not come again",
+        MEMORY,
+        '    found |= {int.from_bytes(value[at + 1 : at + 33], "big") % ORDER for value in public for at in (0, 33)}\n',
+        "",
+        f"{MUSIG_CARD}::test_nonces_that_the_psbt_brings",
+    ),
+    Guard(
+        "a coin of a MuSig2 key is not one key's",
+        CHECKS,
+        "not spending.leaves and not spending.musig)",
+        "not spending.leaves)",
+        f"{MUSIG_TEST}::test_change_of_one_key_is_none_of_a_musig2_coin",
+    ),
+    Guard(
+        "an address of a derived MuSig2 key is found at its place alone",
+        WALLETS,
+        "        above = (path.steps, suffix.steps[:-1]) if suffix.depth else (path.steps[:-1], None)\n",
+        "        above = (path.steps, (1,)) if suffix.depth else (path.steps[:-1], None)\n",
+        "tests/signer/test_musig_wallets.py::test_change_of_a_derived_key",
     ),
 )
