@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.crypto.secp256k1 import is_public_key
 from hwilib_cryptnox.psbt import Collected, Psbt, PsbtError, RefusedOutput, collect, plan
 from hwilib_cryptnox.psbt.signers import input_statuses
 from tests.psbt.factory import (
@@ -180,10 +181,15 @@ def points(count: int) -> list[bytes]:
     return [b"\x02" + sha(le(number)) for number in range(count)]
 
 
+def real_points(count: int) -> list[bytes]:
+    """Half of all x coordinates are of no point."""
+    return [key for key in points(count) if is_public_key(key)]
+
+
 def musig_keys(count: int) -> bytes:
-    """Taproot keys that no leaf and no internal key explains."""
-    fields: Pairs = [(b"\x16" + key[1:], compact(0) + ME.origin("m/86h/0h/0h/0/0")) for key in points(count)]
-    fields += [(b"\x17", NUMS), (b"\x1a\x02" + NUMS, b"\x02" + NUMS)]
+    """Taproot keys that no leaf explains, beside a MuSig2 key that they have no part in."""
+    fields: Pairs = [(b"\x16" + key[1:], compact(0) + ME.origin("m/86h/0h/0h/0/0")) for key in real_points(count)]
+    fields += [(b"\x1a\x02" + NUMS, b"\x02" + NUMS)]
     return draft(In(b"\x51\x20" + NUMS, 100_000, fields), spend("p2wpkh")).encode()
 
 

@@ -359,11 +359,11 @@ def no_nonce(_: Shared, pairs: Pairs) -> Pairs:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (other_participants, "another than its signers' keys make"),
-        (other_order, "another than its signers' keys make"),
-        (other_parity, "another than its signers' keys make"),
-        (no_point, "another than its signers' keys make"),
-        (no_nonce, "no pair of points"),
+        (other_participants, "not the one that its signers' keys make"),
+        (other_order, "not the one that its signers' keys make"),
+        (other_parity, "not the one that its signers' keys make"),
+        (no_point, "not the one that its signers' keys make"),
+        (no_nonce, "not a pair of points"),
     ],
 )
 @pytest.mark.parametrize("kind", ["internal", "derived-leaf"])
@@ -424,7 +424,7 @@ def test_a_key_of_another_card_at_our_path() -> None:
         (name, value.replace(OTHER.fingerprint, ME.fingerprint)) if name[0] == 0x16 else (name, value)
         for name, value in given.inputs[0]
     ]
-    with pytest.raises(RefusedInput, match="is another than the PSBT says"):
+    with pytest.raises(RefusedInput, match="is not the one in the PSBT"):
         make_plan(parse(given))
 
 
@@ -440,12 +440,12 @@ def test_a_coin_of_another_key(kind: str) -> None:
 
 
 def test_parts_that_are_not_valid() -> None:
-    """Ours refuses the PSBT, as any signature of ours that is not; another's is a bad signer's, and makes no whole."""
+    """Ours refuses the PSBT, as any your signature in it that is not; another's is a bad signer's, and makes no whole."""
     key = shared("internal", secrets=(95, 96))
     given = in_first_round(key)
     psbt, made = signed_by_us(given)
     mine = next(name for name in psbt.inputs[0].pairs if name[0] == PARTIAL)
-    with pytest.raises(RefusedInput, match="partial signature of ours"):
+    with pytest.raises(RefusedInput, match="your partial signature"):
         collect(without(psbt, also=[(mine, bytes(31) + b"\x01")]), ME.fingerprint)
     done = finished(psbt, made, {0: key})
     theirs = next(name for name in done.inputs[0].pairs if name[0] == PARTIAL and name != mine)
@@ -478,7 +478,7 @@ def test_other_nonces_make_another_session() -> None:
     key = shared("internal")
     psbt, _ = signed_by_us(in_first_round(key))
     (name,) = [name for name in psbt.inputs[0].pairs if name[0] == NONCE and name[1:34] != key.own]
-    with pytest.raises(RefusedInput, match="partial signature of ours"):
+    with pytest.raises(RefusedInput, match="your partial signature"):
         collect(without(psbt, also=[(name, Cosigner(5).nonce())]), ME.fingerprint)
 
 
@@ -492,7 +492,7 @@ def test_a_whole_signature_that_is_there() -> None:
     bare = without(parse(given), also=[(name, whole.inputs[0].pairs[name])])
     found = collect(bare, ME.fingerprint)
     assert found.stays_unchanged and found.done == {0}
-    with pytest.raises(RefusedInput, match="signature of ours"):
+    with pytest.raises(RefusedInput, match="your signature in it"):
         collect(without(bare, also=[(name, bytes(64))]), ME.fingerprint)
 
 
@@ -506,7 +506,7 @@ def test_what_comes_back_is_a_payment_without_a_registered_wallet() -> None:
     made = make_plan(parse(in_first_round(key, outs=outs)))
     assert made.summary.change_amount == 0 and made.summary.sent == 90_000
     assert [group.words for group in made.summary.unregistered] == ["a MuSig2 key"]
-    with pytest.raises(RefusedInput, match="a MuSig2 key of no registered wallet"):
+    with pytest.raises(RefusedInput, match="a MuSig2 key, not by a registered wallet"):
         make_plan(parse(in_first_round(key, outs=outs)), require_registered=True)
 
 
