@@ -16,6 +16,7 @@ from hwilib_cryptnox.psbt.codec import MAGIC, FieldMap, Psbt, encode_map
 from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.finalize import NotFinal, final_fields, unlock
 from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
+from hwilib_cryptnox.psbt.musig import Aggregates, aggregated, parts_given
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import encode_compact, parse_previous, with_length
@@ -55,7 +56,8 @@ class Combined:
 
 
 def combine(psbts: Sequence[Psbt]) -> Combined:
-    """One PSBT with the fields of all, in the version and form of the first.
+    """One PSBT with the fields of all, in the version and form of the first. Partial signatures of MuSig2 become a whole
+    one where all of them are there (BIP373).
 
     Raises CombineError where one is of another transaction, contradicts one before it, or has a signature that does not
     verify; RefusedInput and PsbtError where all together contradict themselves.
@@ -101,7 +103,9 @@ class _Combiner:
         ]
         unsigned = rebuilt(first, globals_, inputs, outputs)
         self._add_signatures(unsigned, inputs)
-        return Combined(rebuilt(first, globals_, inputs, outputs), tuple(self.notes))
+        self._check_partial(unsigned)
+        whole = aggregated(rebuilt(first, globals_, inputs, outputs))
+        return Combined(whole, tuple(self.notes))
 
     def _merged(
         self,
@@ -171,6 +175,36 @@ class _Combiner:
         if good is None:
             self.notes[f"input {judges.index}: signatures could not be verified: {judges.problem}"] = None
         pairs.setdefault(key, value)  # of two good ones the first
+
+    def _check_partial(self, unsigned: Psbt) -> None:
+        """Partial signatures of MuSig2. One verifies only once the nonces of all signers are there."""
+        spends = spent_outputs(unsigned)
+        hasher = SignatureHasher(unsigned.tx, [spend.output for spend in spends])
+        aggregates = Aggregates()
+        for index, (fields, spend) in enumerate(zip(unsigned.inputs, spends, strict=True)):
+            given = fields.types & 1 << f.IN_MUSIG2_PARTIAL_SIG
+            if not given or any(psbt.inputs[index].is_final for psbt in self.psbts):
+                continue
+            parts = []
+            if spend.output is not None:
+                spending = spending_of(index, fields, spend.output[1])
+                parts = parts_given(index, fields, spending, hasher, aggregates)
+            seen = 0
+            for one in parts:
+                if len(one.key.nonces(fields)) < len(one.key.signers):
+                    continue
+                seen += len(one.valid)
+                for signer in [signer for signer, good in one.valid.items() if not good]:
+                    field_key = one.key.field_of(f.IN_MUSIG2_PARTIAL_SIG, signer)
+                    number = next(n for n, psbt in enumerate(self.psbts) if field_key in psbt.inputs[index].pairs)
+                    raise CombineError(
+                        number,
+                        f"input {index}: it has a partial signature (MuSig2) that does not verify: leave the file out",
+                    )
+            if seen < len(fields.keyed(f.IN_MUSIG2_PARTIAL_SIG)):
+                self.notes[
+                    f"input {index}: not every partial signature (MuSig2) could be verified: something is missing"
+                ] = None
 
     def _add_final(self, judges: _Signatures, pairs: Pairs, finals: Sequence[tuple[int, FieldMap]]) -> None:
         for number, fields in finals:
@@ -246,6 +280,7 @@ def finalized(psbt: Psbt) -> Combined:
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
     all_known = all(spend.output is not None for spend in spends)
+    aggregates = Aggregates()
     inputs, notes = [], []
     for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
         if spend.output is None:
@@ -258,7 +293,7 @@ def finalized(psbt: Psbt) -> Combined:
             unlocking = final_fields(fields)
         else:
             spending = spending_of(index, fields, spend.output[1])
-            unlocking = unlock(index, fields, spending, spend.output[0], hasher)
+            unlocking = unlock(index, fields, spending, spend.output[0], hasher, aggregates)
         if not all_known and kind_of(spend.output[1]) is Kind.P2TR:
             judged = Judgement(Verdict.UNKNOWN, _UNKNOWN_SPENT)
         else:

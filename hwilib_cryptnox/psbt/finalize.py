@@ -14,7 +14,7 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.errors import PlacedError
-from hwilib_cryptnox.psbt.musig import parts_given, whole_pairs
+from hwilib_cryptnox.psbt.musig import Aggregates, parts_given, whole_pairs
 from hwilib_cryptnox.psbt.script import (
     OP_1,
     OP_16,
@@ -75,6 +75,7 @@ def txid(psbt: Psbt) -> str | None:
 def _finished(psbt: Psbt) -> Transaction:
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
+    aggregates = Aggregates()
     script_sigs, witnesses = [], []
     for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
         if fields.is_final:
@@ -83,7 +84,7 @@ def _finished(psbt: Psbt) -> Transaction:
             raise NotFinal(index, "the PSBT does not say what it spends")
         else:
             spending = spending_of(index, fields, spend.output[1])
-            script_sig, witness = unlock(index, fields, spending, spend.output[0], hasher)
+            script_sig, witness = unlock(index, fields, spending, spend.output[0], hasher, aggregates)
         script_sigs.append(script_sig)
         witnesses.append(witness)
     return replace(psbt.tx, script_sigs=tuple(script_sigs), witnesses=tuple(witnesses))
@@ -95,14 +96,22 @@ def final_fields(fields: FieldMap) -> Unlocking:
     return fields.get(f.IN_FINAL_SCRIPTSIG) or b"", read_witness(witness, 0)[0] if witness else ()
 
 
-def unlock(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> Unlocking:
-    """What spends one input that is not final yet. Raises NotFinal where something is missing."""
+def unlock(
+    index: int,
+    fields: FieldMap,
+    spending: Spending,
+    amount: int,
+    hasher: SignatureHasher,
+    aggregates: Aggregates | None = None,
+) -> Unlocking:
+    """What spends one input that is not final yet. Raises NotFinal where something is missing. `aggregates`: the MuSig2
+    keys of the PSBT, where several of its inputs are looked at."""
     if spending.kind is Kind.P2A:
         return b"", ()
     if spending.problem is not None:
         raise NotFinal(index, spending.problem)
     if spending.route is Route.TAPROOT:
-        return b"", _taproot(index, fields, spending, hasher)
+        return b"", _taproot(index, fields, spending, hasher, aggregates)
 
     digest = cache(partial(ecdsa_digest, hasher, index, spending, amount))
     stack = _ecdsa_stack(index, spending.script, _ecdsa_signatures(fields, digest))
@@ -144,11 +153,13 @@ def _key_stack(script: bytes, signatures: dict[bytes, bytes]) -> list[bytes] | N
     return None
 
 
-def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> Stack:
+def _taproot(
+    index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher, aggregates: Aggregates | None
+) -> Stack:
     value = fields.get(f.IN_TAP_KEY_SIG)
     if value is not None and schnorr_valid(spending.script, value, index, None, hasher):
         return (value,)
-    parts = parts_given(index, fields, spending, hasher)
+    parts = parts_given(index, fields, spending, hasher, aggregates)
     added = whole_pairs(fields, parts)
     fields = fields._replace(pairs={**fields.pairs, **dict(added)})
     if any(key == bytes((f.IN_TAP_KEY_SIG,)) for key, _ in added):

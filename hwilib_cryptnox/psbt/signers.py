@@ -11,7 +11,7 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, is_bip86, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, unlock
-from hwilib_cryptnox.psbt.musig import parts_given
+from hwilib_cryptnox.psbt.musig import Aggregates, parts_given
 from hwilib_cryptnox.psbt.script import parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
@@ -56,6 +56,7 @@ def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
     check_block(psbt)
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
+    aggregates = Aggregates()
     found = []
     for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
         if spend.output is None:
@@ -65,22 +66,24 @@ def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
             continue
         amount, script = spend.output
         spending = spending_of(index, fields, script)
-        found.append(_status(index, fields, spending, amount, hasher))
+        found.append(_status(index, fields, spending, amount, hasher, aggregates))
     return tuple(found)
 
 
-def _status(index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher) -> InputStatus:
+def _status(
+    index: int, fields: FieldMap, spending: Spending, amount: int, hasher: SignatureHasher, aggregates: Aggregates
+) -> InputStatus:
     kind = f"{spending.kind.value}-{spending.nested.value}" if spending.nested is not None else spending.kind.value
     if fields.is_final:
         return InputStatus(index, kind, amount, True, True, None, ())
     signers = (
-        _taproot(index, fields, spending, hasher)
+        _taproot(index, fields, spending, hasher, aggregates)
         if spending.route is Route.TAPROOT
         else _ecdsa(index, fields, spending, amount, hasher)
     )
     problem = ""
     try:
-        unlock(index, fields, spending, amount, hasher)
+        unlock(index, fields, spending, amount, hasher, aggregates)
     except NotFinal as error:
         problem = error.reason
     multisig = parse_multisig(spending.script) if spending.route is not Route.TAPROOT else None
@@ -104,7 +107,9 @@ def _judged(key: bytes, origin: KeyOrigin | None, signature: bytes | None, diges
     return Signer(key, origin, signed=good, bad=not good)
 
 
-def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher) -> list[Signer]:
+def _taproot(
+    index: int, fields: FieldMap, spending: Spending, hasher: SignatureHasher, aggregates: Aggregates
+) -> list[Signer]:
     """The output key where it has signed (of BIP86 the key that it is made of), then the others. A key may have signed
     several leaves: one that verifies makes it a signer, one that does not makes it a bad one. Of a MuSig2 key those who
     make it together."""
@@ -118,7 +123,7 @@ def _taproot(index: int, fields: FieldMap, spending: Spending, hasher: Signature
         leaf = key[32:]
         good = leaf in spending.leaves and schnorr_valid(key[:32], value, index, leaf, hasher)
         verdicts.setdefault(key[:32], []).append(good)
-    parts = parts_given(index, fields, spending, hasher)
+    parts = parts_given(index, fields, spending, hasher, aggregates)
     for one in parts:
         for signer in one.key.signers:
             given = one.valid.get(signer)

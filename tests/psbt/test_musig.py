@@ -4,6 +4,7 @@ signers, and the inputs, are by the text of the BIPs (`tests.psbt.musig`); Bitco
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import time
@@ -28,6 +29,7 @@ from hwilib_cryptnox.psbt import (
     plan,
 )
 from hwilib_cryptnox.psbt.codec import MAGIC, encode_map
+from hwilib_cryptnox.psbt.combine import CombineError, combine, finalized
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.psbt.musig import (
     FIRST_ROUND_REASON,
@@ -440,7 +442,7 @@ def test_a_coin_of_another_key(kind: str) -> None:
 
 
 def test_parts_that_are_not_valid() -> None:
-    """Ours refuses the PSBT, as any your signature in it that is not; another's is a bad signer's, and makes no whole."""
+    """Ours refuses the PSBT, as any signature of ours that is not valid; another's is a bad signer's, and makes no whole."""
     key = shared("internal", secrets=(95, 96))
     given = in_first_round(key)
     psbt, made = signed_by_us(given)
@@ -457,6 +459,66 @@ def test_parts_that_are_not_valid() -> None:
         assert [signer.public_key for signer in status.signers if signer.bad] == [theirs[2:34]]
         assert sum(signer.signed for signer in status.signers) == 2 and aggregated(broken) is broken
         assert not collect(broken, ME.fingerprint).candidates  # ours is there, and valid
+
+
+def split(done: Psbt) -> list[Psbt]:
+    """A file of each signer: the PSBT with all nonces, and with the signer's partial signature alone."""
+    partials = [name for name in done.inputs[0].pairs if name[0] == PARTIAL]
+    return [without(done, *[name for name in partials if name != mine]) for mine in partials]
+
+
+@pytest.mark.parametrize("kind", ["internal", "derived-leaf"])
+def test_files_of_the_signers_are_combined_and_finalized(kind: str) -> None:
+    """Each signer's partial signature comes in a file of its own; together they make the whole signature."""
+    key = shared(kind, secrets=(95, 96))
+    given = in_first_round(key)
+    psbt, made = signed_by_us(given)
+    done = finished(psbt, made, {0: key})
+    files = split(done)
+    assert len(files) == 3
+    for count in (1, 2):
+        some = combine([*files[:count], files[0]])
+        assert some.notes == () and {0x13, 0x14}.isdisjoint(name[0] for name in some.psbt.inputs[0].pairs)
+        with pytest.raises(NotFinal, match=f"{count} of 3 partial signatures"):
+            finalized(some.psbt)
+    for order in itertools.permutations(files):
+        result = combine(order)
+        assert result.notes == () and result.psbt.inputs[0].pairs.items() > done.inputs[0].pairs.items()
+        assert (0x13 if key.leaf is None else 0x14) in {name[0] for name in result.psbt.inputs[0].pairs}
+        check(result.psbt, given)
+        final = finalized(result.psbt)
+        assert final.notes == () and not {NONCE, PARTIAL, PARTICIPANTS} & {
+            name[0] for name in final.psbt.inputs[0].pairs
+        }
+        check(final.psbt, given)
+    check(finalized(done).psbt, given)
+
+
+def test_a_partial_signature_that_is_not_valid_is_not_combined() -> None:
+    """The file that has it is named; without all nonces nobody can tell, and the note says so."""
+    key = shared("internal", secrets=(95, 96))
+    psbt, made = signed_by_us(in_first_round(key))
+    first, second, third = split(finished(psbt, made, {0: key}))
+    (theirs,) = [name for name in third.inputs[0].pairs if name[0] == PARTIAL]
+    for value in (bytes(32), b"\xff" * 32, bytes(31) + b"\x07"):
+        with pytest.raises(CombineError, match="partial signature .MuSig2. that does not verify") as caught:
+            combine([first, second, without(third, also=[(theirs, value)])])
+        assert caught.value.file == 2
+        with pytest.raises(CombineError, match="its MuSig2 partial signature differs"):
+            combine([first, third, without(third, also=[(theirs, value)])])
+    nonce = next(name for name in first.inputs[0].pairs if name[0] == NONCE)
+    early = [without(file, nonce) for file in (first, second)]
+    (note,) = combine(early).notes
+    assert "not every partial signature" in note
+
+
+def test_other_nonces_are_another_round() -> None:
+    """A nonce that differs from file to file is of another round: the files are not joined."""
+    key = shared("internal")
+    psbt, made = signed_by_us(in_first_round(key))
+    again, _ = signed_by_us(in_first_round(key))
+    with pytest.raises(CombineError, match="its MuSig2 public nonce differs"):
+        combine([finished(psbt, made, {0: key}), again])
 
 
 def test_what_is_no_part_of_ours_is_not_inserted() -> None:
