@@ -1103,7 +1103,7 @@ GUARDS = (
     Guard(
         "the whole script is derived",
         WALLETS,
-        " and self._script_of(keys) == script",
+        " and made == script",
         "",
         f"{WALLETS_TEST}::test_matches",
     ),
@@ -1124,7 +1124,7 @@ GUARDS = (
     Guard(
         "no key of a wallet counts for two",
         WALLETS,
-        "        _check_distinct(keys)\n",
+        "        _check_distinct(tree)\n",
         "",
         f"{WALLETS_TEST}::test_refused",
     ),
@@ -1208,8 +1208,8 @@ GUARDS = (
     Guard(
         "a wallet is named for scripts that it derives",
         "hwilib_cryptnox/ctl/wallets.py",
-        "            if policy.matches(script, path, value[:4], key):\n",
-        "            if policy.locate(path, value[:4]):\n",
+        "any(policy.matches(script, path, value[:4], key, place) for place in (KeyPath(), *places.get(key, ())))",
+        "policy.locate(path, value[:4])",
         f"{WALLET_TEST}::test_verify_names_wallets",
     ),
     Guard(
@@ -1313,8 +1313,8 @@ GUARDS = (
     Guard(
         "a multisig holds keys, and no scripts with keys in them",
         "hwilib_cryptnox/export/policy_text.py",
-        " and all(isinstance(arg, below) for arg in args[1:])",
-        "",
+        "kinds == [str, *[below] * (len(args) - 1)]",
+        "kinds[0] is str",
         f"{WALLETS_TEST}::test_refused",
     ),
     Guard(
