@@ -56,8 +56,8 @@ class Combined:
 
 
 def combine(psbts: Sequence[Psbt]) -> Combined:
-    """One PSBT with the fields of all, in the version and form of the first. Partial signatures of MuSig2 become a whole
-    one where all of them are there (BIP373).
+    """One PSBT with the fields of all, in the version and form of the first. Partial signatures of MuSig2 become a
+    whole one where all of them are there (BIP373).
 
     Raises CombineError where one is of another transaction, contradicts one before it, or has a signature that does not
     verify; RefusedInput and PsbtError where all together contradict themselves.

@@ -442,7 +442,7 @@ def test_a_coin_of_another_key(kind: str) -> None:
 
 
 def test_parts_that_are_not_valid() -> None:
-    """Ours refuses the PSBT, as any signature of ours that is not valid; another's is a bad signer's, and makes no whole."""
+    """Ours refuses the PSBT, as any bad signature of ours; another's is a bad signer's, and makes no whole."""
     key = shared("internal", secrets=(95, 96))
     given = in_first_round(key)
     psbt, made = signed_by_us(given)
@@ -501,7 +501,7 @@ def test_a_partial_signature_that_is_not_valid_is_not_combined() -> None:
     first, second, third = split(finished(psbt, made, {0: key}))
     (theirs,) = [name for name in third.inputs[0].pairs if name[0] == PARTIAL]
     for value in (bytes(32), b"\xff" * 32, bytes(31) + b"\x07"):
-        with pytest.raises(CombineError, match="partial signature .MuSig2. that does not verify") as caught:
+        with pytest.raises(CombineError, match=r"partial signature \(MuSig2\) that does not verify") as caught:
             combine([first, second, without(third, also=[(theirs, value)])])
         assert caught.value.file == 2
         with pytest.raises(CombineError, match="its MuSig2 partial signature differs"):
