@@ -456,6 +456,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.signer.reviewed": "ctl/test_hostile.py",
     f"{WALLET}.signer.steady": "ctl/test_setup_faults.py",
     f"{WALLET}.signer.kept": "signer/test_signing.py",
+    f"{WALLET}.signer.possible": "signer/test_signing.py",
     f"{WALLET}.signer.runner": "signer/test_signing.py",
     f"{WALLET}.signer.wallet": "signer/test_signing.py",
     f"{WALLET}.signer.wallet_prompts": "hwi/test_registerdescriptor.py",

@@ -32,6 +32,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "pin tries": ("pin tries",),
     "puk verify": ("puk verify",),
     "puk change": ("puk change",),
+    "taproot check": ("taproot check",),
     "xpub show": ("xpub m/84h/0h/0h", "xpub show m/48h/0h/0h/2h"),
     "xpub on": ("xpub on",),
     "xpub off": ("xpub off",),

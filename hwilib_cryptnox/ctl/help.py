@@ -15,7 +15,19 @@ from hwilib_cryptnox.console.layout import lines_of, width
 GROUPS = {
     "Look": ("list", "info", "doctor", "history", "audit"),
     "Set up": ("setup", "adopt", "backup", "clone", "sheet", "wallet"),
-    "Use": ("address", "sign", "verify", "combine", "finalize", "message", "export", "descriptors", "xpub", "hwi"),
+    "Use": (
+        "address",
+        "sign",
+        "verify",
+        "combine",
+        "finalize",
+        "message",
+        "export",
+        "descriptors",
+        "xpub",
+        "taproot",
+        "hwi",
+    ),
     "Keep": ("pin", "puk", "pairing", "owner", "reset", "forget"),
     "For experts": (
         "data",

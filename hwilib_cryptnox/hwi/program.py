@@ -341,8 +341,9 @@ class _Command:
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.networks import CHAINS, Network
         from hwilib_cryptnox.psbt import Form, Psbt
+        from hwilib_cryptnox.signer.possible import stays_unchanged
         from hwilib_cryptnox.signer.prompts import prompt_text
-        from hwilib_cryptnox.signer.signing import Signing, stays_unchanged
+        from hwilib_cryptnox.signer.signing import Signing
         from hwilib_cryptnox.signer.taproot import any_signs
 
         text, told = self.options.psbt, self.options.registration

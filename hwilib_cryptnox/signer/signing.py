@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -27,15 +26,12 @@ from hwilib_cryptnox.psbt import (
     Candidate,
     Chain,
     Collected,
-    Limit,
     Notice,
     NoticeKind,
     Plan,
-    Policy,
     Psbt,
     RegisteredWallet,
     SignRequest,
-    Skipped,
     WalletScripts,
     collect,
     insert,
@@ -43,7 +39,7 @@ from hwilib_cryptnox.psbt import (
 )
 from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.musig import MusigPart
-from hwilib_cryptnox.psbt.origins import names_keys, originless
+from hwilib_cryptnox.psbt.origins import originless
 from hwilib_cryptnox.signer.approved import signing_step
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.heard import until_back
@@ -57,12 +53,12 @@ from hwilib_cryptnox.signer.memory import (
     remembered_of,
     warnings_before,
 )
+from hwilib_cryptnox.signer.possible import NO_MUSIG2_REASON, policy_of, stays_unchanged, without, without_musig2
 from hwilib_cryptnox.signer.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.registered import registered_wallets
 from hwilib_cryptnox.signer.runner import Runner
 from hwilib_cryptnox.signer.taproot import Taproot, any_signs, known
 from hwilib_cryptnox.signer.wallet import Wallet
-from hwilib_cryptnox.storage.settings import FeeLimit, Settings
 from hwilib_cryptnox.storage.state import StateError
 
 Progress = Callable[[int, int], None]
@@ -78,12 +74,6 @@ NO_PART_TEXT = (
     "disturbed, or the card's applet does not sign as BIP327 says. Try again. If it fails each time, this card cannot "
     "sign for a MuSig2 wallet"
 )
-NO_MUSIG2_REASON = "its key is part of a MuSig2 key, and this card's applet has no MuSig2"
-ONLY_PIN_REASON = (
-    "it needs a signature by MuSig2, which the card only makes with its PIN, and its PIN authentication is off: turn "
-    "it on (cryptnoxctl pin-auth on, with the PUK)"
-)
-
 FRUITLESS = 3
 """Times in a row a card is opened anew without a further signature before the signing is given up."""
 
@@ -175,7 +165,7 @@ class Signing:
         signing = None
         if fingerprint is not None:
             taproot = self.wallet.taproot() is Taproot.SIGNS
-            collected = _without_musig2(collect(self.psbt, fingerprint, taproot=taproot))
+            collected = without_musig2(collect(self.psbt, fingerprint, taproot=taproot))
             kept = {place_of(candidate) for candidate, _ in self._partial(collected)}
             signing = approval.needed([one.digest for one in collected.candidates if place_of(one) not in kept])
         approval.say(approval.plan(1, signing))
@@ -270,13 +260,13 @@ class Signing:
         """Without what the card does not sign: parts of MuSig2 signatures where it makes none, which it is asked once,
         and all that is made with MuSig2 where a user key approves. BadRequestError where nothing is left."""
         if runner.session.pin is None:
-            return _without_musig2(collected)
+            return without_musig2(collected)
         parts = [candidate for candidate in collected.candidates if candidate.musig is not None]
         if parts and self._has_musig2 is None:
             self._has_musig2 = runner.has_musig2()
         if not parts or self._has_musig2:
             return collected
-        return _without(collected, parts, NO_MUSIG2_REASON)
+        return without(collected, parts, NO_MUSIG2_REASON)
 
     def _sign_approved(self, runner: Runner, approval: Approval, left: Sequence[Candidate]) -> None:
         """All that is to be signed, after all that was to be read: the card is open for one of the two. Each use of the
@@ -448,59 +438,3 @@ def confirm(wallet: Wallet, made: Plan) -> None:
         session, approval = wallet.session(), wallet.approval()
         touches = 0 if approval is None else approval.needed([request.digest for request in made.requests])
         wallet.unlocker.confirm(*review_text(made, session.card.serial, session.fingerprint, touches))
-
-
-def _without(collected: Collected, left_out: Sequence[Candidate], reason: str) -> Collected:
-    """Without some candidates, which are skipped for a reason. BadRequestError where nothing is left."""
-    if not left_out:
-        return collected
-    found = replace(
-        collected,
-        candidates=tuple([candidate for candidate in collected.candidates if candidate not in left_out]),
-        skipped=(*collected.skipped, *[Skipped(candidate.index, reason) for candidate in left_out]),
-    )
-    why = found.why_nothing()
-    if why is not None:
-        raise BadRequestError(why)
-    return found
-
-
-def _without_musig2(collected: Collected) -> Collected:
-    """What a user key approves: each digest by itself. A conversation of MuSig2 has no place for that."""
-    return _without(collected, [candidate for candidate in collected.candidates if candidate.at_key], ONLY_PIN_REASON)
-
-
-def policy_of(settings: Settings, *, chain: Chain | None = None, ask_fee: bool = False) -> Policy:
-    """What the user allows."""
-    return Policy(
-        allow_sighash=settings.allow_sighash,
-        allow_unproved_amounts=settings.allow_unproved_amounts,
-        max_fee_rate=_limit(settings.max_fee_rate),
-        max_fee=_limit(settings.max_fee),
-        max_fee_percent=_limit(settings.max_fee_percent),
-        ask_fee=ask_fee,
-        chain=chain,
-        require_registered=settings.require_registered,
-        now=time.time(),
-    )
-
-
-def _limit(chosen: FeeLimit) -> float | Limit | None:
-    if chosen is None:
-        return Limit.DEFAULT
-    return None if chosen == "off" else chosen
-
-
-def stays_unchanged(psbt: Psbt, fingerprint: bytes | None, *, taproot: bool) -> bool:
-    """Whether nothing is left to sign for a master key, told without card and PIN. False also where only the card can
-    tell: an origin may be an account's. None for a key that is not known: then it is told where nobody has anything.
-    `taproot`: the card may be one that signs BIP86 key paths."""
-    if fingerprint is None:
-        return all(fields.is_final or not names_keys(fields) for fields in psbt.inputs)
-    collected = collect(psbt, fingerprint, taproot=taproot)
-    return collected.stays_unchanged and (any(collected.claims) or not originless(psbt))
-
-
-def names_keys_of(psbt: Psbt, fingerprint: bytes) -> bool:
-    """Whether an input names a key of a master key, signed or not. True also where only the card can tell."""
-    return originless(psbt) or any(collect(psbt, fingerprint).claims)

@@ -376,13 +376,8 @@ def _number(value: int) -> bytes:
 def _multisig_script(node: Node, keys: Sequence[bytes]) -> bytes:
     """The script of `multi` or `sortedmulti` with compressed keys, in the order of the descriptor."""
     ordered = sorted(keys) if node.name == "sortedmulti" else keys
-    parts = [
-        _number(int(str(node.args[0]))),
-        *[push(key) for key in ordered],
-        _number(len(keys)),
-        bytes((OP_CHECKMULTISIG,)),
-    ]
-    return b"".join(parts)
+    needed, count = _number(int(str(node.args[0]))), _number(len(keys))
+    return b"".join([needed, *map(push, ordered), count, bytes((OP_CHECKMULTISIG,))])
 
 
 # The card

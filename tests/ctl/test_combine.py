@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from hwilib_cryptnox.psbt import Psbt
+from hwilib_cryptnox.psbt.codec import MAGIC, encode_map
+from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from tests.ctl.program import answer, ended, run, shown, terminal
 from tests.psbt.factory import ME, OTHER, draft, spend
+from tests.psbt.musig import shared as musig
 from tests.psbt.signing import sign
 from tests.psbt.test_combine import good_on_core, shared
 from tests.support.emulator import EmulatorProcess
@@ -48,6 +51,38 @@ def test_what_the_card_signed_is_combined(card: EmulatorProcess, tmp_path: Path)
     data = answer(None, "combine", str(tmp_path / "pay-signed.psbt"), str(theirs), "--output", str(tmp_path / "all"))
     assert data["complete"]
     good_on_core(Psbt.parse((tmp_path / "all").read_bytes()), shared())
+
+
+@pytest.mark.parametrize("kind", ["internal", "derived-leaf"])
+def test_partial_signatures_of_musig2(kind: str, tmp_path: Path) -> None:
+    """The card's file and the others' make a whole signature, which finalize takes as well as their partial ones."""
+    key = musig(kind, secrets=(7_000_001, 7_000_002))
+    given = draft(key.item(100_000, 0, *key.first_round()))
+    path, files = tmp_path / "pay.psbt", []
+    path.write_bytes(given.encode())
+    with EmulatorProcess("--reading", "musig2") as card:
+        answer(card, "sign", "--yes", str(path))
+    signed = Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes())
+    digest = SignatureHasher(signed.tx, [(100_000, key.script)]).taproot(0, 0, leaf_hash=key.leaf)
+    for number, pair in enumerate(key.second_round(signed, 0, digest)):
+        files.append(tmp_path / f"{number}.psbt")
+        files[-1].write_bytes(signed.with_added({0: [pair]}).raw)
+    some = answer(None, "combine", str(tmp_path / "pay-signed.psbt"), str(files[0]))
+    assert not some["complete"] and "2 of 3 partial signatures" in some["missing"][0]["reason"]
+    data = answer(None, "combine", *map(str, files), "--output", str(tmp_path / "all.psbt"))
+    assert (data["complete"], data["notes"]) == (True, [])
+    whole = Psbt.parse(data["psbt"])
+    assert (0x13 if key.leaf is None else 0x14) in {name[0] for name in whole.inputs[0].pairs}
+    good_on_core(whole, given)
+    final = answer(None, "finalize", str(tmp_path / "all.psbt"))
+    good_on_core(Psbt.parse(final["psbt"]), given)
+    assert final["txid"] == data["txid"]
+    # A partial signature that is not valid: its file is named.
+    (mine,) = [name for name in signed.inputs[0].pairs if name[0] == 0x1C]
+    maps = [signed.globals, {**signed.inputs[0].pairs, mine: bytes(32)}, *[one.pairs for one in signed.outputs]]
+    path.write_bytes(MAGIC + b"".join(map(encode_map, maps)))
+    error = answer(None, "combine", str(files[0]), str(path), "--force", code=5)
+    assert "pay.psbt" in error["error"] or "differs" in error["error"]
 
 
 @pytest.mark.parametrize("form", ["binary", "base64", "hex"])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import answer, run
+from tests.support.consent import consenting
 from tests.support.emulator import MNEMONIC, EmulatorProcess
+from tests.support.token import Token
 
 ADDRESS = "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr"
 """The first receiving address of BIP86's test vectors (the mnemonic "abandon ... about")."""
@@ -45,6 +48,14 @@ def test_a_card_that_signs_has_taproot_everywhere(shared: EmulatorProcess) -> No
     check = answer(shared, "address", "--check", CHANGE, "--gap", "3", schema="address --check")
     assert (check["ours"], check["path"]) == (True, "m/86h/0h/0h/1/0")
     assert ADDRESS in run(shared, "address", "--type", "p2tr").stdout
+
+
+def test_a_card_without_pin_authentication(tmp_path: Path) -> None:
+    """It could only be asked with the PIN: told before anything is asked of the key that approves."""
+    with consenting(Token(), tmp_path, "--reading", "musig2") as card:
+        found = answer(card, "taproot", "check", code=1)
+        assert "PIN authentication is off" in found["error"] and "pin-auth on" in found["hint"]
+        assert not {"c7", "c8", "C7", "C8"} & card.stats()["by_ins"].keys()
 
 
 def test_files_for_wallets(shared: EmulatorProcess) -> None:

@@ -18,6 +18,7 @@ from hwilib_cryptnox.errors import (
     ApproverPinError,
     ApproverRefusedError,
     ApproverTimeoutError,
+    BadRequestError,
     NoApproverError,
     PinAuthOffError,
     TouchNeededError,
@@ -28,6 +29,7 @@ from hwilib_cryptnox.hwi.entries import Lister
 from hwilib_cryptnox.pin.approval import NotReviewedError
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.signer.cards import OpenCard
+from hwilib_cryptnox.signer.possible import ONLY_PIN_REASON
 from hwilib_cryptnox.signer.registering import register
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, verify
 from hwilib_cryptnox.signer.signing import Signing
@@ -36,6 +38,7 @@ from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.hwi.test_listing import entry, listed
 from tests.psbt.factory import ME, draft, spend
+from tests.psbt.musig import shared
 from tests.signer.test_registering import POLICY
 from tests.signer.test_signing import account, check, spent_on
 from tests.support.consent import Desk, consenting
@@ -110,6 +113,27 @@ def test_every_script_and_message(card: EmulatorProcess, token: Token, hwi: Prog
     message = hwi.on(card, "signmessage", "text", ADDRESS, pin=None)
     assert len(message["signature"]) == 88
     assert len(token.messages) == 2
+
+
+def test_no_touch_makes_a_signature_of_musig2(token: Token, tmp_path: Path) -> None:
+    """No step of MuSig2 asks for an approval of its digest: the applet is not asked for one, and the rest is signed."""
+    key = shared("internal")
+    part, other = key.item(100_000, 1, *key.first_round()), spend("p2wpkh")
+    with consenting(token, tmp_path, "--reading", "musig2") as card:
+        for fingerprint_known in (False, True):
+            with pytest.raises(BadRequestError, match="it needs a signature by MuSig2") as caught:
+                Signing(Desk(card.path, token).wallet, Psbt.parse(draft(part).encode())).run()
+            assert "cryptnoxctl pin-auth on" in str(caught.value)
+            assert len(token.messages) == 1, f"to read the fingerprint, once ({fingerprint_known})"
+        desk, given = Desk(card.path, token), draft(part, other)
+        signing = Signing(desk.wallet, Psbt.parse(given.encode()))
+        done = signing.run()
+        desk.wallet.close()
+        assert signing.plan is not None and [one.reason for one in signing.plan.skipped] == [ONLY_PIN_REASON]
+        assert any(name[0] == 0x02 for name in done.inputs[1].pairs)
+        assert done.inputs[0].pairs == Psbt.parse(given.encode()).inputs[0].pairs
+        assert len(token.messages) == 3, "one to read and one for the signature"
+        assert not {"c7", "c8", "C7", "C8"} & card.stats()["by_ins"].keys()
 
 
 @pytest.mark.parametrize("export", [True, False])
