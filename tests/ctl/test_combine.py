@@ -15,7 +15,7 @@ from tests.psbt.factory import ME, OTHER, draft, spend
 from tests.psbt.musig import shared as musig
 from tests.psbt.signing import sign
 from tests.psbt.test_combine import good_on_core, shared
-from tests.support.emulator import EmulatorProcess
+from tests.support.emulator import SEED, EmulatorProcess
 
 
 def parts(folder: Path, version: int = 0) -> list[Path]:
@@ -60,7 +60,7 @@ def test_partial_signatures_of_musig2(kind: str, tmp_path: Path) -> None:
     given = draft(key.item(100_000, 0, *key.first_round()))
     path, files = tmp_path / "pay.psbt", []
     path.write_bytes(given.encode())
-    with EmulatorProcess("--reading", "musig2") as card:
+    with EmulatorProcess("--seed", SEED, "--reading", "musig2") as card:
         answer(card, "sign", "--yes", str(path))
     signed = Psbt.parse((tmp_path / "pay-signed.psbt").read_bytes())
     digest = SignatureHasher(signed.tx, [(100_000, key.script)]).taproot(0, 0, leaf_hash=key.leaf)

@@ -33,6 +33,7 @@ from hwilib_cryptnox.signer.possible import ONLY_PIN_REASON
 from hwilib_cryptnox.signer.registering import register
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, verify
 from hwilib_cryptnox.signer.signing import Signing
+from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
@@ -120,11 +121,14 @@ def test_no_touch_makes_a_signature_of_musig2(token: Token, tmp_path: Path) -> N
     key = shared("internal")
     part, other = key.item(100_000, 1, *key.first_round()), spend("p2wpkh")
     with consenting(token, tmp_path, "--reading", "musig2") as card:
-        for fingerprint_known in (False, True):
+        for known in (None, ME.fingerprint):
+            desk = Desk(card.path, token)
+            desk.wallet = Wallet(desk.path, desk.wallet.access, desk.wallet.unlocker, expected=known)
             with pytest.raises(BadRequestError, match="it needs a signature by MuSig2") as caught:
-                Signing(Desk(card.path, token).wallet, Psbt.parse(draft(part).encode())).run()
+                Signing(desk.wallet, Psbt.parse(draft(part).encode())).run()
+            desk.wallet.close()
             assert "cryptnoxctl pin-auth on" in str(caught.value)
-            assert len(token.messages) == 1, f"to read the fingerprint, once ({fingerprint_known})"
+            assert len(token.messages) == 1, "to read the fingerprint; none where it is known"
         desk, given = Desk(card.path, token), draft(part, other)
         signing = Signing(desk.wallet, Psbt.parse(given.encode()))
         done = signing.run()
@@ -132,7 +136,7 @@ def test_no_touch_makes_a_signature_of_musig2(token: Token, tmp_path: Path) -> N
         assert signing.plan is not None and [one.reason for one in signing.plan.skipped] == [ONLY_PIN_REASON]
         assert any(name[0] == 0x02 for name in done.inputs[1].pairs)
         assert done.inputs[0].pairs == Psbt.parse(given.encode()).inputs[0].pairs
-        assert len(token.messages) == 3, "one to read and one for the signature"
+        assert len(token.messages) == 3, "one to read, one for the signature, and one before"
         assert not {"c7", "c8", "C7", "C8"} & card.stats()["by_ins"].keys()
 
 

@@ -208,7 +208,7 @@ def test_what_only_says_to_be_change() -> None:
 def test_a_false_key_in_an_output_refuses() -> None:
     out = out_of(derived(1, 6), 590_000)
     bent = [(name, value.replace(le(87 | 1 << 31), le(88 | 1 << 31))) for name, value in out.fields]
-    with pytest.raises(RefusedOutput, match="is another than the PSBT says"):
+    with pytest.raises(RefusedOutput, match="but this card does not own it"):
         summary_of(PAID, replace(out, fields=bent), wallets=(account_wallet(),))
 
 
@@ -224,7 +224,7 @@ def test_inputs_of_no_wallet() -> None:
     stranger = WalletPolicy.parse(f"tr(musig({keys(ME, *MANY[:2])}))")
     made = summary_of(replace(PAID, amount=990_000), wallets=(stranger,))
     assert not made.wallets and [group.words for group in made.unregistered] == ["a MuSig2 key"]
-    with pytest.raises(RefusedInput, match="no registered wallet"):
+    with pytest.raises(RefusedInput, match="not by a registered wallet"):
         summary_of(PAID, wallets=(stranger,), require_registered=True)
 
 
