@@ -93,8 +93,9 @@ class HelpFormatter(click.HelpFormatter):
             for line in lines_of(" ".join(paragraph.split()), self.width - self.current_indent):
                 self.write(f"{indent}{line}\n")
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         """Names, and what they are, in two columns."""
+        rows = list(rows)
         first = min(max((width(name) for name, _ in rows), default=0), col_max) + col_spacing
         indent = self.current_indent
         if self.width - first - indent < _LEAST_TEXT:  # what they are below them
