@@ -66,11 +66,11 @@ def terminal(
     card: EmulatorProcess | None,
     *words: str,
     stdout: Path | None = None,
-    columns: int = 100,
+    columns: int = 300,
     rows: int = 50,
     **more: str,
 ) -> Iterator[pexpect.spawn]:
-    """On a terminal of its own; `stdout`: into this file instead."""
+    """On a terminal of its own, so wide that what it says is not broken; `stdout`: into this file instead."""
     child = spawn(
         [*COMMAND, *words],
         stdout=stdout,
