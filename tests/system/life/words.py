@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY
+from hwilib_cryptnox.console.layout import lines_of
 from tests.system.life.facts import Facts
 
 THINGS = {
@@ -50,6 +51,8 @@ _DONE = (
     r"|fingerprint of the wallet: [0-9a-f]{8}\b"
 )
 _NOT = r"(?<!not )(?<!if )(?<!when )(?<!where )(?<!until )"
+_WIDTHS = (80, 78)
+"""Columns of the window, and of its prompts."""
 CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
     (rf"{_NOT}\bis (now )?initiali[sz]ed\b", lambda before, after: after.initialised),
     (r"\bis not (yet )?initiali[sz]ed\b", lambda before, after: not after.initialised),
@@ -76,8 +79,19 @@ CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
 
 def sentences(text: str) -> list[str]:
     """Without decoration."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", text)
+    plain = _unbroken(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", text))
     return [part.strip() for part in re.split(r"(?<=[.!?])\s|\n|;(?! whether)", plain) if part.strip()]
+
+
+def _unbroken(text: str) -> str:
+    """Lines that were ended because the window is no wider are joined again."""
+    whole, last = "", ""
+    for line in text.replace("\r", "").split("\n"):
+        both = f"{last} {line.strip()}"
+        broken = last.strip() and line.strip() and any(lines_of(both, wide)[0] == last for wide in _WIDTHS)
+        whole += f" {line.strip()}" if broken else f"\n{line}"
+        last = line
+    return whole
 
 
 def about(serial: int, said: list[str]) -> list[str]:
