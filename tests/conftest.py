@@ -159,6 +159,7 @@ ONE_IN = {
     "system/interop/test_bdk_wallets.py::test_two_cards_cosign": 2,
     "system/interop/test_client_pcsc.py::test_a_program_that_never_lets_go_hangs_nobody": 4,
     "system/interop/test_client_pcsc.py::test_a_program_that_only_shares_the_reader_is_no_obstacle": 3,
+    "system/interop/test_docs.py::test_at_the_terminal": 3,
     "system/interop/test_sdk_pcsc.py::test_every_operation_on_a_basic_card": 6,
     "system/life/test_cards.py::test_wipe_erases_the_card_that_is_named": 3,
     "system/life/test_life.py::test_the_command_that_changes_the_card_loses_its_answer": 3,
