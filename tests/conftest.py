@@ -130,6 +130,44 @@ LONG = frozenset(
     }
 )
 """In those folders, too: they take long, or measure time."""
+ONE_IN = {
+    "core/test_faults.py::test_every_fault_at_every_apdu": 2,
+    "core/test_generous_card.py::test_select_answers_of_any_length": 4,
+    "core/test_hostile_card.py::test_any_plaintext_from_a_card_that_holds_the_keys": 4,
+    "core/test_pcsc.py::test_faults_through_the_reader": 4,
+    "ctl/test_changes.py::test_a_card_that_does_not_come_back": 3,
+    "ctl/test_changes.py::test_a_lost_answer_is_found_out": 3,
+    "ctl/test_man_in_the_middle.py::test_reading_and_signing": 4,
+    "ctl/test_pin_auth.py::test_a_fault_while_the_pin_is_tried": 8,
+    "ctl/test_screens.py::test_the_screen": 3,
+    "ctl/test_setup_faults.py::test_what_is_told_is_true": 3,
+    "ctl/test_two_cards.py::test_the_card_that_was_named": 3,
+    "ctl/test_two_cards.py::test_what_the_configuration_does_not_admit": 3,
+    "emulator/test_program.py::test_usage_errors": 3,
+    "pin/test_pin_accounting.py::test_a_wrong_automatic_pin_costs_one_try_in_all": 3,
+    "pin/test_pin_accounting.py::test_every_command": 4,
+    "pin/test_pin_accounting.py::test_whoever_listens_gets_no_pin": 4,
+    "psbt/test_outcomes_on_card.py::test_what_is_signed_is_shown_as_it_is": 2,
+    "psbt/test_runs.py::test_a_bitcoin_of_fee_is_never_signed": 5,
+    "psbt/test_runs.py::test_a_fee_within_the_limits_is_signed_as_what_it_is": 5,
+    "psbt/test_runs.py::test_leave_for_unproved_amounts_shows_no_number_that_is_not_so": 3,
+    "psbt/test_runs.py::test_other_sighash_types_prove_nothing_more": 3,
+    "signer/test_card_time.py::test_a_second_card": 2,
+    "signer/test_card_time.py::test_the_page_says_what_a_command_costs": 3,
+    "signer/test_man_in_the_middle.py::test_reading_and_signing": 4,
+    "signer/test_signing.py::test_a_fault_is_survived": 3,
+    "system/interop/test_bdk_wallets.py::test_two_cards_cosign": 2,
+    "system/interop/test_client_pcsc.py::test_a_program_that_never_lets_go_hangs_nobody": 4,
+    "system/interop/test_client_pcsc.py::test_a_program_that_only_shares_the_reader_is_no_obstacle": 3,
+    "system/interop/test_docs.py::test_at_the_terminal": 3,
+    "system/interop/test_sdk_pcsc.py::test_every_operation_on_a_basic_card": 6,
+    "system/life/test_cards.py::test_wipe_erases_the_card_that_is_named": 3,
+    "system/life/test_life.py::test_the_command_that_changes_the_card_loses_its_answer": 3,
+    "system/life/test_noise.py::test_a_disturbed_answer_before_the_channel_is_open_ends_nothing": 4,
+    "system/life/test_noise.py::test_what_was_done_is_told_although_the_card_refused_it": 3,
+    "system/security/test_consent.py::test_a_replayed_approval_gives_its_own_digest_alone": 3,
+}
+"""Of the many cases of these tests one in so many is in the default selection. The others are long tests."""
 _STARTS_PYTHON = frozenset({"test_architecture.py"})
 """Quick all the same: what a fresh interpreter loads is what it looks at."""
 _STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"})
@@ -162,6 +200,7 @@ for _size in ("COLUMNS", "LINES"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the long tests (marked `heavy`) as well")
+    parser.addoption("--every-case", action="store_true", help="of the chosen tests run every case (see ONE_IN)")
     parser.addoption("--quick", action="store_true", help="run only the tests that take no time")
 
 
@@ -187,7 +226,13 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen, left_out = [], []
+    cases: Counter[str] = Counter()
     for item in items:
+        test = f"{item.path.relative_to(_TESTS).as_posix()}::{getattr(item, 'originalname', item.name)}"
+        if not item.get_closest_marker("heavy"):
+            if cases[test] % ONE_IN.get(test, 1) and not config.getoption("--every-case"):
+                item.add_marker(pytest.mark.heavy)
+            cases[test] += 1
         if item.get_closest_marker("heavy") and not config.getoption("--all"):
             _deselected[str(item.path.relative_to(config.rootpath))] += 1
             left_out.append(item)

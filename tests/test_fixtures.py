@@ -99,6 +99,12 @@ def test_the_lists_of_quick_tests_name_what_is_there() -> None:
     assert len(everywhere) > 40 and everywhere < on_linux
 
 
+def test_the_tests_of_which_a_part_is_run_are_there() -> None:
+    for name, share in conftest.ONE_IN.items():
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text() and share > 1, name
+
+
 def test_every_folder_has_quick_tests() -> None:
     folders = {path.name for path in (ROOT / "tests").iterdir() if list(path.rglob("test_*.py"))}
     files = [path for path in (ROOT / "tests").rglob("test_*.py") if conftest.is_quick(path, "linux")]

@@ -70,7 +70,7 @@ def terminal(
     rows: int = 50,
     **more: str,
 ) -> Iterator[pexpect.spawn]:
-    """On a terminal of its own, wide enough for every sentence; `stdout`: into this file instead."""
+    """On a terminal of its own, so wide that what it says is not broken; `stdout`: into this file instead."""
     child = spawn(
         [*COMMAND, *words],
         stdout=stdout,

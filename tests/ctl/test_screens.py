@@ -30,6 +30,8 @@ def fits(line: str, columns: int) -> bool:
     """Whether it is no longer than the window, or has to be: one piece. What was typed after a question aside."""
     if width(line) <= columns or len(lines_of(line.strip(), columns)) == 1:
         return True
+    if line.lstrip().startswith(("cryptnoxctl ", "--")):  # examples, and options with their values: as they are typed
+        return True
     question, colon, _ = line.rpartition(": ")
     return bool(colon) and fits(f"{question}:", columns)
 

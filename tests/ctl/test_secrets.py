@@ -93,7 +93,7 @@ def test_a_pin_with_pin_authentication_off(tmp_path: Path) -> None:
     world.state.write_text(json.dumps(world.memory() | {"pin_auth": False, **dict(CASES["pin-auth off"].before)}))
     with world.card() as card:
         text, code = world.run(card)
-        assert code == 0 and "is changed" in text and "could not be tested" in text, text
+        assert code == 0 and "was changed" in text and "could not be tested" in text, text
         assert world.case.taken(world.memory())
 
 
@@ -128,7 +128,7 @@ def test_the_sources_of_the_old_pin_are_named(card: EmulatorProcess, tmp_path: P
     file.write_text(PIN)
     with terminal(card, "pin", "change", CRYPTNOX_PIN_FILE=str(file)) as child:
         dialogue(child, ("PIN of card", NEW_PIN), ("New PIN", PIN), ("Type it again", PIN))
-        child.expect_exact("is changed")
+        child.expect_exact("was changed")
         assert ended(child) == 0
         assert "CRYPTNOX_PIN_FILE" not in shown(child)
 

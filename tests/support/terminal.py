@@ -62,7 +62,7 @@ class _Spawned(pexpect.spawn):
         with ExitStack() as opened:
             master, terminal = os.openpty()
             opened.callback(os.close, terminal)
-            size = struct.pack("HHHH", *(options.get("dimensions") or (24, 80)), 0, 0)
+            size = struct.pack("HHHH", *(options.get("dimensions") or (24, 300)), 0, 0)
             fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
             streams = [terminal] * 3
             for number, path in self._redirected.items():

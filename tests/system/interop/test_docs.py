@@ -155,11 +155,11 @@ SCENES = {
     "cryptnoxctl doctor --analyse card.json": Scene(
         says="as documented", before="cryptnoxctl doctor --record card.json --yes >/dev/null"
     ),
-    "cryptnoxctl pin change": Scene((ASKED_PIN, *TYPED_NEW), "is changed"),
-    "cryptnoxctl puk verify": Scene((ASKED_PUK,), "right"),
+    "cryptnoxctl pin change": Scene((ASKED_PIN, *TYPED_NEW), "was changed"),
+    "cryptnoxctl puk verify": Scene((ASKED_PUK,), "is correct"),
     "cryptnoxctl pin tries": Scene(says="At most 6"),
-    "cryptnoxctl pin verify": Scene((ASKED_PIN,), "right"),
-    "cryptnoxctl pin change --with-puk": Scene((ASKED_PUK, *TYPED_NEW), "is changed"),
+    "cryptnoxctl pin verify": Scene((ASKED_PIN,), "is correct"),
+    "cryptnoxctl pin change --with-puk": Scene((ASKED_PUK, *TYPED_NEW), "was changed"),
     "cryptnoxctl pin unblock": Scene(
         (ASKED_PUK, *TYPED_NEW),
         "new PIN",
@@ -551,7 +551,7 @@ def test_at_the_terminal(command: str, tmp_path: Path) -> None:
             before = {**env, "CRYPTNOX_PIN": PIN}
             subprocess.run(["bash", "-c", scene.before], cwd=tmp_path, env=before, check=True, timeout=TIME_LIMIT)
         child = pexpect.spawn(
-            "bash", ["-c", command], cwd=str(tmp_path), env=env, encoding="utf-8", timeout=30, dimensions=(50, 120)
+            "bash", ["-c", command], cwd=str(tmp_path), env=env, encoding="utf-8", timeout=30, dimensions=(50, 300)
         )
         child.delaybeforesend = None
         try:

@@ -19,6 +19,7 @@ from tests.system.life.forking import Way, start
 from tests.system.life.people import Person
 from tests.system.life.slots import Slot
 from tests.system.life.spoiling import spoil
+from tests.system.life.words import QUESTION, continues
 
 if TYPE_CHECKING:
     from tests.system.life.world import World
@@ -123,6 +124,10 @@ class Running:
         self.end = time.monotonic() + LIMIT
         self.line = ""
         """The terminal's last line, as far as it has come."""
+        self.above: list[str] = []
+        """The lines above it, up to the last answer."""
+        self.prompt = ""
+        """The last line of the last question."""
         self.again = False
         self.answered = False
         self.late: tuple[Slot, bytes] | None = None
@@ -231,6 +236,8 @@ class Running:
         if self.answered:  # the echo of what was typed
             self.answered = False
             line = ""
+        else:
+            self.above.append(line.rpartition(_HIDDEN)[2])
         self._look_for_a_secret(line)
         if self.changed and not self.secret and not self._is_prompt(line):
             self.told.late += line.rpartition(_HIDDEN)[2] + "\n"
@@ -243,14 +250,19 @@ class Running:
         self.told.terminal += "\n"
 
     def _is_prompt(self, line: str) -> bool:
-        return bool(self.told.prompts) and line.startswith(self.told.prompts[-1])
+        return bool(self.prompt) and line.startswith(self.prompt)
 
     def _asked(self) -> None:
         """Answer where the last line is a question, and nothing moves."""
         question = self._question()
         if not question:
             return
-        self.told.prompts.append(self.line)
+        begun = self._begun()
+        question = " ".join([*begun, question])
+        for line in reversed(begun):  # a question tells nothing
+            self.told.late = self.told.late.removesuffix(f"{line}\n")
+        self.told.prompts.append(question)
+        self.prompt = self.line
         self.told.progress += self.told.late
         self.told.late = ""
         number = len(self.told.prompts)
@@ -262,6 +274,14 @@ class Running:
         os.write(self.terminal, reply.encode("utf-8", "surrogateescape") + b"\n")
         self._wait_for_the_line()
 
+    def _begun(self) -> list[str]:
+        """The lines before the last one that are of the same question: it is wider than the window."""
+        lines, line = [], self.line
+        while self.above and self.above[-1][:1] != " " and continues(self.above[-1], line, QUESTION):
+            line = self.above.pop()
+            lines.insert(0, line)
+        return lines
+
     def _question(self) -> str:
         """The last line, where it is one."""
         question = self.line.rpartition("\x1b[H")[2]
@@ -271,6 +291,7 @@ class Running:
         """A question is answered once: its line ends before the next look."""
         self._look_for_a_secret(self.line)
         self.line = ""
+        self.above = []
         self.answered = True
 
     # What the cards are asked

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from cryptnox_core.emulator.memory import Memory
 from cryptnox_core.wire import CARD_TYPE_NFT, COMMON_PAIRING_KEY
@@ -103,6 +103,7 @@ class Scene:
             "file": b"data",
             "sixteen": bytes(16),
             "pem": KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+            "private": KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             "own": OWN_KEY.hex().encode(),
             "other": OTHER_KEY.hex().encode(),
         }
@@ -156,7 +157,7 @@ SCENES: dict[str, Scene] = {
     "ctl data write --custom": Scene("ctl", "data write --custom {sixteen}", with_data, {"custom": bytes(16).hex()}),
     "ctl user-key add": Scene("ctl", "user-key add ec {pem}", seeded, {"user_keys": ANY}),
     "ctl user-key delete": Scene("ctl", "user-key delete ec", with_user_key, {"user_keys": ()}),
-    "ctl pin-auth off": Scene("ctl", "pin-auth off --cannot-sign-here", with_user_key, {"pin_auth": False}),
+    "ctl pin-auth off": Scene("ctl", "pin-auth off --private-key {private}", with_user_key, {"pin_auth": False}),
     "ctl pin-auth on": Scene("ctl", "pin-auth on", without_pin, {"pin_auth": True}),
     "ctl reset": Scene("ctl", "reset", with_data, ERASED),
     "ctl reset --serial": Scene("ctl", "reset --serial {serial} --stdinpuk --json", seeded, ERASED, stdin=PUK),
@@ -270,7 +271,7 @@ SCENES: dict[str, Scene] = {
             **FRESH,
             "answers": (
                 ("own pairing key", "n"),
-                (r"take the .*card.* out and put", lambda world: world.swap() or ""),
+                (r"remove the .*card.* and insert", lambda world: world.swap() or ""),
             ),
         },
         may=frozenset({"half"}),

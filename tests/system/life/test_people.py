@@ -198,7 +198,7 @@ def test_enter_before_the_card_is_in(early: int, tmp_path: Path) -> None:
             slot.remove()
         return ""
 
-    answers = (("own pairing key", "n"), (r"take the .* out and put|\[Enter\]", swap))
+    answers = (("own pairing key", "n"), (r"remove the .*card.* and insert|\[Enter\]", swap))
     scene = replace(scene, person={**scene.person, "answers": answers})
     played = play(scene, tmp_path)
     assert not played.verdict, played.verdict
@@ -241,7 +241,7 @@ def test_a_pairing_key_is_forgotten_only_where_the_person_says_so(which: str, ag
         world.state.mkdir(parents=True, mode=0o700)
         (world.state / "pairing.json").write_text(json.dumps({str(SERIAL): OWN_KEY.hex()}))
         words = ["forget", str(SERIAL) if which == "serial" else "all", "--pairing-key"]
-        person = replace(SCENES["ctl adopt"].people(), answers=() if agreed else ((r"\[y/N\]|go on", "n"),))
+        person = replace(SCENES["ctl adopt"].people(), answers=() if agreed else ((r"\[y/N\]", "n"),))
         told = world.run("ctl", words, person)
         gone = OWN_KEY.hex() not in json.dumps(world.kept())
         assert gone is agreed, wanted(told)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from cryptnox_core.wire import COMMON_PAIRING_KEY
+from hwilib_cryptnox.console.layout import lines_of
 from tests.system.life.facts import Facts
 
 THINGS = {
@@ -50,6 +51,8 @@ _DONE = (
     r"|fingerprint of the wallet: [0-9a-f]{8}\b"
 )
 _NOT = r"(?<!not )(?<!if )(?<!when )(?<!where )(?<!until )"
+_TEXT, QUESTION = 80, 78
+"""Columns of the lines of a text, and of a question."""
 CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
     (rf"{_NOT}\bis (now )?initiali[sz]ed\b", lambda before, after: after.initialised),
     (r"\bis not (yet )?initiali[sz]ed\b", lambda before, after: not after.initialised),
@@ -76,8 +79,24 @@ CLAIMS: tuple[tuple[str, Callable[[Facts, Facts], bool]], ...] = (
 
 def sentences(text: str) -> list[str]:
     """Without decoration."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", text)
+    plain = _unbroken(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", " ", text))
     return [part.strip() for part in re.split(r"(?<=[.!?])\s|\n|;(?! whether)", plain) if part.strip()]
+
+
+def continues(last: str, line: str, *widths: int) -> bool:
+    """Whether `last` was ended only because a line has no more columns, and `line` is what follows."""
+    if not last.strip() or not line.strip():
+        return False
+    return any(lines_of(f"{last} {line.strip()}", wide)[0] == last for wide in widths)
+
+
+def _unbroken(text: str) -> str:
+    """Lines that were ended because the window is no wider are joined again."""
+    whole, last = "", ""
+    for line in text.replace("\r", "").split("\n"):
+        whole += f" {line.strip()}" if continues(last, line, _TEXT, QUESTION) else f"\n{line}"
+        last = line
+    return whole
 
 
 def about(serial: int, said: list[str]) -> list[str]:
@@ -109,4 +128,4 @@ def false_claim(sentence: str, before: Facts, after: Facts) -> bool:
     return any(re.search(pattern, sentence, re.I) and not holds(before, after) for pattern, holds in CLAIMS)
 
 
-__all__ = ["ANYTHING", "ELSE", "THINGS", "about", "changing", "false_claim", "sentences"]
+__all__ = ["ANYTHING", "ELSE", "QUESTION", "THINGS", "about", "changing", "continues", "false_claim", "sentences"]

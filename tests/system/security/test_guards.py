@@ -89,7 +89,8 @@ def run(copy: Path, *tests: str, limit: float = TIME_LIMIT) -> subprocess.Comple
     # The reader's tests are to find the service that is hidden from this one.
     for name in [name for name in environment if name.startswith(("PYTEST_", "PCSCLITE_"))]:
         del environment[name]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-rfEs", *tests]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=line", "-rfEs", "--every-case"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=copy, env=environment, text=True, **pipes) as process:
         try:

@@ -219,11 +219,11 @@ def test_dialogues(world: World, tmp_path: Path) -> None:
             assert ended(child) == 0
         with world.terminal("pin", "change") as child:
             dialogue(child, ("PIN", PIN), ("New PIN", NEW_PIN), ("Type it again", NEW_PIN))
-            child.expect_exact("is changed")
+            child.expect_exact("was changed")
             assert ended(child) == 0
         with world.terminal("puk", "change") as child:
             dialogue(child, ("PUK", PUK), ("New PUK", NEW_PUK), ("Type it again", NEW_PUK))
-            child.expect_exact("is changed")
+            child.expect_exact("was changed")
             assert ended(child) == 0
         with world.terminal("pin", "verify") as child:
             dialogue(child, ("PIN", WRONG))

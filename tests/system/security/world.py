@@ -115,7 +115,7 @@ class World:
             cwd=str(self.folder),
             encoding="utf-8",
             timeout=TIME_LIMIT,
-            dimensions=(50, 100),
+            dimensions=(50, 300),
         )
         with (self.log.parent / "terminal").open("w+", encoding="utf-8") as shown:
             child.logfile_read = shown
