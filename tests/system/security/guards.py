@@ -1897,4 +1897,18 @@ GUARDS = (
         "        above = (path.steps, (1,)) if suffix.depth else (path.steps[:-1], None)\n",
         "tests/signer/test_musig_wallets.py::test_change_of_a_derived_key",
     ),
+    Guard(
+        "a partial signature that does not verify is not combined",
+        "hwilib_cryptnox/psbt/combine.py",
+        "[signer for signer, good in one.valid.items() if not good]",
+        "[]",
+        f"{MUSIG_TEST}::test_a_partial_signature_that_is_not_valid_is_not_combined",
+    ),
+    Guard(
+        "no touch makes a signature of MuSig2",
+        "hwilib_cryptnox/signer/signing.py",
+        "        if runner.session.pin is None:\n",
+        "        if False:\n",
+        APPROVAL_TEST + "::test_no_touch_makes_a_signature_of_musig2",
+    ),
 )
