@@ -103,7 +103,7 @@ def test_nobody_is_asked_where_no_card_ever_was() -> None:
     """Without any card that was asked here, taproot is refused before a card is opened."""
     for words in (("descriptors",), ("address",), ("export", "descriptor")):
         refused = answer(None, *words, "--type", "p2tr", code=1)
-        assert "was not asked yet" in refused["error"]
+        assert "nobody has asked it yet" in refused["error"]
 
 
 def test_it_wants_the_pin(shared: EmulatorProcess) -> None:
