@@ -145,7 +145,7 @@ def test_signatures() -> None:
         )
         partials = chosen(data["psigs"], case["psig_indices"])
         assert session.signature(partials) == bytes.fromhex(case["expected"])
-        with pytest.raises(UsageError, match="no valid signature"):
+        with pytest.raises(UsageError, match="not make a valid signature"):
             session.signature([partials[0], partials[0]])
     for case in data["error_test_cases"]:
         keys = chosen(data["pubkeys"], case["key_indices"])
@@ -209,7 +209,7 @@ def test_what_is_no_session() -> None:
     session = Session(aggregate, aggregate_nonces([nonce]), bytes(31))
     with pytest.raises(UsageError, match="32 bytes"):
         session.signature([bytes(32)])
-    with pytest.raises(UsageError, match="none of those"):
+    with pytest.raises(UsageError, match="not one of those"):
         session.verify(bytes(32), nonce, Cosigner(8).key)
     assert not session.verify(ORDER.to_bytes(32, "big"), nonce, signer.key)
     assert not session.verify(bytes(32), bytes(66), signer.key)
