@@ -145,7 +145,7 @@ class TokenApprover:
         except (Exception, LateError) as error:
             raise ApproverRefusedError(
                 f"the token {_label(token)} makes no such key ({_reason(error)})",
-                hint="make it with the token's own tool, and leave out --make",
+                hint="make it with the token's own tool, then run cryptnoxctl user-key add without --make",
             ) from error
         finally:
             self._close_session(session)

@@ -74,7 +74,7 @@ def pin_auth_off(
 
     The key is the one of the options, or of `approve` in the configuration. It has to answer the card's challenge
     first. Afterwards one signature is tried with the PIN, over a hash that no transaction can have: where the card
-    makes it, PIN authentication is switched on again. Needs the PIN and the PUK.
+    makes it, PIN authentication is turned on again. Needs the PIN and the PUK.
     """
     named = Named(module, token, key)
     if file is not None and named:
