@@ -224,7 +224,7 @@ COMMANDS = {
         "ctl", "user-key delete ec --yes --stdinpuk --json", with_user_key, stdin=PUK, repeatable=False
     ),
     "ctl user-key test": Command("ctl", "user-key test ec {private} --json", with_user_key),
-    "ctl pin-auth off": Command("ctl", "pin-auth off --yes --stdinpuk --json", with_user_key, stdin=PUK),
+    "ctl pin-auth off": Command("ctl", "pin-auth off --private-key {private} --yes --stdinpuk --json", with_user_key, stdin=PUK),
     "ctl pin-auth on": Command("ctl", "pin-auth on --stdinpuk --json", without_pin, stdin=PUK),
     "ctl pin change": Command(
         "ctl",
