@@ -145,7 +145,7 @@ def test_a_wallet_with_a_password(person: Person, own: EmulatorProcess) -> None:
     with person.electrum(own) as window:
         window.wait("Electrum wallet")
         window.write(PASSWORD, 1)
-        window.click("Next", window="")
+        window.click("Finish")
         person.pair(window)
         pay(person, window)
         person.sign(window)
