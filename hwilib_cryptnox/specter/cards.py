@@ -99,6 +99,6 @@ def for_page(error: BaseException) -> BaseException:
         text = f"{error.reason}; type the right one"
     elif isinstance(error, CardRemovedError | NoCardError | NoReaderError):
         text = _GONE_TEXT
-    elif type(error) is CardNotFoundError and _INSERT not in str(error):
+    elif type(error) is CardNotFoundError:
         text = f"{error}; {_INSERT}"
     return error if text is None else RetoldError(error, text)
