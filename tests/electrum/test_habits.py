@@ -129,18 +129,6 @@ def test_electrum_is_killed_at_the_review(person: Person, own: EmulatorProcess) 
     assert own.stats()["signatures"] == 0
 
 
-def test_electrum_is_left_at_the_review(person: Person, own: EmulatorProcess) -> None:
-    """By its menu: it ends at once, and nothing is signed."""
-    with person.electrum(own) as window:
-        person.pair(window)
-        pay(person, window)
-        window.click("Sign", window="Transaction")
-        window.wait("about to sign")
-        window.quit()
-    assert own.stats()["signatures"] == 0
-    person.nothing_knows()
-
-
 def test_a_wallet_with_a_password(person: Person, own: EmulatorProcess) -> None:
     """Electrum's password encrypts the file; the card's PIN is asked for beside it, each in its own dialogue."""
     with person.electrum(own) as window:
@@ -157,7 +145,7 @@ def test_a_wallet_with_a_password(person: Person, own: EmulatorProcess) -> None:
     with person.electrum(own) as window:
         window.wait("Electrum wallet")
         window.write(PASSWORD, 1)
-        window.click("Next", window="")
+        window.click("Finish")
         person.pair(window)
         pay(person, window)
         person.sign(window)

@@ -70,9 +70,10 @@ def test_receive_and_send(person: Person, purpose: int) -> None:
     person.nothing_knows()
 
 
-def test_message(person: Person) -> None:
+@pytest.mark.parametrize("purpose", SCRIPTS)
+def test_message(person: Person, purpose: int) -> None:
     with card() as cards, person.electrum(cards) as window:
-        person.make_wallet(window, 84)
+        person.make_wallet(window, purpose)
         (address, *_) = window.do("addresses")["receive"]
         window.menu("Tools", "Sign/verify message")
         window.wait("Signature")
@@ -83,4 +84,5 @@ def test_message(person: Person) -> None:
         window.until(lambda: window.do("read", number=2, window="Message"))
         signature = window.do("read", number=2, window="Message")
         assert len(base64.b64decode(signature)) == 65
-        assert message_key(signature, "Paid in full.") == ROOT.derive("m/84h/1h/0h/0/0").get_public_key().sec()
+        key = ROOT.derive(f"m/{purpose}h/1h/0h/0/0").get_public_key().sec()
+        assert message_key(signature, "Paid in full.") == key
