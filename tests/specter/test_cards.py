@@ -193,8 +193,8 @@ def test_a_card_that_is_not_in_its_reader() -> None:
     gone = CardNotFoundError("the card 30000000001 is in no reader")
     assert str(for_page(gone)) == "the card 30000000001 is in no reader; insert it and try again"
     assert to_hwi_error(for_page(gone)).code == to_hwi_error(gone).code
-    refused = RefusedCardError("this card is not genuine")
-    assert for_page(refused) is refused
+    for error in (cards.not_listed(), RefusedCardError("this card is not genuine")):
+        assert for_page(error) is error
 
 
 def test_a_removed_card(monkeypatch: pytest.MonkeyPatch) -> None:
