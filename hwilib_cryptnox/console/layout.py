@@ -19,6 +19,8 @@ _COMMAND = re.compile(
     rf"\bcryptnoxctl [a-z][a-z-]*(?: (?:{_SECOND})\b)?"
     r"(?: --[a-z][a-z-]*(?: (?:[A-Z]{2,}\b|\d{6,20}|dual\b|restore\b))?)*"
 )
+_QUOTED = re.compile(r'"[\w.-]{1,12}(?: [\w.-]{1,12}){1,2}"')
+"""What is to be typed."""
 _WORD = re.compile(r"( *)([^ ]+)")
 _LEAST = 10
 """Columns that text has, however narrow the window."""
@@ -44,7 +46,9 @@ def widest(text: str) -> int:
 
 
 def _kept(text: str) -> str:
-    return _COMMAND.sub(lambda match: match[0].replace(" ", _KEPT), text)
+    for pattern in (_COMMAND, _QUOTED):
+        text = pattern.sub(lambda match: match[0].replace(" ", _KEPT), text)
+    return text
 
 
 def _paragraph(text: str, columns: int, later: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 from hwilib_cryptnox.console.weak import weakness_of_pin, weakness_of_puk
 
 WEAK = {
-    "000000000": "easy mode",
+    "000000000": "easy-mode",
     "0000": "it repeats one character",
     "111111": "it repeats one character",
     "1234": "counts",
@@ -50,7 +50,7 @@ def test_good_pins(pin: str) -> None:
 
 
 def test_puks() -> None:
-    assert "easy mode" in (weakness_of_puk("0" * 12) or "")
+    assert "easy-mode" in (weakness_of_puk("0" * 12) or "")
     for weak in ("1" * 12, "123456789012"[:10] + "11", "abcabcabcabc", "abcdefghijkl", "123123123123"):
         assert (weakness_of_puk(weak) is None) == (weak == "123456789011")
     assert weakness_of_puk("730482915536") is None

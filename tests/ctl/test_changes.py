@@ -138,7 +138,7 @@ CASES = {
         ("pinless", "set", "m/43h/60h/1581h/0"),
         "C1",
         lambda memory: bool(memory["pinless_path"]),
-        "signs without a PIN",
+        "now signs without a PIN",
         "no key signs without a PIN",
         "may sign without a PIN now",
     ),
@@ -372,7 +372,7 @@ def test_a_state_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     else:
         assert code == 0 and case.done in text, text
     if name == "reset":
-        assert "this computer still remembers the card" in text
+        assert "still remembers the card" in text
 
 
 @pytest.mark.parametrize("name", AFTERWARDS)
@@ -384,7 +384,7 @@ def test_ctrl_c_in_the_middle(name: str, tmp_path: Path) -> None:
         code = answered(child, card, silent=case.ins)
         text = " ".join(shown(child).split())
     assert case.taken(world.memory()) and code == 1
-    assert re.search(f"Error: .*{case.done}. Interrupted", text), text
+    assert re.search(f"Error: .*{case.done}.*. Interrupted", text), text
 
 
 @pytest.mark.parametrize("name", ["pin change", "reset"])

@@ -370,7 +370,7 @@ class TestInAReader:
         config.write_text("require_genuine = true\n")
         assert listed(hwi, reader_card, PIN) == []
         answer = hwi("-t", "cryptnox", "-d", path, "-p", PIN, "getmasterxpub")
-        text = "whether the card is genuine cannot be told, and the configuration requires a genuine one"
+        text = "it is not known whether the card is genuine, but the configuration requires a genuine one"
         assert answer == {"error": text, "code": -3}
         assert [record.getMessage() for record in caplog.records] == [f"enumerate: {SLOTS[0]}: {answer['error']}"]
 

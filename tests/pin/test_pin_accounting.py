@@ -454,7 +454,7 @@ def test_require_genuine(spent: Spender, fake: EmulatorProcess) -> None:
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox" / "config.toml"
     config.parent.mkdir(parents=True)
     config.write_text("require_genuine = true\n")
-    text = "an emulated card is not genuine, and the configuration requires a genuine one"
+    text = "an emulated card is not genuine, but the configuration requires a genuine one"
     before = spent.card.stats()["by_ins"].get("20", 0)
     for card in (fake, spent.card):
         for env in ({}, {"CRYPTNOX_PIN": PIN}):
