@@ -414,7 +414,7 @@ def test_blocked_pin_and_unblock(tmp_path: Path) -> None:
             dialogue(child, ("PIN of card", "999991"))
             assert ended(child) == 4
         with terminal(card, "pin", "verify") as child:
-            dialogue(child, ("Type last try", "no"))
+            dialogue(child, ("Type last try", "no"), ("Type last try", ""))
             child.expect_exact("Canceled")
             assert ended(child) == 1
         assert card.stats()["pin_tries"] == 5
@@ -457,7 +457,7 @@ def test_change_pin_and_puk(card: EmulatorProcess) -> None:
 
 def test_reset_wants_the_typed_serial(card: EmulatorProcess) -> None:
     with terminal(card, "reset") as child:
-        dialogue(child, (f"Type {card.serial}", "yes"))
+        dialogue(child, (f"Type {card.serial}", "yes"), (f"Type {card.serial}", ""))
         assert ended(child) == 1
     assert answer(card, "info")["seeded"] is True
     with terminal(card, "reset") as child:
@@ -571,6 +571,6 @@ def test_echo_is_back_when_the_program_is_ended(card: EmulatorProcess) -> None:
 @pytest.mark.parametrize("typed", ["", "12", "abcdef", "1234567890"])
 def test_what_is_no_pin_never_reaches_the_card(card: EmulatorProcess, typed: str) -> None:
     with terminal(card, "pin", "verify") as child:
-        dialogue(child, *[("PIN of card", typed)] * 3)
+        dialogue(child, *[("PIN of card", typed)] * 3, ("What now", "leave"))
         assert ended(child) == 1
     assert card.stats()["pin_tries"] == 0
