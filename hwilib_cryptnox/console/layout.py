@@ -1,6 +1,6 @@
 """Text in lines of a terminal's width. A line ends at a blank, and never inside what is copied or compared: a serial
-number, an address, a transaction ID, a key, a path, a command. What is longer than a line stays whole: the terminal
-wraps it, and whoever copies it gets it in one piece. Pure."""
+number, an address, a transaction ID, a key, a path, a command, words to be typed. What is longer than a line stays
+whole: the terminal wraps it, and whoever copies it gets it in one piece. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _SECOND = (
     "|tries|unblock|verify|write"
 )
 """Second words of commands."""
-_COMMAND = re.compile(
+_WHOLE = re.compile(
     rf"\bcryptnoxctl [a-z][a-z-]*(?: (?:{_SECOND})\b)?"
     r"(?: --[a-z][a-z-]*(?: (?:[A-Z]{2,}\b|\d{6,20}|dual\b|restore\b))?)*"
+    r'|(?<=\b[Tt]ype )"[^"\n]{1,20}"'
 )
 _WORD = re.compile(r"( *)([^ ]+)")
 _LEAST = 10
@@ -44,7 +45,7 @@ def widest(text: str) -> int:
 
 
 def _kept(text: str) -> str:
-    return _COMMAND.sub(lambda match: match[0].replace(" ", _KEPT), text)
+    return _WHOLE.sub(lambda match: match[0].replace(" ", _KEPT), text)
 
 
 def _paragraph(text: str, columns: int, later: str) -> Iterator[str]:

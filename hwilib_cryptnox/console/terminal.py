@@ -245,7 +245,7 @@ class Terminal:
             for _ in range(ATTEMPTS):
                 text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
                 if self.hidden("Type it again") != text:
-                    self.say("the two do not match")
+                    self.say("The two do not match.")
                 elif self.keeps(what, weakness_of(text)):
                     return text
             self.again()

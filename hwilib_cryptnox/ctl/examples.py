@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "pinless set": ("pinless set m/43h/60h/1581h/0",),
     "pinless clear": ("pinless clear",),
     "pin-auth on": ("pin-auth on",),
-    "pin-auth off": ("pin-auth off --cannot-sign-here",),
+    "pin-auth off": ("pin-auth off --pkcs11 ykcs11 --object 01",),
     "address": (
         "address",
         "address 0-9 --type p2tr --chain test",

@@ -125,7 +125,7 @@ def _private_key(path: Path) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     try:
         key = load_pem_private_key(read_file(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{path}: no private key in PEM form without a password") from error
+        raise CtlError(Exit.INPUT, f"{path}: this is not a private key in PEM form without a password") from error
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return key
     if isinstance(key, rsa.RSAPrivateKey):
@@ -144,7 +144,7 @@ def public_key(path: Path, slot: UserKeySlot) -> bytes:
     try:
         key = load_pem_public_key(read_file(path))
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CtlError(Exit.INPUT, f"{path}: no public key in PEM form") from error
+        raise CtlError(Exit.INPUT, f"{path}: this is not a public key in PEM form") from error
     if slot is not UserKeySlot.RSA:
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
             raise CtlError(Exit.INPUT, f"{path}: no P-256 key")

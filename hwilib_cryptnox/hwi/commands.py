@@ -133,7 +133,7 @@ def check_descriptor(text: str, fingerprint: bytes | None) -> None:
     except WalletError:
         raise
     except Exception as error:  # embit's parser has many ways to stumble over what is no descriptor
-        raise BadRequestError(f"Devices cannot show addresses of this descriptor: {text}") from error
+        raise BadRequestError(f"The descriptor cannot be read: {text}") from error
     if descriptor.key is None:  # several keys, which need not be this device's
         return
     origin = descriptor.key.origin

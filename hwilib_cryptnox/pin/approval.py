@@ -243,7 +243,7 @@ class Approval:
             else:
                 return True
             if not told:
-                self.say(f"{key.name} is not there; put it back within {self._patience:.0f} seconds to go on")
+                self.say(f"{key.name} is not there; put it back within {self._patience:.0f} seconds to continue")
                 told = True
             time.sleep(_POLL)
 

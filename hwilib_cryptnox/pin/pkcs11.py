@@ -127,7 +127,7 @@ class TokenApprover:
             raise self._failure(error, time.monotonic() - begin) from error
         if not token_keys.is_signature(found.key, message, signature):
             self._leave()
-            raise ApproverRefusedError(f"what {self.name} signed is no signature of its key; it was thrown away")
+            raise ApproverRefusedError(f"what {self.name} signed is not a signature of its key; it was not used")
         return signature
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ class TokenApprover:
         except (Exception, LateError) as error:
             raise ApproverRefusedError(
                 f"the token {_label(token)} makes no such key ({_reason(error)})",
-                hint="make it with the token's own tool, and leave out --make",
+                hint="make it with the token's own tool, then run cryptnoxctl user-key add without --make",
             ) from error
         finally:
             self._close_session(session)
@@ -284,7 +284,7 @@ class TokenApprover:
         if key is None:
             raise self._no_key()
         if self._found is not None and self._found.key != key.key:
-            raise NoApproverError(f"{self.name} has another key than before: another token is in its place")
+            raise NoApproverError(f"{self.name} has a different key now: another token is in its place")
         self._found = found = key
         half = self._asked(lambda: token_keys.private_half(session, found))
         if half is None or not hasattr(half, "sign"):

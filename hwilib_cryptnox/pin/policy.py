@@ -12,7 +12,6 @@
 6. Over TCP whoever listens can be an emulated card, for its CA's private key is public. Only the password given for the
    command and CRYPTNOX_PIN, which is for tests, go there, unless the configuration names the address.
 7. `enumerate`, which pollers call all the time, sends nothing else than a first PIN to a card with a full counter.
-
 8. A card whose PIN authentication is off is given no PIN. The key that approves its signatures is asked under the rules
    of automatic sources: for a card whose static key is known or which is genuine, over TCP only where CRYPTNOX_APPROVE
    or `trust_emulated` says so; else somebody's program could have a person approve what another card is asked for.
@@ -268,11 +267,7 @@ class Unlocker:
         was refused: a counter of tries left in all (over 3) still shows what it showed after the last success."""
         try:
             record = self.state.record(serial)
-            if (
-                record.note is NoteKind.PENDING
-                and (record.full_counter or 0) > PIN_TRIES_SESSION
-                and left == record.full_counter
-            ):
+            if record.note is NoteKind.PENDING and left > PIN_TRIES_SESSION and left == record.full_counter:
                 record = self.state.update(serial, lambda now: replace(now, note=None))
         except StateError:
             return None

@@ -237,7 +237,7 @@ def make(session: Any, token: Any, slot: UserKeySlot, label: str) -> TokenKey:
         public, _ = session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(**wanted)
     key = _of_key(public)
     if key is None:
-        raise ValueError("the token made another key than it was asked for")
+        raise ValueError("the token made a different key from the one it was asked for")
     return TokenKey(token, key, key_id, label)
 
 

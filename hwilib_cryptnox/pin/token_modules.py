@@ -39,7 +39,7 @@ def module_file(path: str | None, name: str | None) -> str:
         return path
     wanted = name or DEFAULT
     if Path(wanted).name != wanted:
-        raise BadRequestError(f"{wanted} is no name of a PKCS#11 module")
+        raise BadRequestError(f"{wanted} is not the name of a PKCS#11 module")
     for folder in _folders():
         for stem in _stems(wanted):
             for ending in _ENDINGS.get(sys.platform, (".so",)):

@@ -123,7 +123,7 @@ class TokenPins:
             typed = self._person(question) if self._person is not None else self._of_dialogue(question)
         except PinSourceError as error:
             raise ApproverPinError(
-                f"the token {token.label} wants its PIN: {'; '.join([*reasons, str(error)])}",
+                f"the token {token.label} needs its PIN: {'; '.join([*reasons, str(error)])}",
                 hint=f"{_HOW}, or set {COMMAND}",
             ) from error
         except CanceledError as error:
@@ -156,5 +156,5 @@ class TokenPins:
 def _checked(text: str, source: str) -> str:
     pin = text.rstrip("\r\n")
     if not 0 < len(pin.encode("utf-8", "surrogatepass")) <= LONGEST or not pin.isprintable():
-        raise ApproverPinError(f"{source} is no PIN of a token")
+        raise ApproverPinError(f"{source} is not a PIN of a token")
     return pin

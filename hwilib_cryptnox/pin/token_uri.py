@@ -99,7 +99,7 @@ def _attributes(text: str, separator: str, letters: str) -> list[tuple[str, byte
         if name in found:
             raise BadRequestError(f"{name} is in the PKCS#11 URI twice")
         if _ESCAPE.search(value):
-            raise BadRequestError(f"{name} in the PKCS#11 URI: behind % two hexadecimal digits are wanted")
+            raise BadRequestError(f"{name} in the PKCS#11 URI: give two hexadecimal digits after %")
         bad = [letter for letter in value if not _as_it_is(letter, letters)]
         if bad and name not in _SECRET:
             code = quote(bad[0])
@@ -120,13 +120,13 @@ def _value(name: str, value: bytes) -> str | int | bytes:
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadRequestError(f"{name} in the PKCS#11 URI is no UTF-8 text") from error
+        raise BadRequestError(f"{name} in the PKCS#11 URI is not UTF-8 text") from error
     if not text.isprintable() or not text:
         raise BadRequestError(f"{name} in the PKCS#11 URI is empty, or holds control characters")
     if name != "slot-id":
         return text
     if not (text.isascii() and text.isdecimal()):
-        raise BadRequestError("slot-id in the PKCS#11 URI is no number")
+        raise BadRequestError("slot-id in the PKCS#11 URI is not a number")
     return int(text)
 
 

@@ -249,7 +249,7 @@ def ask_passphrase(terminal: Terminal, *, of_shares: bool = False) -> str:
                 terminal.say("It begins or ends with a space, and that counts")
             if not text or terminal.hidden("Type it again") == text:
                 return text
-            terminal.say("the two do not match")
+            terminal.say("The two do not match.")
         terminal.again()
 
 

@@ -64,9 +64,9 @@ def coins_shown(plan: Plan) -> str | None:
     """What a message proves beside itself: coins. None where it shows none."""
     if plan.message is None or not plan.message.coins:
         return None
-    amount = plan.summary.amount_in
-    worth = "of an unknown amount" if amount is None else f"of {bitcoin(amount)} BTC together"
-    return f"{counted(len(plan.message.coins), 'coin')} {worth} (proof of funds)"
+    amount, number = plan.summary.amount_in, len(plan.message.coins)
+    worth = "of an unknown amount" if amount is None else f"of {bitcoin(amount)} BTC{' together' if number > 1 else ''}"
+    return f"{counted(number, 'coin')} {worth} (proof of funds)"
 
 
 def destination(output: OutputSummary, chain: Chain, most: int = MOST_DATA) -> str:

@@ -164,7 +164,7 @@ def _address(text: str, where: str) -> tuple[str, int]:
 
 def _approve(text: str, where: str) -> str:
     if text and not text.startswith(APPROVE_PREFIX):
-        raise SettingsError(f"{where}: a URI of a token's key is wanted: {APPROVE_PREFIX}token=LABEL;object=LABEL")
+        raise SettingsError(f"{where}: give the URI of a token's key: {APPROVE_PREFIX}token=LABEL;object=LABEL")
     return text
 
 
@@ -184,7 +184,7 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
 def _touch(seconds: float, where: str) -> float:
     """Nobody touches a key in no time."""
     if not 1 <= seconds <= 3600:
-        raise SettingsError(f"{where}: seconds between 1 and 3600 are wanted")
+        raise SettingsError(f"{where}: give seconds between 1 and 3600")
     return seconds
 
 

@@ -97,7 +97,7 @@ def test_setup_with_words_one_has(fresh: EmulatorProcess) -> None:
         dialogue(child, ("New PIN", "12"))
         child.expect_exact("4 to 9 digits")
         dialogue(child, ("New PIN", NEW_PIN), ("Type it again", "135791"))
-        child.expect_exact("the two do not match")
+        child.expect_exact("The two do not match.")
         dialogue(child, ("New PIN", NEW_PIN), ("Type it again", NEW_PIN), ("Choose it yourself?", "y"))
         dialogue(child, ("New PUK", "own-puk-1234"), ("Type it again", "own-puk-1234"))
         dialogue(child, ("own pairing key?", "n"), ("Initialize", "y"), ("Your choice", "restore"))
@@ -457,7 +457,7 @@ def test_change_pin_and_puk(card: EmulatorProcess) -> None:
 
 def test_reset_wants_the_typed_serial(card: EmulatorProcess) -> None:
     with terminal(card, "reset") as child:
-        dialogue(child, (f'Type "{card.serial}"', "yes"), ("to continue", ""))
+        dialogue(child, *((f'Type "{card.serial}" to continue: ', reply) for reply in ("yes", "")))
         assert ended(child) == 1
     assert answer(card, "info")["seeded"] is True
     with terminal(card, "reset") as child:

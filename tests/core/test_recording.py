@@ -291,7 +291,7 @@ def test_further_points() -> None:
         step.update(change.get(step["step"], {}))
     texts = [each.text for each in deviations(recording)]
     assert len(texts) == 4 and any("2 bytes, not one" in text for text in texts)
-    assert any("of unknown meaning" in text for text in texts)
+    assert any("the card info names an unknown source of the key" in text for text in texts)
     assert any("history: status word 6d00" in text for text in texts)
     assert any("user key 2: status word 6f00" in text for text in texts)
     for exchange in recording["exchanges"]:

@@ -139,7 +139,7 @@ CASES = {
         ("pinless", "set", "m/43h/60h/1581h/0"),
         "C1",
         lambda memory: bool(memory["pinless_path"]),
-        "signs without a PIN",
+        "now signs without a PIN",
         "no key signs without a PIN",
         "may sign without a PIN now",
     ),
@@ -182,7 +182,7 @@ CASES = {
         ("data", "write", "DATA", "--yes"),
         "FC",
         lambda memory: DATA.hex() in json.dumps(memory),
-        "Written: ",
+        "Written: 64 bytes",
         "nothing was written",
         "may hold the new bytes",
     ),
@@ -190,7 +190,7 @@ CASES = {
         ("data", "write", "--custom", "SIXTEEN", "--yes"),
         "FC",
         lambda memory: b"sixteen bytes ok".hex() in json.dumps(memory),
-        "Written: ",
+        "Written: 16 bytes",
         "nothing was written",
         "may hold the new bytes",
     ),
@@ -374,7 +374,7 @@ def test_a_state_that_cannot_be_written(name: str, tmp_path: Path) -> None:
     else:
         assert code == 0 and case.done in text, text
     if name == "reset":
-        assert "this computer still remembers the card" in text
+        assert "This computer still remembers the card" in text
 
 
 @pytest.mark.parametrize("name", AFTERWARDS)
@@ -386,7 +386,7 @@ def test_ctrl_c_in_the_middle(name: str, tmp_path: Path) -> None:
         code = answered(child, card, silent=case.ins)
         text = " ".join(shown(child).split())
     assert case.taken(world.memory()) and code == 1
-    assert re.search(f"Error: .*{case.done}. Interrupted", text), text
+    assert re.search(rf"Error: .*{case.done}\. Interrupted", text), text
 
 
 @pytest.mark.parametrize("name", ["pin change", "reset"])

@@ -43,6 +43,7 @@ def both_begun(child: pexpect.spawn, slot: Slot, folder: Path, *options: str) ->
 
 def test_an_enter_before_the_card_is_in_ends_nothing(tmp_path: Path) -> None:
     with Slot() as slot, terminal(slot.insert(tmp_path / "a"), *DUAL, CRYPTNOX_WAIT="0.3") as child:
+        first = slot.card.serial
         dialogue(child, *BEGUN, (PUT_SECOND, ""))
         child.expect_exact("That is still the first card")
         slot.remove()
@@ -51,7 +52,7 @@ def test_an_enter_before_the_card_is_in_ends_nothing(tmp_path: Path) -> None:
         slot.insert(tmp_path / "b")
         child.sendline("")
         dialogue(child, *BEGUN, (PUT_FIRST, ""))
-        child.expect_exact("Another card is there")
+        child.expect_exact(f"This is a different card, not the card {first}")
         slot.remove()
         dialogue(child, (PUT_FIRST, ""), (PUT_FIRST, ""))
         child.expect_exact(PUT_FIRST)

@@ -159,7 +159,15 @@ def test_backup_and_adopt(tmp_path: Path) -> None:
 
 def test_no_is_an_answer_too(card: EmulatorProcess, tmp_path: Path) -> None:
     serial = str(card.serial)
-    data = asked(card, tmp_path, ["reset"], (f'Type "{serial}"', "no"), schema="error", code=1)
+    data = asked(
+        card,
+        tmp_path,
+        ["reset"],
+        (f'Type "{serial}" to continue: ', "no"),
+        (f'Type "{serial}" to continue: ', ""),
+        schema="error",
+        code=1,
+    )
     assert data["error"].startswith("Canceled")
     data = asked(card, tmp_path, ["reset"], (f'Type "{serial}"', serial), ("PUK", PUK))
     assert data["reset"] is True

@@ -38,7 +38,7 @@ def test_stdout_is_no_file_to_sign_to(card: EmulatorProcess, tmp_path: Path, red
             stderr=subprocess.PIPE,
             env=environment(card, CRYPTNOX_PIN=PIN),
         )
-    assert done.returncode == 2 and b"name another place" in done.stderr
+    assert done.returncode == 2 and b"choose another place" in done.stderr
     assert untouched(card) and not (tmp_path / "out").read_bytes()
 
 

@@ -64,7 +64,7 @@ def test_an_emulated_card_is_never_called_genuine(card: EmulatorProcess) -> None
     (folder / "config.toml").write_text("require_genuine = true\n")
     before = card.stats()["by_ins"]["20"]
     assert answer(card, "list")["readers"][0]["genuine"] == "emulated"
-    text = "An emulated card is not genuine, and the configuration requires a genuine one"
+    text = "An emulated card is not genuine, but the configuration requires a genuine one"
     for words in (["xpub", "m/84h/0h/0h", "--stdinpass"], ["pin", "tries"], ["puk", "change"]):
         assert text in answer(card, *words, stdin=f"{PIN}\n", code=3)["error"]
     assert answer(card, "info")["problem"] == text

@@ -69,7 +69,7 @@ def test_a_proof_of_time_and_a_doubt() -> None:
     data = answer(None, *words, schema="message verify")
     assert (data["state"], data["lock_time"], data["sequence"]) == ("valid", 2016, 2016)
     text = run(None, *words).stdout
-    assert "it counts from block 2016 on, for a coin that is 2,016 blocks old" in text
+    assert "The signature has a time lock. It counts from block 2016 on, for a coin that is 2,016 blocks old" in text
     anchor, empty = "bc1pfeessrawgf", Transaction.parse(replace(to_sign(b"x", ANCHOR), script_sigs=(b"",)).encode())
     signature = "ful" + base64.b64encode(empty.encode()).decode()
     data = answer(None, "message", "verify", anchor, signature, "x", schema="message verify", code=5)
@@ -96,7 +96,7 @@ def test_a_message_that_is_no_text(card: EmulatorProcess, words: list[str], mess
     for given, stdin in ((message, b""), (b"-", message)):
         # Only bytes get through unchanged, whatever the locale.
         done = run(card, *map(os.fsdecode, (*command, *options, given, "--json")), stdin=stdin)
-        assert done.returncode == 5 and json.loads(done.stdout)["error"] == "the message: this is no text (UTF-8)"
+        assert done.returncode == 5 and json.loads(done.stdout)["error"] == "the message: this is not text (UTF-8)"
     assert card.stats()["signatures"] == 0
 
 

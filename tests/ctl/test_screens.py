@@ -82,6 +82,7 @@ def test_every_command_has_a_screen() -> None:
             20,
             ["a", "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu", "b"],
         ),
+        ('or type "no check" to go', 16, ["or type", '"no check" to go']),
         ("  key  text that is long", 14, ["  key  text", "that is long"]),
         ("", 10, [""]),
     ],

@@ -49,8 +49,8 @@ def test_the_one_card_is_named_once(card: EmulatorProcess) -> None:
     with EmulatorProcess("--seed", SEED, "--serial", str(1 << 60)) as other:
         words = ("reset", "--serial", str(card.serial), "--stdinpuk")
         two = answer(None, *words, "--card", card.path, "--reader", other.path, stdin=PUK, code=2)
-        assert "two cards" in two["error"]
-        assert answer(None, *words, "--reader", other.path, stdin=PUK, code=1)["error"].endswith("nothing was erased")
+        assert "name two different cards" in two["error"]
+        assert answer(None, *words, "--reader", other.path, stdin=PUK, code=1)["error"].endswith("Nothing was erased")
         assert not {"FD"} & {*card.stats()["by_ins"], *other.stats()["by_ins"]}
 
 
@@ -127,7 +127,7 @@ def test_the_sources_of_the_old_pin_are_named(card: EmulatorProcess, tmp_path: P
     assert not (tmp_path / "ran").exists(), "no command is run for it"
     file.write_text(PIN)
     with terminal(card, "pin", "change", CRYPTNOX_PIN_FILE=str(file)) as child:
-        dialogue(child, ("PIN of card", NEW_PIN), ("New PIN", PIN), ("Type it again", PIN))
+        dialogue(child, ("PIN of card", NEW_PIN), ("New PIN", PIN), ("Type it again", PIN), ("Use it anyway?", "y"))
         child.expect_exact("was changed")
         assert ended(child) == 0
         assert "CRYPTNOX_PIN_FILE" not in shown(child)

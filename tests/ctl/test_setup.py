@@ -318,7 +318,7 @@ def test_a_card_that_is_not_admitted_gets_no_secret(card: Card, tmp_path: Path) 
         Middle(card.process, Forger()) as middle,
         terminal(middle, *RESTORE, XDG_CONFIG_HOME=str(config.parent)) as child,
     ):
-        child.expect_exact("not genuine, and the configuration requires a genuine one")
+        child.expect_exact("not genuine, but the configuration requires a genuine one")
         assert ended(child) == 3
         assert "New PIN" not in shown(child)
     assert card.process.stats()["by_ins"].get("FE", 0) == 0

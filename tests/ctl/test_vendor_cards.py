@@ -105,7 +105,7 @@ def test_overwriting_marks_is_told_and_asked(marked: EmulatorProcess) -> None:
 
 def test_only_the_marks_that_change_are_named(marked: EmulatorProcess) -> None:
     done = run(marked, "data", "write", "--custom", "--yes", "-", stdin=PIV_ONLY)
-    assert "Marked now: Windows Hello;" in " ".join(done.stderr.split()) and custom(marked) == PIV_ONLY
+    assert "Marked now: Windows Hello. Overwriting" in " ".join(done.stderr.split()) and custom(marked) == PIV_ONLY
     changed = PIV_ONLY[:3] + b"other 13 more"
     done = run(marked, "data", "write", "--custom", "--yes", "-", stdin=changed)
     assert "vendor" not in done.stderr and custom(marked) == changed

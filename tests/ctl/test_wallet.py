@@ -93,7 +93,7 @@ def test_a_person_says_no(card: EmulatorProcess) -> None:
         with terminal(card, "wallet", "add", "Family", FAMILY) as child:
             dialogue(child, ASKED, ("Register", reply))
             assert ended(child) == 1
-            assert "nothing was registered" in shown(child)
+            assert "Canceled. Nothing was registered" in shown(child)
     assert names() == [] and signatures(card) == 0 and not store().exists()
 
 
@@ -310,7 +310,8 @@ def test_inputs_of_no_registered_wallet(card: EmulatorProcess, tmp_path: Path) -
     assert "no registered wallet (input 0): 2 of 2 keys" in text
     settings = {"CRYPTNOX_REQUIRE_REGISTERED": "1"}
     made = signatures(card)
-    assert "no registered wallet" in answer(card, "sign", "--yes", "--force", str(file), code=5, **settings)["error"]
+    refusal = answer(card, "sign", "--yes", "--force", str(file), code=5, **settings)["error"]
+    assert "it is held by 2 of 2 keys, not by a registered wallet" in refusal
     assert signatures(card) == made
     add(card, "Pair", PAIR)
     assert answer(card, "sign", "--yes", "--force", str(file), **settings)["signatures"] == 1
@@ -324,7 +325,7 @@ def test_sign_for_a_wallet_by_name(card: EmulatorProcess, tmp_path: Path, monkey
     assert answer(card, "sign", "--yes", "--wallet", "pair", str(file))["review"]["change"] == 49_000
     assert "--wallet" in answer(card, "sign", "--yes", "--force", "--wallet", "Family", str(file), code=5)["error"]
     assert (
-        "no registered wallet"
+        "not a registered wallet"
         in answer(card, "sign", "--yes", "--force", "--wallet", "Nobody", str(file), code=2)["error"]
     )
     (tmp_path / "Family").write_text(PAIR)
@@ -410,7 +411,7 @@ def test_a_changed_file(card: EmulatorProcess, tmp_path: Path, changed: str) -> 
     made = signatures(card)
     normal = WalletPolicy.parse(changed).descriptor
     file.write_text(json.dumps({**content, "descriptor": normal}))
-    assert "it was changed" in refused(card, "Family", file)
+    assert "the file was changed" in refused(card, "Family", file)
     old = Registration.parse(content["registration"])
     bent = Registration("Family", WalletPolicy.parse(changed), old.registration)
     file.write_text(wallet_file("Family", normal, bent.to_text()))
@@ -438,7 +439,7 @@ def test_a_registration_of_another_card_or_name(card: EmulatorProcess, second: E
     answer(None, "wallet", "remove", "Family", "--yes", schema="wallet remove")
     with terminal(card, "wallet", "add", "Wallet of mine", content["registration"]) as child:
         dialogue(child, ASKED)
-        child.expect_exact('This card signed this wallet as "Family" before: nobody changed it since.')
+        child.expect_exact('This card signed this wallet as "Family" before, and nobody has changed it since.')
         dialogue(child, ('Register "Wallet of mine" with one signature?', "y"))
         assert ended(child) == 0
     stored = answer(None, "wallet", "show", "Wallet of mine", schema="wallet show")

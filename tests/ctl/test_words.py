@@ -80,7 +80,7 @@ def test_a_line_with_a_slip_is_typed_again_and_what_followed_it_too(long_card: E
     with terminal(long_card, "backup", "check") as child:
         dialogue(child, ASKED, ("How many words", "24"))
         paste(child, "Word 1: ", f"{first.replace('about', 'abuot')}\n{second}\n")
-        child.expect_exact("Word 12 is not in the list; type this line again; what followed it was not used")
+        child.expect_exact("Word 12 is not in the list; type this line again; what came after it was not used")
         dialogue(child, ("Word 1: ", first), ("Word 13: ", second), ("Passphrase: ", ""))
         child.expect_exact("hold the same wallet")
         assert ended(child) == 0
@@ -105,7 +105,7 @@ def test_all_words_are_seen_at_once_or_page_by_page(
         assert len(words) == int(count) and bip39.mnemonic_is_valid(" ".join(words))
         for number, word in enumerate(words, 1):
             dialogue(child, (f"Word {number} of {count}", word[:4]))
-        dialogue(child, ('type "no check"', "no check"))
+        dialogue(child, ('"no check" to continue', "no check"))
         child.expect_exact(Derived.of_words(" ".join(words)).fingerprint)
         assert ended(child) == 0
 

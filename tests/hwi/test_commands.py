@@ -204,18 +204,18 @@ def test_what_the_card_cannot_do(card: EmulatorProcess, hwi: Program, arguments:
 @pytest.mark.parametrize(
     ("descriptor", "text"),
     [
-        ("nonsense", "no descriptor"),
-        ("", "no descriptor"),
-        ("wpkh(", "no descriptor"),
-        ("wpkh([73c5da0a/84h/1h/0h/0/0]02e7)", "no descriptor"),
-        (f"wpkh([73c5da0a/84h/1h/0h/0/x]{KEY})", "no descriptor"),
-        (f"wpkh({KEY},{KEY})", "no descriptor"),
+        ("nonsense", "The descriptor cannot be read: "),
+        ("", "The descriptor cannot be read: "),
+        ("wpkh(", "The descriptor cannot be read: "),
+        ("wpkh([73c5da0a/84h/1h/0h/0/0]02e7)", "The descriptor cannot be read: "),
+        (f"wpkh([73c5da0a/84h/1h/0h/0/x]{KEY})", "The descriptor cannot be read: "),
+        (f"wpkh({KEY},{KEY})", "The descriptor cannot be read: "),
         (f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})#6lpdnkpw", "checksum"),
         (f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})#", "checksum"),
         (f"wpkh({ACCOUNT}/0/5)", "missing origin info"),
         (f"sh(wpkh([73c5da0b/49h/1h/0h]{ACCOUNT}/0/5))", "does not match device"),
         (f"pkh([01020304/44h/1h/0h/0/5]{KEY})", "does not match device"),
-        ("sh(" * 5000, "no descriptor"),
+        ("sh(" * 5000, "The descriptor cannot be read: "),
     ],
 )
 def test_descriptors_that_are_none_or_another_devices(

@@ -168,9 +168,9 @@ def test_bad_settings(hwi: Program, signer: EmulatorProcess) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("CRYPTNOX_WAIT", "soon", "CRYPTNOX_WAIT: seconds"),
+        ("CRYPTNOX_WAIT", "soon", "CRYPTNOX_WAIT: give seconds"),
         ("CRYPTNOX_EMULATOR", "nowhere", "CRYPTNOX_EMULATOR: "),
-        ("config.toml", "max_fe = 1\n", "config.toml: max_fe is no setting"),
+        ("config.toml", "max_fe = 1\n", "config.toml: max_fe is not a setting"),
         ("config.toml", "max_fee =\n", "config.toml: "),
     ],
 )

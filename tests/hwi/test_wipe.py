@@ -100,7 +100,7 @@ def test_a_full_stdout(tmp_path: Path) -> None:
     with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state)) as card:
         wiped = Wipe(card.serial, "-t", "cryptnox", "-d", card.path, out=Path("/dev/full"))
     assert erased(state) and wiped.code == 1
-    assert re.search(f"The card {card.serial} is as from the factory the answer cannot be written", wiped.text), (
+    assert re.search(f"The card {card.serial} was reset to factory state the answer cannot be written", wiped.text), (
         wiped.text
     )
 

@@ -188,9 +188,9 @@ def test_a_command_that_fails_hands_on_to_the_person(command: str, reason: str, 
 @pytest.mark.parametrize("text", ["", "\n", "a\tb", "x" * 200])
 def test_what_is_no_pin_is_not_sent(text: str, tmp_path: Path, state: State) -> None:
     token = FakeToken()
-    with pytest.raises(ApproverPinError, match="is no PIN of a token"):
+    with pytest.raises(ApproverPinError, match="is not a PIN of a token"):
         token.login(TokenPins(unable(), state, environment=says(tmp_path, text)))
-    with pytest.raises(ApproverPinError, match="is no PIN of a token"):
+    with pytest.raises(ApproverPinError, match="is not a PIN of a token"):
         token.login(TokenPins(unable(), state, types(text), {}))
     assert not token.given
 

@@ -110,7 +110,7 @@ def test_registering_signing_and_looking(
     assert client.sign_tx(psbt, made) is not psbt
     assert 'Wallet "Family": 2 of 2 must sign' in asking.texts[-1].splitlines()
     client.sign_tx(psbt)
-    assert "1 input of no registered wallet: 2 of 2 keys" in asking.texts[-1].splitlines()
+    assert "1 input from no registered wallet: 2 of 2 keys" in asking.texts[-1].splitlines()
 
 
 def test_what_is_refused(later: None, client: CryptnoxClient, asking: Scripted, signer: EmulatorProcess) -> None:

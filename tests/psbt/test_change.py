@@ -215,7 +215,7 @@ UNUSUAL = {
     "m/84h/0h/0h/1h/5": "hardened below the account",
     "m/84h/0h/0h/1/5h": "hardened below the account",
     "m/84h/0h/1h/1/5": "its account is not an account of the inputs",
-    "m/84h/1h/0h/1/5": "another network",
+    "m/84h/1h/0h/1/5": "its keys are for a different network than the inputs'",
     "m/84h/0h/0h/1/1008": "more than 1000 beyond",
     "m/84h/0h/0h/5": "neither the receive nor the change chain",
     "m/0/5": "its account is not an account of the inputs",

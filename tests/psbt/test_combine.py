@@ -132,7 +132,7 @@ def bent(given: Draft, index: int, key: bytes, value: bytes) -> Psbt:
     ],
 )
 def test_fields_that_contradict_are_refused(key: bytes, value: bytes, what: str) -> None:
-    with pytest.raises(CombineError, match=f"input 0: its {what} is another") as caught:
+    with pytest.raises(CombineError, match=f"input 0: its {what} differs from the one in an earlier file") as caught:
         combine([Psbt.parse(shared().encode()), bent(shared(), 0, key, value)])
     assert caught.value.file == 1
 

@@ -57,5 +57,5 @@ def test_cut_output_and_long_count_are_bad() -> None:
         Psbt.parse(bent.encode())
     raw = draft(spend("p2wpkh"), version=2).encode()
     assert raw.count(b"\x01\x04\x01\x01") == 1
-    with pytest.raises(BadPsbt, match="input count: bytes behind the number"):
+    with pytest.raises(BadPsbt, match="input count: extra bytes after the number"):
         Psbt.parse(raw.replace(b"\x01\x04\x01\x01", b"\x01\x04\x02\x01\x00"))

@@ -62,7 +62,8 @@ def test_an_output_with_thousands_of_keys() -> None:
     raw = draft(spend("p2wpkh"), outs=[Out(p2wsh(script), 90_000, fields)]).encode()
     psbt, found, _ = collected(raw)
     start = time.process_time()
-    with pytest.raises(RefusedOutput, match="output 0: the card's key at m/84h/1h/0h/1/0/0/0/0 is another"):
+    reason = r"output 0: it claims to be your change, .* \(its key at m/84h/1h/0h/1/0/0/0/0 is different\)"
+    with pytest.raises(RefusedOutput, match=reason):
         plan(psbt, found, ME.keys(found.all_paths))
     assert time.process_time() - start < LIMIT
     assert len(found.output_claims[0]) == KEYS

@@ -160,7 +160,7 @@ def test_without_its_message_it_is_refused(version: int, kind: str) -> None:
         request(challenge(kind), text=None, version=version, outs=(Out(p2wpkh(OTHER.key("m/0")), 0),)),
         request(spend("p2wpkh", 1), challenge(kind), text=None, version=version),
     ):
-        with pytest.raises(PsbtError, match=r"input [01]: it signs a message .* does not say which"):
+        with pytest.raises(PsbtError, match=r"input [01]: it signs a message .* does not include the message"):
             told(given)
 
 
@@ -176,7 +176,7 @@ def test_somebody_elses_message_about_our_coins() -> None:
     path = "m/84h/0h/0h/0/0"
     theirs = Virtual(p2wpkh(OTHER.key(path)), 0, previous=False, sequence=0)
     for coin in (spend("rawtr"), spend("p2wpkh"), spend("p2pkh")):
-        with pytest.raises(PsbtError, match=r"input 0: .*form of a signed message"):
+        with pytest.raises(PsbtError, match=r"input 0: .*looks like a signed message"):
             told(request(theirs, coin, text=None))
         message = told(request(theirs, coin))
         assert message is not None and message.coins == (1,) and message.script == theirs.script
@@ -195,12 +195,12 @@ def test_nothing_of_0_satoshi_is_signed_on_somebodys_word(kind: str) -> None:
 
 
 def mismatched() -> Iterator[tuple[str, Draft, str]]:
-    yield "another message", request(challenge(message=b"you owe me a house")), "another message"
+    yield "another message", request(challenge(message=b"you owe me a house")), "signs a different message"
     bent = request(as_claim(challenge()))
     bent.inputs[0][0] = (b"\x01", le(0, 8) + string(spend("p2wpkh", 1).script))
-    yield "another script in the witness_utxo", bent, "another message"
+    yield "another script in the witness_utxo", bent, "signs a different message"
     yield "money in it", request(challenge(previous=False, amount=1)), "hold money"
-    yield "a payment", request(spend("p2wpkh")), "another message"
+    yield "a payment", request(spend("p2wpkh")), "signs a different message"
     yield "a payment to somebody", request(spend("p2wpkh"), outs=(Out(b"\x51\x20" + bytes(32)),)), "does not sign one"
     yield "an output more", request(challenge(), outs=(EMPTY_RETURN, EMPTY_RETURN)), "does not sign one"
     yield "data in the output", request(challenge(), outs=(Out(b"\x6a\x01x", 0),)), "does not sign one"
@@ -208,7 +208,7 @@ def mismatched() -> Iterator[tuple[str, Draft, str]]:
     yield "transaction version 3", request(challenge(), tx_version=3), "does not sign one"
     yield "no UTXO", request(challenge(previous=False, witness_utxo=False)), "whose address"
     yield "two messages", request(challenge(), challenge("p2wsh", b"another")), "input 1: .*second message"
-    yield "not the first", request(spend("p2wpkh", 1), challenge()), "another message"
+    yield "not the first", request(spend("p2wpkh", 1), challenge()), "signs a different message"
     yield "no inputs", request(), "no input"
     for value in (2, 3, 0x81, 0x82, 0x83):
         whose = challenge(fields=[*spend("p2wpkh").fields, sighash(value)])
@@ -275,7 +275,7 @@ def test_all_vectors(vectors: Path) -> None:
         given = request(item, text=text, **options)
         message = told(given)
         assert message is not None and (message.text, message.script) == (case["message"], script)
-        with pytest.raises(PsbtError, match="does not say which"):
+        with pytest.raises(PsbtError, match="does not include the message"):
             told(request(item, text=None, **options))
         unsigned = Psbt.parse(given.encode()).unsigned_tx()
         if case["group"] == "tx_hashes":

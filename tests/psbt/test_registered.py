@@ -337,13 +337,13 @@ def test_inputs_of_no_registered_wallet_are_named() -> None:
     made = run(paying(*shared_out(BACK), *coins, extra=list(XPUBS)))
     assert change_of(made) == {1: BACK_PATH}, "as before, by the extended keys"
     assert texts(made, NoticeKind.NO_WALLET) == [
-        "inputs 0, 1, 2, 3, 4, 5, 6, 7 and 4 more are held by 2 of 2 keys of no registered wallet"
+        "inputs 0, 1, 2, 3, 4, 5, 6, 7 and 4 more are held by 2 of 2 keys, not by a registered wallet"
     ]
     assert not kinds(made.summary, grave=True)
     one = run(paying(*shared_out(BACK), coins[0], spend("miniscript", amount=1_000_000)), wallets=[SAVINGS])
     assert texts(one, NoticeKind.NO_WALLET) == [
-        "input 0 is held by 2 of 2 keys of no registered wallet",
-        "input 1 is held by a script of no registered wallet",
+        "input 0 is held by 2 of 2 keys, not by a registered wallet",
+        "input 1 is held by a script, not by a registered wallet",
     ]
 
 
@@ -381,7 +381,7 @@ def test_required() -> None:
     for wallets in ((), (SAVINGS,)):
         made = run(draft, wallets=wallets, require_registered=True)
         assert not made.made
-        assert "input 0: it is held by 2 of 2 keys of no registered wallet" in str(made.refusal)
+        assert "input 0: it is held by 2 of 2 keys, not by a registered wallet" in str(made.refusal)
         assert "cryptnoxctl wallet add" in str(made.refusal)
     assert change_of(run(draft, wallets=BOTH, require_registered=True)) == {1: BACK_PATH}
     assert run(draft, named=FAMILY, require_registered=True).refusal is not None

@@ -105,7 +105,7 @@ def test_pushes_come_back(size: int) -> None:
     "script", [b"\x02\x01", b"\x4c", b"\x4c\x02\x01", b"\x4d\x01", b"\x4d\x02\x00\x01", b"\x4e\x01\x00\x00"]
 )
 def test_a_push_over_the_end(script: bytes) -> None:
-    with pytest.raises(ValueError, match="runs over the end"):
+    with pytest.raises(ValueError, match="runs past the end"):
         examine(script)
     assert remove_code_separators(script) == script
 

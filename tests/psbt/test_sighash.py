@@ -170,7 +170,7 @@ def test_code_separators_and_broken_pushes() -> None:
     assert remove_code_separators(b"\xab\x51\xab\x01\xab\xac") == b"\x51\x01\xab\xac"
     assert remove_code_separators(b"\x51\xab\x4c\xff\xab") == b"\x51\x4c\xff\xab"
     for broken in (b"\x02\x00", b"\x4c", b"\x4d\x01", b"\x4e\x01\x00\x00\x00", b"\x4e\xff\xff\xff\xff"):
-        with pytest.raises(ValueError, match="over the end"):
+        with pytest.raises(ValueError, match="runs past the end"):
             list(operations(broken))
 
 

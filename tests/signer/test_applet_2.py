@@ -20,8 +20,8 @@ from tests.support.emulator import EmulatorProcess
 from tests.support.terminal import spawn
 
 TEXT = (
-    "the secure channel of this card's applet, version 2.0.0, is not known yet: please report it, with the output of: "
-    "cryptnoxctl doctor --json (status word 6982)"
+    "the secure channel of this card's applet, version 2.0.0, is not supported yet: please report it, with the output "
+    "of: cryptnoxctl doctor --json (status word 6982)"
 )
 DISABLED = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
 

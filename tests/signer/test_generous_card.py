@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from cryptnox_core.emulator.server import Engine, TcpServer
 from hwilib_cryptnox.storage.state import State
@@ -100,16 +100,19 @@ def test_custom_bytes_that_are_not_shown(length: int) -> None:
 
 def test_user_keys_that_are_not_shown(tmp_path: Path) -> None:
     """Where SELECT ends before them the card is asked, and refuses by itself what it cannot do without."""
-    point = ec.generate_private_key(ec.SECP256R1()).public_key()
-    file = tmp_path / "key.pem"
-    file.write_bytes(point.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    off = ("pin-auth", "off", "--yes", "--cannot-sign-here", "--stdinpuk")
+    secret = ec.generate_private_key(ec.SECP256R1())
+    file, private = tmp_path / "key.pem", tmp_path / "private.pem"
+    file.write_bytes(secret.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    private.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    off = ("pin-auth", "off", "--yes", "--private-key", str(private), "--stdinpuk")
     with serving(GenerousCard(seeded(), select_length=6)) as served:
         assert "the card does not say" in ctl.run(served, "info").stdout
         assert ctl.answer(served, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"] == []
-        assert "when the card has a user key" in ctl.run(served, *off, stdin=f"{PUK}\n").stderr
+        refused = ctl.run(served, *off, stdin=f"{PUK}\n", pin=PIN)
+        assert refused.returncode == 1 and "The card does not accept the key" in refused.stderr
+        assert served.card.memory.pin_auth
         words = ("user-key", "add", "ec", str(file), "--stdinpuk")
         assert ctl.run(served, *words, stdin=f"{PUK}\n", pin=PIN).returncode == 0
         listed = ctl.answer(served, "user-key", "list", pin=PIN, schema="user-key list")["user_keys"]
         assert [entry["slot"] for entry in listed] == ["ec"]
-        assert ctl.run(served, *off, stdin=f"{PUK}\n").returncode == 0 and not served.card.memory.pin_auth
+        assert ctl.run(served, *off, stdin=f"{PUK}\n", pin=PIN).returncode == 0 and not served.card.memory.pin_auth

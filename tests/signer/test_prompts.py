@@ -245,7 +245,12 @@ def test_where_the_terminal_cannot_show_a_letter(hwi: Program, signer: EmulatorP
 def test_a_message_in_disguise_is_shown_as_one(hwi: Program, signer: EmulatorProcess, pinentry: Scripted) -> None:
     """BIP322 in a PSBT: the text, the address, and the coins that it shows; nothing of fees."""
     configure(signer, 'pin_source = "pinentry"', f'pinentry = "{pinentry.program}"')
-    for more, coins in ((), []), ((spend("p2wpkh", 1, 90_000_000),), ["It shows 1 coin with 0.90000000 BTC in all"]):
+    shown = [spend("p2wpkh", number, 90_000_000) for number in (1, 2)]
+    for more, coins in (
+        ((), []),
+        (shown[:1], ["It shows 1 coin of 0.90000000 BTC"]),
+        (shown, ["It shows 2 coins of 1.80000000 BTC together"]),
+    ):
         given = request(challenge(), *more)
         assert hwi.on(signer, "signtx", given.base64(), pin=None)["signed"] is True
         assert pinentry.texts[-2].startswith("Sign a message. You see it before you sign it.")

@@ -190,5 +190,6 @@ def test_a_wallet_that_cannot_be_read_any_more(caplog: pytest.LogCaptureFixture)
     assert not wallet(p2wsh(b"x"), Claim(ME.key("m/0"), Path.parse("m/0")))
     assert not wallet(p2wsh(b"x"), Claim(ME.key("m/0"), Path.parse("m/0"))) and wallet.words == ""
     assert [record.getMessage() for record in caplog.records] == [
-        'the registered wallet "Old" is not recognized: the descriptor has a key, a number or a word where none belongs'
+        'the registered wallet "Old" is not recognized: the descriptor has a key, a number, or a word in the wrong '
+        "place"
     ]

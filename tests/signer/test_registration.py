@@ -216,7 +216,7 @@ def test_read_wallet() -> None:
             "does not match the wallet and the name",
         ),
         (wallet_file(NAME, POLICY.descriptor, made.to_text()[:-4]), "damaged|base64|behind its end"),
-        (f"wpkh({key(ME)})", "several keys"),
+        (f"wpkh({key(ME)})", "no descriptor of a multi-key wallet"),
     ):
         with pytest.raises((PolicyError, UsageError), match=reason):
             read_wallet(data.encode())

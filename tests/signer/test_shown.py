@@ -188,7 +188,7 @@ def test_wallets_are_named() -> None:
     assert text.splitlines()[1:5] == [
         'Wallet "Für uns": 15 of 20 must sign',
         "1 input of 1 other wallet",
-        "3 inputs of no registered wallet: 2 of 3 keys",
+        "3 inputs from no registered wallet: 2 of 3 keys",
         f'0.00060000 BTC to {grouped("bc1qpv3mv0rc0e6emm6gd60cc2hl2gldsltmtvu6g8")}, wallet "Ersparnis+"',
     ]
     assert plain.isascii() and 'Wallet "F\\u00fcr uns": 15 of 20 must sign' in plain
@@ -209,7 +209,7 @@ def test_wallets_fit_beside_all_there_is_to_tell(name: str, number: int) -> None
         text = transaction_text(named, 2**64 - 1, ME.fingerprint, ascii_only=ascii_only)
         assert fits(text) and fee_text(plan.summary) in text and (text.isascii() or not ascii_only)
         assert f"Wallet {quoted_name(name, ascii_only=ascii_only)}: 15 of 20 must sign" in text.splitlines()
-        assert "30 inputs of no registered wallet: 2 of 3 keys" in text.splitlines()
+        assert "30 inputs from no registered wallet: 2 of 3 keys" in text.splitlines()
 
 
 def test_the_names_of_wallets() -> None:

@@ -245,8 +245,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a raw taproot key": (f"rawtr({key(ME)})", "one key alone"),
     "bare": (f"multi(1,{keys(*US)})", "begins with"),
     "miniscript in P2SH": (f"sh(and_v(v:pk({key(ME)}),pk({key(OTHER)})))", "sh.. alone holds a multisig only"),
-    "wsh in wsh": (f"wsh(wsh(multi(1,{keys(*US)})))", "does not belong"),
-    "wpkh in wsh": (f"wsh(and_v(v:wpkh({key(ME)}),pk({key(OTHER)})))", "does not belong"),
+    "wsh in wsh": (f"wsh(wsh(multi(1,{keys(*US)})))", "cannot be inside a script"),
+    "wpkh in wsh": (f"wsh(and_v(v:wpkh({key(ME)}),pk({key(OTHER)})))", "cannot be inside a script"),
     "not ranged": (FAMILY.replace("/<0;1>/*", ""), "no wildcard"),
     "one key not ranged": (FAMILY.replace("/<0;1>/*", "/0", 1), "no wildcard"),
     "a hardened wildcard": (FAMILY.replace("/*", "/*h"), "wildcard is hardened"),
@@ -313,7 +313,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a threshold with a zero": (f"wsh(multi(02,{keys(*US)}))", "needs a number"),
     "a threshold without end": (f"wsh(multi({'9' * 40},{keys(*US)}))", "needs a number"),
     **{
-        f"{outer} around {inner}": (f"{outer}({inner}({body}){')' * outer.count('(')})", "does not belong|begins with")
+        f"{outer} around {inner}": (
+            f"{outer}({inner}({body}){')' * outer.count('(')})",
+            "cannot be inside a script|begins with",
+        )
         for outer, inner, body in (
             ("sh(wsh", "wsh", f"multi(2,{keys(*US)})"),
             ("sh(wsh", "sh", f"multi(2,{keys(*US)})"),
@@ -561,7 +564,7 @@ def test_the_card_is_not_in_it() -> None:
     policy = WalletPolicy.parse(FAMILY)
     fingerprints = ", ".join(wallet.fingerprint.hex() for wallet in US)
     with pytest.raises(
-        PolicyError, match=f"no key of the wallet .*{MANY[0].fingerprint.hex()}.*keys are of {fingerprints}"
+        PolicyError, match=f"no key of the wallet .*{MANY[0].fingerprint.hex()}.*keys are from {fingerprints}"
     ):
         on_card(MANY[0])(policy)
 

@@ -38,7 +38,8 @@ def adopt(app: App, chain: str) -> Report:
                 raise CtlError(
                     Exit.REFUSED,
                     "The card is paired with a key other than the default one",
-                    "cryptnoxctl pairing recover, with --file FILE (the exported key) or with the PUK",
+                    "with the exported key: cryptnoxctl pairing recover --file FILE; with the PUK: cryptnoxctl "
+                    "pairing recover",
                     unchanged=NOTHING_CHANGED,
                 ) from error
         else:

@@ -30,16 +30,15 @@ pin_auth = CtlGroup("pin-auth", help="Turn PIN authentication on or off.")
 _TRIAL_PATH = Path.parse("m/0")
 _GAIN = (
     "With PIN authentication off the card signs only what a user key approves, one use of the key for each signature.",
-    "What it gives: malware that has read your PIN gets no signature without the key. Where the token wants a touch "
+    "What it gives: malware that has read your PIN gets no signature without the key. Where the token needs a touch "
     "for each use, every signature needs your finger.",
     "What it does not give: a touch shows that you are there, not what is signed. Malware can have something else "
     "approved by the touch that you give. Compare what you sign as before.",
     "The PUK undoes it: cryptnoxctl pin-auth on. That is also your only way back when the key is lost. Keep the PUK "
-    "away from this computer, and know where it is before you go on.",
+    "away from this computer, and know where it is before you continue.",
 )
 _PINLESS = (
-    "This card has a pinless path. Its key goes on signing without PIN and without the user key: cryptnoxctl pinless "
-    "clear"
+    "This card has a pinless path. Its key still signs without PIN and without the user key: cryptnoxctl pinless clear"
 )
 _LAX = (
     "This card signed with the PIN alone while PIN authentication was off: on this card the mode protects nothing, "
@@ -73,8 +72,8 @@ def pin_auth_off(
     """Let the card sign only what a user key approves, never by PIN.
 
     The key is the one of the options, or of `approve` in the configuration. It has to answer the card's challenge
-    first. Afterwards one signature is tried with the PIN, over a hash that no transaction can have: where the card
-    makes it, PIN authentication is switched on again. Needs the PIN and the PUK.
+    first. Then one signature is tried with the PIN, over a hash that no transaction can have. If the card makes it,
+    PIN authentication is turned on again. Needs the PIN and the PUK.
     """
     named = Named(module, token, key)
     if file is not None and named:
@@ -108,7 +107,7 @@ def pin_auth_off(
         app.note(f"The card accepts the key {approving.name}", GOOD)
         if not yes:
             app.terminal.confirm(
-                f"From now on nothing signs with the card {serial} without this key. Do you have its PUK, and go on?"
+                f"From now on nothing signs with the card {serial} without this key. Do you have its PUK, and continue?"
             )
         secret = puk(app, opened)
         _switch(app, opened, secret, on=False)
@@ -121,7 +120,7 @@ def pin_auth_off(
             return said(
                 data,
                 *app.achieved,
-                ("Whether the card signs with the PIN all the same could not be tried", BAD),
+                ("Whether the card still signs with the PIN could not be tried", BAD),
                 "Try it: cryptnoxctl pin-auth on, then cryptnoxctl pin-auth off",
                 exit_code=Exit.REFUSED,
             )

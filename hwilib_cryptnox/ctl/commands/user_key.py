@@ -93,7 +93,7 @@ def user_key_add(
 ) -> Report:
     """Store a public key on the card, of a token (--pkcs11) or of the PEM file KEY. Needs the PIN and the PUK.
 
-    The card goes on taking its PIN until cryptnoxctl pin-auth off.
+    The card still takes its PIN until cryptnoxctl pin-auth off.
     """
     chosen, named = _SLOTS[slot] if slot is not None else None, Named(module, token, key)
     if key_file is not None and chosen is not None and not named and not make:
@@ -150,7 +150,7 @@ def _add_of_token(app: App, chosen: UserKeySlot | None, named: Named, make: bool
         *app.achieved,
         "So that programs find the key, put this line into config.toml:",
         f'approve = "{uri}"',
-        "The card goes on taking its PIN. Next: cryptnoxctl user-key test, then cryptnoxctl pin-auth off",
+        "The card still takes its PIN. Next: cryptnoxctl user-key test, then cryptnoxctl pin-auth off",
     )
 
 

@@ -172,7 +172,7 @@ class Pair:
         words = [*command.split(), "--card", str(serial)]
         if self.readers == 2 and command.startswith(("setup", "backup")):
             words += ["--second", self.world.slots[SERIAL + 1 - serial].reader]
-        swap = (r"take the .*card.* out and put", lambda world: world.swap() or "")
+        swap = (r"remove the .*card.* and insert", lambda world: world.swap() or "")
         person = replace(self.scene.people(), answers=(swap, ("own pairing key", "n")))
         told = self.world.run("ctl", words, person, event)
         for slot in self.world.slots:
@@ -230,7 +230,7 @@ def test_the_second_card_is_looked_at_first(tmp_path: Path) -> None:
             setattr(world.slots[1].card.memory, name, getattr(seeded(), name))
         before = facts(world)
         told = pair.set_up()
-        assert told.status and f"wallet on the card {SERIAL + 1} already" in told.err, wanted(told)
+        assert told.status and f"already a wallet on the card {SERIAL + 1}" in told.err, wanted(told)
         assert not told.prompts and facts(world) == before
 
 

@@ -230,7 +230,7 @@ def test_the_vendors_readme_moved() -> None:
         assert readme_step(card, "verify-pin") == (1, "This card has no PIN yet: cryptnoxctl setup")
         with open_card(card.path) as opened:
             opened.init("", "", pin=PIN, puk=PUK)
-        assert readme_step(card, "verify-pin", f"{PIN}\n") == (0, "The PIN is right. The card is ready.")
+        assert readme_step(card, "verify-pin", f"{PIN}\n") == (0, "The PIN is correct. The card is ready.")
         code, said = readme_step(card, "verify-pin", "9999\n")
         assert code == 1 and re.search(r"Wrong PIN; at most \d+ tries left\.$", said), said
         tried = card.stats()["by_ins"]["20"]

@@ -193,6 +193,9 @@ COMMANDS = {
             ("data write --yes {file}", None),
             ("data write --yes --custom {key}", None),
             ("user-key list", None),
+            ("cert", None),
+            ("decrypt --recipient", None),
+            ("decrypt {pem} {key}", None),
             ("address 0-2", None),
             ("descriptors", None),
             ("export core", None),
@@ -209,6 +212,8 @@ COMMANDS = {
             ("puk verify", True),
             ("xpub on", True),
             ("xpub off", True),
+            ("clear-key on", True),
+            ("clear-key off", True),
             ("pairing change", True),
             ("pairing change --common", True),
             ("pairing recover", True),
@@ -217,6 +222,9 @@ COMMANDS = {
             (f"reset --serial {SERIAL}", False),
         )
     },
+    "ctl clear-key show": Command(
+        "ctl", f"clear-key show {LEAF} --stdinpass --json", lambda: replace(seeded(), clear_pubkey=True), stdin=PIN
+    ),
     "ctl user-key add": Command(
         "ctl", "user-key add ec {pem} --stdinpass --stdinpuk --json", stdin=f"{PIN}\n{PUK}", repeatable=False
     ),
@@ -224,7 +232,9 @@ COMMANDS = {
         "ctl", "user-key delete ec --yes --stdinpuk --json", with_user_key, stdin=PUK, repeatable=False
     ),
     "ctl user-key test": Command("ctl", "user-key test ec {private} --json", with_user_key),
-    "ctl pin-auth off": Command("ctl", "pin-auth off --yes --stdinpuk --json", with_user_key, stdin=PUK),
+    "ctl pin-auth off": Command(
+        "ctl", "pin-auth off --private-key {private} --yes --stdinpuk --json", with_user_key, stdin=PUK
+    ),
     "ctl pin-auth on": Command("ctl", "pin-auth on --stdinpuk --json", without_pin, stdin=PUK),
     "ctl pin change": Command(
         "ctl",
