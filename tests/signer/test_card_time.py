@@ -247,7 +247,8 @@ SIZES = (1, 10, 100)
 
 def test_the_page_has_every_job_and_run() -> None:
     counts, seconds = documented()
-    assert list(counts) == list(seconds) == ["connect", *(job.name for job in card_time.jobs(SIZES))]
+    taproot = ["taproot check", *(f"signtx {size}, BIP86" for size in SIZES)]
+    assert list(counts) == list(seconds) == ["connect", *(job.name for job in card_time.jobs(SIZES)), *taproot]
     assert {job: list(cells) for job, cells in counts.items()} == {job: list(cells) for job, cells in seconds.items()}
     assert set().union(*counts.values()) == set(card_time.COLUMNS)
 
