@@ -263,6 +263,7 @@ BY_ANOTHER_TEST = {
     "sh scripts/torture": "tests/system/torture/test_kept.py::test_a_short_torture",
     "sh scripts/torture --minutes 10": "tests/system/torture/test_kept.py::test_a_short_torture",
     "python3 scripts/build-electrum-plugin dist": "tests/electrum/test_install.py::test_a_strangers_path",
+    "electrum --offline signtransaction": "tests/electrum/test_command_line.py::test_pay_and_sign_a_message",
     "electrum -w cryptnox-electrum payto ADDRESS 0.001 --unsigned > payment.psbt": (
         "tests/system/interop/test_electrum.py::test_single_sig"
     ),

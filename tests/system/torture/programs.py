@@ -233,7 +233,10 @@ COMMANDS = {
     ),
     "ctl user-key test": Command("ctl", "user-key test ec {private} --json", with_user_key),
     "ctl pin-auth off": Command(
-        "ctl", "pin-auth off --private-key {private} --yes --stdinpuk --json", with_user_key, stdin=PUK
+        "ctl",
+        "pin-auth off --private-key {private} --yes --stdinpass --stdinpuk --json",
+        with_user_key,
+        stdin=f"{PIN}\n{PUK}",
     ),
     "ctl pin-auth on": Command("ctl", "pin-auth on --stdinpuk --json", without_pin, stdin=PUK),
     "ctl pin change": Command(
