@@ -44,6 +44,7 @@ HIDDEN = {
     Reading.PAGE_6B00: "needs the PIN",
     Reading.CLEAR_PUBKEY_33: "wants the PUK: clear reading is off until it is switched on",
     Reading.CLEAR_PUBKEY_32: "wants the PUK: clear reading is off until it is switched on",
+    **dict.fromkeys((Reading.MUSIG2, Reading.MUSIG2_NO_SECOND, Reading.MUSIG2_AS_PRINTED), "needs the PIN"),
 }
 """Readings that a recording without secrets cannot tell, and why."""
 

@@ -175,6 +175,8 @@ SCREENS: dict[str, Screen] = {
     "owner": Screen("owner"),
     "data write": Screen("data write data.bin", (ASKED,), files=lambda folder: (folder / "data.bin").write_bytes(b"x")),
     "user-key list": Screen("user-key list"),
+    "taproot check": Screen("taproot check", (ASKED,), card=(*WALLET, "--reading", "musig2")),
+    "taproot check, no MuSig2": Screen("taproot check", (ASKED,), code=1),
     "pinless set": Screen("pinless set m/43h/60h/1581h/0", (ASKED_PUK,)),
     "clear-key show": Screen("clear-key show", code=1),
     "cert": Screen("cert --output cert.pem"),
@@ -206,7 +208,7 @@ SCREENS: dict[str, Screen] = {
     ),
     "setup, made on the card": Screen(
         "setup --seed card --name= --email=",
-        (*OPENED[:5], OPENED[-1], ("Initialize the card now?", "y"), ("no backup", "no backup")),
+        (*OPENED[:5], OPENED[-1], ("Initialize the card now?", "y"), ("to continue:", "no backup")),
         card=NEW,
         random=True,
     ),

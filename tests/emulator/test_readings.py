@@ -40,6 +40,9 @@ def test_all_have_the_documented_names() -> None:
         "page-6b00",
         "adduser-needs-pin",
         "select-v2",
+        "musig2",
+        "musig2-no-second",
+        "musig2-as-printed",
     ]
 
 
