@@ -168,7 +168,7 @@ def test_a_wallet_file_of_somebody_else(person: Person, own: EmulatorProcess) ->
         window.click("Cryptnox card*")
         window.wait("Master fingerprint")
         window.click("Forget the PIN")
-        window.wait("The PIN is forgotten")
+        window.wait("The PIN was forgotten")
         window.click("OK")
         assert "report" not in window.text().lower()
         assert own.stats()["pin_tries"] == 0
