@@ -196,7 +196,7 @@ def test_a_wallet_of_other_words(person: Person, own: EmulatorProcess) -> None:
         open_wallet(window, str(person.wallet_file(name="old")))
         sign_message(window, "old", made["receiving"][0])
         person.type_pin(window)
-        window.wait("does not belong to this address", "another wallet")
+        window.wait("does not belong to this address", "a different wallet")
         window.click("OK")
         assert window.do("read", number=2, window="Message") == ""
         assert own.stats()["pin_tries"] == 0
