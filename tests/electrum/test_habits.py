@@ -168,7 +168,7 @@ def test_a_wallet_file_of_somebody_else(person: Person, own: EmulatorProcess) ->
         window.click("Cryptnox card*")
         window.wait("Master fingerprint")
         window.click("Forget the PIN")
-        window.wait("The PIN is forgotten")
+        window.wait("The PIN was forgotten")
         window.click("OK")
         assert "report" not in window.text().lower()
         assert own.stats()["pin_tries"] == 0
@@ -196,7 +196,7 @@ def test_a_wallet_of_other_words(person: Person, own: EmulatorProcess) -> None:
         open_wallet(window, str(person.wallet_file(name="old")))
         sign_message(window, "old", made["receiving"][0])
         person.type_pin(window)
-        window.wait("does not belong to this address", "another wallet")
+        window.wait("does not belong to this address", "a different wallet")
         window.click("OK")
         assert window.do("read", number=2, window="Message") == ""
         assert own.stats()["pin_tries"] == 0
