@@ -190,8 +190,8 @@ def test_a_card_that_is_gone(kind: type[Exception]) -> None:
 
 def test_a_card_that_is_not_in_its_reader() -> None:
     """Says which, what to do, and the same code as ever. What is no question of a card put in keeps its words."""
-    gone = CardNotFoundError("the card 30000000001 is in no reader")
-    assert str(for_page(gone)) == "the card 30000000001 is in no reader; insert it and try again"
+    gone = CardNotFoundError("the card 30000000001 is not in any reader")
+    assert str(for_page(gone)) == "the card 30000000001 is not in any reader; insert it and try again"
     assert to_hwi_error(for_page(gone)).code == to_hwi_error(gone).code
     for error in (cards.not_listed(), RefusedCardError("this card is not genuine")):
         assert for_page(error) is error
