@@ -1733,7 +1733,7 @@ GUARDS = (
         "what is gained and what not is said first",
         PIN_AUTH,
         "for line in (*_GAIN, ",
-        "for line in (",
+        'for line in ("", ',
         PIN_AUTH_TEST + "::test_what_is_gained_and_what_not_is_said_first",
     ),
     Guard(
