@@ -65,7 +65,6 @@ def test_double_click_and_reload(person: Person, card: EmulatorProcess) -> None:
     person.tab.see(PIN_HEADING)
     person.tab.fill("#passphrase-input", PIN)
     person.tab.call("dblclick", "#passphrase-submit-btn")
-    person.tab.see("Signing transaction")
     person.tab.go("wallets/wallet/savings/send/pending/")
     person.tab.click("button[value=openpsbt]")
     person.tab.see("Sign Transaction")
