@@ -11,9 +11,9 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from typing import TextIO
 
+from hwilib_cryptnox import __version__
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import printable
 
@@ -59,9 +59,8 @@ def logged(level: str | None, file: str | None, command: str) -> Iterator[None]:
         handler.setLevel(number)
         for name in LOGGERS:
             stack.enter_context(_attached(logging.getLogger(name), handler, number))
-        version = metadata.version("hwi-cryptnox")
         python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-        _log.info("cryptnoxctl %s, %s, %s", command, version, python)
+        _log.info("cryptnoxctl %s, %s, %s", command, __version__, python)
         try:
             yield
         except BaseException as error:
