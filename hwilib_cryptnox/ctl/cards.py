@@ -222,7 +222,7 @@ def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker
     given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
     sources = () if typed else automatic_sources(app.settings)
     asks = app.terminal.hidden if app.settings.approve and app.terminal.available else None
-    approval = None if typed else approval_of(app.settings, app.ask_touch, asks)
+    approval = None if typed else approval_of(app.settings, partial(app.host.approver, asks), app.ask_touch)
     return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app), approval=approval)
 
 

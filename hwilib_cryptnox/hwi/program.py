@@ -362,7 +362,7 @@ class _Command:
             if registration is not None:
                 from functools import partial
 
-                from hwilib_cryptnox.signer.registering import wallets_with
+                from hwilib_cryptnox.signer.registrar import wallets_with
 
                 wallets = partial(wallets_with, wallet, registration)
             signing = Signing(

@@ -16,7 +16,7 @@ from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.errors import BadRequestError, CanceledError, LeftError, UnavailableError
 from hwilib_cryptnox.networks import CHAINS, Chain, Network
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.registering import believe, known_before, prove, register, remember
+from hwilib_cryptnox.signer.registrar import believe, known_before, prove, register, remember
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallet_prompts import (

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 
 from cryptnox_core.card import Card
 from cryptnox_core.commands.user_keys import message_to_sign
@@ -23,9 +22,6 @@ _POLL = 0.5
 """Seconds between two looks for a token that was pulled out."""
 _LOSSES = 3
 """How often a token may be pulled out during one use."""
-_MAKERS = {"pkcs11": "hwilib_cryptnox.pin.pkcs11"}
-"""By the scheme of the URI: the module whose `approver_at` gives the key. It is loaded when the key is used.
-Nothing here knows more of it than `Approver`."""
 _EC_SLOTS = (UserKeySlot.EC, UserKeySlot.EC4, UserKeySlot.EC5)
 UNTRUSTED_TEXT = (
     "the approving key of the configuration is not asked for an emulated card, unless trust_emulated names its address "
@@ -249,18 +245,12 @@ class Approval:
 
 
 def approval_of(
-    settings: Settings, say: Callable[[str], None] = on_terminal, person: Callable[[str], str] | None = None
+    settings: Settings, make: Callable[[], Approver], say: Callable[[str], None] = on_terminal
 ) -> Approval | None:
-    """The key that the settings name; None where they name none. Nothing is asked of it. `person` asks for the PIN of
-    its token on the terminal."""
+    """With the key that the settings name; None where they name none. Nothing is asked of it: `make` gives it when it
+    is used."""
     if not settings.approve:
         return None
-
-    def make() -> Approver:
-        module = import_module(_MAKERS[settings.approve.partition(":")[0]])
-        made: Approver = module.approver_at(settings, person=person)
-        return made
-
     return Approval(
         make,
         limit=settings.approve_wait,

@@ -1,7 +1,7 @@
 """What approves signatures instead of the PIN: a key in a token (YubiKey, TPM, smart card) whose every use a person may
 have to touch. The card knows its public key as a user key.
 
-Pure: the token behind it is another module's. Who decides what is sent to it is `signer/approving.py`, alone.
+Pure: the token behind it is another module's. What is sent to it is decided in `approval`, alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,20 @@ class ApprovingKey:
     """EC for a P-256 key, RSA for one of 2048 bits."""
     public_key: bytes
     """P-256: the point, 65 bytes; RSA: the modulus, 256 bytes, whose exponent is 65537."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenState:
+    """What a token says of itself and its PIN."""
+
+    label: str
+    """For people; printable."""
+    identity: str
+    """What tells it from others: maker, model, serial number and label."""
+    locked: bool = False
+    last_try: bool = False
+    low: bool = False
+    """A wrong PIN was given since the last right one."""
 
 
 class Approver(Protocol):

@@ -23,11 +23,11 @@ from hwilib_cryptnox.errors import (
     NoApproverError,
 )
 from hwilib_cryptnox.pin import token_keys
-from hwilib_cryptnox.pin.approver import ApprovingKey
+from hwilib_cryptnox.pin.approver import ApprovingKey, TokenState
 from hwilib_cryptnox.pin.token_calls import Calls, LateError
 from hwilib_cryptnox.pin.token_keys import TokenKey, named, state_of
 from hwilib_cryptnox.pin.token_modules import module_file
-from hwilib_cryptnox.pin.token_pins import TokenPins, TokenState
+from hwilib_cryptnox.pin.token_pins import TokenPins
 from hwilib_cryptnox.pin.token_uri import TokenUri
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
@@ -436,13 +436,10 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def approver_at(
-    settings: Settings, *, state: State | None = None, person: Callable[[str], str] | None = None
-) -> TokenApprover:
+def approver_at(settings: Settings, state: State, person: Callable[[str], str] | None = None) -> TokenApprover:
     """The key that `settings.approve` names; nothing is asked of it. `person` asks a question on the terminal and
     returns what was typed, unseen; without it the token's PIN comes from CRYPTNOX_APPROVE_PIN_COMMAND or pinentry.
 
     Raises: BadRequestError for what is no URI.
     """
-    pins = TokenPins(settings, State() if state is None else state, person)
-    return TokenApprover(TokenUri.parse(settings.approve), pins)
+    return TokenApprover(TokenUri.parse(settings.approve), TokenPins(settings, state, person))

@@ -51,7 +51,7 @@ from hwilib_cryptnox.errors import (
     UnknownCardError,
     wrong_pin_text,
 )
-from hwilib_cryptnox.pin.approval import UNTRUSTED_TEXT, VOUCH_TEXT, Approval, approval_of
+from hwilib_cryptnox.pin.approval import UNTRUSTED_TEXT, VOUCH_TEXT, Approval
 from hwilib_cryptnox.pin.sources import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
@@ -95,10 +95,9 @@ class Unlocker:
     """The key that approves what cards without PIN authentication are asked for; None for none."""
 
     @classmethod
-    def load(cls, settings: Settings, state: State, password: str | None) -> Unlocker:
+    def load(cls, settings: Settings, state: State, password: str | None, approval: Approval | None = None) -> Unlocker:
         """With the automatic sources of the environment and the configuration."""
-        sources = automatic_sources(settings)
-        return cls(settings, state, password or None, sources, approval=approval_of(settings))
+        return cls(settings, state, password or None, automatic_sources(settings), approval=approval)
 
     def __repr__(self) -> str:
         return "Unlocker()"

@@ -11,8 +11,7 @@ from typing import Any
 from cryptnox_core.crypto import p256
 from cryptnox_core.crypto.hashes import sha256
 from cryptnox_core.wire import P256_POINT_LENGTH, RSA_EXPONENT, RSA_MODULUS, UserKeySlot
-from hwilib_cryptnox.pin.approver import ApprovingKey
-from hwilib_cryptnox.pin.token_pins import TokenState
+from hwilib_cryptnox.pin.approver import ApprovingKey, TokenState
 from hwilib_cryptnox.pin.token_uri import TokenUri
 
 _OCTET_STRING = 0x04

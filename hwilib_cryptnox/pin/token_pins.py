@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from hwilib_cryptnox.errors import ApproverCanceledError, ApproverPinError, CanceledError
+from hwilib_cryptnox.pin.approver import TokenState
 from hwilib_cryptnox.pin.assuan import AssuanError, ask_pinentry
 from hwilib_cryptnox.pin.sources import TITLE, PinSourceError, command_output
 from hwilib_cryptnox.storage.settings import Settings
-from hwilib_cryptnox.storage.state import NoteKind, State, StateError
-from hwilib_cryptnox.storage.tokens import TokenNotes
+from hwilib_cryptnox.storage.state import NoteKind, State, StateError, TokenNotes
 
 COMMAND = "CRYPTNOX_APPROVE_PIN_COMMAND"
 TOKEN_VARIABLE = "CRYPTNOX_TOKEN"  # noqa: S105 - a name
@@ -31,20 +30,6 @@ _ONCE = "give the right one once: cryptnoxctl user-key test, in a terminal"
 
 _refused: dict[str, set[str]] = {}
 """PINs this process saw refused, by token. Memory only."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenState:
-    """What a token says of itself and its PIN."""
-
-    label: str
-    """For people; printable."""
-    identity: str
-    """What tells it from others: maker, model, serial number and label."""
-    locked: bool = False
-    last_try: bool = False
-    low: bool = False
-    """A wrong PIN was given since the last right one."""
 
 
 class TokenPins:

@@ -154,7 +154,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         given = Psbt.parse(psbt.serialize())
         wallet, wallets = self._open(), None
         if registered_descriptor is not None:
-            from hwilib_cryptnox.signer.registering import wallets_with
+            from hwilib_cryptnox.signer.registrar import wallets_with
 
             wallets = partial(wallets_with, wallet, _registration(registered_descriptor))
         signed = Signing(wallet, given, network=network_of(self.chain), wallets=wallets).run()

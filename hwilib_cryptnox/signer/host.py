@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from hwilib_cryptnox.pin.approval import approval_of
+from hwilib_cryptnox.pin.approver import Approver
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import ANSWER_LIMIT, Access
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -42,7 +45,16 @@ class Host:
 
     def unlocker(self, password: str | None = None) -> Unlocker:
         """Sends the PIN that was given for the command, or that of the sources that are set up."""
-        return Unlocker.load(self.settings, self.state, password)
+        return Unlocker.load(self.settings, self.state, password, approval_of(self.settings, self.approver))
+
+    def approver(self, person: Callable[[str], str] | None = None) -> Approver:
+        """The key that the settings name for approvals. `person` asks for the PIN of its token on the terminal.
+
+        Raises: BadRequestError for what is no URI.
+        """
+        from hwilib_cryptnox.pin.pkcs11 import approver_at
+
+        return approver_at(self.settings, self.state, person)
 
     def wallet(self, path: str, password: str | None = None) -> Wallet:
         """The card at a path, which is opened when it is first needed."""

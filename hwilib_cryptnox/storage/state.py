@@ -31,6 +31,7 @@ LOCK_WAIT = 5.0
 """Seconds another process may hold the lock before the state counts as unusable."""
 PARTIAL_LIFETIME = 7 * 24 * 3600
 """Seconds the signatures of an interrupted signing are kept."""
+TOKENS_FILE = "tokens.json"
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 
 
@@ -392,3 +393,39 @@ def check_identity(card: Card, state: State) -> None:
             f"another card with the serial {card.serial} was used before, so this one is refused (cryptnoxctl forget "
             f"{card.serial} if it is yours)"
         )
+
+
+class TokenNotes:
+    """`tokens.json`: tokens whose PIN was refused, or was sent without a known end, by what tells a token from others.
+    No PIN. Every failure is a StateError that names the file."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def get(self, token: str) -> NoteKind | None:
+        """What is known of the last PIN that was sent; None where it was accepted, or none was sent from here."""
+        with self._state.files(TOKENS_FILE) as files:
+            return _token_notes(files.read(TOKENS_FILE)).get(token)
+
+    def put(self, token: str, note: NoteKind | None) -> None:
+        """Keep a note, or drop it. On disk (fsync) when this returns."""
+        with self._state.files(TOKENS_FILE, change=True) as files:
+            notes = _token_notes(files.read(TOKENS_FILE))
+            if notes.get(token) is note:
+                return
+            notes.pop(token, None)
+            if note is not None:
+                notes[token] = note
+            files.replace(
+                TOKENS_FILE, json.dumps({name: kind.value for name, kind in notes.items()}, indent=1).encode()
+            )
+
+
+def _token_notes(content: bytes | None) -> dict[str, NoteKind]:
+    """ValueError for what this program did not write."""
+    if content is None:
+        return {}
+    notes = parsed_json(content)
+    if not isinstance(notes, dict):
+        raise ValueError("it does not hold what this program writes")
+    return {name: NoteKind(kind) for name, kind in notes.items()}

@@ -30,7 +30,7 @@ from hwilib_cryptnox.pin.approval import NotReviewedError
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.possible import ONLY_PIN_REASON
-from hwilib_cryptnox.signer.registering import register
+from hwilib_cryptnox.signer.registrar import register
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, verify
 from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.signer.wallet import Wallet
@@ -40,7 +40,7 @@ from tests.hwi.conftest import Program
 from tests.hwi.test_listing import entry, listed
 from tests.psbt.factory import ME, draft, spend
 from tests.psbt.musig import shared
-from tests.signer.test_registering import POLICY
+from tests.signer.test_registrar import POLICY
 from tests.signer.test_signing import account, check, spent_on
 from tests.support.consent import Desk, consenting
 from tests.support.emulator import PIN, EmulatorProcess, trust

@@ -359,12 +359,12 @@ def test_what_is_no_module(hsm: SoftHsm, tmp_path: Path) -> None:
 
 def test_the_settings_name_it(hsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMMAND, f"echo {TOKEN_PIN}")
-    approver = approver_at(replace(Settings(), approve=hsm.uri(token="first")))
+    approver = approver_at(replace(Settings(), approve=hsm.uri(token="first")), State())
     assert approver.name == "first", "nothing was asked of the token"
     assert verify_message(approver.key().public_key, MESSAGE, approver.sign(MESSAGE, 60))
     approver.close()
     with pytest.raises(BadRequestError):
-        approver_at(replace(Settings(), approve="pkcs11:token"))
+        approver_at(replace(Settings(), approve="pkcs11:token"), State())
 
 
 def test_two_approvers_of_one_token(hsm: SoftHsm) -> None:

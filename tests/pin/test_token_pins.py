@@ -11,7 +11,8 @@ import pytest
 
 from hwilib_cryptnox.errors import ApproverCanceledError, ApproverPinError, LeftError
 from hwilib_cryptnox.pin import token_pins
-from hwilib_cryptnox.pin.token_pins import COMMAND, TokenPins, TokenState
+from hwilib_cryptnox.pin.approver import TokenState
+from hwilib_cryptnox.pin.token_pins import COMMAND, TokenPins
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 from tests.support.dialogues import LEFT, Scripted

@@ -53,7 +53,7 @@ def hwilib(monkeypatch: pytest.MonkeyPatch, signer: EmulatorProcess) -> Iterator
     sys.modules.pop("hwilib.devices.cryptnox", None)
 
 
-def test_registering_twice(hwilib: ModuleType) -> None:
+def test_registrar_twice(hwilib: ModuleType) -> None:
     hwilib_cryptnox.register()
     hwilib_cryptnox.register.register()
     assert commands.all_devs == ["cryptnox"]

@@ -91,7 +91,7 @@ def test_earlier_versions(client: CryptnoxClient, asking: Scripted) -> None:
     assert caught.value.get_msg() == OLD_HWILIB_TEXT and asking.asked == []
 
 
-def test_registering_signing_and_looking(
+def test_registrar_signing_and_looking(
     later: None, client: CryptnoxClient, asking: Scripted, signer: EmulatorProcess
 ) -> None:
     given = hwilib.descriptor.parse_descriptor(FAMILY) if HAS_REGISTRATIONS else Given(FAMILY)

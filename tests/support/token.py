@@ -16,6 +16,7 @@ from cryptnox_core.wire import UserKeySlot
 from hwilib_cryptnox.errors import ApproverPinError, NoApproverError
 from hwilib_cryptnox.pin.approver import ApprovingKey
 from hwilib_cryptnox.storage.settings import Settings
+from hwilib_cryptnox.storage.state import State
 
 URI = "pkcs11:token=test;object=approve"
 NAME = "test (approve)"
@@ -98,7 +99,7 @@ class Token:
 def plug(monkeypatch: pytest.MonkeyPatch, token: Token) -> None:
     """Have the programs of this process find the token behind CRYPTNOX_APPROVE."""
 
-    def approver_at(settings: Settings, *, person: Callable[[str], str] | None = None) -> Token:
+    def approver_at(settings: Settings, state: State, person: Callable[[str], str] | None = None) -> Token:
         assert settings.approve == URI
         return token
 

@@ -1165,10 +1165,10 @@ GUARDS = (
     ),
     Guard(
         "a registration is believed where this card signed it",
-        "hwilib_cryptnox/signer/registering.py",
+        "hwilib_cryptnox/signer/registrar.py",
         "    if not verify(key, registration.name, registration.descriptor, registration.registration):\n",
         "    if False:\n",
-        "tests/signer/test_registering.py::test_registrations_of_others",
+        "tests/signer/test_registrar.py::test_registrations_of_others",
     ),
     Guard(
         "a registration has one form",
@@ -1214,7 +1214,7 @@ GUARDS = (
     ),
     Guard(
         "a wallet that was named holds the key that is said to be ours",
-        "hwilib_cryptnox/signer/registered.py",
+        "hwilib_cryptnox/signer/card_wallets.py",
         "return any(key[-len(held) :] == held for key in keys)",
         "return True",
         "tests/psbt/test_named_wallet.py::test_a_key_of_another_chain_lends_no_path",
@@ -1273,7 +1273,7 @@ GUARDS = (
         "hwilib_cryptnox/signer/signing.py",
         "            if any(spending is not None and not is_single(spending) for spending in spendings):\n",
         "            if False:\n",
-        "tests/signer/test_registered.py::test_a_damaged_file_stops_what_it_is_needed_for",
+        "tests/signer/test_card_wallets.py::test_a_damaged_file_stops_what_it_is_needed_for",
     ),
     Guard(
         "a registration's digest is of a domain of its own",
