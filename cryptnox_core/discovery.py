@@ -20,7 +20,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.transport import Transport
+from cryptnox_core.transport import Transport, leave
 from cryptnox_core.wire import PAIRING_KEY_LENGTH
 
 TCP = "tcp:"
@@ -77,7 +77,10 @@ def _look(card: Card) -> FoundCard | None:
     try:
         info = card.select()
     except CryptnoxError as error:
-        return None if is_other_card(error) else FoundCard(reader, error=error)
+        if not is_other_card(error):
+            return FoundCard(reader, error=error)
+        leave(card.transport)
+        return None
     try:
         certificate = card.read_certificate()
     except CryptnoxError as error:
@@ -158,6 +161,7 @@ def _is_wanted(card: Card, serial: int | None) -> bool:
         card.select()
     except CryptnoxError as error:
         if is_other_card(error):
+            leave(card.transport)
             return False
         raise
     return serial in (None, card.read_certificate().serial)
@@ -168,9 +172,9 @@ def _places(reader: str | int | None) -> Sequence[str | int]:
         if not isinstance(reader, str):
             number(reader, "a reader without a name")
         return [reader]
-    from cryptnox_core.transport.pcsc import list_readers
+    from cryptnox_core.transport.pcsc import is_token, list_readers
 
-    return list_readers()
+    return [name for name in list_readers() if not is_token(name)]
 
 
 def _connect(reader: str | int, wait: float) -> Transport:

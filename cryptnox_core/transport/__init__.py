@@ -27,3 +27,9 @@ class Transport(Protocol):
     def close(self) -> None:
         """Reset and release the card. Harmless when called again, never raises."""
         ...
+
+
+def leave(transport: Transport) -> None:
+    """Release a card that turned out to be none of ours, as it is where the transport can do that: a reset would end
+    what another program has open there. Harmless when called again, never raises."""
+    getattr(transport, "leave", transport.close)()

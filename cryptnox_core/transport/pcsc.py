@@ -27,6 +27,8 @@ _RETRY_INTERVAL = 0.1
 _TRANSMIT_LIMIT = 60.0
 """Seconds for one command. The slowest, RSA key generation, takes some tens."""
 _CLOSE_LIMIT = 2.0
+_TOKENS = ("yubikey", "nitrokey", "gnuk", "fsij usb token", "solokeys")
+"""Parts of the names of readers that are tokens themselves: no card goes in there."""
 
 
 def _scard() -> Any:
@@ -174,6 +176,12 @@ def list_readers() -> list[str]:
         context.release()
 
 
+def is_token(reader: str) -> bool:
+    """Whether a reader is a token with its own chip (a YubiKey, for instance), as its name tells. It never holds a card
+    of ours, and what another program has open there is not to be disturbed."""
+    return any(part in reader.lower() for part in _TOKENS)
+
+
 def find_reader(reader: str | int) -> str:
     """The full name of a reader.
 
@@ -232,7 +240,8 @@ class _Connection:
         self.context.release()
 
     def abandon(self) -> None:
-        """Give everything back unused: nothing was sent, so the other programs' card is left as it is."""
+        """Give everything back unused: nothing was sent, or refused by a card that is none of ours, so the other
+        programs' card is left as it is."""
         scard = self.context.scard
         if self.transaction:
             scard.SCardEndTransaction(self.card, scard.SCARD_LEAVE_CARD)
@@ -324,12 +333,19 @@ class PcscTransport:
 
     def close(self) -> None:
         """See `Transport.close`."""
+        self._give_back(_Connection.end)
+
+    def leave(self) -> None:
+        """See `cryptnox_core.transport.leave`."""
+        self._give_back(_Connection.abandon)
+
+    def _give_back(self, way: Callable[[_Connection], None]) -> None:
         connection, self._connection = self._connection, None
         if connection is None:
             return
         late = TransportError("the card is released in the background")
         try:
-            _within(_CLOSE_LIMIT, connection.end, _nothing, late)
+            _within(_CLOSE_LIMIT, lambda: way(connection), _nothing, late)
         except TransportError as error:
             if error is not late:
                 raise

@@ -32,7 +32,7 @@ def _tell(error: Exception) -> None:
 
 def _card_in_a_reader() -> bool:
     """False also where there is no PC/SC service: a computer without one has no card."""
-    from cryptnox_core.transport.pcsc import card_present, list_readers
+    from cryptnox_core.transport.pcsc import card_present, is_token, list_readers
 
     try:
         readers = list_readers()
@@ -43,7 +43,7 @@ def _card_in_a_reader() -> bool:
         return False
     for reader in readers:
         try:
-            if card_present(reader):
+            if not is_token(reader) and card_present(reader):
                 return True
         except TransportError:  # it was unplugged a moment ago
             continue

@@ -27,7 +27,6 @@ from dataclasses import dataclass, field, replace
 
 from cryptnox_core.arguments import is_pin
 from cryptnox_core.card import Card
-from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
     ChannelAbortedError,
     NotAllowedError,
@@ -48,10 +47,9 @@ from hwilib_cryptnox.errors import (
     RefusedPinError,
     SoftLockedError,
     TouchNeededError,
-    UnknownCardError,
     wrong_pin_text,
 )
-from hwilib_cryptnox.pin.approval import UNTRUSTED_TEXT, VOUCH_TEXT, Approval
+from hwilib_cryptnox.pin.approval import Approval, check_place, check_vouched, is_vouched_for, unknown_text
 from hwilib_cryptnox.pin.sources import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
@@ -153,12 +151,9 @@ class Unlocker:
         """The key that approves for a card whose PIN authentication is off. Nothing is asked of it.
 
         Raises: PinAuthOffError where none is named; UnknownCardError for a card that nothing vouches for."""
-        place = card.transport.name
         if self.approval is None:
             raise PinAuthOffError
-        named = self.settings.approve_by_environment or self.settings.trusts(place)
-        if place.startswith(EMULATOR_PREFIX) and not named:
-            raise UnknownCardError(UNTRUSTED_TEXT)
+        check_place(card, self.settings)
         return self.approval
 
     def approve(self, card: Card, reader: str) -> None:
@@ -166,11 +161,7 @@ class Unlocker:
         SIGN. Raises what `approving` and `Approval.open` raise."""
         approval = self.approving(card)
         check_genuine(card, self.settings)
-        record = CardRecord()
-        with contextlib.suppress(StateError):  # then the card has to be genuine
-            record = self.state.record(card.serial)
-        if not _is_vouched_for(card, record):
-            raise UnknownCardError(f"{_unknown_text(card)}; {VOUCH_TEXT}")
+        check_vouched(card, self.state)
         approval.open(card)
         with contextlib.suppress(StateError):  # asked again the next time
             self.state.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card), reader=reader))
@@ -295,8 +286,8 @@ class Unlocker:
         self._check_last_try(left)
         if record is None:
             raise self.no_pin([f"{self.state.folder} cannot be used, so no PIN is sent automatically"])
-        if not _is_vouched_for(card, record):
-            raise self.no_pin([_unknown_text(card)])
+        if not is_vouched_for(card, record):
+            raise self.no_pin([unknown_text(card)])
         self._check_note(record, left)
         if record.full_counter is None and left == PIN_TRIES_SESSION:
             reason = "three tries are left, of three or of six, and no right PIN was seen"
@@ -370,15 +361,6 @@ class Unlocker:
                 serial, lambda now: replace(now, note=None, full_counter=full, static_key=key, reader=reader)
             )
             self.state.keep_certificate(serial, card.read_certificate().der)
-
-
-def _is_vouched_for(card: Card, record: CardRecord) -> bool:
-    """Whether the card was used before, or a trust anchor knows it."""
-    return record.static_key == static_key_hash(card) or card.genuineness is Genuineness.GENUINE
-
-
-def _unknown_text(card: Card) -> str:
-    return f"the card was not used before and is not known to be genuine ({card.genuineness.value})"
 
 
 def _is_full(record: CardRecord | None, left: int) -> bool:

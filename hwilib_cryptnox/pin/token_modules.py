@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hwilib_cryptnox.errors import BadRequestError, NoApproverError
+from hwilib_cryptnox.storage.files import anybody_can_write
 
 DEFAULT = "p11-kit-proxy"
 """p11-kit's, behind which are all modules that the system knows."""
@@ -29,13 +30,18 @@ def module_file(path: str | None, name: str | None) -> str:
     """The file of a module: `path`, or the one with this name in the folders where modules are; the default's for
     neither. The current folder is none of them: what is loaded runs with all rights of this program.
 
-    Raises: BadRequestError for a path that is not absolute; NoApproverError where there is no such module.
+    Raises: BadRequestError for a path that is not absolute; NoApproverError where there is no such module, and
+    for one that everybody can write.
     """
     if path is not None:
         if not Path(path).is_absolute():
             raise BadRequestError(f"the path of a PKCS#11 module begins at the root: {path} does not")
         if not Path(path).is_file():
             raise NoApproverError(f"there is no PKCS#11 module {path}", hint=_INSTALL)
+        if anybody_can_write(Path(path)):
+            raise NoApproverError(
+                f"everyone can write the PKCS#11 module {path}, so it was not loaded", hint="chmod o-w takes that away"
+            )
         return path
     wanted = name or DEFAULT
     if Path(wanted).name != wanted:

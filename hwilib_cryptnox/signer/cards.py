@@ -34,7 +34,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.models import AppletInfo
-from cryptnox_core.transport import Transport
+from cryptnox_core.transport import Transport, leave
 from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource
 from hwilib_cryptnox.errors import (
     NO_SEED_TEXT,
@@ -147,8 +147,8 @@ class Access:
         return names
 
     def connect(self, reader: str, wait: float) -> OpenCard:
-        """The selected card in a reader. ForeignCardError for another card, TransportError, ReaderBusyError,
-        PinLockedError where it wants a power cycle, SettingsError."""
+        """The selected card in a reader. ForeignCardError for another card, and where a reader is not to be touched;
+        TransportError, ReaderBusyError, PinLockedError where it wants a power cycle, SettingsError."""
         transport: Transport
         if reader.startswith(EMULATOR_PREFIX):
             from cryptnox_core.transport.tcp import RemoteTransport, parse_address
@@ -158,8 +158,10 @@ class Access:
             transport = RemoteTransport.connect(*address, self.answer_limit, wait=wait)
             _wanted.add(reader)
         else:
-            from cryptnox_core.transport.pcsc import PcscTransport
+            from cryptnox_core.transport.pcsc import PcscTransport, is_token
 
+            if is_token(reader) or self.settings.leaves(reader):
+                raise ForeignCardError(reader)
             anchors = self.anchors(simulated=False)
             transport = PcscTransport.open(reader, wait)
         card = Card(transport, anchors=anchors)
@@ -169,10 +171,11 @@ class Access:
             except (StatusWordError, MalformedResponseError):  # in the clear: one of them may be noise
                 card.select()
         except CryptnoxError as error:
-            card.close()
-            if is_other_card(error):
-                raise ForeignCardError(reader) from error
-            raise
+            if not is_other_card(error):
+                card.close()
+                raise
+            leave(transport)
+            raise ForeignCardError(reader) from error
         except BaseException:
             card.close()
             raise

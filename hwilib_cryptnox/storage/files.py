@@ -328,3 +328,49 @@ def parsed_json(content: str | bytes) -> object:
         return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def others_can_change(path: Path) -> bool:
+    """Whether other users can write a file, or put another in its place, as far as owners and modes tell; root is none.
+    A group that is the user's alone is no other user. False on Windows, whose folders of a user are closed to others.
+
+    Raises: OSError.
+    """
+    if sys.platform == "win32":
+        return False
+    real = path.resolve()
+    return any(_open_to_others(place.stat()) for place in (real, real.parent))
+
+
+def anybody_can_write(path: Path) -> bool:
+    """Whether everybody can write a file, or put another in its place. As `others_can_change` otherwise."""
+    if sys.platform == "win32":
+        return False
+    real = path.resolve()
+    return any(_open_to(place.stat(), stat.S_IWOTH) for place in (real, real.parent))
+
+
+def _open_to_others(status: os.stat_result) -> bool:
+    user = os.geteuid()
+    if user and status.st_uid not in (0, user):
+        return True
+    return _open_to(status, stat.S_IWOTH) or (_open_to(status, stat.S_IWGRP) and not _is_users_own(status.st_gid, user))
+
+
+def _open_to(status: os.stat_result, whom: int) -> bool:
+    """In a folder with the sticky bit each file is its owner's alone."""
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    return bool(status.st_mode & whom) and not sticky
+
+
+def _is_users_own(group: int, user: int) -> bool:
+    """Whether nobody but a user is in a group, as where each user has one of the same name."""
+    import grp
+    import pwd
+
+    if not group:
+        return True
+    with contextlib.suppress(KeyError):
+        entry, name = grp.getgrgid(group), pwd.getpwuid(user).pw_name
+        return entry.gr_name == name and set(entry.gr_mem) <= {name}
+    return False

@@ -14,7 +14,7 @@ from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
 from hwilib_cryptnox.errors import BadRequestError, RefusedCardError
-from hwilib_cryptnox.storage.files import config_folder
+from hwilib_cryptnox.storage.files import config_folder, others_can_change
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
@@ -89,6 +89,8 @@ class Settings:
     """CRYPTNOX_MAX_FEE_PERCENT, or key `max_fee_percent`: percent of what the card's inputs hold."""
     trust_emulated: tuple[tuple[str, int], ...] = ()
     """Key `trust_emulated`: addresses (`HOST:PORT`) of emulated cards that get the PIN of any source, for tests."""
+    leave_readers: tuple[str, ...] = ()
+    """Key `leave_readers`: parts of the names of readers that are left alone, for cards that other programs use."""
     require_registered: bool = False
     """Key `require_registered`; CRYPTNOX_REQUIRE_REGISTERED=1 switches it on, too: inputs that several keys hold are
     signed only where a registered wallet derives them."""
@@ -111,6 +113,10 @@ class Settings:
         from cryptnox_core.transport.tcp import parse_address
 
         return parse_address(path.removeprefix(EMULATOR_PREFIX)) in self.trust_emulated
+
+    def leaves(self, reader: str) -> bool:
+        """Whether a PC/SC reader is to be left alone."""
+        return any(part.lower() in reader.lower() for part in self.leave_readers)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
@@ -219,11 +225,16 @@ def _pin_source(name: str, where: str) -> str:
 
 def _from_file(path: Path) -> Settings:
     try:
-        text = path.read_text("utf-8")
+        text, shared = path.read_text("utf-8"), others_can_change(path)
     except FileNotFoundError:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read") from error
+    if shared:  # it names programs and modules that are run, and limits that protect
+        raise SettingsError(
+            f"{path}: other users can change this file or its folder, so it is not used. Make both yours alone: chmod "
+            "go-w, chown"
+        )
     return from_toml(text, str(path))
 
 
@@ -255,6 +266,7 @@ def from_toml(text: str, where: str) -> Settings:
         "anchors": (list,),
         **dict.fromkeys(_FEE_LIMITS, (int, float, str)),
         "trust_emulated": (list,),
+        "leave_readers": (list,),
         "require_registered": (bool,),
         "audit": (bool,),
         "chain": (str,),
@@ -268,12 +280,15 @@ def from_toml(text: str, where: str) -> Settings:
         if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
             raise SettingsError(f"{where}: {key} has the wrong type")
     anchors, trusted = table.pop("anchors", []), table.pop("trust_emulated", [])
+    left = table.pop("leave_readers", [])
+    if not all(isinstance(name, str) and name.strip() for name in left):
+        raise SettingsError(f"{where}: leave_readers is a list of names of readers, or parts of them")
     if not all(isinstance(name, str) for name in anchors):
         raise SettingsError(f"{where}: anchors is a list of file names")
     if not all(isinstance(address, str) for address in trusted):
         raise SettingsError(f"{where}: trust_emulated is a list of HOST:PORT")
     addresses = tuple(_address(address, f"{where}: trust_emulated") for address in trusted)
-    settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses)
+    settings = Settings(**table, anchors=tuple(anchors), trust_emulated=addresses, leave_readers=tuple(left))
     _approve(settings.approve, f"{where}: approve")
     _touch(settings.approve_wait, f"{where}: approve_wait")
     _pin_source(settings.pin_source, f"{where}: pin_source")

@@ -20,7 +20,7 @@ from cryptnox_core.errors import (
     TransportError,
 )
 from cryptnox_core.transport import pcsc as client
-from cryptnox_core.transport.pcsc import PcscTransport, find_reader, list_readers
+from cryptnox_core.transport.pcsc import PcscTransport, find_reader, is_token, list_readers
 from tests.support import pcsc
 from tests.support.emulator import MNEMONIC
 
@@ -110,8 +110,54 @@ def test_return_codes(name: str, kind: type[TransportError], library: str) -> No
     assert type(client._failure(scard, getattr(scard, name), "reader")) is kind
 
 
+@pytest.mark.parametrize(
+    ("reader", "token"),
+    [
+        ("Yubico YubiKey OTP+FIDO+CCID 00 00", True),
+        ("Yubico Yubikey NEO OTP+U2F+CCID 01 00", True),
+        ("Yubico YubiKey CCID 0", True),
+        ("Nitrokey Nitrokey 3 [CCID/ICCD Interface] 00 00", True),
+        ("Free Software Initiative of Japan Gnuk (FSIJ-1.2.15-43211613) 00 00", True),
+        ("ACS ACR39U ICC Reader 00 00", False),
+        ("Virtual PCD 00 00", False),
+        ("HID Global OMNIKEY 5422 Smartcard Reader [OMNIKEY 5422CL Smartcard Reader] 00 00", False),
+        ("Identiv uTrust 3700 F CL Reader 0", False),
+    ],
+)
+def test_readers_that_are_tokens_themselves(reader: str, token: bool) -> None:
+    assert is_token(reader) is token
+
+
+def test_a_token_is_not_touched_in_search_of_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names it means it."""
+    yubikey, asked = "Yubico YubiKey OTP+FIDO+CCID 00 00", list[str]()
+
+    def opened(reader: str, wait: float) -> PcscTransport:
+        asked.append(reader)
+        raise NoCardError("it is not asked")
+
+    monkeypatch.setattr(client, "list_readers", lambda: [yubikey, "ACS ACR39U ICC Reader 00 00"])
+    monkeypatch.setattr(PcscTransport, "open", opened)
+    assert list_cards() == []
+    with pytest.raises(NoCardError):
+        open_card()
+    assert asked == ["ACS ACR39U ICC Reader 00 00"] * 2
+    assert list_cards(reader=yubikey) == [] and asked[2:] == [yubikey]
+
+
 @pytest.mark.pcsc("both")
 class TestTwoReaders:
+    def test_another_card_is_left_as_it_is(self, virtual_readers: pcsc.VirtualReaders) -> None:
+        """A reset would end what another program has open there, like the PIN of a card that approves signatures."""
+        one = pcsc.SLOTS[0]
+        with virtual_readers.card("--mnemonic", MNEMONIC, unlike=pcsc.ANOTHER_CARD) as card, pcsc.sharing(one) as alive:
+            before = card.stats()["apdus"]
+            assert list_cards(2) == []
+            with pytest.raises(NoCardError):
+                open_card(reader=one)
+            assert card.stats()["apdus"] == before + 2, "it was asked whether it is one of ours"
+            assert alive()
+
     def test_choice_of_card(self, virtual_readers: pcsc.VirtualReaders) -> None:
         one, two = pcsc.SLOTS
         with (

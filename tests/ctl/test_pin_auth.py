@@ -14,8 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_changes import CASES, World
-from tests.support.emulator import EmulatorProcess
+from tests.signer.test_softhsm import pem_of
+from tests.support.consent import consenting
+from tests.support.emulator import EmulatorProcess, trust
 from tests.support.softhsm import TOKEN_PIN, SoftHsm
+from tests.support.token import Token
 
 PUKS = {"stdin": f"{PUK}\n"}
 
@@ -132,6 +135,12 @@ def test_without_the_library_it_is_said_what_to_install(world: World, tmp_path: 
 
 
 @pytest.fixture
+def token_of() -> Token:
+    """A key that is registered on a card."""
+    return Token()
+
+
+@pytest.fixture
 def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftHsm]:
     made = SoftHsm(tmp_path / "hsm")
     made.plug(monkeypatch)
@@ -177,6 +186,41 @@ def test_the_whole_life_with_a_token(hsm: SoftHsm, card: EmulatorProcess) -> Non
     answer(card, "user-key", "delete", "ec", "--stdinpuk", schema="user-key delete", **PUKS)
     gone = answer(card, "user-key", "test", code=4, **configured)
     assert "does not know the key" in gone["error"]
+
+
+def test_no_challenge_of_an_unknown_card_is_answered(hsm: SoftHsm, tmp_path: Path, token_of: Token) -> None:
+    """Neither to try the key: it could be what another card, which knows this key, is to sign. Whoever used the card
+    here with its PIN vouches for it."""
+    hsm.import_key("touch me", pem_of(token_of, tmp_path), "approve", "01")
+    given = {"CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}"}
+    named = ("--pkcs11", str(hsm.module), "--token", "touch me")
+    made = consenting(token_of, tmp_path, pin_auth=True)
+    with EmulatorProcess(*made.options, maker="somebody") as card:
+        refused = answer(card, "user-key", "test", *named, code=4, **given)
+        assert "was not used before and is not known to be genuine" in refused["error"]
+        file = answer(card, "user-key", "test", "ec", str(tmp_path / "key.pem"), code=4)
+        assert "not known to be genuine" in file["error"]
+        assert "D6" not in card.stats()["by_ins"]
+        answer(card, "pin", "verify", "--stdinpass", stdin=f"{PIN}\n", pin=None, schema="pin verify")
+        assert answer(card, "user-key", "test", *named, schema="user-key test", **given)["accepted"]
+
+
+def test_the_configurations_key_tries_no_emulated_card(hsm: SoftHsm, tmp_path: Path, token_of: Token) -> None:
+    """Unless the configuration names the card, too, or an option the key."""
+    hsm.import_key("touch me", pem_of(token_of, tmp_path), "approve", "01")
+    uri = hsm.uri(token="touch me", object="approve")
+    given = {"CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}", "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    folder = tmp_path / "config" / "hwi-cryptnox"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(f'approve = "{uri}"\n')
+    with consenting(token_of, tmp_path, pin_auth=True) as card:
+        for words in (("user-key", "test"), ("pin-auth", "off", "--yes", "--stdinpuk")):
+            refused = answer(card, *words, code=4, **PUKS, **given)
+            assert "trust_emulated" in refused["error"]
+        assert "D6" not in card.stats()["by_ins"] and "20" not in card.stats()["by_ins"]
+        assert answer(card, "user-key", "test", "--pkcs11", uri, schema="user-key test", **given)["accepted"]
+        trust(card.path, f'approve = "{uri}"', config=tmp_path / "config")
+        assert answer(card, "user-key", "test", schema="user-key test", **given)["accepted"]
 
 
 def test_a_token_with_another_key(hsm: SoftHsm, world: World) -> None:

@@ -83,3 +83,25 @@ def test_what_a_person_names() -> None:
 
 def test_the_systems_folders_are_absolute() -> None:
     assert all(folder.is_absolute() for folder in token_modules._folders())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_what_everyone_can_write_is_not_loaded(folders: Path) -> None:
+    """A module runs with all rights of the program: neither the file nor its folder is open to all."""
+    file = Path(module(folders / "first", "mine.so"))
+    file.chmod(0o666)
+    with pytest.raises(NoApproverError, match="everyone can write"):
+        module_file(str(file), None)
+    file.chmod(0o644)
+    assert module_file(str(file), None) == str(file)
+    for mode, loaded in ((0o777, False), (0o1777, True)):  # in a folder like /tmp a file is its owner's
+        file.parent.chmod(mode)
+        if loaded:
+            assert module_file(str(file), None) == str(file)
+        else:
+            with pytest.raises(NoApproverError, match="everyone can write"):
+                module_file(str(file), None)
+    (folders / "link.so").symlink_to(file)
+    file.parent.chmod(0o777)
+    with pytest.raises(NoApproverError, match="everyone can write"):
+        module_file(str(folders / "link.so"), None)

@@ -9,15 +9,41 @@ import pytest
 from cryptnox_core.discovery import open_card
 from cryptnox_core.errors import PinLockedError
 from hwilib_cryptnox.errors import NO_PIN_NOW_TEXT, SOFT_LOCKED_TEXT
+from hwilib_cryptnox.signer.cards import Access, ForeignCardError
+from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import MNEMONIC, PIN, SEED, Program
-from tests.support.pcsc import VirtualReaders, soft_locked
+from tests.support.pcsc import ANOTHER_CARD, SLOTS, VirtualReaders, sharing, soft_locked
 
 pytestmark = pytest.mark.pcsc
 
 OTHER_PIN = "7777"
 OTHER = ("--mnemonic", MNEMONIC, "--pin", OTHER_PIN, "--xpub-export", "--serial", str(2**60 + 7))
 OTHER_FPR = "73c5da0a"
+
+
+def test_a_poller_leaves_other_cards_as_they_are(virtual_readers: VirtualReaders, hwi: Program, state: State) -> None:
+    """What another program has open there goes on: a card of OpenSC's that approves signatures, for instance. A reader
+    that the settings name is not touched, nor is one that is a token itself."""
+    with virtual_readers.card(*OTHER, unlike=ANOTHER_CARD) as card, sharing(SLOTS[0]) as alive:
+        assert hwi("enumerate") == [] and card.stats()["apdus"] > 0
+        assert "error" in hwi("-t", "cryptnox", "getmasterxpub")
+        assert alive()
+        before = card.stats()["apdus"]
+        for settings, reader in (
+            (Settings(leave_readers=("virtual pcd 00 00",)), SLOTS[0]),
+            (Settings(), "Yubico YubiKey OTP+FIDO+CCID 00 00"),
+        ):
+            with pytest.raises(ForeignCardError):
+                Access(settings, state).connect(reader, 2)
+        assert card.stats()["apdus"] == before
+
+
+def test_a_card_of_ours_is_reset_all_the_same(virtual_readers: VirtualReaders, hwi: Program) -> None:
+    """So that no verified PIN stays behind for another program."""
+    with virtual_readers.card(*OTHER), sharing(SLOTS[0]) as alive:
+        assert len(hwi("enumerate")) == 1
+        assert not alive()
 
 
 def test_the_first_card_with_a_seed(virtual_readers: VirtualReaders, hwi: Program) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
+
+
+def to_group(place: Path, group: int) -> None:
+    """Only root gives files to any group."""
+    try:
+        os.chown(place, -1, group)
+    except PermissionError:
+        pytest.skip("only root can give a file to another group")
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -127,3 +137,56 @@ def test_a_limit_in_the_environment_goes_before_the_file(key: str, tmp_path: Pat
     file.write_text(f'{key} = "off"')
     assert getattr(Settings.load({}, file), key) == "off"
     assert getattr(Settings.load({}, tmp_path / "none.toml"), key) is None
+
+
+def test_readers_that_are_left_alone() -> None:
+    settings = from_toml('leave_readers = ["acs acr39u", "Other"]', "config.toml")
+    assert settings.leaves("ACS ACR39U ICC Reader 00 00") and settings.leaves("another one")
+    assert not settings.leaves("Virtual PCD 00 00") and not Settings().leaves("Virtual PCD 00 00")
+    for text in ('leave_readers = [""]', "leave_readers = [1]", 'leave_readers = "ACS"'):
+        with pytest.raises(SettingsError, match="leave_readers"):
+            from_toml(text, "config.toml")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+@pytest.mark.parametrize(
+    ("of_file", "of_folder", "used"),
+    [
+        (0o600, 0o700, True),
+        (0o644, 0o755, True),
+        (0o646, 0o755, False),
+        (0o644, 0o757, False),
+        (0o644, 0o1777, True),
+        (0o664, 0o755, False),
+        (0o644, 0o775, False),
+    ],
+)
+def test_a_file_that_others_can_change_is_not_used(tmp_path: Path, of_file: int, of_folder: int, used: bool) -> None:
+    """It names programs and modules that are run with all rights of this one, and the limits of what is signed."""
+    folder = tmp_path / "config"
+    folder.mkdir()
+    file = folder / "config.toml"
+    file.write_text('approve = "pkcs11:token=x?module-path=/tmp/evil.so"\n')
+    for place, mode in ((file, of_file), (folder, of_folder)):
+        if mode & 0o020:
+            to_group(place, 65534)  # nobody's own
+        place.chmod(mode)
+    if used:
+        assert Settings.load({}, file).approve.startswith("pkcs11:token=x")
+        return
+    with pytest.raises(SettingsError, match="other users can change this file"):
+        Settings.load({}, file)
+    link = tmp_path / "link.toml"
+    link.symlink_to(file)
+    with pytest.raises(SettingsError, match="other users can change this file"):
+        Settings.load({}, link)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_a_group_that_is_the_users_alone_is_no_other_user(tmp_path: Path) -> None:
+    """Debian's users have one each, and a umask that lets it write."""
+    file = tmp_path / "config.toml"
+    file.write_text("audit = false\n")
+    to_group(file, 0)
+    file.chmod(0o664)
+    assert Settings.load({}, file).audit is False

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +29,9 @@ LOCK_WAIT = float(os.environ.get("CRYPTNOX_TEST_READER_WAIT", "600"))
 SLOTS = ("Virtual PCD 00 00", "Virtual PCD 00 01")
 PORTS = (35963, 35964)
 """TCP ports on 127.0.0.1 where the reader driver waits for the card of each slot."""
+
+ANOTHER_CARD = "from cryptnox_core import wire; wire.AID = bytes(7)"
+"""What makes an emulated card none of ours: its applet has another name."""
 
 DBUS = Path("/run/dbus/system_bus_socket")
 SERVICE_WAIT = 15.0
@@ -84,12 +87,12 @@ class VirtualReaders:
         os.close(self._lock)
 
     @contextlib.contextmanager
-    def card(self, *options: str, slot: int = 0, maker: str = "") -> Iterator[EmulatorProcess]:
-        """An emulated card in one slot, started with these options of `cryptnoxctl emulator`. `maker`: see
+    def card(self, *options: str, slot: int = 0, maker: str = "", unlike: str = "") -> Iterator[EmulatorProcess]:
+        """An emulated card in one slot, started with these options of `cryptnoxctl emulator`. `maker`, `unlike`: see
         `EmulatorProcess`."""
         _wait_since(self._emptied[slot])
         _wait_for_card(slot, present=False)
-        with EmulatorProcess(*options, vpcd=f"127.0.0.1:{PORTS[slot]}", maker=maker) as emulator:
+        with EmulatorProcess(*options, vpcd=f"127.0.0.1:{PORTS[slot]}", maker=maker, unlike=unlike) as emulator:
             try:
                 _wait_for_card(slot, present=True)
                 yield emulator
@@ -97,6 +100,23 @@ class VirtualReaders:
                 emulator.stop()
                 _wait_for_card(slot, present=False)
                 self._emptied[slot] = time.monotonic()
+
+
+@contextlib.contextmanager
+def sharing(reader: str) -> Iterator[Callable[[], bool]]:
+    """Another program that shares a reader, idle. Tells whether its session with the card is still alive."""
+    _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    code, card, _ = scard.SCardConnect(context, reader, scard.SCARD_SHARE_SHARED, scard.SCARD_PROTOCOL_T1)
+    assert code == scard.SCARD_S_SUCCESS
+
+    def alive() -> bool:
+        return bool(scard.SCardTransmit(card, scard.SCARD_PCI_T1, [0, 0xA4, 4, 0])[0] == scard.SCARD_S_SUCCESS)
+
+    try:
+        yield alive
+    finally:
+        scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
+        scard.SCardReleaseContext(context)
 
 
 def take_lock(path: Path, wait: float) -> int:

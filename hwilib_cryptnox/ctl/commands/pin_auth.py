@@ -19,6 +19,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, said
 from hwilib_cryptnox.ctl.tokens import FileKey, Named, approval_by, token_key, token_options
+from hwilib_cryptnox.pin.approval import check_place
 from hwilib_cryptnox.pin.approver import Approver
 from hwilib_cryptnox.pin.pkcs11 import TokenApprover
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -94,6 +95,8 @@ def pin_auth_off(
         for line in (*_GAIN, *([_PINLESS] if info.pinless_path else [])):
             app.note(line, WARN if line is _PINLESS else "")
         admit(app, opened)
+        if file is None and not named:
+            check_place(opened.card, app.settings)
         approving.ready()
         pin = unlock(app, opened)
         if pin is None:

@@ -19,6 +19,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
 from hwilib_cryptnox.ctl.tokens import FileKey, Named, approval_by, public_key, token_key, token_options
+from hwilib_cryptnox.pin.approval import check_place, check_vouched
 from hwilib_cryptnox.pin.approver import Approver, ApprovingKey
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words
@@ -255,6 +256,9 @@ def user_key_test(
     approver: Approver = token_key(app, named) if key_file is None else FileKey(key_file)
     with contextlib.closing(approver), open_card(app, initialised=True) as opened:
         admit(app, opened)
+        if key_file is None and not named:
+            check_place(opened.card, app.settings)
+        check_vouched(opened.card, app.state)
         if slot is not None:
             _require_slot(opened, _SLOTS[slot])
             _require_kind(approver.key(), _SLOTS[slot])
