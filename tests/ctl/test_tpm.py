@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 
 from tests.ctl.program import COMMAND, PIN, PUK, environment
-from tests.support.emulator import EmulatorProcess
+from tests.signer.test_signing import account
+from tests.support.emulator import SEED, EmulatorProcess
 from tests.support.softhsm import TOKEN_PIN
 from tests.support.swtpm import Tpm
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("slot", "bits"), [("ec", 65), ("rsa", 256)])
-def test_a_key_of_a_tpm(slot: str, bits: int, card: EmulatorProcess, tmp_path: Path) -> None:
-    """It is made there, registered, tested; PIN authentication goes off, and a message is signed by two uses of it."""
-    with Tpm(tmp_path / "tpm") as tpm:
+@pytest.mark.parametrize("broker", [False, True], ids=["alone", "tpm2-abrmd"])
+@pytest.mark.parametrize(("slot", "length"), [("ec", 65), ("rsa", 256)])
+def test_a_key_of_a_tpm(slot: str, length: int, broker: bool, tmp_path: Path) -> None:
+    """It is made there, registered, tested; PIN authentication goes off; a message and a transaction are signed by uses
+    of it. The TPM is reached by itself, or through the broker that shares it among programs."""
+    with Tpm(tmp_path / "tpm", broker=broker) as tpm, EmulatorProcess("--seed", SEED, "--xpub-export") as card:
         tpm.token("approve")
         given = {**tpm.environ, "CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}"}
 
@@ -36,7 +39,7 @@ def test_a_key_of_a_tpm(slot: str, bits: int, card: EmulatorProcess, tmp_path: P
 
         named = ("--pkcs11", str(tpm.module), "--token", "approve")
         added = told("user-key", "add", slot, *named, "--make", "--object", "key", "--stdinpuk", stdin=f"{PUK}\n")
-        assert (added["slot"], len(added["public_key"])) == (slot, 2 * bits)
+        assert (added["slot"], len(added["public_key"])) == (slot, 2 * length)
         key = {"CRYPTNOX_APPROVE": added["approve"]}
         assert told("user-key", "test", **key)["accepted"]
         switched = told("pin-auth", "off", "--yes", "--stdinpuk", stdin=f"{PUK}\n", **key)
@@ -44,4 +47,8 @@ def test_a_key_of_a_tpm(slot: str, bits: int, card: EmulatorProcess, tmp_path: P
         before = card.stats()["signatures"]
         signed = told("message", "sign", "hello", pin="", **key)
         assert signed["signature"]
-        assert card.stats()["signatures"] == before + 1 and card.stats()["pin_tries"] == 0
+        file = tmp_path / "pay.psbt"
+        file.write_text(account(3).base64())
+        paid = told("sign", str(file), "--yes", pin="", **key)
+        assert paid["signatures"] == 3
+        assert card.stats()["signatures"] == before + 4 and card.stats()["pin_tries"] == 0
