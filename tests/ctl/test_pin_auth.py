@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal
 from tests.ctl.test_changes import CASES, World
-from tests.signer.test_softhsm import pem_of
 from tests.support.consent import consenting
 from tests.support.emulator import EmulatorProcess, trust
 from tests.support.softhsm import TOKEN_PIN, SoftHsm
@@ -191,7 +190,7 @@ def test_the_whole_life_with_a_token(hsm: SoftHsm, card: EmulatorProcess) -> Non
 def test_no_challenge_of_an_unknown_card_is_answered(hsm: SoftHsm, tmp_path: Path, token_of: Token) -> None:
     """Neither to try the key: it could be what another card, which knows this key, is to sign. Whoever used the card
     here with its PIN vouches for it."""
-    hsm.import_key("touch me", pem_of(token_of, tmp_path), "approve", "01")
+    hsm.import_key("touch me", token_of.pem(tmp_path), "approve", "01")
     given = {"CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}"}
     named = ("--pkcs11", str(hsm.module), "--token", "touch me")
     made = consenting(token_of, tmp_path, pin_auth=True)
@@ -207,7 +206,7 @@ def test_no_challenge_of_an_unknown_card_is_answered(hsm: SoftHsm, tmp_path: Pat
 
 def test_the_configurations_key_tries_no_emulated_card(hsm: SoftHsm, tmp_path: Path, token_of: Token) -> None:
     """Unless the configuration names the card, too, or an option the key."""
-    hsm.import_key("touch me", pem_of(token_of, tmp_path), "approve", "01")
+    hsm.import_key("touch me", token_of.pem(tmp_path), "approve", "01")
     uri = hsm.uri(token="touch me", object="approve")
     given = {"CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}", "XDG_CONFIG_HOME": str(tmp_path / "config")}
     folder = tmp_path / "config" / "hwi-cryptnox"

@@ -12,7 +12,7 @@ import pytest
 from tests.ctl.program import answer, dialogue, ended, run, shown, terminal
 from tests.psbt.factory import ME
 from tests.signer.test_signing import account
-from tests.signer.test_softhsm import pem_of, pin_command
+from tests.signer.test_softhsm import pin_command
 from tests.support.consent import consenting
 from tests.support.emulator import EmulatorProcess
 from tests.support.softhsm import TOKEN_PIN, SoftHsm
@@ -41,7 +41,7 @@ def env(hsm: SoftHsm) -> dict[str, str]:
 def card(hsm: SoftHsm, tmp_path: Path) -> Iterator[EmulatorProcess]:
     token = Token()
     hsm.token("mine")
-    hsm.import_key("mine", pem_of(token, tmp_path), "approve", "01")
+    hsm.import_key("mine", token.pem(tmp_path), "approve", "01")
     with consenting(token, tmp_path) as made:
         yield made
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.electrum.people import SCRIPTS, Person
 from tests.electrum.test_in_electrum import RECIPIENT
-from tests.signer.test_softhsm import pem_of, pin_command
+from tests.signer.test_softhsm import pin_command
 from tests.support.consent import consenting
 from tests.support.softhsm import TOKEN_PIN, SoftHsm
 from tests.support.token import Token
@@ -47,7 +47,7 @@ def environ(token: Token, tmp_path: Path) -> dict[str, str]:
     """What the program needs to find the key."""
     hsm = SoftHsm(tmp_path / "hsm")
     hsm.token("mine")
-    hsm.import_key("mine", pem_of(token, tmp_path), "approve", "01")
+    hsm.import_key("mine", token.pem(tmp_path), "approve", "01")
     return {
         **hsm.environ,
         "CRYPTNOX_APPROVE": hsm.uri(token="mine", object="approve"),

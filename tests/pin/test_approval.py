@@ -36,19 +36,22 @@ from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
 from hwilib_cryptnox.storage.state import State
+from tests.ctl.program import answer, run
 from tests.hwi.conftest import Program
 from tests.hwi.test_listing import entry, listed
 from tests.psbt.factory import ME, draft, spend
 from tests.psbt.musig import shared
 from tests.signer.test_registrar import POLICY
 from tests.signer.test_signing import account, check, spent_on
+from tests.support import bip86
 from tests.support.consent import Desk, consenting
-from tests.support.emulator import PIN, EmulatorProcess, trust
+from tests.support.emulator import PIN, PUK, EmulatorProcess, trust
 from tests.support.middle import Ask, Middle
 from tests.support.token import NAME, URI, Token, plug
 
 FPR = ME.fingerprint.hex()
 ADDRESS = "m/84h/0h/0h/0/0"
+PUKS = {"stdin": f"{PUK}\n"}
 
 
 @pytest.fixture
@@ -138,6 +141,34 @@ def test_no_touch_makes_a_signature_of_musig2(token: Token, tmp_path: Path) -> N
         assert done.inputs[0].pairs == Psbt.parse(given.encode()).inputs[0].pairs
         assert len(token.messages) == 3, "one to read, one for the signature, and one before"
         assert not {"c7", "c8", "C7", "C8"} & card.stats()["by_ins"].keys()
+
+
+def test_no_touch_signs_a_taproot_key_path(token: Token, hwi: Program, tmp_path: Path) -> None:
+    """Of a card that signs them with its PIN: they are made with MuSig2. It is said why, no touch is asked for what is
+    not signed, what else is in the transaction is signed, and with the PIN turned on again all of it is."""
+    with consenting(token, tmp_path, "--reading", "musig2", pin_auth=True) as card:
+        answer(card, "taproot", "check", schema="taproot check")
+        made = card.stats()["signatures"]
+        told = run(card, "pin-auth", "off", "--yes", "--stdinpuk", "--private-key", str(token.pem(tmp_path)), **PUKS)
+        assert told.returncode == 0 and "opens the card for MuSig2" in " ".join(told.stderr.split()), told.stderr
+        asked = card.stats()["by_ins"]["C7"]
+        coins = bip86.one_of_each()
+        refused = hwi.on(card, "signtx", bip86.spending(coins).base64(), pin=None)
+        assert refused["code"] == -7 and "cryptnoxctl pin-auth on" in refused["error"]
+        assert len(token.messages) == 1, "to read the fingerprint"
+        token.messages.clear()
+        given = draft(spend("p2wpkh", 9), *[bip86.coin(path, proved=True) for path in coins])
+        said = hwi.on(card, "signtx", given.base64(), pin=None)
+        signed = Psbt.parse(said["psbt"])
+        assert [any(name[0] in (0x02, 0x13) for name in fields.pairs) for fields in signed.inputs] == [True] + 4 * [
+            False
+        ]
+        assert len(token.messages) == 2
+        assert (card.stats()["signatures"], card.stats()["by_ins"]["C7"]) == (made + 1, asked)
+        answer(card, "pin-auth", "on", "--stdinpuk", schema="pin-auth on", pin=None, **PUKS)
+        token.messages.clear()
+        check(hwi.on(card, "signtx", said["psbt"], env={"CRYPTNOX_APPROVE": ""}), given)
+        assert token.messages == [] and card.stats()["pin_tries"] == 0
 
 
 @pytest.mark.parametrize("export", [True, False])

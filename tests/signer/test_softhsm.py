@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cryptnox_core.wire import UserKeySlot
 from hwilib_cryptnox.psbt import Psbt
@@ -42,15 +40,6 @@ class Bench:
         return self.card.stats()["signatures"]
 
 
-def pem_of(token: Token, folder: Path) -> Path:
-    """The private key of a token in memory, as SoftHSM takes it."""
-    file = folder / "key.pem"
-    key = token._key
-    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
-    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return file
-
-
 def pin_command(pin: str) -> str:
     """Prints a PIN; none is in the environment of anybody else."""
     return f"{sys.executable} -c 'print(\"{pin}\")'"
@@ -61,7 +50,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     hsm, token = SoftHsm(tmp_path / "hsm"), Token(request.param)
     hsm.token("mine")
     hsm.token("another", "87654321")
-    hsm.import_key("mine", pem_of(token, tmp_path), "approve", "01")
+    hsm.import_key("mine", token.pem(tmp_path), "approve", "01")
     hsm.plug(monkeypatch)
     monkeypatch.setenv("CRYPTNOX_APPROVE", hsm.uri(token="mine", object="approve"))
     monkeypatch.setenv("CRYPTNOX_APPROVE_PIN_COMMAND", pin_command(TOKEN_PIN))
@@ -127,7 +116,7 @@ def test_two_keys_of_one_name(bench: Bench, hwi: Program, tmp_path: Path, monkey
     other = tmp_path / "other"
     other.mkdir()
     bench.hsm.token("second")
-    bench.hsm.import_key("second", pem_of(Token(bench.token.slot), other), "approve", "01")
+    bench.hsm.import_key("second", Token(bench.token.slot).pem(other), "approve", "01")
     monkeypatch.setenv("CRYPTNOX_APPROVE", bench.hsm.uri(object="approve"))
     answer = hwi.on(bench.card, "getmasterxpub", pin=None)
     assert answer["code"] in (-7, -12) and bench.card.stats()["by_ins"].get("D6", 0) == 0

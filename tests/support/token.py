@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from cryptnox_core.wire import UserKeySlot
 from hwilib_cryptnox.errors import ApproverPinError, NoApproverError
@@ -90,6 +91,12 @@ class Token:
 
     def close(self) -> None:
         self.closed += 1
+
+    def pem(self, folder: Path) -> Path:
+        """The private key in a file (PKCS #8)."""
+        file = folder / "key.pem"
+        file.write_bytes(self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return file
 
     def _look(self) -> None:
         if not self.there:

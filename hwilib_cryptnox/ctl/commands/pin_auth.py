@@ -24,6 +24,7 @@ from hwilib_cryptnox.pin.approver import Approver
 from hwilib_cryptnox.pin.pkcs11 import TokenApprover
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import Words, come_back
+from hwilib_cryptnox.signer.taproot import Taproot, known
 from hwilib_cryptnox.storage.audit import TRIAL_DIGEST
 
 pin_auth = CtlGroup("pin-auth", help="Turn PIN authentication on or off.")
@@ -40,6 +41,11 @@ _GAIN = (
 )
 _PINLESS = (
     "This card has a pinless path. Its key still signs without PIN and without the user key: cryptnoxctl pinless clear"
+)
+_MUSIG2 = (
+    "This card's applet has MuSig2. The touch that opens the card to read keys opens the card for MuSig2, too: until "
+    "the card is closed, malware could have anything signed that way, without a further touch. The programs of this "
+    "package use no MuSig2 in this mode"
 )
 _LAX = (
     "This card signed with the PIN alone while PIN authentication was off: on this card the mode protects nothing, "
@@ -92,8 +98,10 @@ def pin_auth_off(
             raise CtlError(
                 Exit.REFUSED, "The card has no user key, so nothing could authenticate", "cryptnoxctl user-key add"
             )
-        for line in (*_GAIN, *([_PINLESS] if info.pinless_path else [])):
-            app.note(line, WARN if line is _PINLESS else "")
+        has_musig2 = known(app.state, opened.card) in (Taproot.SIGNS, Taproot.DIFFERS)
+        warnings = [*([_PINLESS] if info.pinless_path else []), *([_MUSIG2] if has_musig2 else [])]
+        for line in (*_GAIN, *warnings):
+            app.note(line, WARN if line in warnings else "")
         admit(app, opened)
         if file is None and not named:
             check_place(opened.card, app.settings)
