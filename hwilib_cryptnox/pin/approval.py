@@ -25,6 +25,8 @@ _POLL = 0.5
 """Seconds between two looks for a token that was pulled out."""
 _LOSSES = 3
 """How often a token may be pulled out during one use."""
+_CHALLENGES = 6
+"""How many challenges are answered before something is approved: a card that asks for more collects signatures."""
 _EC_SLOTS = (UserKeySlot.EC, UserKeySlot.EC4, UserKeySlot.EC5)
 UNTRUSTED_TEXT = (
     "the approving key of the configuration is not asked for an emulated card, unless trust_emulated names its address "
@@ -33,6 +35,10 @@ UNTRUSTED_TEXT = (
 VOUCH_TEXT = (
     "nothing is approved for it: name its maker's CA in anchors, or use it here once with its PIN (cryptnoxctl "
     "pin-auth on, with the PUK)"
+)
+MANY_TEXT = (
+    f"the card asked {_CHALLENGES} times to be opened for reading, so the key is not used for it any more. Try again; "
+    "if it happens again, do not use this card or this reader"
 )
 READING, SIGNING = "to read keys", "to sign"
 
@@ -78,6 +84,7 @@ class Approval:
         self._slot: UserKeySlot | None = None
         self._left: dict[str, int] = {READING: 0, SIGNING: 0}
         self._planned = False
+        self._challenges = 0
         self.lists = lists
         self.say = say
         self.used = 0
@@ -133,6 +140,9 @@ class Approval:
         self.ready()
         slots = self._slots(card)
         for number, slot in enumerate(slots):
+            if self._challenges >= _CHALLENGES:
+                raise ApproverRefusedError(MANY_TEXT)
+            self._challenges += 1
             self._left[READING] = max(self._left[READING], 1)
             challenge = card.user_key_challenge()
             answer = self._use(challenge, READING)
@@ -174,7 +184,7 @@ class Approval:
             except NotFoundError:
                 continue
             if taken:
-                self._slot = slot
+                self._slot, self._challenges = slot, 0
                 return
         del self._given[message]
         raise self._refused()
@@ -189,6 +199,7 @@ class Approval:
             self._approver.close()
         self._reviewed.clear()
         self._given.clear()
+        self._challenges = 0
 
     def _key(self) -> Approver:
         if self._approver is None:

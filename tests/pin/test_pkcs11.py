@@ -382,3 +382,25 @@ def test_no_secret_in_what_is_shown(hsm: SoftHsm) -> None:
     with pytest.raises(ApproverPinError) as caught:
         approver.ready()
     assert "wr0ng-pin" not in f"{caught.value!r}{caught.value}{caught.value.hint}{approver!r}"
+
+
+def test_a_name_that_steers_the_terminal(hsm: SoftHsm, tmp_path: Path) -> None:
+    """Whoever makes a token chooses its label and its keys': none of it draws, nor is it in a line to be copied."""
+    hsm.token("\x1b[2J\x1b]0;x\x07mine")
+    hsm.import_key(
+        "\x1b[2J\x1b]0;x\x07mine", pem(tmp_path, ec.generate_private_key(ec.SECP256R1())), "a\u202eb\r", "B2"
+    )
+    asked: list[str] = []
+    approver = at(hsm.uri(id=b"\xb2"), "wr0ng", asked=asked)
+    assert verify_message(approver.key().public_key, MESSAGE, at(hsm.uri(id=b"\xb2")).sign(MESSAGE, 60))
+    with pytest.raises(ApproverPinError) as refused:
+        approver.ready()
+    with pytest.raises(NoApproverError) as missing:
+        at(hsm.uri(token="no such")).key()
+    with pytest.raises(NoApproverError) as several:
+        at(hsm.uri()).key()
+    shown = [approver.name, str(approver.uri), *asked]
+    shown += [f"{caught.value} {caught.value.hint}" for caught in (refused, missing, several)]
+    assert "?[2J?]0;x?mine" in approver.name and len(asked) == 1
+    assert all(text.isprintable() for text in shown), shown
+    assert at(str(approver.uri)).key() == approver.key()

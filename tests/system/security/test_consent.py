@@ -7,7 +7,11 @@ or sees what the token gives.
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +25,19 @@ from cryptnox_core.commands.user_keys import AuthorizeHashes, UserKeyResponse
 from cryptnox_core.errors import CryptnoxError
 from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import SignatureKind, Source, UserKeySlot
+from hwilib_cryptnox.errors import ApproverRefusedError, WalletError
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.signer.signing import Signing
+from hwilib_cryptnox.storage.settings import Settings
 from tests.hwi.conftest import Program
 from tests.pin.test_approval import digests_of
-from tests.signer.test_signing import account
+from tests.psbt.factory import Draft
+from tests.signer.test_signing import account, check
 from tests.support.consent import Desk, consenting
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.support.middle import Ask, Middle
-from tests.support.token import Token, plug
+from tests.support.softhsm import TOKEN_PIN, SoftHsm
+from tests.support.token import URI, Token, plug
 
 OWN_KEY = bytes(range(100, 132))
 """The owner's own pairing key."""
@@ -58,16 +66,16 @@ def card(request: pytest.FixtureRequest, token: Token, tmp_path: Path) -> Iterat
         yield made
 
 
-def opened(card: EmulatorProcess) -> Card:
-    """Malware's own session, under the pairing key it read."""
+def opened(card: EmulatorProcess, pairing_key: bytes | None = OWN_KEY) -> Card:
+    """Malware's own session, under the pairing key it read; None for the common one."""
     found = Card(RemoteTransport.connect(card.host, card.port))
-    found.open_channel(OWN_KEY)
+    found.open_channel(pairing_key)
     return found
 
 
-def history(card: EmulatorProcess, token: Token) -> list[bytes]:
+def history(card: EmulatorProcess, token: Token, pairing_key: bytes | None = OWN_KEY) -> list[bytes]:
     """Every digest the card signed, newest first, as the owner reads it."""
-    with opened(card) as found:
+    with opened(card, pairing_key) as found:
         assert found.user_key_respond(token.slot, token.signature(found.user_key_challenge()))
         digests = []
         for slot in range(149):
@@ -243,3 +251,111 @@ def test_nobody_between_host_and_card_gets_another_digest_approved(token: Token,
                 desk.wallet.close()
             extra = [message for message in token.messages if message not in digests_of(given)]
             assert len(extra) <= 2
+
+
+HOSTILE = f"""from cryptnox_core.emulator import card, user_keys
+def check_user_key(ctx, command, data):
+    answer = user_keys.check_user_key(ctx, command, data)
+    if command.p1 == 1:
+        ctx.selection.challenge = answer = bytes.fromhex("{STOLEN.hex()}")
+    return answer
+card._SECURE[card.Ins.CHECK_USER_KEY] = check_user_key
+"""
+"""A card whose challenges are the digest of a theft."""
+
+
+def test_a_challenge_may_be_a_digest(token: Token, tmp_path: Path) -> None:
+    """The protocol does not tell a challenge from a digest. So a fake card that this computer takes for good gets an
+    approval of what it likes, one for each touch that opens it; none where only genuine cards are taken."""
+    real, fake = tmp_path / "real", tmp_path / "fake"
+    for folder in (real, fake):
+        folder.mkdir()
+    with consenting(token, fake, unlike=HOSTILE) as card:
+        strict = Settings(approve=URI, approve_by_environment=True, require_genuine=True)
+        with pytest.raises(WalletError, match="genuine"):
+            Desk(card.path, token, settings=strict).wallet.fingerprint()
+        assert token.messages == []
+        desk = Desk(card.path, token)
+        desk.wallet.fingerprint()
+        desk.wallet.close()
+        assert token.messages == [STOLEN] and desk.said == ["Touch test (approve) to read keys"]
+    with consenting(token, real, pairing_key=OWN_KEY) as card, opened(card) as found:
+        assert found.authorize_digest(token.slot, STOLEN, token.given[0])
+        assert found.send(Sign(STOLEN, None, KeyPath.parse("m/84h/0h/0h/0/0"), Source.MASTER))
+
+
+def test_a_card_that_is_never_open_collects_few_approvals(token: Token, tmp_path: Path) -> None:
+    """One that forgets the key's answer and asks again: it is given up soon, whatever there is to be read."""
+    with consenting(token, tmp_path) as card:
+        desk = Desk(card.path, token)
+        found = desk.wallet.open().card
+        with pytest.raises(ApproverRefusedError, match="asked 6 times to be opened"):
+            for _ in range(20):
+                desk.approval.open(found)
+        assert len(token.messages) == 6
+        desk.approval.review([STOLEN])
+        with pytest.raises(ApproverRefusedError):
+            desk.approval.open(found)
+        desk.approval.authorize(found, [STOLEN])
+        desk.approval.open(found)
+        assert len(token.messages) == 8, "what was approved begins a new count"
+
+
+@pytest.mark.parametrize("where", ["another card of the same words", "the card after a reset"])
+def test_an_approval_elsewhere_gives_its_own_digest_alone(where: str, token: Token, tmp_path: Path) -> None:
+    """The same key is registered there, too. What was approved is approved wherever the key is known, for good."""
+    given, elsewhere = account(2), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with consenting(token, tmp_path, pairing_key=OWN_KEY) as card:
+        desk = Desk(card.path, token)
+        desk.state.keep_pairing_key(card.serial, OWN_KEY)
+        Signing(desk.wallet, Psbt.parse(given.base64())).run()
+        desk.wallet.close()
+    serial = card.serial + (where != "the card after a reset")
+    seen = list(zip(token.messages, token.given, strict=True))
+    with consenting(token, elsewhere, serial=serial, pairing_key=OWN_KEY) as other:
+        for message, signature in seen:
+            with opened(other) as found:
+                assert found.user_key_challenge() != message
+                assert found.user_key_respond(token.slot, signature) is False
+                try_everything(found, STOLEN)
+                assert found.authorize_digest(token.slot, STOLEN, signature) is False
+                assert found.authorize_digest(token.slot, message, signature) is True
+                try_everything(found, STOLEN)
+        assert set(history(other, token)) <= set(digests_of(given))
+
+
+def test_two_programs_and_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the same time, for two cards: each gets what is its own approved, once each. For one card the second program
+    finds it busy, and asks nothing of the token."""
+    hsm, token = SoftHsm(tmp_path / "hsm"), Token()
+    hsm.token("mine")
+    hsm.import_key("mine", token.pem(tmp_path), "approve", "01")
+    env = {
+        **os.environ,
+        **hsm.environ,
+        "CRYPTNOX_APPROVE": hsm.uri(token="mine", object="approve"),
+        "CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}",
+        "CRYPTNOX_WAIT": "0.3",
+    }
+
+    def begin(card: EmulatorProcess, given: Draft) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "hwilib_cryptnox.hwi", "-t", "cryptnox", "-d", card.path]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*command, "signtx", given.base64()], env=env, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = account(12), account(12, chains=False)
+    with consenting(token, folders[0]) as one, consenting(token, folders[1], serial=77) as two:
+        jobs = [(card, given, begin(card, given)) for card, given in ((one, first), (two, second))]
+        for card, given, process in jobs:
+            out, error = process.communicate(timeout=120)
+            assert error == ""
+            check(json.loads(out), given)
+            assert card.stats()["signatures"] == 12 and card.stats()["by_ins"]["D6"] == 2 + 12
+            assert set(history(card, token, None)) == set(digests_of(given))
+        with opened(one, None):
+            out, error = begin(one, second).communicate(timeout=120)
+        assert json.loads(out)["code"] == -15 and error == "" and one.stats()["signatures"] == 12
