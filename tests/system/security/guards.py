@@ -1941,7 +1941,7 @@ GUARDS = (
         CONSENT + "::test_an_approval_elsewhere_gives_its_own_digest_alone",
     ),
     Guard(
-        "a card that another program uses is busy",
+        "what each of two programs has approved is what it reviewed",
         "hwilib_cryptnox/signer/signing.py",
         "            approval.review(request.digest for request in made.requests)\n",
         "            pass\n",
