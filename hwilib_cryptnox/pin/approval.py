@@ -6,20 +6,17 @@ is ever sent to the token: a digest that was not reviewed in this run is refused
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from cryptnox_core.card import Card
-from cryptnox_core.certificate import Genuineness
 from cryptnox_core.commands.user_keys import message_to_sign
 from cryptnox_core.errors import NotFoundError
 from cryptnox_core.wire import MAX_HASHES, UserKeySlot
 from hwilib_cryptnox.errors import ApproverRefusedError, FailedError, NoApproverError, UnknownCardError
 from hwilib_cryptnox.pin.approver import Approver
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings
-from hwilib_cryptnox.storage.state import CardRecord, State, StateError, static_key_hash
 
 _POLL = 0.5
 """Seconds between two looks for a token that was pulled out."""
@@ -279,22 +276,3 @@ def check_place(card: Card, settings: Settings) -> None:
     place = card.transport.name
     if place.startswith(EMULATOR_PREFIX) and not (settings.approve_by_environment or settings.trusts(place)):
         raise UnknownCardError(UNTRUSTED_TEXT)
-
-
-def check_vouched(card: Card, state: State) -> None:
-    """UnknownCardError for a card that nothing vouches for: its challenge could be what another card is to sign."""
-    record = CardRecord()
-    with contextlib.suppress(StateError):  # then the card has to be genuine
-        record = state.record(card.serial)
-    if not is_vouched_for(card, record):
-        raise UnknownCardError(f"{unknown_text(card)}; {VOUCH_TEXT}")
-
-
-def is_vouched_for(card: Card, record: CardRecord) -> bool:
-    """Whether the card was used before, or a trust anchor knows it."""
-    return record.static_key == static_key_hash(card) or card.genuineness is Genuineness.GENUINE
-
-
-def unknown_text(card: Card) -> str:
-    """Why nothing is sent to a card that nothing vouches for."""
-    return f"the card was not used before and is not known to be genuine ({card.genuineness.value})"

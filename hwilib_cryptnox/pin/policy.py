@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 
 from cryptnox_core.arguments import is_pin
 from cryptnox_core.card import Card
+from cryptnox_core.certificate import Genuineness
 from cryptnox_core.errors import (
     ChannelAbortedError,
     NotAllowedError,
@@ -47,9 +48,10 @@ from hwilib_cryptnox.errors import (
     RefusedPinError,
     SoftLockedError,
     TouchNeededError,
+    UnknownCardError,
     wrong_pin_text,
 )
-from hwilib_cryptnox.pin.approval import Approval, check_place, check_vouched, is_vouched_for, unknown_text
+from hwilib_cryptnox.pin.approval import VOUCH_TEXT, Approval, check_place
 from hwilib_cryptnox.pin.sources import (
     FOREIGN_TEXT,
     NO_PIN_TEXT,
@@ -286,8 +288,8 @@ class Unlocker:
         self._check_last_try(left)
         if record is None:
             raise self.no_pin([f"{self.state.folder} cannot be used, so no PIN is sent automatically"])
-        if not is_vouched_for(card, record):
-            raise self.no_pin([unknown_text(card)])
+        if not _is_vouched_for(card, record):
+            raise self.no_pin([_unknown_text(card)])
         self._check_note(record, left)
         if record.full_counter is None and left == PIN_TRIES_SESSION:
             reason = "three tries are left, of three or of six, and no right PIN was seen"
@@ -361,6 +363,24 @@ class Unlocker:
                 serial, lambda now: replace(now, note=None, full_counter=full, static_key=key, reader=reader)
             )
             self.state.keep_certificate(serial, card.read_certificate().der)
+
+
+def check_vouched(card: Card, state: State) -> None:
+    """UnknownCardError for a card that nothing vouches for: its challenge could be what another card is to sign."""
+    record = CardRecord()
+    with contextlib.suppress(StateError):  # then the card has to be genuine
+        record = state.record(card.serial)
+    if not _is_vouched_for(card, record):
+        raise UnknownCardError(f"{_unknown_text(card)}; {VOUCH_TEXT}")
+
+
+def _is_vouched_for(card: Card, record: CardRecord) -> bool:
+    """Whether the card was used before, or a trust anchor knows it."""
+    return record.static_key == static_key_hash(card) or card.genuineness is Genuineness.GENUINE
+
+
+def _unknown_text(card: Card) -> str:
+    return f"the card was not used before and is not known to be genuine ({card.genuineness.value})"
 
 
 def _is_full(record: CardRecord | None, left: int) -> bool:

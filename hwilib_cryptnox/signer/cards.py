@@ -147,7 +147,7 @@ class Access:
         return names
 
     def connect(self, reader: str, wait: float) -> OpenCard:
-        """The selected card in a reader. ForeignCardError for another card, and where a reader is not to be touched;
+        """The selected card in a reader. ForeignCardError for another card, or a reader that is not to be touched;
         TransportError, ReaderBusyError, PinLockedError where it wants a power cycle, SettingsError."""
         transport: Transport
         if reader.startswith(EMULATOR_PREFIX):
@@ -224,8 +224,7 @@ class Access:
 
     def _open_serial(self, serial: int) -> OpenCard:
         """The reader where it was last comes first. Another card's troubles are none of this one's; what kept a card
-        from being asked whether it is the one is raised where none is: a busy or locked one before others, the last of
-        them."""
+        from being asked is raised where none is the one: a busy or locked one before others, the last of them."""
         names, seen = _pcsc_readers(required=True), list[Exception]()
         with contextlib.suppress(StateError):
             last = self.state.record(serial).reader

@@ -19,8 +19,9 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
 from hwilib_cryptnox.ctl.tokens import FileKey, Named, approval_by, public_key, token_key, token_options
-from hwilib_cryptnox.pin.approval import check_place, check_vouched
+from hwilib_cryptnox.pin.approval import check_place
 from hwilib_cryptnox.pin.approver import Approver, ApprovingKey
+from hwilib_cryptnox.pin.policy import check_vouched
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.irreversible import End, Words
 

@@ -205,7 +205,7 @@ GUARDS = (
     Guard(
         "automatic PINs to known or genuine cards only",
         UNLOCK,
-        "        if not is_vouched_for(card, record):\n            raise self.no_pin",
+        "        if not _is_vouched_for(card, record):\n            raise self.no_pin",
         "        if False:\n            raise self.no_pin",
         f"{PINS}::test_a_fake_card_never_gets_an_automatic_pin",
     ),
@@ -1618,8 +1618,8 @@ GUARDS = (
     ),
     Guard(
         "the key answers no card that nothing vouches for",
-        APPROVAL,
-        "    if not is_vouched_for(card, record):\n        raise UnknownCardError",
+        UNLOCK,
+        "    if not _is_vouched_for(card, record):\n        raise UnknownCardError",
         "    if False:\n        raise UnknownCardError",
         APPROVAL_TEST + "::test_a_card_that_nothing_vouches_for",
     ),
