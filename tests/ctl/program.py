@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,11 @@ class Recorder:
 def shown(child: pexpect.spawn) -> str:
     """All that the terminal showed."""
     return "".join(child.seen)
+
+
+def uncolored(text: str) -> str:
+    """What a terminal showed, without colors and carriage returns."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "")
 
 
 def dialogue(child: pexpect.spawn, *steps: tuple[str, str]) -> None:

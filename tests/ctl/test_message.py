@@ -12,7 +12,7 @@ import pytest
 from hwilib_cryptnox.psbt.message import to_sign
 from hwilib_cryptnox.psbt.script import ANCHOR
 from hwilib_cryptnox.psbt.tx import Transaction
-from tests.ctl.program import PIN, answer, ended, run, shown, terminal
+from tests.ctl.program import PIN, answer, ended, run, shown, terminal, uncolored
 from tests.psbt.factory import ME
 from tests.psbt.published import load
 from tests.support.emulator import EmulatorProcess
@@ -81,10 +81,10 @@ def test_the_screen(card: EmulatorProcess, columns: int) -> None:
     """Address and signature are each on a line of their own, and whole."""
     with terminal(card, "message", "sign", "hello", "--bip322", columns=columns, rows=24, CRYPTNOX_PIN=PIN) as child:
         assert ended(child) == 0
-        _, address, _, signature, *_ = shown(child).replace("\r", "").split("\n")
+        _, address, _, signature, *_ = uncolored(shown(child)).split("\n")
     with terminal(None, "message", "verify", address, signature, "hello", columns=columns, rows=24) as child:
         assert ended(child) == 0
-        assert address in shown(child).replace("\r", "").split("\n")
+        assert address in uncolored(shown(child)).split("\n")
 
 
 @pytest.mark.parametrize("words", [["sign"], ["sign", "--bip322"], ["verify", "ADDRESS", "AAAA"]])

@@ -16,7 +16,7 @@ import pytest
 
 from hwilib_cryptnox.ctl.errors import CtlError
 from hwilib_cryptnox.ctl.qr import MOST_BYTES, write_qr
-from tests.ctl.program import COMMAND, answer, ended, environment, run, shown, terminal
+from tests.ctl.program import COMMAND, answer, ended, environment, run, shown, terminal, uncolored
 from tests.psbt.factory import OTHER
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
 from tests.support.optional import zxing
@@ -156,7 +156,7 @@ def test_on_a_terminal(columns: int) -> None:
             assert ended(child) == 0
             [code] = of_screen(shown(child))
         assert read(code) == ADDRESS and len(code[0]) <= columns
-        assert ADDRESS in COLOR.sub("", shown(child)).replace("\r", "").split("\n")
+        assert ADDRESS in uncolored(shown(child)).split("\n")
 
 
 def test_several_at_once(card: EmulatorProcess) -> None:

@@ -39,8 +39,9 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def person(rig: Rig, screen: Screen, plugin: Path, tmp_path: Path) -> Person:
-    return Person(rig, screen, plugin, tmp_path)
+def person(rig: Rig, screen: Screen, plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Person:
+    # A short path, whatever the test is called: Electrum's socket is in it, and Linux allows it 107 bytes.
+    return Person(rig, screen, plugin, tmp_path_factory.mktemp("person"))
 
 
 @pytest.fixture(scope="session")
