@@ -73,12 +73,11 @@ class Use:
     def touches(self) -> int:
         return int(self.words[0] != "enumerate") + self.signatures
 
-    def run(self, hwi: Program, path: str) -> Any:
+    def run(self, hwi: Program, path: str, **env: str) -> Any:
         """Its answer: a fault ends in an error of HWI's, never in anything else."""
         if self.words[0] == "enumerate":
-            host = path.removeprefix("tcp:")
-            return hwi("--emulators", "enumerate", env={"CRYPTNOX_EMULATOR": host})
-        return hwi("-t", "cryptnox", "-d", path, *self.words)
+            return hwi("--emulators", "enumerate", env={"CRYPTNOX_EMULATOR": path.removeprefix("tcp:"), **env})
+        return hwi("-t", "cryptnox", "-d", path, *self.words, env=env)
 
 
 def signing(inputs: int) -> Use:
@@ -185,12 +184,13 @@ def test_the_card_stays_away(name: str, answer: bool, card: EmulatorProcess, tok
         gone, made = Gone(number, answer=answer), card.stats()["signatures"]
         token.messages.clear()
         with Middle(card, gone) as gone.middle:
-            said = use.run(hwi, gone.middle.path)
+            said = use.run(hwi, gone.middle.path, CRYPTNOX_WAIT="0.1")
         ended = gone.seen < number
         if ended:
             assert use.good(said), said
             break
-        assert said == [] if name == "enumerate" else failed(said) and said["code"] in (-3, -12, -13), said
+        for one in said if name == "enumerate" else [said]:  # who is not let in holds the card for busy
+            assert failed(one) and one["code"] in (-3, -12, -13, -15), said
         assert challenges(token, use) <= 1 + int(use.words[0] == "signmessage")
         judge_the_end(use, card, hwi)
         twice = [times for times in approved(token, use).values() if times != 1]
