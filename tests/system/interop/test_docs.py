@@ -369,6 +369,8 @@ PHRASES = {
     "message verify",
     "restore -w",
     "btc send",
+    "chmod go-w",
+    "chmod o-w",
     "card_conf pin no",
     "card_conf pin yes",
     "card_conf pinless no",
