@@ -49,7 +49,8 @@ def is_other_card(error: CryptnoxError) -> bool:
 def list_cards(wait: float = 1.0, *, reader: str | int | None = None) -> list[FoundCard]:
     """Every Cryptnox card in a PC/SC reader, or in the one named.
 
-    One SELECT decides; readers that are empty or hold another card are passed over. No PIN is sent.
+    One SELECT decides; readers that are empty or hold another card are passed over, and those that are tokens
+    themselves (a YubiKey) unless one is named. No PIN is sent.
 
     `wait`: seconds that a busy reader is waited for.
     `reader`: name, part of it, or number; or `tcp:HOST:PORT`.

@@ -30,8 +30,8 @@ UNTRUSTED_TEXT = (
     "or CRYPTNOX_APPROVE names the key"
 )
 VOUCH_TEXT = (
-    "nothing is approved for it: name its maker's CA in anchors, or use it here once with its PIN (cryptnoxctl "
-    "pin-auth on, with the PUK)"
+    "nothing is approved for it: name its maker's CA in anchors, or use it here once with its PIN (cryptnoxctl pin "
+    "verify; where its PIN is off, cryptnoxctl pin-auth on comes first, with the PUK)"
 )
 MANY_TEXT = (
     f"the card asked {_CHALLENGES} times to be opened for reading, so the key is not used for it any more. Try again; "
