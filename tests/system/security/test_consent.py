@@ -325,6 +325,25 @@ def test_an_approval_elsewhere_gives_its_own_digest_alone(where: str, token: Tok
         assert set(history(other, token)) <= set(digests_of(given))
 
 
+def test_a_replayed_list_gives_its_own_digests_alone(token: Token, tmp_path: Path) -> None:
+    """All of them, in their order: no part of it, no other digest in it, and none of them by itself."""
+    with consenting(token, tmp_path, pairing_key=OWN_KEY) as card:
+        desk = Desk(card.path, token, lists=True)
+        desk.state.keep_pairing_key(card.serial, OWN_KEY)
+        Signing(desk.wallet, Psbt.parse(account(4).base64())).run()
+        desk.wallet.close()
+        (_, message), (_, signature) = token.messages, token.given
+        digests = [message[at : at + 32] for at in range(1, 129, 32)]
+        with opened(card) as found:
+            for wrong in (digests[:3], digests[::-1], [*digests[:3], STOLEN], [STOLEN]):
+                assert found.authorize_digests(token.slot, wrong, signature) is False
+            for digest in (*digests, STOLEN):
+                assert found.authorize_digest(token.slot, digest, signature) is False
+            try_everything(found, STOLEN)
+            assert found.authorize_digests(token.slot, digests, signature) is True
+            try_everything(found, STOLEN)
+
+
 def test_two_programs_and_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the same time, for two cards: each gets what is its own approved, once each. For one card the second program
     finds it busy, and asks nothing of the token."""
