@@ -21,6 +21,7 @@ from tests.psbt.factory import ME, NUMS, OTHER, In, Out, Pairs, Wallet, draft, l
 from tests.psbt.musig import KINDS, Shared, out_of, shared
 from tests.signer.test_wallets import MANY, THIRD, key, keys
 from tests.support.cosigner import Cosigner, multiplied, read, written
+from tests.support.versions import parsed
 
 VECTORS = os.environ.get("CRYPTNOX_VECTORS")
 CASES = json.loads((File(VECTORS) / "core-musig2.json").read_text())["cases"] if VECTORS else []
@@ -31,7 +32,7 @@ ACCOUNT = "m/87h/1h/0h"
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_the_addresses_of_bitcoin_core(case: dict) -> None:  # type: ignore[type-arg]
     """Its two halves make one wallet, in either order, whose addresses are Core's and whose text is one."""
-    policy = WalletPolicy.parse("\n".join(case["descriptors"]))
+    policy = parsed("\n".join(case["descriptors"]))
     assert [policy.address(0, index, Chain.REGTEST) for index in range(2)] == case["addresses"]
     assert policy == WalletPolicy.parse(policy.descriptor) == WalletPolicy.parse("\n".join(case["descriptors"][::-1]))
     assert policy.branches == 2 and "<0;1>/*" in policy.descriptor
@@ -48,7 +49,7 @@ def test_the_addresses_of_bitcoin_core(case: dict) -> None:  # type: ignore[type
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_the_psbts_of_bitcoin_core(case: dict) -> None:  # type: ignore[type-arg]
     """The inputs are the wallet's, and its change comes back."""
-    policy = WalletPolicy.parse("\n".join(case["descriptors"]))
+    policy = parsed("\n".join(case["descriptors"]))
     psbt = Psbt.parse(case["with_core_nonces"])
     collected = collect(psbt, WELL_KNOWN.fingerprint)
     known = [CardWallet.of("Family", policy, WELL_KNOWN.fingerprint)]
@@ -82,7 +83,7 @@ def descriptor(kind: str, others: list[Cosigner]) -> str:
 @pytest.mark.parametrize("count", [1, 2])
 def test_addresses_by_other_arithmetic(kind: str, count: int) -> None:
     secrets = tuple(range(700, 700 + count))
-    policy = WalletPolicy.parse(descriptor(kind, [Cosigner(secret) for secret in secrets]))
+    policy = parsed(descriptor(kind, [Cosigner(secret) for secret in secrets]))
     for branch, index in ((0, 0), (1, 5), (0, 12345)):
         made = shared(kind, secrets=secrets, path=f"{ACCOUNT}/{branch}/{index}")
         assert policy.script(branch, index) == made.script
@@ -125,7 +126,7 @@ def test_what_is_said_of_them() -> None:
         ),
     }
     for text, (words, ways) in told.items():
-        policy = WalletPolicy.parse(text)
+        policy = parsed(text)
         assert policy.words == words and [str(way) for way in policy.ways] == ways
         assert WalletPolicy.parse(policy.descriptor).descriptor == policy.descriptor
         assert (policy.threshold is None) == ("script" in words)
@@ -231,7 +232,7 @@ def test_inputs_of_no_wallet() -> None:
 def test_each_kind_is_known() -> None:
     """Key paths and leaves of a registered wallet, and no other kind as it."""
     for kind in ("internal", "tree", "leaf"):
-        policy = WalletPolicy.parse(descriptor(kind, list(OTHERS)))
+        policy = parsed(descriptor(kind, list(OTHERS)))
         wallet = CardWallet.of("Us", policy, ME.fingerprint)
         for other in KINDS:
             item = shared(other)
