@@ -48,8 +48,8 @@ _MUSIG2 = (
     "package use no MuSig2 in this mode"
 )
 _LAX = (
-    "This card signed with the PIN alone while PIN authentication was off: on this card the mode protects nothing, "
-    "and malware that has your PIN can have anything signed"
+    "This card signed with the PIN alone while PIN authentication was off. On this card the mode protects nothing, "
+    "and malware that has your PIN can have anything signed. PIN authentication is on again"
 )
 
 
@@ -125,6 +125,7 @@ def pin_auth_off(
         trial = _try_pin(app, opened, pin)
         if trial is Trial.SIGNED:
             _switch(app, opened, secret, on=True)
+            app.achieved.clear()  # it is undone
             raise CtlError(Exit.REFUSED, _LAX, "protect this card as before; for consent by hardware use another card")
         data = {"serial": serial, "pin_auth": False, "trial": trial.value}
         if trial is Trial.UNKNOWN:
