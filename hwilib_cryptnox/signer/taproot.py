@@ -106,8 +106,7 @@ def digest_of(card: Card, key: bytes, root: bytes) -> bytes:
 
 
 def is_certified(card: Card, key: bytes, certificate: bytes) -> bool:
-    """Whether a card's static key signed a public key (33 bytes). The certificate must have been read. Raises UsageError
-    for what is no point."""
+    """Whether a card's static key signed a public key (33 bytes). Raises UsageError for what is no point."""
     return card.read_certificate().verify(decompress(key), certificate)
 
 

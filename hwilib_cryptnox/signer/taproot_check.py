@@ -81,7 +81,9 @@ def _proofs(session: Session, memory: SignatureMemory, state: State) -> Iterator
             signed.append((root, made.signature))
         certificate = runner.certify()
         if not is_certified(card, key, certificate):
-            raise CertificateError("SIGN PUBLIC: the signature is not one of the card's static key over its current key")
+            raise CertificateError(
+                "SIGN PUBLIC: the signature is not one of the card's static key over its current key"
+            )
         for root, signature in signed:
             yield Proof(key, root, signature, certificate)
         if len(seen) == 2:

@@ -40,7 +40,6 @@ WITHOUT_A_CARD = {
         "forget": "the state folder alone",
         "combine": "looks at files",
         "completion": "looks at nothing",
-        "taproot check": "wants a card with MuSig2: tests/signer/test_bip86.py has its faults",
         "finalize": "looks at files",
         "clone check": "two cards; its faults are in tests/ctl",
         "pairing export": "writes what `pairing change` has kept",
