@@ -215,6 +215,11 @@ class WalletPolicy:
         return node if is_mere_multisig(node) else None
 
     @property
+    def has_musig(self) -> bool:
+        """Whether a MuSig2 key is among its keys."""
+        return any(isinstance(one, MusigExpression) for one in self.tree.expressions)
+
+    @property
     def _musig(self) -> bool:
         """Whether a MuSig2 key alone spends from it."""
         return not self.tree.nodes and isinstance(self.tree.args[0], MusigExpression)
@@ -304,7 +309,8 @@ def _kind(tree: Node) -> PolicyKind:
     if tree.name == "tr":
         if len(tree.args) < 2 and not isinstance(tree.args[0], MusigExpression):
             raise PolicyError(
-                "a tr() wallet without script leaves is spent with one tweaked key, and this card cannot sign with it"
+                "a tr() wallet without script leaves is one key's and needs no registration. Only a card that signs "
+                "with a tweaked key can spend from it (cryptnoxctl taproot check)"
             )
         return PolicyKind.P2TR
     if tree.wrappers or inner is None:

@@ -188,6 +188,32 @@ def test_the_signatures_of_one_card_say_nothing_of_another(state: State) -> None
     assert known(state, other) is Taproot.UNKNOWN
 
 
+def test_the_signatures_of_one_applet_say_nothing_of_another(state: State) -> None:
+    """The same card with a later applet, and a file that was changed to say so."""
+    _, card = asked(state, Reading.MUSIG2)
+    note = state.record(card.serial).taproot
+    assert note is not None
+    later = EmulatedReader.of(seeded(), Reading.MUSIG2, Reading.SELECT_V2).open()
+    assert later.info.version != card.info.version
+    assert known(state, later) is Taproot.UNKNOWN
+    version = ".".join(map(str, later.info.version))
+    state.update(card.serial, lambda now: replace(now, taproot=replace(note, version=version)))
+    assert known(state, later) is Taproot.UNKNOWN
+
+
+def test_the_signatures_of_a_card_say_nothing_of_one_with_its_serial_number(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed, serial number and applet are the same; the static key is another."""
+    _, card = asked(state, Reading.MUSIG2)
+    assert known(state, card) is Taproot.SIGNS
+    another = ec.derive_private_key(7_000_001, ec.SECP256R1())
+    monkeypatch.setattr(ca, "static_key", lambda serial: another)
+    twin = EmulatedReader.of(seeded(), Reading.MUSIG2).open()
+    assert twin.serial == card.serial
+    assert known(state, twin) is Taproot.UNKNOWN
+
+
 @pytest.mark.parametrize(
     "entry", ["yes", True, [], {"version": 1}, {"version": "1.6.0", "proofs": "x"}, {"version": "1.6.0", "proofs": [1]}]
 )
