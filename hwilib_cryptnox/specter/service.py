@@ -26,7 +26,7 @@ class Cryptnox(HWIDevice):  # type: ignore[misc] # Specter ships no types
     name = "Cryptnox"
     icon = _ICON
     sd_card_support = True
-    # Specter asks the kind of device, and perhaps on another computer than the one that asked the card: no released card
+    # Specter asks the kind of device, perhaps on another computer than the one that asked the card: no released card
     # signs for the key path of a tr() wallet, and one that does cannot be told apart here.
     taproot_support = False
     supports_hwi_multisig_display_address = False
