@@ -175,8 +175,11 @@ def test_a_card_that_would_sign_again(
 # Taproot key paths (BIP86)
 
 
-def asked(folder: Path) -> None:
-    """This computer knows that the card signs key paths."""
+@pytest.fixture(scope="module")
+def able(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of a computer that knows that the card signs key paths."""
+    folder = tmp_path_factory.mktemp("able") / "state"
+    folder.mkdir(mode=0o700)
     memory = seeded()
     memory.seed = bytes(range(64))
     state = State(folder)
@@ -184,6 +187,13 @@ def asked(folder: Path) -> None:
         OpenCard(EmulatedReader.of(memory, Reading.MUSIG2).open(), "in this process", state), PIN, bytes(4), Position()
     )
     assert ask(session, Settings(), state) is Taproot.SIGNS
+    return folder
+
+
+def fresh(folder: Path, able: Path) -> None:
+    """That state, and nothing else."""
+    shutil.rmtree(folder)
+    shutil.copytree(able, folder)
 
 
 def alone() -> tuple[Psbt, list[tuple[int, bytes]]]:
@@ -197,11 +207,10 @@ def whole(signed: Psbt, spent: list[tuple[int, bytes]], card: Reach) -> None:
     assert card.reader.card.counters.nonces_again == 0
 
 
-def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, able: Path) -> int:
     """APDUs of a signing of four key paths."""
     place = tmp_path / "measure"
-    place.mkdir(mode=0o700)
-    asked(place)
+    shutil.copytree(able, place)
     card = Reach(monkeypatch, place, Reading.MUSIG2)
     psbt, spent = alone()
     whole(card.sign(psbt), spent, card)
@@ -209,16 +218,16 @@ def commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REMOVE, FaultKind.RESET, FaultKind.GARBAGE, FaultKind.BADMAC])
-def test_a_fault_at_every_apdu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, kind: FaultKind) -> None:
+def test_a_fault_at_every_apdu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, able: Path, kind: FaultKind
+) -> None:
     """It goes on by itself, or ends in an error and the next attempt signs; no nonce meets two messages, and the card
     is still held for one that signs."""
-    last = commands(monkeypatch, tmp_path)
+    last = commands(monkeypatch, tmp_path, able)
     psbt, spent = alone()
     went_on = 0
     for at in range(1, last + 1):
-        shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
-        asked(folder)
+        fresh(folder, able)
         card = Reach(monkeypatch, folder, Reading.MUSIG2, faults=(Fault(kind, at, None),))
         try:
             signed = card.sign(psbt)
@@ -229,14 +238,12 @@ def test_a_fault_at_every_apdu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert went_on
 
 
-def test_a_kill_at_every_apdu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path) -> None:
+def test_a_kill_at_every_apdu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path, able: Path) -> None:
     """The program is gone right after the card has done something: what was kept is used, the rest is made anew."""
-    last = commands(monkeypatch, tmp_path)
+    last = commands(monkeypatch, tmp_path, able)
     psbt, spent = alone()
     for at in range(1, last + 1):
-        shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
-        asked(folder)
+        fresh(folder, able)
         card = Reach(monkeypatch, folder, Reading.MUSIG2)
         card.kill_at = at
         with pytest.raises(Killed):
