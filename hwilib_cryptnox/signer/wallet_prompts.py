@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwilib_cryptnox.console.wording import escaped
 from hwilib_cryptnox.errors import BadRequestError
+from hwilib_cryptnox.export.policy_keys import MusigExpression
 from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.signer.shown import grouped, quoted_name
@@ -34,7 +35,7 @@ _TOGETHER = {
 
 def together_note(policy: WalletPolicy, found: Taproot) -> str:
     """What a person should know of a card before it is a signer of MuSig2 keys; nothing for other wallets. ASCII."""
-    return _TOGETHER[found] if policy.has_musig else ""
+    return _TOGETHER[found] if any(isinstance(one, MusigExpression) for one in policy.tree.expressions) else ""
 
 
 def register_prompt_text(name: str, policy: WalletPolicy) -> str:

@@ -215,11 +215,6 @@ class WalletPolicy:
         return node if is_mere_multisig(node) else None
 
     @property
-    def has_musig(self) -> bool:
-        """Whether a MuSig2 key is among its keys."""
-        return any(isinstance(one, MusigExpression) for one in self.tree.expressions)
-
-    @property
     def _musig(self) -> bool:
         """Whether a MuSig2 key alone spends from it."""
         return not self.tree.nodes and isinstance(self.tree.args[0], MusigExpression)
