@@ -52,6 +52,8 @@ class Scene(ABC):
     stdin = ""
     steps: Steps | None = None
     program = "ctl"
+    share = 1
+    """One of how many moments the test suite tries; `scripts/torture` tries all."""
 
     def before(self, card: ForkedCard) -> None:  # noqa: B027 - most scenes have no past
         """What was done before."""
@@ -183,6 +185,7 @@ class SigningTogether(Signing):
 
     draft = TOGETHER
     readings = MUSIG2
+    share = 3
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -216,6 +219,7 @@ class SigningKeyPaths(Signing):
 
     draft = ALONE
     readings = MUSIG2
+    share = 3
 
     def before(self, card: ForkedCard) -> None:
         self.must(card, "taproot", "check", "--stdinpass", stdin=PIN)
@@ -235,6 +239,7 @@ class TaprootCheck(Scene):
     again it says the same."""
 
     readings = MUSIG2
+    share = 3
     stdin = PIN
 
     def words(self, card: ForkedCard) -> list[str]:
