@@ -172,6 +172,7 @@ def test_a_moment_is_exact(tmp_path: Path) -> None:
 @pytest.mark.heavy
 @pytest.mark.timeout(3600)
 def test_a_kill_at_every_moment_of_every_scene(request: pytest.FixtureRequest) -> None:
+    """Of the long scenes for MuSig2 a part of them."""
     moments = Moments()
     for name in SCENES:
         for moment in moments.moments(name)[:: SCENES[name].share]:
