@@ -36,7 +36,7 @@ PINS = ("000000", "135790")
 LIMIT = 60
 ROUNDS = 6
 """How often in a step some programs compete for its card."""
-SLOW = "apdu=10,derive=20,sign=100"
+SLOW = "apdu=7,derive=15,sign=70"
 """How long the card takes, in milliseconds: a signing holds it for half a second."""
 MARGIN = 20.0
 """Seconds a command may take beyond CRYPTNOX_WAIT: its start on a busy machine, and its own conversation."""
