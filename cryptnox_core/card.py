@@ -588,6 +588,8 @@ class Card:
         aggregate_nonces(nonces)  # a mistake is found before anything is sent
         own = self.send(musig2.GenerateNonce())
         session = Session(keys, aggregate_nonces([*nonces, own]), message)
+        if session.lacks_a_nonce:
+            raise UsageError("the nonces of all signers cancel each other out: start again with new ones")
         for key in keys.keys:
             self.send(musig2.LoadCosignerKey(key))
         # What the card cannot know of the tweaks stands in the first byte of the key.

@@ -12,6 +12,7 @@ from cryptnox_core.arguments import octets
 from cryptnox_core.commands.base import Command, Meaning, StatusCommand, apdu
 from cryptnox_core.crypto import secp256k1
 from cryptnox_core.crypto.musig2 import KEY_LENGTH, NONCE_LENGTH, PARTIAL_LENGTH
+from cryptnox_core.crypto.points import GENERATOR
 from cryptnox_core.errors import MalformedResponseError, NotAllowedError
 from cryptnox_core.wire import Ins, Sw
 
@@ -34,8 +35,11 @@ class GenerateNonce(Command[bytes]):
 
     def decode(self, data: bytes) -> bytes:
         nonce = ByteReader(data, "NONCE GEN").take(NONCE_LENGTH)
-        if not all(map(secp256k1.is_public_key, (nonce[:KEY_LENGTH], nonce[KEY_LENGTH:]))):
+        halves = nonce[:KEY_LENGTH], nonce[KEY_LENGTH:]
+        if not all(map(secp256k1.is_public_key, halves)):
             raise MalformedResponseError("NONCE GEN: not two points")
+        if any(half[1:] == GENERATOR[1:] for half in halves):
+            raise MalformedResponseError("NONCE GEN: a nonce that everybody knows")  # its secret number is 1
         return nonce
 
 

@@ -212,6 +212,11 @@ class Session:
         return _Values(b, nonce, e)
 
     @property
+    def lacks_a_nonce(self) -> bool:
+        """Whether half the aggregate nonce is the point at infinity. BIP327 allows it, and a card cannot take it."""
+        return _INFINITY in (self.nonces[:KEY_LENGTH], self.nonces[KEY_LENGTH:])
+
+    @property
     def nonce(self) -> bytes:
         """32 bytes: the first half of the signature. Raises: InvalidContributionError."""
         return self._values().nonce[1:]

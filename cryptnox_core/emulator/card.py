@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from cryptnox_core import wire
 from cryptnox_core.emulator import auth, data, musig2, seeds, setup, signing, user_keys
@@ -107,6 +107,14 @@ class Card:
     def counters(self) -> Counters:
         """What was counted since the object was made."""
         return self._ctx.counters
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """The same by name; what concerns MuSig2 where the applet has it."""
+        found = asdict(self._ctx.counters)
+        if not musig2.is_there(self._ctx):
+            del found["nonces_again"]
+        return found
 
     def power_up(self) -> None:
         """Power cycle or reset: channel, selection, authentication and the tries of the session start anew."""

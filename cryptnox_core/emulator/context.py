@@ -67,6 +67,8 @@ class Counters:
 
     derivations: int = 0
     signatures: int = 0
+    nonces_again: int = 0
+    """PARTIAL SIGNs with a MuSig2 nonce that had met one before; whatever they were answered."""
     pin_tries: int = 0
     puk_tries: int = 0
 
@@ -88,6 +90,8 @@ class Context:
         """Of the last secp256k1 signature since the program started; 0 before the first."""
         self.last_nonces: tuple[int, int] | None = None
         """Of the last NONCE GEN since then."""
+        self.nonces_met: set[tuple[int, int]] = set()
+        """MuSig2: the nonces that a PARTIAL SIGN came for."""
         self._roots: dict[Curve, Node] = {}
         self._cursors: dict[Curve, Cursor] = {}
 

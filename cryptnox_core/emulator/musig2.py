@@ -53,6 +53,7 @@ def _load(ctx: Context, data: bytes) -> bytes:
 
 
 def _sign(ctx: Context, data: bytes) -> bytes:
+    _count(ctx)
     nonces, ctx.power.nonces = ctx.power.nonces, None  # whatever comes of it
     keys, ctx.selection.cosigners = ctx.selection.cosigners, []
     require_auth(ctx)
@@ -79,6 +80,13 @@ def _sign(ctx: Context, data: bytes) -> bytes:
     ctx.memory.record(message)
     ctx.counters.signatures += 1
     return ((k1 + b * k2 + e * _coefficient(ctx, keys, nonces.key) * d) % _ORDER).to_bytes(32, "big")
+
+
+def _count(ctx: Context) -> None:
+    """Note a PARTIAL SIGN for the nonces of the last NONCE GEN, also where the card has forgotten them."""
+    if ctx.last_nonces is not None:
+        ctx.counters.nonces_again += ctx.last_nonces in ctx.nonces_met
+        ctx.nonces_met.add(ctx.last_nonces)
 
 
 def _coefficient(ctx: Context, keys: list[bytes], key: bytes) -> int:

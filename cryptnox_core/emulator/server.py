@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TextIO
@@ -159,7 +159,7 @@ class Engine:
             "apdus": self._apdus,
             "bytes_in": self._bytes_in,
             "bytes_out": self._bytes_out,
-            **asdict(self._card.counters),
+            **self._card.counted,
             "by_ins": dict(self._by_ins),
         }
         write_atomically(self._files.stats, json.dumps(stats))

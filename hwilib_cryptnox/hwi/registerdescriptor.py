@@ -23,6 +23,7 @@ from hwilib_cryptnox.signer.wallet_prompts import (
     look_prompt_text,
     register_prompt_text,
     register_texts,
+    together_note,
     wallet_lines,
 )
 from hwilib_cryptnox.signer.wallets import WalletPolicy, check_name, check_on_card
@@ -110,10 +111,11 @@ def _ask(wallet: Wallet, request: Request) -> None:
     session = wallet.session()
     name, policy, chain = request.name, request.policy, request.chain
     serial, fingerprint = session.card.serial, session.fingerprint
+    note = together_note(policy, wallet.taproot())
     if request.terminal:
-        _ask_at_terminal(Terminal(), serial, wallet_lines(name, policy, fingerprint, chain))
+        _ask_at_terminal(Terminal(), serial, wallet_lines(name, policy, fingerprint, chain, note))
     elif wallet.unlocker.confirms:
-        for shown, plain in register_texts(name, policy, serial, fingerprint, chain):
+        for shown, plain in register_texts(name, policy, serial, fingerprint, chain, note):
             wallet.unlocker.confirm(shown, plain)
     else:
         raise UnavailableError(NOBODY_TEXT)

@@ -257,9 +257,9 @@ class _Collector:
             leaf = spending.leaves.get(leaf_hash)
             if leaf is None:
                 problem = "a leaf script of its key is missing"
-            elif any(key.leaf_hash == leaf_hash for key in shared):
-                continue  # it holds a key that ours is part of
             elif leaf.facts is not None and not holds(leaf.facts, claim.public_key):
+                if any(key.leaf_hash == leaf_hash for key in shared):
+                    continue  # it holds a key that ours is part of
                 if self.musig is not None and self.musig.names(claim.public_key):
                     problem = UNPLACED_REASON
                     continue

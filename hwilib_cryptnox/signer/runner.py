@@ -146,6 +146,10 @@ class Runner:
         made = self._made_at_key(lambda: card.musig2_sign(part.key.keys, part.nonces, digest, public_key=part.own))
         return made.nonce + made.partial
 
+    def certify(self) -> bytes:
+        """The card's certificate of its current key. See `Card.sign_public`."""
+        return self._made_at_key(self.session.card.sign_public)
+
     def has_musig2(self) -> bool:
         """Whether the applet has MuSig2: it is asked for a nonce, which nothing is signed with."""
         try:

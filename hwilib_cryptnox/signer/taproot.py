@@ -15,15 +15,16 @@ from enum import Enum
 
 from cryptnox_core.card import Card
 from cryptnox_core.crypto.hashes import tagged_hash
-from cryptnox_core.crypto.secp256k1 import COMPRESSED_LENGTH, taproot_output_key, verify_schnorr
+from cryptnox_core.crypto.secp256k1 import COMPRESSED_LENGTH, decompress, taproot_output_key, verify_schnorr
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.storage.state import State, StateError, TaprootNote, static_key_hash
 
 TAG = "hwi-cryptnox/taproot-check"
 """Of the digest that is asked for (BIP340's tagged hash). No transaction and no message has it: taproot's and BIP322's
 digests begin with the hashes of other tags, and older ones are hashed twice."""
-FORM = 1
+FORM = 2
 _ROOT, _SIGNATURE = 32, 64
+_LONGEST_DER = 72
 
 
 class Taproot(Enum):
@@ -65,28 +66,35 @@ class Proof:
     """32 bytes that stand where a merkle root stands: they choose the parity of the output key."""
     signature: bytes
     """64 bytes."""
+    certificate: bytes
+    """The card's signature of the key (DER): nobody else has a private key with one (`Card.sign_public`)."""
 
     @property
     def parities(self) -> tuple[int, int]:
         """Of the internal key and of the output key: 1 for an odd y."""
         return self.key[0] & 1, taproot_output_key(self.key[1:], self.root)[1]
 
-    def verifies(self, digest: bytes) -> bool:
-        """Whether it is a signature (BIP340) of the output key."""
-        return verify_schnorr(taproot_output_key(self.key[1:], self.root)[0], digest, self.signature)
+    def verifies(self, card: Card) -> bool:
+        """Whether it is a signature (BIP340) of the output key, whose internal key is the card's. Raises UsageError for
+        a key that is no point."""
+        output = taproot_output_key(self.key[1:], self.root)[0]
+        return is_certified(card, self.key, self.certificate) and verify_schnorr(
+            output, digest_of(card, self.key, self.root), self.signature
+        )
 
     def to_text(self) -> str:
         """As it is kept."""
-        return (self.key + self.root + self.signature).hex()
+        return (self.key + self.root + self.signature + self.certificate).hex()
 
     @classmethod
     def parse(cls, text: str) -> Proof:
         """The inverse of `to_text`. Raises ValueError."""
         data = bytes.fromhex(text)
-        if len(data) != COMPRESSED_LENGTH + _ROOT + _SIGNATURE or data[0] not in (2, 3):
-            raise ValueError("no proof")
         at = COMPRESSED_LENGTH + _ROOT
-        return cls(data[:COMPRESSED_LENGTH], data[COMPRESSED_LENGTH:at], data[at:])
+        end = at + _SIGNATURE
+        if not end < len(data) <= end + _LONGEST_DER or data[0] not in (2, 3):
+            raise ValueError("no proof")
+        return cls(data[:COMPRESSED_LENGTH], data[COMPRESSED_LENGTH:at], data[at:end], data[end:])
 
 
 def digest_of(card: Card, key: bytes, root: bytes) -> bytes:
@@ -97,12 +105,17 @@ def digest_of(card: Card, key: bytes, root: bytes) -> bytes:
     return tagged_hash(TAG, bytes((FORM,)) + static_key_hash(card) + bytes((len(about),)) + about + key + root)
 
 
+def is_certified(card: Card, key: bytes, certificate: bytes) -> bool:
+    """Whether a card's static key signed a public key (33 bytes). Raises UsageError for what is no point."""
+    return card.read_certificate().verify(decompress(key), certificate)
+
+
 def all_parities(card: Card, proofs: Sequence[Proof]) -> bool:
     """Whether these are the card's signatures with all four parities."""
     found = set()
     for proof in proofs:
         try:
-            if proof.verifies(digest_of(card, proof.key, proof.root)):
+            if proof.verifies(card):
                 found.add(proof.parities)
         except UsageError:  # its key is no point
             continue

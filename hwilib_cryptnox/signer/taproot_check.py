@@ -8,14 +8,14 @@ from dataclasses import replace
 from cryptnox_core.bip32 import HARDENED, MASTER, Path
 from cryptnox_core.crypto.secp256k1 import taproot_output_key
 from cryptnox_core.derivation import Derive, Position, ReadPublicKey
-from cryptnox_core.errors import BadSignatureError, NotSupportedError, StatusWordError
+from cryptnox_core.errors import BadSignatureError, CertificateError, NotSupportedError, StatusWordError
 from cryptnox_core.wire import Ins, Source
 from hwilib_cryptnox.errors import FailedError
 from hwilib_cryptnox.psbt import SignatureKind
 from hwilib_cryptnox.signer.cards import Session, deriving
 from hwilib_cryptnox.signer.memory import SignatureMemory
 from hwilib_cryptnox.signer.runner import Runner
-from hwilib_cryptnox.signer.taproot import Proof, Taproot, all_parities, digest_of, note_of
+from hwilib_cryptnox.signer.taproot import Proof, Taproot, all_parities, digest_of, is_certified, note_of
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 
@@ -27,7 +27,8 @@ _MOST_KEYS = 64
 
 
 def ask(session: Session, settings: Settings, state: State) -> Taproot:
-    """Ask the card for four signatures, one for each parity of internal and output key, and remember what it can do.
+    """Ask the card for four signatures, one for each parity of internal and output key, and for its certificates of the
+    two internal keys, and remember what it can do.
 
     Requires: the PIN verified. Raises: RepeatedNonceError; StateError where it cannot be remembered; what the card's
     commands raise, and then nothing is remembered.
@@ -70,13 +71,21 @@ def _proofs(session: Session, memory: SignatureMemory, state: State) -> Iterator
         if key[0] in seen:
             continue
         seen.add(key[0])
+        signed: list[tuple[bytes, bytes]] = []
         for root in _roots(key):
             digest = digest_of(card, key, root)
             memory.ask([digest], None)
             made = runner.sign_key_path(digest, key, root)
             memory.admit_nonce(digest, made.nonce)
             memory.admit(digest, key, made.signature, SignatureKind.SCHNORR)
-            yield Proof(key, root, made.signature)
+            signed.append((root, made.signature))
+        certificate = runner.certify()
+        if not is_certified(card, key, certificate):
+            raise CertificateError(
+                "SIGN PUBLIC: the signature is not one of the card's static key over its current key"
+            )
+        for root, signature in signed:
+            yield Proof(key, root, signature, certificate)
         if len(seen) == 2:
             return
     raise FailedError("all of the card's keys have the same parity, so it cannot be asked")

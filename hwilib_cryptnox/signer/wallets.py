@@ -304,7 +304,8 @@ def _kind(tree: Node) -> PolicyKind:
     if tree.name == "tr":
         if len(tree.args) < 2 and not isinstance(tree.args[0], MusigExpression):
             raise PolicyError(
-                "a tr() wallet without script leaves is spent with one tweaked key, and this card cannot sign with it"
+                "a tr() wallet without script leaves is one key's and needs no registration. Only a card that signs "
+                "with a tweaked key can spend from it (cryptnoxctl taproot check)"
             )
         return PolicyKind.P2TR
     if tree.wrappers or inner is None:

@@ -26,7 +26,8 @@ class Cryptnox(HWIDevice):  # type: ignore[misc] # Specter ships no types
     name = "Cryptnox"
     icon = _ICON
     sd_card_support = True
-    # The card cannot tweak a key, so it cannot sign for the key path of a tr() wallet.
+    # Specter asks the kind of device, perhaps on another computer than the one that asked the card: no released card
+    # signs for the key path of a tr() wallet, and one that does cannot be told apart here.
     taproot_support = False
     supports_hwi_multisig_display_address = False
     bridge: Any = None

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptnox_core.bip32 import ExtendedPublicKey
+from cryptnox_core.commands.musig2 import GenerateNonce
 from cryptnox_core.crypto import points
 from cryptnox_core.crypto.musig2 import (
     CHAIN_CODE,
@@ -25,7 +26,7 @@ from cryptnox_core.crypto.musig2 import (
 from cryptnox_core.crypto.points import ORDER, Backend
 from cryptnox_core.crypto.secp256k1 import verify_schnorr
 from cryptnox_core.errors import UsageError
-from tests.support.cosigner import Aggregate, Cosigner
+from tests.support.cosigner import Aggregate, Cosigner, G, multiplied, written
 
 MAIN = bytes.fromhex("0488b21e")
 
@@ -157,6 +158,39 @@ def test_signatures() -> None:
         with pytest.raises(InvalidContributionError) as caught:
             session.signature(chosen(data["psigs"], case["psig_indices"]))
         assert caught.value.signer == case["error"]["signer"]
+
+
+def test_nonces_that_signers_draw() -> None:
+    """The host draws none: those of the vectors are read as a card's answer is, and are what their secrets make."""
+    for case in vectors("bip327-nonce_gen")["test_cases"]:
+        public, secret = bytes.fromhex(case["expected_pubnonce"]), bytes.fromhex(case["expected_secnonce"])
+        assert GenerateNonce().decode(public) == aggregate_nonces([public]) == public
+        halves = [written(multiplied(int.from_bytes(secret[at : at + 32], "big"), G)) for at in (0, 32)]
+        assert b"".join(halves) == public and secret[64:] == bytes.fromhex(case["pk"])
+
+
+def test_a_signer_who_comes_last() -> None:
+    """As a card does, once the nonces of all others are there (DeterministicSign): nonce and part verify."""
+    data = vectors("bip327-det_sign")
+
+    def session(case: dict[str, Any], own: bytes) -> tuple[Session, list[bytes]]:
+        keys = chosen(data["pubkeys"], case["key_indices"])
+        aggregate = aggregate_keys(keys)
+        for tweak, xonly in zip(case["tweaks"], case["is_xonly"], strict=True):
+            aggregate = aggregate.tweaked(bytes.fromhex(tweak), xonly=xonly)
+        nonces = aggregate_nonces([bytes.fromhex(case["aggothernonce"]), own])
+        return Session(aggregate, nonces, bytes.fromhex(data["msgs"][case["msg_index"]])), keys
+
+    for case in data["valid_test_cases"]:
+        nonce, partial = map(bytes.fromhex, case["expected"])
+        made, keys = session(case, nonce)
+        own = keys[case["signer_index"]]
+        assert made.verify(partial, nonce, own) and not made.verify(bytes(31) + b"\1", nonce, own)
+    good = bytes.fromhex(data["valid_test_cases"][0]["expected"][0])
+    for case in data["error_test_cases"]:
+        with pytest.raises(UsageError):
+            made, keys = session(case, good)
+            made.verify(bytes(32), good, bytes.fromhex(data["pubkeys"][0]))
 
 
 def test_the_extended_key_of_an_aggregate() -> None:

@@ -596,3 +596,36 @@ def test_bitcoin_core_imports_it(text: str, tmp_path: Path) -> None:
     assert told["registrations"] == 0
     shown_text = run(None, "wallet", "export", "Us", "--core", "--force", "--output", str(file)).stdout
     assert "importdescriptors" in shown_text
+
+
+# MuSig2
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        ("", "CANNOT sign with this wallet's MuSig2 keys: its applet has no MuSig2"),
+        ("musig2", "signs by MuSig2: it did when it was asked"),
+        (
+            "musig2-no-second",
+            "CANNOT sign with this wallet's MuSig2 keys: its applet's MuSig2 is not the one of BIP327",
+        ),
+    ],
+)
+def test_who_adds_a_musig2_wallet_reads_what_the_card_can(reading: str, said: str) -> None:
+    """Before a coin is sent to it: that nobody has asked the card, and later what it answered. Of other wallets nothing
+    is said."""
+    options = ["--reading", reading] if reading else []
+    text = f"tr(musig({keys(ME, OTHER)}))"
+    with EmulatorProcess("--seed", SEED, "--xpub-export", *options) as able:
+
+        def seen(name: str, source: str) -> str:
+            done = run(able, "wallet", "add", name, source, "--yes")
+            assert done.returncode == 0, done.stderr
+            return " ".join((done.stdout + done.stderr).split())
+
+        assert "send nothing to this wallet before cryptnoxctl taproot check says yes" in seen("Us", text)
+        assert "MuSig2" not in seen("Family", FAMILY)
+        run(able, "taproot", "check")
+        run(None, "wallet", "remove", "Us", "--yes")
+        assert said in seen("Us", text)

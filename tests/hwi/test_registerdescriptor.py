@@ -666,6 +666,7 @@ def test_a_musig2_wallet(hwi: Program, pinentry: Scripted) -> None:
         configure(emulator, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
         registration = register(hwi, emulator, "Together", policy.descriptor)["registration"]
         assert "2 of 2 must sign together (MuSig2)" in pinentry.texts[-1]
+        assert "cryptnoxctl taproot check says yes" in pinentry.texts[-1]
         assert Registration.parse(registration).policy == policy
         shown = hwi.on(emulator, "displayaddress", "--registration", registration, "--index", "5", "--change")
         assert shown["code"] == -9, "this card has a place for it, and no screen"

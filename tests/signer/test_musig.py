@@ -278,6 +278,7 @@ def test_a_fault_at_every_apdu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
             assert set(kept) <= parts_in(signed), at
         check(signed, given, *keys)
         no_nonce_twice(*kept, *parts_in(signed))
+        assert card.reader.card.counters.nonces_again == 0
     assert went_on
 
 
@@ -303,6 +304,7 @@ def test_a_kill_at_every_apdu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, f
         assert set(kept) <= parts_in(signed), at
         check(signed, given, *keys)
         no_nonce_twice(*kept, *parts_in(signed))
+        assert card.reader.card.counters.nonces_again == 0
     assert used
 
 

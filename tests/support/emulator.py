@@ -30,8 +30,8 @@ _MAIN = "from hwilib_cryptnox.ctl.main import main; sys.exit(main(sys.argv[1:]))
 _MADE_BY = _MAKER + _MAIN
 
 
-class Stats(TypedDict):
-    """The stats file."""
+class _Always(TypedDict):
+    """What every stats file has."""
 
     apdus: int
     bytes_in: int
@@ -41,6 +41,13 @@ class Stats(TypedDict):
     pin_tries: int
     puk_tries: int
     by_ins: dict[str, int]
+
+
+class Stats(_Always, total=False):
+    """The stats file."""
+
+    nonces_again: int
+    """MuSig2."""
 
 
 def ca_of(maker: str) -> str:

@@ -27,7 +27,7 @@ from hwilib_cryptnox.signer.card_wallets import CardWallet
 from hwilib_cryptnox.signer.registrar import known_before, prove, register, remember
 from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
 from hwilib_cryptnox.signer.shown import chain_text, grouped
-from hwilib_cryptnox.signer.wallet_prompts import register_texts
+from hwilib_cryptnox.signer.wallet_prompts import register_texts, together_note
 from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy, check_name
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 
@@ -73,9 +73,10 @@ def wallet_add(app: App, name: str, source: str, yes: bool, chain: str) -> Repor
                 _check_new(known, fingerprint, key)
                 own, note = _judge(made, key, name, yes)
                 card = {fingerprint: f"this card, {serial}"}
-                _agree(app, yes, name, policy, shown_chain, card, note, once=own is None)
+                together = together_note(policy, used.taproot())
+                _agree(app, yes, name, policy, shown_chain, card, (note, together), once=own is None)
                 if yes and used.unlocker.confirms:
-                    for texts in register_texts(name, policy, serial, fingerprint, shown_chain):
+                    for texts in register_texts(name, policy, serial, fingerprint, shown_chain, together):
                         used.unlocker.confirm(*texts)
                 registration = own or register(used, name, policy)
             finally:
@@ -142,7 +143,7 @@ def _agree(
     policy: WalletPolicy,
     chain: Chain,
     cards: dict[bytes, str],
-    note: str,
+    notes: Sequence[str],
     *,
     once: bool,
 ) -> None:
@@ -151,7 +152,7 @@ def _agree(
         return
     screen = app.err if yes or app.err.fancy else Screen(app.terminal.stream)
     _show(screen, name, policy, chain, cards, _FIRST)
-    if note:
+    for note in filter(None, notes):
         screen.paragraph(note, GOOD if note.startswith(_SIGNED) else WARN)
     if yes:
         return

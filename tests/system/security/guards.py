@@ -55,6 +55,7 @@ MUSIG, MUSIG_TEST, MUSIG_CARD = (
     "tests/psbt/test_musig.py",
     "tests/signer/test_musig.py",
 )
+MUSIG_ATTACKS = "tests/signer/test_musig_attacks.py"
 TAPROOT_TEST, BIP86_TEST = "tests/signer/test_taproot.py", "tests/signer/test_bip86.py"
 WALLETS, WALLETS_TEST = "hwilib_cryptnox/signer/wallets.py", "tests/signer/test_wallets.py"
 REGISTERED, REGISTERED_TEST = "hwilib_cryptnox/psbt/registered.py", "tests/psbt/test_registered.py"
@@ -1751,11 +1752,25 @@ GUARDS = (
         f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
     ),
     Guard(
-        "what a card signed when it was asked speaks for no other card",
+        "what a card signed when it was asked speaks for no other applet",
         "hwilib_cryptnox/signer/taproot.py",
         "bytes((FORM,)) + static_key_hash(card) + bytes((len(about),)) + about + key + root)",
         "bytes((FORM,)) + key + root)",
-        f"{TAPROOT_TEST}::test_the_signatures_of_one_card_say_nothing_of_another",
+        f"{TAPROOT_TEST}::test_the_signatures_of_one_applet_say_nothing_of_another",
+    ),
+    Guard(
+        "what is remembered of a card that was asked is of keys that the card certified",
+        "hwilib_cryptnox/signer/taproot.py",
+        "        return is_certified(card, self.key, self.certificate) and verify_schnorr(\n",
+        "        return verify_schnorr(\n",
+        f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
+    ),
+    Guard(
+        "the card's certificate of a key is verified when it is asked",
+        "hwilib_cryptnox/signer/taproot_check.py",
+        "        if not is_certified(card, key, certificate):\n",
+        "        if False:\n",
+        f"{TAPROOT_TEST}::test_a_card_that_does_not_say_whose_the_key_is",
     ),
     Guard(
         "cryptnoxctl: no taproot address of a card that does not sign for it",
@@ -1974,5 +1989,19 @@ GUARDS = (
         "            leave(transport)\n",
         "            card.close()\n",
         "tests/signer/test_cards.py::test_a_poller_leaves_other_cards_as_they_are",
+    ),
+    Guard(
+        "a nonce that everybody knows gets no message to sign",
+        "cryptnox_core/commands/musig2.py",
+        "        if any(half[1:] == GENERATOR[1:] for half in halves):\n",
+        "        if False:\n",
+        f"{MUSIG_ATTACKS}::test_a_card_whose_nonce_everybody_knows",
+    ),
+    Guard(
+        "who adds a MuSig2 wallet reads what the card can",
+        "hwilib_cryptnox/ctl/commands/wallet.py",
+        "                together = together_note(policy, used.taproot())\n",
+        '                together = ""\n',
+        "tests/ctl/test_wallet.py::test_who_adds_a_musig2_wallet_reads_what_the_card_can",
     ),
 )

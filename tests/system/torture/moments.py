@@ -33,6 +33,8 @@ from tests.system.torture.programs import (
     factory,
     seeded,
 )
+from tests.system.torture.together import ALONE, TOGETHER, check_alone, check_card, check_nonces, check_together
+from tests.system.torture.together import READINGS as MUSIG2
 
 OWN_KEY = bytes(range(32))
 WRONG_PIN = "918273"
@@ -50,6 +52,8 @@ class Scene(ABC):
     stdin = ""
     steps: Steps | None = None
     program = "ctl"
+    share = 1
+    """One of how many moments the test suite tries; `scripts/torture` tries all."""
 
     def before(self, card: ForkedCard) -> None:  # noqa: B027 - most scenes have no past
         """What was done before."""
@@ -82,6 +86,8 @@ class Signing(Scene):
 
     draft: Draft = draft(*(spend("p2wpkh", index) for index in range(3)))
     stdin = PIN
+    earlier = 0
+    """Signatures that the card made before."""
 
     def words(self, card: ForkedCard) -> list[str]:
         (self.folder / "draft").write_text(self.draft.base64())
@@ -114,7 +120,8 @@ class Signing(Scene):
         self.must(card, *self.words(card), stdin=PIN)
         self.complete(self.target.read_bytes())
         self.no_thief(card)
-        return "the result was there" if reported else f"{signed} of 3 signatures were made"
+        made = f"{signed - self.earlier} of {len(self.draft.ins)} signatures were made"
+        return "the result was there" if reported else made
 
 
 class SigningAnew(Signing):
@@ -141,7 +148,8 @@ class SigningForHwi(Signing):
         self.no_thief(card)
         again = run("hwi", self.words(card), environment(self.folder, card), stdin=f"{PIN}\n")
         self.complete(json.loads(again.out)["psbt"])
-        return "the result was there" if ended.out else f"{signed} of 3 signatures were made"
+        made = f"{signed} of {len(self.draft.ins)} signatures were made"
+        return "the result was there" if ended.out else made
 
 
 class InterruptedSigning(Signing):
@@ -169,6 +177,86 @@ class InterruptedSigning(Signing):
             raise AssertionError("a signature that was kept was asked for again")
         self.no_thief(card)
         return "one signature was kept" if kept else f"none was kept, {min(signed, 1)} made"
+
+
+class SigningTogether(Signing):
+    """Parts of MuSig2 signatures: those that were kept are used, the others have new nonces. No nonce meets two
+    messages, and none is in two parts."""
+
+    draft = TOGETHER
+    readings = MUSIG2
+    share = 3
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.parts: set[str] = set()
+
+    def complete(self, content: bytes | str) -> None:
+        self.parts |= check_together(content)
+
+    def after(self, card: ForkedCard, ended: Ended) -> str:
+        self.parts |= self.kept()
+        far = super().after(card, ended)
+        check_nonces(self.parts)
+        check_card(card)
+        return far
+
+    def kept(self) -> set[str]:
+        """Parts on disk, whole ones."""
+        found = set()
+        for file in (self.folder / "state/hwi-cryptnox/partial").glob("*.jsonl"):
+            lines = file.read_bytes().splitlines(keepends=True)
+            found |= {json.loads(line)["signature"] for line in lines if line.endswith(b"\n")}
+        return {part for part in found if len(part) == 2 * 98}
+
+
+class SigningTogetherForHwi(SigningTogether, SigningForHwi):
+    """The same as an answer."""
+
+
+class SigningKeyPaths(Signing):
+    """Taproot key paths (BIP86) of a card that was asked."""
+
+    draft = ALONE
+    readings = MUSIG2
+    share = 3
+
+    def before(self, card: ForkedCard) -> None:
+        self.must(card, "taproot", "check", "--stdinpass", stdin=PIN)
+        self.earlier = card.count("signatures")
+
+    def complete(self, content: bytes | str) -> None:
+        check_alone(content)
+
+    def after(self, card: ForkedCard, ended: Ended) -> str:
+        far = super().after(card, ended)
+        check_card(card)
+        return far
+
+
+class TaprootCheck(Scene):
+    """The card is held for one that signs key paths once all four of its signatures are on disk, and not before; asked
+    again it says the same."""
+
+    readings = MUSIG2
+    share = 3
+    stdin = PIN
+
+    def words(self, card: ForkedCard) -> list[str]:
+        return ["taproot", "check", "--stdinpass"]
+
+    def after(self, card: ForkedCard, ended: Ended) -> str:
+        known = "tr(" in self.must(card, "descriptors", "--stdinpass", stdin=PIN).out
+        if known and card.count("signatures") < 4:
+            raise AssertionError("it is believed without four signatures")
+        if ended.status == 0 and not known:
+            raise AssertionError("it said yes, and does not know it")
+        self.must(card, *self.words(card), stdin=PIN)
+        if "tr(" not in self.must(card, "descriptors", "--stdinpass", stdin=PIN).out:
+            raise AssertionError("asked again it is not known")
+        self.must(card, "audit", "--stdinpass", stdin=PIN)
+        check_card(card)
+        return "it was known" if known else "it was not known yet"
 
 
 class WalletAdded(Scene):
@@ -351,6 +439,10 @@ SCENES: dict[str, type[Scene]] = {
     "signing, new file": SigningAnew,
     "signing for HWI": SigningForHwi,
     "interrupted signing": InterruptedSigning,
+    "signing with others (MuSig2)": SigningTogether,
+    "signing with others (MuSig2) for HWI": SigningTogetherForHwi,
+    "signing key paths (BIP86)": SigningKeyPaths,
+    "taproot check": TaprootCheck,
     "wallet added": WalletAdded,
     "PIN change": PinChange,
     "PUK change": PukChange,

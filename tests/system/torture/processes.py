@@ -26,6 +26,7 @@ from tests.support import pcsc
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess
 from tests.system.torture.forked import check_state
 from tests.system.torture.parts import NotHereError, Part
+from tests.system.torture.together import ALONE, TOGETHER, check_alone, check_nonces, check_together
 
 ROOT = Path(__file__).resolve().parents[3]
 HWI = (sys.executable, "-m", "hwilib_cryptnox.hwi.program")
@@ -35,13 +36,14 @@ PINS = ("000000", "135790")
 LIMIT = 60
 ROUNDS = 6
 """How often in a step some programs compete for its card."""
-SLOW = "apdu=10,derive=20,sign=100"
+SLOW = "apdu=7,derive=15,sign=70"
 """How long the card takes, in milliseconds: a signing holds it for half a second."""
 MARGIN = 20.0
 """Seconds a command may take beyond CRYPTNOX_WAIT: its start on a busy machine, and its own conversation."""
 READER_WAIT = 60.0
 """Seconds the virtual reader is waited for, where another test run has it."""
 DRAFT = draft(spend("p2wpkh"), spend("p2sh-p2wpkh", 1))
+ABLE = ("--reading", "musig2")
 BUSY = re.compile("busy|in use|another program|another process")
 
 
@@ -63,20 +65,32 @@ class Contention(Part):
         super().__init__()
         self._folder = Path()
         self._answers: dict[tuple[str, ...], object] = {}
+        self._parts: set[str] = set()
+        """The card's parts of MuSig2 signatures."""
 
     def step(self, number: int) -> None:
         rng = random.Random(number)
         self._answers.clear()
+        self._parts = set()
         with tempfile.TemporaryDirectory(prefix="torture-") as name, self.card() as card:
             self._folder = Path(name)
+            self._ask(card)
             for _ in range(ROUNDS):
                 self._round(rng, card)
 
     @contextlib.contextmanager
     def card(self) -> Iterator[EmulatorProcess]:
         """The card they compete for."""
-        with EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", SLOW) as card:
+        with EmulatorProcess("--seed", SEED, "--xpub-export", *ABLE, "--latency", SLOW) as card:
             yield card
+
+    def _ask(self, card: EmulatorProcess) -> None:
+        """It signs key paths (BIP86)."""
+        words = [*CTL, "taproot", "check", "--stdinpass", "--card", self.path(card)]
+        env = environment(self._folder, card)
+        done = subprocess.run(words, input=f"{PIN}\n".encode(), env=env, cwd=ROOT, capture_output=True, timeout=LIMIT)
+        if done.returncode:
+            raise AssertionError(f"taproot check: {done.stderr!r}")
 
     def path(self, card: EmulatorProcess) -> str:
         """Its path for HWI."""
@@ -92,7 +106,8 @@ class Contention(Part):
     def _round(self, rng: random.Random, card: EmulatorProcess) -> None:
         device = ("--device-type", "cryptnox", "--device-path", self.path(card), "--stdinpass")
         listing = ("--emulators", "--stdinpass", "enumerate") if card.port else ("--stdinpass", "enumerate")
-        commands = [(*device, "getdescriptors"), (*device, "signtx", DRAFT.base64()), listing]
+        signing = [(*device, "signtx", each.base64()) for each in (DRAFT, TOGETHER, ALONE)]
+        commands = [(*device, "getdescriptors"), *signing, listing]
         for command in (commands[0], listing):  # what is answered without competition
             if self._answers.get(command) is None:
                 done = self._start(command, card, 10.0)
@@ -127,6 +142,8 @@ class Contention(Part):
                 time.sleep(0.01)
         if card.stats()["pin_tries"]:
             raise AssertionError("a PIN try was spent")
+        if card.stats()["nonces_again"]:
+            raise AssertionError("a nonce met two PARTIAL SIGNs")
         check_state(self._folder)
 
     def _start(self, command: tuple[str, ...], card: EmulatorProcess, wait: float) -> subprocess.Popen[bytes]:
@@ -152,7 +169,12 @@ class Contention(Part):
             self.counts["told that the card is busy" if failed else "left out of a list: the card is busy"] += 1
             return
         known = self._answers.get(command)
-        if known is None:
+        if command[-1] == TOGETHER.base64():
+            self._parts |= check_together(answer["psbt"])
+            check_nonces(self._parts)
+        elif command[-1] == ALONE.base64():
+            check_alone(answer["psbt"])
+        elif known is None:
             psbt = Psbt.parse(answer["psbt"])
             if not collect(psbt, ME.fingerprint).stays_unchanged:
                 raise AssertionError("not all signatures are there")
@@ -206,7 +228,7 @@ class ReaderContention(Contention):
         """In the first slot. The reader is given back after each step: other tests wait for it."""
         with (
             self._readers() as readers,
-            readers.card("--seed", SEED, "--xpub-export", "--latency", SLOW) as card,
+            readers.card("--seed", SEED, "--xpub-export", *ABLE, "--latency", SLOW) as card,
         ):
             yield card
 
@@ -239,7 +261,7 @@ class Kills(Part):
 
     def __init__(self) -> None:
         super().__init__()
-        self._card = EmulatorProcess("--seed", SEED, "--xpub-export", "--latency", "apdu=3,sign=60").start()
+        self._card = EmulatorProcess("--seed", SEED, "--xpub-export", *ABLE, "--latency", "apdu=3,sign=60").start()
         self._pin = PIN
 
     def close(self) -> None:
@@ -270,14 +292,18 @@ class Kills(Part):
 
     def _signing(self, rng: random.Random, folder: Path) -> None:
         """The draft is as it was, the signed file whole or not there, and the next attempt signs all of it."""
-        count = rng.randrange(1, 9)
-        made = draft(*(spend("p2wpkh", index) for index in range(count)))
-        text = made.base64()
+        kind = rng.choice(("signing", "signing, MuSig2", "signing, BIP86"))
+        made = {"signing, MuSig2": TOGETHER, "signing, BIP86": ALONE}.get(kind) or draft(
+            *(spend("p2wpkh", index) for index in range(rng.randrange(1, 9)))
+        )
+        text, parts = made.base64(), set[str]()
         source, target = folder / "draft.psbt", folder / "signed.psbt"
         source.write_text(text)
         words = ["sign", str(source), "--output", str(target), "--yes", "--stdinpass"]
         if rng.randrange(2):  # a card met before
             self._verify(folder, self._pin)
+        if made is ALONE and self._run(folder, self._card, ["taproot", "check", "--stdinpass"], self._pin).returncode:
+            raise AssertionError("the card does not sign key paths")
         before = self._card.stats()
         process = subprocess.Popen(
             [*CTL, *words, "--card", self._card.path],
@@ -294,26 +320,36 @@ class Kills(Part):
             raise AssertionError("the draft was changed")
         reported = target.exists()
         if reported:
-            self._complete(target, made)
+            parts |= self._complete(target, made)
         if not killed and not reported:
             raise AssertionError("it ended by itself and wrote nothing")
         self._card_is_free(folder)
         again = self._run(folder, self._card, [*words, "--force"], self._pin)
         if again.returncode:
             raise AssertionError(f"the next attempt: {again.stderr}")
-        self._complete(target, made)
+        check_nonces(parts | self._complete(target, made))
         if self._card.stats()["pin_tries"] != before["pin_tries"]:
             raise AssertionError("a PIN try was spent")
-        self.counts["signing: " + ("killed" if killed else "was quicker")] += 1
+        if self._card.stats()["nonces_again"]:
+            raise AssertionError("a nonce met two PARTIAL SIGNs")
+        self.counts[f"{kind}: " + ("killed" if killed else "was quicker")] += 1
         if killed and reported:
-            self.counts["signing: killed, and the result was there"] += 1
+            self.counts[f"{kind}: killed, and the result was there"] += 1
 
     @staticmethod
-    def _complete(target: Path, made: Draft) -> None:
-        psbt = Psbt.parse(target.read_bytes().strip())
+    def _complete(target: Path, made: Draft) -> set[str]:
+        """The card's parts of MuSig2 signatures in it."""
+        content = target.read_bytes()
+        if made is TOGETHER:
+            return check_together(content)
+        if made is ALONE:
+            check_alone(content)
+            return set()
+        psbt = Psbt.parse(content.strip())
         if not collect(psbt, ME.fingerprint).stays_unchanged:
             raise AssertionError("not all signatures are in the signed file")
         check_all_signed(psbt, made)
+        return set()
 
     def _card_is_free(self, folder: Path, card: EmulatorProcess | None = None) -> None:
         """The killed process's connection is gone."""

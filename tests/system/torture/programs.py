@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from cryptnox_core.emulator.faults import parse_fault
 from cryptnox_core.emulator.memory import Memory, UserKey
+from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource, UserKeySlot
 from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE
@@ -30,6 +31,8 @@ from tests.psbt.test_registered import keys
 from tests.support.emulator import MNEMONIC
 from tests.system.torture.forked import Ended, ForkedCard, Steps, check_said, check_state, environment, run
 from tests.system.torture.parts import Part
+from tests.system.torture.together import ALONE, TOGETHER, check_alone, check_card, check_together
+from tests.system.torture.together import READINGS as MUSIG2
 
 PIN, NEW_PIN = "739182", "135790"
 PUK, NEW_PUK = "Qz-Mark-Puk7", "new-puk-1234"
@@ -119,6 +122,11 @@ class Command:
     """After a fault the same command, given again, does it."""
     draft: Draft | None = None
     """What it signs."""
+    check: Callable[[bytes | str], object] | None = None
+    """What looks at the signed PSBT; None: all of its signatures are the card's."""
+    readings: tuple[Reading, ...] = ()
+    asked: bool = False
+    """The card was asked before whether it signs key paths."""
 
 
 HWI = "--device-type cryptnox --device-path {card}"
@@ -135,6 +143,23 @@ COMMANDS = {
             (f"signtx {DRAFT.base64()}", DRAFT),
         )
     },
+    "hwi signtx, MuSig2": Command(
+        "hwi",
+        f"{HWI} --stdinpass signtx {TOGETHER.base64()}",
+        stdin=PIN,
+        draft=TOGETHER,
+        check=check_together,
+        readings=MUSIG2,
+    ),
+    "hwi signtx, BIP86": Command(
+        "hwi",
+        f"{HWI} --stdinpass signtx {ALONE.base64()}",
+        stdin=PIN,
+        draft=ALONE,
+        check=check_alone,
+        readings=MUSIG2,
+        asked=True,
+    ),
     "hwi registerdescriptor": Command(
         "hwi",
         f"{HWI} --stdinpass registerdescriptor Family {POLICY.descriptor}",
@@ -222,6 +247,15 @@ COMMANDS = {
             (f"reset --serial {SERIAL}", False),
         )
     },
+    "ctl taproot check": Command("ctl", "taproot check --stdinpass --json", stdin=PIN, readings=MUSIG2),
+    "ctl sign, MuSig2": Command(
+        "ctl",
+        "sign --yes --force --output {signed} {draft} --stdinpass --json",
+        stdin=PIN,
+        draft=TOGETHER,
+        check=check_together,
+        readings=MUSIG2,
+    ),
     "ctl clear-key show": Command(
         "ctl", f"clear-key show {LEAF} --stdinpass --json", lambda: replace(seeded(), clear_pubkey=True), stdin=PIN
     ),
@@ -331,13 +365,16 @@ def check_end(command: Command, ended: Ended) -> bool:
     return not ended.status
 
 
-def check_signed(made: Draft, command: Command, ended: Ended, folder: Path) -> None:
+def check_signed(command: Command, ended: Ended, folder: Path) -> None:
     """All of our signatures are there, and Bitcoin Core's verifier takes them where it is installed."""
     content = (folder / "signed").read_bytes() if command.program == "ctl" else json.loads(ended.out)["psbt"]
+    if command.check is not None:
+        command.check(content)
+        return
     psbt = Psbt.parse(content.strip())
     if not collect(psbt, ME.fingerprint).stays_unchanged:
         raise AssertionError("not all signatures are there")
-    check_all_signed(psbt, made)
+    check_all_signed(psbt, command.draft or DRAFT)
 
 
 class Programs(Part):
@@ -356,7 +393,8 @@ class Programs(Part):
             command = COMMANDS[name]
             with tempfile.TemporaryDirectory(prefix="torture-") as place:
                 folder = Path(place)
-                with ForkedCard(command.memory(), folder) as card:
+                self._ask(command, folder)
+                with ForkedCard(command.memory(), folder, readings=command.readings) as card:
                     ended = self._run(command, card, folder)
                     if not check_end(command, ended) and name != "ctl doctor":  # it misses the PC/SC service
                         raise AssertionError(f"{name}: {ended.status} {ended.out} {ended.err}")
@@ -367,6 +405,15 @@ class Programs(Part):
     def _run(command: Command, card: ForkedCard, folder: Path) -> Ended:
         words = words_of(command, card, folder)
         return run(command.program, words, environment(folder, card), stdin=command.stdin + "\n", steps=command.steps)
+
+    @staticmethod
+    def _ask(command: Command, folder: Path) -> None:
+        """What this computer learned of the very card before, in another process of the card."""
+        if command.asked:
+            with ForkedCard(command.memory(), folder, readings=command.readings) as card:
+                words = ["taproot", "check", "--stdinpass"]
+                if run("ctl", words, environment(folder, card), stdin=f"{PIN}\n").status:
+                    raise AssertionError("the card does not sign key paths")
 
     def step(self, number: int) -> None:
         rng = random.Random(number)
@@ -382,11 +429,12 @@ class Programs(Part):
         self.counts["it went on, or had done it" if done else "it ended in an error"] += 1
 
     def _step(self, command: Command, kind: str, at: int, folder: Path) -> bool:
-        with ForkedCard(command.memory(), folder, [parse_fault(f"{kind}@{at}")]) as card:
+        self._ask(command, folder)
+        with ForkedCard(command.memory(), folder, [parse_fault(f"{kind}@{at}")], command.readings) as card:
             ended = self._run(command, card, folder)
             done = check_end(command, ended)
             if done and command.draft is not None:
-                check_signed(command.draft, command, ended, folder)
+                check_signed(command, ended, folder)
             check_state(folder)
             after = run("ctl", ["info", "--json"], environment(folder, card))
             if after.status:
@@ -399,8 +447,10 @@ class Programs(Part):
                 if not check_end(command, again) and "doctor" not in command.words:
                     raise AssertionError(f"the next attempt: {again.out} {again.err}")
                 if command.draft is not None:
-                    check_signed(command.draft, command, again, folder)
+                    check_signed(command, again, folder)
             check_secrets(card)
+            if command.readings:
+                check_card(card)
         return done
 
 
