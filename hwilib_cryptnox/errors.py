@@ -248,4 +248,9 @@ RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be er
 
 def wrong_pin_text(left: int) -> str:
     """What a refused PIN is answered with."""
-    return f"Wrong PIN, {left} {'try' if left == 1 else 'tries'} left at most"
+    return f"Wrong PIN, {tries_text(left)} left at most"
+
+
+def tries_text(left: int) -> str:
+    """A number of tries."""
+    return f"{left} {'try' if left == 1 else 'tries'}"

@@ -30,9 +30,16 @@ class Told:
     """The end of the message where that says that nothing was changed."""
 
 
-_PIN_HINT = "cryptnoxctl pin tries shows how many are left; to set a new PIN with the PUK: cryptnoxctl pin unblock"
+_PIN_HINT = (
+    "cryptnoxctl pin tries shows how many are left; if you forgot the PIN, set a new one with the PUK: "
+    "cryptnoxctl pin change --with-puk"
+)
 _PUK_HINT = "the card allows 12 wrong PUKs before it must be removed and re-inserted; there is no total limit"
 _POWER_CYCLE = "remove the card, put it back, then: cryptnoxctl pin tries"
+_REFUSED_HINT = (
+    "nothing was signed. If you do not know why, ask the person who made the file before you sign it anywhere"
+)
+_DAMAGED_HINT = "nothing was signed. Have your wallet make the file again, and copy all of it"
 _SETUP_HINT = "set the card up: cryptnoxctl setup"
 _REOPEN = "put the card back and run the command again"
 
@@ -75,11 +82,14 @@ def told(error: BaseException) -> Told:
         message = f"A PIN is needed: {error.reason}" if error.reason else "A PIN is needed"
         return Told(message, "run it in a terminal, or set CRYPTNOX_PIN_COMMAND")
     if isinstance(error, errors.WrongPinError):
-        return Told(wrong_pin_text(error.left), _PIN_HINT)
+        return Told(wrong_pin_text(error.left), _PIN_HINT if error.left else _POWER_CYCLE)
     if isinstance(error, KeyboardInterrupt):
         return Told("Interrupted")
     if is_of_psbt(error):
-        return Told(f"The transaction is refused: {error}", "nothing was signed")
+        from hwilib_cryptnox.psbt.errors import BadPsbt
+
+        hint = _DAMAGED_HINT if isinstance(error, BadPsbt) else _REFUSED_HINT
+        return Told(f"The transaction is refused: {error}", hint)
     if isinstance(error, _OURS):
         own = error.hint if isinstance(error, WalletError) else ""
         hint = own or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")

@@ -153,7 +153,7 @@ COMMON_OPTIONS = (
         "--log-level",
         metavar="LEVEL",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="Log to stderr: debug, info, warning or error. Holds no secret.",
+        help="Log to stderr: debug, info, warning, or error. The log holds no secret.",
     ),
     _common(
         "--log-file", metavar="FILE", type=FileName(), help="Write the log to FILE; at level debug if none is given."

@@ -62,7 +62,7 @@ def combine(app: App, files: tuple[str, ...], output: Path | None, force: bool) 
     parts: list[Part] = [f"{counted(len(files), 'file')} combined"]
     if missing:
         need = "needs" if len(missing) == 1 else "need"
-        text = f"Not complete: {counted(len(missing), 'input')} of {len(statuses)} {need} more signatures"
+        text = f"Not complete: {len(missing)} of {counted(len(statuses), 'input')} still {need} signatures"
         parts.append((text, WARN))
         parts.append("Next: cryptnoxctl verify shows whose")
     else:

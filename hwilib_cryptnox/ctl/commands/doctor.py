@@ -141,7 +141,7 @@ def _curve() -> Finding:
 
     if (name := backend().name) != "python":
         return Finding("secp256k1", Verdict.GOOD, f"by {name}'s libsecp256k1")
-    remedy = "nothing you must do. A transaction takes milliseconds longer; pip install coincurve makes it quick"
+    remedy = "nothing is needed. Signing takes milliseconds longer; to make it faster: pip install coincurve"
     return Finding("secp256k1", Verdict.NOTE, "in Python, because no library for it can be loaded", remedy)
 
 
@@ -160,7 +160,11 @@ def _files(app: App) -> Iterator[Finding]:
     for name in settings.anchors:
         if not Path(name).expanduser().is_file():
             yield Finding(
-                "configuration", Verdict.BAD, f"anchors: {name} is not there", f"correct {config}", Exit.USAGE
+                "configuration",
+                Verdict.BAD,
+                f"anchors: {name} is not there",
+                f"correct the path in {config}",
+                Exit.USAGE,
             )
     folder = state_folder()
     if not folder.exists():
@@ -293,8 +297,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         text += ", emulated: not for money" if opened.simulated else ""
         yield Finding(what, Verdict.GOOD, text)
         if genuine is not Genuineness.GENUINE:
-            remedy = "if you trust the CA, name its certificate in the configuration (key anchors)"
-            yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
+            yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", _remedy_of(opened, genuine))
         if not info.seeded:
             yield Finding(what, Verdict.NOTE, "it has no wallet", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
@@ -308,6 +311,15 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
         opened.close()
+
+
+def _remedy_of(opened: OpenCard, genuine: Genuineness) -> str:
+    """What to do about a card that is not known to be genuine; nothing about an emulated one, which never is."""
+    if opened.simulated:
+        return ""
+    if genuine is Genuineness.NOT_GENUINE:
+        return "do not put money on this card: its certificate is forged"
+    return "if you trust the CA, name its certificate in the configuration (key anchors)"
 
 
 def _is_easy_mode(opened: OpenCard) -> bool:
