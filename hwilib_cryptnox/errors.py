@@ -243,7 +243,7 @@ PIN_AUTH_OFF_TEXT = (
     "or CRYPTNOX_APPROVE (pkcs11:...)"
 )
 TOUCH_TEXT = "a touch of the approving key is needed once: cryptnoxctl info"
-RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
+RESET_DISABLED_TEXT = "Reset is permanently disabled on this card: it cannot be erased; nothing was sent"
 
 
 def wrong_pin_text(left: int) -> str:

@@ -254,7 +254,7 @@ def _check_registered(registered: Registered, candidates: Sequence[Candidate]) -
             raise RefusedInput(
                 candidate.index,
                 f"it is held by {words}, not by a registered wallet, and the configuration (require_registered) "
-                "demands one: register the wallet (cryptnoxctl wallet add)",
+                "requires one: register the wallet (cryptnoxctl wallet add)",
             )
 
 

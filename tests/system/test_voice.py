@@ -11,9 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cryptnox_core", "hwilib_cryptnox")
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CONTRIBUTING", "RELEASE")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 NOT = {
-    "stands": r"\bstands?\b(?!-in)(?! (?:in|out|by|up)\b)|\bstood\b",
+    "stands": r"\bstands?\b(?!-in\b)|\bstood\b",
     "bear out": r"\bbears? out\b|\bborne out\b",
     "anew": r"\banew\b",
     "own one": r"\bown ones?\b",
@@ -25,8 +28,12 @@ NOT = {
     "switch on": r"\bswitch(?:ed|es|ing)? (?:it |them |[\w-]+ (?:[\w-]+ )?)?o(?:n|ff)\b",
     "powered anew": r"\bpowered\b",
     "begin": r"\bbegin (?:again|anew)\b",
-    "somebody": r"\b(?:some|any)body\b",
+    "somebody": r"\b(?:some|any|every)body\b",
     "whosoever": r"\bwhosoever\b",
+    "taken over": r"\btaken over\b",
+    "demands": r"\bdemands?\b",
+    "for good": r"\bfor good\b",
+    "the own ...": r"\b(?:an|the) own \w+",
     "all the same": r"\ball the same\b",
     "thrown away": r"\bthrown away\b|\bthrows? away\b",
     "goes on": r"\bgoes on\b|\bto go on\b",
