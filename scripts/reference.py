@@ -189,7 +189,7 @@ def group_page(title: str, found: list[Entry]) -> str:
     parts = [f"# cryptnoxctl: {title.lower()}\n", WRITTEN, f"{ABOUT[title]}\n"]
     parts.append(f"{COMMON}\n")
     for entry in found:
-        parts += [f"## {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
+        parts += [f"## {entry.name}\n", f"```text\n{entry.usage}\n```\n", f"{entry.text}\n"]
         if entry.name in WARNINGS:
             parts.append(f":::{{warning}}\n{WARNINGS[entry.name]}\n:::\n")
         if entry.options:
@@ -197,7 +197,7 @@ def group_page(title: str, found: list[Entry]) -> str:
         if entry.epilog:
             parts.append(f"{entry.epilog}\n")
         if entry.examples:
-            parts += ["Examples:\n", "```\n{}\n```\n".format("\n".join(entry.examples))]
+            parts += ["Examples:\n", "```sh\n{}\n```\n".format("\n".join(entry.examples))]
     return "\n".join(parts)
 
 
