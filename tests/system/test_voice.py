@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,14 @@ def test_the_pages(page: Path) -> None:
         plain = re.sub(r"^\|.*$", "", plain, flags=re.MULTILINE)
     found = [f"{page.name}: {fault} in {line[:140]!r}" for line in plain.splitlines() for fault in found_in(line)]
     assert not found, "\n".join(found)
+
+
+def test_what_to_do_is_something_to_do() -> None:
+    """What `cryptnoxctl` says behind "What to do:" begins with what to do, not with a fact."""
+    kept = [ROOT / "tests" / "system" / "frozen" / f"{name}.jsonl" for name in ("raises", "ctl", "status_words")]
+    hints = {json.loads(line).get("hint") or "" for path in kept for line in path.read_text("utf-8").splitlines()}
+    facts = re.compile(r"(?:the|this|that|its?|they|there|an?|without|you (?:must|have)|nothing was) ", re.IGNORECASE)
+    assert len(hints) > 50 and not [hint for hint in sorted(hints) if facts.match(hint)]
 
 
 @pytest.mark.parametrize(

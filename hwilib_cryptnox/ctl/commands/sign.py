@@ -232,7 +232,7 @@ def _interrupted(error: BaseException, made: int) -> CtlError:
     problem = explain(error)
     if not made:
         return CtlError(problem.exit_code, problem.message, problem.hint)
-    kept = "they are kept: run the same command again, and the card makes only the missing ones"
+    kept = "run the same command again: they are kept, and the card makes only the missing ones"
     return CtlError(
         problem.exit_code,
         f"{problem.message}; {counted(made, 'signature')} {'was' if made == 1 else 'were'} made",
