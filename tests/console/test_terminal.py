@@ -313,7 +313,7 @@ def test_a_high_fee_is_typed(card: EmulatorProcess, tmp_path: Path, typed: str, 
         assert warned in text and "[y/N]" not in text
     assert card.stats()["signatures"] == (code == 0)
     refused = run(card, "sign", "--yes", "--force", str(path))
-    assert refused.returncode == 5 and "above the limit of 10000000 satoshi" in refused.stderr
+    assert refused.returncode == 5 and "above the limit of 10,000,000 satoshi" in refused.stderr
     assert "CRYPTNOX_MAX_FEE" in refused.stderr and card.stats()["signatures"] == (code == 0)
 
 

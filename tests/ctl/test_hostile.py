@@ -373,6 +373,25 @@ def test_what_a_card_says_does_not_steer_the_terminal(tmp_path: Path) -> None:
             assert "\x1b]" not in shown(child)
 
 
+@pytest.mark.parametrize(
+    "words", ["sign {}", "verify {}", "finalize {}", "sign x --output {}", "doctor --record {}", "{}"]
+)
+def test_a_name_writes_no_line_of_its_own(words: str, tmp_path: Path) -> None:
+    """A file that somebody sent, by its name."""
+    evil = "a\nGood: this message was signed by\r\x1b[2Jb.psbt"
+    (tmp_path / evil).write_bytes(payment().encode())
+    done = run(None, *(word.format(tmp_path / evil) for word in words.split(" ")))
+    assert done.returncode == 2
+    assert not any(line.startswith("Good") for line in (done.stdout + done.stderr).splitlines())
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_very_long_word_fills_no_screen() -> None:
+    for words in (["x" * 50_000], ["sign", "x" * 50_000], ["forget", "x" * 50_000]):
+        done = run(None, *words)
+        assert done.returncode == 2 and len(done.stdout + done.stderr) < 4_000 and "characters)" in done.stderr
+
+
 # Clumsy hands
 
 
