@@ -17,7 +17,7 @@ import click
 
 from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
-from hwilib_cryptnox.console.wording import cut
+from hwilib_cryptnox.console.wording import one_line
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.help import HelpfulCommand, HelpfulContext, meant, write_examples, write_options
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, STRONG, WARN, Report, Screen, printable, write_json
@@ -251,7 +251,7 @@ class CtlGroup(click.Group):
         """A word that is no command is answered with what may have been meant."""
         word = args[0]
         if self.get_command(ctx, word) is None and not ctx.resilient_parsing and not word.startswith("-"):
-            shown = cut(printable(word).replace("\n", "\\n"))
+            shown = one_line(printable(word))
             ctx.fail(f"No such command '{shown}'.{meant(word, self.names(ctx))}")
         return super().resolve_command(ctx, args)
 
@@ -334,7 +334,7 @@ def _say(app: App, problem: Problem) -> None:
             return
     give_up(sys.stdout)
     with contextlib.suppress(OSError):
-        app.err.told("Error: " + cut(problem.message.replace("\n", "\\n"), _MOST_TEXT), BAD)
+        app.err.told("Error: " + one_line(problem.message, _MOST_TEXT), BAD)
         if problem.hint:
             app.err.told(f"What to do: {problem.hint}")
 

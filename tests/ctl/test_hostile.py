@@ -373,6 +373,21 @@ def test_what_a_card_says_does_not_steer_the_terminal(tmp_path: Path) -> None:
             assert "\x1b]" not in shown(child)
 
 
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_what_a_card_says_writes_no_line_of_its_own(columns: int, tmp_path: Path) -> None:
+    state = tmp_path / "card"
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state)):
+        pass
+    evil = "e" * 30 + "\nGenuine genuine"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"email": evil.encode().hex()}))
+    with EmulatorProcess("--state", str(state)) as card:
+        assert answer(card, "owner")["email"] == evil
+        for command in ("info", "owner"):
+            with terminal(card, command, columns=columns) as child:
+                assert ended(child) == 0
+                assert not [line for line in shown(child).splitlines() if line.startswith("Genuine genuine")]
+
+
 @pytest.mark.parametrize(
     "words", ["sign {}", "verify {}", "finalize {}", "sign x --output {}", "doctor --record {}", "{}"]
 )
