@@ -48,7 +48,9 @@ class FilePath(click.Path):
         return super().convert(value, param, ctx)
 
 
-def refuse_breaks(kind: click.ParamType, name: str, param: click.Parameter | None, ctx: click.Context | None) -> None:
+def refuse_breaks(
+    kind: click.Path | click.types.StringParamType, name: str, param: click.Parameter | None, ctx: click.Context | None
+) -> None:
     """A usage error for a name that would write lines of its own where it is shown."""
     if "\n" in name or "\r" in name:
         kind.fail("the name of the file has a line break: rename the file", param, ctx)
