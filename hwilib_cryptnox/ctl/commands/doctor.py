@@ -87,21 +87,23 @@ class Finding:
 
 @command("doctor")
 @click.option("--record", type=NEW_FILE, help="Record the card's answers in FILE.")
-@click.option("--analyse", metavar="FILE", help="Report what a recording says about its card; - reads stdin.")
+@click.option("--analyze", metavar="FILE", help="Report what a recording says about its card; - reads stdin.")
 @click.option("--yes", is_flag=True, help="Record without asking.")
-def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
+@click.option("--analyse", "british", metavar="FILE", hidden=True)
+def doctor(app: App, record: Path | None, analyze: str | None, british: str | None, yes: bool) -> Report:
     """Find out why a card is not found or cannot be used, and what to do. Sends no PIN.
 
     With --card or --reader, looks only at that one. --record runs a checklist that changes nothing and needs no PIN,
     and writes command headers, lengths, and status words, for a report about a card that behaves differently than
-    documented; --analyse reads such a file.
+    documented; --analyze reads such a file.
     """
-    if record is not None and analyse is not None:
-        raise click.UsageError("--record and --analyse cannot be used together")
+    analyze = british if analyze is None else analyze
+    if record is not None and analyze is not None:
+        raise click.UsageError("--record and --analyze cannot be used together")
     if record is not None:
         return _recorded(app, record, yes=yes)
-    if analyse is not None:
-        return _analysed(app, analyse)
+    if analyze is not None:
+        return _analyzed(app, analyze)
     findings = [*_versions(), *_files(app)]
     named = [app.options.card or "", app.options.reader or ""]
     if any(place.startswith(EMULATOR_PREFIX) for place in named):
@@ -390,7 +392,7 @@ def _the_only_card(app: App) -> Iterator[OpenCard]:
         yield opened
 
 
-def _analysed(app: App, name: str) -> Report:
+def _analyzed(app: App, name: str) -> Report:
     """What the recording in a file says about its card."""
     data = read_input(app, name)
     if len(data) > _MAX_RECORDING:

@@ -154,7 +154,7 @@ SCENES = {
         says="This computer forgot", before="cryptnoxctl address", words=(("SERIAL", "all"),)
     ),
     "cryptnoxctl doctor --record card.json": Scene((("Record the card", "y"),), "as documented"),
-    "cryptnoxctl doctor --analyse card.json": Scene(
+    "cryptnoxctl doctor --analyze card.json": Scene(
         says="as documented", before="cryptnoxctl doctor --record card.json --yes >/dev/null"
     ),
     "cryptnoxctl pin change": Scene((ASKED_PIN, *TYPED_NEW), "was changed"),
