@@ -46,7 +46,7 @@ NOT = {
     "plurals in brackets": r"\w\(s\)",
     "British spelling": (
         r"\b(?:un)?(?:initiali|recogni|finali|authori|normali|organi|reali|summari|seriali|minimi|optimi|speciali)s(?:e|ed|es|ing|ation)\b"
-        r"|\b(?:colour|honour|behaviour|favour|neighbour|labour)s?(?:ed|ing)?\b|\bcancell(?:ed|ing)\b|\blicences?\b"
+        r"|\banalys(?:e[ds]?|ing)\b|\b(?:colour|honour|behaviour|favour|neighbour|labour)s?(?:ed|ing)?\b|\bcancell(?:ed|ing)\b|\blicences?\b"
         r"|\b(?:centre|metre|grey|defence|offence|catalogue|dialogue|programme|whilst|amongst|towards|afterwards|fulfil)s?\b"
     ),
 }
