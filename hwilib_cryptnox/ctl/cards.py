@@ -184,7 +184,7 @@ def puk(app: App, opened: OpenCard) -> str:
             raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters. Nothing was sent to the card")
         return text
     if app.terminal.available:
-        app.terminal.say(f"This needs the PUK of the card {opened.card.serial} in {opened.reader}.")
+        app.terminal.say(f"Card {opened.card.serial} in {opened.reader}")
     return app.terminal.puk()
 
 
