@@ -243,9 +243,14 @@ PIN_AUTH_OFF_TEXT = (
     "or CRYPTNOX_APPROVE (pkcs11:...)"
 )
 TOUCH_TEXT = "a touch of the approving key is needed once: cryptnoxctl info"
-RESET_DISABLED_TEXT = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
+RESET_DISABLED_TEXT = "Reset is permanently disabled on this card: it cannot be erased; nothing was sent"
 
 
 def wrong_pin_text(left: int) -> str:
     """What a refused PIN is answered with."""
-    return f"Wrong PIN, {left} {'try' if left == 1 else 'tries'} left at most"
+    return f"Wrong PIN, {tries_text(left)} left at most"
+
+
+def tries_text(left: int) -> str:
+    """A number of tries."""
+    return f"{left} {'try' if left == 1 else 'tries'}"

@@ -86,8 +86,9 @@ FAMILIES = {
         "CardError CardProblem ProgramError",
     ),
     "Wallets of several keys": (
-        "Nothing was registered, or recognized. `cryptnoxctl` begins these with what was refused: the descriptor, the "
-        "file, the name. [Wallets of several keys](multisig.md).",
+        "What is wrong with a wallet's descriptor, its name or its registration. Nothing was registered, or "
+        "recognized. `cryptnoxctl` begins these with what was refused: the descriptor, the file, the name. No "
+        "message repeats a descriptor: it may hold a secret. [Wallets of several keys](multisig.md).",
         "PolicyError RegistrationError",
     ),
     "Transactions that are refused": (
@@ -108,11 +109,6 @@ FAMILIES = {
         "The signatures are in the PSBT anyway. Others may have to sign, or the wallet that made the script has to "
         "finalize it.",
         "NotFinal ScriptError NotUnderstoodError",
-    ),
-    "Registered wallets": (
-        "What is wrong with a wallet's descriptor, its name or its registration. Nothing was registered. No message "
-        "repeats a descriptor: it may hold a secret.",
-        "PolicyError RegistrationError",
     ),
     "Shares on paper": (
         "A SLIP39 share was not used, or the shares do not fit together. Nothing is on the card yet, and the shares "
@@ -215,8 +211,8 @@ class Code:
             if name in self.classes or name in ("click.UsageError", "click.BadParameter"):
                 texts, hints = self._said(module, scope, node)
                 for text, hint in itertools.product(texts, hints):
-                    if text or hint:
-                        yield name, Message(text or HOLE, hint)
+                    if text:
+                        yield name, Message(text, hint)
             elif name == "Words":
                 given = {keyword.arg: keyword.value for keyword in node.keywords}
                 for said, help_text in _ENDINGS.items():

@@ -25,7 +25,7 @@ CODES = {
     Exit.REFUSED: "refused by the card or by you; `audit`: signatures made elsewhere",
     Exit.USAGE: "usage",
     Exit.NO_CARD: "no reader, no card, or it is busy",
-    Exit.SECRET: "PIN or PUK: wrong, blocked, or not to be had",
+    Exit.SECRET: "PIN or PUK: wrong, blocked, or not available",
     Exit.INPUT: "input refused: transaction, message, file, address",
 }
 ENVIRONMENT = {
@@ -33,8 +33,8 @@ ENVIRONMENT = {
     "CRYPTNOX_PIN_COMMAND": "a program whose output is the PIN, started without a shell",
     "CRYPTNOX_PIN_FILE": "a file only its owner can read, with the PIN",
     "CRYPTNOX_PIN": "the PIN itself; for tests",
-    "CRYPTNOX_WAIT": "seconds a busy card is waited for (5)",
-    "CRYPTNOX_REINSERT_WAIT": "seconds a card that left during a signing may take to come back (30)",
+    "CRYPTNOX_WAIT": "how many seconds to wait for a busy card (5)",
+    "CRYPTNOX_REINSERT_WAIT": "how many seconds to wait for a card that was removed while it signs (30)",
     "CRYPTNOX_LAST_TRY": "1: the last PIN try may be spent without asking",
     "NO_COLOR": "no colors",
 }
@@ -62,6 +62,19 @@ ABOUT = {
     "Keep": "PIN, PUK, pairing key; erase a card, or forget it here.",
     "For experts": "What most people never need.",
 }
+WARNINGS = {
+    "reset": "Everything on the card is gone afterward. Check your backup first: `cryptnoxctl backup check`.",
+    "pin verify": "Each wrong PIN costs a try. After 3 the card locks until you remove it; after 6 only the PUK helps.",
+    "puk change": "Without its PUK a card can never be reset, and a blocked PIN never unblocked. Write the new one "
+    "down before you continue.",
+    "pairing change": "Without a copy of the key, only the PUK opens the card on another computer: "
+    "`cryptnoxctl pairing export`.",
+    "pinless set": "Never use such a key for money.",
+    "sign": "The card has no screen. What you see is shown by this computer: read every payment before you say yes.",
+    "wallet remove": "Keep the descriptor. Without it, the coins of a multisig wallet cannot be found again: "
+    "`cryptnoxctl wallet export`.",
+}
+"""What can cost money, or tries of the PIN."""
 COMMON = (
     "Every command also takes the [common options](cryptnoxctl.md#options-of-every-command), and ends with one of the "
     "[exit codes](cryptnoxctl.md#exit-codes)."
@@ -115,6 +128,8 @@ def _walk(command: click.Command, name: str, parent: click.Context) -> Iterator[
     common = {flag for option in COMMON_OPTIONS for flag in option.opts}
     options = []
     for parameter in command.params:
+        if not isinstance(parameter, click.Option):  # the line of usage has it
+            continue
         record = parameter.get_help_record(context)
         if record is not None and not common.intersection(parameter.opts):
             options.append((record[0], " ".join(record[1].split())))
@@ -171,16 +186,18 @@ def markdown() -> str:
 
 def group_page(title: str, found: list[Entry]) -> str:
     """A page of docs/: the commands of a group."""
-    parts = [f"# cryptnoxctl: {title.removeprefix('For ')}\n", WRITTEN, f"{ABOUT[title]}\n"]
+    parts = [f"# cryptnoxctl: {title.lower()}\n", WRITTEN, f"{ABOUT[title]}\n"]
     parts.append(f"{COMMON}\n")
     for entry in found:
-        parts += [f"## {entry.name}\n", f"```\n{entry.usage}\n```\n", f"{entry.text}\n"]
+        parts += [f"## {entry.name}\n", f"```text\n{entry.usage}\n```\n", f"{entry.text}\n"]
+        if entry.name in WARNINGS:
+            parts.append(f":::{{warning}}\n{WARNINGS[entry.name]}\n:::\n")
         if entry.options:
             parts.append(_table(entry.options))
         if entry.epilog:
             parts.append(f"{entry.epilog}\n")
         if entry.examples:
-            parts += ["Examples:\n", "```\n{}\n```\n".format("\n".join(entry.examples))]
+            parts += ["Examples:\n", "```sh\n{}\n```\n".format("\n".join(entry.examples))]
     return "\n".join(parts)
 
 

@@ -136,7 +136,7 @@ class Command(ABC, Generic[T]):
                 sw,
                 self.ins,
             )
-        return WrongPinError(f"wrong PIN; at most {count} tries left", sw, self.ins, count)
+        return WrongPinError(f"wrong PIN; at most {count} {'try' if count == 1 else 'tries'} left", sw, self.ins, count)
 
 
 class StatusCommand(Command[None]):

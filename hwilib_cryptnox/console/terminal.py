@@ -215,7 +215,7 @@ class Terminal:
 
     def pin(self, question: str = "PIN") -> str:
         """4 to 9 digits."""
-        return self._formed(question, is_pin, "a PIN has 4 to 9 digits")
+        return self._formed(question, is_pin, "A PIN has 4 to 9 digits")
 
     def new_pin(self) -> str:
         """A new PIN, typed twice."""
@@ -223,7 +223,7 @@ class Terminal:
 
     def puk(self, question: str = "PUK") -> str:
         """12 ASCII characters."""
-        return self._formed(question, _is_puk, f"a PUK has {PUK_LENGTH} characters without accents")
+        return self._formed(question, _is_puk, f"A PUK has {PUK_LENGTH} characters without accents")
 
     def new_puk(self) -> str:
         """A new PUK, typed twice."""
@@ -243,7 +243,7 @@ class Terminal:
     ) -> str:
         while True:
             for _ in range(ATTEMPTS):
-                text = self._formed(f"New {what} ({form})", good, f"a {what} has {form}")
+                text = self._formed(f"New {what} ({form})", good, f"A {what} has {form}")
                 if self.hidden("Type it again") != text:
                     self.say("The two do not match.")
                 elif self.keeps(what, weakness_of(text)):

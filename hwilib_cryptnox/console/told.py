@@ -30,9 +30,20 @@ class Told:
     """The end of the message where that says that nothing was changed."""
 
 
-_PIN_HINT = "cryptnoxctl pin tries shows how many are left; to set a new PIN with the PUK: cryptnoxctl pin unblock"
-_PUK_HINT = "the card allows 12 wrong PUKs before it must be removed and re-inserted; there is no total limit"
+_PIN_HINT = (
+    "cryptnoxctl pin tries shows how many are left; if you forgot the PIN, set a new one with the PUK: "
+    "cryptnoxctl pin change --with-puk"
+)
+_PUK_HINT = (
+    "look for the PUK that you wrote down. The card takes 12 wrong ones before you must remove it and put it back; "
+    "there is no total limit"
+)
 _POWER_CYCLE = "remove the card, put it back, then: cryptnoxctl pin tries"
+_REFUSED_HINT = (
+    "if you do not know why, ask the person who made the file before you sign it anywhere. Nothing was signed"
+)
+_DAMAGED_HINT = "have your wallet make the file again, and copy all of it. Nothing was signed"
+_UNWRITTEN_HINT = "free some space, or write to another place; the output could not be written"
 _SETUP_HINT = "set the card up: cryptnoxctl setup"
 _REOPEN = "put the card back and run the command again"
 
@@ -54,11 +65,11 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.ReaderBusyError, "close the other program, or wait for it: CRYPTNOX_WAIT=30"),
     (errors.TransportError, _REOPEN),
     (errors.PairingError, "cryptnoxctl pairing recover (needs the PUK)"),
-    (errors.UnknownChannelError, "this program does not support this card yet"),
+    (errors.UnknownChannelError, "look for a newer version of this program: it does not support this card yet"),
     (errors.CertificateError, "do not use this card: it cannot prove that it is genuine"),
-    (errors.BadSignatureError, "the signature was discarded; do not use this card"),
+    (errors.BadSignatureError, "do not use this card; the signature was discarded"),
     (errors.ProtocolError, _REOPEN),
-    (StateError, "you must own the folder and be able to write to it"),
+    (StateError, "make sure that the folder is yours and that you can write to it: cryptnoxctl doctor"),
 )
 """The first that fits."""
 _OURS = (WalletError, errors.CryptnoxError, StateError)
@@ -75,11 +86,14 @@ def told(error: BaseException) -> Told:
         message = f"A PIN is needed: {error.reason}" if error.reason else "A PIN is needed"
         return Told(message, "run it in a terminal, or set CRYPTNOX_PIN_COMMAND")
     if isinstance(error, errors.WrongPinError):
-        return Told(wrong_pin_text(error.left), _PIN_HINT)
+        return Told(wrong_pin_text(error.left), _PIN_HINT if error.left else _POWER_CYCLE)
     if isinstance(error, KeyboardInterrupt):
         return Told("Interrupted")
     if is_of_psbt(error):
-        return Told(f"The transaction is refused: {error}", "nothing was signed")
+        from hwilib_cryptnox.psbt.errors import BadPsbt
+
+        hint = _DAMAGED_HINT if isinstance(error, BadPsbt) else _REFUSED_HINT
+        return Told(f"The transaction is refused: {error}", hint)
     if isinstance(error, _OURS):
         own = error.hint if isinstance(error, WalletError) else ""
         hint = own or next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
@@ -88,7 +102,7 @@ def told(error: BaseException) -> Told:
         return Told(f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError) and error.strerror:
         full = error.errno in (ENOSPC, EIO)
-        return Told(_sentence(error.strerror), "the output could not be written" if full else "")
+        return Told(_sentence(error.strerror), _UNWRITTEN_HINT if full else "")
     return Told(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 

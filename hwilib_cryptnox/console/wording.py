@@ -22,6 +22,11 @@ def cut(text: str, most: int = _MOST_TEXT) -> str:
     return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 
+def one_line(text: str, most: int = _MOST_TEXT) -> str:
+    """As `cut`, with line breaks spelled out: what was typed, or a file's name, writes no line of its own."""
+    return cut(text.replace("\n", "\\n"), most)
+
+
 def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
     """A stranger's text for quotation marks, on one line in which nothing is hidden and nothing draws: control, format
     and bidirectional characters, line breaks, blanks in a row, what is drawn as nothing and what is no UTF-8 are

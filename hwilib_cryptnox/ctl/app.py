@@ -17,6 +17,7 @@ import click
 
 from hwilib_cryptnox.console.streams import CLOSED_TEXT, Warnings, complete, give_up, undisturbed
 from hwilib_cryptnox.console.terminal import Terminal
+from hwilib_cryptnox.console.wording import one_line
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, Problem, explain
 from hwilib_cryptnox.ctl.help import HelpfulCommand, HelpfulContext, meant, write_examples, write_options
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, STRONG, WARN, Report, Screen, printable, write_json
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.storage.state import State
 
 T = TypeVar("T")
+_MOST_TEXT = 3_000
+"""Characters of an error."""
 
 
 @dataclass(slots=True)
@@ -153,7 +156,7 @@ COMMON_OPTIONS = (
         "--log-level",
         metavar="LEVEL",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="Log to stderr: debug, info, warning or error. Holds no secret.",
+        help="Log to stderr: debug, info, warning, or error. The log holds no secret.",
     ),
     _common(
         "--log-file", metavar="FILE", type=FileName(), help="Write the log to FILE; at level debug if none is given."
@@ -248,7 +251,8 @@ class CtlGroup(click.Group):
         """A word that is no command is answered with what may have been meant."""
         word = args[0]
         if self.get_command(ctx, word) is None and not ctx.resilient_parsing and not word.startswith("-"):
-            ctx.fail(f"No such command '{printable(word)}'.{meant(word, self.names(ctx))}")
+            shown = one_line(printable(word))
+            ctx.fail(f"No such command '{shown}'.{meant(word, self.names(ctx))}")
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -330,7 +334,7 @@ def _say(app: App, problem: Problem) -> None:
             return
     give_up(sys.stdout)
     with contextlib.suppress(OSError):
-        app.err.told(f"Error: {problem.message}", BAD)
+        app.err.told("Error: " + one_line(problem.message, _MOST_TEXT), BAD)
         if problem.hint:
             app.err.told(f"What to do: {problem.hint}")
 

@@ -18,7 +18,7 @@ from cryptnox_core.wire import PUK_LENGTH, KeySource
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
-from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError
+from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError, tries_text
 from hwilib_cryptnox.pin.approval import approval_of
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import automatic_sources
@@ -184,7 +184,7 @@ def puk(app: App, opened: OpenCard) -> str:
             raise CtlError(Exit.SECRET, f"A PUK has {PUK_LENGTH} characters. Nothing was sent to the card")
         return text
     if app.terminal.available:
-        app.terminal.say(f"This is about the card {opened.card.serial} in {opened.reader}.")
+        app.terminal.say(f"Card {opened.card.serial} in {opened.reader}")
     return app.terminal.puk()
 
 
@@ -210,8 +210,7 @@ def _typed_pin(app: App, card: Card, missing: NoPinError | None) -> tuple[str, b
         app.terminal.typed(
             "One PIN try is left. A wrong PIN now blocks the card until you set a new PIN with the PUK.", LAST_TRY
         )
-    tries = f"at most {left} {'try' if left == 1 else 'tries'} left"
-    return app.terminal.pin(f"PIN of card {card.serial} ({tries})"), left == 1
+    return app.terminal.pin(f"PIN of card {card.serial} (at most {tries_text(left)} left)"), left == 1
 
 
 def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker:

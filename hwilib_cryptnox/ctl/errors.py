@@ -32,7 +32,7 @@ class Exit(IntEnum):
     NO_CARD = 3
     """No reader, no card, or somebody else holds it."""
     SECRET = 4
-    """PIN or PUK: wrong, blocked, or not to be had."""
+    """PIN or PUK: wrong, blocked, or not available."""
     INPUT = 5
     """What was given to work on was refused: a transaction, a message, a file."""
 

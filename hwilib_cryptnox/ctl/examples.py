@@ -12,7 +12,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "list": ("list", "list --serials", "list --json"),
     "info": ("info", "info --card 18364758544493064720", "info --reader 0"),
-    "doctor": ("doctor", "doctor --record answers.json", "doctor --analyse answers.json"),
+    "doctor": ("doctor", "doctor --record answers.json", "doctor --analyze answers.json"),
     "setup": (
         "setup",
         "setup --seed restore",

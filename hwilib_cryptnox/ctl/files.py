@@ -15,6 +15,7 @@ import click
 
 from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
+from hwilib_cryptnox.ctl.values import FilePath
 from hwilib_cryptnox.storage.files import to_disk
 
 MAX_INPUT = 100 * 1024 * 1024
@@ -25,7 +26,7 @@ _RETRY = 0.05
 _PIECE = 1 << 20
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """Opening a pipe waits for nobody."""
-OLD_FILE, NEW_FILE = (click.Path(exists=exists, dir_okay=False, path_type=Path) for exists in (True, False))
+OLD_FILE, NEW_FILE = (FilePath(exists=exists, dir_okay=False, path_type=Path) for exists in (True, False))
 output_option = click.option("--output", type=NEW_FILE, help="Write this new file.")
 force_option = click.option("--force", is_flag=True, help="Overwrite it.")
 

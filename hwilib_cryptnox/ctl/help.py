@@ -162,8 +162,9 @@ def examples_of(command: str) -> tuple[str, ...]:
 def write_options(
     command: click.Command, context: click.Context, formatter: click.HelpFormatter, common: Sequence[click.Parameter]
 ) -> None:
-    """A command's own options; that it takes the common ones is one line."""
-    records = [each.get_help_record(context) for each in command.get_params(context) if each not in common]
+    """A command's own options; that it takes the common ones is one line. Its arguments are in the line of usage."""
+    own = [each for each in command.get_params(context) if each not in common and isinstance(each, click.Option)]
+    records = [each.get_help_record(context) for each in own]
     with formatter.section("Options"):
         formatter.write_dl([record for record in records if record is not None])
     names = ", ".join(max(each.opts, key=len) for each in common)

@@ -42,14 +42,14 @@ READ_ONE_BY_ONE = 100
 """So many keys are read singly where the card gives no extended key."""
 
 
-_MAIN, _NAMES = "main", ", ".join(CHAINS)
+_MAIN, _CHAIN_NAMES = "main", ", ".join(CHAINS)
 
 
 def _configured_chain() -> str:
     """What the environment or the configuration file says, else the main network."""
     name = click.get_current_context().ensure_object(App).settings.chain or _MAIN
     if name not in CHAINS:
-        raise SettingsError(f"The configured chain (CRYPTNOX_CHAIN, chain in config.toml) is not one of {_NAMES}")
+        raise SettingsError(f"The configured chain (CRYPTNOX_CHAIN, chain in config.toml) is not one of {_CHAIN_NAMES}")
     return name
 
 
@@ -81,7 +81,7 @@ def chain_of_path(app: App, path: Path, chain: str) -> str:
     keys = "a test network" if coin else "the main network"
     raise CtlError(
         Exit.USAGE,
-        f"{path} is a path of {keys}, but the chain is {chain}",
+        f"{path} is a path of {keys}, but the network is {chain}",
         f"--chain {'test' if coin else _MAIN}, or another path",
     )
 
@@ -176,7 +176,11 @@ def chain_of_address(text: str, chain: str) -> str:
 def script_of_address(text: str, chain: str) -> bytes:
     """The output script of an address of a network; CtlError INPUT where it is none."""
     prefix, p2pkh_version, p2sh_version = CHAINS[chain].value
-    other = CtlError(Exit.INPUT, f"{text!r} is not an address of the chain {chain}", "for another network: --chain")
+    other = CtlError(
+        Exit.INPUT,
+        f"{text!r} is not an address of the network {chain}",
+        "check that you copied all of it; for another network: --chain",
+    )
     if text.lower().startswith(f"{prefix}1"):
         from embit import bech32
 

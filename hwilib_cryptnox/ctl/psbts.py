@@ -57,5 +57,5 @@ def to_stdout(content: bytes) -> None:
 
 
 def txid_lines(txid: str | None) -> list[Part]:
-    """The transaction's id on a line of its own, which is never broken: it is copied."""
-    return [] if txid is None else ["Transaction id:", txid]
+    """The transaction's ID on a line of its own, which is never broken: it is copied."""
+    return [] if txid is None else ["Transaction ID:", txid]

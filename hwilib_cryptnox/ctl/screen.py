@@ -130,7 +130,8 @@ class Screen:
             return
         first = max((width(row[0]) for row in rows), default=0)
         for row in rows:
-            name, text, style = row[0], printable(row[1]), row[2] if len(row) == 3 else ""
+            name, style = row[0], row[2] if len(row) == 3 else ""
+            text = printable(row[1].replace("\n", "\0"))  # a value from a card writes no line of its own
             left = self.console.width - first - 1
             if left < _LEAST or widest(text) > left:
                 self._styled((name, FAINT))

@@ -5,6 +5,7 @@ cards. What cannot be read completes to nothing: who presses Tab must not be sho
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 
 class FileName(click.types.StringParamType):
-    """The name of a file, or a `-`; not looked at."""
+    """The name of a file, or a `-`; not looked at. Where a descriptor may be given instead, it may have line breaks."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """A usage error for a name with a line break: shown, it would write lines of its own."""
+        name = str(super().convert(value, param, ctx))
+        if "DESCRIPTOR" not in ((param and param.metavar) or ""):
+            refuse_breaks(self, name, param, ctx)
+        return name
 
     def shell_complete(
         self,
@@ -27,6 +35,25 @@ class FileName(click.types.StringParamType):
     ) -> list[CompletionItem]:
         """The shell completes files better than we could."""
         return _files(incomplete)
+
+
+class FilePath(click.Path):
+    """As click's, of files whose names have no line breaks."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Also a usage error for a name with a line break."""
+        refuse_breaks(self, os.fsdecode(value), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def refuse_breaks(
+    kind: click.Path | click.types.StringParamType, name: str, param: click.Parameter | None, ctx: click.Context | None
+) -> None:
+    """A usage error for a name that would write lines of its own where it is shown."""
+    if "\n" in name or "\r" in name:
+        kind.fail("the name of the file has a line break: rename the file", param, ctx)
 
 
 class WalletName(click.types.StringParamType):

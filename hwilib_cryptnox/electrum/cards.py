@@ -25,7 +25,7 @@ _MOST_TOUCHES = 50
 LOOKING = "enumerate"
 """What `cancel` takes for the list of the cards, which is of no card."""
 _UNKNOWN_TEXT = "The answer of hwi-cryptnox has an unknown form."
-_UNASKED_TEXT = "hwi-cryptnox did not show what the card would sign. Nothing was taken over."
+_UNASKED_TEXT = "hwi-cryptnox did not show what the card would sign. Its answer was not used."
 _LAST_TRY = "CRYPTNOX_LAST_TRY"
 _EMULATOR = "CRYPTNOX_EMULATOR"
 

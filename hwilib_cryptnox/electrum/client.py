@@ -232,7 +232,7 @@ class CryptnoxClient(HardwareClientBase):  # type: ignore[misc]
         if card.problem:
             raise CardProblem(card.problem)
         if handler is None:
-            raise CardProblem("There is no window that could ask for the PIN.")
+            raise CardProblem("Electrum has no window to ask for the PIN in.")
 
         def told(pin: str, last: bool) -> T:
             self._tell(self._text)

@@ -75,16 +75,16 @@ def take_signatures(tx: Any, answer: bytes, fingerprint: bytes) -> int:
     try:
         signed = PartialTransaction.from_raw_psbt(answer)
     except Exception as error:
-        raise CardProblem("The answer of hwi-cryptnox is not a transaction. Nothing was taken over.") from error
+        raise CardProblem("The answer of hwi-cryptnox is not a transaction. It was not used.") from error
     if signed.serialize_to_network(include_sigs=False) != tx.serialize_to_network(include_sigs=False):
-        raise CardProblem("The card's program answered with a different transaction. Nothing was taken over.")
+        raise CardProblem("hwi-cryptnox answered with a different transaction. It was not used.")
     new = []
     for index, (mine, theirs) in enumerate(zip(tx.inputs(), signed.inputs(), strict=True)):
         for key, signature in theirs.sigs_ecdsa.items():
             if mine.sigs_ecdsa.get(key) == signature or mine.is_complete():
                 continue
             if not _belongs(tx, index, key, signature, fingerprint):
-                raise CardProblem(f"The signature for input {index} is wrong. Nothing was taken over.")
+                raise CardProblem(f"The signature for input {index} is wrong. It was not used.")
             new.append((index, key, signature))
     for index, key, signature in new:
         tx.add_signature_to_txin(txin_idx=index, signing_pubkey=key, sig=signature)

@@ -71,7 +71,7 @@ def chain() -> str:
     """The network that Electrum runs on, as the program calls it."""
     name = str(constants.net.NET_NAME)
     if name not in _CHAINS:
-        raise CardProblem(f"The card's program does not know the network {name}.")
+        raise CardProblem(f"hwi-cryptnox does not know the network {name}.")
     return _CHAINS[name]
 
 

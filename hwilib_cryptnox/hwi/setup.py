@@ -34,6 +34,7 @@ from hwilib_cryptnox.errors import (
     TerminalError,
     UnavailableError,
     WalletError,
+    tries_text,
 )
 from hwilib_cryptnox.hwi.errors import to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
@@ -98,7 +99,9 @@ def _typed_pin(opened: OpenCard) -> str:
     left = tries_left(opened.card)
     terminal = Terminal()
     try:
-        return terminal.pin(f"PIN of card {opened.card.serial} (at most {left} tries left), to compare its fingerprint")
+        return terminal.pin(
+            f"PIN of card {opened.card.serial} (at most {tries_text(left)} left), to compare its fingerprint"
+        )
     except LeftError as error:
         raise CanceledError(str(error)) from error
     except TerminalError as error:
@@ -209,7 +212,9 @@ def _prepare(work: Provision, wallet: Wallet, label: str) -> None:
 
     def unlock(opened: OpenCard) -> str:
         if tries_left(opened.card) <= 1:
-            raise LastTryError("at most one PIN try is left: unblock with the PUK first")
+            raise LastTryError(
+                "at most one PIN try is left: set a new PIN with the PUK first (cryptnoxctl pin change --with-puk)"
+            )
         own = given or terminal.pin()
         return replace(wallet.unlocker, password=own).verify(opened.card, opened.reader)
 

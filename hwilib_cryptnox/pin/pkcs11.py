@@ -43,7 +43,7 @@ _HUMAN = 5.0
 _LEAVE_LIMIT = 5.0
 MISSING_TEXT = "PKCS#11 support (python-pkcs11) is not installed"
 _INSTALL = "install it where hwi-cryptnox is: pip install python-pkcs11 (the extra pkcs11)"
-_NOT_IN_BINARY = "the one-file binary cannot load it: install hwi-cryptnox with pip, and its extra pkcs11"
+_NOT_IN_BINARY = "install hwi-cryptnox with pip, and its extra pkcs11: the one-file binary cannot load it"
 
 
 @dataclass

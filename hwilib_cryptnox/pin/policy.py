@@ -49,6 +49,7 @@ from hwilib_cryptnox.errors import (
     SoftLockedError,
     TouchNeededError,
     UnknownCardError,
+    tries_text,
     wrong_pin_text,
 )
 from hwilib_cryptnox.pin.approval import VOUCH_TEXT, Approval, check_place
@@ -282,7 +283,7 @@ class Unlocker:
         if noted and (card.serial not in _noted or left < 2):
             raise RefusedPinError(wrong_pin_text(left), left, how=GIVE_IT_ONCE)
         if not noted and not _is_full(record, left):
-            raise RefusedPinError(f"a PIN was refused before, at most {left} tries left", left, how=GIVE_IT_ONCE)
+            raise RefusedPinError(f"a PIN was refused before, at most {tries_text(left)} left", left, how=GIVE_IT_ONCE)
 
     def _check_automatic(self, card: Card, record: CardRecord | None, left: int) -> None:
         self._check_last_try(left)
@@ -295,13 +296,15 @@ class Unlocker:
             reason = "three tries are left, of three or of six, and no right PIN was seen"
             raise self.no_pin([reason], how=GIVE_IT_ONCE)
         if not _is_full(record, left):
-            raise RefusedPinError(f"a PIN was refused elsewhere, at most {left} tries left", left, how=GIVE_IT_ONCE)
+            raise RefusedPinError(
+                f"a PIN was refused elsewhere, at most {tries_text(left)} left", left, how=GIVE_IT_ONCE
+            )
 
     @staticmethod
     def _check_note(record: CardRecord | None, left: int) -> None:
         if record is not None and record.note is not None:
             what = "was refused" if record.note is NoteKind.REFUSED else "was sent, and its result was lost"
-            raise RefusedPinError(f"a PIN {what} before, at most {left} tries left", left, how=GIVE_IT_ONCE)
+            raise RefusedPinError(f"a PIN {what} before, at most {tries_text(left)} left", left, how=GIVE_IT_ONCE)
 
     def _fetch(self, request: PinRequest) -> tuple[str, PinSource]:
         reasons = []

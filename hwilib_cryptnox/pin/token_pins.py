@@ -55,7 +55,9 @@ class TokenPins:
         """Raise ApproverPinError where no PIN may be sent, nor typed at the token itself."""
         if token.locked:
             raise ApproverPinError(
-                f"the PIN of the token {token.label} is locked", 0, hint="the token's own tool unlocks it with its PUK"
+                f"the PIN of the token {token.label} is locked",
+                0,
+                hint="unlock it with the token's own tool and its PUK",
             )
         if token.last_try and not self._settings.last_try:
             raise ApproverPinError(

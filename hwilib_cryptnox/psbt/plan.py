@@ -254,7 +254,7 @@ def _check_registered(registered: Registered, candidates: Sequence[Candidate]) -
             raise RefusedInput(
                 candidate.index,
                 f"it is held by {words}, not by a registered wallet, and the configuration (require_registered) "
-                "demands one: register the wallet (cryptnoxctl wallet add)",
+                "requires one: register the wallet (cryptnoxctl wallet add)",
             )
 
 
@@ -293,7 +293,7 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
         if most is None or value is None or value <= most:
             continue
         chosen = not isinstance(limit, Limit)
-        problem = error(summary, "configured limit" if chosen else "limit", f"{most:.15g}")
+        problem = error(summary, "configured limit" if chosen else "limit", f"{most:,.15g}")
         if chosen or not policy.ask_fee:
             raise problem
         asked = asked or problem.reason
@@ -302,21 +302,21 @@ def _check_fee(summary: Summary, policy: Policy) -> str | None:
 
 def _high_fee(summary: Summary, limit: str, most: str) -> PsbtError:
     return PsbtError(
-        f"the fee of {summary.fee} satoshi is above the {limit} of {most} satoshi",
+        f"the fee of {summary.fee:,} satoshi is above the {limit} of {most} satoshi",
         "change it with max_fee in config.toml or CRYPTNOX_MAX_FEE",
     )
 
 
 def _high_rate(summary: Summary, limit: str, most: str) -> PsbtError:
     return PsbtError(
-        f"the fee rate of {summary.fee_rate:.1f} sat/vB is above the {limit} of {most} sat/vB",
+        f"the fee rate of {summary.fee_rate:,.1f} sat/vB is above the {limit} of {most} sat/vB",
         "change it with max_fee_rate in config.toml or CRYPTNOX_MAX_FEE_RATE",
     )
 
 
 def _high_percent(summary: Summary, limit: str, most: str) -> PsbtError:
     return PsbtError(
-        f"the fee of {summary.fee} satoshi is above the {limit} of {most} % of the {summary.own_amount} satoshi that "
-        "this card's inputs hold",
+        f"the fee of {summary.fee:,} satoshi is above the {limit} of {most} % of the {summary.own_amount:,} satoshi "
+        "that this card's inputs hold",
         "change it with max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT",
     )

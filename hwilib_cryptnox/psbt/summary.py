@@ -290,10 +290,10 @@ def _amount_notices(summary: Summary) -> list[Notice]:
     notices = []
     amount = summary.sent or summary.amount_out
     if fee > amount * HIGH_FEE_SHARE:
-        share = f"{100 * fee / amount:.0f} % of the amount" if amount else "everything there is"
-        notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee of {fee} satoshi is {share}"))
+        share = f"{100 * fee / amount:,.0f} % of the amount" if amount else "everything there is"
+        notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee of {fee:,} satoshi is {share}"))
     if rate > HIGH_FEE_RATE:
-        notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee rate is {rate:.0f} sat/vB"))
+        notices.append(Notice(NoticeKind.HIGH_FEE, f"the fee rate is {rate:,.0f} sat/vB"))
     return notices
 
 

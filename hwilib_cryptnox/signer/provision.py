@@ -197,7 +197,7 @@ class Provision:
                 break
         raise UnknownPukError(
             f"That is not the PUK of the card {self.serial}, and no seed is put on a card whose PUK is not known",
-            hint="without its PUK, a card can never be reset: use another card",
+            hint="use another card: without its PUK, a card can never be reset",
         )
 
     def _open_channel(self) -> None:

@@ -27,7 +27,7 @@ _INSERT = "insert it and try again"
 _GONE_TEXT = f"The card does not answer: {_INSERT}"
 _LAST_TRY_TEXT = (
     "One PIN try is left; nothing was sent. If you are sure of the PIN, use cryptnoxctl pin verify in a terminal; "
-    "if not, set a new one with the PUK (cryptnoxctl pin unblock)"
+    "if not, set a new one with the PUK (cryptnoxctl pin change --with-puk)"
 )
 
 

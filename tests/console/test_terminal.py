@@ -172,7 +172,7 @@ def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
     with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "setup", "--seed", "dual") as child:
         begin_with_two_cards(child, slot, tmp_path / "b")
         child.sendintr()
-        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the secret and the card")
+        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the seed and the card")
         child.expect_exact("Put no money on either card")
         child.expect_exact(f"cryptnoxctl reset --card {slot.card.serial}")
         assert ended(child) == 1
@@ -305,15 +305,15 @@ def test_a_high_fee_is_typed(card: EmulatorProcess, tmp_path: Path, typed: str, 
     outs = [Out(p2wpkh(OTHER.key("m/0")), 1_000_000)]
     path.write_bytes(draft(spend("p2wpkh", amount=100_000_000), outs=outs).encode())
     with terminal(card, "sign", str(path)) as child:
-        dialogue(child, ("PIN of card", PIN), ("Type the fee in satoshi", typed))
+        dialogue(child, ("PIN of card", PIN), ("type the fee in satoshi", typed))
         assert ended(child) == code
         text = plain(child)
         assert "Fee 99,000,000 satoshi, 900,000.0 sat/vB, 99.0 % of the card's inputs" in text
-        warned = "WARNING: the fee of 99000000 satoshi is above the limit of 10000000 satoshi Type the fee"
+        warned = "WARNING: the fee of 99,000,000 satoshi is above the limit of 10,000,000 satoshi To sign it anyway"
         assert warned in text and "[y/N]" not in text
     assert card.stats()["signatures"] == (code == 0)
     refused = run(card, "sign", "--yes", "--force", str(path))
-    assert refused.returncode == 5 and "above the limit of 10000000 satoshi" in refused.stderr
+    assert refused.returncode == 5 and "above the limit of 10,000,000 satoshi" in refused.stderr
     assert "CRYPTNOX_MAX_FEE" in refused.stderr and card.stats()["signatures"] == (code == 0)
 
 

@@ -141,7 +141,7 @@ SCREENS: dict[str, Screen] = {
     "sign, no": Screen("sign payment.psbt", (ASKED, ("Sign it with", "n")), files=payment, code=1),
     "sign, a wrong PIN": Screen("sign payment.psbt", (("PIN of card", OTHER_PIN),), files=payment, code=4),
     "sign, a lie": Screen("sign payment.psbt", (ASKED,), files=lie, code=5),
-    "sign, a high fee": Screen("sign payment.psbt", (ASKED, ("Type the fee", "1")), files=fee, code=1),
+    "sign, a high fee": Screen("sign payment.psbt", (ASKED, ("type the fee", "1")), files=fee, code=1),
     "sign, no key of the card": Screen("sign payment.psbt", (ASKED,), files=strangers, code=5),
     "sign, a shared wallet": Screen(
         "sign payment.psbt", (ASKED, ("Sign it with", "y")), files=shared, before=REGISTERED

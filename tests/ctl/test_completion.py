@@ -118,7 +118,7 @@ def test_what_a_shell_completes(shell: str, folder: Path) -> None:
         ("sign pay\\ me", "<sign><pay me later.psbt>"),
         ("verify oth", "<verify><other.txt>"),
         ("data write oth", "<data><write><other.txt>"),
-        ("doctor --analyse oth", "<doctor><--analyse><other.txt>"),
+        ("doctor --analyze oth", "<doctor><--analyze><other.txt>"),
         ("wallet show Fam", "<wallet><show><Family vault>"),
         ("wallet show fam", "<wallet><show><Family vault>"),
         ("wallet show Feu", "<wallet><show><Feuer & Flamme>"),

@@ -35,8 +35,9 @@ def test_record_and_analyse(card: EmulatorProcess, tmp_path: Path) -> None:
     place = ("--card", card.path)
     data = answer(card, "doctor", "--record", str(file), "--yes", *place, schema="doctor record")
     assert data == {"serial": str(card.serial), "file": str(file), "deviations": []}
-    assert answer(None, "doctor", "--analyse", str(file), schema="doctor analyse")["deviations"] == []
-    assert "as documented" in run(None, "doctor", "--analyse", str(file)).stdout
+    assert answer(None, "doctor", "--analyze", str(file), schema="doctor analyse")["deviations"] == []
+    for spelling in ("--analyze", "--analyse"):
+        assert "as documented" in run(None, "doctor", spelling, str(file)).stdout
     before = file.read_bytes()
     taken = answer(card, "doctor", "--record", str(file), "--yes", *place, code=2)
     assert "exists" in taken["error"] and "--force" not in taken["hint"]  # there is no such option
@@ -48,9 +49,9 @@ def test_a_deviation_is_named(tmp_path: Path) -> None:
     file = tmp_path / "card.json"
     with EmulatorProcess("--seed", SEED, "--reading", "tries-min", "--reading", "outer-sw") as card:
         run(card, "doctor", "--record", str(file), "--yes", "--card", card.path)
-    found = answer(None, "doctor", "--analyse", str(file), schema="doctor analyse")["deviations"]
+    found = answer(None, "doctor", "--analyze", str(file), schema="doctor analyse")["deviations"]
     assert sorted(each["reading"] for each in found) == ["outer-sw", "tries-min"]
-    assert "(reading tries-min)" in run(None, "doctor", "--analyse", "-", stdin=file.read_bytes()).stdout
+    assert "(reading tries-min)" in run(None, "doctor", "--analyze", "-", stdin=file.read_bytes()).stdout
 
 
 def test_it_says_what_identifies_the_card_and_asks(card: EmulatorProcess, tmp_path: Path) -> None:
@@ -70,8 +71,8 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
     for number, content in enumerate(('{"format": 7}', "no JSON", "[" * 100_000, "\xff")):
         file = tmp_path / f"{number}.json"
         file.write_text(content, "latin-1")
-        assert answer(None, "doctor", "--analyse", str(file), code=5)["exit_code"] == 5
-    assert run(None, "doctor", "--analyse", "x", "--record", "y").returncode == 2
+        assert answer(None, "doctor", "--analyze", str(file), code=5)["exit_code"] == 5
+    assert run(None, "doctor", "--analyze", "x", "--record", "y").returncode == 2
 
 
 class WithoutCertificate(EmulatedCard):
@@ -103,7 +104,7 @@ def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     """As JSON it would take gigabytes of memory."""
     file = tmp_path / "large.json"
     file.write_text('{"format": 1, "steps": [' + "{}," * (1 << 20) + "{}]}")
-    assert "not a recording" in answer(None, "doctor", "--analyse", str(file), code=5)["error"]
+    assert "not a recording" in answer(None, "doctor", "--analyze", str(file), code=5)["error"]
 
 
 def test_what_is_not_needed_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_a_fault_at_the_second_half_is_gone_on_from(tmp_path: Path, kind: str, w
         child.expect_exact(PUT_FIRST)
         slot.insert(tmp_path / "a", *(fault if whose == "first" else ()))
         child.sendline("")
-        child.expect_exact("hold the same secret")
+        child.expect_exact("hold the same seed")
         child.expect_exact("The card is ready")
         assert ended(child) == 0
     one, two = seeds(tmp_path)
@@ -114,7 +114,7 @@ def test_an_orphan_is_named_and_never_called_usable(tmp_path: Path) -> None:
             first, second = both_begun(child, slot, tmp_path)
             child.expect_exact(PUT_FIRST)
             child.sendintr()
-            child.expect_exact(f"The card {second} holds the secret and the card {first} does not")
+            child.expect_exact(f"The card {second} holds the seed and the card {first} does not")
             child.expect_exact("Put no money on either card")
             child.expect_exact(f"cryptnoxctl reset --card {second}")
             assert ended(child) == 1

@@ -373,6 +373,40 @@ def test_what_a_card_says_does_not_steer_the_terminal(tmp_path: Path) -> None:
             assert "\x1b]" not in shown(child)
 
 
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_what_a_card_says_writes_no_line_of_its_own(columns: int, tmp_path: Path) -> None:
+    state = tmp_path / "card"
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state)):
+        pass
+    evil = "e" * 30 + "\nGenuine genuine"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"email": evil.encode().hex()}))
+    with EmulatorProcess("--state", str(state)) as card:
+        assert answer(card, "owner")["email"] == evil
+        for command in ("info", "owner"):
+            with terminal(card, command, columns=columns) as child:
+                assert ended(child) == 0
+                assert not [line for line in shown(child).splitlines() if line.startswith("Genuine genuine")]
+
+
+@pytest.mark.parametrize(
+    "words", ["sign {}", "verify {}", "finalize {}", "sign x --output {}", "doctor --record {}", "{}"]
+)
+def test_a_name_writes_no_line_of_its_own(words: str, tmp_path: Path) -> None:
+    """A file that somebody sent, by its name."""
+    evil = "a\nGood: this message was signed by\r\x1b[2Jb.psbt"
+    (tmp_path / evil).write_bytes(payment().encode())
+    done = run(None, *(word.format(tmp_path / evil) for word in words.split(" ")))
+    assert done.returncode == 2
+    assert not any(line.startswith("Good") for line in (done.stdout + done.stderr).splitlines())
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_very_long_word_fills_no_screen() -> None:
+    for words in (["x" * 50_000], ["verify", "x" * 50_000], ["forget", "x" * 50_000]):
+        done = run(None, *words)
+        assert done.returncode == 2 and len(done.stdout + done.stderr) < 4_000 and "characters)" in done.stderr
+
+
 # Clumsy hands
 
 

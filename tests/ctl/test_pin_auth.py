@@ -96,7 +96,7 @@ def test_a_pinless_path_is_told(tmp_path: Path) -> None:
     path = [43 | 1 << 31, 60 | 1 << 31, 1581 | 1 << 31, 0]
     world.state.write_text(json.dumps(world.memory() | {"pinless_path": path}))
     with world.card() as card:
-        assert "pinless path" in run(card, *off(world), **PUKS).stderr
+        assert "PIN-less path" in run(card, *off(world), **PUKS).stderr
 
 
 def test_options_that_contradict_each_other(world: World) -> None:

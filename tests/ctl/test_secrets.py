@@ -56,7 +56,7 @@ def test_the_one_card_is_named_once(card: EmulatorProcess) -> None:
 
 def test_secrets_are_asked_for_by_the_cards_name(card: EmulatorProcess) -> None:
     with terminal(card, "xpub", "off") as child:
-        child.expect_exact(f"This is about the card {card.serial} in {card.path}.")
+        child.expect_exact(f"Card {card.serial} in {card.path}")
         dialogue(child, ("PUK: ", PUK))
         assert ended(child) == 0
 

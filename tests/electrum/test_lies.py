@@ -145,7 +145,7 @@ def test_other_signatures(person: Person, own: EmulatorProcess, lie: str) -> Non
         ask_to_sign(person, window)
         window.wait("about to sign")
         window.click("Sign", window="review")
-        assert "Nothing was taken over" in refused(window)
+        assert "It was not used" in refused(window)
         person.program.replace()
         person.sign(window)
 

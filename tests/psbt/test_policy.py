@@ -226,15 +226,19 @@ def paying(fee: int, amount: int = BITCOIN, **options: object) -> Psbt:
 def test_default_fee_limits() -> None:
     """A tenth of a bitcoin, 10,000 satoshi a virtual byte, half of our inputs above 50,000 satoshi."""
     make_plan(paying(1_000_000))
-    reason = r"fee of 10000001 satoshi is above the limit of 10000000 satoshi; change it with max_fee in"
+    reason = r"fee of 10,000,001 satoshi is above the limit of 10,000,000 satoshi; change it with max_fee in"
     with pytest.raises(PsbtError, match=reason):
         make_plan(paying(10_000_001))
-    reason = r"fee rate of 1[0-9]{4}\.[0-9] sat/vB is above the limit of 10000 sat/vB; change it with max_fee_rate in"
+    reason = (
+        r"fee rate of 1[0-9],[0-9]{3}\.[0-9] sat/vB is above the limit of 10,000 sat/vB; change it with max_fee_rate in"
+    )
     with pytest.raises(PsbtError, match=reason):
         make_plan(paying(2_000_000))
     make_plan(paying(50_000, 50_001))
     make_plan(paying(50_001, 100_002))
-    reason = "fee of 50001 satoshi is above the limit of 50 % of the 100000 satoshi .*; change it with max_fee_percent "
+    reason = (
+        "fee of 50,001 satoshi is above the limit of 50 % of the 100,000 satoshi .*; change it with max_fee_percent "
+    )
     with pytest.raises(PsbtError, match=reason):
         make_plan(paying(50_001, 100_000))
 
@@ -242,18 +246,18 @@ def test_default_fee_limits() -> None:
 def test_fee_limits_are_chosen() -> None:
     psbt = parsed(spend("p2wpkh"))
     make_plan(psbt, max_fee=10_000, max_fee_rate=91.0)
-    with pytest.raises(PsbtError, match="fee of 10000 satoshi is above the configured limit of 9999 satoshi"):
+    with pytest.raises(PsbtError, match="fee of 10,000 satoshi is above the configured limit of 9,999 satoshi"):
         make_plan(psbt, max_fee=9_999)
     with pytest.raises(PsbtError, match="sat/vB is above the configured limit"):
         make_plan(psbt, max_fee_rate=90.0)
     make_plan(paying(90_000_000), max_fee=None, max_fee_rate=None, max_fee_percent=95.0)
-    with pytest.raises(PsbtError, match="is above the limit of 10000 sat/vB"):
+    with pytest.raises(PsbtError, match="is above the limit of 10,000 sat/vB"):
         make_plan(paying(90_000_000), max_fee=None, max_fee_percent=None)
 
 
 def test_a_person_may_decide_about_the_default_limits() -> None:
     made = make_plan(paying(10_000_001), ask_fee=True)
-    assert made.high_fee == "the fee of 10000001 satoshi is above the limit of 10000000 satoshi"
+    assert made.high_fee == "the fee of 10,000,001 satoshi is above the limit of 10,000,000 satoshi"
     assert make_plan(paying(1_000), ask_fee=True).high_fee is None
     with pytest.raises(PsbtError, match="configured limit"):
         make_plan(paying(10_000_001), ask_fee=True, max_fee=10_000_000)
@@ -272,7 +276,7 @@ def test_unneeded_bytes_do_not_make_a_fee_rate_small() -> None:
         p2wpkh(OTHER.key("m/3")), amount=BITCOIN, fields=[(b"\x08", b"\x01\xfe" + le(390_000) + bytes(390_000))]
     )
     psbt = parsed(spend("p2wpkh", amount=BITCOIN), foreign, outs=[Out(FAR, 2 * BITCOIN - 5_000_000)])
-    with pytest.raises(PsbtError, match="is above the limit of 10000 sat/vB"):
+    with pytest.raises(PsbtError, match="is above the limit of 10,000 sat/vB"):
         make_plan(psbt)
 
 

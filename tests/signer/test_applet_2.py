@@ -23,7 +23,7 @@ TEXT = (
     "the secure channel of this card's applet, version 2.0.0, is not supported yet: please report it, with the output "
     "of: cryptnoxctl doctor --json (status word 6982)"
 )
-DISABLED = "Reset is disabled on this card, for good: it cannot be erased; nothing was sent"
+DISABLED = "Reset is permanently disabled on this card: it cannot be erased; nothing was sent"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hwilib_cryptnox.ctl.commands.xpub import switch_export
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, WARN, Part, Report, said
-from hwilib_cryptnox.errors import NOTHING_CHANGED
+from hwilib_cryptnox.errors import NOTHING_CHANGED, tries_text
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer import recovery
@@ -69,7 +69,7 @@ def _look(app: App, opened: OpenCard, chain: str) -> Report:
     if info.is_nft:
         raise CtlError(Exit.REFUSED, "An NFT card holds one key, not a wallet", "cryptnoxctl info")
     tries = tries_left(card)
-    app.remark(f"Card {serial}, applet {version_text(info)}; at most {tries} PIN tries left")
+    app.remark(f"Card {serial}, applet {version_text(info)}; PIN: at most {tries_text(tries)} left")
     session = authenticate(opened, unlocker(app))
     page = card.info_page()
     careful = _EASY_SET if session.pin == EASY_PIN else _EASY_PIN_CHANGED

@@ -19,6 +19,8 @@ from hwilib_cryptnox.psbt.signers import input_statuses
 
 MOST_NOTES = 5
 
+_LEAVE_OUT = "leave this file out, or ask its signer for it again; nothing was written"
+
 
 @command("combine")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -41,7 +43,7 @@ def combine(app: App, files: tuple[str, ...], output: Path | None, force: bool) 
     try:
         result = combined(read_psbts(app, files))
     except CombineError as error:
-        raise CtlError(Exit.INPUT, f"{files[error.file]}: {error}", "nothing was written") from error
+        raise CtlError(Exit.INPUT, f"{files[error.file]}: {error}", _LEAVE_OUT) from error
     content, statuses = content_of(result.psbt), input_statuses(result.psbt)
     missing = [status for status in statuses if not status.complete]
     identity = txid(result.psbt)
@@ -62,7 +64,7 @@ def combine(app: App, files: tuple[str, ...], output: Path | None, force: bool) 
     parts: list[Part] = [f"{counted(len(files), 'file')} combined"]
     if missing:
         need = "needs" if len(missing) == 1 else "need"
-        text = f"Not complete: {counted(len(missing), 'input')} of {len(statuses)} {need} more signatures"
+        text = f"Not complete: {len(missing)} of {counted(len(statuses), 'input')} still {need} signatures"
         parts.append((text, WARN))
         parts.append("Next: cryptnoxctl verify shows whose")
     else:

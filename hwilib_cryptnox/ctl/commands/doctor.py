@@ -87,21 +87,23 @@ class Finding:
 
 @command("doctor")
 @click.option("--record", type=NEW_FILE, help="Record the card's answers in FILE.")
-@click.option("--analyse", metavar="FILE", help="Report what a recording says about its card; - reads stdin.")
+@click.option("--analyze", metavar="FILE", help="Report what a recording says about its card; - reads stdin.")
 @click.option("--yes", is_flag=True, help="Record without asking.")
-def doctor(app: App, record: Path | None, analyse: str | None, yes: bool) -> Report:
+@click.option("--analyse", "british", metavar="FILE", hidden=True)
+def doctor(app: App, record: Path | None, analyze: str | None, british: str | None, yes: bool) -> Report:
     """Find out why a card is not found or cannot be used, and what to do. Sends no PIN.
 
     With --card or --reader, looks only at that one. --record runs a checklist that changes nothing and needs no PIN,
     and writes command headers, lengths, and status words, for a report about a card that behaves differently than
-    documented; --analyse reads such a file.
+    documented; --analyze reads such a file.
     """
-    if record is not None and analyse is not None:
-        raise click.UsageError("--record and --analyse cannot be used together")
+    analyze = british if analyze is None else analyze
+    if record is not None and analyze is not None:
+        raise click.UsageError("--record and --analyze cannot be used together")
     if record is not None:
         return _recorded(app, record, yes=yes)
-    if analyse is not None:
-        return _analysed(app, analyse)
+    if analyze is not None:
+        return _analyzed(app, analyze)
     findings = [*_versions(), *_files(app)]
     named = [app.options.card or "", app.options.reader or ""]
     if any(place.startswith(EMULATOR_PREFIX) for place in named):
@@ -141,7 +143,7 @@ def _curve() -> Finding:
 
     if (name := backend().name) != "python":
         return Finding("secp256k1", Verdict.GOOD, f"by {name}'s libsecp256k1")
-    remedy = "nothing you must do. A transaction takes milliseconds longer; pip install coincurve makes it quick"
+    remedy = "nothing is needed. Signing takes milliseconds longer; to make it faster: pip install coincurve"
     return Finding("secp256k1", Verdict.NOTE, "in Python, because no library for it can be loaded", remedy)
 
 
@@ -160,7 +162,11 @@ def _files(app: App) -> Iterator[Finding]:
     for name in settings.anchors:
         if not Path(name).expanduser().is_file():
             yield Finding(
-                "configuration", Verdict.BAD, f"anchors: {name} is not there", f"correct {config}", Exit.USAGE
+                "configuration",
+                Verdict.BAD,
+                f"anchors: {name} is not there",
+                f"correct the path in {config}",
+                Exit.USAGE,
             )
     folder = state_folder()
     if not folder.exists():
@@ -293,8 +299,7 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         text += ", emulated: not for money" if opened.simulated else ""
         yield Finding(what, Verdict.GOOD, text)
         if genuine is not Genuineness.GENUINE:
-            remedy = "if you trust the CA, name its certificate in the configuration (key anchors)"
-            yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", remedy)
+            yield Finding(what, Verdict.NOTE, f"genuine: {genuine.value}", _remedy_of(opened, genuine))
         if not info.seeded:
             yield Finding(what, Verdict.NOTE, "it has no wallet", "cryptnoxctl setup")
         elif not info.xpub_export and not info.is_nft:
@@ -308,6 +313,15 @@ def _reader(app: App, name: str) -> Iterator[Finding]:
         yield Finding(what, Verdict.BAD, problem.message, problem.hint, problem.exit_code)
     finally:
         opened.close()
+
+
+def _remedy_of(opened: OpenCard, genuine: Genuineness) -> str:
+    """What to do about a card that is not known to be genuine; nothing about an emulated one, which never is."""
+    if opened.simulated:
+        return ""
+    if genuine is Genuineness.NOT_GENUINE:
+        return "do not put money on this card: its certificate is forged"
+    return "if you trust the CA, name its certificate in the configuration (key anchors)"
 
 
 def _is_easy_mode(opened: OpenCard) -> bool:
@@ -378,7 +392,7 @@ def _the_only_card(app: App) -> Iterator[OpenCard]:
         yield opened
 
 
-def _analysed(app: App, name: str) -> Report:
+def _analyzed(app: App, name: str) -> Report:
     """What the recording in a file says about its card."""
     data = read_input(app, name)
     if len(data) > _MAX_RECORDING:

@@ -30,7 +30,7 @@ def forget(app: App, which: str, pairing_key: bool, yes: bool) -> Report:
         app.terminal.confirm(f"Delete the pairing {_keys(keys)}?")
     gone = [number for number in sorted(app.state.records()) if serial in (None, number)]
     app.state.forget(serial)
-    lines = [f"Forgotten: {_listed(gone)}"] if gone else []
+    lines = [f"This computer forgot {'the card' if len(gone) == 1 else 'the cards'} {_listed(gone)}"] if gone else []
     if pairing_key:
         for number in keys:
             app.state.keep_pairing_key(number, None)

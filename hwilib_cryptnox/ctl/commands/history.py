@@ -64,4 +64,4 @@ def history(app: App, limit: int) -> Report:
     ]
     data = {"serial": str(serial), "signature_counter": comparison.counter, "entries": entries}
     table = [lambda screen: _table(screen, comparison)] if comparison.seen else []
-    return said(data, *table, f"{counted(comparison.counter, 'signature')} made in all")
+    return said(data, *table, f"The card has made {counted(comparison.counter, 'signature')} in all")

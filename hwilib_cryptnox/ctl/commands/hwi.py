@@ -47,7 +47,7 @@ def _switched(*, on: bool) -> Report:
             f"{error.filename}: {error.strerror}",
             "run it as the owner of this Python environment, or use an environment of your own",
         ) from error
-    text = f"hwi now sees Cryptnox cards ({path})" if on else "hwi no longer finds Cryptnox cards"
+    text = f"hwi now finds Cryptnox cards ({path})" if on else "hwi no longer finds Cryptnox cards"
     return said({"enabled": on, "file": str(path)}, text)
 
 

@@ -12,7 +12,7 @@ from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import judged, open_card, source_text, unlocker, verdict_text, version_text
 from hwilib_cryptnox.ctl.errors import explain
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Report, Row, listed
-from hwilib_cryptnox.errors import WalletError
+from hwilib_cryptnox.errors import WalletError, tries_text
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.taproot import Taproot, known
@@ -98,8 +98,8 @@ def _look(app: App, opened: OpenCard) -> Report:
         ("Card", f"Cryptnox {info.type_name}, applet {version_text(info)}"),
         ("Serial number", str(serial), STRONG),
         ("Genuine", *judged(genuine, opened.reader)),
-        ("Certificate by", certificate.issuer),
-        ("Initialized", *_yes(info.initialized, WARN)),
+        ("Issued by", certificate.issuer),
+        ("Initialized", *_yes(info.initialized, WARN, no="no: cryptnoxctl setup")),
     ]
     if info.initialized:
         seed = (
@@ -155,4 +155,4 @@ def _pin(info: AppletInfo, tries: int | None, record: CardRecord) -> tuple[str, 
     note = "; the last PIN this computer sent was refused" if record.note is not None else ""
     if tries == 0:
         return "blocked, or locked until you remove the card and put it back", BAD
-    return f"at most {tries} tries left{note}", WARN if tries < 3 or note else GOOD
+    return f"at most {tries_text(tries)} left{note}", WARN if tries < 3 or note else GOOD

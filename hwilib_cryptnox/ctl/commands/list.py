@@ -48,7 +48,7 @@ def _named(app: App) -> list[Seen]:
     """What --card and --reader name; CtlError NO_CARD where it is not there. A reader may be empty."""
     serial = wanted_serial(app)
     seen = see(app, candidates(app))
-    hint = "cryptnoxctl list without options shows which cards are here"
+    hint = "cryptnoxctl list, without --card and --reader, shows which cards are here"
     if serial is not None:
         mine = [entry for entry in seen if entry.serial == serial]
         if not mine:
@@ -57,5 +57,6 @@ def _named(app: App) -> list[Seen]:
         return mine
     for entry in seen:
         if entry.reader.startswith(EMULATOR_PREFIX) and entry.info is None:
-            raise CtlError(Exit.NO_CARD, f"{entry.reader}: {entry.state}", hint)
+            text = f"{entry.reader}: {entry.state}" if entry.unread else f"There is no Cryptnox card at {entry.reader}"
+            raise CtlError(Exit.NO_CARD, text, hint)
     return seen

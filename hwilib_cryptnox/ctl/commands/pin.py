@@ -37,7 +37,7 @@ def pin_tries(app: App) -> Report:
         "blocked: cryptnoxctl pin unblock (needs the PUK)"
     )
     if left:
-        text = f"At most {left} PIN tries are left"
+        text = f"At most {left} PIN tries are left" if left > 1 else "At most one PIN try is left"
         if left <= PIN_TRIES_SESSION:
             text += " (a card allows 3 before it must be removed and put back, and 6 in all)"
     return said({"serial": serial, "pin_tries_left": left}, text)

@@ -40,7 +40,8 @@ _GAIN = (
     "away from this computer, and know where it is before you continue.",
 )
 _PINLESS = (
-    "This card has a pinless path. Its key still signs without PIN and without the user key: cryptnoxctl pinless clear"
+    "This card has a PIN-less path. Its key still signs without the PIN and without the user key: "
+    "cryptnoxctl pinless clear"
 )
 _MUSIG2 = (
     "This card's applet has MuSig2. The touch that opens the card to read keys opens the card for MuSig2, too: until "
@@ -71,14 +72,14 @@ def pin_auth_on(app: App) -> Report:
 
 @pin_auth.command("off")
 @token_options
-@click.option("--private-key", "file", type=OLD_FILE, help="The key is in this PEM file: for other software alone.")
+@click.option("--private-key", "file", type=OLD_FILE, help="The key is in this PEM file, for use with other software.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 def pin_auth_off(
     app: App, module: str | None, token: str | None, key: str | None, file: FilePath | None, yes: bool
 ) -> Report:
     """Let the card sign only what a user key approves, never by PIN.
 
-    The key is the one of the options, or of `approve` in the configuration. It has to answer the card's challenge
+    The key is the one that the options name, or `approve` in the configuration. It must answer the card's challenge
     first. Then one signature is tried with the PIN, over a hash that no transaction can have. If the card makes it,
     PIN authentication is turned on again. Needs the PIN and the PUK.
     """

@@ -67,8 +67,16 @@ def puk_change(app: App) -> Report:
     )
 
 
+_PUK_HINT = (
+    "look for the PUK that you wrote down when the card was set up: 12 characters, and capital letters count. "
+    "This cost no try"
+)
+
+
 def _another_puk(opened: OpenCard) -> CtlError:
-    return CtlError(Exit.SECRET, f"That is not the PUK of the card {opened.card.serial}", unchanged=NOTHING_CHANGED)
+    return CtlError(
+        Exit.SECRET, f"That is not the PUK of the card {opened.card.serial}", _PUK_HINT, unchanged=NOTHING_CHANGED
+    )
 
 
 def _check(app: App, opened: OpenCard, secret: str) -> None:

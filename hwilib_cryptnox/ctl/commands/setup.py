@@ -1,4 +1,4 @@
-"""`setup`: from an unopened card to a usable wallet, step by step; or two cards for one secret."""
+"""`setup`: from an unopened card to a usable wallet, step by step; or two cards for one seed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SEEDS = {
     "new": "new words: this computer and the card create recovery words, and you write them down (recommended)",
     "restore": "your words: load recovery words you already have on paper",
     "shares": "your SLIP39 shares: load a backup of 20 or 33 words on one or more papers",
-    "dual": "two cards create one secret together: each is the other's backup, and nobody ever sees it",
+    "dual": "two cards create one seed together: each is the other's backup, and nobody ever sees it",
     "card": "on this card alone: no backup at all. Lose the card and you lose the money",
 }
 NO_BACKUP = "no backup"
@@ -46,10 +46,10 @@ _Owner = tuple[str | None, str | None]
 
 
 @command("setup")
-@click.option("--seed", "choice", type=click.Choice(list(SEEDS)), help="Where the secret comes from.")
-@click.option("--words", type=click.Choice(["12", "24"]), help="Length of new recovery words; not asked then.")
-@click.option("--name", help="The owner's name on the card; not asked then.")
-@click.option("--email", help="The owner's e-mail address on the card; not asked then.")
+@click.option("--seed", "choice", type=click.Choice(list(SEEDS)), help="Where the seed comes from.")
+@click.option("--words", type=click.Choice(["12", "24"]), help="How many new recovery words. Without it, setup asks.")
+@click.option("--name", help="The owner's name on the card. Without it, setup asks.")
+@click.option("--email", help="The owner's e-mail address on the card. Without it, setup asks.")
 @click.option("--second", metavar="READER", help="Dual: the reader with the second card.")
 @chain_option
 def setup(
@@ -83,14 +83,14 @@ def setup(
 def _chosen_seed(
     app: App, work: Provision, given: str | None, count: str | None
 ) -> tuple[str, mnemonic.Expected | None]:
-    """Where the secret comes from, and what the card has to show then: all that is to be answered before the card gets
+    """Where the seed comes from, and what the card has to show then: all that is to be answered before the card gets
     it. `given`: what the command said, `count` the number of new words. Who goes back in it chooses once more."""
     terminal = app.terminal
 
     def ask(again: bool) -> tuple[str, mnemonic.Expected | None]:
         chosen = None if again and not work.is_nft else given
         if chosen is None:
-            terminal.say("\nWhere should the secret come from?")
+            terminal.say("\nWhere should the seed come from?")
             with terminal.a_way_back(False):
                 chosen = terminal.choose("Your choice", SEEDS)
         if chosen == "card":
@@ -274,7 +274,7 @@ def _report(app: App, work: Provision, backup: str, chain: str, *, checked: bool
         "xpub_export": True,
         "backup_checked": checked,
     }
-    use = "cryptnoxctl sheet prints what belongs with the backup; cryptnoxctl export, or your wallet's own menu"
+    use = "cryptnoxctl sheet prints a page for your papers; cryptnoxctl export connects a wallet program"
     rows: list[Row] = [
         ("Fingerprint", fingerprint, STRONG),
         ("First address", f"{address} ({shown.path})", STRONG),
@@ -308,7 +308,7 @@ def _ready(work: Provision, backup: str, told: dict[str, object], rows: list[Row
     return said(data, ("The card is ready.", GOOD), lambda screen: screen.fields(rows), *parts)
 
 
-# Two cards that make one secret together
+# Two cards that make one seed together
 
 
 def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: str) -> Report:
@@ -339,7 +339,7 @@ def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: 
                 swapped(app, text, first.line.reopen)
             first.dual_finish(theirs)
             first.finish(shown)
-            backup = f"The cards {first.serial} and {other.serial} hold the same secret. Keep them apart."
+            backup = f"The cards {first.serial} and {other.serial} hold the same seed. Keep them apart."
             app.terminal.say(f"\n{backup}")
             app.happened(f"The card {other.serial} is set up")  # from here on the first one's end tells enough
         except (Exception, KeyboardInterrupt) as error:
@@ -348,7 +348,7 @@ def _dual(app: App, first: Provision, owner: _Owner, second: str | None, chain: 
 
 
 def _check_second(card: Card, first: int) -> None:
-    """CtlError for a card that cannot make a secret together with the first one."""
+    """CtlError for a card that cannot make a seed together with the first one."""
     if card.info.is_nft:
         raise CtlError(Exit.USAGE, "That is an NFT card, which creates its one key itself")
     if card.info.seeded:
@@ -356,7 +356,7 @@ def _check_second(card: Card, first: int) -> None:
         raise CtlError(
             Exit.REFUSED,
             f"There is already a wallet on the card {serial}",
-            f"if setup was interrupted while the cards {first} and {serial} made a secret together, no backup of it "
+            f"if setup was interrupted while the cards {first} and {serial} made a seed together, no backup of it "
             f"can ever be made: cryptnoxctl reset --card {serial}, then cryptnoxctl setup --seed dual --card "
             f"{first}. To use it as it is: cryptnoxctl adopt --card {serial}",
         )
@@ -370,7 +370,7 @@ def _look_ahead(app: App, second: str, serial: int) -> None:
 
 
 def _half(error: BaseException, first: Provision, other: Provision) -> EndedError:
-    """What to say where one card may have its part of the secret, and the other has not."""
+    """What to say where one card may have its part of the seed, and the other has not."""
     first.find_out()
     other.find_out()
     said = said_of(error)
@@ -382,7 +382,7 @@ def _half(error: BaseException, first: Provision, other: Provision) -> EndedErro
             f"{said}; the cards {one} and {two} are initialized, and neither has a seed",
             hint=f"start over with both cards: cryptnoxctl setup --seed dual --card {one}",
         )
-    holds = "holds the secret" if other.stage in with_seed else "may hold the secret"
+    holds = "holds the seed" if other.stage in with_seed else "may hold the seed"
     compare = f"cryptnoxctl backup check --second-card --card {two} compares them"
     if first.stage is Stage.INITIALISED:
         return EndedError(
@@ -394,13 +394,13 @@ def _half(error: BaseException, first: Provision, other: Provision) -> EndedErro
     if first.stage is Stage.OTHER_SEED:
         return EndedError(
             error,
-            f"The cards {one} and {two} did not make the same secret. Put no money on either card",
+            f"The cards {one} and {two} have different seeds. Put no money on either card",
             hint=f"cryptnoxctl reset --card {one}, the same with --card {two}, then run setup again",
         )
     if first.stage is Stage.PROVED:
         return EndedError(
             error,
-            f"{said}. The cards {one} and {two} hold the same secret; they were compared",
+            f"{said}. The cards {one} and {two} hold the same seed; they were compared",
             hint=f"cryptnoxctl adopt finishes the setup of each card (--card {one}, --card {two})",
         )
     return EndedError(

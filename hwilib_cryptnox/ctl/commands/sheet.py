@@ -41,7 +41,7 @@ _BACKUPS = {
 }
 _WORDS = "The backup is the recovery words (12 to 24), on paper or steel. Never on a computer or in a photo."
 PUBLIC = (
-    "Nothing on this page is secret, and nothing on it can spend. But whoever sees it sees all payments of the "
+    "Nothing on this page is secret, and nothing on it can spend. But anyone who sees it sees all payments of the "
     "wallet, so keep it with your papers."
 )
 

@@ -66,12 +66,12 @@ def sign(
 ) -> Report:
     """Sign the transaction in FILE, a PSBT in binary, base64, or hex (- for stdin, then to stdout).
 
-    Asks for the PIN first, because only the card's keys prove what is change. Then you see the transaction, with every
-    word of it proved, and it is signed when you say yes. After an error run the same command again: no signature is
-    made twice.
+    Asks for the PIN first, because only the card's keys prove what is change. Then you see what the transaction
+    does, with every part of it checked, and it is signed when you say yes. After an error run the same command again:
+    no signature is made twice.
 
-    Where PIN authentication is off, the key that approve names in config.toml approves instead of the PIN: one touch to
-    read the card's keys, and one for each signature after you say yes.
+    Where PIN authentication is off, the key that `approve` names in config.toml takes the place of the PIN: one touch
+    to read the card's keys, and one for each signature after you say yes.
     """
     if not yes and not app.terminal.available:
         raise CtlError(
@@ -194,7 +194,7 @@ class _Shown:
         if plan.high_fee is None:
             agreed = terminal.agrees(f"Sign {'it' if plan.message is None else 'the message'} with {signatures}?")
         else:
-            typed = terminal.ask(f"Type the fee in satoshi to sign it with {signatures}")
+            typed = terminal.ask(f"To sign it anyway with {signatures}, type the fee in satoshi")
             agreed = typed.replace(",", "") == str(plan.summary.fee)
         if not agreed:
             raise LeftError("Canceled. Nothing was signed")
@@ -232,7 +232,7 @@ def _interrupted(error: BaseException, made: int) -> CtlError:
     problem = explain(error)
     if not made:
         return CtlError(problem.exit_code, problem.message, problem.hint)
-    kept = "they are kept: run the same command again, and the card makes only the missing ones"
+    kept = "run the same command again: they are kept, and the card makes only the missing ones"
     return CtlError(
         problem.exit_code,
         f"{problem.message}; {counted(made, 'signature')} {'was' if made == 1 else 'were'} made",

@@ -38,7 +38,7 @@ def taproot_check(app: App) -> Report:
             data,
             (f"Yes: the card {serial} (applet {version}) signs for taproot addresses (BIP86)", GOOD),
             "All four of its signatures verified. Taproot accounts are offered for this card now.",
-            ("The vendor describes this, and nobody has seen a card with it: try a small amount first", WARN),
+            ("The vendor describes this, but no such card has been tested yet: try a small amount first", WARN),
         )
     return said(
         data,

@@ -93,7 +93,8 @@ def user_key_add(
     text: str | None,
     credential_id: str | None,
 ) -> Report:
-    """Store a public key on the card, of a token (--pkcs11) or of the PEM file KEY. Needs the PIN and the PUK.
+    """Store a public key on the card: the key of a token (--pkcs11), or the one in the PEM file KEY. Needs the
+    PIN and the PUK.
 
     The card still takes its PIN until cryptnoxctl pin-auth off.
     """
@@ -245,7 +246,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
 def user_key_test(
     app: App, slot: str | None, key_file: Path | None, module: str | None, token: str | None, key: str | None
 ) -> Report:
-    """Authenticate with a user key: have it sign the card's challenge, which is one touch where the token wants any.
+    """Authenticate with a user key: have it sign the card's challenge. A token that asks for a touch asks once.
 
     The key is in a token (--pkcs11, or approve in the configuration), or it is the PEM file PRIVATE-KEY. FIDO keys
     cannot be tested here. The PIN of the token is asked for in this terminal: a right one lets

@@ -115,7 +115,7 @@ def _check_new(known: StoredWallet | None, fingerprint: bytes, key: bytes) -> No
         raise CtlError(
             Exit.USAGE,
             f"The wallet {quoted(known.name)} is already registered with this card",
-            "a second card with the same seed does not need its own registration",
+            "nothing is needed: a second card with the same seed does not need its own registration",
         )
 
 

@@ -56,7 +56,10 @@ def test_no_case_stands_twice() -> None:
 
 
 def test_every_wrong_pin(monkeypatch: pytest.MonkeyPatch) -> None:
-    hint = "cryptnoxctl pin tries shows how many are left; to set a new PIN with the PUK: cryptnoxctl pin unblock"
+    hint = (
+        "cryptnoxctl pin tries shows how many are left; if you forgot the PIN, set a new one with the PUK: "
+        "cryptnoxctl pin change --with-puk"
+    )
     with EmulatorProcess(*running.CARDS["wallet"]) as card:
         monkeypatch.setenv("CRYPTNOX_EMULATOR", f"{card.host}:{card.port}")
 

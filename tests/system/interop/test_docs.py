@@ -150,9 +150,11 @@ SCENES = {
     "cryptnoxctl sheet": Scene((ASKED_PIN,), "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"),
     "cryptnoxctl sheet --html --output wallet.html": Scene((ASKED_PIN,), "Written: wallet.html"),
     "cryptnoxctl reset": Scene((('Type "SERIAL"', "SERIAL"), ASKED_PUK), "reset to factory state"),
-    "cryptnoxctl forget SERIAL": Scene(says="Forgotten", before="cryptnoxctl address", words=(("SERIAL", "all"),)),
+    "cryptnoxctl forget SERIAL": Scene(
+        says="This computer forgot", before="cryptnoxctl address", words=(("SERIAL", "all"),)
+    ),
     "cryptnoxctl doctor --record card.json": Scene((("Record the card", "y"),), "as documented"),
-    "cryptnoxctl doctor --analyse card.json": Scene(
+    "cryptnoxctl doctor --analyze card.json": Scene(
         says="as documented", before="cryptnoxctl doctor --record card.json --yes >/dev/null"
     ),
     "cryptnoxctl pin change": Scene((ASKED_PIN, *TYPED_NEW), "was changed"),

@@ -213,8 +213,8 @@ GUARDS = (
     Guard(
         "automatic PINs with a full counter only",
         UNLOCK,
-        '        if not _is_full(record, left):\n            raise RefusedPinError(f"a PIN was refused elsewhere',
-        '        if False:\n            raise RefusedPinError(f"a PIN was refused elsewhere',
+        "        if not _is_full(record, left):\n            raise RefusedPinError(",
+        "        if False:\n            raise RefusedPinError(",
         f"{PINS}::test_a_refusal_elsewhere_keeps_automatic_sources_away",
     ),
     Guard(
