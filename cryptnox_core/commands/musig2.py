@@ -39,7 +39,7 @@ class GenerateNonce(Command[bytes]):
         if not all(map(secp256k1.is_public_key, halves)):
             raise MalformedResponseError("NONCE GEN: not two points")
         if any(half[1:] == GENERATOR[1:] for half in halves):
-            raise MalformedResponseError("NONCE GEN: a nonce that everybody knows")  # its secret number is 1
+            raise MalformedResponseError("NONCE GEN: a nonce that everyone knows")  # its secret number is 1
         return nonce
 
 

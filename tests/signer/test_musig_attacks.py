@@ -86,7 +86,7 @@ def test_a_card_whose_nonce_everybody_knows(
     """Its secret number is 1, or minus 1: the private key would follow from its part, and it is not asked for one."""
     drawn(monkeypatch, endless(*numbers))
     card = Reach(monkeypatch, folder, Reading.MUSIG2)
-    with pytest.raises(CryptnoxError, match="a nonce that everybody knows"):
+    with pytest.raises(CryptnoxError, match="a nonce that everyone knows"):
         card.sign(Psbt.parse(round_one(shared("internal")).encode()))
     assert card.reader.card.counters.signatures == 0
     nothing_left(card)

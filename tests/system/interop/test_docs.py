@@ -661,7 +661,9 @@ def test_the_reference_names_commands_that_are_there() -> None:
     """Each usage line of the reference is a command's: its help says the same line."""
     pages = sorted((ROOT / "docs").glob("cryptnoxctl-*.md"))
     usages = [
-        usage for page in pages for usage in re.findall(r"^## .+\n\n```\n(.+)\n```$", page.read_text(), re.MULTILINE)
+        usage
+        for page in pages
+        for usage in re.findall(r"^## .+\n\n```text\n(.+)\n```$", page.read_text(), re.MULTILINE)
     ]
     assert len(usages) > 40
     for usage in usages:
@@ -820,5 +822,7 @@ def test_links() -> None:
             there = page.parent / target if target else page
             assert there.exists(), (page.name, target)
             if heading:
-                titles = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
+                included = re.findall(r"^```\{include\} (\S+)$", there.read_text(), re.MULTILINE)
+                text = "\n".join(path.read_text() for path in (there, *(there.parent / name for name in included)))
+                titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
                 assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1991,7 +1991,7 @@ GUARDS = (
         "tests/signer/test_cards.py::test_a_poller_leaves_other_cards_as_they_are",
     ),
     Guard(
-        "a nonce that everybody knows gets no message to sign",
+        "a nonce that everyone knows gets no message to sign",
         "cryptnox_core/commands/musig2.py",
         "        if any(half[1:] == GENERATOR[1:] for half in halves):\n",
         "        if False:\n",
