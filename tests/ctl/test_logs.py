@@ -156,7 +156,7 @@ def test_an_error_is_in_the_log(marked: EmulatorProcess, tmp_path: Path) -> None
 
 def test_a_name_steers_no_terminal_by_the_log(marked: EmulatorProcess, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    run(marked, "verify", "no\x1b[2Jsuch\nfile", "--log-file", str(log))
+    run(marked, "verify", "no\x1b[2Jsuch\u202efile", "--log-file", str(log))
     assert "\x1b" not in clean(log)
 
 

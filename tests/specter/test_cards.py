@@ -172,7 +172,9 @@ def test_no_option_of_a_command_line_is_named() -> None:
     for error in errors:
         assert COMMAND_LINE.search(str(error)), "else it need not be told in other words"
         told = for_page(error)
-        assert not COMMAND_LINE.search(str(told)), str(told)
+        # A whole command that helps may be named.
+        text = str(told).replace("cryptnoxctl pin change --with-puk", "")
+        assert not COMMAND_LINE.search(text), text
         assert to_hwi_error(told).code == to_hwi_error(error).code
     assert str(for_page(errors[0])) == (
         "PIN needed: type the card's PIN, 4 to 9 digits (given password is not a card PIN; three tries are left)"
