@@ -16,7 +16,7 @@ THINGS = {
     "pin": r"\bPINs?\b",
     "puk": r"\bPUKs?\b",
     "pairing_key": r"pairing key",
-    "seed": r"\bseed\b|\bwallet\b|\bsecret\b|recovery words|\bwords\b|holds its key",
+    "seed": r"\bseeds?\b|\bwallet\b|\bsecret\b|recovery words|\bwords\b|holds its key",
     "export": r"\bexport\b",
     "pinless": r"pinless|PIN-less|without (a )?PIN",
     "pin_auth": r"PIN authentication|pin-auth",
