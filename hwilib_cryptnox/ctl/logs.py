@@ -35,7 +35,7 @@ class _Lines(logging.Formatter):
         return printable(" ".join(super().format(record).split("\n")))
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic from Python 3.11 on
     """A log that takes no more ends, and disturbs nothing."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - logging's name
