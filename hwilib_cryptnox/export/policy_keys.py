@@ -22,7 +22,7 @@ _KEY = re.compile(r"(\[[^\]]*\])?([0-9A-Za-z]+)((?:/[^/]*)*)")
 _STEP = re.compile(r"<(\d{1,10}(?:;\d{1,10})*)>|(\d{1,10})")
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _HARDENED_MARKS = ("h", "H", "'")
-_PRIVATE_TEXT = "the descriptor holds a private key: use the public one (xpub), and show the private one to nobody"
+PRIVATE_TEXT = "the descriptor holds a private key: use the public one (xpub), and show the private one to nobody"
 
 
 class PolicyError(BadRequestError):
@@ -119,7 +119,7 @@ def derived_musig(musig: MusigExpression, tail: str) -> MusigExpression:
 def read_key(token: str, *, whole: bool = False) -> PolicyKey:
     """A key. No error shows it. `whole`: an extended one may have no levels behind it."""
     if "prv" in token:
-        raise PolicyError(_PRIVATE_TEXT)
+        raise PolicyError(PRIVATE_TEXT)
     match = _KEY.fullmatch(token)
     if match is None:
         raise PolicyError("a key of the descriptor cannot be read")
@@ -148,7 +148,7 @@ def _extended(origin: KeyOrigin | None, body: str, tail: str, whole: bool) -> Po
     except UsageError:
         raise PolicyError("a key of the descriptor has a typing error, or is not a key") from None
     if len(data) in (33, 34):
-        raise PolicyError(_PRIVATE_TEXT)
+        raise PolicyError(PRIVATE_TEXT)
     network = network_of_version(data[:4])
     if network is None:
         raise PolicyError("an extended key is neither an xpub nor a tpub, nor another known form of one")

@@ -122,18 +122,24 @@ def _split(text: str) -> tuple[Path, str]:
 
 def check_descriptor(text: str, fingerprint: bytes | None) -> None:
     """What is wrong with the descriptor of an address to be shown: BadRequestError where it is none, or one of
-    another device; nobody else's answer would be true of it. `fingerprint`: the device's, 4 bytes, None: not known."""
+    another device; nobody else's answer would be true of it. `fingerprint`: the device's, 4 bytes, None: not known.
+
+    Only a descriptor without private keys is repeated in the error, as HWI does."""
     from embit.descriptor import Descriptor
+
+    from hwilib_cryptnox.export.policy_keys import PRIVATE_TEXT
 
     body, mark, checksum = text.partition("#")
     try:
         if mark and checksum != descriptor_checksum(body):
-            raise BadRequestError(f"The checksum of the descriptor is wrong: {text}")
+            raise BadRequestError("The checksum of the descriptor is wrong: copy it again")
         descriptor = Descriptor.from_string(body)
     except WalletError:
         raise
     except Exception as error:  # embit's parser has many ways to stumble over what is no descriptor
-        raise BadRequestError(f"The descriptor cannot be read: {text}") from error
+        raise BadRequestError("The descriptor cannot be read: copy it again") from error
+    if any(getattr(key, "is_private", False) for key in descriptor.keys):
+        raise BadRequestError(PRIVATE_TEXT)
     if descriptor.key is None:  # several keys, which need not be this device's
         return
     origin = descriptor.key.origin

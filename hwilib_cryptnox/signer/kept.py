@@ -21,12 +21,14 @@ def kept_entry(request: SignRequest, signature: bytes) -> dict[str, str]:
 def kept_signatures(stored: Iterable[object], candidates: Iterable[Candidate]) -> list[tuple[Candidate, bytes]]:
     """Those of the kept ones that are for candidates and verify. `stored`: anything; the rest is left aside."""
     found = {
-        (entry.get("digest"), entry.get("key")): entry.get("signature") for entry in stored if isinstance(entry, dict)
+        (entry.get("digest"), entry.get("key")): entry.get("signature")
+        for entry in stored
+        if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
     }
     kept = []
     for candidate in candidates:
         text = found.get((candidate.digest.hex(), (_part(candidate.musig) or candidate.signing_key).hex()))
-        with contextlib.suppress(ValueError, TypeError):  # no hexadecimal digits
+        with contextlib.suppress(ValueError):  # no hexadecimal digits
             signature = bytes.fromhex(text or "")
             if verifies(candidate, signature):
                 kept.append((candidate, signature))

@@ -16,6 +16,7 @@ from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
 from tests.support.optional import bdk
+from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
 from tests.system.interop.paper import message_key
 
 FINGERPRINT = "73c5da0a"
@@ -31,6 +32,7 @@ def xpub(path: str, chain: str) -> str:
 
 KEY = ROOT.derive("m/84h/1h/0h/0/0").key.get_public_key().sec().hex()
 ACCOUNT = xpub("m/49h/1h/0h", "test")
+XPRV = ROOT.derive("m/84h/1h/0h").to_base58()
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -204,18 +206,23 @@ def test_what_the_card_cannot_do(card: EmulatorProcess, hwi: Program, arguments:
 @pytest.mark.parametrize(
     ("descriptor", "text"),
     [
-        ("nonsense", "The descriptor cannot be read: "),
-        ("", "The descriptor cannot be read: "),
-        ("wpkh(", "The descriptor cannot be read: "),
-        ("wpkh([73c5da0a/84h/1h/0h/0/0]02e7)", "The descriptor cannot be read: "),
-        (f"wpkh([73c5da0a/84h/1h/0h/0/x]{KEY})", "The descriptor cannot be read: "),
-        (f"wpkh({KEY},{KEY})", "The descriptor cannot be read: "),
+        ("nonsense", "The descriptor cannot be read: copy it again"),
+        ("", "The descriptor cannot be read: copy it again"),
+        ("wpkh(", "The descriptor cannot be read: copy it again"),
+        ("wpkh([73c5da0a/84h/1h/0h/0/0]02e7)", "The descriptor cannot be read: copy it again"),
+        (f"wpkh([73c5da0a/84h/1h/0h/0/x]{KEY})", "The descriptor cannot be read: copy it again"),
+        (f"wpkh({KEY},{KEY})", "The descriptor cannot be read: copy it again"),
         (f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})#6lpdnkpw", "checksum"),
         (f"wpkh([73c5da0a/84h/1h/0h/0/0]{KEY})#", "checksum"),
         (f"wpkh({ACCOUNT}/0/5)", "missing origin info"),
         (f"sh(wpkh([73c5da0b/49h/1h/0h]{ACCOUNT}/0/5))", "does not match device"),
         (f"pkh([01020304/44h/1h/0h/0/5]{KEY})", "does not match device"),
-        ("sh(" * 5000, "The descriptor cannot be read: "),
+        (f"wpkh([73c5da0a/84h/1h/0h]{XPRV}/0/5)", "private key"),
+        (f"wsh(multi(1,[01020304/48h]{XPRV}/0/5,[73c5da0a/84h/1h/0h/0/0]{KEY}))", "private key"),
+        pytest.param(f"tr({KEY[2:]},pk({XPRV}/0/5))", "private key", marks=EMBIT_KNOWS_SCRIPT_PATHS),
+        (f"wpkh([73c5da0a/84h/1h/0h]{XPRV}/0/x)", "cannot be read"),
+        (f"wpkh([73c5da0a/84h/1h/0h]{XPRV}/0/5)#6lpdnkpw", "checksum"),
+        ("sh(" * 5000, "The descriptor cannot be read: copy it again"),
     ],
 )
 def test_descriptors_that_are_none_or_another_devices(
@@ -227,6 +234,7 @@ def test_descriptors_that_are_none_or_another_devices(
     for device in (["-f", "73c5da0a"], ["-t", "cryptnox", "-d", "cryptnox:7"]):
         answer = hwi(*device, "-p", PIN, "displayaddress", "--desc", descriptor)
         assert answer["code"] == -7 and text in answer["error"], answer
+        assert "prv" not in answer["error"]
     if "device" in text:
         assert hwi.on(card, "displayaddress", "--desc", descriptor)["code"] == -9, "nobody is asked whose it is"
     assert card.stats()["apdus"] == before

@@ -356,6 +356,7 @@ def test_kept_signatures_are_not_believed(hwi: Program, state: State) -> None:
         assert len(kept) == 2
         kept[0]["signature"] = kept[1]["signature"]
         kept.append({"digest": "zz"})
+        kept += [{**kept[0], name: odd} for name in kept[0] for odd in ([1], {}, None, 1)]
         kept.append("nonsense")
         state.keep_partial(psbt.unsigned_tx(), kept)
         check(hwi.on(card, "signtx", given.base64()), given)

@@ -2004,4 +2004,18 @@ GUARDS = (
         '                together = ""\n',
         "tests/ctl/test_wallet.py::test_who_adds_a_musig2_wallet_reads_what_the_card_can",
     ),
+    Guard(
+        "a descriptor with a private key is not repeated",
+        "hwilib_cryptnox/hwi/commands.py",
+        '    if any(getattr(key, "is_private", False) for key in descriptor.keys):\n',
+        "    if False:\n",
+        "tests/hwi/test_commands.py::test_descriptors_that_are_none_or_another_devices",
+    ),
+    Guard(
+        "odd entries of kept signatures are left aside",
+        "hwilib_cryptnox/signer/kept.py",
+        "        if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())\n",
+        "        if isinstance(entry, dict)\n",
+        "tests/signer/test_signing.py::test_kept_signatures_are_not_believed",
+    ),
 )
