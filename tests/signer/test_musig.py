@@ -326,16 +326,27 @@ def test_parts_of_another_round_are_not_used_again(monkeypatch: pytest.MonkeyPat
     check(again, second, key)
 
 
-def test_a_card_that_repeats_its_nonces(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Two parts with one nonce give the private key away: the second one never leaves."""
-    state = {"count": 0}
+def repeating(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Reach:
+    """A card whose random numbers are the same after each power-up."""
+    calls = 0
 
     def same(size: int) -> bytes:
-        state["count"] += 1
-        return b"".join(bytes((state["count"] * 7 % 251, number % 256)) for number in range(size))[:size]
+        nonlocal calls
+        calls += 1
+        return b"".join(bytes((calls * 7 % 251, number % 256)) for number in range(size))[:size]
+
+    def again() -> None:
+        nonlocal calls
+        calls = 0
 
     card = Reach(monkeypatch, folder, Reading.MUSIG2, random=same)
-    card.powered.append(lambda: state.update(count=0))
+    card.powered.append(again)
+    return card
+
+
+def test_a_card_that_repeats_its_nonces(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Two parts with one nonce give the private key away: the second one never leaves."""
+    card = repeating(monkeypatch, folder)
     key = shared("internal")
     check(card.sign(Psbt.parse((given := round_one(key)).encode())), given, key)
     with pytest.raises(RepeatedNonceError):
@@ -345,14 +356,7 @@ def test_a_card_that_repeats_its_nonces(monkeypatch: pytest.MonkeyPatch, folder:
 
 def test_nonces_that_the_psbt_brings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Also one that came with this very PSBT, as somebody else's."""
-    state = {"count": 0}
-
-    def same(size: int) -> bytes:
-        state["count"] += 1
-        return b"".join(bytes((state["count"] * 7 % 251, number % 256)) for number in range(size))[:size]
-
-    card = Reach(monkeypatch, folder, Reading.MUSIG2, random=same)
-    card.powered.append(lambda: state.update(count=0))
+    card = repeating(monkeypatch, folder)
     key, second = shared("internal"), shared("leaf", secrets=(9,))
     part = next(iter(parts_in(card.sign(Psbt.parse(round_one(key).encode())))))
     shutil.rmtree(folder)
