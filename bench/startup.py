@@ -1,5 +1,5 @@
-"""CPU time of `hwi-cryptnox enumerate` against stock `hwi enumerate`, alternately, in the same run; and how long
-`getxpub` of an emulated card takes from start to end.
+"""CPU time of `hwi-cryptnox enumerate`, and of its `getxpub` with an emulated card, against stock `hwi enumerate`, by
+turns, in the same run.
 
 CPU time is user and system time of the whole process as the operating system counts it. No PC/SC service is visible to
 them, so that the machine's readers play no part.
@@ -12,67 +12,62 @@ import os
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
 from tests.support.emulator import PIN, EmulatorProcess
 
-LIMIT = 0.25
-"""The highest ratio that is good enough."""
-XPUB_LIMIT = 0.15
-"""The most seconds that are good enough for `getxpub`, on a machine that does nothing else: the quickest of ROUNDS."""
+LIMITS = {"enumerate": 0.25, "getxpub": 0.85}
+"""The highest ratios to stock `hwi enumerate` that are good enough."""
 RESULTS = Path(__file__).parent / "results" / "startup.json"
 ROUNDS = 15
 
 
 def environment() -> dict[str, str]:
-    """No setting of ours, and no PC/SC service."""
+    """No setting of ours, no PC/SC service; and programs compiled once, as on a computer where they were installed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTNOX_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, "PCSCLITE_CSOCK_NAME": os.devnull}
 
 
-def cpu_seconds(program: str) -> float:
-    """CPU time of one `PROGRAM enumerate`."""
-    command = [str(Path(sys.executable).parent / program), "enumerate"]
-    with subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{program} enumerate ended with status {process.returncode}")
+def cpu_seconds(program: str, *arguments: str, typed: str = "") -> float:
+    """CPU time of one run, with what is typed at its start."""
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    with tempfile.TemporaryFile() as entered, tempfile.TemporaryFile() as printed:
+        entered.write(typed.encode())
+        entered.seek(0)
+        with subprocess.Popen(command, env=environment(), stdin=entered, stdout=printed) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        answer = json.loads(printed.read() or b"null")
+    if process.returncode or (isinstance(answer, dict) and "error" in answer):
+        raise RuntimeError(f"{program} ended with status {process.returncode}: {answer}")
     return usage.ru_utime + usage.ru_stime
 
 
-def xpub_seconds(card: EmulatorProcess) -> float:
-    """From start to end of one `getxpub`, its PIN over stdin."""
-    options = ["--device-type", "cryptnox", "--device-path", card.path, "--stdinpass", "getxpub", "m/84h/0h/0h"]
-    command = [str(Path(sys.executable).parent / "hwi-cryptnox"), *options]
-    began = time.perf_counter()
-    run = subprocess.run(command, env=environment(), input=f"{PIN}\n".encode(), capture_output=True, check=True)
-    taken = time.perf_counter() - began
-    if "xpub" not in json.loads(run.stdout):
-        raise RuntimeError(f"getxpub: {run.stdout!r}")
-    return taken
-
-
 def main() -> int:
-    programs = ("hwi-cryptnox", "hwi")
-    for program in programs:
-        cpu_seconds(program)  # fills the caches
-    times: dict[str, list[float]] = {program: [] for program in programs}
-    for _ in range(ROUNDS):
-        for program in programs:
-            times[program].append(cpu_seconds(program))
-    middle = {program: statistics.median(measured) for program, measured in times.items()}
-    for program in programs:
-        spread = f"{min(times[program]):.3f} to {max(times[program]):.3f}"
-        print(f"{program} enumerate: {middle[program]:.3f} s CPU (median of {ROUNDS}; {spread})")
-    ratio = middle["hwi-cryptnox"] / middle["hwi"]
-    print(f"ratio: {ratio:.2f} (at most {LIMIT:.2f})")
     with EmulatorProcess("--seed", bytes(64).hex(), "--xpub-export") as card:
-        xpub_seconds(card)
-        quickest = min(xpub_seconds(card) for _ in range(ROUNDS))
-    print(f"hwi-cryptnox getxpub of an emulated card: {quickest:.3f} s (quickest of {ROUNDS}; limit {XPUB_LIMIT:.2f})")
-    found = {"cpu_seconds": middle, "ratio": ratio, "limit": LIMIT, "xpub": quickest, "xpub_limit": XPUB_LIMIT}
+        device = ("--device-type", "cryptnox", "--device-path", card.path)
+        runs = {
+            "hwi enumerate": lambda: cpu_seconds("hwi", "enumerate"),
+            "enumerate": lambda: cpu_seconds("hwi-cryptnox", "enumerate"),
+            "getxpub": lambda: cpu_seconds(
+                "hwi-cryptnox", *device, "--stdinpass", "getxpub", "m/84h/0h/0h", typed=f"{PIN}\n"
+            ),
+        }
+        for run in runs.values():
+            run()  # fills the caches
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                times[name].append(run())
+    middle = {name: statistics.median(measured) for name, measured in times.items()}
+    ratios = {name: middle[name] / middle["hwi enumerate"] for name in LIMITS}
+    for name, measured in times.items():
+        spread = f"{min(measured):.3f} to {max(measured):.3f}"
+        limit = f"; ratio {ratios[name]:.2f}, at most {LIMITS[name]:.2f}" if name in LIMITS else ""
+        print(f"{name}: {middle[name]:.3f} s CPU (median of {ROUNDS}; {spread}){limit}")
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    return int(ratio > LIMIT or quickest > XPUB_LIMIT)
+    RESULTS.write_text(json.dumps({"cpu_seconds": middle, "ratios": ratios, "limits": LIMITS}, indent=1) + "\n")
+    return int(any(ratios[name] > limit for name, limit in LIMITS.items()))
