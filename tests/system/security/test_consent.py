@@ -355,7 +355,6 @@ def test_two_programs_and_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         **hsm.environ,
         "CRYPTNOX_APPROVE": hsm.uri(token="mine", object="approve"),
         "CRYPTNOX_APPROVE_PIN_COMMAND": f"echo {TOKEN_PIN}",
-        "CRYPTNOX_WAIT": "0.3",
     }
 
     def begin(card: EmulatorProcess, given: Draft) -> subprocess.Popen[str]:
@@ -375,6 +374,7 @@ def test_two_programs_and_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             check(json.loads(out), given)
             assert card.stats()["signatures"] == 12 and card.stats()["by_ins"]["D6"] == 2 + 12
             assert set(history(card, token, None)) == set(digests_of(given))
+        env["CRYPTNOX_WAIT"] = "0.3"
         with opened(one, None):
             out, error = begin(one, second).communicate(timeout=120)
         assert json.loads(out)["code"] == -15 and error == "" and one.stats()["signatures"] == 12
