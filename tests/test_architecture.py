@@ -26,7 +26,7 @@ ORDER = (("errors", "networks"), ("storage", "psbt", "export", "console"), ("pin
 IMPURE = frozenset(
     {"socket", "os", "time", "logging", "select", "selectors", "subprocess", "threading", "asyncio", "signal"}
 )
-PURE_OF_SIGNER = ("bip322", "messages", "registration", "wallets")
+PURE_OF_SIGNER = ("bip322", "messages", "registered.registration", "wallets")
 HEAVY = frozenset({"embit", "coincurve", "cryptography", "smartcard", "click", "rich", "hwilib", "bdkpython"})
 PROGRAM, SIGNING = f"{WALLET}.hwi.program", f"{WALLET}.signer.signing"
 LONGEST = {PROGRAM: 8, SIGNING: 6}
@@ -444,23 +444,23 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.pin.token_keys": "pin/test_pkcs11.py",
     f"{WALLET}.plugin.register": "system/interop/test_stock_hwi.py",
     f"{WALLET}.pin.approver": "pin/test_approval.py",
-    f"{WALLET}.signer.approved": "pin/test_approval.py",
-    f"{WALLET}.signer.taproot_check": "signer/test_taproot.py",
-    f"{WALLET}.signer.heard": "system/life/test_noise.py",
+    f"{WALLET}.signer.faults.approved": "pin/test_approval.py",
+    f"{WALLET}.signer.signatures.taproot_check": "signer/test_taproot.py",
+    f"{WALLET}.signer.faults.heard": "system/life/test_noise.py",
     f"{WALLET}.signer.host": "hwi/test_program.py",
-    f"{WALLET}.signer.irreversible": "ctl/test_changes.py",
+    f"{WALLET}.signer.faults.irreversible": "ctl/test_changes.py",
     f"{WALLET}.signer.mnemonic": "ctl/test_words.py",
-    f"{WALLET}.signer.opening": "ctl/test_newcomer.py",
-    f"{WALLET}.signer.recovery": "ctl/test_newcomer.py",
+    f"{WALLET}.signer.setup.choices": "ctl/test_newcomer.py",
+    f"{WALLET}.signer.setup.recovery": "ctl/test_newcomer.py",
     f"{WALLET}.signer.provision": "ctl/test_setup_faults.py",
-    f"{WALLET}.signer.stages": "ctl/test_dual.py",
-    f"{WALLET}.signer.reviewed": "ctl/test_hostile.py",
-    f"{WALLET}.signer.steady": "ctl/test_setup_faults.py",
-    f"{WALLET}.signer.kept": "signer/test_signing.py",
-    f"{WALLET}.signer.possible": "signer/test_signing.py",
-    f"{WALLET}.signer.runner": "signer/test_signing.py",
+    f"{WALLET}.signer.setup.stages": "ctl/test_dual.py",
+    f"{WALLET}.signer.review.reviewed": "ctl/test_hostile.py",
+    f"{WALLET}.signer.faults.steady": "ctl/test_setup_faults.py",
+    f"{WALLET}.signer.signatures.kept": "signer/test_signing.py",
+    f"{WALLET}.signer.signatures.possible": "signer/test_signing.py",
+    f"{WALLET}.signer.signatures.runner": "signer/test_signing.py",
     f"{WALLET}.signer.wallet": "signer/test_signing.py",
-    f"{WALLET}.signer.wallet_prompts": "hwi/test_registerdescriptor.py",
+    f"{WALLET}.signer.review.wallet_prompts": "hwi/test_registerdescriptor.py",
     f"{WALLET}.storage.audit": "ctl/test_audit.py",
     f"{WALLET}.storage.files": "system/security/test_state_folder.py",
     f"{CORE}.emulator": "emulator",
@@ -476,7 +476,7 @@ COVERED_BY: dict[str, str] = {
     f"{WALLET}.export.policy_text": "signer/test_wallets.py",
     f"{WALLET}.export.policy_words": "signer/test_wallets.py",
     f"{WALLET}.hwi.entries": "hwi/test_listing.py",
-    f"{WALLET}.signer.message_prompts": "signer/test_shown.py",
+    f"{WALLET}.signer.review.message_prompts": "signer/test_shown.py",
     f"{WALLET}.psbt.amounts": "psbt/test_policy.py",
     f"{WALLET}.psbt.checks": "psbt/test_dishonest.py",
     f"{WALLET}.psbt.collect": "psbt/test_policy.py",

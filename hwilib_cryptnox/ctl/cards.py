@@ -30,7 +30,7 @@ from hwilib_cryptnox.signer.cards import (
     may_be_ours,
     serial_of,
 )
-from hwilib_cryptnox.signer.heard import settle, twice
+from hwilib_cryptnox.signer.faults.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import Wallet
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.cards import unlocker
 from hwilib_cryptnox.ctl.errors import CtlError, Problem, explain
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.heard import agreed
-from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
+from hwilib_cryptnox.signer.faults.heard import agreed
+from hwilib_cryptnox.signer.faults.irreversible import AWAY_TEXT, End, Ending, Words, carry_out, failure
 
 
 def change(

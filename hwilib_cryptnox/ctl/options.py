@@ -28,7 +28,7 @@ from hwilib_cryptnox.networks import (
 from hwilib_cryptnox.psbt.change import single_key_scripts
 from hwilib_cryptnox.psbt.script import p2pkh, p2sh
 from hwilib_cryptnox.psbt.summary import address_of, coin_of
-from hwilib_cryptnox.signer.taproot import Taproot, any_asked
+from hwilib_cryptnox.signer.signatures.taproot import Taproot, any_asked
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import SettingsError
 

@@ -14,8 +14,8 @@ from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Row, Scre
 from hwilib_cryptnox.ctl.wallets import quoted
 from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Summary
 from hwilib_cryptnox.psbt.message import Message
-from hwilib_cryptnox.signer.reviewed import Signer
-from hwilib_cryptnox.signer.shown import (
+from hwilib_cryptnox.signer.review.reviewed import Signer
+from hwilib_cryptnox.signer.review.shown import (
     bitcoin,
     chain_text,
     coins_shown,

@@ -23,7 +23,7 @@ from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 if TYPE_CHECKING:
     from hwilib_cryptnox.export.imports import WalletFile
     from hwilib_cryptnox.psbt.codec import FieldMap
-    from hwilib_cryptnox.signer.card_wallets import NamedWallet
+    from hwilib_cryptnox.signer.registered.card_wallets import NamedWallet
     from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 STDIN = "-"
@@ -113,8 +113,8 @@ def given_file(app: App, text: str, neither: str = _NEITHER_TEXT) -> WalletFile:
 
 def named_wallet(app: App, text: str) -> NamedWallet:
     """What `--wallet NAME|DESCRIPTOR|FILE` means: a registered wallet before a file."""
-    from hwilib_cryptnox.signer.card_wallets import NamedWallet
-    from hwilib_cryptnox.signer.registration import Registration
+    from hwilib_cryptnox.signer.registered.card_wallets import NamedWallet
+    from hwilib_cryptnox.signer.registered.registration import Registration
 
     stored = _registered(app, text)
     if stored is not None:

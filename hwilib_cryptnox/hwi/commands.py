@@ -8,8 +8,8 @@ from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.errors import BadRequestError, UnavailableError, WalletError
 from hwilib_cryptnox.export import CHANGE, RECEIVE, Cosigner, add_checksum, descriptor_checksum
 from hwilib_cryptnox.networks import ADDRESS_TYPES, AccountType, Network, TaprootType, account_path
-from hwilib_cryptnox.signer.keys import hardened_levels
-from hwilib_cryptnox.signer.taproot import Taproot
+from hwilib_cryptnox.signer.signatures.keys import hardened_levels
+from hwilib_cryptnox.signer.signatures.taproot import Taproot
 from hwilib_cryptnox.signer.wallet import Wallet
 
 Result = dict[str, object]

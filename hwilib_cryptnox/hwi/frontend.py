@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from cryptnox_core import errors
 from hwilib_cryptnox import errors as kinds
 from hwilib_cryptnox.psbt import Plan
-from hwilib_cryptnox.signer.reviewed import Signer, summary_data
-from hwilib_cryptnox.signer.shown import grouped_notices, grouped_skipped
+from hwilib_cryptnox.signer.review.reviewed import Signer, summary_data
+from hwilib_cryptnox.signer.review.shown import grouped_notices, grouped_skipped
 from hwilib_cryptnox.signer.signing import confirm
 from hwilib_cryptnox.signer.wallet import Wallet
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.hwi.frontend import Dialogue
     from hwilib_cryptnox.psbt import Psbt
     from hwilib_cryptnox.signer.host import Host
-    from hwilib_cryptnox.signer.registration import Registration
+    from hwilib_cryptnox.signer.registered.registration import Registration
     from hwilib_cryptnox.signer.signing import Progress
     from hwilib_cryptnox.signer.wallet import Wallet
 
@@ -251,7 +251,7 @@ class _Command:
         prompt = ""
         if options.command == "signmessage" and self.unlocker.asks_person:
             from cryptnox_core.bip32 import Path
-            from hwilib_cryptnox.signer.message_prompts import message_prompt_text
+            from hwilib_cryptnox.signer.review.message_prompts import message_prompt_text
 
             prompt = message_prompt_text(Path.parse(options.path))
         wallet = self._open(fingerprint, prompt)
@@ -285,7 +285,7 @@ class _Command:
     def _check_registered(self, fingerprint: bytes | None) -> None:
         """An address of a registered wallet: whether there is one, and the card vouches for the wallet."""
         from hwilib_cryptnox.hwi.registerdescriptor import check_place, check_registered
-        from hwilib_cryptnox.signer.wallet_prompts import look_prompt_text
+        from hwilib_cryptnox.signer.review.wallet_prompts import look_prompt_text
 
         options = self.options
         registration = _registration(options.registration, fingerprint)
@@ -328,7 +328,7 @@ class _Command:
         return bytes.fromhex(options.fingerprint)
 
     def _open(self, fingerprint: bytes | None, prompt: str = "") -> Wallet:
-        from hwilib_cryptnox.signer.finding import find_wallet
+        from hwilib_cryptnox.hwi.finding import find_wallet
         from hwilib_cryptnox.signer.wallet import Wallet
 
         path = self.options.device_path
@@ -341,10 +341,10 @@ class _Command:
     def _signtx(self, fingerprint: bytes | None) -> Answer:
         from hwilib_cryptnox.networks import CHAINS, Network
         from hwilib_cryptnox.psbt import Form, Psbt
-        from hwilib_cryptnox.signer.possible import stays_unchanged
-        from hwilib_cryptnox.signer.prompts import prompt_text
+        from hwilib_cryptnox.signer.review.prompts import prompt_text
+        from hwilib_cryptnox.signer.signatures.possible import stays_unchanged
+        from hwilib_cryptnox.signer.signatures.taproot import any_signs
         from hwilib_cryptnox.signer.signing import Signing
-        from hwilib_cryptnox.signer.taproot import any_signs
 
         text, told = self.options.psbt, self.options.registration
         registration = None if told is None else _registration(told, fingerprint)
@@ -362,7 +362,7 @@ class _Command:
             if registration is not None:
                 from functools import partial
 
-                from hwilib_cryptnox.signer.registrar import wallets_with
+                from hwilib_cryptnox.signer.registered.registrar import wallets_with
 
                 wallets = partial(wallets_with, wallet, registration)
             signing = Signing(
@@ -402,7 +402,7 @@ def _registration(text: str, fingerprint: bytes | None) -> Registration:
     """What a registration says, before any card is asked: PolicyError where it is none, or none of the card that is
     asked for."""
     from hwilib_cryptnox.hwi.registerdescriptor import check_ours
-    from hwilib_cryptnox.signer.registration import Registration
+    from hwilib_cryptnox.signer.registered.registration import Registration
 
     registration = Registration.parse(text)
     check_ours(registration.policy, fingerprint)

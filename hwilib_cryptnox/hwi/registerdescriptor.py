@@ -16,16 +16,16 @@ from hwilib_cryptnox.console.terminal import Terminal
 from hwilib_cryptnox.errors import BadRequestError, CanceledError, LeftError, UnavailableError
 from hwilib_cryptnox.networks import CHAINS, Chain, Network
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.registrar import believe, known_before, prove, register, remember
-from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError
-from hwilib_cryptnox.signer.wallet import Wallet
-from hwilib_cryptnox.signer.wallet_prompts import (
+from hwilib_cryptnox.signer.registered.registrar import believe, known_before, prove, register, remember
+from hwilib_cryptnox.signer.registered.registration import REGISTRATION_PATH, Registration, RegistrationError
+from hwilib_cryptnox.signer.review.wallet_prompts import (
     look_prompt_text,
     register_prompt_text,
     register_texts,
     together_note,
     wallet_lines,
 )
+from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import WalletPolicy, check_name, check_on_card
 from hwilib_cryptnox.storage.state import State, StateError
 from hwilib_cryptnox.storage.wallets import StoredWallet

@@ -37,15 +37,15 @@ from hwilib_cryptnox.errors import (
     tries_text,
 )
 from hwilib_cryptnox.hwi.errors import to_hwi_error
+from hwilib_cryptnox.hwi.finding import BY_SERIAL, only_wallet
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.finding import BY_SERIAL, only_wallet
-from hwilib_cryptnox.signer.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
+from hwilib_cryptnox.signer.faults.irreversible import AWAY_TEXT, End, erase, erased_words, failure, forget_erased
 from hwilib_cryptnox.signer.mnemonic import Expected, entropy_length
-from hwilib_cryptnox.signer.opening import Opening, Question, ask_puk, choose_all, with_a_way_back
 from hwilib_cryptnox.signer.provision import Provision, telling
-from hwilib_cryptnox.signer.recovery import ask_seed, check_backup
-from hwilib_cryptnox.signer.slip39 import SHARE_WORDS
+from hwilib_cryptnox.signer.setup.choices import Opening, Question, ask_puk, choose_all, with_a_way_back
+from hwilib_cryptnox.signer.setup.recovery import ask_seed, check_backup
+from hwilib_cryptnox.signer.setup.slip39 import SHARE_WORDS
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 

@@ -87,7 +87,7 @@ def _refusing(error: UnavailableError) -> Callable[..., Any]:
 
 def _registration(given: object) -> Any:
     """What hwilib's RegisteredDescriptor, or its text, says. Raises BadRequestError."""
-    from hwilib_cryptnox.signer.registration import Registration
+    from hwilib_cryptnox.signer.registered.registration import Registration
 
     return Registration.parse(_text_of(given, "serialize"))
 
@@ -154,7 +154,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
         given = Psbt.parse(psbt.serialize())
         wallet, wallets = self._open(), None
         if registered_descriptor is not None:
-            from hwilib_cryptnox.signer.registrar import wallets_with
+            from hwilib_cryptnox.signer.registered.registrar import wallets_with
 
             wallets = partial(wallets_with, wallet, _registration(registered_descriptor))
         signed = Signing(wallet, given, network=network_of(self.chain), wallets=wallets).run()
@@ -176,7 +176,7 @@ class CryptnoxClient(HardwareWalletClient):  # type: ignore[misc]
     def can_sign_taproot(self) -> bool:
         """Whether the card signed taproot key paths (BIP86) when it was asked: `cryptnoxctl taproot check`. False for
         all others: a card cannot tweak keys."""
-        from hwilib_cryptnox.signer.taproot import Taproot
+        from hwilib_cryptnox.signer.signatures.taproot import Taproot
 
         return bool(self._open().taproot() is Taproot.SIGNS)
 

@@ -47,7 +47,7 @@ from hwilib_cryptnox.errors import (
     UnavailableError,
     WalletError,
 )
-from hwilib_cryptnox.signer.heard import settle, twice
+from hwilib_cryptnox.signer.faults.heard import settle, twice
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity

@@ -33,10 +33,10 @@ from hwilib_cryptnox.errors import EndedError, LeftError, RefusedPinError, SetUp
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.irreversible import is_puk
+from hwilib_cryptnox.signer.faults.irreversible import is_puk
+from hwilib_cryptnox.signer.faults.steady import SteadyCard
 from hwilib_cryptnox.signer.mnemonic import Expected, make, show, type_back
-from hwilib_cryptnox.signer.stages import Secrets, Stage, truth
-from hwilib_cryptnox.signer.steady import SteadyCard
+from hwilib_cryptnox.signer.setup.stages import Secrets, Stage, truth
 from hwilib_cryptnox.storage.state import StateError
 
 T = TypeVar("T")

@@ -40,24 +40,30 @@ from hwilib_cryptnox.psbt import (
 from hwilib_cryptnox.psbt.checks import is_single
 from hwilib_cryptnox.psbt.musig import MusigPart
 from hwilib_cryptnox.psbt.origins import originless
-from hwilib_cryptnox.signer.approved import signing_step
-from hwilib_cryptnox.signer.card_wallets import registered_wallets
 from hwilib_cryptnox.signer.cards import Session, deriving
-from hwilib_cryptnox.signer.heard import until_back
-from hwilib_cryptnox.signer.kept import kept_entry, kept_signatures, place_of
-from hwilib_cryptnox.signer.key_paths import plan_at_keys
-from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
-from hwilib_cryptnox.signer.memory import (
+from hwilib_cryptnox.signer.faults.approved import signing_step
+from hwilib_cryptnox.signer.faults.heard import until_back
+from hwilib_cryptnox.signer.registered.card_wallets import registered_wallets
+from hwilib_cryptnox.signer.review.prompts import prompt_text, review_text
+from hwilib_cryptnox.signer.signatures.kept import kept_entry, kept_signatures, place_of
+from hwilib_cryptnox.signer.signatures.key_paths import plan_at_keys
+from hwilib_cryptnox.signer.signatures.keys import derived_keys, wanted_keys
+from hwilib_cryptnox.signer.signatures.memory import (
     Remembered,
     RepeatedNonceError,
     SignatureMemory,
     remembered_of,
     warnings_before,
 )
-from hwilib_cryptnox.signer.possible import NO_MUSIG2_REASON, policy_of, stays_unchanged, without, without_musig2
-from hwilib_cryptnox.signer.prompts import prompt_text, review_text
-from hwilib_cryptnox.signer.runner import Runner
-from hwilib_cryptnox.signer.taproot import Taproot, any_signs, known
+from hwilib_cryptnox.signer.signatures.possible import (
+    NO_MUSIG2_REASON,
+    policy_of,
+    stays_unchanged,
+    without,
+    without_musig2,
+)
+from hwilib_cryptnox.signer.signatures.runner import Runner
+from hwilib_cryptnox.signer.signatures.taproot import Taproot, any_signs, known
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError
 

@@ -28,7 +28,6 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.approved import approved_signature
 from hwilib_cryptnox.signer.cards import (
     CARD_PREFIX,
     EMULATOR_PREFIX,
@@ -40,9 +39,10 @@ from hwilib_cryptnox.signer.cards import (
     deriving,
     serial_of,
 )
-from hwilib_cryptnox.signer.keys import account_prefix, derived_keys
-from hwilib_cryptnox.signer.runner import KINDS, Runner
-from hwilib_cryptnox.signer.taproot import Taproot, any_asked, known
+from hwilib_cryptnox.signer.faults.approved import approved_signature
+from hwilib_cryptnox.signer.signatures.keys import account_prefix, derived_keys
+from hwilib_cryptnox.signer.signatures.runner import KINDS, Runner
+from hwilib_cryptnox.signer.signatures.taproot import Taproot, any_asked, known
 from hwilib_cryptnox.storage.state import StateError, static_key_hash
 
 NO_KEY_TEXT = "Say which key signs: a derivation path like m/84h/0h/0h/0/0"
@@ -295,7 +295,7 @@ class Wallet:
     ) -> tuple[bytes, bytes]:
         """The same of what somebody else has shown already: nobody is asked here."""
         from hwilib_cryptnox.psbt import SignatureKind as Kind
-        from hwilib_cryptnox.signer.memory import SignatureMemory
+        from hwilib_cryptnox.signer.signatures.memory import SignatureMemory
 
         kind = Kind.SCHNORR if schnorr else Kind.ECDSA
         session = self.session()
@@ -331,7 +331,7 @@ class Wallet:
 
     def _confirmed(self, message: bytes, path: Path) -> None:
         """Verify the PIN, and have the person agree to sign a message where somebody is to be asked."""
-        from hwilib_cryptnox.signer.message_prompts import message_prompt_text, message_text
+        from hwilib_cryptnox.signer.review.message_prompts import message_prompt_text, message_text
 
         session = self.session(message_prompt_text(path))
         if self.unlocker.confirms:

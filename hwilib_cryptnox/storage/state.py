@@ -49,7 +49,7 @@ class NoteKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TaprootNote:
-    """What a card answered when it was asked for signatures of taproot key paths (`signer.taproot`)."""
+    """What a card answered when it was asked for signatures of taproot key paths (`signer.signatures.taproot`)."""
 
     version: str
     """Applet version ("2.0.0") that was asked; it says nothing of another."""

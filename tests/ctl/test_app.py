@@ -94,7 +94,7 @@ def test_messages_name_options_that_exist() -> None:
     for action in parser._actions:
         for inner in action.choices.values() if isinstance(action.choices, dict) else ():
             ours |= {option for child in inner._actions for option in child.option_strings}
-    alone = {"signer/wallet.py", "signer/cards.py", "signer/finding.py", "pin/sources.py"}
+    alone = {"signer/wallet.py", "signer/cards.py", "hwi/finding.py", "pin/sources.py"}
     assert alone | {"pin/assuan.py"} <= set(paths)
     seen = 0
     for place, path in paths.items():

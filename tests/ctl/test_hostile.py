@@ -20,9 +20,9 @@ from hwilib_cryptnox.ctl.review import review
 from hwilib_cryptnox.ctl.screen import Screen
 from hwilib_cryptnox.pin.assuan import fits
 from hwilib_cryptnox.psbt import Psbt, PsbtError, address_of
-from hwilib_cryptnox.signer.prompts import prompt_text, transaction_text
-from hwilib_cryptnox.signer.reviewed import Signer, summary_data
-from hwilib_cryptnox.signer.shown import bitcoin, fee_text, grouped
+from hwilib_cryptnox.signer.review.prompts import prompt_text, transaction_text
+from hwilib_cryptnox.signer.review.reviewed import Signer, summary_data
+from hwilib_cryptnox.signer.review.shown import bitcoin, fee_text, grouped
 from tests.console.test_terminal import make_psbt
 from tests.ctl.payments import multisig_pay
 from tests.ctl.program import COMMAND, PIN, PUK, answer, dialogue, ended, environment, run, shown, terminal

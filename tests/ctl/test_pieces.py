@@ -18,8 +18,8 @@ from hwilib_cryptnox.ctl.options import script_of_address, text_of
 from hwilib_cryptnox.ctl.screen import Screen, printable, write_json
 from hwilib_cryptnox.psbt import Psbt, RefusedInput
 from hwilib_cryptnox.psbt.signers import input_statuses
-from hwilib_cryptnox.signer.card_wallets import NamedWallet
-from hwilib_cryptnox.signer.shown import bitcoin
+from hwilib_cryptnox.signer.registered.card_wallets import NamedWallet
+from hwilib_cryptnox.signer.review.shown import bitcoin
 from hwilib_cryptnox.signer.wallets import PolicyError
 from hwilib_cryptnox.storage.audit import compare, noted_digests
 from tests.psbt.factory import ME, OTHER, deriv, draft, multisig, p2wsh, spend

@@ -6,7 +6,7 @@ import pytest
 
 from cryptnox_core.errors import NotAuthenticatedError, StatusWordError, UsageError
 from hwilib_cryptnox.signer.cards import Access
-from hwilib_cryptnox.signer.irreversible import is_puk
+from hwilib_cryptnox.signer.faults.irreversible import is_puk
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess

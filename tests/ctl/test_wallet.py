@@ -11,7 +11,7 @@ import pytest
 
 from hwilib_cryptnox.export.imports import wallet_file
 from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.signer.registration import Registration
+from hwilib_cryptnox.signer.registered.registration import Registration
 from hwilib_cryptnox.signer.wallets import WalletPolicy
 from hwilib_cryptnox.storage.state import State
 from hwilib_cryptnox.storage.wallets import WalletStore

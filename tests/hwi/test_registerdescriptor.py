@@ -18,15 +18,15 @@ from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import with_length
-from hwilib_cryptnox.signer.registration import (
+from hwilib_cryptnox.signer.registered.registration import (
     REGISTRATION_PATH,
     Registration,
     encode,
     registration_digest,
     verify,
 )
-from hwilib_cryptnox.signer.shown import grouped
-from hwilib_cryptnox.signer.wallet_prompts import TOO_LARGE_TEXT
+from hwilib_cryptnox.signer.review.shown import grouped
+from hwilib_cryptnox.signer.review.wallet_prompts import TOO_LARGE_TEXT
 from hwilib_cryptnox.signer.wallets import WalletPolicy
 from hwilib_cryptnox.storage.files import state_folder
 from hwilib_cryptnox.storage.state import State

@@ -29,9 +29,9 @@ from hwilib_cryptnox.hwi.entries import Lister
 from hwilib_cryptnox.pin.approval import NotReviewedError
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.possible import ONLY_PIN_REASON
-from hwilib_cryptnox.signer.registrar import register
-from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, verify
+from hwilib_cryptnox.signer.registered.registrar import register
+from hwilib_cryptnox.signer.registered.registration import REGISTRATION_PATH, verify
+from hwilib_cryptnox.signer.signatures.possible import ONLY_PIN_REASON
 from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml

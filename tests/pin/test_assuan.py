@@ -19,8 +19,8 @@ from cryptnox_core.bip32 import Path as KeyPath
 from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.pin.assuan import DESCRIPTION_COLUMNS, DESCRIPTION_LIMIT, DESCRIPTION_LINES
 from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.signer.message_prompts import message_text
-from hwilib_cryptnox.signer.prompts import transaction_text
+from hwilib_cryptnox.signer.review.message_prompts import message_text
+from hwilib_cryptnox.signer.review.prompts import transaction_text
 from tests.hwi.conftest import SEED
 from tests.psbt.factory import ME, OTHER, Draft, Out, draft, out_deriv, p2wpkh, spend
 from tests.psbt.signing import make_plan

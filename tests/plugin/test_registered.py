@@ -22,7 +22,7 @@ from hwilib.psbt import PSBT
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.plugin.client import OLD_HWILIB_TEXT, CryptnoxClient
 from hwilib_cryptnox.psbt.tx import with_length
-from hwilib_cryptnox.signer.registration import Registration
+from hwilib_cryptnox.signer.registered.registration import Registration
 from hwilib_cryptnox.storage.state import State
 from hwilib_cryptnox.storage.wallets import WalletStore
 from tests.hwi.test_registerdescriptor import ALIEN, FAMILY, HONEST, NOBODY, POLICY, forged

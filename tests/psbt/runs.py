@@ -27,7 +27,7 @@ from hwilib_cryptnox.psbt import (
 )
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
-from hwilib_cryptnox.signer.keys import derived_keys, wanted_keys
+from hwilib_cryptnox.signer.signatures.keys import derived_keys, wanted_keys
 from tests.psbt.factory import (
     ME,
     ORDER,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hwilib_cryptnox.signer.card_wallets import NamedWallet
+from hwilib_cryptnox.signer.registered.card_wallets import NamedWallet
 from tests.psbt.dishonest_change import paying
 from tests.psbt.dishonest_wallets import (
     BACK,

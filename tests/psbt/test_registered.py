@@ -9,7 +9,7 @@ import pytest
 
 from cryptnox_core.bip32 import HARDENED, Path
 from hwilib_cryptnox.psbt import Notice, NoticeKind, Summary, WalletInputs
-from hwilib_cryptnox.signer.card_wallets import CardWallet
+from hwilib_cryptnox.signer.registered.card_wallets import CardWallet
 from tests.psbt.dishonest import OUTCOMES
 from tests.psbt.dishonest_change import CHANGE, EVE, paying
 from tests.psbt.dishonest_wallets import (

@@ -10,7 +10,7 @@ import pytest
 
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.finalize import extract
-from hwilib_cryptnox.signer.memory import REPEATED_NONCE_TEXT
+from hwilib_cryptnox.signer.signatures.memory import REPEATED_NONCE_TEXT
 from hwilib_cryptnox.signer.signing import NO_KEY_PATH_TEXT
 from hwilib_cryptnox.storage.state import State
 from tests.ctl.program import answer

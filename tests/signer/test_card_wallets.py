@@ -10,9 +10,9 @@ import pytest
 from cryptnox_core.bip32 import TPUB, Path
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.psbt import Claim, NoticeKind, Plan, Psbt, PsbtError, WalletInputs
-from hwilib_cryptnox.signer.card_wallets import CardWallet, registered_wallets
 from hwilib_cryptnox.signer.cards import Access
-from hwilib_cryptnox.signer.registrar import believe, register
+from hwilib_cryptnox.signer.registered.card_wallets import CardWallet, registered_wallets
+from hwilib_cryptnox.signer.registered.registrar import believe, register
 from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import WalletPolicy

@@ -9,7 +9,7 @@ from cryptnox_core.bip32 import MASTER, Path
 from cryptnox_core.derivation import UNKNOWN, Derive, Position, Sign
 from cryptnox_core.first_block import LEVELS
 from cryptnox_core.wire import Source
-from hwilib_cryptnox.signer.key_paths import plan_at_keys
+from hwilib_cryptnox.signer.signatures.key_paths import plan_at_keys
 
 ACCOUNT = Path.parse("m/86h/0h/0h")
 levels = st.lists(st.sampled_from([0, 1, 2, 86 | 1 << 31, 1 << 31]), max_size=8).map(lambda steps: Path(tuple(steps)))

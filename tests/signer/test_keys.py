@@ -7,7 +7,7 @@ from embit import bip32
 
 from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from hwilib_cryptnox.psbt import Psbt, collect
-from hwilib_cryptnox.signer.keys import account_prefix, derived_keys, wanted_keys
+from hwilib_cryptnox.signer.signatures.keys import account_prefix, derived_keys, wanted_keys
 from tests.psbt.factory import ME, In, Out, draft, out_deriv, p2wpkh, spend
 
 ROOT = bip32.HDKey.from_seed(bytes(range(32)))

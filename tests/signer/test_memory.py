@@ -25,7 +25,7 @@ from hwilib_cryptnox.psbt import NoticeKind, Plan, Policy, Psbt, SignatureKind, 
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.psbt.tx import Transaction
 from hwilib_cryptnox.signer.cards import Access
-from hwilib_cryptnox.signer.memory import (
+from hwilib_cryptnox.signer.signatures.memory import (
     BROUGHT_NONCE_TEXT,
     REPEATED_NONCE_TEXT,
     RepeatedNonceError,

@@ -23,8 +23,8 @@ from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.psbt.musig import FIRST_ROUND_REASON
 from hwilib_cryptnox.psbt.signers import input_statuses
 from hwilib_cryptnox.signer.cards import Access
-from hwilib_cryptnox.signer.memory import RepeatedNonceError
-from hwilib_cryptnox.signer.possible import NO_MUSIG2_REASON
+from hwilib_cryptnox.signer.signatures.memory import RepeatedNonceError
+from hwilib_cryptnox.signer.signatures.possible import NO_MUSIG2_REASON
 from hwilib_cryptnox.signer.signing import NO_PART_TEXT, Signing
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import Settings

@@ -23,10 +23,10 @@ from hwilib_cryptnox.errors import FailedError, WalletError
 from hwilib_cryptnox.psbt import Psbt, collect
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.signer.cards import OpenCard, Session
-from hwilib_cryptnox.signer.memory import RepeatedNonceError
+from hwilib_cryptnox.signer.signatures.memory import RepeatedNonceError
+from hwilib_cryptnox.signer.signatures.taproot import Taproot
+from hwilib_cryptnox.signer.signatures.taproot_check import ask
 from hwilib_cryptnox.signer.signing import NO_PART_TEXT
-from hwilib_cryptnox.signer.taproot import Taproot
-from hwilib_cryptnox.signer.taproot_check import ask
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 from tests.core.emulated import PIN, EmulatedReader, seeded

@@ -14,7 +14,7 @@ from cryptnox_core.bip32 import TPUB, ExtendedPublicKey, Path
 from hwilib_cryptnox.export.imports import read_wallet_file
 from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt import NoticeKind, Policy, Psbt, RefusedInput, RefusedOutput, Summary, collect, plan
-from hwilib_cryptnox.signer.card_wallets import CardWallet, NamedWallet
+from hwilib_cryptnox.signer.registered.card_wallets import CardWallet, NamedWallet
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, card_paths, check_on_card
 from tests.core.emulated import SEED
 from tests.psbt.factory import ME, NUMS, OTHER, In, Out, Pairs, Wallet, draft, le, p2wpkh, spend

@@ -9,7 +9,7 @@ import pytest
 
 from hwilib_cryptnox.psbt import address_of
 from hwilib_cryptnox.signer.messages import recover_public_key
-from hwilib_cryptnox.signer.shown import grouped
+from hwilib_cryptnox.signer.review.shown import grouped
 from tests.ctl.program import dialogue, ended, run, terminal
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, OTHER, Out, deriv, draft, out_deriv, p2wpkh, sighash, spend

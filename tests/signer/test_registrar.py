@@ -8,10 +8,10 @@ import pytest
 
 from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer.card_wallets import CardWallet
 from hwilib_cryptnox.signer.cards import Access
-from hwilib_cryptnox.signer.registrar import believe, prove, register, remember, with_believed
-from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
+from hwilib_cryptnox.signer.registered.card_wallets import CardWallet
+from hwilib_cryptnox.signer.registered.registrar import believe, prove, register, remember, with_believed
+from hwilib_cryptnox.signer.registered.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy
 from hwilib_cryptnox.storage.settings import Settings

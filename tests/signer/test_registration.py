@@ -13,7 +13,7 @@ from hwilib_cryptnox.export.imports import wallet_file
 from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt.sighash import Sighash, SignatureHasher
 from hwilib_cryptnox.signer.messages import message_digest
-from hwilib_cryptnox.signer.registration import (
+from hwilib_cryptnox.signer.registered.registration import (
     REGISTRATION_PATH,
     TAG,
     FoundWallet,

@@ -15,9 +15,9 @@ from hwilib_cryptnox.console.wording import escaped
 from hwilib_cryptnox.pin.assuan import _plus_quoted, fits
 from hwilib_cryptnox.psbt import Chain, OutputSummary, Plan, Psbt, Unregistered, WalletInputs
 from hwilib_cryptnox.psbt.script import ANCHOR, kind_of, push
-from hwilib_cryptnox.signer.message_prompts import message_text
-from hwilib_cryptnox.signer.prompts import prompt_text, review_text, transaction_text
-from hwilib_cryptnox.signer.shown import (
+from hwilib_cryptnox.signer.review.message_prompts import message_text
+from hwilib_cryptnox.signer.review.prompts import prompt_text, review_text, transaction_text
+from hwilib_cryptnox.signer.review.shown import (
     bitcoin,
     data_hex,
     data_text,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from embit.bip32 import HDKey
 
-from hwilib_cryptnox.signer.slip39 import SHARE_WORDS, Share, ShareError, ShareSet, checked_passphrase
+from hwilib_cryptnox.signer.setup.slip39 import SHARE_WORDS, Share, ShareError, ShareSet, checked_passphrase
 
 VECTORS = Path(__file__).with_name("vectors")
 STANDARD: list[list[Any]] = json.loads((VECTORS / "slip39.json").read_text())

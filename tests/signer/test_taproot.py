@@ -22,9 +22,9 @@ from cryptnox_core.emulator.readings import Reading
 from cryptnox_core.errors import CertificateError, CryptnoxError
 from cryptnox_core.wire import Curve, Ins
 from hwilib_cryptnox.signer.cards import OpenCard, Session
-from hwilib_cryptnox.signer.memory import RepeatedNonceError
-from hwilib_cryptnox.signer.taproot import Proof, Taproot, any_asked, any_signs, digest_of, known, note_of
-from hwilib_cryptnox.signer.taproot_check import PATH, ask
+from hwilib_cryptnox.signer.signatures.memory import RepeatedNonceError
+from hwilib_cryptnox.signer.signatures.taproot import Proof, Taproot, any_asked, any_signs, digest_of, known, note_of
+from hwilib_cryptnox.signer.signatures.taproot_check import PATH, ask
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State, StateError, TaprootNote
 from tests.core.emulated import PIN, SERIAL, EmulatedReader, apdus, seeded

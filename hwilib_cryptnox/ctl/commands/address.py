@@ -31,7 +31,7 @@ from hwilib_cryptnox.ctl.qr import check_qr, draw, qr_options, shown_with_codes,
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, Screen, said
 from hwilib_cryptnox.ctl.wallets import chosen_chain, policy_of, quoted, stored_wallet
 from hwilib_cryptnox.networks import CHAINS, Chain
-from hwilib_cryptnox.signer.taproot import Taproot
+from hwilib_cryptnox.signer.signatures.taproot import Taproot
 
 if TYPE_CHECKING:
     from hwilib_cryptnox.signer.wallet import Wallet

@@ -16,9 +16,9 @@ from hwilib_cryptnox.ctl.screen import GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED, tries_text
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import tries_left
-from hwilib_cryptnox.signer import recovery
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
+from hwilib_cryptnox.signer.setup import recovery
 from hwilib_cryptnox.signer.wallet import authenticate
 
 

@@ -15,9 +15,9 @@ from hwilib_cryptnox.ctl.options import chain_option, script_of, second_option, 
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Part, Report, said
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.pin.policy import Unlocker
-from hwilib_cryptnox.signer import recovery
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.provision import Shown, first_path
+from hwilib_cryptnox.signer.setup import recovery
 from hwilib_cryptnox.signer.wallet import authenticate
 
 backup = CtlGroup("backup", help="Check a backup before you put money on the card.")

@@ -13,7 +13,7 @@ from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
 from hwilib_cryptnox.ctl.changes import switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import WARN, Part, Report, said
-from hwilib_cryptnox.signer.irreversible import Words
+from hwilib_cryptnox.signer.faults.irreversible import Words
 
 clear_key = CtlGroup("clear-key", help="Reading the current public key without a PIN: turn it on or off, read it.")
 

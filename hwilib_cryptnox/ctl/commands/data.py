@@ -20,8 +20,8 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import NEW_FILE, check_free, read_input, write_new
 from hwilib_cryptnox.ctl.screen import Report, Screen, said
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.heard import agreed
-from hwilib_cryptnox.signer.irreversible import End, Words
+from hwilib_cryptnox.signer.faults.heard import agreed
+from hwilib_cryptnox.signer.faults.irreversible import End, Words
 
 data = CtlGroup("data", help="Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
 

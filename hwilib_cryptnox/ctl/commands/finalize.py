@@ -19,7 +19,7 @@ from hwilib_cryptnox.psbt.combine import finalized
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract, final_fields, txid
 from hwilib_cryptnox.psbt.message import Message, disguised_message, is_message
 from hwilib_cryptnox.signer.bip322 import written
-from hwilib_cryptnox.signer.shown import bitcoin
+from hwilib_cryptnox.signer.review.shown import bitcoin
 
 _HINT = "cryptnoxctl verify shows who has signed; cryptnoxctl combine joins the files of several signers"
 

@@ -15,7 +15,7 @@ from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, STRONG, WARN, Report, R
 from hwilib_cryptnox.errors import WalletError, tries_text
 from hwilib_cryptnox.pin.policy import tries_left
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.taproot import Taproot, known
+from hwilib_cryptnox.signer.signatures.taproot import Taproot, known
 from hwilib_cryptnox.signer.wallet import authenticate
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 

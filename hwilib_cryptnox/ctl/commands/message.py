@@ -29,7 +29,7 @@ from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.signer import bip322
 from hwilib_cryptnox.signer.bip322 import Verified
 from hwilib_cryptnox.signer.messages import is_legacy, recover_public_key, verify_for_script
-from hwilib_cryptnox.signer.shown import bitcoin, time_lock_text
+from hwilib_cryptnox.signer.review.shown import bitcoin, time_lock_text
 
 message = CtlGroup("message", help="Sign and verify messages.")
 

@@ -24,8 +24,8 @@ from hwilib_cryptnox.ctl.files import NEW_FILE, OLD_FILE, check_free, read_text,
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.heard import twice
-from hwilib_cryptnox.signer.irreversible import End, Words, opens
+from hwilib_cryptnox.signer.faults.heard import twice
+from hwilib_cryptnox.signer.faults.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
 
 pairing = CtlGroup("pairing", help="The pairing key, which opens the secure channel.")

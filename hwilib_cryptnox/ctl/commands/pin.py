@@ -19,7 +19,7 @@ from hwilib_cryptnox.errors import RefusedPinError, SoftLockedError
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
 from hwilib_cryptnox.pin.sources import outdated
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import End, Words, is_puk
+from hwilib_cryptnox.signer.faults.irreversible import End, Words, is_puk
 
 pin = CtlGroup("pin", help="Change, verify, or unblock the PIN; show the tries left.")
 

@@ -23,8 +23,8 @@ from hwilib_cryptnox.pin.approval import check_place
 from hwilib_cryptnox.pin.approver import Approver
 from hwilib_cryptnox.pin.pkcs11 import TokenApprover
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import Words, come_back
-from hwilib_cryptnox.signer.taproot import Taproot, known
+from hwilib_cryptnox.signer.faults.irreversible import Words, come_back
+from hwilib_cryptnox.signer.signatures.taproot import Taproot, known
 from hwilib_cryptnox.storage.audit import TRIAL_DIGEST
 
 pin_auth = CtlGroup("pin-auth", help="Turn PIN authentication on or off.")

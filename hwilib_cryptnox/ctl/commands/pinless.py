@@ -12,8 +12,8 @@ from hwilib_cryptnox.ctl.changes import change, switch
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.heard import agreed
-from hwilib_cryptnox.signer.irreversible import End, Words
+from hwilib_cryptnox.signer.faults.heard import agreed
+from hwilib_cryptnox.signer.faults.irreversible import End, Words
 
 pinless = CtlGroup("pinless", help="The path whose key signs without a PIN. Not for money.")
 

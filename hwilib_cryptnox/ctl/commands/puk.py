@@ -15,7 +15,7 @@ from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import NOTHING_CHANGED
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import End, Words, is_puk, opens
+from hwilib_cryptnox.signer.faults.irreversible import End, Words, is_puk, opens
 
 puk = CtlGroup("puk", help="Change or verify the PUK.")
 

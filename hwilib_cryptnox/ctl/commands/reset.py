@@ -10,7 +10,7 @@ from hwilib_cryptnox.ctl.changes import away, tell
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.errors import RESET_DISABLED_TEXT
-from hwilib_cryptnox.signer.irreversible import erase, erased_words, forget_erased
+from hwilib_cryptnox.signer.faults.irreversible import erase, erased_words, forget_erased
 
 
 @command("reset")

@@ -26,11 +26,12 @@ from hwilib_cryptnox.ctl.options import chain_option, script_of, text_of
 from hwilib_cryptnox.ctl.screen import GOOD, STRONG, WARN, Part, Report, Row, said
 from hwilib_cryptnox.errors import EndedError
 from hwilib_cryptnox.networks import Network
-from hwilib_cryptnox.signer import mnemonic, recovery
+from hwilib_cryptnox.signer import mnemonic
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.opening import Opening, Question, ask_puk, choose_all, with_a_way_back
 from hwilib_cryptnox.signer.provision import Provision, said_of, telling
-from hwilib_cryptnox.signer.stages import Stage
+from hwilib_cryptnox.signer.setup import recovery
+from hwilib_cryptnox.signer.setup.choices import Opening, Question, ask_puk, choose_all, with_a_way_back
+from hwilib_cryptnox.signer.setup.stages import Stage
 
 SEEDS = {
     "new": "new words: this computer and the card create recovery words, and you write them down (recommended)",

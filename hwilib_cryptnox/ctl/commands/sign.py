@@ -27,8 +27,8 @@ from hwilib_cryptnox.pin.approval import touches
 from hwilib_cryptnox.psbt import Plan, Psbt
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract, txid
 from hwilib_cryptnox.psbt.message import is_message
-from hwilib_cryptnox.signer.possible import names_keys_of, stays_unchanged
-from hwilib_cryptnox.signer.reviewed import Signer, summary_data
+from hwilib_cryptnox.signer.review.reviewed import Signer, summary_data
+from hwilib_cryptnox.signer.signatures.possible import names_keys_of, stays_unchanged
 from hwilib_cryptnox.signer.signing import Signing, confirm
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.state import StateError

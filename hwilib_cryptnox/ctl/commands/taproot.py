@@ -6,8 +6,8 @@ from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, version_text, wallet
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, said
-from hwilib_cryptnox.signer.taproot import Taproot
-from hwilib_cryptnox.signer.taproot_check import ask
+from hwilib_cryptnox.signer.signatures.taproot import Taproot
+from hwilib_cryptnox.signer.signatures.taproot_check import ask
 
 taproot = CtlGroup("taproot", help="Find out whether a card signs for taproot addresses.")
 

@@ -23,7 +23,7 @@ from hwilib_cryptnox.pin.approval import check_place
 from hwilib_cryptnox.pin.approver import Approver, ApprovingKey
 from hwilib_cryptnox.pin.policy import check_vouched
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import End, Words
+from hwilib_cryptnox.signer.faults.irreversible import End, Words
 
 user_key = CtlGroup(
     "user-key", help=("Keys on other devices that authenticate instead of the PIN: P-256, RSA-2048, FIDO.")

@@ -23,7 +23,7 @@ from hwilib_cryptnox.psbt.finalize import txid
 from hwilib_cryptnox.psbt.message import is_message
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
 from hwilib_cryptnox.psbt.summary import chain_of
-from hwilib_cryptnox.signer.shown import bitcoin, data_hex, data_text, destination, listed, place, total
+from hwilib_cryptnox.signer.review.shown import bitcoin, data_hex, data_text, destination, listed, place, total
 
 _MOST_KEYS = 20
 """Keys of an input that are listed."""

@@ -23,11 +23,11 @@ from hwilib_cryptnox.export import core_import_wallet
 from hwilib_cryptnox.export.imports import WalletFile, wallet_file
 from hwilib_cryptnox.export.policy_words import is_nobodys
 from hwilib_cryptnox.networks import Chain
-from hwilib_cryptnox.signer.card_wallets import CardWallet
-from hwilib_cryptnox.signer.registrar import known_before, prove, register, remember
-from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
-from hwilib_cryptnox.signer.shown import chain_text, grouped
-from hwilib_cryptnox.signer.wallet_prompts import register_texts, together_note
+from hwilib_cryptnox.signer.registered.card_wallets import CardWallet
+from hwilib_cryptnox.signer.registered.registrar import known_before, prove, register, remember
+from hwilib_cryptnox.signer.registered.registration import REGISTRATION_PATH, Registration, RegistrationError, verify
+from hwilib_cryptnox.signer.review.shown import chain_text, grouped
+from hwilib_cryptnox.signer.review.wallet_prompts import register_texts, together_note
 from hwilib_cryptnox.signer.wallets import PolicyKey, WalletPolicy, check_name
 from hwilib_cryptnox.storage.wallets import StoredWallet, WalletStore
 

@@ -16,7 +16,7 @@ from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
-from hwilib_cryptnox.signer.irreversible import Words
+from hwilib_cryptnox.signer.faults.irreversible import Words
 
 
 class XpubGroup(CtlGroup):

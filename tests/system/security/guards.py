@@ -42,14 +42,14 @@ LIES = "tests/psbt/test_dishonest.py::test_refused"
 SIGNING = "tests/psbt/test_signing.py"
 READER = "tests/system/interop/test_client_pcsc.py"
 STATE = "tests/system/security/test_state_folder.py"
-MEMORY = "hwilib_cryptnox/signer/memory.py"
+MEMORY = "hwilib_cryptnox/signer/signatures/memory.py"
 MESSAGE = "hwilib_cryptnox/psbt/message.py"
 LOG = "hwilib_cryptnox/storage/signature_log.py"
 REMEMBERED = "tests/signer/test_memory.py"
 TOLD = "tests/psbt/test_message.py"
 PROVISION = "hwilib_cryptnox/signer/provision.py"
 SETUP = "tests/ctl/test_setup.py"
-SLIP39, SLIP39_TEST = "hwilib_cryptnox/signer/slip39.py", "tests/signer/test_slip39.py"
+SLIP39, SLIP39_TEST = "hwilib_cryptnox/signer/setup/slip39.py", "tests/signer/test_slip39.py"
 MUSIG, MUSIG_TEST, MUSIG_CARD = (
     "hwilib_cryptnox/psbt/musig.py",
     "tests/psbt/test_musig.py",
@@ -407,7 +407,7 @@ GUARDS = (
     ),
     Guard(
         "kept signatures are verified",
-        "hwilib_cryptnox/signer/kept.py",
+        "hwilib_cryptnox/signer/signatures/kept.py",
         "            if verifies(candidate, signature):\n",
         "            if signature:\n",
         "tests/signer/test_signing.py::test_kept_signatures_are_not_believed",
@@ -605,14 +605,14 @@ GUARDS = (
     ),
     Guard(
         "a PSBT does not flood the review",
-        "hwilib_cryptnox/signer/shown.py",
+        "hwilib_cryptnox/signer/review/shown.py",
         "    return (list(outputs), []) if len(outputs) <= most else largest(outputs, most)\n",
         "    return list(outputs), []\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
     ),
     Guard(
         "data of a PSBT do not steer the terminal",
-        "hwilib_cryptnox/signer/shown.py",
+        "hwilib_cryptnox/signer/review/shown.py",
         "    if _is_text(pushed):\n",
         "    if pushed:\n",
         "tests/ctl/test_hostile.py::test_nothing_in_a_psbt_floods_the_review",
@@ -634,7 +634,7 @@ GUARDS = (
     ),
     Guard(
         "the extended key is that of its path",
-        "hwilib_cryptnox/signer/runner.py",
+        "hwilib_cryptnox/signer/signatures/runner.py",
         "if key.depth != path.depth or key.child_number != path.steps[-1]:",
         "if False:",
         "tests/signer/test_man_in_the_middle.py::test_reading_and_signing",
@@ -882,7 +882,7 @@ GUARDS = (
     ),
     Guard(
         "of pasted words none is dropped",
-        "hwilib_cryptnox/signer/recovery.py",
+        "hwilib_cryptnox/signer/setup/recovery.py",
         "            more = len(words) > count or (len(words) == count and hidden.more())\n",
         "            more, words = False, words[:count]\n",
         "tests/ctl/test_words.py::test_more_words_than_were_announced_are_never_dropped",
@@ -954,7 +954,7 @@ GUARDS = (
     # The life of a card
     Guard(
         "of several cards none is erased",
-        "hwilib_cryptnox/signer/finding.py",
+        "hwilib_cryptnox/hwi/finding.py",
         "        if len(meant) + len(others) > 1:\n",
         "        if False:\n",
         "tests/hwi/test_wipe.py::TestTwoCards::test_of_two_seeds",
@@ -982,7 +982,7 @@ GUARDS = (
     ),
     Guard(
         "the card is asked what became of a command",
-        "hwilib_cryptnox/signer/irreversible.py",
+        "hwilib_cryptnox/signer/faults/irreversible.py",
         "        return Ending(look(opened), answered, lost)\n",
         "        return Ending(End.NOT_TAKEN, answered, lost)\n",
         "tests/ctl/test_changes.py::test_a_lost_answer_is_found_out",
@@ -1011,7 +1011,7 @@ GUARDS = (
     # Many of everything, and what is hidden
     Guard(
         "an input that is named and not shown is hidden",
-        "hwilib_cryptnox/signer/memory.py",
+        "hwilib_cryptnox/signer/signatures/memory.py",
         "    ours = [outpoints[index] for index in plan.ours]\n",
         "    ours = [point for point, claims in zip(outpoints, collected.claims, strict=True) if claims]\n",
         "tests/signer/test_memory.py::test_an_input_that_is_named_and_not_shown_is_hidden",
@@ -1074,14 +1074,14 @@ GUARDS = (
     ),
     Guard(
         "a refusal is doubted where asking is free",
-        "hwilib_cryptnox/signer/irreversible.py",
+        "hwilib_cryptnox/signer/faults/irreversible.py",
         "            if end not in (End.TAKEN, End.HALF):\n",
         "            if True:\n",
         "tests/system/life/test_noise.py::test_what_was_done_is_told_although_the_card_refused_it",
     ),
     Guard(
         "the state of a card is heard twice",
-        "hwilib_cryptnox/signer/heard.py",
+        "hwilib_cryptnox/signer/faults/heard.py",
         "    if not _is_usual(card.info):\n",
         "    if False:\n",
         "tests/system/life/test_noise.py::test_a_disturbed_answer_before_the_channel_is_open_ends_nothing",
@@ -1095,10 +1095,10 @@ GUARDS = (
     ),
     Guard(
         "a card that is refused gets no PIN where another is looked for",
-        "hwilib_cryptnox/signer/finding.py",
+        "hwilib_cryptnox/hwi/finding.py",
         "            else:\n                yield opened\n",
         "            yield opened\n",
-        "tests/signer/test_finding.py::test_a_card_that_is_refused_gets_no_pin",
+        "tests/hwi/test_finding.py::test_a_card_that_is_refused_gets_no_pin",
     ),
     # Registered wallets
     Guard(
@@ -1166,14 +1166,14 @@ GUARDS = (
     ),
     Guard(
         "a registration is believed where this card signed it",
-        "hwilib_cryptnox/signer/registrar.py",
+        "hwilib_cryptnox/signer/registered/registrar.py",
         "    if not verify(key, registration.name, registration.descriptor, registration.registration):\n",
         "    if False:\n",
         "tests/signer/test_registrar.py::test_registrations_of_others",
     ),
     Guard(
         "a registration has one form",
-        "hwilib_cryptnox/signer/registration.py",
+        "hwilib_cryptnox/signer/registered/registration.py",
         "return is_low_s(signature) and verify_ecdsa",
         "return verify_ecdsa",
         "tests/signer/test_registration.py::test_high_s_is_refused",
@@ -1215,7 +1215,7 @@ GUARDS = (
     ),
     Guard(
         "a wallet that was named holds the key that is said to be ours",
-        "hwilib_cryptnox/signer/card_wallets.py",
+        "hwilib_cryptnox/signer/registered/card_wallets.py",
         "return any(key[-len(held) :] == held for key in keys)",
         "return True",
         "tests/psbt/test_named_wallet.py::test_a_key_of_another_chain_lends_no_path",
@@ -1257,7 +1257,7 @@ GUARDS = (
     ),
     Guard(
         "a dialogue that cannot show a wallet whole does not show it",
-        "hwilib_cryptnox/signer/wallet_prompts.py",
+        "hwilib_cryptnox/signer/review/wallet_prompts.py",
         "            if not all(map(fits, longer)):\n",
         "            if False:\n",
         f"{REGISTER_TEST}::test_many_keys",
@@ -1278,7 +1278,7 @@ GUARDS = (
     ),
     Guard(
         "a registration's digest is of a domain of its own",
-        "hwilib_cryptnox/signer/registration.py",
+        "hwilib_cryptnox/signer/registered/registration.py",
         "return tagged_hash(TAG, bytes((VERSION,)) + content)",
         'return tagged_hash("TapSighash", bytes((VERSION,)) + content)',
         "tests/signer/test_registration.py::test_the_digest_is_one_sha256_with_a_prefix_of_its_own",
@@ -1739,35 +1739,35 @@ GUARDS = (
     ),
     Guard(
         "what a card signed when it was asked for taproot is verified each time",
-        "hwilib_cryptnox/signer/taproot.py",
+        "hwilib_cryptnox/signer/signatures/taproot.py",
         "    return Taproot.SIGNS if all_parities(card, proofs) else Taproot.UNKNOWN\n",
         "    return Taproot.SIGNS\n",
         f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
     ),
     Guard(
         "a card is asked for taproot with all four parities",
-        "hwilib_cryptnox/signer/taproot.py",
+        "hwilib_cryptnox/signer/signatures/taproot.py",
         "    return len(found) == 4\n",
         "    return len(found) > 0\n",
         f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
     ),
     Guard(
         "what a card signed when it was asked speaks for no other applet",
-        "hwilib_cryptnox/signer/taproot.py",
+        "hwilib_cryptnox/signer/signatures/taproot.py",
         "bytes((FORM,)) + static_key_hash(card) + bytes((len(about),)) + about + key + root)",
         "bytes((FORM,)) + key + root)",
         f"{TAPROOT_TEST}::test_the_signatures_of_one_applet_say_nothing_of_another",
     ),
     Guard(
         "what is remembered of a card that was asked is of keys that the card certified",
-        "hwilib_cryptnox/signer/taproot.py",
+        "hwilib_cryptnox/signer/signatures/taproot.py",
         "        return is_certified(card, self.key, self.certificate) and verify_schnorr(\n",
         "        return verify_schnorr(\n",
         f"{TAPROOT_TEST}::test_no_entry_of_a_file_makes_a_card_sign",
     ),
     Guard(
         "the card's certificate of a key is verified when it is asked",
-        "hwilib_cryptnox/signer/taproot_check.py",
+        "hwilib_cryptnox/signer/signatures/taproot_check.py",
         "        if not is_certified(card, key, certificate):\n",
         "        if False:\n",
         f"{TAPROOT_TEST}::test_a_card_that_does_not_say_whose_the_key_is",
@@ -1809,7 +1809,7 @@ GUARDS = (
     ),
     Guard(
         "the card's own nonces of MuSig2 are compared when it is asked",
-        "hwilib_cryptnox/signer/taproot_check.py",
+        "hwilib_cryptnox/signer/signatures/taproot_check.py",
         "            memory.admit_nonce(digest, made.nonce)\n",
         "",
         f"{TAPROOT_TEST}::test_a_card_that_repeats_its_nonce",
@@ -1872,7 +1872,7 @@ GUARDS = (
     ),
     Guard(
         "a part that was kept is for the same nonces of the others",
-        "hwilib_cryptnox/signer/kept.py",
+        "hwilib_cryptnox/signer/signatures/kept.py",
         "        return candidate.musig.verifies(candidate.digest, signature)\n",
         "        return bool(signature)\n",
         f"{MUSIG_CARD}::test_parts_of_another_round_are_not_used_again",
@@ -2013,7 +2013,7 @@ GUARDS = (
     ),
     Guard(
         "odd entries of kept signatures are left aside",
-        "hwilib_cryptnox/signer/kept.py",
+        "hwilib_cryptnox/signer/signatures/kept.py",
         "        if isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())\n",
         "        if isinstance(entry, dict)\n",
         "tests/signer/test_signing.py::test_kept_signatures_are_not_believed",

@@ -19,7 +19,7 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY, KeySource, UserKeySlot
 from hwilib_cryptnox.hwi.errors import Code
 from hwilib_cryptnox.pin.policy import GIVE_IT_ONCE
 from hwilib_cryptnox.psbt import Psbt, collect
-from hwilib_cryptnox.signer.registration import REGISTRATION_PATH, Registration, encode, registration_digest
+from hwilib_cryptnox.signer.registered.registration import REGISTRATION_PATH, Registration, encode, registration_digest
 from hwilib_cryptnox.signer.wallets import WalletPolicy
 from tests.core.emulated import SEED, SERIAL
 from tests.core.test_faults import KINDS

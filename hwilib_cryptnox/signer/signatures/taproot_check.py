@@ -13,9 +13,9 @@ from cryptnox_core.wire import Ins, Source
 from hwilib_cryptnox.errors import FailedError
 from hwilib_cryptnox.psbt import SignatureKind
 from hwilib_cryptnox.signer.cards import Session, deriving
-from hwilib_cryptnox.signer.memory import SignatureMemory
-from hwilib_cryptnox.signer.runner import Runner
-from hwilib_cryptnox.signer.taproot import Proof, Taproot, all_parities, digest_of, is_certified, note_of
+from hwilib_cryptnox.signer.signatures.memory import SignatureMemory
+from hwilib_cryptnox.signer.signatures.runner import Runner
+from hwilib_cryptnox.signer.signatures.taproot import Proof, Taproot, all_parities, digest_of, is_certified, note_of
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.state import State
 

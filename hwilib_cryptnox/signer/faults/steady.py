@@ -10,7 +10,7 @@ from cryptnox_core.models import AppletInfo
 from cryptnox_core.wire import Ins
 from hwilib_cryptnox.errors import CardNotFoundError
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.heard import agreed, until_back
+from hwilib_cryptnox.signer.faults.heard import agreed, until_back
 from hwilib_cryptnox.storage.state import static_key_hash
 
 T = TypeVar("T")

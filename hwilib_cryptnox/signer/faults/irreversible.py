@@ -18,7 +18,7 @@ from cryptnox_core.errors import PairingError, StatusWordError, TransportError, 
 from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
 from hwilib_cryptnox.errors import another_card
 from hwilib_cryptnox.signer.cards import Access, OpenCard
-from hwilib_cryptnox.signer.heard import agreed, until_back
+from hwilib_cryptnox.signer.faults.heard import agreed, until_back
 from hwilib_cryptnox.storage.state import State, StateError
 
 

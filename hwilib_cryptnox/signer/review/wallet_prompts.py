@@ -7,8 +7,8 @@ from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.export.policy_keys import MusigExpression
 from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.pin.assuan import fits
-from hwilib_cryptnox.signer.shown import grouped, quoted_name
-from hwilib_cryptnox.signer.taproot import Taproot
+from hwilib_cryptnox.signer.review.shown import grouped, quoted_name
+from hwilib_cryptnox.signer.signatures.taproot import Taproot
 from hwilib_cryptnox.signer.wallets import WalletPolicy
 
 _MOST_PARTS = 6

@@ -11,7 +11,7 @@ from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.console.terminal import ATTEMPTS, BACK, LEAVE, Terminal
 from hwilib_cryptnox.errors import BackError, BadWordsError, LeftError
 from hwilib_cryptnox.signer.mnemonic import WORD_COUNTS, Expected, checked, completed, pages, show
-from hwilib_cryptnox.signer.slip39 import SHARE_WORDS, Share, ShareError, ShareSet, checked_passphrase
+from hwilib_cryptnox.signer.setup.slip39 import SHARE_WORDS, Share, ShareError, ShareSet, checked_passphrase
 
 NO_CHECK = "no check"
 """What is typed to go on without comparing the backup with the card."""

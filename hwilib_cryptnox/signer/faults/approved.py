@@ -12,7 +12,7 @@ from cryptnox_core.errors import CertificateError, ProtocolError, TransportError
 from cryptnox_core.wire import SignatureKind, Source
 from hwilib_cryptnox.errors import CardNotFoundError
 from hwilib_cryptnox.pin.approval import Approval
-from hwilib_cryptnox.signer.heard import until_back
+from hwilib_cryptnox.signer.faults.heard import until_back
 
 _FAULTS = 3
 """How often the card is opened anew before it is given up."""

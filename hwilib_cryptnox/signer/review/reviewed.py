@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hwilib_cryptnox.psbt import Plan, address_of
-from hwilib_cryptnox.signer.shown import data_hex, data_text, payments_of
+from hwilib_cryptnox.signer.review.shown import data_hex, data_text, payments_of
 
 
 @dataclass(frozen=True, slots=True)

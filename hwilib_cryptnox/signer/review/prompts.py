@@ -19,8 +19,8 @@ from hwilib_cryptnox.psbt import (
     most_leaving,
 )
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.signer.message_prompts import both, most_that_fits
-from hwilib_cryptnox.signer.shown import (
+from hwilib_cryptnox.signer.review.message_prompts import both, most_that_fits
+from hwilib_cryptnox.signer.review.shown import (
     bitcoin,
     chain_text,
     coins_shown,

@@ -7,8 +7,8 @@ from datetime import date
 
 from cryptnox_core.bip32 import Path
 from hwilib_cryptnox.errors import FailedError
-from hwilib_cryptnox.signer.card_wallets import CardWallet, registered_wallets
-from hwilib_cryptnox.signer.registration import (
+from hwilib_cryptnox.signer.registered.card_wallets import CardWallet, registered_wallets
+from hwilib_cryptnox.signer.registered.registration import (
     REGISTRATION_PATH,
     Registration,
     RegistrationError,

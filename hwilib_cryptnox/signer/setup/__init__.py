@@ -1,0 +1,1 @@
+"""Setting a card up: the questions, how far it came, and a backup that is typed in."""
