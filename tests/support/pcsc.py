@@ -143,18 +143,19 @@ def take_lock(path: Path, wait: float) -> int:
 
 
 def _service(folder: Path) -> subprocess.Popen[bytes] | None:
-    """Make sure that pcscd serves both slots; the process when it was started here."""
-    readers = _readers()
+    """Make sure that pcscd serves both slots; the process when it was started here. One that has no slots is on its way
+    in or out, and is given time."""
     started = None
-    if readers is None:
-        started = _start_service(folder)
-        end = time.monotonic() + SERVICE_WAIT
-        while (readers := _readers()) is None or not set(SLOTS) <= set(readers):
-            if started.poll() is not None or time.monotonic() > end:
-                break
-            time.sleep(0.1)
-    if readers is not None and set(SLOTS) <= set(readers):
-        return started
+    end = time.monotonic() + SERVICE_WAIT
+    while True:
+        readers = _readers()
+        if readers is not None and set(SLOTS) <= set(readers):
+            return started
+        if time.monotonic() > end or (started is not None and started.poll() is not None):
+            break
+        if readers is None and started is None:
+            started = _start_service(folder)
+        time.sleep(0.1)
     if started is not None:
         started.terminate()
         started.wait(timeout=10)
