@@ -128,8 +128,7 @@ class TaprootType(AccountType):
     RAWTR = "rawtr"
     """As every card can sign it: the output key is the derived key itself. Few wallets know it."""
     P2TR = "p2tr"
-    """As wallets know it (BIP86): the output key is the derived key, tweaked. Which cards sign it: `signer.signatures.taproot`."""
-
+    """As wallets know it (BIP86): the output key is the derived key, tweaked. Which cards sign it: `signatures.taproot`."""
 
 _SLIP132 = {
     ScriptType.P2SH_P2WPKH: (bytes.fromhex("049d7cb2"), bytes.fromhex("044a5262")),
