@@ -130,6 +130,7 @@ class TaprootType(AccountType):
     P2TR = "p2tr"
     """As wallets know it (BIP86): the output key is the derived key, tweaked. Which cards sign it: `signatures.taproot`."""
 
+
 _SLIP132 = {
     ScriptType.P2SH_P2WPKH: (bytes.fromhex("049d7cb2"), bytes.fromhex("044a5262")),
     ScriptType.P2WPKH: (bytes.fromhex("04b24746"), bytes.fromhex("045f1cf6")),
