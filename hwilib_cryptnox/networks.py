@@ -128,7 +128,8 @@ class TaprootType(AccountType):
     RAWTR = "rawtr"
     """As every card can sign it: the output key is the derived key itself. Few wallets know it."""
     P2TR = "p2tr"
-    """As wallets know it (BIP86): the output key is the derived key, tweaked. Which cards sign it: `signatures.taproot`."""
+    """As wallets know it (BIP86): the output key is the derived key, tweaked. `signer.signatures.taproot` tells which
+    cards sign it."""
 
 
 _SLIP132 = {

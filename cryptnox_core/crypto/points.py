@@ -205,7 +205,7 @@ LOADERS = {"coincurve": _coincurve, "embit": _embit, "python": _python}
 @cache
 def backend() -> Backend:
     """The first that can be loaded. Loading takes time that commands without a key should not spend."""
-    for load in (_coincurve, _embit):
+    for load in (LOADERS["coincurve"], LOADERS["embit"]):
         try:
             return load()
         except (

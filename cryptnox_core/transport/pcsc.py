@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from cryptnox_core.arguments import number, seconds
@@ -219,6 +220,18 @@ def card_present(reader: str) -> bool:
         return bool(states[0][1] & scard.SCARD_STATE_PRESENT)
     finally:
         context.release()
+
+
+def any_card(readers: Iterable[str]) -> bool:
+    """Whether a card is in any of these readers. One that was unplugged a moment ago has none.
+
+    `readers`: their full names.
+    """
+    for reader in readers:
+        with contextlib.suppress(TransportError):
+            if card_present(reader):
+                return True
+    return False
 
 
 class _Connection:

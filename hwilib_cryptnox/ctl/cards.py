@@ -19,9 +19,7 @@ from hwilib_cryptnox.ctl.app import App
 from hwilib_cryptnox.ctl.errors import CtlError, Exit, explain
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN
 from hwilib_cryptnox.errors import LeftError, NoPinError, WalletError, tries_text
-from hwilib_cryptnox.pin.approval import approval_of
 from hwilib_cryptnox.pin.policy import Unlocker, tries_left
-from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import (
     CARD_PREFIX,
     EMULATOR_PREFIX,
@@ -219,10 +217,8 @@ def unlocker(app: App, *, typed: bool = False, second: bool = False) -> Unlocker
     `second`: for the second of two cards: the PIN of stdin is the first one's, and is not sent to it.
     """
     given = app.secret_line("PIN") if app.options.stdin_pin and not second else None
-    sources = () if typed else automatic_sources(app.settings)
-    asks = app.terminal.hidden if app.settings.approve and app.terminal.available else None
-    approval = None if typed else approval_of(app.settings, partial(app.host.approver, asks), app.ask_touch)
-    return Unlocker(app.settings, app.state, given, sources, person=partial(_typed_pin, app), approval=approval)
+    hidden = app.terminal.hidden if app.settings.approve and app.terminal.available else None
+    return app.host.unlocker(given, typed=typed, person=partial(_typed_pin, app), hidden=hidden, say=app.ask_touch)
 
 
 def unlock(app: App, opened: OpenCard, *, typed: bool = False) -> str | None:

@@ -116,16 +116,16 @@ def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 def _wallets() -> Iterable[StoredWallet]:
     with contextlib.suppress(Exception):
-        from hwilib_cryptnox.storage.state import State
+        from hwilib_cryptnox.signer.host import Host
         from hwilib_cryptnox.storage.wallets import WalletStore
 
-        return WalletStore(State()).all()
+        return WalletStore(Host().state).all()
     return ()
 
 
 def _serials() -> Iterable[str]:
     with contextlib.suppress(Exception):
-        from hwilib_cryptnox.storage.state import State
+        from hwilib_cryptnox.signer.host import Host
 
-        return [str(serial) for serial in State().records()]
+        return [str(serial) for serial in Host().state.records()]
     return ()

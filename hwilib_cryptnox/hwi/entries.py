@@ -79,28 +79,28 @@ class Lister:
     def entries(self) -> list[Entry]:
         """Known fingerprints first: on its way HWI's search opens the other cards with a PIN that is not theirs."""
         entries = []
-        for reader, found in self._access.scan(self._access.readers(), self._access.settings.enumerate_wait):
+        for reader, opened in self._access.scan(self._access.readers(), self._access.settings.enumerate_wait):
             try:
-                entries.append(self._reader(reader, found))
+                entries.append(self._reader(reader, opened))
             except CryptnoxError as error:
                 _log.debug("%s: %s", reader, error)
             except Exception as error:  # noqa: BLE001 - one card must not hide the others
                 _log.warning("enumerate: %s: %s", reader, str(error) or type(error).__name__)
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: "fingerprint" not in entry)
 
-    def _reader(self, reader: str, found: OpenCard | Exception) -> Entry | None:
+    def _reader(self, reader: str, opened: OpenCard | Exception) -> Entry | None:
         """The entry of a reader; None where it is empty or holds nothing of ours. One whose card cannot be asked is
         that of the card which is remembered there."""
-        if isinstance(found, ReaderBusyError):
+        if isinstance(opened, ReaderBusyError):
             return self._remembered(reader, Code.BUSY, BUSY_TEXT)
-        if isinstance(found, OpenCard):
+        if isinstance(opened, OpenCard):
             try:
-                return self._card(found)
+                return self._card(opened)
             except PinLockedError:
                 pass
             finally:
-                found.close()
-        elif not may_be_ours(found):
+                opened.close()
+        elif not may_be_ours(opened):
             return None
         return self._remembered(reader, Code.NOT_READY, SOFT_LOCKED_TEXT)
 

@@ -6,7 +6,7 @@ Pollers call it all the time, mostly without a card: what a card needs is loaded
 
 from __future__ import annotations
 
-from cryptnox_core.errors import ServiceUnavailableError, SupportMissingError, TransportError
+from cryptnox_core.errors import ServiceUnavailableError, SupportMissingError
 
 Entry = dict[str, object]
 
@@ -32,22 +32,15 @@ def _tell(error: Exception) -> None:
 
 def _card_in_a_reader() -> bool:
     """False also where there is no PC/SC service: a computer without one has no card."""
-    from cryptnox_core.transport.pcsc import card_present, is_token, list_readers
+    from cryptnox_core.transport.pcsc import any_card, is_token, list_readers
 
     try:
-        readers = list_readers()
+        return any_card(reader for reader in list_readers() if not is_token(reader))
     except SupportMissingError as error:
         _tell(error)
         return False
     except ServiceUnavailableError:
         return False
-    for reader in readers:
-        try:
-            if not is_token(reader) and card_present(reader):
-                return True
-        except TransportError:  # it was unplugged a moment ago
-            continue
-    return False
 
 
 def _entries(password: str | None, emulators: bool, frontend: bool) -> list[Entry]:

@@ -62,7 +62,6 @@ from hwilib_cryptnox.pin.sources import (
     PinRequest,
     PinSource,
     PinSourceError,
-    automatic_sources,
     dialogue_of,
 )
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings, check_genuine
@@ -77,6 +76,11 @@ EMULATED_TEXT = "an emulated card gets no PIN from a command, file, or dialog un
 GIVE_IT_ONCE = "give the right one once: --stdinpass, or cryptnoxctl pin verify"
 
 
+Asker = Callable[["Card", NoPinError | None], tuple[str, bool]]
+"""Asks a person for a card's PIN, where none was given and no source has one (why, where there are any): the PIN, and
+whether it may cost the last try."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unlocker:
     """Sends PINs for one command. `password` is what the caller gave for it, of whatever kind."""
@@ -89,16 +93,9 @@ class Unlocker:
     """The sources whose PIN a card accepted, the last one last."""
     withheld: bool = False
     """Sources that are set up are left out: see `at`."""
-    person: Callable[[Card, NoPinError | None], tuple[str, bool]] | None = field(default=None, compare=False)
-    """Asks a person for a card's PIN, where none was given and no source has one (why, where there are any): the PIN,
-    and whether it may cost the last try."""
+    person: Asker | None = field(default=None, compare=False)
     approval: Approval | None = field(default=None, compare=False)
     """The key that approves what cards without PIN authentication are asked for; None for none."""
-
-    @classmethod
-    def load(cls, settings: Settings, state: State, password: str | None, approval: Approval | None = None) -> Unlocker:
-        """With the automatic sources of the environment and the configuration."""
-        return cls(settings, state, password or None, automatic_sources(settings), approval=approval)
 
     def __repr__(self) -> str:
         return "Unlocker()"

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from hwilib_cryptnox.psbt import fields as f
-from hwilib_cryptnox.psbt.errors import SILENT_REASON, BadPsbt
+from hwilib_cryptnox.psbt.errors import SILENT_REASON, BadPsbt, NotBase64Error, StrayBitsError
 from hwilib_cryptnox.psbt.tx import (
     MAX_MONEY,
     SEQUENCE_FINAL,
@@ -153,6 +153,16 @@ def encode_map(pairs: Mapping[bytes, bytes]) -> bytes:
     return b"".join([with_length(key) + with_length(value) for key, value in pairs.items()]) + b"\x00"
 
 
+def decode_base64(text: str) -> bytes:
+    """What a text says in base64 (RFC 4648), which must be the only way to write it. Raises: NotBase64Error."""
+    if not text or len(text) % 4 or not _BASE64.fullmatch(text):
+        raise NotBase64Error
+    raw = base64.b64decode(text)
+    if base64.b64encode(raw) != text.encode("ascii"):
+        raise StrayBitsError
+    return raw
+
+
 def _from_text(data: bytes | str) -> tuple[bytes, Form]:
     if isinstance(data, bytes):
         if data.startswith(MAGIC):
@@ -167,11 +177,12 @@ def _from_text(data: bytes | str) -> tuple[bytes, Form]:
             return binascii.unhexlify(text), Form.HEX
         except ValueError as error:
             raise BadPsbt("not hex text") from error
-    if not text or len(text) % 4 or not _BASE64.fullmatch(text):
-        raise BadPsbt("not base64 text")
-    raw = base64.b64decode(text)
-    if base64.b64encode(raw) != text.encode("ascii"):
-        raise BadPsbt("not base64 text: the last character carries stray bits")
+    try:
+        raw = decode_base64(text)
+    except StrayBitsError as error:
+        raise BadPsbt("not base64 text: the last character carries stray bits") from error
+    except NotBase64Error as error:
+        raise BadPsbt("not base64 text") from error
     if not raw.startswith(MAGIC):
         raise BadPsbt("not a PSBT: the magic bytes are missing")
     return raw, Form.BASE64
@@ -181,7 +192,7 @@ def _parse_map(raw: bytes, at: int, rules: dict[int, f.Rule]) -> tuple[dict[byte
     """The pairs of one map, the position of its separator, and its field types, a bit each."""
     pairs: dict[bytes, bytes] = {}
     size, types = len(raw), 0
-    while True:
+    while True:  # lengths of one byte are read here: a call for each would take longer than all the rest
         if at >= size:
             raise BadPsbt("cut short: the separator is missing")
         length = raw[at]

@@ -12,6 +12,14 @@ SILENT_COIN_REASON = (
 )
 
 
+class NotBase64Error(ValueError):
+    """A text is not base64. Whoever asked says what the text should have been."""
+
+
+class StrayBitsError(NotBase64Error):
+    """It would be, but its last character has bits that nothing stands in: two texts would say the same."""
+
+
 class PsbtError(ValueError):
     """The PSBT cannot be signed; nothing of it was signed. `reason`: why, without the remedy."""
 

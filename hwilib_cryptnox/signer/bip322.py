@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -19,6 +18,7 @@ from hwilib_cryptnox.psbt.message import MESSAGE_OUTPUT, MESSAGE_VERSIONS, to_si
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, p2pkh, p2wpkh, push
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Output, Transaction, encode_compact, parse_previous, read_witness, with_length
+from hwilib_cryptnox.signer.messages import decode_signature
 
 MAX_SIGNATURE = 4_000_000
 """Characters: what a block could hold, about. A proof of many coins is long."""
@@ -84,7 +84,10 @@ def verify(script: bytes, message: bytes, signature: str) -> Verified:
     if len(text) > MAX_SIGNATURE:
         raise UsageError("the signature is too long")
     form = next((form for form in Form if text.startswith(form.value)), None)
-    raw = _decoded(text if form is None else text[len(form.value) :])
+    encoded = text if form is None else text[len(form.value) :]
+    if not encoded:
+        raise UsageError("the signature is too short")
+    raw = decode_signature(encoded)
     if form is Form.FUNDS:
         return _funds(script, message, raw)
     if form is Form.FULL:
@@ -95,18 +98,6 @@ def verify(script: bytes, message: bytes, signature: str) -> Verified:
     if form is None and len(raw) > len(_ZERO):
         return _full(script, message, raw)
     raise UsageError("not a BIP322 signature in the simple form: no witness")
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise UsageError("the signature is not base64") from error
-    if base64.b64encode(raw) != text.encode("ascii"):
-        raise UsageError("the signature is not base64: its last character carries stray bits")
-    if not raw:
-        raise UsageError("the signature is too short")
-    return raw
 
 
 def _witness(raw: bytes) -> tuple[bytes, ...] | None:

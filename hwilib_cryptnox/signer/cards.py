@@ -185,12 +185,12 @@ class Access:
         """Reader by reader the card in it, selected, or what `connect` raised. The caller closes each card, and says
         which one is meant and which error wins; `may_be_ours` tells the errors apart."""
         for reader in readers:
-            found: OpenCard | Exception
+            opened: OpenCard | Exception
             try:
-                found = self.connect(reader, wait)
+                opened = self.connect(reader, wait)
             except Exception as error:  # noqa: BLE001 - one reader must not hide the others
-                found = error
-            yield reader, found
+                opened = error
+            yield reader, opened
 
     def anchors(self, *, simulated: bool) -> TrustAnchors:
         """The emulator's own CA counts only over TCP: its key is public. SettingsError, also where it is configured."""

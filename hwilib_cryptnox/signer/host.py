@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
-from hwilib_cryptnox.pin.approval import approval_of
+from hwilib_cryptnox.pin.approval import approval_of, on_terminal
 from hwilib_cryptnox.pin.approver import Approver
-from hwilib_cryptnox.pin.policy import Unlocker
+from hwilib_cryptnox.pin.policy import Asker, Unlocker
+from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import ANSWER_LIMIT, Access
 from hwilib_cryptnox.signer.wallet import Wallet
 from hwilib_cryptnox.storage.settings import Settings
@@ -43,9 +44,22 @@ class Host:
         """The same with other settings."""
         return replace(self, given=settings)
 
-    def unlocker(self, password: str | None = None) -> Unlocker:
-        """Sends the PIN that was given for the command, or that of the sources that are set up."""
-        return Unlocker.load(self.settings, self.state, password, approval_of(self.settings, self.approver))
+    def unlocker(
+        self,
+        password: str | None = None,
+        *,
+        typed: bool = False,
+        person: Asker | None = None,
+        hidden: Callable[[str], str] | None = None,
+        say: Callable[[str], None] = on_terminal,
+    ) -> Unlocker:
+        """Sends the PIN that was given for the command, or that of the sources that are set up, or what `person` types.
+
+        `typed`: no source, and no key that approves. `hidden`: see `approver`. `say`: where a touch is asked for.
+        """
+        sources = () if typed else automatic_sources(self.settings)
+        approval = None if typed else approval_of(self.settings, partial(self.approver, hidden), say)
+        return Unlocker(self.settings, self.state, password or None, sources, person=person, approval=approval)
 
     def approver(self, person: Callable[[str], str] | None = None) -> Approver:
         """The key that the settings name for approvals. `person` asks for the PIN of its token on the terminal.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from cryptnox_core.crypto.hashes import hash160, hash256
 from cryptnox_core.crypto.secp256k1 import (
     decompress,
-    from_compact,
     recover,
     recovery_id,
     to_compact,
-    verify_ecdsa,
 )
 from cryptnox_core.errors import UsageError
 from hwilib_cryptnox.networks import ScriptType
 from hwilib_cryptnox.psbt.change import single_key_scripts
+from hwilib_cryptnox.psbt.codec import decode_base64
+from hwilib_cryptnox.psbt.errors import NotBase64Error, StrayBitsError
 from hwilib_cryptnox.psbt.script import Kind, kind_of
 from hwilib_cryptnox.psbt.tx import with_length
 
@@ -33,10 +32,13 @@ _LENGTH_BITS = 64
 """Of the greatest CompactSize."""
 
 
-def _decoded(signature: str) -> bytes:
+def decode_signature(signature: str) -> bytes:
+    """The bytes of a base64 signature of a message, in whatever format. UsageError for what is not base64."""
     try:
-        return base64.b64decode(signature, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return decode_base64(signature)
+    except StrayBitsError as error:
+        raise UsageError("the signature is not base64: its last character carries stray bits") from error
+    except NotBase64Error as error:
         raise UsageError("the signature is not base64") from error
 
 
@@ -62,20 +64,10 @@ def encode_signature(public_key: bytes, digest: bytes, signature: bytes) -> str:
 
 def _split(signature: str) -> tuple[int, bytes]:
     """What the header says, from 0, and r and s. UsageError for what is no such signature."""
-    raw = _decoded(signature)
+    raw = decode_signature(signature)
     if len(raw) != _LENGTH or not _FIRST_HEADER <= raw[0] < _FIRST_HEADER + _KINDS * _COMPRESSED:
         raise UsageError("not a message signature of 65 bytes")
     return raw[0] - _FIRST_HEADER, raw[1:]
-
-
-def verify_message(public_key: bytes, message: str | bytes, signature: str) -> bool:
-    """Whether a base64 signature of this format over `message` is `public_key`'s.
-
-    Raises UsageError for what is no such signature. The recovery id must lead to the key, as Bitcoin Core demands.
-    """
-    number, compact = _split(signature)
-    digest, der = message_digest(message), from_compact(compact)
-    return verify_ecdsa(public_key, digest, der) and recovery_id(public_key, digest, der) == number & _RECOVERY
 
 
 def recover_public_key(message: str | bytes, signature: str) -> tuple[bytes, bool]:

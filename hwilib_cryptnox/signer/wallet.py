@@ -12,9 +12,6 @@ from cryptnox_core.derivation import (
     Sign,
     plan_session,
 )
-from cryptnox_core.errors import (
-    TransportError,
-)
 from cryptnox_core.wire import MAX_DEPTH, XPUB_MIN_DEPTH
 from hwilib_cryptnox.errors import (
     NOT_FOUND_TEXT,
@@ -350,13 +347,10 @@ def _check_depths(paths: Iterable[Path]) -> None:
 
 def _others(access: Access, opened: OpenCard) -> bool:
     """Whether there is a card in another reader, which may be the one that is meant."""
-    from cryptnox_core.transport.pcsc import card_present
+    from cryptnox_core.transport.pcsc import any_card
 
-    for reader in access.readers():
-        with contextlib.suppress(TransportError):  # it was unplugged a moment ago
-            if reader != opened.reader and not reader.startswith(EMULATOR_PREFIX) and card_present(reader):
-                return True
-    return False
+    others = (reader for reader in access.readers() if reader != opened.reader)
+    return any_card(reader for reader in others if not reader.startswith(EMULATOR_PREFIX))
 
 
 def of_card(error: WalletError, serial: int) -> RetoldError:

@@ -178,14 +178,10 @@ class WalletPolicy:
         default = Chain.MAIN if self.network is Network.MAIN else Chain.TEST
         return address_of(self.script(branch, index), chain or default) or ""
 
-    def locate(self, path: Path, fingerprint: bytes, suffix: Path = MASTER) -> tuple[int, int] | None:
-        """Branch and index of the script that holds the key at a path of a master key (4 bytes); None where the wallet
-        has no such key. `suffix`: the levels below the MuSig2 aggregate that it is part of."""
-        place = self._place(path, fingerprint, suffix)
-        return None if place is None else (place[0], place[2])
-
-    def _place(self, path: Path, fingerprint: bytes, suffix: Path) -> tuple[int, int, int] | None:
-        """Branch, number of the key, index."""
+    def place(self, path: Path, fingerprint: bytes, suffix: Path = MASTER) -> tuple[int, int, int] | None:
+        """Branch, number of the key among `keys`, and index of the script that holds the key at a path of a master key
+        (4 bytes); None where the wallet has none. `suffix`: the levels below the MuSig2 aggregate that it is part of.
+        """
         steps = (suffix if suffix.depth else path).steps
         if not steps or steps[-1] >= HARDENED:
             return None
@@ -195,8 +191,8 @@ class WalletPolicy:
 
     def matches(self, script: bytes, path: Path, fingerprint: bytes, public_key: bytes, suffix: Path = MASTER) -> bool:
         """Whether a scriptPubKey is the wallet's at the place where a key of a master key says to be (`suffix`: see
-        `locate`), and holds that key (33 bytes; 32: x only), alone or in MuSig2. The whole script is derived."""
-        place = self._place(path, fingerprint, suffix)
+        `place`), and holds that key (33 bytes; 32: x only), alone or in MuSig2. The whole script is derived."""
+        place = self.place(path, fingerprint, suffix)
         if place is None or kind_of(script) is not self.kind.kind:
             return False
         branch, number, index = place

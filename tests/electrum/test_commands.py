@@ -30,10 +30,10 @@ from hwilib_cryptnox.electrum.errors import (
 from hwilib_cryptnox.electrum.pins import PinMemory, RefusedPins, with_pin
 from hwilib_cryptnox.electrum.review import Review
 from hwilib_cryptnox.psbt import Psbt
-from hwilib_cryptnox.signer.messages import verify_message
 from tests.electrum import shim
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
 from tests.support.emulator import PIN, SEED, EmulatorProcess
+from tests.support.signed_message import verify_message
 
 ACCOUNT = "m/84h/1h/0h"
 FINGERPRINT = ME.fingerprint.hex()

@@ -11,11 +11,11 @@ from embit import bip32, bip39, networks, script
 
 from cryptnox_core.bip32 import TPUB, XPUB
 from hwilib_cryptnox.export import add_checksum
-from hwilib_cryptnox.signer.messages import verify_message
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, EmulatorProcess
 from tests.support.optional import bdk
+from tests.support.signed_message import verify_message
 from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS
 from tests.system.interop.paper import message_key
 

@@ -258,7 +258,7 @@ def test_stdin_lines_are_split_as_by_a_shell(signer: EmulatorProcess, hwi: Progr
         answer = hwi(*select, stdin=f"signmessage {written} m/0h\n")
         assert "signature" in answer, answer
         expected = hwi.on(signer, "signmessage", message, "m/0h")
-        from hwilib_cryptnox.signer.messages import verify_message
+        from tests.support.signed_message import verify_message
 
         for signed in (answer, expected):
             assert verify_message(ME.key("m/0h"), message, signed["signature"]), written

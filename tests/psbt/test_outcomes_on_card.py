@@ -38,7 +38,7 @@ def wallet_of(card: EmulatorProcess, policy: Mapping[str, object]) -> Iterator[W
     """The wallet side that has a card open, with the settings of a policy."""
     chosen = {name: "off" if value is None else value for name, value in policy.items() if name != "chain"}
     settings, state = replace(Settings.load(), **chosen), State()  # type: ignore[arg-type]
-    wallet = Wallet(card.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    wallet = Wallet(card.path, Access(settings, state), Unlocker(settings, state, PIN))
     try:
         yield wallet
     finally:

@@ -13,7 +13,6 @@ import pytest
 from cryptnox_core.card import Card
 from cryptnox_core.transport.tcp import RemoteTransport
 from cryptnox_core.wire import Ins
-from hwilib_cryptnox.signer.messages import verify_message
 from tests.hwi.conftest import SEED, Program
 from tests.hwi.test_setup import OPENING, OWN_PIN, WORDS, Typist
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
@@ -21,6 +20,7 @@ from tests.signer.test_signing import check
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.support.middle import Middle
 from tests.support.shifter import Between, Shifter, Watcher
+from tests.support.signed_message import verify_message
 
 DEEP = "m/84h/0h/0h/0/5"
 LONGEST = "m/1h/2h/3h/4h/5/6/7/8"

@@ -161,7 +161,7 @@ def test_a_signature_made_again_is_noted_again(hwi: Program, state: State) -> No
 
 def wallet_on(card: EmulatorProcess) -> Wallet:
     settings, state = Settings.load(), State()
-    return Wallet(card.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    return Wallet(card.path, Access(settings, state), Unlocker(settings, state, PIN))
 
 
 def refused_bytes(request: Any, nonce: int) -> bytes:

@@ -17,10 +17,11 @@ from hwilib_cryptnox.signer.messages import (
     encode_signature,
     is_legacy,
     message_digest,
+    recover_public_key,
     verify_for_script,
-    verify_message,
 )
 from tests.support.curve import PrivateKey, PublicKey
+from tests.support.signed_message import verify_message
 
 KEY = PrivateKey(hashlib.sha256(b"message key").digest())
 PUBLIC = KEY.public_key.format()
@@ -61,7 +62,7 @@ def test_a_foreign_signature_is_not_encoded() -> None:
 @pytest.mark.parametrize("text", ["", "AAAA", "not base64!", base64.b64encode(b"\x00" * 65).decode()])
 def test_no_signature(text: str) -> None:
     with pytest.raises(UsageError):
-        verify_message(PUBLIC, "message", text)
+        recover_public_key("message", text)
 
 
 # As other wallets write them

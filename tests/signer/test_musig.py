@@ -96,7 +96,7 @@ class Reach:
 
     def signing(self, psbt: Psbt) -> tuple[Signing, Psbt]:
         settings, state = replace(Settings.load(), reinsert_wait=0.5), State(self.folder)
-        wallet = Wallet("tcp:127.0.0.1:1", Access(settings, state), Unlocker.load(settings, state, PIN))
+        wallet = Wallet("tcp:127.0.0.1:1", Access(settings, state), Unlocker(settings, state, PIN))
         try:
             signing = Signing(wallet, psbt)
             try:

@@ -89,7 +89,8 @@ def test_addresses_by_other_arithmetic(kind: str, count: int) -> None:
         assert policy.script(branch, index) == made.script
         assert policy.matches(made.script, Path.parse(made.path), ME.fingerprint, made.own)
         assert policy.matches(made.script, Path.parse(made.path), ME.fingerprint, made.own[1:])
-        assert policy.locate(Path.parse(made.path), ME.fingerprint) == (branch, index)
+        place = policy.place(Path.parse(made.path), ME.fingerprint)
+        assert place is not None and (place[0], place[2]) == (branch, index)
         assert not policy.matches(made.script, Path.parse(f"{ACCOUNT}/{branch}/7"), ME.fingerprint, made.own)
         assert not policy.matches(made.script, Path.parse(made.path), OTHER.fingerprint, made.own)
         assert not policy.matches(made.script, Path.parse(made.path), ME.fingerprint, OTHER.key("m/1"))

@@ -8,18 +8,13 @@ import hashlib
 import pytest
 
 from cryptnox_core.crypto.secp256k1 import ORDER, from_compact, parse_der
-from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.export.imports import wallet_file
-from hwilib_cryptnox.networks import Chain
 from hwilib_cryptnox.psbt.sighash import Sighash, SignatureHasher
 from hwilib_cryptnox.signer.messages import message_digest
 from hwilib_cryptnox.signer.registered.registration import (
     REGISTRATION_PATH,
     TAG,
-    FoundWallet,
     Registration,
     encode,
-    read_wallet,
     registration_digest,
     verify,
 )
@@ -195,31 +190,6 @@ def test_another_writing_of_the_descriptor_is_the_same_registration() -> None:
     written = POLICY.descriptor.split("#")[0].replace("48h/0h/0h/2h", "48'/0'/0'/2'")
     registration = Registration.parse(parts(descriptor=string(written.encode())))
     assert registration == signed() and good(registration)
-
-
-def test_read_wallet() -> None:
-    made = signed()
-    for data in (FAMILY, f"# x\n{FAMILY}\n", FAMILY.replace("<0;1>", "0") + " " + FAMILY.replace("<0;1>", "1")):
-        found = read_wallet(data.encode())
-        assert (found.policy, found.name, found.registration) == (POLICY, None, None)
-    assert read_wallet(made.to_text().encode()) == FoundWallet(POLICY, NAME, made)
-    assert read_wallet(wallet_file(NAME, POLICY.descriptor, made.to_text()).encode()) == FoundWallet(POLICY, NAME, made)
-    assert read_wallet(wallet_file(NAME, POLICY.descriptor).encode()) == FoundWallet(POLICY, NAME, None)
-    bsms = f"BSMS 1.0\n{FAMILY.replace('/<0;1>/*', '/**')}\n/0/*,/1/*\n"
-    for chain in Chain:
-        assert read_wallet(f"{bsms}{POLICY.address(0, 0, chain)}\n".encode()).policy == POLICY
-    for data, reason in (
-        (f"{bsms}{POLICY.address(0, 1)}\n", "first address does not match"),
-        (wallet_file("Other", POLICY.descriptor, made.to_text()), "does not match the wallet and the name"),
-        (
-            wallet_file(NAME, WalletPolicy.parse(RECOVERY).descriptor, made.to_text()),
-            "does not match the wallet and the name",
-        ),
-        (wallet_file(NAME, POLICY.descriptor, made.to_text()[:-4]), "damaged|base64|behind its end"),
-        (f"wpkh({key(ME)})", "no descriptor of a multi-key wallet"),
-    ):
-        with pytest.raises((PolicyError, UsageError), match=reason):
-            read_wallet(data.encode())
 
 
 def test_hwi_reads_it() -> None:

@@ -371,7 +371,7 @@ def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch, serial: str)
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "2")
     first = EmulatorProcess("--seed", SEED, "--xpub-export").start()
     settings, state = Settings.load(), State()
-    wallet = Wallet(first.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    wallet = Wallet(first.path, Access(settings, state), Unlocker(settings, state, PIN))
     number, maker = (2**60, "") if serial == "another" else (first.serial, "somebody")
     if serial == "the same":
         state.folder.parent.mkdir(parents=True)
@@ -404,7 +404,7 @@ def test_the_card_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     card = ["--seed", SEED, "--xpub-export"]
     first = EmulatorProcess(*card).start()
     settings, state = Settings.load(), State()
-    wallet = Wallet(first.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    wallet = Wallet(first.path, Access(settings, state), Unlocker(settings, state, PIN))
     again = EmulatorProcess(*card, listen=f"{first.host}:{first.port}")
 
     def exchange(done: int, _: int) -> None:
@@ -427,7 +427,7 @@ def test_a_card_that_stays_away(hwi: Program, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "0.5")
     card = EmulatorProcess("--seed", SEED, "--xpub-export").start()
     settings, state = Settings.load(), State()
-    wallet = Wallet(card.path, Access(settings, state), Unlocker.load(settings, state, PIN))
+    wallet = Wallet(card.path, Access(settings, state), Unlocker(settings, state, PIN))
     started = time.monotonic()
 
     def leave(done: int, _: int) -> None:

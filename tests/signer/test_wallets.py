@@ -471,11 +471,17 @@ def test_long_text_takes_no_time() -> None:
 # --- places
 
 
-def test_locate() -> None:
+def place_in(policy: WalletPolicy, path: Path, fingerprint: bytes) -> tuple[int, int] | None:
+    """Branch and index of a place in a wallet."""
+    found = policy.place(path, fingerprint)
+    return None if found is None else (found[0], found[2])
+
+
+def test_place() -> None:
     policy = WalletPolicy.parse(FAMILY)
     me = ME.fingerprint
-    assert policy.locate(Path.parse(f"{ACCOUNT}/0/5"), me) == (0, 5)
-    assert policy.locate(Path.parse(f"{ACCOUNT}/1/2147483647"), me) == (1, HARDENED - 1)
+    assert place_in(policy, Path.parse(f"{ACCOUNT}/0/5"), me) == (0, 5)
+    assert place_in(policy, Path.parse(f"{ACCOUNT}/1/2147483647"), me) == (1, HARDENED - 1)
     for path in (
         f"{ACCOUNT}/2/5",
         f"{ACCOUNT}/0h/5",
@@ -486,12 +492,14 @@ def test_locate() -> None:
         "m/0/5",
         "m",
     ):
-        assert policy.locate(Path.parse(path), me) is None
-    assert policy.locate(Path.parse(f"{ACCOUNT}/0/5"), MANY[0].fingerprint) is None
+        assert place_in(policy, Path.parse(path), me) is None
+    assert place_in(policy, Path.parse(f"{ACCOUNT}/0/5"), MANY[0].fingerprint) is None
     twice = WalletPolicy.parse(
         f"wsh(or_d(pk({key(ME)}),and_v(v:multi(2,{key(ME, steps='/<2;3>/*')},{key(OTHER)}),older(9))))"
     )
-    assert twice.locate(Path.parse(f"{ACCOUNT}/3/4"), me) == twice.locate(Path.parse(f"{ACCOUNT}/1/4"), me) == (1, 4)
+    assert (
+        place_in(twice, Path.parse(f"{ACCOUNT}/3/4"), me) == place_in(twice, Path.parse(f"{ACCOUNT}/1/4"), me) == (1, 4)
+    )
     assert len(twice.keys) == 3 and len(twice.signers) == 2 and twice.words == "a script with 2 keys"
 
 

@@ -13,23 +13,22 @@ of 32 bytes, never of 64 and more; taproot's and BIP322's hashes begin with the 
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.crypto.hashes import tagged_hash
 from cryptnox_core.crypto.secp256k1 import from_compact, is_low_s, normalize, to_compact, verify_ecdsa
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.export.imports import read_wallet_file
-from hwilib_cryptnox.networks import Chain
+from hwilib_cryptnox import DEVICE_TYPE
 from hwilib_cryptnox.psbt import BadPsbt
+from hwilib_cryptnox.psbt.codec import decode_base64
+from hwilib_cryptnox.psbt.errors import NotBase64Error
 from hwilib_cryptnox.psbt.tx import read_compact, read_with_length, with_length
 from hwilib_cryptnox.signer.wallets import PolicyError, WalletPolicy, check_name
 
 REGISTRATION_PATH = Path((int.from_bytes(b"REGS", "big") | HARDENED,))
 TAG = "hwi-cryptnox/registration"
 VERSION = 1
-DEVICE_TYPE = "cryptnox"
 _MAGIC = b"rdesc"
 _HWI_VERSION = 1
 _SIGNATURE = 64
@@ -120,37 +119,10 @@ class Registration:
         return cls(told, WalletPolicy.parse(text), registration)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundWallet:
-    """A wallet that a person gave: pasted, or in a file."""
-
-    policy: WalletPolicy
-    name: str | None
-    """As the file says, if it does: look at it with `check_name`."""
-    registration: Registration | None
-    """Whose signature it is has to be looked at yet."""
-
-
-def read_wallet(data: bytes) -> FoundWallet:
-    """A wallet from descriptors, from the file of another program or of this one, or from a registration.
-
-    Raises: UsageError for a file that cannot be read; PolicyError for a wallet that cannot be registered, and where the
-    parts of the file contradict each other.
-    """
-    found = read_wallet_file(data)
-    made = None if found.registration is None else Registration.parse(found.registration)
-    policy = WalletPolicy.parse(found.descriptor) if found.descriptor or made is None else made.policy
-    if found.address is not None and found.address not in [policy.address(0, 0, chain) for chain in Chain]:
-        raise PolicyError("the file's first address does not match its descriptor: one of the two was changed")
-    if made is not None and (made.policy != policy or found.name not in (None, made.name)):
-        raise PolicyError("the file's registration does not match the wallet and the name in the file")
-    return FoundWallet(policy, found.name if made is None else made.name, made)
-
-
 def _decoded(text: str) -> bytes:
     if len(text) > _MOST_TEXT:
         raise RegistrationError("this is not a registration: it is too long")
     try:
-        return base64.b64decode(text.strip().encode("ascii"), validate=True)
-    except (binascii.Error, ValueError):
+        return decode_base64(text.strip())
+    except NotBase64Error:
         raise RegistrationError("this is not a registration: it is not base64") from None

@@ -1210,7 +1210,7 @@ GUARDS = (
         "a wallet is named for scripts that it derives",
         "hwilib_cryptnox/ctl/wallets.py",
         "any(policy.matches(script, path, value[:4], key, place) for place in (KeyPath(), *places.get(key, ())))",
-        "policy.locate(path, value[:4])",
+        "policy.place(path, value[:4])",
         f"{WALLET_TEST}::test_verify_names_wallets",
     ),
     Guard(
