@@ -388,7 +388,7 @@ def _half(error: BaseException, first: Provision, other: Provision) -> EndedErro
     if first.stage is Stage.INITIALISED:
         return EndedError(
             error,
-            f"{said}. The card {two} {holds} and the card {one} does not, and it cannot get it any more. Put no "
+            f"{said}. The card {two} {holds}. The card {one} has no seed, and cannot get that one any more. Put no "
             "money on either card. No backup can ever be made",
             hint=f"cryptnoxctl reset --card {two}, then cryptnoxctl setup --seed dual again",
         )
