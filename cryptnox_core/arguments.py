@@ -71,7 +71,7 @@ def member(kind: type[E], value: object, what: str) -> E:
     """A member of an enumeration, or its number."""
     given = number(value, what)
     if given not in set(kind):
-        raise UsageError(f"{what} is one of {', '.join(f'{item.name} ({item.value})' for item in kind)}, not {given}")
+        raise UsageError(f"{what} is one of {', '.join(f'{item.name} ({item.value})' for item in kind)}")
     return kind(given)
 
 

@@ -63,3 +63,7 @@ def test_no_message_shows_a_value() -> None:
     with pytest.raises(UsageError) as caught:
         text(f"{SECRET}\ud800", "the thing")
     assert SECRET not in str(caught.value)
+    for wrong in (SECRET, int(SECRET[:4])):
+        with pytest.raises(UsageError) as caught:
+            member(Curve, wrong, "the thing")
+        assert SECRET[:4] not in str(caught.value)
