@@ -66,12 +66,13 @@ class PairingKeys(Protocol):
 
 
 class Card:
-    """One card. Nothing is sent before the first method is called, and nothing is ever sent twice (but see `send`).
+    """One card. Nothing is sent before the first method is called. Nothing is sent twice but a reading that the card
+    refused: see `send`, and `sign` without a public key.
 
-    A path may be given as text wherever one is wanted: `card.public_key("m/84h/0h/0h/0/0")`. One of more than three
-    levels is gone in steps, one command each (`first_block`). Secrets that could be taken for one another are given by
-    name. A PIN is text of 4 to 9 digits, a PUK of 12 ASCII characters; `pin` is None only where a user key has
-    authenticated.
+    A path may be given as text wherever one is wanted: `card.public_key("m/84h/0h/0h/0/0")`. `derive` and `public_key`
+    go one of more than three levels in steps, one command each (`first_block`); `sign` sends it whole. Secrets that
+    could be taken for one another are given by name. A PIN is text of 4 to 9 digits, a PUK of 12 ASCII characters;
+    `pin` is None only where a user key has authenticated.
 
     Unless a method says otherwise:
     Requires: the channel open; for keys, signatures and all that is stored the PIN verified; for keys and signatures a
@@ -515,9 +516,10 @@ class Card:
 
         `pin`: the right PIN; or None for a digest that `authorize_digest` or `authorize_digests` has just unlocked: for
         any other the card would take the end of the path for a PIN, and count a try.
-        `public_key`: 33 or 65 bytes. None: read from the card before it signs, one command more, and where the card
-        wants the PIN for that, `pin` is verified first. Without PIN the key has to be given.
-        `path`: 0 to 8 levels from `source`.
+        `public_key`: 33 or 65 bytes. None: read from the card before it signs, one command more; where the card refuses
+        that without the PIN, `pin` is verified, and the key read again. Without PIN the key has to be given.
+        `path`: 1 to 8 levels from `source`, sent whole; None: the current key. Whoever changes the first block of SIGN
+        or of that reading gets a signature that does not verify (`first_block`).
         Returns: strict DER with low S, or 64 bytes for Schnorr, verified against the public key.
         Requires: the channel open, a seed on the card.
         Raises: BadSignatureError when the signature does not verify.

@@ -31,7 +31,8 @@ class FoundCard:
     """One reader with a card of ours in it, or one that could not be asked."""
 
     reader: str
-    """Its name, or `tcp:HOST:PORT`."""
+    """Its name, or `tcp:HOST:PORT`. Where the one asked for could not be opened: what was asked for, so a part of its
+    name, or its number as text."""
     serial: int | None = None
     info: AppletInfo | None = None
     certificate: CardCertificate | None = None
@@ -54,7 +55,8 @@ def list_cards(wait: float = 1.0, *, reader: str | int | None = None) -> list[Fo
 
     `wait`: seconds that a busy reader is waited for.
     `reader`: name, part of it, or number; or `tcp:HOST:PORT`.
-    Raises: ServiceUnavailableError; NoReaderError where the one named is not there.
+    Raises: ServiceUnavailableError where no reader is named. What keeps a named one from being opened is in its entry:
+    ServiceUnavailableError, NoReaderError ...
     """
     seconds(wait, "the time to wait")
     found = []

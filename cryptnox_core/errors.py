@@ -1,4 +1,8 @@
-"""Every error this package raises. A status word ends in exactly one exception and keeps its number."""
+"""The errors of this package. A status word ends in exactly one exception and keeps its number.
+
+Values that cannot be read have errors of their own where they are read, each a UsageError: paths and extended keys in
+`bip32`, public keys and signatures in `crypto.secp256k1`, contributions of other signers in `crypto.musig2`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,12 @@
-"""Why no command carries more than three levels of a path: whoever sits in between can change its first block.
+"""Why no path of more than three levels is derived or read in one command: whoever sits in between can change its
+first block.
 
 The MAC of a command does not cover the IV, so that the first 16 bytes of plain data can be changed on the way, by a
 difference that nobody chooses. No result rests on a first block that nothing checks: docs/protocol.md, "The first
-block", has the whole argument, with what each command has in it.
+block", has the whole argument, with what each command has in it. SIGN carries whole paths: its first block is half of
+the hash. So does the GET PUBKEY by which `Card.sign` asks for the key: the signature has to verify with what it reads.
+
+On its own because `card`, the planner and the signer hold to the same numbers.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""cryptnoxctl, the program for people: one module for each group of commands."""
+"""cryptnoxctl, the program for people. What its commands share is here; the commands are in `commands/`."""

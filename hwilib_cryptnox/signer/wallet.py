@@ -1,4 +1,5 @@
-"""What wallets ask of a card: fingerprint, extended keys, signed messages and PSBTs. Knows no hwilib."""
+"""What wallets ask of a card: fingerprint, extended keys, single keys, signed messages. A PSBT is signed in `signing`.
+Knows no hwilib."""
 
 from __future__ import annotations
 
