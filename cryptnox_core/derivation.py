@@ -104,8 +104,8 @@ class PlanCost:
     commands: int
     """APDUs: one a step."""
     verifications: int
-    """VERIFY PIN needed on the way where a signature ends the PIN's validity (PROTOCOL.md 9): one before each DERIVE
-    KEY or GET PUBKEY that follows a SIGN. Not part of `commands`."""
+    """VERIFY PIN needed on the way where a signature ends the PIN's validity (docs/emulator.md, the reading
+    `pin-ends-at-sign`): one before each DERIVE KEY or GET PUBKEY that follows a SIGN. Not part of `commands`."""
 
 
 def plan_cost(steps: Iterable[Step]) -> PlanCost:

@@ -1,4 +1,4 @@
-"""The secure channel as pure state: key derivation, wrapping, unwrapping (PROTOCOL 3).
+"""The secure channel as pure state: key derivation, wrapping, unwrapping (docs/protocol.md, The channel).
 
 CLOSED -> HANDSHAKE -> OPEN, and FAILED from anywhere. FAILED is for good: a new SELECT and a new object are needed.
 """

@@ -1,4 +1,4 @@
-"""The handshake's last step, PIN and PUK (PROTOCOL 3, 4, 5)."""
+"""The handshake's last step, PIN and PUK (docs/protocol.md, The channel)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command is, and what status words mean unless a command says otherwise (PROTOCOL 4, 5, 9)."""
+"""What a command is, and what status words mean unless a command says otherwise."""
 
 from __future__ import annotations
 

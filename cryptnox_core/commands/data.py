@@ -1,4 +1,4 @@
-"""Card info, user data, custom bytes, history (PROTOCOL 4; the user data of NFT cards: PROTOCOL 9)."""
+"""Card info, user data, custom bytes, history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Derivation, public keys, and what may be read of them (PROTOCOL 4)."""
+"""Derivation, public keys, and what may be read of them (docs/protocol.md, Keys and signatures)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MuSig2 on applets that have it (PROTOCOL 10): 6D00, NotSupportedError, on all others."""
+"""MuSig2 on applets that have it (docs/protocol.md, MuSig2): 6D00, NotSupportedError, on all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a seed or key comes onto the card, and random numbers (PROTOCOL 4)."""
+"""How a seed or key comes onto the card, and random numbers."""
 
 from __future__ import annotations
 

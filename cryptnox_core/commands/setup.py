@@ -1,4 +1,4 @@
-"""Selecting, certificates, the handshake, and the card's life cycle (PROTOCOL 2, 3, 4)."""
+"""Selecting, certificates, the handshake, and the card's life cycle (docs/protocol.md, In the clear)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class _InTheClear(Command[T]):
-    """A command for any card, without channel and PIN: 6985 says that a power cycle is wanted (PROTOCOL 9)."""
+    """A command for any card, without channel and PIN: 6985 says that a power cycle is wanted."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Signing and decryption (PROTOCOL 4, 5)."""
+"""Signing and decryption (docs/protocol.md, Keys and signatures)."""
 
 from __future__ import annotations
 

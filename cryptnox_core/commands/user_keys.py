@@ -1,4 +1,4 @@
-"""User keys: a second way to authenticate, by signatures of a key held elsewhere (PROTOCOL 4)."""
+"""User keys: a second way to authenticate, by signatures of a key held elsewhere (docs/protocol.md, User keys)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PIN and PUK of the emulated card, and the commands about them (PROTOCOL.md 4, 5)."""
+"""PIN and PUK of the emulated card, and the commands about them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The emulated card: which command is answered where, and how.
 
-Commands in the clear are dispatched at once; everything else is unwrapped first. Choices where PROTOCOL.md leaves
-one: before SELECT, and after INIT or RESET, everything but SELECT answers 6985; a command that belongs into the
-channel but is too short to have come through one answers 6985 and leaves the channel alone; any command between
-OPEN SECURE CHANNEL and MUTUALLY AUTHENTICATE ends the handshake; an answer that a short frame cannot carry is 6700.
+Commands in the clear are dispatched at once; everything else is unwrapped first. Choices where the published
+descriptions leave one: before SELECT, and after INIT or RESET, everything but SELECT answers 6985; a command that
+belongs into the channel but is too short to have come through one answers 6985 and leaves the channel alone; any
+command between OPEN SECURE CHANNEL and MUTUALLY AUTHENTICATE ends the handshake; an answer that a short frame cannot
+carry is 6700.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The card's side of the secure channel (PROTOCOL.md 3)."""
+"""The card's side of the secure channel (docs/protocol.md, The channel)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""READ DATA, WRITE DATA, GET HISTORY, random numbers, and the NFT card's SIGNATURE CHECK (PROTOCOL.md 4)."""
+"""READ DATA, WRITE DATA, GET HISTORY, random numbers, and the NFT card's SIGNATURE CHECK."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Node:
         return node
 
     def extended(self) -> bytes:
-        """The 106-byte form of PROTOCOL.md 4. Refuses 6986 above depth 3."""
+        """An extended key in the card's form, 106 bytes. Refuses 6986 above depth 3."""
         require(len(self.path) >= XPUB_MIN_DEPTH and self.parent is not None, Sw.NOT_ALLOWED)
         parent = hashlib.sha256(compress(self.parent.point)).digest() if self.parent else bytes(32)
         return (

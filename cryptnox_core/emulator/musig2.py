@@ -1,4 +1,4 @@
-"""MuSig2 of the emulated card (PROTOCOL.md 10), by its own arithmetic: absent unless a reading asks for it."""
+"""MuSig2 of the emulated card, by its own arithmetic (docs/protocol.md): absent unless a reading asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second readings of PROTOCOL.md 9: where sources disagree about the card, each name switches one row."""
+"""Where sources disagree about the card: each name switches to the second reading of one point (docs/emulator.md)."""
 
 from __future__ import annotations
 

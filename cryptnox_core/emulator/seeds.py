@@ -1,4 +1,4 @@
-"""How a seed comes into the emulated card: LOAD KEY, GENERATE KEY, dual generation, RSA wrapping (PROTOCOL.md 4)."""
+"""How a seed comes into the emulated card: LOAD KEY, GENERATE KEY, dual generation, RSA wrapping."""
 
 from __future__ import annotations
 

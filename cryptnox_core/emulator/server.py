@@ -1,4 +1,4 @@
-"""The emulated card at work: faults, delays, files and power around it, and its TCP server (PROTOCOL.md 7).
+"""The emulated card at work: faults, delays, files and power around it, and its TCP server (docs/emulator.md).
 
 It listens, the wallet connects. A connection is a power-up, its end a power-down; one client at a time, a further
 connection is closed at once.

@@ -1,4 +1,4 @@
-"""Commands in the clear: SELECT, the certificates, INIT and the opening of the channel (PROTOCOL.md 2, 3)."""
+"""Commands in the clear (docs/protocol.md): SELECT, the certificates, INIT and the opening of the channel."""
 
 from __future__ import annotations
 

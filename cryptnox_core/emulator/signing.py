@@ -1,4 +1,4 @@
-"""Keys in use: DERIVE KEY, GET PUBKEY, SIGN, DECRYPT and their settings (PROTOCOL.md 4)."""
+"""Keys in use: DERIVE KEY, GET PUBKEY, SIGN, DECRYPT and their settings (docs/protocol.md, Keys and signatures)."""
 
 from __future__ import annotations
 

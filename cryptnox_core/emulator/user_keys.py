@@ -1,4 +1,4 @@
-"""User keys of the emulated card: registration, challenge and response, authorization of hashes (PROTOCOL.md 4)."""
+"""User keys of the emulated card: registration, challenge and response, authorization of hashes."""
 
 from __future__ import annotations
 

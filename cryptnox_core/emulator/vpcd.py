@@ -1,4 +1,4 @@
-"""The emulated card in vsmartcard's virtual reader: it connects to `vpcd` (PROTOCOL.md 8)."""
+"""The emulated card in vsmartcard's virtual reader: it connects to `vpcd`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The APDU relay over TCP, both ends (PROTOCOL 7).
+"""The APDU relay over TCP, both ends.
 
 A message is its length in 64 ASCII characters, then that much JSON: a list of byte values one way, `[data, sw1, sw2]`
 the other. There is no encryption and no authentication: whoever reaches the port reaches the card.

@@ -1,4 +1,4 @@
-"""cryptnoxctl: finds the command, loads its module alone, and turns its end into an exit code (DESIGN.md 2)."""
+"""cryptnoxctl: finds the command, loads its module alone, and turns its end into an exit code."""
 
 from __future__ import annotations
 

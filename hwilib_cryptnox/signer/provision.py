@@ -267,7 +267,7 @@ class Provision:
         return replace(Expected.of(words), words=tuple(words))
 
     def restore(self, expected: Expected) -> None:
-        """LOAD KEY. `finish` has to follow: a block of the seed can be changed on the way (PROTOCOL 11)."""
+        """LOAD KEY. `finish` has to follow: the first block of the seed can be changed on the way (`first_block`)."""
         self._give_seed(lambda: self.card.load_seed(expected.seed, self._pin))
 
     def generate(self) -> None:

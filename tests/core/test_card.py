@@ -1,4 +1,4 @@
-"""Every method of `Card` on the emulated card, under each of the readings that sources leave open (PROTOCOL.md 9)."""
+"""Every method of `Card` on the emulated card, under each reading that sources leave open (docs/emulator.md)."""
 
 from __future__ import annotations
 
@@ -810,7 +810,7 @@ class TestUserKeys:
 
 
 class TestLengthByValue:
-    """A card that wants one length byte in the MAC of an extended frame with little data (PROTOCOL.md 9)."""
+    """A card that wants one length byte in the MAC of an extended frame with little data (`mac-len-value-only`)."""
 
     REOPENED = (Ins.SELECT, Ins.GET_CARD_CERTIFICATE, Ins.OPEN_SECURE_CHANNEL, Ins.MUTUALLY_AUTHENTICATE)
 

@@ -24,8 +24,8 @@ from cryptnox_core.derivation import (
 from cryptnox_core.errors import UsageError
 from tests.core.derivation_model import ACCOUNT, exhaustive, lower_bound, replay
 
-# First contact with a card: whether a signature ends the PIN's validity (PROTOCOL.md 9) shows only when a command that
-# follows a signature is refused
+# First contact with a card: whether a signature ends the PIN's validity (`pin-ends-at-sign`) shows only when a command
+# that follows a signature is refused
 
 
 Costs = frozenset[tuple[int, int]]

@@ -40,7 +40,7 @@ def aes(key: bytes, iv: bytes, data: bytes, *, decrypt: bool = False) -> bytes:
 
 
 class CardSide:
-    """The formulas of PROTOCOL.md 3 from the card's end, on its own code."""
+    """The formulas of the channel from the card's end, on its own code."""
 
     def __init__(self, pairing_key: bytes = COMMON_PAIRING_KEY) -> None:
         self.pairing_key = pairing_key

@@ -1,4 +1,4 @@
-"""Each reading of PROTOCOL.md 9: what it changes against the first one."""
+"""Each reading of docs/emulator.md: what it changes against the first one."""
 
 from __future__ import annotations
 

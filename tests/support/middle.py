@@ -88,7 +88,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 class FirstBlock:
     """XORs the first 16 plain bytes of the next commands of an instruction: a handshake command is sent once more
-    before it, so that the card's IV is another one than the host's (PROTOCOL 11). `times`: of so many of them;
+    before it, so that the card's IV is another one than the host's (`first_block`). `times`: of so many of them;
     `longer`: of those with more than so many bytes of wrapped data."""
 
     def __init__(self, ins: int, times: int = 1, *, longer: int = 0) -> None:

@@ -1,6 +1,6 @@
 """A man in the middle between host and card who has no key: a reader, hub or network that is not the owner's.
 
-What he can do to the secure channel (PROTOCOL.md 3, 11): the MAC of a message covers header and ciphertext, not the IV,
+What he can do to the secure channel (docs/protocol.md): the MAC of a message covers header and ciphertext, not the IV,
 which is the MAC of the last message of the other side. A command that he sends to the card a second time is answered
 by it, and the answer that the host never sees is the card's next IV. The host's next command decrypts with another IV
 than it was encrypted with: its first 16 plain bytes are XORed with a difference that he knows and can hardly choose.

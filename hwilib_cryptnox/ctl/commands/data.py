@@ -26,7 +26,7 @@ from hwilib_cryptnox.signer.faults.irreversible import End, Words
 data = CtlGroup("data", help="Read and write the card's user data (3600 bytes) and its 16 custom bytes.")
 
 _MARKS = ("PIV", "KMS", "Windows Hello")
-"""The user keys that the vendor's tools mark, by the place of the custom byte (PROTOCOL.md 11)."""
+"""The user keys that the vendor's tools mark, by the place of the custom byte."""
 
 
 @data.command("read")

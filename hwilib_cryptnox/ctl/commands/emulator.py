@@ -1,4 +1,4 @@
-"""``cryptnoxctl emulator``: an emulated card on TCP or in the virtual reader, until SIGTERM (DESIGN.md 2)."""
+"""`emulator`: an emulated card on TCP or in the virtual reader, until SIGTERM (docs/emulator.md)."""
 
 from __future__ import annotations
 

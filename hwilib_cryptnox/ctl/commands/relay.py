@@ -1,4 +1,4 @@
-"""`relay`: serve the card in a local reader to another machine (PROTOCOL.md 7)."""
+"""`relay`: serve the card in a local reader to another machine."""
 
 from __future__ import annotations
 

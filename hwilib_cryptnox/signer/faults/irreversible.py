@@ -183,7 +183,7 @@ def is_puk(way: Access, opened: OpenCard, puk: str) -> bool:
     Costs no try of PIN or PUK, and changes nothing. Requires: the card is initialised and identified. Afterwards the
     channel is a new one under the pairing key, so the PIN has to be verified again. Raises UsageError for what is no
     PUK, TransportError and ProtocolError where the conversation broke, StatusWordError where the card does not know
-    index FF: then nothing is proved. Sources: PROTOCOL 2 and 3.
+    index FF: then nothing is proved.
     """
     right = opens(opened, pairing_key_from_puk(puk), PAIRING_INDEX_PUK)
     opened.card.select()

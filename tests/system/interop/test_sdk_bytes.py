@@ -1,7 +1,7 @@
 """Every command in plain, byte for byte beside what the vendor's SDK sends for the same operation.
 
 The SDK talks to a recorder: its connection with the two sending methods replaced, which answers from a script.
-Where PROTOCOL.md 9 wants something else than the SDK does, the difference is stated here.
+Where this project does something else than the SDK, the difference is stated here.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def test_every_secure_command_is_compared() -> None:
 
 
 def test_derive() -> None:
-    """Bit 3 of P1 is not documented, and set by every client that has met a card (PROTOCOL 9)."""
+    """Bit 3 of P1 is not documented, and set by every client that has met a card (docs/protocol.md)."""
     card, recorder = basic()
     card.derive(path=TEXT_PATH)
     card.derive()
@@ -244,7 +244,7 @@ def test_derive() -> None:
 
 @pytest.mark.parametrize("slot", [UserKeySlot.EC, UserKeySlot.FIDO])
 def test_short_user_keys_are_read_with_short_frames(slot: UserKeySlot) -> None:
-    """The SDK asks for a long answer although these fit a short one (PROTOCOL 9, first row)."""
+    """The SDK asks for a long answer although these fit a short one."""
     card, recorder = basic()
     card.user_key_info(SdkSlot(int(slot)))
     header, content, long_answer = recorder.plain[0]
