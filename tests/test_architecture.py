@@ -660,3 +660,23 @@ def test_the_program_loads_no_foreign_driver_and_no_console_library() -> None:
     loaded = _loaded_by(f"exec({run!r})")
     assert PROGRAM in loaded
     assert _tops(loaded) & {"click", "rich", "hid", "usb1", "serial", "libusb1", "bdkpython", "hwilib"} == set()
+
+
+def test_the_page_of_the_rooms_names_every_module() -> None:
+    """docs/rooms.md has a row for each, once, below a heading with its folder, and none for what is not there. Folders of
+    many files of one kind have one row."""
+    whole = (f"{CORE}/commands", f"{CORE}/emulator", f"{WALLET}/ctl/commands")
+    named, folder = [], ""
+    for line in (ROOT / "docs" / "rooms.md").read_text("utf-8").splitlines():
+        if heading := re.match(r"#+ .*`([\w/]+)/`$", line):
+            folder = heading[1]
+        elif row := re.match(r"\| `([\w./]+)` \| \S", line):
+            named.append(f"{folder}/{row[1]}")
+    there = set()
+    for module in modules().values():
+        path = module.path.relative_to(ROOT)
+        if path.parent.as_posix() in whole:
+            there.add(f"{path.parent.as_posix()}/")
+        elif path.name != "__init__.py" or len(path.parts) == 2:
+            there.add(path.as_posix())
+    assert sorted(named) == sorted(there)

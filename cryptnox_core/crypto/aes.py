@@ -1,4 +1,4 @@
-"""AES-CBC with ISO 9797-1 method 2 padding, as the card uses it."""
+"""AES-CBC with ISO 9797-1 method 2 padding, as the card uses it. On its own because the channel and INIT share it."""
 
 from __future__ import annotations
 

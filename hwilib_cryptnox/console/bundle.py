@@ -1,4 +1,5 @@
-"""The one-file binary, in which Python, libraries and both programs are unpacked for each run, and its children."""
+"""The one-file binary, in which Python, libraries and both programs are unpacked for each run, and its children. On
+its own because the sources of PINs and the commands for people both ask, and it needs nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whether a signature in a PSBT, or in a finished transaction, verifies and would be relayed."""
+"""Whether a signature in a PSBT, or in a finished transaction, verifies and would be relayed. On its own because those
+who combine, finalize, run scripts and tell the signers ask the same."""
 
 from __future__ import annotations
 

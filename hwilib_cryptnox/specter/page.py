@@ -1,4 +1,5 @@
-"""Specter's pages as they leave: those with its dialogs for devices get a script of this extension. Pure."""
+"""Specter's pages as they leave: those with its dialogs for devices get a script of this extension. On its
+own because it can be tried without Specter and flask. Pure."""
 
 from __future__ import annotations
 

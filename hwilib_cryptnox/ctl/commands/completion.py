@@ -1,4 +1,5 @@
-"""`completion`: the script that lets a shell complete commands, options, files and names."""
+"""`completion`: the script that lets a shell complete commands, options, files and names. On its own because each
+command has a file of its name."""
 
 from __future__ import annotations
 

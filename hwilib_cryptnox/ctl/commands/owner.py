@@ -1,4 +1,4 @@
-"""`owner`: the name and the e-mail address on the card."""
+"""`owner`: the name and the e-mail address on the card. On its own because each command has a file of its name."""
 
 from __future__ import annotations
 
