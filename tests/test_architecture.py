@@ -663,8 +663,8 @@ def test_the_program_loads_no_foreign_driver_and_no_console_library() -> None:
 
 
 def test_the_page_of_the_rooms_names_every_module() -> None:
-    """docs/rooms.md has a row for each, once, below a heading with its folder, and none for what is not there. Folders of
-    many files of one kind have one row."""
+    """docs/rooms.md has a row for each, once, below a heading with its folder, and none for what is not there. Three
+    folders of many files of one kind have one row."""
     whole = (f"{CORE}/commands", f"{CORE}/emulator", f"{WALLET}/ctl/commands")
     named, folder = [], ""
     for line in (ROOT / "docs" / "rooms.md").read_text("utf-8").splitlines():
