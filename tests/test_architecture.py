@@ -161,6 +161,8 @@ def test_nothing_below_knows_a_face() -> None:
 
 ALLOWED = {
     "hwi": (),
+    # HWI's errors, its list, its setup and wipe, as hwi-cryptnox has them. And `registerdescriptor`: hwilib's
+    # `register_descriptor` is the same review by a person, its `display_bip388_policy_address` the same checks.
     "plugin": rooms("hwi.errors", "hwi.listing", "hwi.registerdescriptor", "hwi.setup"),
     "specter": (),
     "electrum": (),
