@@ -250,45 +250,34 @@ def test_what_is_below_the_faces_stands_without_them(tmp_path: Path) -> None:
     assert set(run.stdout.split()) >= expected
 
 
+NOT_WITHOUT = {
+    "tests/ctl/test_hwi.py": "the plugin's switch",
+}
+"""Test files of the two programs that are about the plugin, and why."""
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) -> None:
     """Their tests, run where hwilib and its driver cannot be imported."""
     environment = _without(tmp_path, ("plugin", "specter"), "hwilib", "cryptoadvance")
     shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "docs"):
+    for name in ("pyproject.toml", "docs", "examples", "README.md"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    # What a test file imports of the plugin at its top is left out: those of `tests/plugin`.
-    ours = ("tests/hwi/test_commands.py", "tests/hwi/test_program.py")
-    commands = (
-        "address",
-        "audit",
-        "backup",
-        "cert",
-        "clear_key",
-        "combine",
-        "data",
-        "decrypt",
-        "descriptors",
-        "doctor",
-        "export",
-        "finalize",
-        "info",
-        "list",
-        "main",
-        "message",
-    )
-    commands += ("pairing", "pin", "pinless", "puk", "relay", "reset", "sign", "user_key", "verify", "wallet", "xpub")
-    files = (*ours, *(f"tests/ctl/test_{name}.py" for name in commands))
+    files = {
+        one.relative_to(ROOT).as_posix() for face in ("hwi", "ctl") for one in ROOT.glob(f"tests/{face}/test_*.py")
+    }
+    assert NOT_WITHOUT.keys() < files
+    # The readers belong to the run that this is a part of.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup"]
     run = subprocess.run(
-        # The readers belong to the run that this is a part of.
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not pcsc", *files],
+        [*command, "-m", "not pcsc", *sorted(files - NOT_WITHOUT.keys())],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=1500,
+        timeout=1700,
     )
     assert run.returncode == 0, run.stdout[-1500:]
 
