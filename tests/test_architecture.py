@@ -257,7 +257,7 @@ NOT_WITHOUT = {
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2700)
 def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) -> None:
     """Their tests, run where hwilib and its driver cannot be imported."""
     environment = _without(tmp_path, ("plugin", "specter"), "hwilib", "cryptoadvance")
@@ -277,7 +277,7 @@ def test_both_programs_work_without_plugin_specter_and_hwilib(tmp_path: Path) ->
         env=environment,
         capture_output=True,
         text=True,
-        timeout=1700,
+        timeout=2600,
     )
     assert run.returncode == 0, run.stdout[-1500:]
 
