@@ -94,6 +94,7 @@ LONG = frozenset(
         "ctl/test_export.py",
         "ctl/test_files.py",
         "ctl/test_hostile.py",
+        "ctl/test_hwi.py",
         "ctl/test_logs.py",
         "ctl/test_man_in_the_middle.py",
         "ctl/test_newcomer.py",

@@ -4,13 +4,10 @@ schema."""
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sysconfig
-import venv
 from pathlib import Path
 from typing import Any
 
@@ -171,30 +168,6 @@ def test_no_is_an_answer_too(card: EmulatorProcess, tmp_path: Path) -> None:
     assert data["error"].startswith("Canceled")
     data = asked(card, tmp_path, ["reset"], (f'Type "{serial}"', serial), ("PUK", PUK))
     assert data["reset"] is True
-
-
-def test_the_switch_of_hwi(tmp_path: Path) -> None:
-    """In an environment of its own."""
-    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
-    python = tmp_path / "env" / "bin" / "python"
-    root = Path(__file__).resolve().parents[2]
-    env = dict(os.environ) | {"PYTHONPATH": os.pathsep.join([str(root), sysconfig.get_path("purelib")])}
-
-    def switch(what: str) -> dict[str, Any]:
-        words = [str(python), "-m", "hwilib_cryptnox.ctl.main", "hwi", what, "--json"]
-        done = subprocess.run(words, capture_output=True, text=True, env=env, check=True)
-        data: dict[str, Any] = json.loads(done.stdout)
-        jsonschema.validate(data, schemas()[f"hwi {what}"])
-        assert Path(data["file"]).is_relative_to(tmp_path)
-        return data
-
-    assert [switch(what)["enabled"] for what in ("status", "enable", "status", "disable", "status")] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
 
 
 def test_fido_user_key(card: EmulatorProcess, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from tests.system.security.test_supply_chain import VERSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github/workflows/tests.yml"
+RELEASE = ROOT / ".github/workflows/release.yml"
 HOOKS = ROOT / ".pre-commit-config.yaml"
 FORM = ROOT / ".github/ISSUE_TEMPLATE/bug.yml"
-FILES = [WORKFLOW, HOOKS, FORM, ROOT / ".github/dependabot.yml"]
+FILES = [WORKFLOW, HOOKS, FORM, ROOT / ".github/dependabot.yml", RELEASE]
 
 
 def test_every_python_that_is_admitted_is_tried_everywhere() -> None:
@@ -61,10 +62,10 @@ def test_no_place_is_named(path: Path) -> None:
 
 def test_they_are_what_their_readers_take() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (it comes with the extra docs)")
-    workflow, hooks, form, updates = (yaml.safe_load(path.read_text()) for path in FILES)
+    workflow, hooks, form, updates, release = (yaml.safe_load(path.read_text()) for path in FILES)
     ends = {name: job["steps"][-1]["run"] for name, job in workflow["jobs"].items()}
     assert ends == {"linux": ".ci/run", "elsewhere": "python -m pytest --quick"}
-    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["permissions"] == release["permissions"] == {"contents": "read"}
     [local] = hooks["repos"]
     assert local["repo"] == "local" and {hook["language"] for hook in local["hooks"]} == {"system"}
     assert {"name", "description", "body"} <= form.keys()
