@@ -19,7 +19,13 @@ HERE = Path("/srv/hwi-cryptnox")
 COMPILERS = ("cc", "gcc", "clang")
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie", "testing"])
+SYSTEMS = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"Debian {name}")) for name in ("bookworm", "trixie", "testing")
+]
+"""One worker makes a system, and runs its tests in their order."""
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     root = tmp_path_factory.mktemp(request.param) / "root"
     made = fresh(request.param, root, HERE, "python3", "git", "ca-certificates")
