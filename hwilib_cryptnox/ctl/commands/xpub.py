@@ -89,8 +89,8 @@ def _switch(app: App, *, on: bool) -> Report:
 
 
 def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool, pin: str | None = None) -> None:
-    """SET PUB EXPORT with the PUK; see `switch`. `pin`: one that the card accepted a moment ago; with it an extended key
-    shows what became of it."""
+    """SET PUB EXPORT with the PUK; see `switch`. `pin`: one that the card accepted a moment ago; with it the card is
+    asked for an extended key where the answer was lost."""
     word, other = ("on", "off") if on else ("off", "on")
     words = Words(
         done=f"xpub export is {word}",
