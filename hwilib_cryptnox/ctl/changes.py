@@ -60,14 +60,36 @@ def tell(app: App, words: Words, ending: Ending) -> None:
 
 
 def switch(
-    app: App, opened: OpenCard, words: Words, send: Callable[[Card], object], wanted: Callable[[AppletInfo], bool]
+    app: App,
+    opened: OpenCard,
+    words: Words,
+    send: Callable[[Card], object],
+    wanted: Callable[[AppletInfo], bool],
+    asked: Callable[[OpenCard], bool] | None = None,
 ) -> None:
-    """As `change`, of a setting that SELECT shows; `wanted`: whether it shows what is wanted."""
+    """As `change`, of a setting that SELECT shows; `wanted`: whether it shows what is wanted. `asked`: whether the card
+    says so in its channel, which is not open; None where that tells nothing."""
 
     def look(opened: OpenCard) -> End:
-        return End.TAKEN if wanted(agreed(opened.card)) else End.NOT_TAKEN
+        shown = wanted(agreed(opened.card))
+        if asked is None:
+            return End.SAID if shown else End.DENIED
+        if asked(opened) is not shown:
+            return End.UNKNOWN
+        return End.TAKEN if shown else End.NOT_TAKEN
 
     change(app, opened, words, send, look, doubted=not wanted(opened.card.info))
+
+
+def until_answered(command: str) -> str:
+    """What to do where a command whose answer was lost may be run once more."""
+    return f"run {command} again until the card's answer arrives"
+
+
+def proof_of(group: str, word: str) -> str:
+    """What to do where SELECT alone says that a switch is `word` already, "on" or "off"."""
+    other = "off" if word == "on" else "on"
+    return f"To have the card prove it: cryptnoxctl {group} {other}, then cryptnoxctl {group} {word} (needs the PUK)"
 
 
 def accepted_again(app: App, opened: OpenCard, pin: str | None) -> None:

@@ -16,10 +16,23 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from cryptnox_core.wire import COMMON_PAIRING_KEY
-from tests.ctl.program import COMMAND, PIN, PUK, SEED, answer, environment, run, shown, terminal
+from cryptnox_core.wire import COMMON_PAIRING_KEY, Ins, StatusFlag
+from hwilib_cryptnox.storage.state import State
+from tests.ctl.program import (
+    COMMAND,
+    PIN,
+    PUK,
+    SEED,
+    answer,
+    dialogue,
+    ended,
+    environment,
+    run,
+    shown,
+    terminal,
+)
 from tests.support.emulator import EmulatorProcess
-from tests.support.middle import FirstBlock, Middle
+from tests.support.middle import Ask, FirstBlock, Middle
 
 NEW_PIN, NEW_PUK = "135790", "own-puk-1234"
 OWN_KEY = bytes(range(32))
@@ -197,6 +210,10 @@ CASES = {
 }
 
 
+SHOWN = ("xpub on", "xpub off", "pinless set", "pinless clear", "user-key delete", "data write --custom")
+"""What they change is shown by SELECT alone, which nothing protects."""
+
+
 class World:
     """A card whose memory can be looked into, and the files that commands name."""
 
@@ -283,7 +300,8 @@ def judge(case: Case, text: str, code: int, memory: Memory) -> str:
 @pytest.mark.parametrize("fault", ["remove", "badmac", "sw:6982", "reset", "garbage"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_lost_answer_is_found_out(name: str, fault: str, tmp_path: Path) -> None:
-    """Whether the card has carried the command out or not, one of the two is told, and it is the right one."""
+    """Whether the card has carried the command out or not, one of the two is told, and it is the right one; where only
+    SELECT tells, as what the card says. No success rests on that, nor does a wiped card's word."""
     case = CASES[name]
     world = World(tmp_path, case)
     torn = name == "reset" and fault == "remove"
@@ -291,13 +309,18 @@ def test_a_lost_answer_is_found_out(name: str, fault: str, tmp_path: Path) -> No
         text, code = world.run(card)
         stats = card.stats()
     said = judge(case, text, code, world.memory())
+    taken = case.taken(world.memory())
+    unproved = name in SHOWN or (name == "reset" and taken)
     if torn:
         assert "its keys are erased, but its PIN and PUK are not" in text
+    elif unproved:
+        says = "it is not initialized" if name == "reset" else f"it {'made' if taken else 'did not make'} the change"
+        assert said == "either" and f"The card says that {says}, but nothing protects that answer" in text, text
     else:
-        assert said == ("done" if case.taken(world.memory()) else "kept"), text
+        assert said == ("done" if taken else "kept"), text
     assert stats["pin_tries"] <= 1 and stats["puk_tries"] == 0
-    if case.taken(world.memory()):
-        assert fault in ("badmac", "garbage") and (code == 0)
+    if taken:
+        assert fault in ("badmac", "garbage") and (code == 0) is not unproved
     elif case.ins == "21" and "PIN" in case.kept and "--with-puk" not in name:
         assert world.memory()["pin_tries"] == 6, "the old PIN brought the count back"
 
@@ -386,7 +409,10 @@ def test_ctrl_c_in_the_middle(name: str, tmp_path: Path) -> None:
         code = answered(child, card, silent=case.ins)
         text = " ".join(shown(child).split())
     assert case.taken(world.memory()) and code == 1
-    assert re.search(rf"Error: .*{case.done}\. Interrupted", text), text
+    if name in ("reset", "xpub on"):  # the card's word for it comes in the clear
+        assert re.search(rf"Error: Interrupted; .*{case.either}.*nothing protects that answer", text), text
+    else:
+        assert re.search(rf"Error: .*{case.done}\. Interrupted", text), text
 
 
 @pytest.mark.parametrize("name", ["pin change", "reset"])
@@ -435,6 +461,167 @@ def test_what_a_changed_first_block_breaks_is_refused_by_the_card(name: str, tmp
     with world.card() as card, Middle(card, FirstBlock(int(case.ins, 16), times=9)) as middle:
         text, code = world.run(middle)
     assert not case.taken(world.memory()) and code != 0 and case.done not in text, text
+
+
+CLEARED = {
+    **{name: CASES[name] for name in (*SHOWN, "reset", "pin-auth off")},
+    "pin-auth on": Case(
+        ("pin-auth", "on"),
+        "C3",
+        lambda memory: memory["pin_auth"],
+        "PIN authentication is on",
+        "PIN authentication is not on",
+        "may or may not be on now",
+        (("pin_auth", False), ("user_keys", {"1": USER_KEY})),
+    ),
+    "clear-key off": Case(
+        ("clear-key", "off"),
+        "C5",
+        lambda memory: not memory["clear_pubkey"],
+        "Clear key reading is off",
+        "clear key reading is still on",
+        "may or may not be off now",
+        (("clear_pubkey", True),),
+    ),
+}
+"""What SELECT shows of each: the bits of the flags that are cleared and set where it was carried out."""
+FLAGS = {
+    "xpub on": (0, StatusFlag.XPUB_EXPORT),
+    "xpub off": (StatusFlag.XPUB_EXPORT, 0),
+    "clear-key off": (StatusFlag.CLEAR_PUBKEY, 0),
+    "pinless set": (0, StatusFlag.PINLESS_PATH),
+    "pinless clear": (StatusFlag.PINLESS_PATH, 0),
+    "pin-auth on": (0, StatusFlag.PIN_AUTH),
+    "pin-auth off": (StatusFlag.PIN_AUTH, 0),
+    "reset": (StatusFlag.INITIALIZED | StatusFlag.SEEDED, 0),
+}
+
+
+class Liar:
+    """Somebody without any key. At the first command of an instruction, he `drop`s it, or has the card refuse it by
+    another first block (`break`), or the card's answer to it is lost (`lose`). From then on (or, without an
+    instruction, from the beginning) he changes what SELECT says: `flags` to clear and to set, `keys`: no user key, or
+    the custom bytes."""
+
+    def __init__(
+        self, ins: int, how: str, flags: tuple[int, int] = (0, 0), *, keys: bool = False, custom: bytes = b""
+    ) -> None:
+        self.ins, self.how, self.flags, self.keys, self.custom = ins, how, flags, keys, custom
+        self.lies = not ins
+        self.handshake = b""
+
+    def __call__(self, apdu: bytes, ask: Ask) -> bytes | None:
+        if apdu[1] == Ins.MUTUALLY_AUTHENTICATE:
+            self.handshake = apdu
+        if apdu[:2] == bytes((0x80, self.ins)) and not self.lies:
+            self.lies = True
+            if self.how == "drop":
+                return None
+            if self.how == "break":
+                ask(self.handshake)
+            else:
+                ask(apdu)
+                return None
+        response = ask(apdu)
+        if apdu[1] != Ins.SELECT or not self.lies:
+            return response
+        clear, put = self.flags
+        flags = int.from_bytes(response[4:6], "big") & ~clear | put
+        keys = b"\0\0" if self.keys else response[6:8]
+        return response[:4] + flags.to_bytes(2, "big") + keys + (self.custom or response[8:-2]) + response[-2:]
+
+
+def liar(name: str, how: str) -> Liar:
+    """One that has SELECT say the opposite of what is."""
+    clear, put = FLAGS.get(name, (0, 0))
+    lost = how == "lose"
+    custom = b"" if "custom" not in name else bytes(16) if lost else b"sixteen bytes ok"
+    flags = (int(put), int(clear)) if lost else (int(clear), int(put))
+    return Liar(int(CLEARED[name].ins, 16), how, flags, keys=name == "user-key delete" and not lost, custom=custom)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    # Other custom bytes are taken, not refused.
+    [(name, how) for name in CLEARED for how in ("drop", "break") if (name, how) != ("data write --custom", "break")],
+)
+def test_no_success_rests_on_what_select_says(name: str, how: str, tmp_path: Path) -> None:
+    """The card never got the command, or refused it; SELECT, which nothing protects, says that it was carried out."""
+    case = CLEARED[name]
+    world = World(tmp_path, case)
+    with world.card() as card:
+        if name == "reset":
+            assert run(card, "pin", "verify", "--stdinpass", stdin=PIN).returncode == 0
+        with Middle(card, liar(name, how)) as middle:
+            text, code = world.run(middle)
+        assert name != "reset" or State().record(card.serial).static_key is not None, "it was forgotten"
+    assert not case.taken(world.memory())
+    assert code != 0 and case.done not in text and "a check shows" not in text, text
+    assert case.either in text and "What to do" in text, text
+
+
+@pytest.mark.parametrize("name", [name for name in CLEARED if name != "user-key delete"])
+def test_no_denial_rests_on_what_select_says(name: str, tmp_path: Path) -> None:
+    """The card carried it out, its answer is lost, and SELECT says that nothing happened."""
+    case = CLEARED[name]
+    world = World(tmp_path, case)
+    with world.card() as card, Middle(card, liar(name, "lose")) as middle:
+        text, code = world.run(middle)
+    assert case.taken(world.memory()) and code != 0
+    assert case.kept not in text and "nothing was" not in text and case.either in text, text
+
+
+def adopted(card: EmulatorProcess | Middle) -> tuple[str, int]:
+    with terminal(card, "adopt", CRYPTNOX_REINSERT_WAIT="3") as child:  # type: ignore[arg-type]
+        asked = (("PIN of card", PIN), ('type "no check"', "no check"), ("Turn it on now?", "y"), ("PUK: ", PUK))
+        dialogue(child, *asked)
+        code = ended(child)
+        return " ".join(shown(child).split()), code
+
+
+def test_an_extended_key_proves_that_export_is_on(tmp_path: Path) -> None:
+    """`adopt` has a PIN that the card accepted: with it the card is asked in its channel."""
+    world = World(tmp_path, CASES["xpub on"])
+    lying = liar("xpub on", "drop")
+    with world.card() as card, Middle(card, lying) as middle:
+        text, code = adopted(middle)
+    assert lying.lies and not world.memory()["xpub_export"] and code != 0
+    assert "xpub export may or may not be on now" in text and "export is on" not in text, text
+    with world.card("badmac@C5:1") as card:
+        text, code = adopted(card)
+        assert card.stats()["pin_tries"] == 0
+    assert world.memory()["xpub_export"] and code == 0 and "a check shows that it made the change" in text, text
+
+
+def test_a_reset_that_never_came_did_not_erase_the_keys(tmp_path: Path) -> None:
+    """SELECT says that it was cut short; in its channel the card says that its keys are there."""
+    case = CASES["reset"]
+    world = World(tmp_path, case)
+    middle = Liar(int(case.ins, 16), "drop", (int(StatusFlag.SEEDED), 0))
+    with world.card() as card, Middle(card, middle) as between:
+        text, code = world.run(between)
+    assert world.memory()["key_source"] and code != 0
+    assert case.kept in text and "keys are erased" not in text, text
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("xpub off", "The card says that xpub export is already off"),
+        ("clear-key off", "The card says that clear key reading is already off"),
+    ],
+)
+def test_what_select_says_from_the_beginning(name: str, says: str, tmp_path: Path) -> None:
+    """Without a PUK it is told as what the card says, with what has the card prove it. With one the card is told."""
+    case = CLEARED[name]
+    world = World(tmp_path, case)
+    group = case.words[0]
+    with world.card() as card, Middle(card, Liar(0, "", (int(FLAGS[name][0]), 0))) as middle:
+        text, code = world.run(middle)
+        assert code == 0 and f"{says} To have the card prove it: cryptnoxctl {group} on, then" in text, text
+        assert not case.taken(world.memory()) and case.ins not in card.stats()["by_ins"]
+        done = run(middle, *case.words, "--stdinpuk", stdin=PUK)
+    assert done.returncode == 0 and done.stdout.strip() == case.done and case.taken(world.memory())
 
 
 def test_the_cases_are_all_commands_that_change_a_card() -> None:

@@ -14,9 +14,11 @@ from typing import Any
 import pexpect
 import pytest
 
+from cryptnox_core.wire import Ins, StatusFlag
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import Program
 from tests.support.emulator import MNEMONIC, PIN, PUK, SEED, EmulatorProcess
+from tests.support.middle import Ask, Middle
 from tests.support.pcsc import VirtualReaders
 from tests.support.terminal import spawn
 
@@ -71,10 +73,11 @@ def test_a_lost_answer_is_found_out(fault: str, tmp_path: Path) -> None:
     state, out = tmp_path / "card", tmp_path / "out"
     with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state), "--fault", fault) as card:
         wiped = Wipe(card.serial, "-t", "cryptnox", "-d", card.path, out=out)
-    if erased(state):
-        assert fault[:6] in ("badmac", "garbag") and wiped.answer == {"success": True}
-        return
     said, memory = wiped.answer["error"], json.loads(state.read_text())
+    if erased(state):  # which the card can say only where nothing protects it
+        assert fault[:6] in ("badmac", "garbag") and "may or may not be erased" in said
+        assert "The card says that it is not initialized, but nothing protects that answer" in said
+        return
     if memory["key_source"]:
         assert "still has its contents; nothing was erased" in said and "same command again" in said
     else:
@@ -116,11 +119,35 @@ def test_a_state_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_the_middle(tmp_path: Path) -> None:
-    """The card did it and keeps silent: it is asked, and the answer is the truth."""
+    """The card did it and keeps silent: it is asked, and its answer is told as what it says."""
     state = tmp_path / "card"
     with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state), "--fault", "silence@FD:1") as card:
         wiped = Wipe(card.serial, "-t", "cryptnox", "-d", card.path, out=tmp_path / "out", press=1, card=card)
-    assert erased(state) and wiped.answer == {"success": True}
+    assert erased(state) and "The card says that it is not initialized" in wiped.answer["error"]
+    assert "may or may not be erased" in wiped.answer["error"]
+
+
+def test_no_success_rests_on_what_select_says(tmp_path: Path) -> None:
+    """RESET never came to the card, and SELECT, which nothing protects, says that it is not initialized."""
+    state, flags = tmp_path / "card", int(StatusFlag.INITIALIZED | StatusFlag.SEEDED)
+    dropped = False
+
+    def middle(apdu: bytes, ask: Ask) -> bytes | None:
+        nonlocal dropped
+        if apdu[1] == Ins.RESET:
+            dropped = True
+            return None
+        response = ask(apdu)
+        return (
+            response[:5] + bytes((response[5] & ~flags,)) + response[6:]
+            if dropped and apdu[1] == Ins.SELECT
+            else response
+        )
+
+    with EmulatorProcess("--mnemonic", MNEMONIC, "--state", str(state)) as card, Middle(card, middle) as between:
+        wiped = Wipe(card.serial, "-t", "cryptnox", "-d", between.path, out=tmp_path / "out")
+    assert dropped and not erased(state)
+    assert "may or may not be erased" in wiped.answer["error"] and "Keep PIN, PUK and" in wiped.answer["error"]
 
 
 def test_another_card_of_a_known_serial(tmp_path: Path) -> None:

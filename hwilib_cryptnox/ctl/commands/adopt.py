@@ -85,7 +85,7 @@ def _look(app: App, opened: OpenCard, chain: str) -> Report:
         app.terminal.say(f"Fingerprint {session.fingerprint.hex()}, first address {address} ({path}).")
         app.terminal.say("xpub export is off. You can sign without it, but you cannot set up a wallet.")
         if app.terminal.agrees("Turn it on now? (Needs the PUK)"):
-            switch_export(app, opened, puk(app, opened), on=True)
+            switch_export(app, opened, puk(app, opened), on=True, pin=session.pin)
             needed.remove(_EXPORT)
     data = {
         "serial": serial,

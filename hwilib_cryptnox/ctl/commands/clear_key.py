@@ -10,7 +10,7 @@ from cryptnox_core.errors import NotAllowedError
 from cryptnox_core.wire import MAX_DEPTH, Curve
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk, unlock
-from hwilib_cryptnox.ctl.changes import switch
+from hwilib_cryptnox.ctl.changes import proof_of, switch, until_answered
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import WARN, Part, Report, said
 from hwilib_cryptnox.signer.faults.irreversible import Words
@@ -40,17 +40,18 @@ def _switch(app: App, *, on: bool) -> Report:
     with open_card(app, seeded=True) as opened:
         serial = str(opened.card.serial)
         data = {"serial": serial, "clear_public_key": on}
-        if opened.card.info.clear_public_key is on:
-            # SELECT comes in the clear: it is asked once more before it is believed.
+        if opened.card.info.clear_public_key is on and not app.options.stdin_puk:
+            # SELECT comes in the clear: it is asked once more, and told as what the card says.
             if opened.card.select().clear_public_key is on:
-                return said(data, f"Clear key reading is already {word}")
+                says = f"The card says that clear key reading is already {word}"
+                return said(data, says, proof_of("clear-key", word))
             app.host.access.open_channel(opened.card)
         secret = puk(app, opened)
         words = Words(
             done=f"Clear key reading is {word}",
             kept=f"clear key reading is still {other}",
             either=f"clear key reading may or may not be {word} now",
-            keep="cryptnoxctl info shows which",
+            keep=until_answered(f"cryptnoxctl clear-key {word}"),
         )
 
         def send(card: Card) -> None:

@@ -146,9 +146,10 @@ def _write(app: App, opened: OpenCard, pin: str | None, before: bytes, content: 
             now = _read(app, opened, pin)
         # A card may add a few bytes to its answers. Where it has not said that it is done, they may be of the old ones.
         added = now.startswith(content) and len(now) - len(content) <= MOST_EXTRA and (answered or now != before)
+        taken, kept = (End.SAID, End.DENIED) if custom else (End.TAKEN, End.NOT_TAKEN)
         if now == content or added:
-            return End.TAKEN
-        return End.NOT_TAKEN if now == before else End.HALF
+            return taken
+        return kept if now == before else End.HALF
 
     words = Words(
         done=f"Written: {counted(len(content), 'byte')}",

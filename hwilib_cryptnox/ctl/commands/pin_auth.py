@@ -11,10 +11,10 @@ import click
 
 from cryptnox_core.bip32 import Path
 from cryptnox_core.commands.signing import Sign
-from cryptnox_core.errors import CryptnoxError, ProtocolError, StatusWordError, TransportError
+from cryptnox_core.errors import CryptnoxError, NotAllowedError, ProtocolError, StatusWordError, TransportError
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
-from hwilib_cryptnox.ctl.changes import away, switch
+from hwilib_cryptnox.ctl.changes import away, switch, until_answered
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Report, said
@@ -48,6 +48,7 @@ _MUSIG2 = (
     "the card is closed, malware could have anything signed that way, without a further touch. The programs of this "
     "package use no MuSig2 in this mode"
 )
+_OFF_ALREADY = "The card says that PIN authentication is off already"
 _LAX = (
     "This card signed with the PIN alone while PIN authentication was off. On this card the mode protects nothing, "
     "and malware that has your PIN can have anything signed. PIN authentication is on again"
@@ -92,7 +93,7 @@ def pin_auth_off(
         if not info.pin_auth:
             return said(
                 {"serial": serial, "pin_auth": False, "trial": None},
-                "PIN authentication is off already",
+                _OFF_ALREADY,
                 "To try the key and the card once more: cryptnoxctl pin-auth on, then cryptnoxctl pin-auth off",
             )
         if info.tells_user_keys and not info.user_keys:
@@ -109,7 +110,7 @@ def pin_auth_off(
         approving.ready()
         pin = unlock(app, opened)
         if pin is None:
-            raise CtlError(Exit.REFUSED, "PIN authentication is off already")
+            raise CtlError(Exit.REFUSED, _OFF_ALREADY)
         if approval_by(app, approving).answer(opened.card) is None:
             raise CtlError(
                 Exit.REFUSED,
@@ -157,9 +158,18 @@ def _switch(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
         done=f"PIN authentication is {word}",
         kept=f"PIN authentication is not {word}; nothing was changed",
         either=f"PIN authentication may or may not be {word} now",
-        keep="cryptnoxctl info shows which",
+        keep=until_answered(f"cryptnoxctl pin-auth {word}"),
     )
-    switch(app, opened, words, lambda card: card.set_pin_auth(on, secret), lambda info: info.pin_auth is on)
+
+    def asked(opened: OpenCard) -> bool:
+        app.host.access.open_channel(opened.card)
+        try:
+            opened.card.pin_tries_left()
+        except NotAllowedError:
+            return not on
+        return on
+
+    switch(app, opened, words, lambda card: card.set_pin_auth(on, secret), lambda info: info.pin_auth is on, asked)
 
 
 def _try_pin(app: App, opened: OpenCard, pin: str) -> Trial:

@@ -8,7 +8,7 @@ from cryptnox_core.bip32 import Path
 from cryptnox_core.wire import PINLESS_PREFIX
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk
-from hwilib_cryptnox.ctl.changes import change, switch
+from hwilib_cryptnox.ctl.changes import change, switch, until_answered
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.screen import Report, said
 from hwilib_cryptnox.signer.cards import OpenCard
@@ -33,8 +33,8 @@ def pinless_set(app: App, path: str) -> Report:
 
         def look(opened: OpenCard) -> End:
             if not agreed(opened.card).pinless_path:
-                return End.NOT_TAKEN
-            return End.UNKNOWN if had_one else End.TAKEN  # which one it is no card tells
+                return End.DENIED
+            return End.UNKNOWN if had_one else End.SAID  # which one it is no card tells
 
         words = Words(
             done=f"The key at {parsed} now signs without a PIN",
@@ -55,7 +55,7 @@ def pinless_clear(app: App) -> Report:
             done="No key signs without a PIN any more",
             kept="a key still signs without a PIN",
             either="a key may still sign without a PIN",
-            keep="cryptnoxctl info shows which",
+            keep=until_answered("cryptnoxctl pinless clear"),
         )
         switch(app, opened, words, lambda card: card.set_pinless_path(None, secret), lambda info: not info.pinless_path)
         return said({"serial": str(opened.card.serial), "pinless_path": None}, *app.achieved)

@@ -14,7 +14,7 @@ from cryptnox_core.models import UserKeyInfo
 from cryptnox_core.wire import USER_KEY_TEXT, UserKeySlot
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import admit, open_card, puk, unlock
-from hwilib_cryptnox.ctl.changes import accepted_again, change, switch
+from hwilib_cryptnox.ctl.changes import accepted_again, change, switch, until_answered
 from hwilib_cryptnox.ctl.errors import CtlError, Exit
 from hwilib_cryptnox.ctl.files import OLD_FILE
 from hwilib_cryptnox.ctl.screen import BAD, GOOD, Report, said
@@ -231,7 +231,7 @@ def user_key_delete(app: App, slot: str, yes: bool) -> Report:
             done=f"The {slot} user key was deleted from the card",
             kept=f"the {slot} user key is still on the card; nothing was changed",
             either=f"the {slot} user key may or may not be on the card now",
-            keep="cryptnoxctl info shows which",
+            keep=until_answered(f"cryptnoxctl user-key delete {slot}"),
         )
         switch(
             app, opened, words, lambda card: card.delete_user_key(key, secret), lambda info: not info.has_user_key(key)

@@ -7,9 +7,10 @@ from pathlib import Path as FilePath
 import click
 
 from cryptnox_core.bip32 import Path
+from cryptnox_core.errors import NotAllowedError, NotAuthenticatedError
 from hwilib_cryptnox.ctl.app import App, CtlGroup
 from hwilib_cryptnox.ctl.cards import open_card, puk, wallet
-from hwilib_cryptnox.ctl.changes import switch
+from hwilib_cryptnox.ctl.changes import accepted_again, proof_of, switch, until_answered
 from hwilib_cryptnox.ctl.options import chain_of_path, chain_option
 from hwilib_cryptnox.ctl.qr import check_qr, qr_options, shown_with_codes, write_qr
 from hwilib_cryptnox.ctl.screen import Report, said
@@ -17,6 +18,8 @@ from hwilib_cryptnox.export import KeySet, key_line
 from hwilib_cryptnox.networks import Network
 from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.faults.irreversible import Words
+
+_ACCOUNT = Path.parse("m/84h/0h/0h")
 
 
 class XpubGroup(CtlGroup):
@@ -75,22 +78,41 @@ def _switch(app: App, *, on: bool) -> Report:
     word = "on" if on else "off"
     with open_card(app, seeded=True) as opened:
         serial = str(opened.card.serial)
-        if opened.card.info.xpub_export is on:
-            # SELECT comes in the clear: it is asked once more before it is believed.
+        if opened.card.info.xpub_export is on and not app.options.stdin_puk:
+            # SELECT comes in the clear: it is asked once more, and told as what the card says.
             if opened.card.select().xpub_export is on:
-                return said({"serial": serial, "xpub_export": on}, f"xpub export is already {word}")
+                says = f"The card says that xpub export is already {word}"
+                return said({"serial": serial, "xpub_export": on}, says, proof_of("xpub", word))
             app.host.access.open_channel(opened.card)
         switch_export(app, opened, puk(app, opened), on=on)
     return said({"serial": serial, "xpub_export": on}, *app.achieved)
 
 
-def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool) -> None:
-    """SET PUB EXPORT with the PUK; see `switch`."""
+def switch_export(app: App, opened: OpenCard, secret: str, *, on: bool, pin: str | None = None) -> None:
+    """SET PUB EXPORT with the PUK; see `switch`. `pin`: one that the card accepted a moment ago; with it the card is
+    asked for an extended key where the answer was lost."""
     word, other = ("on", "off") if on else ("off", "on")
     words = Words(
         done=f"xpub export is {word}",
         kept=f"xpub export is still {other}",
         either=f"xpub export may or may not be {word} now",
-        keep="cryptnoxctl info shows which",
+        keep=until_answered(f"cryptnoxctl xpub {word}"),
     )
-    switch(app, opened, words, lambda card: card.set_xpub_export(on, secret), lambda info: info.xpub_export is on)
+
+    def asked(opened: OpenCard) -> bool:
+        accepted_again(app, opened, pin)
+        opened.card.derive(_ACCOUNT)
+        try:
+            opened.card.read_extended_public_key()
+        except (NotAuthenticatedError, NotAllowedError):
+            return not on
+        return on
+
+    switch(
+        app,
+        opened,
+        words,
+        lambda card: card.set_xpub_export(on, secret),
+        lambda info: info.xpub_export is on,
+        None if pin is None else asked,
+    )

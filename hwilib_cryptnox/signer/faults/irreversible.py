@@ -2,7 +2,8 @@
 
 A status word of the card's own comes through the secure channel, so it is true. Everything else (a card that was pulled
 out, a MAC that is wrong, a status word in the clear or one that no document knows, Ctrl-C) leaves open whether the
-command was carried out.
+command was carried out. What SELECT says then comes in the clear, and anyone on the way can have said it: it is told as
+what the card says, never as what is so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import Enum
 from cryptnox_core.card import Card
 from cryptnox_core.commands.setup import Reset, pairing_key_from_puk
 from cryptnox_core.errors import PairingError, StatusWordError, TransportError, UnknownChannelError, UsageError
-from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK
+from cryptnox_core.wire import PAIRING_INDEX, PAIRING_INDEX_PUK, KeySource
 from hwilib_cryptnox.errors import another_card
 from hwilib_cryptnox.signer.cards import Access, OpenCard
 from hwilib_cryptnox.signer.faults.heard import agreed, until_back
@@ -31,6 +32,10 @@ class End(Enum):
     """It was cut short: some of it was carried out."""
     OTHER = "other"
     """The card took something else than was sent."""
+    SAID = "said"
+    """The card says in the clear that it was carried out; nothing proves it."""
+    DENIED = "denied"
+    """It says in the clear that it was not."""
     UNKNOWN = "unknown"
 
 
@@ -66,6 +71,10 @@ class Words:
     """It took something else: a sentence."""
     remedy: str = "use another reader, and another cable or hub"
     """Then."""
+    said: str = "it made the change"
+    """What the card says in the clear where it was carried out."""
+    denied: str = "it did not make the change"
+    """Where it was not."""
 
 
 AWAY_TEXT = (
@@ -81,6 +90,9 @@ def failure(words: Words, ending: Ending, cause: str) -> tuple[str, str]:
         return f"The card answered that it was done, but {words.kept}. {SOMEBODY_TEXT}", words.remedy
     if ending.end is End.OTHER or (ending.answered and ending.end is End.HALF):
         return f"{words.other}. {SOMEBODY_TEXT}", words.remedy
+    if ending.end in (End.SAID, End.DENIED):
+        says = words.said if ending.end is End.SAID else words.denied
+        return f"{cause}; {words.either}. The card says that {says}, but nothing protects that answer", words.keep
     if ending.end is End.UNKNOWN and ending.answered:
         return (
             f"{cause}; the card answered that it was done, but could not be checked: {words.either}",
@@ -103,11 +115,11 @@ def carry_out(
 ) -> Ending:
     """Send one command and find out what became of it.
 
-    `look` says what the card has now: in a session of its own, on a card that is selected and the same as before. It is
-    asked where the answer was lost, with `prove` also after the card's success, and where a refusal is `doubted`: a
-    card may have carried out what it refused. None should be where a look spends PIN tries, nor where the card had
-    before what is wanted. `away` is called once where the card has to be put back for a look. `opened` is the reopened
-    card afterwards.
+    `look` says what the card has now: in a session of its own, on a card that is selected and the same as before; SAID
+    or DENIED where nothing but SELECT tells. It is asked where the answer was lost, with `prove` also after the card's
+    success, and where a refusal is `doubted`: a card may have carried out what it refused. None should be where a look
+    spends PIN tries, nor where the card had before what is wanted. `away` is called once where the card has to be put
+    back for a look. `opened` is the reopened card afterwards.
 
     Raises StatusWordError where the card refused and did nothing, UsageError before anything is sent. Whatever else
     goes wrong is in the result; so is a KeyboardInterrupt, for the person has to be told first.
@@ -116,12 +128,12 @@ def carry_out(
     try:
         send(opened.card)
         answered = True
-        return Ending(look(opened) if prove else End.TAKEN, answered)
+        return Ending(_after_success(look(opened)) if prove else End.TAKEN, answered)
     except (StatusWordError, UsageError) as error:
         documented = type(error) is not StatusWordError
         if documented and not answered:
             end = _after_refusal(opened, look) if doubted and isinstance(error, StatusWordError) else End.UNKNOWN
-            if end not in (End.TAKEN, End.HALF):
+            if end not in (End.TAKEN, End.HALF, End.SAID):
                 raise
             return Ending(end, answered, error)
         lost: BaseException = error
@@ -129,9 +141,16 @@ def carry_out(
         lost = error
     try:
         come_back(access, opened, away)
-        return Ending(look(opened), answered, lost)
+        end = look(opened)
+        return Ending(_after_success(end) if answered else end, answered, lost)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001 - both possibilities are told, whatever stood in the way
         return Ending(End.UNKNOWN, answered, lost)
+
+
+def _after_success(end: End) -> End:
+    """The same of a card that answered in its channel that it was done: what it says in the clear bears it out, or
+    somebody in between changes something."""
+    return {End.SAID: End.TAKEN, End.DENIED: End.NOT_TAKEN}.get(end, end)
 
 
 def _after_refusal(opened: OpenCard, look: Callable[[OpenCard], End]) -> End:
@@ -198,8 +217,9 @@ def erased_words(serial: int) -> Words:
         kept=f"the card {serial} still has its contents; nothing was erased",
         half=f"the reset of the card {serial} was interrupted: its keys are erased, but its PIN and PUK are not",
         either=f"the card {serial} may or may not be erased",
-        keep="keep PIN, PUK and recovery words. cryptnoxctl info shows what the card holds: not initialized means "
-        "that it is erased",
+        keep="keep PIN, PUK and recovery words. Look at the card in another reader: cryptnoxctl info. Not initialized "
+        "there means that it is erased",
+        said="it is not initialized",
     )
 
 
@@ -214,10 +234,10 @@ def erase(access: Access, opened: OpenCard, puk: str, away: Callable[[], None] |
         opened.card.select()
         info = agreed(opened.card)
         if not info.initialized:
-            return End.TAKEN
+            return End.SAID  # there is no channel in which it could be asked
         # What SELECT says comes in the clear; a card that was erased opens no channel.
         access.open_channel(opened.card)
-        return End.HALF if seeded and not info.seeded else End.NOT_TAKEN
+        return End.HALF if seeded and opened.card.info_page().key_source == KeySource.NONE else End.NOT_TAKEN
 
     return carry_out(access, opened, lambda card: card.send(Reset(puk)), look, prove=True, away=away)
 
