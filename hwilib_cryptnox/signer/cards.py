@@ -48,6 +48,7 @@ from hwilib_cryptnox.errors import (
     WalletError,
 )
 from hwilib_cryptnox.signer.faults.heard import settle, twice
+from hwilib_cryptnox.storage.files import read_given
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
@@ -55,6 +56,8 @@ from hwilib_cryptnox.storage.state import State, StateError, check_identity
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
+_MOST_ANCHORS = 1024 * 1024
+"""Bytes of a file of trust anchors; a thousand certificates have them."""
 ANSWER_LIMIT = 60.0
 """Seconds the emulated card may take for one answer."""
 EMULATOR_CA = TrustAnchor(
@@ -197,9 +200,13 @@ class Access:
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
             try:
-                more = TrustAnchors.from_pem(Path(name).expanduser().read_bytes())
-            except (OSError, UsageError) as error:
+                more = TrustAnchors.from_pem(read_given(Path(name).expanduser(), _MOST_ANCHORS))
+            except OSError as error:
+                raise SettingsError(f"anchors: {name}: {error.strerror}") from error
+            except UsageError as error:
                 raise SettingsError(f"anchors: {name}: {error}") from error
+            except (ValueError, RuntimeError) as error:  # a byte of 0 in it, or the home of a user who is none
+                raise SettingsError(f"anchors: {name!r} does not name a file") from error
             if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):
                 raise SettingsError(f"anchors: {name}: the CA of emulated cards proves nothing; its key is public")
             anchors = anchors + more
@@ -343,7 +350,8 @@ def _pcsc_readers(*, required: bool = False) -> list[str]:
 
     names: list[str] = []
     try:
-        names = list(list_readers())
+        # One that calls itself an address would be dialed as one.
+        names = [name for name in list_readers() if not name.startswith(EMULATOR_PREFIX)]
     except (ServiceUnavailableError, NoReaderError) as error:
         if required or isinstance(error, SupportMissingError):
             raise

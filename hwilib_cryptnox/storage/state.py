@@ -27,6 +27,8 @@ from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
 
+_SERIAL_DIGITS = 49
+"""Digits of the longest serial number (20 bytes)."""
 LOCK_WAIT = 5.0
 """Seconds another process may hold the lock before the state counts as unusable."""
 PARTIAL_LIFETIME = 7 * 24 * 3600
@@ -200,10 +202,15 @@ class State:
             self._files.remove(_lock_name(reader))
 
     def holder(self, reader: str) -> int | None:
-        """The serial of the card in a reader that is busy: from its lock, or the card last seen there."""
+        """The serial of the card in a reader that is busy: from its lock, unless that holds no serial number, or the
+        card last seen there."""
+        text = b""
         with self._failures("locks"):
-            text = (self._files.read(_lock_name(reader)) or b"").decode("ascii")
-        if text.isdecimal():
+            descriptor = self._files.reader(_lock_name(reader))
+            if descriptor is not None:
+                with os.fdopen(descriptor, "rb") as file:
+                    text = file.read(_SERIAL_DIGITS + 1)
+        if text.isdigit() and len(text) <= _SERIAL_DIGITS:
             return int(text)
         seen = [serial for serial, record in self.records().items() if record.reader == reader]
         return seen[0] if len(seen) == 1 else None
