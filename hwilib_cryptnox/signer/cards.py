@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from cryptnox_core.bip32 import MASTER
 from cryptnox_core.card import Card
@@ -31,7 +30,6 @@ from cryptnox_core.errors import (
     SupportMissingError,
     TransportError,
     UnknownChannelError,
-    UsageError,
 )
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.transport import Transport, leave
@@ -48,16 +46,13 @@ from hwilib_cryptnox.errors import (
     WalletError,
 )
 from hwilib_cryptnox.signer.faults.heard import settle, twice
-from hwilib_cryptnox.storage.files import read_given
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
-from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
+from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine, read_anchors
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
 """Digits of 20 bytes, the most a certificate's serial number has."""
-_MOST_ANCHORS = 1024 * 1024
-"""Bytes of a file of trust anchors; a thousand certificates have them."""
 ANSWER_LIMIT = 60.0
 """Seconds the emulated card may take for one answer."""
 EMULATOR_CA = TrustAnchor(
@@ -199,14 +194,7 @@ class Access:
         """The emulator's own CA counts only over TCP: its key is public. SettingsError, also where it is configured."""
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
-            try:
-                more = TrustAnchors.from_pem(read_given(Path(name).expanduser(), _MOST_ANCHORS))
-            except OSError as error:
-                raise SettingsError(f"anchors: {name}: {error.strerror}") from error
-            except UsageError as error:
-                raise SettingsError(f"anchors: {name}: {error}") from error
-            except (ValueError, RuntimeError) as error:  # a byte of 0 in it, or the home of a user who is none
-                raise SettingsError(f"anchors: {name!r} does not name a file") from error
+            more = read_anchors(name)
             if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):
                 raise SettingsError(f"anchors: {name}: the CA of emulated cards proves nothing; its key is public")
             anchors = anchors + more

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cryptnox_core.certificate import Genuineness
+from cryptnox_core.certificate import Genuineness, TrustAnchors
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
 from hwilib_cryptnox.errors import BadRequestError, RefusedCardError
-from hwilib_cryptnox.storage.files import NoHomeError, SharedFileError, config_folder, read_own
+from hwilib_cryptnox.storage.files import NoHomeError, SharedFileError, config_folder, read_given, read_own
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
@@ -33,6 +33,8 @@ APPROVE_PREFIX = "pkcs11:"
 """How the only kind of approving key is named that there is."""
 _MOST = 64 * 1024
 """Bytes of the configuration file; one with every key has some hundred."""
+_MOST_ANCHORS = 1024 * 1024
+"""Bytes of a file of trust anchors: hundreds of certificates."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -159,6 +161,18 @@ def check_genuine(card: Card, settings: Settings) -> None:
     else:
         return
     raise RefusedCardError(f"{verdict}, but the configuration requires a genuine one")
+
+
+def read_anchors(name: str) -> TrustAnchors:
+    """The trust anchors of a file that the key `anchors` names; SettingsError where there are none."""
+    try:
+        return TrustAnchors.from_pem(read_given(Path(name).expanduser(), _MOST_ANCHORS))
+    except OSError as error:
+        raise SettingsError(f"anchors: {name}: {error.strerror}") from error
+    except UsageError as error:
+        raise SettingsError(f"anchors: {name}: {error}") from error
+    except (ValueError, RuntimeError) as error:  # a byte of 0 in it, or the home of a user who is none
+        raise SettingsError(f"anchors: {name!r} does not name a file") from error
 
 
 def _address(text: str, where: str) -> tuple[str, int]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from cryptnox_core.emulator.ca import ca_certificate_pem
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
-from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
+from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml, read_anchors
 
 
 def to_group(place: Path, group: int) -> None:
@@ -260,6 +261,28 @@ def test_a_link_to_ones_own_file_is_followed(tmp_path: Path) -> None:
     assert Settings.load({}, link).audit is False
     kept.unlink()
     assert Settings.load({}, link) == Settings()
+
+
+def test_anchors_that_are_none(tmp_path: Path) -> None:
+    """What names no file, or one that is none or too large, is told with the key and the name."""
+    pem = tmp_path / "ca.pem"
+    pem.write_text(ca_certificate_pem())
+    assert len(read_anchors(str(pem)).anchors) == 1
+    large = tmp_path / "large.pem"
+    large.write_bytes(b"\n" * (1 << 20) + pem.read_bytes())
+    wrong = {
+        "a\0b": "'a\\x00b' does not name a file",
+        "~nobody-at-all/ca.pem": "'~nobody-at-all/ca.pem' does not name a file",
+        str(tmp_path / "none.pem"): "none.pem: No such file or directory",
+        str(large): "large.pem: larger than 1024 KiB",
+    }
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+        wrong |= {str(tmp_path / "pipe"): "pipe: not a regular file", "/dev/zero": "/dev/zero: not a regular file"}
+    for name, text in wrong.items():
+        with pytest.raises(SettingsError) as caught:
+            read_anchors(name)
+        assert str(caught.value).startswith("anchors: ") and str(caught.value).endswith(text)
 
 
 @pytest.mark.parametrize(
