@@ -161,7 +161,7 @@ def _password_from_stdin() -> str:
             return getpass.getpass("Enter your device password: ")
     line = "" if sys.stdin is None else sys.stdin.readline(_MOST_LINE + 1)
     if len(line) > _MOST_LINE:
-        raise BadRequestError(f"the first line of stdin is no password: it has more than {_MOST_LINE} characters")
+        raise BadRequestError(f"the first line of stdin is not a password: it has more than {_MOST_LINE} characters")
     if not line:
         raise NoPinError("no PIN on stdin: it ended before the first line")
     return line.rstrip("\r\n")

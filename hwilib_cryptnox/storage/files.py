@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-from hwilib_cryptnox.errors import BadRequestError
-
 T = TypeVar("T")
 
 APPLICATION = "hwi-cryptnox"
@@ -41,7 +39,7 @@ _JUNCTION = 0xA0000003
 """IO_REPARSE_TAG_MOUNT_POINT: a link to a folder, on Windows, which needs no privilege."""
 
 
-class NoHomeError(BadRequestError):
+class NoHomeError(OSError):
     """There is no home folder, and no variable names another place for files. `remedy`: what to do."""
 
     def __init__(self, names: str) -> None:

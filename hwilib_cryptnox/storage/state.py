@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwilib_cryptnox.errors import RefusedCardError
-from hwilib_cryptnox.storage.files import PrivateFolder, lock, parsed_json, state_folder
+from hwilib_cryptnox.storage.files import NoHomeError, PrivateFolder, lock, parsed_json, state_folder
 from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog
 
 if TYPE_CHECKING:
@@ -85,7 +85,10 @@ class State:
     """The state folder. Nothing is made before the first write; every failure is a StateError."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = state_folder() if folder is None else folder
+        try:
+            self.folder = state_folder() if folder is None else folder
+        except NoHomeError as error:
+            raise StateError(str(error)) from error
         self._files = PrivateFolder(self.folder)
         self._signatures = SignatureLog(self._files)
 
