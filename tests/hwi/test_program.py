@@ -249,7 +249,10 @@ def test_stdin_has_an_end(signer: EmulatorProcess, hwi: Program, monkeypatch: py
     select = ["-t", "cryptnox", "-d", signer.path, "--stdinpass"]
     assert hwi(*select, "getmasterxpub", stdin="x" * 4095 + "\n")["code"] == -6, "another device's"
     answer = hwi(*select, "getmasterxpub", stdin="9" * 5000 + "\n")
-    assert answer == {"error": "the first line of stdin is not a password: it has more than 4096 characters", "code": -7}
+    assert answer == {
+        "error": "the first line of stdin is not a password: it has more than 4096 characters",
+        "code": -7,
+    }
     monkeypatch.setattr(program, "_MOST_STDIN", 1024 * 1024)
     given = ["-t", "cryptnox", "-d", signer.path, "-p", PIN, "--stdin"]
     message = "x" * 1_000_000
