@@ -44,7 +44,7 @@ class NoHomeError(OSError):
 
     def __init__(self, names: str) -> None:
         self.remedy = f"set {names} to the full path of a folder that is yours"
-        super().__init__(f"this user has no home folder: {self.remedy}")
+        super().__init__(errno.ENOENT, f"this user has no home folder: {self.remedy}")
 
 
 class SharedFileError(PermissionError):
@@ -73,7 +73,7 @@ def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
             return Path.home() / "Library" / "Application Support" / APPLICATION
         return Path.home() / below_home / APPLICATION
     except RuntimeError as error:
-        raise NoHomeError(windows_variable if windows else f"HOME or {variable}") from error
+        raise NoHomeError(windows_variable if windows else " or ".join(("HOME", variable))) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ def _file() -> Path:
     try:
         return config_folder() / "config.toml"
     except NoHomeError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(f"{error.strerror}") from error
 
 
 def _from_file(path: Path) -> Settings:

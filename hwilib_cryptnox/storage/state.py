@@ -88,7 +88,7 @@ class State:
         try:
             self.folder = state_folder() if folder is None else folder
         except NoHomeError as error:
-            raise StateError(str(error)) from error
+            raise StateError(f"{error.strerror}") from error
         self._files = PrivateFolder(self.folder)
         self._signatures = SignatureLog(self._files)
 

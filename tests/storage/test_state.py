@@ -53,7 +53,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     for folder, name in ((state_folder, "XDG_STATE_HOME"), (config_folder, "XDG_CONFIG_HOME")):
         with pytest.raises(NoHomeError) as caught:
             folder()
-        assert str(caught.value) == (
+        assert caught.value.strerror == (
             f"this user has no home folder: set HOME or {name} to the full path of a folder that is yours"
         )
     with pytest.raises(StateError, match="HOME or XDG_STATE_HOME"):
