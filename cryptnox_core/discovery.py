@@ -177,7 +177,8 @@ def _places(reader: str | int | None) -> Sequence[str | int]:
         return [reader]
     from cryptnox_core.transport.pcsc import is_token, list_readers
 
-    return [name for name in list_readers() if not is_token(name)]
+    # A reader that calls itself an address would be dialed as one.
+    return [name for name in list_readers() if not (is_token(name) or name.startswith(TCP))]
 
 
 def _connect(reader: str | int, wait: float) -> Transport:

@@ -118,7 +118,7 @@ FAMILIES = {
     "Settings and state": (
         "A value in [the configuration file or the environment](settings.md), or the state folder. The message "
         "names which.",
-        "SettingsError StateError OSError PermissionError NotADirectoryError",
+        "SettingsError StateError NoHomeError SharedFileError OSError PermissionError NotADirectoryError",
     ),
     "cryptnoxctl": (
         "From the tool for people. Exit codes are in [its reference](cryptnoxctl.md#exit-codes).",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hwilib_cryptnox.storage.state import State
 
 T = TypeVar("T")
+_MOST_LINE = 4 * 1024
+"""Bytes of a line that is a secret."""
 _MOST_TEXT = 3_000
 """Characters of an error."""
 
@@ -115,7 +117,14 @@ class App:
                     "leave them out; you will be asked",
                 )
             count = self.options.stdin_pin + self.options.stdin_puk
-            self._lines = [sys.stdin.buffer.readline().decode("utf-8", "replace").rstrip("\r\n") for _ in range(count)]
+            lines = [sys.stdin.buffer.readline(_MOST_LINE + 1) for _ in range(count)]
+            if any(len(line) > _MOST_LINE for line in lines):
+                raise CtlError(
+                    Exit.SECRET,
+                    f"A line of stdin is too long for a PIN or a PUK: it has more than {_MOST_LINE} bytes",
+                    "give the PIN as the first line of stdin, and the PUK as the next",
+                )
+            self._lines = [line.decode("utf-8", "replace").rstrip("\r\n") for line in lines]
         return self._lines
 
     def secret_line(self, which: str) -> str:

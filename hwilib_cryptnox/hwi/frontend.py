@@ -25,6 +25,8 @@ from hwilib_cryptnox.signer.wallet import Wallet
 
 AGREED = "sign"
 _MOST_ALIKE, _MOST_REASONS = 3, 5
+_MOST_LINE = 4 * 1024
+"""Characters of a line that may be the answer to a review."""
 
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((errors.WrongPinError,), "wrong_pin"),
@@ -84,7 +86,7 @@ class Dialogue:
             }
         )
         wanted = AGREED if plan.high_fee is None else f"{AGREED} {plan.summary.fee}"
-        if sys.stdin is None or sys.stdin.readline().strip() != wanted:
+        if sys.stdin is None or sys.stdin.readline(_MOST_LINE).strip() != wanted:
             raise kinds.CanceledError("Canceled. Nothing was signed")
         confirm(self._wallet, plan)
 

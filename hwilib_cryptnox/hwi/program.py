@@ -35,6 +35,8 @@ NO_DEVICE_TEXT = "You must specify a device type or fingerprint for all commands
 NO_FINGERPRINT_TEXT = "a card without a seed has no fingerprint: name it with --device-path cryptnox:SERIAL"
 _LIKE_HWI = "3.2.0"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
+_MOST_LINE, _MOST_STDIN = 4 * 1024, 100 * 1024 * 1024
+"""Characters of a password, and of the arguments that come by stdin: PSBTs of megabytes are among them."""
 _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 
@@ -157,7 +159,9 @@ def _password_from_stdin() -> str:
 
         with contextlib.suppress(EOFError):
             return getpass.getpass("Enter your device password: ")
-    line = "" if sys.stdin is None else sys.stdin.readline()
+    line = "" if sys.stdin is None else sys.stdin.readline(_MOST_LINE + 1)
+    if len(line) > _MOST_LINE:
+        raise BadRequestError(f"the first line of stdin is not a password: it has more than {_MOST_LINE} characters")
     if not line:
         raise NoPinError("no PIN on stdin: it ended before the first line")
     return line.rstrip("\r\n")
@@ -166,9 +170,11 @@ def _password_from_stdin() -> str:
 def _words_from_stdin(*, exact: bool) -> list[str]:
     """Arguments from the lines of stdin up to an empty one; `exact`: a line may be a JSON array of them."""
     words: list[str] = []
-    for line in sys.stdin:
-        if not line.rstrip("\r\n"):
-            break
+    left = _MOST_STDIN
+    while (line := sys.stdin.readline(left + 1)).rstrip("\r\n"):
+        left -= len(line)
+        if left < 0:
+            raise BadRequestError(f"stdin has more than {_MOST_STDIN // 1024 // 1024} MiB of arguments")
         words += [str(word) for word in json.loads(line)] if exact and line.startswith("[") else _split(line)
     return words
 

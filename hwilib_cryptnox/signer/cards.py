@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from cryptnox_core.bip32 import MASTER
 from cryptnox_core.card import Card
@@ -31,7 +30,6 @@ from cryptnox_core.errors import (
     SupportMissingError,
     TransportError,
     UnknownChannelError,
-    UsageError,
 )
 from cryptnox_core.models import AppletInfo
 from cryptnox_core.transport import Transport, leave
@@ -49,7 +47,7 @@ from hwilib_cryptnox.errors import (
 )
 from hwilib_cryptnox.signer.faults.heard import settle, twice
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
-from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine
+from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine, read_anchors
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
 
 CARD_PREFIX = "cryptnox:"
@@ -196,10 +194,7 @@ class Access:
         """The emulator's own CA counts only over TCP: its key is public. SettingsError, also where it is configured."""
         anchors = TrustAnchors((EMULATOR_CA,)) if simulated else TrustAnchors.builtin()
         for name in self.settings.anchors:
-            try:
-                more = TrustAnchors.from_pem(Path(name).expanduser().read_bytes())
-            except (OSError, UsageError) as error:
-                raise SettingsError(f"anchors: {name}: {error}") from error
+            more = read_anchors(name)
             if any(anchor.public_key == EMULATOR_CA.public_key for anchor in more.anchors):
                 raise SettingsError(f"anchors: {name}: the CA of emulated cards proves nothing; its key is public")
             anchors = anchors + more
@@ -343,7 +338,8 @@ def _pcsc_readers(*, required: bool = False) -> list[str]:
 
     names: list[str] = []
     try:
-        names = list(list_readers())
+        # One that calls itself an address would be dialed as one.
+        names = [name for name in list_readers() if not name.startswith(EMULATOR_PREFIX)]
     except (ServiceUnavailableError, NoReaderError) as error:
         if required or isinstance(error, SupportMissingError):
             raise

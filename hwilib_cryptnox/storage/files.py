@@ -18,12 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 T = TypeVar("T")
 
 APPLICATION = "hwi-cryptnox"
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+"""Opening a named pipe waits for nobody."""
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | _AT_ONCE
 _BINARY = getattr(os, "O_BINARY", 0)
 _MOST = 64 * 1024 * 1024
 """Bytes a file may have to be read; far more than this program writes."""
@@ -37,13 +39,25 @@ _JUNCTION = 0xA0000003
 """IO_REPARSE_TAG_MOUNT_POINT: a link to a folder, on Windows, which needs no privilege."""
 
 
+class NoHomeError(OSError):
+    """There is no home folder, and no variable names another place for files. `remedy`: what to do."""
+
+    def __init__(self, names: str) -> None:
+        self.remedy = f"set {names} to the full path of a folder that is yours"
+        super().__init__(errno.ENOENT, f"this user has no home folder: {self.remedy}")
+
+
+class SharedFileError(PermissionError):
+    """Other users can change a file, or its folder."""
+
+
 def state_folder() -> Path:
-    """Where the state is kept on this platform."""
+    """Where the state is kept on this platform. NoHomeError."""
     return _folder("XDG_STATE_HOME", ".local/state", "LOCALAPPDATA")
 
 
 def config_folder() -> Path:
-    """Where the configuration file is on this platform."""
+    """Where the configuration file is on this platform. NoHomeError."""
     return _folder("XDG_CONFIG_HOME", ".config", "APPDATA")
 
 
@@ -51,11 +65,15 @@ def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
     given = os.environ.get(variable, "")
     if given and Path(given).is_absolute():
         return Path(given) / APPLICATION
-    if sys.platform == "win32":
-        return Path(os.environ.get(windows_variable) or Path.home()) / APPLICATION
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / APPLICATION
-    return Path.home() / below_home / APPLICATION
+    windows = sys.platform == "win32"
+    try:
+        if windows:
+            return Path(os.environ.get(windows_variable) or Path.home()) / APPLICATION
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Application Support" / APPLICATION
+        return Path.home() / below_home / APPLICATION
+    except RuntimeError as error:
+        raise NoHomeError(windows_variable if windows else " or ".join(("HOME", variable))) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +340,47 @@ def _check_owner(status: os.stat_result) -> None:
         raise PermissionError(errno.EPERM, "it belongs to another user")
 
 
+def read_given(path: Path, most: int) -> bytes:
+    """The content of a file that somebody named. Links are followed; nothing is waited for.
+
+    Raises: OSError, also for what is no regular file, or has more than `most` bytes.
+    """
+    with os.fdopen(_regular(path, 0), "rb") as file:
+        return _bounded(file, most)
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """As `read_given`, of a file that only this user and root can change: nothing is read of another.
+
+    A link is followed first, so that what is opened is in the folder that is judged.
+
+    Raises: SharedFileError; OSError.
+    """
+    place = path if sys.platform == "win32" else Path(os.path.realpath(path))
+    with os.fdopen(_regular(place, _NO_FOLLOW), "rb") as file:
+        if others_can_change(file.fileno(), place.parent):
+            raise SharedFileError(errno.EPERM, "other users can change it")
+        return _bounded(file, most)
+
+
+def _regular(path: Path, flags: int) -> int:
+    descriptor = os.open(path, os.O_RDONLY | flags | _AT_ONCE | _BINARY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _bounded(file: IO[bytes], most: int) -> bytes:
+    content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most // 1024} KiB")
+    return content
+
+
 def parsed_json(content: str | bytes) -> object:
     """What JSON text says. ValueError for what is none, and for what is nested deeper than Python reads."""
     try:
@@ -330,16 +389,16 @@ def parsed_json(content: str | bytes) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
-def others_can_change(path: Path) -> bool:
-    """Whether other users can write a file, or put another in its place, as far as owners and modes tell; root is none.
-    A group that is the user's alone is no other user. False on Windows, whose folders of a user are closed to others.
+def others_can_change(file: int, folder: Path) -> bool:
+    """Whether other users can write an open file, or put another in its place in its folder, as far as owners and modes
+    tell; root is none. A group that is the user's alone is no other user. False on Windows, whose folders of a user are
+    closed to others.
 
     Raises: OSError.
     """
     if sys.platform == "win32":
         return False
-    real = path.resolve()
-    return any(_open_to_others(place.stat()) for place in (real, real.parent))
+    return any(_open_to_others(status) for status in (os.fstat(file), folder.stat()))
 
 
 def anybody_can_write(path: Path) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cryptnox_core.certificate import Genuineness
+from cryptnox_core.certificate import Genuineness, TrustAnchors
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import DEFAULT_EMULATOR_HOST, DEFAULT_EMULATOR_PORT
 from hwilib_cryptnox.errors import BadRequestError, RefusedCardError
-from hwilib_cryptnox.storage.files import config_folder, others_can_change
+from hwilib_cryptnox.storage.files import NoHomeError, SharedFileError, config_folder, read_given, read_own
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
@@ -31,6 +31,10 @@ _SWITCHES = ("last_try", "signer_mode", "rawtr", "allow_sighash", "allow_unprove
 _FEE_LIMITS = ("max_fee", "max_fee_rate", "max_fee_percent")
 APPROVE_PREFIX = "pkcs11:"
 """How the only kind of approving key is named that there is."""
+_MOST = 64 * 1024
+"""Bytes of the configuration file; one with every key has some hundred."""
+_MOST_ANCHORS = 1024 * 1024
+"""Bytes of a file of trust anchors: hundreds of certificates."""
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -122,7 +126,7 @@ class Settings:
     def load(cls, environment: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
         """From the environment and the configuration file; SettingsError names what is wrong."""
         env = os.environ if environment is None else environment
-        settings = _from_file(config_folder() / "config.toml" if file is None else file)
+        settings = _from_file(_file() if file is None else file)
         changes: dict[str, Any] = {}
         if text := env.get("CRYPTNOX_EMULATOR", ""):
             changes["emulator"] = _address(text, "CRYPTNOX_EMULATOR")
@@ -157,6 +161,18 @@ def check_genuine(card: Card, settings: Settings) -> None:
     else:
         return
     raise RefusedCardError(f"{verdict}, but the configuration requires a genuine one")
+
+
+def read_anchors(name: str) -> TrustAnchors:
+    """The trust anchors of a file that the key `anchors` names; SettingsError where there are none."""
+    try:
+        return TrustAnchors.from_pem(read_given(Path(name).expanduser(), _MOST_ANCHORS))
+    except OSError as error:
+        raise SettingsError(f"anchors: {name}: {error.strerror}") from error
+    except UsageError as error:
+        raise SettingsError(f"anchors: {name}: {error}") from error
+    except (ValueError, RuntimeError) as error:  # a byte of 0 in it, or the home of a user who is none
+        raise SettingsError(f"anchors: {name!r} does not name a file") from error
 
 
 def _address(text: str, where: str) -> tuple[str, int]:
@@ -223,18 +239,27 @@ def _pin_source(name: str, where: str) -> str:
     return name
 
 
+def _file() -> Path:
+    try:
+        return config_folder() / "config.toml"
+    except NoHomeError as error:
+        raise SettingsError(f"{error.strerror}") from error
+
+
 def _from_file(path: Path) -> Settings:
     try:
-        text, shared = path.read_text("utf-8"), others_can_change(path)
+        text = read_own(path, _MOST).decode("utf-8")
     except FileNotFoundError:
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read") from error
-    if shared:  # it names programs and modules that are run, and limits that protect
+    except SharedFileError as error:  # it names programs and modules that are run, and limits that protect
         raise SettingsError(
             f"{path}: other users can change this file or its folder, so it is not used. Make both yours alone: chmod "
             "go-w, chown"
-        )
+        ) from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: cannot be read: it is not text (UTF-8)") from error
     return from_toml(text, str(path))
 
 
@@ -255,6 +280,10 @@ def from_toml(text: str, where: str) -> Settings:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where}: {error}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{where}: it is nested too deeply") from error
+    except ValueError as error:  # Python reads no number of thousands of digits
+        raise SettingsError(f"{where}: a number in it has too many digits") from error
     kinds: dict[str, tuple[type, ...]] = {
         "pin_source": (str,),
         "pinentry": (str,),

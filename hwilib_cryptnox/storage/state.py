@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwilib_cryptnox.errors import RefusedCardError
-from hwilib_cryptnox.storage.files import PrivateFolder, lock, parsed_json, state_folder
+from hwilib_cryptnox.storage.files import NoHomeError, PrivateFolder, lock, parsed_json, state_folder
 from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
 
+_SERIAL_DIGITS = 49
+"""Digits of the longest serial number (20 bytes)."""
 LOCK_WAIT = 5.0
 """Seconds another process may hold the lock before the state counts as unusable."""
 PARTIAL_LIFETIME = 7 * 24 * 3600
@@ -83,7 +85,10 @@ class State:
     """The state folder. Nothing is made before the first write; every failure is a StateError."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = state_folder() if folder is None else folder
+        try:
+            self.folder = state_folder() if folder is None else folder
+        except NoHomeError as error:
+            raise StateError(f"{error.strerror}") from error
         self._files = PrivateFolder(self.folder)
         self._signatures = SignatureLog(self._files)
 
@@ -200,10 +205,15 @@ class State:
             self._files.remove(_lock_name(reader))
 
     def holder(self, reader: str) -> int | None:
-        """The serial of the card in a reader that is busy: from its lock, or the card last seen there."""
+        """The serial of the card in a reader that is busy: from its lock, unless that holds no serial number, or the
+        card last seen there."""
+        text = b""
         with self._failures("locks"):
-            text = (self._files.read(_lock_name(reader)) or b"").decode("ascii")
-        if text.isdecimal():
+            descriptor = self._files.reader(_lock_name(reader))
+            if descriptor is not None:
+                with os.fdopen(descriptor, "rb") as file:
+                    text = file.read(_SERIAL_DIGITS + 1)
+        if text.isdigit() and len(text) <= _SERIAL_DIGITS:
             return int(text)
         seen = [serial for serial, record in self.records().items() if record.reader == reader]
         return seen[0] if len(seen) == 1 else None

@@ -25,6 +25,7 @@ from cryptnox_core.wire import COMMON_PAIRING_KEY
 from tests.core.emulated import PIN, PUK
 from tests.core.values import NAMES, WRONG, ours
 from tests.support.emulator import MNEMONIC, EmulatorProcess
+from tests.support.listeners import listener, readers_called
 
 ANCHORS = TrustAnchors.builtin() + TrustAnchors.from_pem(ca.ca_certificate_pem().encode())
 
@@ -134,6 +135,15 @@ def test_connections(emulator: EmulatorProcess, wrong: object) -> None:
     if wrong not in ("", 99999):  # those mean readers
         ours(lambda: PcscTransport.open(wrong))  # type: ignore[arg-type]
     ours(lambda: PcscTransport.open("no such reader", wrong))  # type: ignore[arg-type]
+
+
+def test_a_reader_that_is_called_as_an_address_is_not_dialed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listener() as far, readers_called(monkeypatch, f"tcp:127.0.0.1:{far.port}", "tcp:evil 00 00"):
+        assert list_cards() == []
+        for arguments in ({}, {"card": 5}):
+            with pytest.raises(NoReaderError):
+                open_card(**arguments)
+    assert far.callers == []
 
 
 def test_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import hwilib_cryptnox
 from hwilib_cryptnox.ctl.main import cli
 from hwilib_cryptnox.hwi.arguments import make_parser
 from hwilib_cryptnox.storage.state import State
-from tests.ctl.program import answer
+from tests.ctl.program import PIN, answer
 from tests.psbt.factory import draft, spend
 from tests.support.emulator import EmulatorProcess, trust
 
@@ -135,6 +135,15 @@ def test_no_hint_names_an_option_the_command_has_not(card: EmulatorProcess, tmp_
     trust(card.path)
     refused = answer(card, "xpub", "m/84h/0h/0h", code=4, pin=None, CRYPTNOX_PIN_COMMAND="false")
     assert refused["error"] == "A PIN is needed: CRYPTNOX_PIN_COMMAND ended with status 1"
+
+
+def test_secrets_on_stdin_have_an_end(card: EmulatorProcess) -> None:
+    """A line that is longer than any PIN or PUK is not read further, and not sent."""
+    for stdin in ("9" * 5_000, PIN + "\n" + "9" * 5_000 + "\n"):
+        told = answer(card, "pin", "verify", "--stdinpass", "--stdinpuk", code=4, stdin=stdin, pin=None)
+        assert told["error"] == "A line of stdin is too long for a PIN or a PUK: it has more than 4096 bytes"
+    assert card.stats()["pin_tries"] == 0
+    answer(card, "pin", "verify", "--stdinpass", stdin=PIN + "\n" + "9" * 5_000, pin=None, schema="pin verify")
 
 
 def test_numbers_of_thousands_of_digits() -> None:

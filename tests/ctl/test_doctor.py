@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from importlib import metadata
@@ -16,10 +19,16 @@ from cryptnox_core.emulator.card import Card as EmulatedCard
 from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.transport import pcsclite
 from hwilib_cryptnox.ctl.commands import doctor
+from hwilib_cryptnox.ctl.errors import Exit
+from hwilib_cryptnox.ctl.main import main
 from tests.core.emulated import SERIAL, seeded
 from tests.ctl.program import SEED, answer, dialogue, ended, run, shown, terminal
 from tests.support.emulator import MNEMONIC, EmulatorProcess
+from tests.support.listeners import readers_called
 from tests.support.pcsc import SLOTS, VirtualReaders
+
+if sys.platform != "win32":
+    import pwd
 
 
 def test_doctor(card: EmulatorProcess) -> None:
@@ -146,6 +155,48 @@ def test_a_missing_pcsc_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(pcsclite, "load", away)
     [said] = doctor._service()
     assert said.verdict is doctor.Verdict.BAD and "libpcsclite.so.1" in said.text and "pcscd" in said.remedy
+
+
+def test_a_reader_that_is_called_as_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with readers_called(monkeypatch, "tcp:127.0.0.1:9720 00 00", "Good"):
+        _, odd, readers = doctor._service()
+    assert odd.verdict is doctor.Verdict.NOTE and odd.remedy == "use another reader"
+    assert odd.text.startswith("tcp:127.0.0.1:9720 00 00 is left out")
+    assert (readers.verdict, readers.text) == (doctor.Verdict.GOOD, "Good")
+    with readers_called(monkeypatch, "tcp:127.0.0.1:9720 00 00"):
+        *_, readers = doctor._service()
+    assert (readers.verdict, readers.text) == (doctor.Verdict.BAD, "there is none")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users of Windows are otherwise")
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which variables to set, and tells the rest."""
+
+    def nobody(number: int) -> object:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["doctor", "--json"]) == Exit.NO_CARD
+        findings = {entry["check"]: entry for entry in json.loads(capsys.readouterr().out)["findings"]}
+        assert main(["list"]) == Exit.USAGE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    for check, variable in (("configuration", "XDG_CONFIG_HOME"), ("memory", "XDG_STATE_HOME")):
+        assert (findings[check]["verdict"], findings[check]["finding"]) == ("bad", "this user has no home folder")
+        assert findings[check]["remedy"] == f"set HOME or {variable} to the full path of a folder that is yours"
+    assert findings["PC/SC service"]["verdict"] == "bad" and "versions" in findings
+    assert "This user has no home folder: set HOME or XDG_CONFIG_HOME" in capsys.readouterr().err
+
+
+def test_anchors_in_the_home_of_nobody(card: EmulatorProcess) -> None:
+    folder = Path(os.environ["XDG_CONFIG_HOME"]) / "hwi-cryptnox"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text('anchors = ["~nobody-at-all/ca.pem"]\n')
+    assert "~nobody-at-all/ca.pem" in answer(card, "info", code=2)["error"]
 
 
 @pytest.mark.pcsc("both")

@@ -28,10 +28,12 @@ from hwilib_cryptnox.errors import EXPORT_OFF_TEXT
 from hwilib_cryptnox.hwi import listing
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.signer.cards import EMULATOR_CA
+from hwilib_cryptnox.signer.host import Host
 from hwilib_cryptnox.storage.state import NoteKind, State
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess, ca_of
+from tests.support.listeners import listener, readers_called
 from tests.support.optional import hwilib
 from tests.support.pcsc import SLOTS, VirtualReaders, soft_locked
 
@@ -242,6 +244,22 @@ def test_a_silent_card_holds_no_poller_up(hwi: Program, monkeypatch: pytest.Monk
         start = time.monotonic()
         assert listed(hwi, card, PIN) == []
         assert time.monotonic() - start < 10
+
+
+def test_a_reader_that_is_called_as_an_address_is_not_dialed(hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left out; what is told of the other readers is as ever."""
+    with listener() as far:
+        names = [f"tcp:127.0.0.1:{far.port}", "tcp:evil 00 00"]
+        with readers_called(monkeypatch, *names):
+            assert hwi("enumerate") == []
+            for select in (["-d", "cryptnox:5"], ["-d", f"cryptnox:{2**60}"]):
+                answer = hwi("-t", "cryptnox", *select, "-p", PIN, "getmasterxpub")
+                assert answer == {"error": "there is no card reader", "code": -3}
+            assert Host().access.readers() == []
+        with readers_called(monkeypatch, "Good", *names):
+            assert Host().access.readers() == ["Good"]
+            assert hwi("enumerate") == []
+    assert far.callers == []
 
 
 def test_the_emulators_ca() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 import hwilib_cryptnox
 from hwilib_cryptnox.export import add_checksum
+from hwilib_cryptnox.hwi import program
 from tests.hwi.conftest import SEED, Program, run_process
 from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
@@ -241,6 +242,24 @@ def test_stdinpass(signer: EmulatorProcess, hwi: Program) -> None:
         "code": -6,
     }
     assert hwi(*select, "getmasterxpub", stdin="\n")["code"] == -6
+
+
+def test_stdin_has_an_end(signer: EmulatorProcess, hwi: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password, and all that comes as arguments: what is longer is an error, and not read further."""
+    select = ["-t", "cryptnox", "-d", signer.path, "--stdinpass"]
+    assert hwi(*select, "getmasterxpub", stdin="x" * 4095 + "\n")["code"] == -6, "another device's"
+    answer = hwi(*select, "getmasterxpub", stdin="9" * 5000 + "\n")
+    assert answer == {
+        "error": "the first line of stdin is not a password: it has more than 4096 characters",
+        "code": -7,
+    }
+    monkeypatch.setattr(program, "_MOST_STDIN", 1024 * 1024)
+    given = ["-t", "cryptnox", "-d", signer.path, "-p", PIN, "--stdin"]
+    message = "x" * 1_000_000
+    assert "signature" in hwi(*given, stdin=f"signmessage {message} m/0h\n\n" + "x" * 100_000)
+    for long in (f"signmessage {message * 2} m/0h\n", "signmessage\n" + "x\n" * 600_000):
+        answer = hwi(*given, stdin=long)
+        assert answer == {"error": "stdin has more than 1 MiB of arguments", "code": -7}
 
 
 def test_stdin_lines_are_split_as_by_a_shell(signer: EmulatorProcess, hwi: Program) -> None:

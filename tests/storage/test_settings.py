@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cryptnox_core.emulator.ca import ca_certificate_pem
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
-from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml
+from hwilib_cryptnox.storage.settings import Settings, SettingsError, from_toml, read_anchors
 
 
 def to_group(place: Path, group: int) -> None:
@@ -180,6 +182,121 @@ def test_a_file_that_others_can_change_is_not_used(tmp_path: Path, of_file: int,
     link.symlink_to(file)
     with pytest.raises(SettingsError, match="other users can change this file"):
         Settings.load({}, link)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_what_others_can_change_is_not_even_read(tmp_path: Path) -> None:
+    """It is judged first: nothing of its content is told, or waited for."""
+    file = tmp_path / "config.toml"
+    for content in (b"\xff", b"#" * 70_000, b"not toml"):
+        file.write_bytes(content)
+        file.chmod(0o646)
+        with pytest.raises(SettingsError, match="other users can change this file"):
+            Settings.load({}, file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+@pytest.mark.parametrize("way", ["file", "folder"])
+def test_the_file_that_is_read_is_the_one_that_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A link that leads to a file of others while it is opened, and to one's own when it is looked at."""
+    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
+    for folder in (theirs, mine):
+        folder.mkdir(mode=0o755)
+        (folder / "config.toml").write_text("audit = false\n" if folder is theirs else "")
+    (theirs / "config.toml" if way == "file" else theirs).chmod(0o777)
+    link = tmp_path / "link"
+    link.symlink_to(theirs)
+    opened = os.open
+
+    def swap(*arguments: Any, **more: Any) -> int:
+        descriptor = opened(*arguments, **more)
+        link.unlink()
+        link.symlink_to(mine)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", swap)
+    with pytest.raises(SettingsError, match="other users can change this file"):
+        Settings.load({}, link / "config.toml")
+    monkeypatch.undo()
+    assert Settings.load({}, link / "config.toml").audit is True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such files on Windows")
+def test_what_is_no_file_hangs_nobody(tmp_path: Path) -> None:
+    """A named pipe that nobody writes to; a device without an end; a folder."""
+    file = tmp_path / "config.toml"
+    os.mkfifo(file, 0o600)
+    link = tmp_path / "link.toml"
+    link.symlink_to("/dev/zero")
+    for place in (file, link, tmp_path):
+        with pytest.raises(SettingsError, match="cannot be read: not a regular file"):
+            Settings.load({}, place)
+    loop = tmp_path / "loop.toml"
+    loop.symlink_to(loop)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Settings.load({}, loop)
+
+
+def test_a_file_has_an_end(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(b"#" * 65_535 + b"\n")
+    assert Settings.load({}, file) == Settings()
+    file.write_bytes(b"#" * 65_536 + b"\n")
+    with pytest.raises(SettingsError, match="cannot be read: larger than 64 KiB"):
+        Settings.load({}, file)
+    file.write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="cannot be read: it is not text"):
+        Settings.load({}, file)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_to_ones_own_file_is_followed(tmp_path: Path) -> None:
+    """As people keep their configurations in one place."""
+    kept, link = tmp_path / "kept", tmp_path / "config.toml"
+    kept.write_bytes(b"audit = false\r\n")
+    kept.chmod(0o644)
+    link.symlink_to(kept)
+    assert Settings.load({}, link).audit is False
+    kept.unlink()
+    assert Settings.load({}, link) == Settings()
+
+
+def test_anchors_that_are_none(tmp_path: Path) -> None:
+    """What names no file, or one that is none or too large, is told with the key and the name."""
+    pem = tmp_path / "ca.pem"
+    pem.write_text(ca_certificate_pem())
+    assert len(read_anchors(str(pem)).anchors) == 1
+    large = tmp_path / "large.pem"
+    large.write_bytes(b"\n" * (1 << 20) + pem.read_bytes())
+    wrong = {
+        "a\0b": "'a\\x00b' does not name a file",
+        str(tmp_path / "none.pem"): "none.pem: No such file or directory",
+        str(large): "large.pem: larger than 1024 KiB",
+    }
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+        wrong |= {"~nobody-at-all/ca.pem": "'~nobody-at-all/ca.pem' does not name a file"}
+        wrong |= {str(tmp_path / "pipe"): "pipe: not a regular file", "/dev/zero": "/dev/zero: not a regular file"}
+    for name, text in wrong.items():
+        with pytest.raises(SettingsError) as caught:
+            read_anchors(name)
+        assert str(caught.value).startswith("anchors: ") and str(caught.value).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x = " + "[" * 60_000, "it is nested too deeply"),
+        ("x = " + "{a=" * 20_000, "it is nested too deeply"),
+        ("max_fee = " + "9" * 5_000, "a number in it has too many digits"),
+    ],
+)
+def test_what_python_cannot_read_is_told_as_such(text: str, reason: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_toml(text, "config.toml")
+    assert str(caught.value) == f"config.toml: {reason}"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")

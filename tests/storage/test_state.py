@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from hwilib_cryptnox.storage import state as module
-from hwilib_cryptnox.storage.files import state_folder
+from hwilib_cryptnox.storage.files import NoHomeError, config_folder, state_folder
+from hwilib_cryptnox.storage.settings import Settings, SettingsError
 from hwilib_cryptnox.storage.signature_log import AUDIT, NONCES
 from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError
 
@@ -29,6 +30,40 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     for home in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(home, str(tmp_path))
     assert state_folder() == tmp_path / ".local/state/hwi-cryptnox"
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home: HOME is not set, and the system knows nobody of that number."""
+    import pwd
+
+    def nobody(number: int) -> object:
+        raise KeyError(number)
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users of Windows are otherwise")
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each folder is where its variable says; without that the error names the variable."""
+    for folder, name in ((state_folder, "XDG_STATE_HOME"), (config_folder, "XDG_CONFIG_HOME")):
+        with pytest.raises(NoHomeError) as caught:
+            folder()
+        assert caught.value.strerror == (
+            f"this user has no home folder: set HOME or {name} to the full path of a folder that is yours"
+        )
+    with pytest.raises(StateError, match="HOME or XDG_STATE_HOME"):
+        State()
+    with pytest.raises(SettingsError, match="HOME or XDG_CONFIG_HOME"):
+        Settings.load({})
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert State().folder == tmp_path / "hwi-cryptnox"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert Settings.load({}) == Settings()
 
 
 def test_reading_makes_nothing(state: State) -> None:
@@ -126,6 +161,19 @@ def test_holder(state: State) -> None:
     assert state.holder("Reader 00 00") == 5 and state.holder("another") is None
     state.update(6, lambda _: RECORD)
     assert state.holder("Reader 00 00") is None, "two cards were seen there: nobody knows which it is"
+
+
+@pytest.mark.parametrize("content", [b"9" * 5_000, b"9" * 50, b"", b"-5", b"5 ", b"\xff", "\u0665".encode()])
+def test_a_lock_that_holds_no_serial_says_nothing(state: State, content: bytes) -> None:
+    """The card that was last seen in the reader is taken, as without a lock."""
+    state.update(5, lambda _: RECORD)
+    state.hold("Reader 00 00", 7)
+    [lock] = (state.folder / "locks").iterdir()
+    lock.write_bytes(content)
+    assert state.holder("Reader 00 00") == 5
+    most = 2**160 - 1
+    state.hold("Reader 00 00", most)
+    assert state.holder("Reader 00 00") == most
 
 
 def test_certificates_latest_first(state: State) -> None:

@@ -33,7 +33,7 @@ from hwilib_cryptnox.ctl.screen import BAD, GOOD, WARN, Part, Report, said
 from hwilib_cryptnox.errors import WalletError
 from hwilib_cryptnox.pin.sources import automatic_sources
 from hwilib_cryptnox.signer.cards import EMULATOR_PREFIX, ForeignCardError, OpenCard
-from hwilib_cryptnox.storage.files import config_folder, state_folder
+from hwilib_cryptnox.storage.files import NoHomeError, config_folder, state_folder
 
 _IDENTIFIES = (
     "The recording holds command headers, lengths, status words, times, the answer to SELECT, and the card's "
@@ -104,13 +104,16 @@ def doctor(app: App, record: Path | None, analyze: str | None, british: str | No
         return _recorded(app, record, yes=yes)
     if analyze is not None:
         return _analyzed(app, analyze)
-    findings = [*_versions(), *_files(app)]
+    homeless = list(_homeless())
+    findings = [*_versions(), *homeless] if homeless else [*_versions(), *_files(app)]
     named = [app.options.card or "", app.options.reader or ""]
-    if any(place.startswith(EMULATOR_PREFIX) for place in named):
+    if homeless:  # without settings and memory no card is opened
+        findings += [*_service(), *_modules(), *_programs()]
+    elif any(place.startswith(EMULATOR_PREFIX) for place in named):
         findings += _readers(app)
     else:
         findings += [*_service(), *_modules(), *_readers(app), *_programs()]
-    findings += _pin_source(app)
+    findings += [] if homeless else _pin_source(app)
     texts = [f"{found.text}. What to do: {found.remedy}" if found.remedy else found.text for found in findings]
     rows = [(_MARKS[found.verdict], found.check, text) for found, text in zip(findings, texts, strict=True)]
     data = {
@@ -154,13 +157,22 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _homeless() -> Iterator[Finding]:
+    """What has no place, since this user has no home folder."""
+    for what, folder in (("configuration", config_folder), ("memory", state_folder)):
+        try:
+            folder()
+        except NoHomeError as error:
+            yield Finding(what, Verdict.BAD, "this user has no home folder", error.remedy, Exit.USAGE)
+
+
 def _files(app: App) -> Iterator[Finding]:
     config = config_folder() / "config.toml"
     settings = app.settings
     text = f"{config}" if config.exists() else f"no file at {config}; all settings have their defaults"
     yield Finding("configuration", Verdict.GOOD, text)
     for name in settings.anchors:
-        if not Path(name).expanduser().is_file():
+        if not _is_file(name):
             yield Finding(
                 "configuration",
                 Verdict.BAD,
@@ -182,6 +194,13 @@ def _files(app: App) -> Iterator[Finding]:
         yield Finding("memory", Verdict.GOOD, f"{folder}: {counted(len(app.state.records()), 'card')} remembered")
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except RuntimeError:  # the home of a user who is none
+        return False
+
+
 def _service() -> Iterator[Finding]:
     from cryptnox_core.transport.pcsc import library, list_readers
 
@@ -198,6 +217,11 @@ def _service() -> Iterator[Finding]:
         yield Finding("PC/SC service", Verdict.BAD, f"{error}{more and f': {more}'}", remedy, Exit.NO_CARD)
         return
     yield Finding("PC/SC service", Verdict.GOOD, f"it answers, through {_LIBRARIES[library()]}")
+    odd = [name for name in names if name.startswith(EMULATOR_PREFIX)]
+    for name in odd:
+        text = f"{name} is left out: its name looks like the address of an emulated card"
+        yield Finding("readers", Verdict.NOTE, text, "use another reader")
+    names = [name for name in names if name not in odd]
     if names:
         yield Finding("readers", Verdict.GOOD, ", ".join(names))
     else:

@@ -34,6 +34,7 @@ SIGHASH = "hwilib_cryptnox/psbt/sighash.py"
 CHECKS = "hwilib_cryptnox/psbt/checks.py"
 FILES = "hwilib_cryptnox/storage/files.py"
 PIN = "hwilib_cryptnox/pin/sources.py"
+SETTINGS_TEST = "tests/storage/test_settings.py"
 REGISTER_TEST = "tests/hwi/test_registerdescriptor.py"
 PINS = "tests/pin/test_pin_accounting.py"
 POLICY = "tests/psbt/test_policy.py"
@@ -1451,7 +1452,7 @@ GUARDS = (
     Guard(
         "a front end's program signs nothing that was not agreed to",
         "hwilib_cryptnox/hwi/frontend.py",
-        "        if sys.stdin is None or sys.stdin.readline().strip() != wanted:\n",
+        "        if sys.stdin is None or sys.stdin.readline(_MOST_LINE).strip() != wanted:\n",
         "        if sys.stdin is None or not sys.stdin.readline():\n",
         "tests/hwi/test_frontend.py::test_anything_else_signs_nothing",
     ),
@@ -2013,10 +2014,66 @@ GUARDS = (
     ),
     Guard(
         "a configuration that others can change is not used",
-        "hwilib_cryptnox/storage/settings.py",
-        "    if shared:  # it names",
-        "    if False:  # it names",
-        "tests/storage/test_settings.py::test_a_file_that_others_can_change_is_not_used",
+        FILES,
+        "        if others_can_change(file.fileno(), place.parent):\n",
+        "        if False:\n",
+        f"{SETTINGS_TEST}::test_a_file_that_others_can_change_is_not_used",
+    ),
+    Guard(
+        "settings are read of regular files",
+        FILES,
+        "        if not stat.S_ISREG(os.fstat(descriptor).st_mode):\n",
+        "        if False:\n",
+        f"{SETTINGS_TEST}::test_what_is_no_file_hangs_nobody",
+    ),
+    Guard(
+        "files that settings name have an end",
+        FILES,
+        '        raise OSError(errno.EFBIG, f"larger than',
+        '        print(errno.EFBIG, f"larger than',
+        f"{SETTINGS_TEST}::test_a_file_has_an_end",
+    ),
+    Guard(
+        "a lock of thousands of digits hides no card",
+        "hwilib_cryptnox/storage/state.py",
+        "        if text.isdigit() and len(text) <= _SERIAL_DIGITS:\n",
+        "        if text.isdigit():\n",
+        "tests/storage/test_state.py::test_a_lock_that_holds_no_serial_says_nothing",
+    ),
+    Guard(
+        "a reader that is called as an address is left out",
+        "hwilib_cryptnox/signer/cards.py",
+        "        names = [name for name in list_readers() if not name.startswith(EMULATOR_PREFIX)]\n",
+        "        names = list(list_readers())\n",
+        "tests/hwi/test_listing.py::test_a_reader_that_is_called_as_an_address_is_not_dialed",
+    ),
+    Guard(
+        "a reader that is called as an address is left out by the library",
+        "cryptnox_core/discovery.py",
+        "if not (is_token(name) or name.startswith(TCP))]",
+        "if not is_token(name)]",
+        "tests/core/test_discovery.py::test_a_reader_that_is_called_as_an_address_is_not_dialed",
+    ),
+    Guard(
+        "a password on stdin has an end",
+        "hwilib_cryptnox/hwi/program.py",
+        "    if len(line) > _MOST_LINE:\n",
+        "    if False:\n",
+        "tests/hwi/test_program.py::test_stdin_has_an_end",
+    ),
+    Guard(
+        "arguments on stdin have an end",
+        "hwilib_cryptnox/hwi/program.py",
+        "        if left < 0:\n",
+        "        if False:\n",
+        "tests/hwi/test_program.py::test_stdin_has_an_end",
+    ),
+    Guard(
+        "secrets on stdin have an end",
+        "hwilib_cryptnox/ctl/app.py",
+        "            if any(len(line) > _MOST_LINE for line in lines):\n",
+        "            if False:\n",
+        "tests/ctl/test_app.py::test_secrets_on_stdin_have_an_end",
     ),
     Guard(
         "a module that everyone can write is not loaded",
