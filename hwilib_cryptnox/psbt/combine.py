@@ -18,7 +18,7 @@ from hwilib_cryptnox.psbt.finalize import NotFinal, final_fields, unlock
 from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
 from hwilib_cryptnox.psbt.musig import Aggregates, aggregated, parts_given
 from hwilib_cryptnox.psbt.script import Kind, kind_of
-from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.sighash import OPEN_TEXT, SignatureHasher, open_types
 from hwilib_cryptnox.psbt.tx import encode_compact, parse_previous, with_length
 from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
 from hwilib_cryptnox.psbt.weight import check_size
@@ -302,6 +302,9 @@ def finalized(psbt: Psbt) -> Combined:
             raise RefusedInput(index, f"it cannot be spent as it is signed: {judged.reason}")
         if judged.verdict is Verdict.UNKNOWN:
             notes.append(f"input {index}: it could not be verified: {judged.reason}")
+        left_open = open_types(judged.types)
+        if left_open:
+            notes.append(f"input {index}: {OPEN_TEXT.format(' and '.join(left_open))}")
         inputs.append(dict(fields.pairs) if fields.is_final else _final_pairs(fields, *unlocking))
     outputs = [dict(fields.pairs) for fields in psbt.outputs]
     return Combined(rebuilt(psbt, dict(psbt.globals), inputs, outputs), tuple(notes))

@@ -161,9 +161,7 @@ def test_no_such_device(hwi: Program, arguments: list[str], code: int, words: st
 
 
 WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
-XPRV = (
-    "xprv9s21ZrQH143K3GJpoapnV8SFfukcVBSfeCficPSGfubmSFDxo1kuHnLisriDvSnRRuL2Qrg5ggqHKNVpxR86QEC8w35uxmGoggxtQTPvfUu"
-)
+XPRV = "xprv9s21ZrQH143K3GJpoapnV8SFfukcVBSfeCficPSGfubmSFDxo1kuHnLisriDvSnRRuL2Qrg5ggqHKNVpxR86QEC8w35uxmGoggxtQTPvfUu"
 SECRETS = {"words": WORDS, "private key": XPRV, "PUK": "918273645546", "PIN": "918273645"}
 CARD = ("-t", "cryptnox", "-d", "cryptnox:5")
 PLACES = {
