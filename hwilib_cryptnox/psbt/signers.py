@@ -15,7 +15,7 @@ from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
 from hwilib_cryptnox.psbt.musig import Aggregates, parts_given
 from hwilib_cryptnox.psbt.script import Kind, parse_multisig
 from hwilib_cryptnox.psbt.sighash import SignatureHasher, open_types
-from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
+from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid, types_in
 from hwilib_cryptnox.psbt.weight import check_block
 
 
@@ -74,7 +74,7 @@ def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
         spending = spending_of(index, fields, script)
         status = _status(index, fields, spending, amount, hasher, aggregates)
         if not status.final:
-            status = replace(status, open_types=open_types(_types_in(fields)))
+            status = replace(status, open_types=open_types(types_in(fields)))
         elif not all_known and spending.kind is Kind.P2TR:
             status = replace(status, problem=f"{_UNVERIFIED}the PSBT does not say what all inputs spend")
         else:
@@ -93,16 +93,6 @@ def _run(status: InputStatus, judged: Judgement) -> InputStatus:
         return replace(status, complete=False, problem=problem, bad=True)
     problem = f"{_UNVERIFIED}{judged.reason}" if judged.verdict is Verdict.UNKNOWN else ""
     return replace(status, problem=problem, open_types=open_types(judged.types))
-
-
-def _types_in(fields: FieldMap) -> list[int]:
-    """The sighash types of the signatures of an input that is not final; the partial ones of MuSig2 go by the field."""
-    found = [value[-1] for _, value in fields.keyed(f.IN_PARTIAL_SIG) if value]
-    schnorr = [value for _, value in (*fields.keyed(f.IN_TAP_KEY_SIG), *fields.keyed(f.IN_TAP_SCRIPT_SIG))]
-    found += [value[64] for value in schnorr if len(value) > 64]
-    if fields.keyed(f.IN_MUSIG2_PARTIAL_SIG):
-        found.append(int.from_bytes(fields.get(f.IN_SIGHASH_TYPE) or b"", "little"))
-    return found
 
 
 def _status(
