@@ -141,7 +141,7 @@ class _Combiner:
         if rule is None:
             text = f"{where}: the files differ in a field of type 0x{key[0]:02x}; the first file's value is kept"
             self.notes[text] = None
-        elif not (rules is f.INPUT_RULES and key[0] == f.IN_NON_WITNESS_UTXO and _same_previous(known, value)):
+        elif not _same(rules, key[0], known, value):
             raise CombineError(number, f"{where}: its {rule.name} differs from the one in an earlier file")
 
     def _check_locks(self, globals_: Pairs) -> None:
@@ -253,6 +253,17 @@ class _Combiner:
                 self.notes[f"input {judges.index}: it is final and could not be verified: {judged.reason}"] = None
         if finals:
             pairs.update({key: value for key, value in finals[0][1].pairs.items() if key[0] in _FINAL})
+
+
+def _same(rules: Mapping[int, f.Rule], kind: int, one: bytes, other: bytes) -> bool:
+    """Whether two values of a field say the same in other bytes."""
+    if rules is f.INPUT_RULES and kind == f.IN_NON_WITNESS_UTXO:
+        return _same_previous(one, other)
+    of_taproot = f.IN_TAP_BIP32_DERIVATION if rules is f.INPUT_RULES else f.OUT_TAP_BIP32_DERIVATION
+    if rules is f.GLOBAL_RULES or kind != of_taproot:
+        return False
+    # Of leaf hashes no order means anything: HWI's library writes them in any.
+    return f.split_tap_derivation(one) == f.split_tap_derivation(other)
 
 
 def _same_previous(one: bytes, other: bytes) -> bool:

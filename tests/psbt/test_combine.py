@@ -17,6 +17,7 @@ from hwilib_cryptnox.psbt.combine import CombineError, combine, finalized
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract, txid
 from tests.psbt.factory import (
     ME,
+    NUMS,
     OTHER,
     Draft,
     In,
@@ -25,6 +26,7 @@ from tests.psbt.factory import (
     deriv,
     draft,
     le,
+    leaf_hash,
     multisig,
     out_deriv,
     p2sh,
@@ -33,6 +35,8 @@ from tests.psbt.factory import (
     pushed,
     sighash,
     spend,
+    tap_deriv,
+    taproot,
 )
 from tests.psbt.signing import sign
 from tests.support.kernel import failing_inputs
@@ -214,6 +218,50 @@ def test_what_is_fixed_in_one_file_is_fixed(one: int, two: int, both: int) -> No
         Psbt.parse(replace(shared(version=2), extra=[(b"\x06", bytes((flags,)))]).encode()) for flags in (one, two)
     ]
     assert combine(psbts).psbt.globals[b"\x06"] == bytes((both,))
+
+
+def leaves_of_change(order: list[bytes], of_input: list[bytes]) -> Draft:
+    """A coin of two leaves with one key, and change of the same kind."""
+    path, back = "m/86h/0h/1h/0/0", "m/86h/0h/1h/1/0"
+    script, fields = taproot(LEAVES)
+    ins = [In(script, 100_000, [*fields, tap_deriv(path, of_input), (b"\x17", NUMS)])]
+    outs = [Out(script, 90_000, [(b"\x05", NUMS), tap_deriv(back, order, kind=0x07)])]
+    return Draft(ins, outs)
+
+
+LEAF_KEY = ME.key("m/86h/0h/1h/0/0")[1:]
+LEAVES = [pushed(LEAF_KEY) + b"\xac", pushed(LEAF_KEY) + b"\xad\x55\xb2"]
+HASHES = [leaf_hash(leaf) for leaf in LEAVES]
+
+
+@pytest.mark.parametrize("of_input", [HASHES, HASHES[::-1]])
+@pytest.mark.parametrize("order", [HASHES, HASHES[::-1]])
+def test_leaf_hashes_in_another_order_are_no_contradiction(order: list[bytes], of_input: list[bytes]) -> None:
+    first = Psbt.parse(leaves_of_change(HASHES, HASHES).encode())
+    result = combine([first, Psbt.parse(leaves_of_change(order, of_input).encode())])
+    assert result.psbt.raw == first.raw and result.notes == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        leaves_of_change(HASHES[:1], HASHES),
+        leaves_of_change(HASHES, HASHES[:1]),
+        leaves_of_change(HASHES, [HASHES[0], bytes(32)]),
+    ],
+)
+def test_other_leaf_hashes_are_a_contradiction(other: Draft) -> None:
+    first = Psbt.parse(leaves_of_change(HASHES, HASHES).encode())
+    with pytest.raises(CombineError, match="taproot derivation differs from the one in an earlier file"):
+        combine([first, Psbt.parse(other.encode())])
+
+
+def test_another_origin_with_the_same_leaf_hashes_is_a_contradiction() -> None:
+    one, two = leaves_of_change(HASHES, HASHES), leaves_of_change(HASHES, HASHES[::-1])
+    key, value = two.inputs[0][-2]
+    two.inputs[0][-2] = (key, value[:-1] + b"\x80")
+    with pytest.raises(CombineError, match="taproot derivation differs from the one in an earlier file"):
+        combine([Psbt.parse(one.encode()), Psbt.parse(two.encode())])
 
 
 def timed(required: list[tuple[int | None, int | None]], version: int = 2, lock_time: int = 0) -> Draft:
