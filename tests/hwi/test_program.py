@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import importlib.util
 import json
@@ -18,7 +19,9 @@ from typing import Any
 import pytest
 
 import hwilib_cryptnox
+from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.export import add_checksum
+from hwilib_cryptnox.hwi.program import _split
 from tests.hwi.conftest import SEED, Program, run_process
 from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
@@ -325,6 +328,26 @@ def test_stdin_lines_are_split_as_by_a_shell(signer: EmulatorProcess, hwi: Progr
         for signed in (answer, expected):
             assert verify_message(ME.key("m/0h"), message, signed["signature"]), written
     assert hwi(*select, stdin="signmessage 'open m/0h\n")["code"] == -13
+
+
+def test_long_lines_on_stdin() -> None:
+    """A PSBT of megabytes passes, quoted or not; what would take minutes is refused at once."""
+    long = base64.b64encode(b"psbt\xff" + bytes(1_500_000)).decode()
+    started = time.process_time()
+    for written in (long, f'"{long}"', f"'{long}'"):
+        assert _split(f"signtx {written} \n") == ["signtx", long]
+    assert _split(f"signtx {long} --chain te\\st '' a'b'\n") == ["signtx", long, "--chain", "test", "", "ab"]
+    for bent in (f"{long}\\ ", f'{long}""', f'"{long}"x', f"a'b' {long}", f'"\\"" {long}'):
+        with pytest.raises(BadRequestError, match="a line on stdin is too long"):
+            _split(f"signtx {bent}\n")
+    assert time.process_time() - started < 10
+    short = "x" * 60_000
+    assert _split(f"signtx {short}\\ y 'it'\\''s'") == ["signtx", f"{short} y", "it's"]
+
+
+def test_a_long_line_with_a_backslash_is_an_answer(hwi: Program) -> None:
+    answer = hwi("-t", "cryptnox", "-d", "cryptnox:5", "--stdin", stdin=f"signtx {'A' * 2_000_000}\\ \n")
+    assert answer["code"] == -7 and answer["error"].startswith("a line on stdin is too long")
 
 
 def test_a_terminal_is_asked_for_the_password(signer: EmulatorProcess) -> None:

@@ -706,7 +706,7 @@ GUARDS = (
     Guard(
         "no nonce of a signature that the PSBT brings",
         MEMORY,
-        "repeated, brought = False, nonce in self._brought",
+        "repeated, brought = False, bool(self._brought.get(nonce, set()) - {_rest_of(kind, signature)})",
         "repeated, brought = False, False",
         f"{REMEMBERED}::test_signed_on_another_computer",
     ),
