@@ -2096,6 +2096,13 @@ GUARDS = (
         f"{BIP322_TEST}::test_a_previous_transaction_of_many_inputs_is_read_once",
     ),
     Guard(
+        "a long line of stdin is not split by shlex",
+        "hwilib_cryptnox/hwi/program.py",
+        "            if end - at > _MOST_MIXED:\n",
+        "            if False:\n",
+        "tests/hwi/test_program.py::test_long_lines_on_stdin",
+    ),
+    Guard(
         "nothing invisible is shown",
         "hwilib_cryptnox/console/wording.py",
         "            or char in INVISIBLE\n",
