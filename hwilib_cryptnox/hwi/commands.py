@@ -72,7 +72,7 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
     """Descriptors as Bitcoin Core's `importdescriptors` takes them."""
     start, end = int(str(options["start"])), int(str(options["end"]))
     if not 0 <= start <= end < HARDENED:
-        raise BadRequestError("The first index must not be negative, nor after the last one, nor the last above 2^31-1")
+        raise BadRequestError("The range must begin at 0 or above, not end before it begins, and end below 2^31")
     kind = ADDRESS_TYPES[str(options["addr_type"])]
     if options["addr_all"]:
         kinds = address_types(rawtr=rawtr, taproot=not rawtr and wallet.taproot() is Taproot.SIGNS)

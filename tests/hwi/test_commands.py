@@ -161,7 +161,7 @@ def test_getkeypool_refusals(card: EmulatorProcess, hwi: Program, arguments: lis
 def test_getkeypool_of_no_range(hwi: Program, ends: tuple[str, str]) -> None:
     """Refused before a card is looked for; HWI's own drivers hand it on, and it fails where it is imported."""
     answer = hwi("-t", "cryptnox", "-d", "cryptnox:5", "getkeypool", *ends)
-    assert answer["code"] == -7 and answer["error"].startswith("The first index must not be negative")
+    assert answer["code"] == -7 and answer["error"].startswith("The range must begin at 0")
 
 
 @pytest.mark.parametrize("message", ["", "hello", "Grüezi ₿", "x" * 300, "two\nlines"])
