@@ -177,7 +177,8 @@ def _words_from_stdin(*, exact: bool) -> list[str]:
 
 def _split(line: str) -> list[str]:
     """As `shlex.split`, which takes long for a PSBT of megabytes; it is asked where quotes or escapes are mixed."""
-    words, at, end = [], 0, len(line.rstrip())
+    words: list[str] = []
+    at, end = 0, len(line.rstrip())
     while at < end:
         match = _WORD.match(line, at)
         if match is None:

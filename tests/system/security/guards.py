@@ -1894,8 +1894,8 @@ GUARDS = (
     Guard(
         "nonces of MuSig2 that the PSBT brings may not come again",
         MEMORY,
-        '    found |= {int.from_bytes(value[at + 1 : at + 33], "big") % ORDER for value in public for at in (0, 33)}\n',
-        "",
+        "        for at in (0, 33):\n            found.setdefault(",
+        "        for at in ():\n            found.setdefault(",
         f"{MUSIG_CARD}::test_nonces_that_the_psbt_brings",
     ),
     Guard(
