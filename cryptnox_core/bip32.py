@@ -22,6 +22,9 @@ XPUB = XPUB_VERSION
 TPUB = bytes.fromhex("043587CF")
 MAX_PATH_DEPTH = 255
 _LEVEL = re.compile(r"([0-9]{1,10})(['hH]?)", re.ASCII)
+_MAY_BE_SHOWN = re.compile(r"(?=.{1,40}\Z)[m0-9h'H]{0,11}(?:/[m0-9h'H]{0,11})+", re.ASCII)
+"""A mistyped path that an error may repeat. Recovery words, a private key or a PUK of 12 digits may have been typed in
+its place, and what an error says is kept in the logs of wallets."""
 _ORIGIN = re.compile(r"\[([0-9a-fA-F]{8})((?:/[^\]]*)?)\]", re.ASCII)
 
 
@@ -70,7 +73,8 @@ class Path:
         for level in body.split("/"):
             match = _LEVEL.fullmatch(level)
             if match is None or int(match[1]) >= HARDENED:
-                raise InvalidPathError(f"{text!r} is not a derivation path like m/84h/0h/0h/0/0")
+                shown = repr(text) if _MAY_BE_SHOWN.fullmatch(text) else "this"
+                raise InvalidPathError(f"{shown} is not a derivation path like m/84h/0h/0h/0/0")
             steps.append(int(match[1]) | (HARDENED if match[2] else 0))
         return cls(tuple(steps))
 

@@ -6,8 +6,15 @@ import unicodedata
 
 _MOST_TEXT = 300
 """Characters of a warning or a reason."""
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and signs that are drawn as nothing."""
+_DRAWN_AS_NOTHING = (
+    *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F)),
+    *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x13441, 0x13442), (0x16FE4, 0x16FE4)),
+    *((0x1BCA0, 0x1BCA3), (0x1D159, 0x1D159), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
+INVISIBLE = frozenset(chr(code) for first, last in _DRAWN_AS_NOTHING for code in range(first, last + 1))
+"""What fonts draw as nothing: Unicode's Default_Ignorable_Code_Point (16.0), and signs that are blank all the same.
+Behind a letter they carry text that nobody sees: variation selectors any number of bytes."""
 _MARKS = 2
 """Combining marks on one letter; more would be drawn over the lines above and below."""
 
@@ -51,7 +58,7 @@ def escaped(data: bytes | str, *, ascii_only: bool = False) -> str:
         elif (
             category[0] == "C"
             or (category[0] == "Z" and char != " ")
-            or char in _BLANKS
+            or char in INVISIBLE
             or marks > _MARKS
             or (ascii_only and not char.isascii())
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import IO, Any, NoReturn
@@ -49,9 +50,27 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Usage to stderr, JSON to stdout, exit status 2."""
         self.print_usage()
-        answer = {"error": f"{self.prog}: error: {message}", "code": int(Code.MISSING_ARGUMENTS)}
+        answer = {"error": f"{self.prog}: error: {_without_values(message)}", "code": int(Code.MISSING_ARGUMENTS)}
         sys.stdout.write(json.dumps(answer) + "\n")
         self.exit(2)
+
+
+_UNKNOWN_COMMAND = re.compile("'[a-z]{1,20}'", re.ASCII)
+_UNKNOWN_OPTION = re.compile("--?[a-z][a-z-]{0,30}", re.ASCII)
+
+
+def _without_values(message: str) -> str:
+    """An error of argparse that repeats nothing of what was typed but what may be a command or the name of an option:
+    recovery words, a key, a PIN or a PUK may stand in the wrong place, and wallets keep errors in their logs."""
+    for mark in ("invalid choice: ", "invalid int value: ", "ignored explicit argument ", "ambiguous option: "):
+        head, found, tail = message.partition(mark)
+        if found:
+            value, among, choices = tail.rpartition(" could match " if mark[0] == "a" else " (choose from ")
+            named = head == "argument command: " and _UNKNOWN_COMMAND.fullmatch(value)
+            return head + (mark + value if named else mark.rstrip(": ")) + (among + choices if among else "")
+    head, found, tail = message.partition("unrecognized arguments: ")
+    options = " ".join(word for word in tail.split() if _UNKNOWN_OPTION.fullmatch(word))
+    return head + (found + options if options else found.rstrip(": "))
 
 
 def called_hwi(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cryptnox_core.bip32 import KeyOrigin, Path
+from cryptnox_core.bip32 import HARDENED, KeyOrigin, Path
 from hwilib_cryptnox.errors import BadRequestError, UnavailableError, WalletError
 from hwilib_cryptnox.export import CHANGE, RECEIVE, Cosigner, add_checksum, descriptor_checksum
 from hwilib_cryptnox.networks import ADDRESS_TYPES, AccountType, Network, TaprootType, account_path
@@ -70,6 +70,9 @@ def _descriptor(kind: AccountType, key: Cosigner, network: Network, suffix: str)
 
 def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], *, rawtr: bool) -> list[Result]:
     """Descriptors as Bitcoin Core's `importdescriptors` takes them."""
+    start, end = int(str(options["start"])), int(str(options["end"]))
+    if not 0 <= start <= end < HARDENED:
+        raise BadRequestError("The range must begin at 0 or above, not end before it begins, and end below 2^31")
     kind = ADDRESS_TYPES[str(options["addr_type"])]
     if options["addr_all"]:
         kinds = address_types(rawtr=rawtr, taproot=not rawtr and wallet.taproot() is Taproot.SIGNS)
@@ -97,7 +100,7 @@ def getkeypool(wallet: Wallet, network: Network, options: Mapping[str, object], 
     return [
         {
             "desc": _descriptor(one, Cosigner(KeyOrigin(fingerprint, base), keys[base]), network, suffix),
-            "range": [options["start"], options["end"]],
+            "range": [start, end],
             "timestamp": "now",
             "internal": change,
             "keypool": options["keypool"],

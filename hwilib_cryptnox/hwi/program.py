@@ -37,6 +37,8 @@ _LIKE_HWI = "3.2.0"
 _WORD = re.compile(r"""\s*(?:([^\s"'\\]+)|"([^"\\]*)"|'([^']*)')(?=\s|$)""")
 _MOST_LINE, _MOST_STDIN = 4 * 1024, 100 * 1024 * 1024
 """Characters of a password, and of the arguments that come by stdin: PSBTs of megabytes are among them."""
+_MOST_MIXED = 65_536
+"""Characters in which quotes and escapes may be mixed: the time that `shlex` takes grows with their square."""
 _SIGNER_COMMANDS = ("getdescriptors", "signtx")
 
 
@@ -180,14 +182,22 @@ def _words_from_stdin(*, exact: bool) -> list[str]:
 
 
 def _split(line: str) -> list[str]:
-    """As `shlex.split`, which takes seconds for a PSBT of megabytes; it is asked where quotes or escapes are mixed."""
-    words, at, end = [], 0, len(line.rstrip())
+    """As `shlex.split`, which takes long for a PSBT of megabytes; it is asked where quotes or escapes are mixed."""
+    words: list[str] = []
+    at, end = 0, len(line.rstrip())
     while at < end:
         match = _WORD.match(line, at)
         if match is None:
             import shlex
 
-            return shlex.split(line)
+            if len(line) <= _MOST_MIXED:
+                return shlex.split(line)
+            if end - at > _MOST_MIXED:
+                raise BadRequestError(
+                    "a line on stdin is too long for a backslash, or for quotation marks around a part of a word: give "
+                    "a long PSBT without them, on a line of its own"
+                )
+            return words + shlex.split(line[at:])
         words.append(match[match.lastindex or 1])
         at = match.end()
     return words

@@ -356,8 +356,9 @@ def _spent(pairs: Mapping[bytes, bytes], index: int) -> tuple[Previous | None, O
     return previous, witness_utxo
 
 
-def _lock_time(pairs: Mapping[bytes, bytes], inputs: Sequence[FieldMap]) -> bytes:
-    """BIP370, "Determining Lock Time": the greatest required one, heights before times where both would do."""
+def lock_time_of(pairs: Mapping[bytes, bytes], inputs: Sequence[FieldMap]) -> bytes:
+    """BIP370, "Determining Lock Time": the greatest required one, heights before times where both would do. Raises
+    BadPsbt where none satisfies all inputs."""
     heights = [fields.get(f.IN_REQUIRED_HEIGHT) for fields in inputs]
     times = [fields.get(f.IN_REQUIRED_TIME) for fields in inputs]
     bound = sum(1 for pair in zip(heights, times, strict=True) if pair != (None, None))
@@ -380,7 +381,7 @@ def _transaction_of_v2(
         outpoints=tuple([fields.pairs[txid] + fields.pairs[index] for fields in inputs]),
         sequences=tuple([fields.pairs.get(sequence, SEQUENCE_FINAL) for fields in inputs]),
         outputs=tuple([(SIGNED_AMOUNT.unpack(o.pairs[amount])[0], o.pairs[script]) for o in outputs]),
-        lock_time=_lock_time(pairs, inputs),
+        lock_time=lock_time_of(pairs, inputs),
     )
 
 

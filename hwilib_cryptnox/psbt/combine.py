@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spend, Spending, ecdsa_digest, spending_of, spent_outputs
-from hwilib_cryptnox.psbt.codec import MAGIC, FieldMap, Psbt, encode_map
-from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput
+from hwilib_cryptnox.psbt.codec import MAGIC, FieldMap, Psbt, encode_map, lock_time_of
+from hwilib_cryptnox.psbt.errors import BadPsbt, PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.finalize import NotFinal, final_fields, unlock
+from hwilib_cryptnox.psbt.insert import flags_after
 from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
 from hwilib_cryptnox.psbt.musig import Aggregates, aggregated, parts_given
 from hwilib_cryptnox.psbt.script import Kind, kind_of
-from hwilib_cryptnox.psbt.sighash import SignatureHasher
+from hwilib_cryptnox.psbt.sighash import OPEN_TEXT, Sighash, SignatureHasher, open_types
 from hwilib_cryptnox.psbt.tx import encode_compact, parse_previous, with_length
-from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
+from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid, types_in
 from hwilib_cryptnox.psbt.weight import check_size
 
 MAX_FILES = 100
@@ -28,6 +29,7 @@ _SIGNATURES = frozenset((f.IN_PARTIAL_SIG, f.IN_TAP_KEY_SIG, f.IN_TAP_SCRIPT_SIG
 _FINAL = frozenset((f.IN_FINAL_SCRIPTSIG, f.IN_FINAL_SCRIPTWITNESS))
 _INPUTS_MODIFIABLE, _HAS_SINGLE = 3, 4
 """BIP370: the flags that every file must have, and the one that any may."""
+_REQUIRED = (bytes((f.IN_REQUIRED_TIME,)), bytes((f.IN_REQUIRED_HEIGHT,)))
 _OF_GLOBALS = frozenset((f.GLOBAL_UNSIGNED_TX, f.GLOBAL_VERSION, *f.V2_ONLY_GLOBAL))
 """What the version of a PSBT and its transaction decide."""
 _KEPT_OF_FINAL = frozenset((f.IN_NON_WITNESS_UTXO, f.IN_WITNESS_UTXO, *f.V2_ONLY_INPUT))
@@ -75,6 +77,8 @@ def combine(psbts: Sequence[Psbt]) -> Combined:
 class _Combiner:
     psbts: Sequence[Psbt]
     notes: dict[str, None] = field(default_factory=dict)
+    types: set[int] = field(default_factory=set)
+    """Sighash types of the signatures that are there."""
 
     def run(self) -> Combined:
         first = self.psbts[0]
@@ -101,8 +105,11 @@ class _Combiner:
             )
             for index in range(len(first.outputs))
         ]
+        if first.version and not mixed:
+            self._check_locks(globals_)
         unsigned = rebuilt(first, globals_, inputs, outputs)
         self._add_signatures(unsigned, inputs)
+        self._fix(globals_)
         self._check_partial(unsigned)
         whole = aggregated(rebuilt(first, globals_, inputs, outputs))
         return Combined(whole, tuple(self.notes))
@@ -134,8 +141,34 @@ class _Combiner:
         if rule is None:
             text = f"{where}: the files differ in a field of type 0x{key[0]:02x}; the first file's value is kept"
             self.notes[text] = None
-        elif not (rules is f.INPUT_RULES and key[0] == f.IN_NON_WITNESS_UTXO and _same_previous(known, value)):
+        elif not _same(rules, key[0], known, value):
             raise CombineError(number, f"{where}: its {rule.name} differs from the one in an earlier file")
+
+    def _check_locks(self, globals_: Pairs) -> None:
+        """BIP370: the lock time follows from what all inputs require, so files of one transaction can make another."""
+        first = self.psbts[0]
+        required: list[Pairs] = [{} for _ in first.inputs]
+        wrong = None
+        for number, psbt in enumerate(self.psbts):
+            for pairs, fields in zip(required, psbt.inputs, strict=True):
+                pairs |= {key: fields.pairs[key] for key in _REQUIRED if key in fields.pairs}
+            try:
+                fits = lock_time_of(globals_, list(map(FieldMap, required))) == first.tx.lock_time
+            except BadPsbt:
+                fits = False
+            wrong = None if fits else number if wrong is None else wrong
+        if wrong is not None:
+            raise CombineError(
+                wrong,
+                "its inputs require other lock times than those of the files before it: together they are a different "
+                "transaction",
+            )
+
+    def _fix(self, pairs: Pairs) -> None:
+        """BIP370: the flags follow from the signatures, whatever the files say."""
+        key = bytes((f.GLOBAL_TX_MODIFIABLE,))
+        if key in pairs:
+            pairs[key] = bytes((reduce(flags_after, self.types, pairs[key][0]),))
 
     def _flags(self, pairs: Pairs) -> None:
         """BIP370: what a signature of any file has fixed is fixed."""
@@ -162,6 +195,7 @@ class _Combiner:
                 for key, value in fields.pairs.items():
                     if key[0] in _SIGNATURES:
                         self._add_signature(judges, number, pairs, key, value)
+            self.types.update(types_in(FieldMap(pairs)))
             self._add_final(judges, pairs, finals)
 
     def _add_signature(self, judges: _Signatures, number: int, pairs: Pairs, key: bytes, value: bytes) -> None:
@@ -214,10 +248,22 @@ class _Combiner:
                     number,
                     f"input {judges.index}: it is final and cannot be spent so ({judged.reason}): leave the file out",
                 )
+            self.types.update(judged.types if judged.good else (Sighash.ALL,))
             if judged.verdict is Verdict.UNKNOWN:
                 self.notes[f"input {judges.index}: it is final and could not be verified: {judged.reason}"] = None
         if finals:
             pairs.update({key: value for key, value in finals[0][1].pairs.items() if key[0] in _FINAL})
+
+
+def _same(rules: Mapping[int, f.Rule], kind: int, one: bytes, other: bytes) -> bool:
+    """Whether two values of a field say the same in other bytes."""
+    if rules is f.INPUT_RULES and kind == f.IN_NON_WITNESS_UTXO:
+        return _same_previous(one, other)
+    of_taproot = f.IN_TAP_BIP32_DERIVATION if rules is f.INPUT_RULES else f.OUT_TAP_BIP32_DERIVATION
+    if rules is f.GLOBAL_RULES or kind != of_taproot:
+        return False
+    # Of leaf hashes no order means anything: HWI's library writes them in any.
+    return f.split_tap_derivation(one) == f.split_tap_derivation(other)
 
 
 def _same_previous(one: bytes, other: bytes) -> bool:
@@ -302,6 +348,9 @@ def finalized(psbt: Psbt) -> Combined:
             raise RefusedInput(index, f"it cannot be spent as it is signed: {judged.reason}")
         if judged.verdict is Verdict.UNKNOWN:
             notes.append(f"input {index}: it could not be verified: {judged.reason}")
+        left_open = open_types(judged.types)
+        if left_open:
+            notes.append(f"input {index}: {OPEN_TEXT.format(' and '.join(left_open))}")
         inputs.append(dict(fields.pairs) if fields.is_final else _final_pairs(fields, *unlocking))
     outputs = [dict(fields.pairs) for fields in psbt.outputs]
     return Combined(rebuilt(psbt, dict(psbt.globals), inputs, outputs), tuple(notes))

@@ -45,7 +45,7 @@ def insert(psbt: Psbt, signatures: Iterable[tuple[SignRequest, bytes]]) -> Psbt:
                 raise UsageError(f"input {index} already has this signature")
             added.append(pair)
         if flags is not None:
-            flags = _flags_after(flags, request.sighash_type)
+            flags = flags_after(flags, request.sighash_type)
     if not additions:
         return psbt
     return psbt.with_added(additions, flags if modifiable is not None and flags != modifiable[0] else None)
@@ -72,7 +72,7 @@ def signature_pairs(request: SignRequest, signature: bytes) -> tuple[Pair, ...]:
     return ((b"\x13" if request.leaf_hash is None else b"\x14" + key[1:] + request.leaf_hash, value),)
 
 
-def _flags_after(flags: int, sighash: int) -> int:
+def flags_after(flags: int, sighash: int) -> int:
     """BIP370, Signer: what a signature fixes is no longer modifiable."""
     if not sighash & ANYONECANPAY:
         flags &= ~_INPUTS_MODIFIABLE

@@ -62,6 +62,8 @@ class Checker:
     ) -> None:
         self.tx, self.hasher, self.index, self.amount, self.whole = tx, hasher, index, amount, whole
         self._digests: dict[tuple[Rules, bytes, int], bytes] = {}
+        self.types: set[int] = set()
+        """Sighash types of the signatures that were found good."""
 
     def ecdsa(self, key: bytes, signature: bytes, script: bytes, rules: Rules) -> bool:
         """Whether a signature that is there is good. ScriptError for one that no network takes."""
@@ -72,7 +74,10 @@ class Checker:
         self._check_whole(signature[-1])
         if rules is Rules.LEGACY and push(signature) in script:  # its hash would be of the script without it
             raise NotUnderstoodError("a signature is part of its own script")
-        return ecdsa_valid(key, signature, partial(self._digest, rules, script))
+        good = ecdsa_valid(key, signature, partial(self._digest, rules, script))
+        if good:
+            self.types.add(signature[-1])
+        return good
 
     def _digest(self, rules: Rules, script: bytes, sighash: int) -> bytes:
         """Each once: a script may check any number of signatures, and a legacy hash is as long as the transaction."""
@@ -91,6 +96,7 @@ class Checker:
             self._check_whole(signature[64])
         if not schnorr_valid(key, signature, self.index, leaf_hash, self.hasher):
             raise ScriptError("a signature does not verify")
+        self.types.add(signature[64] if len(signature) == 65 else Sighash.DEFAULT)
 
     def _check_whole(self, sighash: int) -> None:
         if self.whole and sighash != Sighash.ALL:

@@ -42,6 +42,8 @@ class Judgement:
 
     verdict: Verdict
     reason: str = ""
+    types: frozenset[int] = frozenset()
+    """Sighash types of the signatures of a good one."""
 
     @property
     def good(self) -> bool:
@@ -58,13 +60,14 @@ def judge(
     for `Checker`.
     """
     amount, script = spent
+    checker = Checker(tx, hasher, index, amount, whole=whole)
     try:
-        _Input(Checker(tx, hasher, index, amount, whole=whole), script, *unlocking).run()
+        _Input(checker, script, *unlocking).run()
     except ScriptError as error:
         return Judgement(Verdict.BAD, str(error))
     except NotUnderstoodError as error:
         return Judgement(Verdict.UNKNOWN, str(error))
-    return Judgement(Verdict.GOOD)
+    return Judgement(Verdict.GOOD, types=frozenset(checker.types))
 
 
 class _Input:

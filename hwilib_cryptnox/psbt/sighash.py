@@ -7,7 +7,7 @@ The functions compute what is asked; which types may be signed is decided in `pl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -44,9 +44,17 @@ ECDSA_TYPES = DEFINED_TYPES - {Sighash.DEFAULT}
 """For legacy and segwit v0, which have no DEFAULT."""
 
 
+OPEN_TEXT = "a signature of type {} lets others change parts of the transaction"
+
+
 def type_name(sighash: int) -> str:
     """A sighash type in words."""
     return Sighash(sighash).name.replace("_", "|") if sighash in DEFINED_TYPES else f"0x{sighash:02x}"
+
+
+def open_types(types: Iterable[int]) -> tuple[str, ...]:
+    """In words, those of some sighash types that let others change parts of a signed transaction."""
+    return tuple(type_name(one) for one in sorted(set(types) - {Sighash.DEFAULT, Sighash.ALL}))
 
 
 def _tagged(tag: bytes) -> _Hash:

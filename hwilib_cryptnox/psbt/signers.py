@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from cryptnox_core.bip32 import KeyOrigin, Path
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, ecdsa_digest, is_bip86, spending_of, spent_outputs
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
-from hwilib_cryptnox.psbt.finalize import NotFinal, unlock
+from hwilib_cryptnox.psbt.finalize import NotFinal, final_fields, unlock
+from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
 from hwilib_cryptnox.psbt.musig import Aggregates, parts_given
-from hwilib_cryptnox.psbt.script import parse_multisig
-from hwilib_cryptnox.psbt.sighash import SignatureHasher
-from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid
+from hwilib_cryptnox.psbt.script import Kind, parse_multisig
+from hwilib_cryptnox.psbt.sighash import SignatureHasher, open_types
+from hwilib_cryptnox.psbt.verifying import ecdsa_valid, schnorr_valid, types_in
 from hwilib_cryptnox.psbt.weight import check_block
 
 
@@ -41,14 +42,18 @@ class InputStatus:
     amount: int | None
     """Satoshi."""
     final: bool
-    """Finalised already: who signed is no longer told."""
+    """Finalised already: who signed is no longer told, but it is run as a node runs it."""
     complete: bool
     """Nothing is missing."""
     needed: int | None
     """Signatures wanted, where the script tells."""
     signers: tuple[Signer, ...]
     problem: str = ""
-    """Why it is not complete."""
+    """Why it is not complete; of one that is: why it could not be verified."""
+    bad: bool = False
+    """Final, and cannot be spent so."""
+    open_types: tuple[str, ...] = ()
+    """Sighash types of its signatures that let others change parts of the transaction."""
 
 
 def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
@@ -56,18 +61,38 @@ def input_statuses(psbt: Psbt) -> tuple[InputStatus, ...]:
     check_block(psbt)
     spends = spent_outputs(psbt)
     hasher = SignatureHasher(psbt.tx, [spend.output for spend in spends])
+    all_known = all(spend.output is not None for spend in spends)
     aggregates = Aggregates()
     found = []
     for index, (fields, spend) in enumerate(zip(psbt.inputs, spends, strict=True)):
         if spend.output is None:
             final = fields.is_final
-            problem = "" if final else "the PSBT does not say what it spends"
+            problem = f"{_UNVERIFIED if final else ''}the PSBT does not say what it spends"
             found.append(InputStatus(index, "unknown", None, final, final, None, (), problem))
             continue
         amount, script = spend.output
         spending = spending_of(index, fields, script)
-        found.append(_status(index, fields, spending, amount, hasher, aggregates))
+        status = _status(index, fields, spending, amount, hasher, aggregates)
+        if not status.final:
+            status = replace(status, open_types=open_types(types_in(fields)))
+        elif not all_known and spending.kind is Kind.P2TR:
+            status = replace(status, problem=f"{_UNVERIFIED}the PSBT does not say what all inputs spend")
+        else:
+            status = _run(status, judge(psbt.tx, hasher, index, spend.output, final_fields(fields)))
+        found.append(status)
     return tuple(found)
+
+
+_UNVERIFIED = "it is final and could not be verified: "
+
+
+def _run(status: InputStatus, judged: Judgement) -> InputStatus:
+    """A final input as it was judged: what cannot be spent is not complete."""
+    if judged.verdict is Verdict.BAD:
+        problem = f"it is final, and cannot be spent as it is signed: {judged.reason}"
+        return replace(status, complete=False, problem=problem, bad=True)
+    problem = f"{_UNVERIFIED}{judged.reason}" if judged.verdict is Verdict.UNKNOWN else ""
+    return replace(status, problem=problem, open_types=open_types(judged.types))
 
 
 def _status(

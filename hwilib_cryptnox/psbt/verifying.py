@@ -12,6 +12,8 @@ from cryptnox_core.crypto.secp256k1 import (
     verify_ecdsa,
     verify_schnorr,
 )
+from hwilib_cryptnox.psbt import fields as f
+from hwilib_cryptnox.psbt.codec import FieldMap
 from hwilib_cryptnox.psbt.sighash import ECDSA_TYPES, Sighash, SignatureHasher
 
 
@@ -36,3 +38,14 @@ def schnorr_valid(key: bytes, value: bytes, index: int, leaf_hash: bytes | None,
     except ValueError:
         return False
     return len(value) in (64, 65) and verify_schnorr(key, digest, value[:64])
+
+
+def types_in(fields: FieldMap) -> list[int]:
+    """The sighash types of the signatures of an input that is not final; those of partial ones of MuSig2 go by its
+    field."""
+    found = [value[-1] for _, value in fields.keyed(f.IN_PARTIAL_SIG) if value]
+    schnorr = [value for _, value in (*fields.keyed(f.IN_TAP_KEY_SIG), *fields.keyed(f.IN_TAP_SCRIPT_SIG))]
+    found += [value[64] if len(value) > 64 else Sighash.DEFAULT for value in schnorr]
+    if fields.keyed(f.IN_MUSIG2_PARTIAL_SIG):
+        found.append(int.from_bytes(fields.get(f.IN_SIGHASH_TYPE) or b"", "little"))
+    return found

@@ -17,7 +17,7 @@ from hwilib_cryptnox.psbt.judge import Judgement, Verdict, judge
 from hwilib_cryptnox.psbt.message import MESSAGE_OUTPUT, MESSAGE_VERSIONS, to_sign, to_spend
 from hwilib_cryptnox.psbt.script import Kind, is_witness_program, kind_of, p2pkh, p2wpkh, push
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
-from hwilib_cryptnox.psbt.tx import Output, Transaction, encode_compact, parse_previous, read_witness, with_length
+from hwilib_cryptnox.psbt.tx import MAX_MONEY, Output, Transaction, encode_compact, read_witness, with_length
 from hwilib_cryptnox.signer.messages import decode_signature
 
 MAX_SIGNATURE = 4_000_000
@@ -180,6 +180,9 @@ def _funds(script: bytes, message: bytes, raw: bytes) -> Verified:
         spent = _spent(psbt, script)
     except PsbtError as error:
         return Verified(Form.FUNDS, Verdict.BAD, str(error))
+    amounts = [output[0] for output, _ in spent]
+    if min(amounts) < 0 or sum(amounts) > MAX_MONEY:
+        return Verified(Form.FUNDS, Verdict.BAD, "it shows more than all bitcoin, or less than nothing")
     tx, hasher = psbt.tx, _hasher(psbt.tx, [output for output, _ in spent])
     judged = [
         judge(tx, hasher, index, spent[index][0], final_fields(fields), whole=True)
@@ -202,6 +205,7 @@ def _spent(psbt: Psbt, script: bytes) -> list[tuple[Output, bool]]:
     """What each input spends, and whether its previous transaction is there: its own, or that of an input before it
     with the same transaction id. Raises PsbtError."""
     previous: dict[bytes, bytes] = {}
+    outputs: dict[bytes, tuple[Output, ...]] = {}
     found: list[tuple[Output, bool]] = [((0, script), True)]
     for index, (fields, outpoint) in enumerate(zip(psbt.inputs, psbt.tx.outpoints, strict=True)):
         content = fields.get(f.IN_NON_WITNESS_UTXO)
@@ -218,7 +222,10 @@ def _spent(psbt: Psbt, script: bytes) -> list[tuple[Output, bool]]:
                 raise PsbtError(f"input {index}: the PSBT does not prove what it spends")
             found.append((claimed, False))
             continue
-        output = parse_previous(known, int.from_bytes(outpoint[32:], "little")).output
+        if outpoint[:32] not in outputs:  # once: any number of inputs may share a long one
+            outputs[outpoint[:32]] = Transaction.parse(known).outputs
+        number = int.from_bytes(outpoint[32:], "little")
+        output = outputs[outpoint[:32]][number] if number < len(outputs[outpoint[:32]]) else None
         if output is None:
             raise PsbtError(f"input {index}: non_witness_utxo has no output of that index")
         if fields.witness_utxo is not None and fields.witness_utxo != output:

@@ -203,9 +203,9 @@ class Access:
     def open(self, path: str) -> OpenCard:
         """The card of a path, identified. WalletError where there is none, and what `identify` raises."""
         if not path.startswith(EMULATOR_PREFIX):
-            serial = serial_of(path)
-            if serial is None:
-                raise BadRequestError(f"{path!r} is not the path of a Cryptnox card: cryptnox:SERIAL")
+            if (serial := serial_of(path)) is None:
+                shown = repr(path) if ":" in path else "this"  # a PIN, PUK, key or words may be there by mistake
+                raise BadRequestError(f"{shown} is not the path of a Cryptnox card: cryptnox:SERIAL")
             return self._open_serial(serial)
         from cryptnox_core.transport.tcp import is_loopback, parse_address
 

@@ -208,8 +208,9 @@ class Wallet:
             above = {path: account_prefix(path) for path in missing}
             for path, base in above.items():
                 if base is None or path.depth > MAX_DEPTH:
+                    shown = "this path" if path.depth == 1 and path.is_unhardened else path  # it may be a PIN
                     raise BadRequestError(
-                        f"{path}: the card only gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels"
+                        f"{shown}: the card only gives extended public keys of {XPUB_MIN_DEPTH} to {MAX_DEPTH} levels"
                     )
             if not session.card.info.xpub_export:
                 raise ExportOffError

@@ -15,6 +15,7 @@ from cryptnox_core.bip32 import HARDENED, MASTER, ExtendedPublicKey, InvalidPath
 from cryptnox_core.crypto.hashes import hash160, sha256
 from cryptnox_core.errors import UsageError
 from cryptnox_core.wire import MAX_DEPTH
+from hwilib_cryptnox.console.wording import INVISIBLE
 from hwilib_cryptnox.export import add_checksum
 from hwilib_cryptnox.export.policy_keys import (
     KeyExpression,
@@ -35,17 +36,6 @@ __all__ = ["PolicyError", "PolicyKey", "PolicyKind", "WalletPolicy", "card_paths
 
 MOST_NAME = 64
 """Characters of a wallet's name."""
-_INVISIBLE = frozenset(
-    map(
-        chr,
-        (
-            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0),
-            *range(0xFE00, 0xFE10),
-            *range(0xE0100, 0xE01F0),
-        ),
-    )
-)
-"""Letters, marks and signs that are drawn as nothing, of those that Unicode does not call control or format."""
 
 
 class PolicyKind(Enum):
@@ -430,7 +420,7 @@ def check_name(text: str) -> str:
         raise PolicyError("a wallet's name must not begin or end with a space, or have two in a row")
     for char in name:
         category = unicodedata.category(char)
-        if category[0] == "C" or (category[0] == "Z" and char != " ") or char in _INVISIBLE:
+        if category[0] == "C" or (category[0] == "Z" and char != " ") or char in INVISIBLE:
             raise PolicyError("a wallet's name can only have visible characters: no control or invisible ones")
     if len({_alphabet(char) for char in name} - {""}) > 1:
         raise PolicyError("a wallet's name must not mix letters of alphabets that look alike")

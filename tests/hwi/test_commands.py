@@ -157,6 +157,13 @@ def test_getkeypool_refusals(card: EmulatorProcess, hwi: Program, arguments: lis
     assert hwi.on(card, "getkeypool", *arguments, "0", "1")["code"] == code
 
 
+@pytest.mark.parametrize("ends", [("-5", "-9"), ("-1", "5"), ("6", "5"), ("0", "-1"), ("0", "2147483648")])
+def test_getkeypool_of_no_range(hwi: Program, ends: tuple[str, str]) -> None:
+    """Refused before a card is looked for; HWI's own drivers hand it on, and it fails where it is imported."""
+    answer = hwi("-t", "cryptnox", "-d", "cryptnox:5", "getkeypool", *ends)
+    assert answer["code"] == -7 and answer["error"].startswith("The range must begin at 0")
+
+
 @pytest.mark.parametrize("message", ["", "hello", "Grüezi ₿", "x" * 300, "two\nlines"])
 def test_signmessage(card: EmulatorProcess, hwi: Program, message: str) -> None:
     path = "m/44h/0h/0h/0/3"

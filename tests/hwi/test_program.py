@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
 import importlib.util
 import json
@@ -18,8 +19,10 @@ from typing import Any
 import pytest
 
 import hwilib_cryptnox
+from hwilib_cryptnox.errors import BadRequestError
 from hwilib_cryptnox.export import add_checksum
 from hwilib_cryptnox.hwi import program
+from hwilib_cryptnox.hwi.program import _split
 from tests.hwi.conftest import SEED, Program, run_process
 from tests.psbt.factory import ME, In, deriv, draft, p2wpkh, spend
 from tests.support.emulator import PIN, EmulatorProcess, trust
@@ -161,6 +164,68 @@ def test_no_such_device(hwi: Program, arguments: list[str], code: int, words: st
     assert answer["code"] == code and words in answer["error"], answer
 
 
+WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+XPRV = "xprv9s21ZrQH143K3GJpoapnV8SFfukcVBSfeCficPSGfubmSFDxo1kuHnLisriDvSnRRuL2Qrg5ggqHKNVpxR86QEC8w35uxmGoggxtQTPvfUu"
+SECRETS = {"words": WORDS, "private key": XPRV, "PUK": "918273645546", "PIN": "918273645"}
+CARD = ("-t", "cryptnox", "-d", "cryptnox:5")
+PLACES = {
+    "getxpub": [*CARD, "getxpub", "{}"],
+    "below m": [*CARD, "getxpub", "m/{}/0h"],
+    "displayaddress": [*CARD, "displayaddress", "--path", "{}"],
+    "signmessage": [*CARD, "signmessage", "hello", "{}/x"],
+    "getkeypool": [*CARD, "getkeypool", "--path", "m/{}/x/*", "0", "5"],
+    "account": [*CARD, "getmasterxpub", "--account", "{}/"],
+    "type": [*CARD, "getmasterxpub", "--addr-type", "{}"],
+    "start": [*CARD, "getkeypool", "x{}", "5"],
+    "end": [*CARD, "getkeypool", "0", "-{}x"],
+    "chain": ["--chain", "{}", "enumerate"],
+    "command": [*CARD, "{}"],
+    "command, like the choices": [*CARD, "{} (choose from {} (choose from"],
+    "too much": [*CARD, "getxpub", "m/84h/0h/0h", "{}", "--{}", "--what={}", "--nothing"],
+    "of an option without one": [*CARD, "--debug={}", "enumerate"],
+    "of an option that may be several": [*CARD, "--e={}", "enumerate"],
+    "device": ["-t", "cryptnox", "-d", "{}", "getmasterxpub"],
+    "device type": ["-t", "{}", "getmasterxpub"],
+    "fingerprint": ["-f", "{}", "getmasterxpub"],
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+@pytest.mark.parametrize("arguments", PLACES.values(), ids=PLACES)
+def test_a_secret_in_the_wrong_place_is_not_repeated(hwi: Program, arguments: list[str], secret: str) -> None:
+    """Wallet programs write errors to their logs."""
+    given = [word.replace("{}", secret) for word in arguments]
+    outcome = hwi.outcome(*given)
+    assert outcome.answer["code"] < 0
+    told = (outcome.answer["error"] + outcome.error).lower()
+    assert not any(secret.lower()[at : at + 9] in told for at in range(len(secret) - 8)), told
+
+
+def test_a_pin_in_place_of_a_path_is_not_repeated(signer: EmulatorProcess, hwi: Program) -> None:
+    """It is a path, of one level."""
+    answer = hwi.on(signer, "getxpub", "918273645")
+    assert answer == {"error": "this path: the card only gives extended public keys of 3 to 8 levels", "code": -7}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([*CARD, "getxpub", "m/84h//0"], "'m/84h//0' is not a derivation path like m/84h/0h/0h/0/0"),
+        ([*CARD, "getxpub", "m/4294967296"], "'m/4294967296' is not a derivation path"),
+        ([*CARD, "getxpub", "here"], "this is not a derivation path like m/84h/0h/0h/0/0"),
+        ([*CARD, "getxpubs"], "argument command: invalid choice: 'getxpubs' (choose from"),
+        ([*CARD, "--what", "getxpub", "m/0", "else"], "error: unrecognized arguments: --what"),
+        ([*CARD, "getxpub", "m/0", "else"], "error: unrecognized arguments"),
+        ([*CARD, "getmasterxpub", "--account", "x"], "getmasterxpub: error: argument --account: invalid int value"),
+        (["--chain", "mars", "enumerate"], "error: argument --chain: invalid choice (choose from"),
+        (["--e", "enumerate"], "could match --expert, --emulators"),
+    ],
+)
+def test_what_was_mistyped_is_named(hwi: Program, arguments: list[str], words: str) -> None:
+    """Where it cannot be a secret."""
+    assert words in hwi.outcome(*arguments).answer["error"]
+
+
 def test_bad_settings(hwi: Program, signer: EmulatorProcess) -> None:
     answer = hwi.on(signer, "getmasterxpub", env={"CRYPTNOX_WAIT": "soon"})
     assert answer["code"] == -7 and "CRYPTNOX_WAIT" in answer["error"]
@@ -282,6 +347,26 @@ def test_stdin_lines_are_split_as_by_a_shell(signer: EmulatorProcess, hwi: Progr
         for signed in (answer, expected):
             assert verify_message(ME.key("m/0h"), message, signed["signature"]), written
     assert hwi(*select, stdin="signmessage 'open m/0h\n")["code"] == -13
+
+
+def test_long_lines_on_stdin() -> None:
+    """A PSBT of megabytes passes, quoted or not; what would take minutes is refused at once."""
+    long = base64.b64encode(b"psbt\xff" + bytes(1_500_000)).decode()
+    started = time.process_time()
+    for written in (long, f'"{long}"', f"'{long}'"):
+        assert _split(f"signtx {written} \n") == ["signtx", long]
+    assert _split(f"signtx {long} --chain te\\st '' a'b'\n") == ["signtx", long, "--chain", "test", "", "ab"]
+    for bent in (f"{long}\\ ", f'{long}""', f'"{long}"x', f"a'b' {long}", f'"\\"" {long}'):
+        with pytest.raises(BadRequestError, match="a line on stdin is too long"):
+            _split(f"signtx {bent}\n")
+    assert time.process_time() - started < 10
+    short = "x" * 60_000
+    assert _split(f"signtx {short}\\ y 'it'\\''s'") == ["signtx", f"{short} y", "it's"]
+
+
+def test_a_long_line_with_a_backslash_is_an_answer(hwi: Program) -> None:
+    answer = hwi("-t", "cryptnox", "-d", "cryptnox:5", "--stdin", stdin=f"signtx {'A' * 2_000_000}\\ \n")
+    assert answer["code"] == -7 and answer["error"].startswith("a line on stdin is too long")
 
 
 def test_a_terminal_is_asked_for_the_password(signer: EmulatorProcess) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import random
 from dataclasses import replace
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from hwilib_cryptnox.psbt import BadPsbt, Psbt, PsbtError, RefusedInput
 from hwilib_cryptnox.psbt.combine import CombineError, combine, finalized
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract, txid
 from tests.psbt.factory import (
     ME,
+    NUMS,
     OTHER,
     Draft,
     In,
@@ -22,6 +26,7 @@ from tests.psbt.factory import (
     deriv,
     draft,
     le,
+    leaf_hash,
     multisig,
     out_deriv,
     p2sh,
@@ -30,6 +35,8 @@ from tests.psbt.factory import (
     pushed,
     sighash,
     spend,
+    tap_deriv,
+    taproot,
 )
 from tests.psbt.signing import sign
 from tests.support.kernel import failing_inputs
@@ -211,6 +218,121 @@ def test_what_is_fixed_in_one_file_is_fixed(one: int, two: int, both: int) -> No
         Psbt.parse(replace(shared(version=2), extra=[(b"\x06", bytes((flags,)))]).encode()) for flags in (one, two)
     ]
     assert combine(psbts).psbt.globals[b"\x06"] == bytes((both,))
+
+
+def leaves_of_change(order: list[bytes], of_input: list[bytes]) -> Draft:
+    """A coin of two leaves with one key, and change of the same kind."""
+    path, back = "m/86h/0h/1h/0/0", "m/86h/0h/1h/1/0"
+    script, fields = taproot(LEAVES)
+    ins = [In(script, 100_000, [*fields, tap_deriv(path, of_input), (b"\x17", NUMS)])]
+    outs = [Out(script, 90_000, [(b"\x05", NUMS), tap_deriv(back, order, kind=0x07)])]
+    return Draft(ins, outs)
+
+
+LEAF_KEY = ME.key("m/86h/0h/1h/0/0")[1:]
+LEAVES = [pushed(LEAF_KEY) + b"\xac", pushed(LEAF_KEY) + b"\xad\x55\xb2"]
+HASHES = [leaf_hash(leaf) for leaf in LEAVES]
+
+
+@pytest.mark.parametrize("of_input", [HASHES, HASHES[::-1]])
+@pytest.mark.parametrize("order", [HASHES, HASHES[::-1]])
+def test_leaf_hashes_in_another_order_are_no_contradiction(order: list[bytes], of_input: list[bytes]) -> None:
+    first = Psbt.parse(leaves_of_change(HASHES, HASHES).encode())
+    result = combine([first, Psbt.parse(leaves_of_change(order, of_input).encode())])
+    assert result.psbt.raw == first.raw and result.notes == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        leaves_of_change(HASHES[:1], HASHES),
+        leaves_of_change(HASHES, HASHES[:1]),
+        leaves_of_change(HASHES, [HASHES[0], bytes(32)]),
+    ],
+)
+def test_other_leaf_hashes_are_a_contradiction(other: Draft) -> None:
+    first = Psbt.parse(leaves_of_change(HASHES, HASHES).encode())
+    with pytest.raises(CombineError, match="taproot derivation differs from the one in an earlier file"):
+        combine([first, Psbt.parse(other.encode())])
+
+
+def test_another_origin_with_the_same_leaf_hashes_is_a_contradiction() -> None:
+    one, two = leaves_of_change(HASHES, HASHES), leaves_of_change(HASHES, HASHES[::-1])
+    key, value = two.inputs[0][-2]
+    two.inputs[0][-2] = (key, value[:-1] + b"\x80")
+    with pytest.raises(CombineError, match="taproot derivation differs from the one in an earlier file"):
+        combine([Psbt.parse(one.encode()), Psbt.parse(two.encode())])
+
+
+def timed(required: list[tuple[int | None, int | None]], version: int = 2, lock_time: int = 0) -> Draft:
+    """Of inputs that require times and heights."""
+    given = draft(*(spend("p2wpkh", number) for number in range(len(required))), version=version, lock_time=lock_time)
+    for pairs, values in zip(given.inputs, required, strict=True):
+        pairs += [(key, le(value)) for key, value in zip((b"\x11", b"\x12"), values, strict=True) if value is not None]
+    return given
+
+
+TIME, HEIGHT = 1_700_000_000, 900_000
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_lock_times_that_make_another_transaction_are_refused(signed: bool) -> None:
+    """Two files of one transaction, each with what would be an extra requirement in the other."""
+    one, two = timed([(TIME, None), (TIME, HEIGHT)]).encode(), timed([(TIME, HEIGHT), (TIME, None)]).encode()
+    first = sign(one) if signed else Psbt.parse(one)
+    assert first.unsigned_tx() == Psbt.parse(two).unsigned_tx()
+    with pytest.raises(CombineError, match="together they are a different transaction") as caught:
+        combine([first, Psbt.parse(one), Psbt.parse(two)])
+    assert caught.value.file == 2
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_lock_times_beside_a_file_of_the_other_version(version: int) -> None:
+    """They stay those of the first file, and so does the transaction."""
+    one, two = timed([(TIME, None), (TIME, HEIGHT)]), timed([(TIME, HEIGHT), (TIME, None)])
+    old = draft(spend("p2wpkh"), spend("p2wpkh", 1), lock_time=TIME)
+    files = [Psbt.parse(given.encode()) for given in ((old, one, two) if version == 0 else (one, old, two))]
+    result = combine(files)
+    assert result.psbt.version == version and result.psbt.unsigned_tx() == files[0].unsigned_tx()
+
+
+@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.given(st.data())
+def test_what_is_combined_is_the_first_files_transaction(data: st.DataObject) -> None:
+    """Whatever the inputs require in each file."""
+    times, heights = st.none() | st.sampled_from([TIME, TIME + 1]), st.none() | st.sampled_from([HEIGHT, HEIGHT + 1])
+    count = data.draw(st.integers(1, 3))
+    files = []
+    for _ in range(data.draw(st.integers(2, 4))):
+        version, fallback = data.draw(st.sampled_from([2, 2, 0])), data.draw(st.sampled_from([0, TIME, HEIGHT]))
+        required: list[tuple[int | None, int | None]] = [(None, None)] * count
+        if version == 2:
+            required = data.draw(st.lists(st.tuples(times, heights), min_size=count, max_size=count))
+        with contextlib.suppress(BadPsbt):
+            files.append(Psbt.parse(timed(required, version, fallback).encode()))
+    if files:
+        with contextlib.suppress(CombineError):
+            assert combine(files).psbt.unsigned_tx() == files[0].unsigned_tx()
+
+
+@pytest.mark.parametrize("kind", ["p2pkh", "p2wpkh", "rawtr", "tapscript"])
+@pytest.mark.parametrize("final", [False, True])
+@pytest.mark.parametrize(
+    ("sighash_type", "flags", "after"),
+    [(None, 3, 0), (None, 7, 4), (0x02, 3, 2), (0x03, 3, 4), (0x81, 3, 1), (0x82, 3, 3), (0x83, 3, 5), (0x82, 0, 0)],
+)
+def test_what_a_signature_fixes_is_fixed(
+    kind: str, final: bool, sighash_type: int | None, flags: int, after: int
+) -> None:
+    """BIP370, also where the signature comes from a file that says nothing of it."""
+    item = spend(kind)
+    item = replace(item, fields=[*item.fields, *([] if sighash_type is None else [sighash(sighash_type)])])
+    open_ = Psbt.parse(draft(item, version=2, extra=[(b"\x06", bytes((flags,)))]).encode())
+    for version in (0, 2):
+        signed = sign(draft(item, version=version).encode(), allow_sighash=True)
+        result = combine([open_, finalized(signed).psbt if final else signed]).psbt
+        assert result.globals[b"\x06"] == bytes((after,))
+        assert combine([signed, open_]).psbt.globals.get(b"\x06") is None or version == 2
 
 
 def test_random_pieces_come_together() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from hwilib_cryptnox.psbt import Psbt
 from hwilib_cryptnox.psbt.codec import Pair, encode_map
+from hwilib_cryptnox.psbt.combine import finalized
 from hwilib_cryptnox.psbt.finalize import NotFinal, extract
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
@@ -18,8 +19,11 @@ from tests.psbt.factory import (
     draft,
     leaf_hash,
     p2pkh,
+    p2wpkh,
     pushed,
+    sighash,
     spend,
+    string,
     tap_deriv,
     taproot,
 )
@@ -133,3 +137,54 @@ def test_single_without_its_output() -> None:
     found = input_statuses(Psbt.parse(bent.encode()))
     assert [item.complete for item in found] == [False, False]
     assert [signer.bad for signer in found[1].signers] == [True]
+
+
+KINDS = ("p2pkh", "p2pk", "p2sh-p2wpkh", "p2wpkh", "multisig", "p2sh", "p2wsh", "p2sh-p2wsh", "rawtr", "tapscript")
+GARBAGE = b"\x02" + string(b"\x30" + bytes(70)) + string(ME.key("m/5"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_final_input_is_complete_only_if_it_can_be_spent(kind: str) -> None:
+    final = finalized(sign(draft(spend(kind)).encode())).psbt
+    found = status(final)
+    assert (found.final, found.complete, found.bad, found.problem) == (True, True, False, "")
+    ((key, value),) = [(key, value) for key, value in final.inputs[0].pairs.items() if key in (b"\x07", b"\x08")][-1:]
+    at = value.rindex(b"\x01") - 9 if kind in ("p2pkh", "p2pk") else 12
+    found = status(rewritten(final, {key: value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :]}))
+    assert (found.final, found.complete, found.bad) == (True, False, True)
+    assert found.problem.startswith("it is final, and cannot be spent as it is signed: ")
+
+
+def test_a_garbage_witness_beside_a_good_signature() -> None:
+    """What came to a person as "Complete"."""
+    signed = sign(draft(spend("p2wpkh"), In(p2wpkh(ME.key("m/5")), 100_000, [(b"\x08", GARBAGE)])).encode())
+    good, bad = input_statuses(signed)
+    assert good.complete and not good.bad and not good.final
+    assert not bad.complete and bad.bad and bad.final
+
+
+def test_a_final_input_that_cannot_be_judged_is_told() -> None:
+    """Of a witness version that is not known, of one without its UTXO, and of taproot beside one without."""
+    future = In(b"\x52\x20" + bytes(32), 100_000, [(b"\x08", b"\x01\x01a")])
+    unknown = In(p2wpkh(ME.key("m/5")), 100_000, [(b"\x08", GARBAGE)], previous=False, witness_utxo=False, salt=1)
+    taproot_one = In(spend("rawtr").script, 100_000, [(b"\x08", b"\x01" + string(bytes(64)))], salt=2)
+    given = Psbt.parse(draft(future, unknown, taproot_one).encode())
+    for found in input_statuses(given):
+        assert (found.final, found.complete, found.bad) == (True, True, False)
+        assert found.problem.startswith("it is final and could not be verified: ")
+
+
+@pytest.mark.parametrize("kind", ["p2pkh", "p2wpkh", "p2wsh", "rawtr", "tapscript"])
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [(1, ()), (2, ("NONE",)), (3, ("SINGLE",)), (0x81, ("ALL|ANYONECANPAY",)), (0x82, ("NONE|ANYONECANPAY",))],
+)
+def test_signatures_that_leave_parts_open_are_named(kind: str, given: int, named: tuple[str, ...]) -> None:
+    item = spend(kind)
+    signed = sign(draft(In(item.script, item.amount, [*item.fields, sighash(given)])).encode(), allow_sighash=True)
+    assert status(signed).open_types == named
+    result = finalized(signed)
+    assert status(result.psbt).open_types == named
+    assert result.notes == tuple(
+        f"input 0: a signature of type {name} lets others change parts of the transaction" for name in named
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,11 +19,11 @@ from hwilib_cryptnox.psbt.change import single_key_scripts
 from hwilib_cryptnox.psbt.combine import finalized, rebuilt
 from hwilib_cryptnox.psbt.finalize import extract
 from hwilib_cryptnox.psbt.judge import Verdict
-from hwilib_cryptnox.psbt.message import to_sign
+from hwilib_cryptnox.psbt.message import to_sign, to_spend
 from hwilib_cryptnox.psbt.sighash import SignatureHasher
 from hwilib_cryptnox.psbt.tx import Transaction
-from hwilib_cryptnox.signer.bip322 import MAX_SIGNATURE, Form, digest_of, encode, verify, written
-from tests.psbt.factory import ME, deriv, multisig, p2pkh, p2wpkh, p2wsh, spend
+from hwilib_cryptnox.signer.bip322 import MAX_SIGNATURE, Form, Verified, digest_of, encode, verify, written
+from tests.psbt.factory import ME, compact, deriv, le, multisig, p2pkh, p2wpkh, p2wsh, sha, spend, string
 from tests.psbt.published import load
 from tests.psbt.signing import sign
 from tests.psbt.test_message import TEXT, challenge, request
@@ -310,6 +311,88 @@ def test_a_proof_of_funds_that_lies() -> None:
     # A segwit coin's amount may be a claim: the signature commits to it.
     claimed = verify(script, MESSAGE, bent(1, b"\x00", None))
     assert claimed.verdict is Verdict.GOOD and [coin.proved for coin in claimed.coins] == [False, True]
+
+
+def proof(amounts: list[int], *, proved: bool) -> Verified:
+    """Of coins of one transaction, whatever amounts it is said to pay: by good signatures over just these."""
+    paths = [PATH, *(f"m/84h/0h/0h/0/{number + 1}" for number in range(len(amounts)))]
+    keys = [ME.key(path) for path in paths]
+    outputs = b"".join(
+        (amount % 2**64).to_bytes(8, "little") + string(p2wpkh(key))
+        for amount, key in zip(amounts, keys[1:], strict=True)
+    )
+    previous = le(2) + b"\x01" + bytes(31) + b"\x07" + le(0) + b"\x00" + le(0xFFFFFFFF)
+    previous += compact(len(amounts)) + outputs + le(0)
+    points = [sha(sha(to_spend(MESSAGE, p2wpkh(keys[0])))) + le(0)]
+    points += [sha(sha(previous)) + le(number) for number in range(len(amounts))]
+    unsigned = le(0) + compact(len(points)) + b"".join(point + b"\x00" + le(0) for point in points)
+    unsigned += b"\x01" + bytes(8) + b"\x01\x6a" + le(0)
+    tx, whole = Transaction.parse(unsigned, witness=False), [0, *amounts]
+    hasher = SignatureHasher(tx, [(amount, p2wpkh(key)) for amount, key in zip(whole, keys, strict=True)])
+    maps = [[(b"\x00", unsigned), (b"\x09", MESSAGE)]]
+    for index, (path, key, amount) in enumerate(zip(paths, keys, whole, strict=True)):
+        made = ME.private(path).sign(hasher.segwit_v0(index, p2pkh(key), amount, 1), hasher=None) + b"\x01"
+        claimed = (amount % 2**64).to_bytes(8, "little") + string(p2wpkh(key))
+        fields = [(b"\x00", previous)] if proved and index == 1 else []
+        maps.append([*fields, (b"\x01", claimed), (b"\x08", b"\x02" + string(made) + string(key))])
+    raw = b"".join(b"".join(string(key) + string(value) for key, value in pairs) + b"\x00" for pairs in [*maps, []])
+    return verify(p2wpkh(keys[0]), MESSAGE, "pof" + base64.b64encode(b"psbt\xff" + raw).decode())
+
+
+ALL_BITCOIN = 21_000_000 * 100_000_000
+
+
+@pytest.mark.parametrize("proved", [True, False])
+@pytest.mark.parametrize(
+    ("amounts", "verdict"),
+    [
+        ([5_000], Verdict.GOOD),
+        ([ALL_BITCOIN], Verdict.GOOD),
+        ([0, ALL_BITCOIN - 1, 1], Verdict.GOOD),
+        ([ALL_BITCOIN + 1], Verdict.BAD),
+        ([ALL_BITCOIN - 1, 2], Verdict.BAD),
+        ([2**63 - 1], Verdict.BAD),
+        ([-5], Verdict.BAD),
+        ([-5, 10], Verdict.BAD),
+        ([ALL_BITCOIN + 1, -1], Verdict.BAD),
+    ],
+)
+def test_amounts_that_are_not_possible_are_bad(amounts: list[int], verdict: Verdict, proved: bool) -> None:
+    """Their signatures are good: a transaction that nobody ever mined can say anything."""
+    found = proof(amounts, proved=proved)
+    assert found.verdict is verdict, found.reason
+    if verdict is Verdict.GOOD:
+        assert [(coin.amount, coin.proved) for coin in found.coins] == [(amount, proved) for amount in amounts]
+
+
+def test_a_previous_transaction_of_many_inputs_is_read_once() -> None:
+    """Not once for each: counted in calls, since a clock would measure the machine."""
+    script, outputs = p2wpkh(ME.key(PATH)), 1_000
+    previous = le(2) + b"\x01" + bytes(31) + b"\x07" + le(0) + b"\x00" + le(0xFFFFFFFF)
+    previous += compact(outputs) + (bytes(8) + b"\x00") * outputs + le(0)
+
+    def calls(inputs: int) -> int:
+        points = [sha(sha(to_spend(MESSAGE, script))) + le(0)]
+        points += [sha(sha(previous)) + le(number) for number in range(inputs)]
+        unsigned = le(0) + compact(len(points)) + b"".join(point + b"\x00" + le(0) for point in points)
+        unsigned += b"\x01" + bytes(8) + b"\x01\x6a" + le(0)
+        final = (b"\x08", b"\x00")
+        maps = [[(b"\x00", unsigned)], [final], [(b"\x00", previous), final], *[[final]] * (inputs - 1), []]
+        raw = b"".join(b"".join(string(key) + string(value) for key, value in pairs) + b"\x00" for pairs in maps)
+        seen = 0
+
+        def look(_frame: object, event: str, _argument: object) -> None:
+            nonlocal seen
+            seen += event == "call"
+
+        sys.setprofile(look)
+        try:
+            verify(script, MESSAGE, "pof" + base64.b64encode(b"psbt\xff" + raw).decode())
+        finally:
+            sys.setprofile(None)
+        return seen
+
+    assert calls(60) - calls(30) < 30 * outputs / 4
 
 
 def test_several_signers() -> None:

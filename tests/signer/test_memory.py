@@ -333,6 +333,38 @@ def test_what_a_nonce_may_serve(state: State) -> None:
         judge(digest, key, encode_der(5, 9), ECDSA)
 
 
+@pytest.mark.parametrize("kind", ["p2wpkh", "p2pkh", "rawtr"])
+@pytest.mark.parametrize("high", [False, True])
+def test_the_very_signature_is_no_repeated_nonce(state: State, kind: str, high: bool) -> None:
+    """A co-signer copied ours into a field of another input, where it is nothing. Another one of its nonce is refused
+    all the same, also where both are there."""
+    request = requests_of(draft(spend(kind)))[0]
+    signature = ME.sign(request)
+    ecdsa = request.kind is ECDSA
+    if ecdsa:
+        r, s = parse_der(signature)
+        signature, other = encode_der(r, ORDER - s if high else s), encode_der(r, 12_345)
+    else:
+        other = signature[:32] + bytes(31) + b"\x05"
+
+    def judged(*brought: bytes) -> None:
+        given = draft(spend(kind), *(In(p2wpkh(OTHER.key(f"m/{number}")), salt=9) for number in range(len(brought))))
+        for number, value in enumerate(brought):
+            pairs = given.inputs[number + 1]
+            pairs.append((b"\x02" + OTHER.key(f"m/{number}"), value + b"\x01") if ecdsa else (b"\x13", value))
+        memory = SignatureMemory(Settings(), state)
+        memory.begin(1, Psbt.parse(given.encode()))
+        memory.admit(request.digest, request.public_key, signature, request.kind)
+
+    low = encode_der(r, s) if ecdsa else signature
+    judged(low)
+    judged(low, low)
+    for brought in ((other,), (low, other), (other, low)):
+        with pytest.raises(RepeatedNonceError) as caught:
+            judged(*brought)
+        assert str(caught.value) == BROUGHT_NONCE_TEXT
+
+
 def half(given: Draft, index: int) -> Draft:
     """The same transaction with our derivation at one input only."""
     copy = Draft(given.ins, given.outs)
@@ -618,12 +650,12 @@ def test_all_nonces_of_a_psbt_are_seen(hwi: Program, signer: EmulatorProcess) ->
                 wanted.add(parse_der(value[:-1])[0])
             elif key[0] in (0x13, 0x14):
                 wanted.add(int.from_bytes(value[:32], "big"))
-    assert len(wanted) == 5 and nonces_in(signed) == wanted
-    assert nonces_in(Psbt.parse(given.encode())) == set()
+    assert len(wanted) == 5 and nonces_in(signed).keys() == wanted
+    assert nonces_in(Psbt.parse(given.encode())) == {}
     final, transaction = draft(*given.ins), Transaction.parse(extract(signed))
     for pairs, script, stack in zip(final.inputs, transaction.script_sigs, transaction.witnesses, strict=True):
         if script:
             pairs.append((b"\x07", script))
         if stack:
             pairs.append((b"\x08", compact(len(stack)) + b"".join(map(string, stack))))
-    assert wanted <= nonces_in(Psbt.parse(final.encode()))
+    assert wanted <= nonces_in(Psbt.parse(final.encode())).keys()

@@ -31,6 +31,7 @@ from hwilib_cryptnox.signer.review.shown import (
 from tests.psbt.factory import ME, OTHER, Out, draft, multisig, out_deriv, p2wpkh, p2wsh, spend
 from tests.psbt.signing import make_plan
 from tests.support.dialogues import KEY, NO_LIMITS, payment
+from tests.support.invisible import invisible
 
 
 @given(st.one_of(st.text(max_size=1500), st.binary(max_size=1500), st.text("\n\\\u202e \u0301é漢+%", max_size=400)))
@@ -159,6 +160,20 @@ def test_escaping_is_told_apart() -> None:
     for ascii_only in (False, True):
         assert len({escaped(text, ascii_only=ascii_only) for text in texts}) == len(texts)
     assert escaped("a\u0301\u0301\u0301b") == "a\u0301\u0301\\u0301b"
+
+
+def test_nothing_invisible_is_in_what_is_shown() -> None:
+    for char in invisible():
+        code = ord(char)
+        told = escaped(f"A{char}B")
+        assert told == (f"A\\u{code:04x}B" if code < 0x10000 else f"A\\U{code:08x}B")
+        assert escaped(f"A{char}B".encode()) == told
+
+
+def test_a_message_carries_no_text_that_nobody_sees() -> None:
+    """Bits, as variation selectors behind its letters."""
+    shown = message_text("I sign\ufe00\ufe01\U000e0100.".encode(), KeyPath.parse(KEY), 2**64 - 1, ME.fingerprint)
+    assert all('"I sign\\ufe00\\ufe01\\U000e0100."' in text for text in shown)
 
 
 def test_the_most_that_can_leave_is_told_for_a_card_that_is_not_known() -> None:

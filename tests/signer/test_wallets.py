@@ -27,6 +27,7 @@ from hwilib_cryptnox.signer.wallets import (
 from hwilib_cryptnox.storage.wallets import name_key
 from tests.psbt.factory import ME, NUMS, OTHER, Wallet
 from tests.signer.wallet_examples import EXAMPLES, Example
+from tests.support.invisible import invisible
 from tests.support.optional import bdk
 from tests.support.versions import EMBIT_KNOWS_SCRIPT_PATHS, parsed
 
@@ -662,6 +663,15 @@ def test_names_that_are_none(name: str) -> None:
     with pytest.raises(PolicyError, match="name") as refusal:
         check_name(name)
     assert str(refusal.value).isprintable()
+
+
+def test_nothing_invisible_is_in_a_name() -> None:
+    """ "Family" and one behind which stands what nobody sees would be two wallets."""
+    for char in invisible():
+        with pytest.raises(PolicyError, match="visible characters"):
+            check_name(f"Family{char}")
+        with pytest.raises(PolicyError, match="visible characters"):
+            check_name(f"Fam{char}ily")
 
 
 def test_names_that_are_the_same() -> None:

@@ -21,6 +21,7 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import spent_outputs
 from hwilib_cryptnox.psbt.finalize import txid
 from hwilib_cryptnox.psbt.message import is_message
+from hwilib_cryptnox.psbt.sighash import OPEN_TEXT
 from hwilib_cryptnox.psbt.signers import InputStatus, Signer, input_statuses
 from hwilib_cryptnox.psbt.summary import chain_of
 from hwilib_cryptnox.signer.review.shown import bitcoin, data_hex, data_text, destination, listed, place, total
@@ -54,7 +55,7 @@ def verify(app: App, file: str, chain: str) -> Report:
         for (_, script), fields in zip(psbt.tx.outputs, psbt.outputs, strict=True)
     ]
     summary = describe(psbt, network)
-    bad = any(signer.bad for status in statuses for signer in status.signers)
+    bad = any(map(_is_bad, statuses))
     fee = summary.fee
     complete = all(status.complete for status in statuses)
     identity = None if is_message(psbt) else txid(psbt)
@@ -99,8 +100,10 @@ def verify(app: App, file: str, chain: str) -> Report:
         screen.line(
             f"Fee: {bitcoin(fee)} BTC" if fee is not None else ("Fee: unknown, because some amounts are not proved")
         )
-        if bad:
+        if any(signer.bad for status in statuses for signer in status.signers):
             screen.line("Some signatures do not verify", BAD)
+        for text, style in _told(statuses):
+            screen.told(text, style)
         if complete:
             screen.told("Complete. Next: cryptnoxctl finalize, or send it with any wallet", GOOD)
         else:
@@ -127,7 +130,7 @@ def _show_inputs(
     """Those with bad signatures first, then those that want some, where there are more than fit a screen."""
     chosen = list(zip(statuses, proved, strict=True))
     if len(chosen) > MOST_SHOWN:
-        chosen.sort(key=lambda item: (not any(signer.bad for signer in item[0].signers), item[0].complete))
+        chosen.sort(key=lambda item: (not _is_bad(item[0]), item[0].complete))
     rows = [_row(status, known, wallets[status.index]) for status, known in chosen[:MOST_SHOWN]]
     screen.table(("#", "BTC", "Kind", "Signed by", "Missing", "State"), rows, title="Inputs")
     rest = [status for status, _ in chosen[MOST_SHOWN:]]
@@ -136,6 +139,28 @@ def _show_inputs(
         screen.told(f"{counted(len(rest), 'other input')}, {complete:,} of them complete")
     if not all(proved):
         screen.told("claimed: no previous transaction proves the amount", WARN)
+
+
+def _is_bad(status: InputStatus) -> bool:
+    return status.bad or any(signer.bad for signer in status.signers)
+
+
+def _told(statuses: Sequence[InputStatus]) -> list[tuple[str, str]]:
+    """What there is to say of final inputs that are not good, and of signatures that leave parts open; the grave first.
+    A PSBT may have any number of them."""
+    told = [(f"Input {status.index}: {status.problem}", BAD) for status in statuses if status.bad]
+    told += [
+        (f"Input {status.index}: {status.problem}", WARN)
+        for status in statuses
+        if status.final and status.problem and not status.bad
+    ]
+    told += [
+        (f"Input {status.index}: {OPEN_TEXT.format(' and '.join(status.open_types))}", WARN)
+        for status in statuses
+        if status.open_types
+    ]
+    more = [(f"and {len(told) - MOST_SHOWN:,} more", WARN)] if len(told) > MOST_SHOWN else []
+    return told[:MOST_SHOWN] + more
 
 
 def _name(signer: Signer) -> str:
@@ -159,6 +184,7 @@ def _data(status: InputStatus, proved: bool) -> dict[str, object]:
         "missing": [_signer(signer) for signer in _missing(status)],
         "bad": [_signer(signer) for signer in status.signers if signer.bad],
         "problem": status.problem or None,
+        "open_types": list(status.open_types),
     }
 
 
@@ -186,6 +212,8 @@ def _row(status: InputStatus, proved: bool, wallet: str | None) -> list[str | tu
     missing = [f"{_name(signer)}{' (BAD signature)' if signer.bad else ''}" for signer in _missing(status)]
     need = f"{len(signed)} of {status.needed}" if status.needed is not None else f"{len(signed)}"
     state = ("final", GOOD) if status.final else ("complete", GOOD) if status.complete else (need, WARN)
+    if status.final and status.problem:
+        state = ("final, BAD", BAD) if status.bad else ("final, not verified", WARN)
     return [
         str(status.index),
         "-" if status.amount is None else f"{'' if proved else 'said: '}{bitcoin(status.amount)}",

@@ -134,7 +134,7 @@ class SignatureMemory:
         self._state = state
         self._serial: str | None = None
         self._nonces: dict[int, str] = {}
-        self._brought: set[int] = set()
+        self._brought: dict[int, set[int | None]] = {}
         self._warned = False
 
     def begin(self, serial: int, psbt: Psbt | None = None) -> None:
@@ -179,7 +179,8 @@ class SignatureMemory:
                     "payees": remembered.payees,
                     "ours": remembered.ours,
                 }
-        repeated, brought = False, nonce in self._brought
+        # The very signature that is there already tells nothing new, whatever field somebody put it in.
+        repeated, brought = False, bool(self._brought.get(nonce, set()) - {_rest_of(kind, signature)})
         with self._noting(), self._state.signatures() as log:
             known = list(log.find("r", f"{nonce:064x}"))
             repeated = any(line.get("of") != purpose for line in known)
@@ -263,8 +264,17 @@ def nonce_of(kind: SignatureKind, signature: bytes) -> int:
     return int.from_bytes(signature[:32], "big") % ORDER
 
 
-def nonces_in(psbt: Psbt) -> set[int]:
-    """Of all signatures in a PSBT, those in final scripts and witnesses included. May hold what is none."""
+def _rest_of(kind: SignatureKind, signature: bytes) -> int:
+    """The s of a signature, of both that an ECDSA signature may have the lower one: with its nonce it is the whole."""
+    if kind is SignatureKind.ECDSA:
+        s = parse_der(signature)[1]
+        return min(s, ORDER - s)
+    return int.from_bytes(signature[32:64], "big")
+
+
+def nonces_in(psbt: Psbt) -> dict[int, set[int | None]]:
+    """Of all signatures in a PSBT, those in final scripts and witnesses included, each with the rest of its signatures;
+    None for a public nonce of MuSig2. May hold what is none."""
     der: list[bytes] = []
     schnorr: list[bytes] = []
     for fields in psbt.inputs:
@@ -277,12 +287,15 @@ def nonces_in(psbt: Psbt) -> set[int]:
             items += [data for _, data, _ in operations(fields.get(f.IN_FINAL_SCRIPTSIG) or b"") if data]
         der += items
         schnorr += items
-    found = {nonce_of(SignatureKind.SCHNORR, value) for value in schnorr if len(value) in (_SCHNORR, _SCHNORR + 1)}
-    public = [value for fields in psbt.inputs for _, value in fields.keyed(f.IN_MUSIG2_NONCE)]
-    found |= {int.from_bytes(value[at + 1 : at + 33], "big") % ORDER for value in public for at in (0, 33)}
-    for value in der:
+    found: dict[int, set[int | None]] = {}
+    whole = [(SignatureKind.SCHNORR, value) for value in schnorr if len(value) in (_SCHNORR, _SCHNORR + 1)]
+    for kind, value in (*whole, *((SignatureKind.ECDSA, value[:-1]) for value in der)):
         with contextlib.suppress(InvalidSignatureError):
-            found.add(nonce_of(SignatureKind.ECDSA, value[:-1]))
+            found.setdefault(nonce_of(kind, value), set()).add(_rest_of(kind, value))
+    public = [value for fields in psbt.inputs for _, value in fields.keyed(f.IN_MUSIG2_NONCE)]
+    for value in public:
+        for at in (0, 33):
+            found.setdefault(int.from_bytes(value[at + 1 : at + 33], "big") % ORDER, set()).add(None)
     return found
 
 
