@@ -697,6 +697,27 @@ GUARDS = (
         f"{REMEMBERED}::test_in_a_later_run",
     ),
     Guard(
+        "nonces are compared where the state cannot be changed",
+        MEMORY,
+        '            repeated = any(line.get("of") != purpose for line in self._seen(nonce))\n',
+        "            pass\n",
+        f"{REMEMBERED}::test_where_the_state_cannot_be_changed",
+    ),
+    Guard(
+        "one log that cannot be read hides nothing of the other",
+        MEMORY,
+        "        for log in LOGS:\n            try:\n",
+        "        for log in LOGS[:1]:\n            try:\n",
+        f"{REMEMBERED}::test_what_cannot_be_read_is_said_and_the_rest_is_compared",
+    ),
+    Guard(
+        "a card's own MuSig2 nonces are compared where the state cannot be changed",
+        MEMORY,
+        "            repeated = repeated or any(self._seen(each) for each in found)\n",
+        "            pass\n",
+        f"{REMEMBERED}::test_musig2_nonces_where_the_state_cannot_be_changed",
+    ),
+    Guard(
         "no nonce of this run, also without a state",
         MEMORY,
         "if self._nonces.setdefault(nonce, purpose) != purpose:",
