@@ -105,7 +105,8 @@ class TestParser:
         assert good.count(field) == 1
         for size in (21, 30, 1800, 3500):
             number = b"\x7f" * size
-            assert len(altered := relabeled(good, field, number)) > size
+            altered = relabeled(good, field, number)
+            assert number in altered
             with pytest.raises(CertificateError, match="serial number of more than 20 bytes"):
                 CardCertificate.parse(altered)
         assert CardCertificate.parse(relabeled(good, field, b"\x00" + b"\xff" * 20)).serial == (1 << 160) - 1
