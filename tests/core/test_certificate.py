@@ -79,8 +79,8 @@ TRUSTED = anchors(ROOT)
 def tlv(tag: int, value: bytes) -> bytes:
     """DER, of a length below 64 KiB."""
     size = len(value)
-    length = bytes((size,)) if size < 0x80 else b"\x82" + size.to_bytes(2, "big")
-    return bytes((tag,)) + length + value
+    long = b"\x81" + size.to_bytes(1, "big") if 0x80 <= size < 0x100 else b"\x82" + size.to_bytes(2, "big")
+    return bytes((tag,)) + (bytes((size,)) if size < 0x80 else long) + value
 
 
 def relabeled(certificate: bytes, field: bytes, number: bytes) -> bytes:

@@ -29,6 +29,7 @@ from hwilib_cryptnox.hwi import listing
 from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.signer.cards import EMULATOR_CA
 from hwilib_cryptnox.storage.state import NoteKind, State
+from tests.core.emulated import PIN as SLOT_PIN
 from tests.core.emulated import SERIAL, seeded
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
@@ -282,7 +283,7 @@ class TestADisturbedLine:
         """Its fingerprint is remembered."""
         slot = Slot.of(seeded())
         Readers(slot=slot).install(monkeypatch)
-        assert hwi("-p", PIN, "enumerate") == [entry(self.PATH, fingerprint=self.KNOWN)]
+        assert hwi("-p", SLOT_PIN, "enumerate") == [entry(self.PATH, fingerprint=self.KNOWN)]
         return slot
 
     def test_one_select_forgets_nothing(self, slot: Slot, hwi: Program, state: State) -> None:
@@ -316,9 +317,9 @@ class TestADisturbedLine:
             assert hwi("enumerate") == [self.REMEMBERED]
             state.forget()
             slot.middle = once(ins, lambda _: bytes.fromhex(sw))
-            assert hwi("-p", PIN, "enumerate") == [entry(self.PATH, fingerprint=self.KNOWN)]
+            assert hwi("-p", SLOT_PIN, "enumerate") == [entry(self.PATH, fingerprint=self.KNOWN)]
             slot.middle = once(ins, lambda _: bytes.fromhex(sw))
-            assert "xpub" in hwi("-t", "cryptnox", "-d", self.PATH, "-p", PIN, "getmasterxpub")
+            assert "xpub" in hwi("-t", "cryptnox", "-d", self.PATH, "-p", SLOT_PIN, "getmasterxpub")
 
 
 class TestInAReader:
