@@ -445,7 +445,7 @@ class Held(Obstacle):
     """Another process has the lock."""
 
     def begin(self) -> None:
-        code = "import fcntl, sys\nfile = open(sys.argv[1])\nfcntl.flock(file, fcntl.LOCK_EX)\nprint('held', flush=True)\ninput()"
+        code = "import fcntl, sys\nfile = open(sys.argv[1])\nfcntl.flock(file, 2)\nprint('held', flush=True)\ninput()"
         file = State().folder / "lock"
         holder = subprocess.Popen([sys.executable, "-c", code, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.ending.callback(holder.communicate)
