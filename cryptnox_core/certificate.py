@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_CERTIFICATE = 4096
 """Bound on the manufacturer certificate, bytes. Those seen have about 411."""
 
+MAX_SERIAL_BITS = 160
+"""Bits of 20 bytes, the most a serial number has (RFC 5280, 4.1.2.2)."""
+
 _BUILT_IN = (
     (
         "CRYPTNOX DLT CARDS CA",
@@ -65,7 +68,8 @@ class CardCertificate:
     def parse(cls, der: bytes) -> CardCertificate:
         """Read a certificate in DER.
 
-        Raises: CertificateError for what is no X.509 certificate with a P-256 key, or longer than 4 KiB.
+        Raises: CertificateError for what is no X.509 certificate with a P-256 key and a serial number of 20 bytes at
+        most, or longer than 4 KiB.
         """
         der = octets(der, "a certificate")
         if len(der) > MAX_CERTIFICATE:
@@ -82,6 +86,8 @@ class CardCertificate:
             raise CertificateError("the card's certificate cannot be read") from error
         if serial <= 0:
             raise CertificateError("the card's certificate has no positive serial number")
+        if serial.bit_length() > MAX_SERIAL_BITS:
+            raise CertificateError("the card's certificate has a serial number of more than 20 bytes")
         point = _point(key)
         if len(point) != P256_POINT_LENGTH:
             raise CertificateError("the certificate has no P-256 key")

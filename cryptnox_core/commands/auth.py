@@ -91,6 +91,10 @@ class VerifyPin(StatusCommand):
     ins: ClassVar[Ins] = Ins.VERIFY_PIN
     meanings: ClassVar[Mapping[int, Meaning]] = _PIN_MEANINGS
 
+    @property
+    def uses_pin(self) -> bool:
+        return True
+
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=pin_field(self.pin))
 
@@ -105,6 +109,10 @@ class ChangePin(PukCommand):
 
     ins: ClassVar[Ins] = Ins.CHANGE_SECRET
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.WRONG_DATA: (InvalidDataError, "the card rejects the new PIN")}
+
+    @property
+    def uses_puk(self) -> bool:
+        return self.puk is not None
 
     def encode(self) -> CommandApdu:
         puk = b"" if self.puk is None else puk_field(self.puk)

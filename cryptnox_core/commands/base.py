@@ -78,14 +78,22 @@ class Command(ABC, Generic[T]):
     """Goes through the secure channel."""
     plain_read: ClassVar[bool] = False
     """Changes nothing, on the card or in its session: sending it twice does no harm."""
-    uses_puk: ClassVar[bool] = False
-    """63Cx and 984x count PUK tries."""
     needs_init: ClassVar[bool] = True
     """6985 and 6986 on a card that was never initialized mean just that."""
     needs_seed: ClassVar[bool] = False
     """6985 on a card without seed means just that."""
     meanings: ClassVar[Mapping[int, Meaning]] = _NOTHING
     """Status words that mean something else here than usual."""
+
+    @property
+    def uses_pin(self) -> bool:
+        """A PIN is in it that the card compares with its own: 63Cx counts PIN tries."""
+        return False
+
+    @property
+    def uses_puk(self) -> bool:
+        """The PUK is in it: 63Cx and 984x count PUK tries."""
+        return False
 
     @abstractmethod
     def encode(self) -> CommandApdu:
@@ -121,15 +129,16 @@ class Command(ABC, Generic[T]):
         return meaning[0](meaning[1], sw, self.ins)
 
     def _tries(self, sw: int) -> StatusWordError | None:
-        """The exception for the status words that carry a count."""
-        count = sw & 0x0F
-        if sw & 0xFFF0 == Sw.PUK_TRIES_LEFT:
+        """The exception for the status words that carry a count, where a secret was sent that can be wrong. To any
+        other command they say nothing: anybody on the way can have said them in the clear."""
+        count, kind = sw & 0x0F, sw & 0xFFF0
+        if self.uses_puk and kind == Sw.PUK_TRIES_LEFT:
             # Some cards always say 9840, so that a zero there is no count.
             return WrongPukError("wrong PUK", sw, self.ins, count or COUNT_UNKNOWN)
-        if sw & 0xFFF0 != Sw.TRIES_LEFT:
-            return None
-        if self.uses_puk:
+        if self.uses_puk and kind == Sw.TRIES_LEFT:
             return WrongPukError("wrong PUK", sw, self.ins, count)
+        if not self.uses_pin or kind != Sw.TRIES_LEFT:
+            return None
         if count == 0:
             return PinLockedError(
                 "the card accepts no PIN until it is removed and re-inserted, or until the PUK unblocks it",
@@ -155,7 +164,9 @@ class PukCommand(StatusCommand):
 
     __slots__ = ()
 
-    uses_puk: ClassVar[bool] = True
+    @property
+    def uses_puk(self) -> bool:
+        return True
 
 
 def apdu(ins: Ins, p1: int = 0, p2: int = 0, data: bytes = b"", *, long_answer: bool = False) -> CommandApdu:

@@ -59,6 +59,10 @@ class LoadKey(Command[bytes]):
         length = bytes((len(body),)) if len(body) < 0x80 else bytes((0x81, len(body)))
         return cls(kind, bytes((KeyTag.TEMPLATE,)) + length + body, pin)
 
+    @property
+    def uses_pin(self) -> bool:
+        return self.pin is not None
+
     def encode(self) -> CommandApdu:
         return apdu(self.ins, self.kind, data=octets(self.key_data, "key data") + optional_pin(self.pin))
 
@@ -84,6 +88,10 @@ class GenerateKey(Command[bytes]):
 
     ins: ClassVar[Ins] = Ins.GENERATE_KEY
     meanings: ClassVar[Mapping[int, Meaning]] = _ALREADY_SEEDED
+
+    @property
+    def uses_pin(self) -> bool:
+        return self.pin is not None
 
     def encode(self) -> CommandApdu:
         return apdu(self.ins, data=optional_pin(self.pin))

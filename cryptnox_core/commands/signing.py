@@ -77,6 +77,10 @@ class Sign(Command[bytes]):
         Sw.WRONG_DATA: (InvalidDataError, "the card rejects the digest or path, or the digest was not authorized"),
     }
 
+    @property
+    def uses_pin(self) -> bool:
+        return self.pin is not None
+
     def encode(self) -> CommandApdu:
         if self.kind is SignatureKind.SCHNORR and self.curve is not Curve.K1:
             raise UsageError("Schnorr signatures are for k1 keys only")
@@ -147,6 +151,10 @@ class Decrypt(Command[bytes]):
     ins: ClassVar[Ins] = Ins.DECRYPT
     needs_seed: ClassVar[bool] = True
     meanings: ClassVar[Mapping[int, Meaning]] = {Sw.CONDITIONS: (NoSeedError, "the card has no seed")}
+
+    @property
+    def uses_pin(self) -> bool:
+        return self.pin is not None
 
     def encode(self) -> CommandApdu:
         point = octets(self.point, "the sender's key", wire.P256_POINT_LENGTH)

@@ -358,7 +358,7 @@ def _seen(reader: str, opened: OpenCard | Exception) -> Seen:
     if not isinstance(opened, OpenCard):
         raise opened
     try:
-        certificate = opened.card.read_certificate()
+        certificate = twice(opened.card, opened.card.read_certificate)
         return Seen(reader, card_state(opened.card.info), certificate.serial, opened.card.info, opened.card.genuineness)
     except errors.CryptnoxError as error:
         return Seen(reader, _short(error), info=opened.card.info)

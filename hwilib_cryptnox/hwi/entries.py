@@ -6,6 +6,7 @@ import contextlib
 import logging
 from dataclasses import replace
 
+from cryptnox_core.card import Card
 from cryptnox_core.errors import (
     CertificateError,
     CryptnoxError,
@@ -29,6 +30,7 @@ from hwilib_cryptnox.errors import (
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, EMULATOR_PREFIX, Access, OpenCard, may_be_ours
+from hwilib_cryptnox.signer.faults.heard import settle, twice
 from hwilib_cryptnox.signer.wallet import authenticate
 from hwilib_cryptnox.storage.state import CardRecord, StateError
 
@@ -119,16 +121,17 @@ class Lister:
 
     def _card(self, opened: OpenCard) -> Entry | None:
         card = opened.card
+        settle(card)
         if card.info.is_nft:
             return None
-        card.read_certificate()
+        twice(card, card.read_certificate)
         self._access.admit(card)
         unlocker = self._unlocker.at(opened.reader)
         entry = base_entry(opened.path)
         if self._unusable is not None:
             return _failed(entry, *to_hwi_error(self._unusable))
         if not (card.info.initialized and card.info.seeded):
-            self._forget_fingerprint(card.serial)
+            self._forget_fingerprint(card)
             text = NO_SEED_TEXT if card.info.initialized else NOT_INITIALIZED_TEXT
             return _failed(entry, Code.NOT_INITIALIZED, text)
         try:
@@ -165,7 +168,7 @@ class Lister:
         if known is None and self._spent:
             return self._no_pin(entry, NoPinError(OTHER_REFUSED_TEXT))
         try:
-            self._access.open_channel(opened.card)
+            twice(opened.card, lambda: self._access.open_channel(opened.card))
             opened.hold()
             if known is None:
                 session = authenticate(opened, self._unlocker, polling=True)
@@ -189,10 +192,13 @@ class Lister:
     def _no_pin(entry: Entry, error: NoPinError) -> Entry:
         return _failed(entry, Code.NOT_READY, f"{PREFIX} {error}", passphrase=True)
 
-    def _forget_fingerprint(self, serial: int) -> None:
-        with contextlib.suppress(StateError):  # compared when the card has a seed again
-            if self._state.record(serial).fingerprint is not None:
-                self._state.update(serial, lambda now: replace(now, fingerprint=None))
+    def _forget_fingerprint(self, card: Card) -> None:
+        """Of a card without seed, which it has said twice, where it has shown that it is the card of this serial:
+        SELECT alone is anybody's word."""
+        with contextlib.suppress(StateError, ProtocolError, StatusWordError):  # compared when the card has a seed again
+            if self._state.record(card.serial).fingerprint is not None:
+                twice(card, card.session_key)
+                self._state.update(card.serial, lambda now: replace(now, fingerprint=None))
 
 
 def _with_fingerprint(entry: Entry, fingerprint: bytes | None) -> Entry:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from hwilib_cryptnox.errors import RefusedCardError
 from hwilib_cryptnox.storage.files import NoHomeError, PrivateFolder, lock, parsed_json, state_folder
-from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog
+from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog, scan
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
@@ -270,6 +270,12 @@ class State:
         """The lines of what was signed, to look something up and add to it; nobody else does meanwhile."""
         with self._failures("audit.jsonl"), self._locked(), self._signatures as log:
             yield log
+
+    def scan_signatures(self, log: str, name: str, value: str) -> Iterator[Entry]:
+        """The lines of one of `LOGS` in which a field has a value, where `signatures` fails: nothing is written, no
+        lock is waited for, and each call reads the whole file."""
+        with self._failures(log):
+            yield from scan(self._files, log, name, value)
 
     def has_signatures(self) -> bool:
         """Whether anything that was signed is remembered."""

@@ -76,11 +76,40 @@ ROOT = issue(subject="Test CA", key=CA.public_key(), serial=1)
 TRUSTED = anchors(ROOT)
 
 
+def tlv(tag: int, value: bytes) -> bytes:
+    """DER, of a length below 64 KiB."""
+    size = len(value)
+    long = b"\x81" + size.to_bytes(1, "big") if 0x80 <= size < 0x100 else b"\x82" + size.to_bytes(2, "big")
+    return bytes((tag,)) + (bytes((size,)) if size < 0x80 else long) + value
+
+
+def relabeled(certificate: bytes, field: bytes, number: bytes) -> bytes:
+    """A certificate with another serial number, which no library issues. Its signature is none any more."""
+    parsed = x509.load_der_x509_certificate(certificate)
+    signed = parsed.tbs_certificate_bytes
+    _, _, rest = certificate.partition(signed)
+    body = signed[4:] if signed[1] == 0x82 else signed[3:]
+    return tlv(0x30, tlv(0x30, body.replace(field, tlv(2, number))) + rest)
+
+
 class TestParser:
     def test_fields(self) -> None:
         certificate = CardCertificate.parse(der(issue()))
         point = CARD.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         assert (certificate.serial, certificate.public_key, certificate.issuer) == (SERIAL, point, "Test CA")
+
+    def test_serial_numbers_of_more_than_20_bytes(self) -> None:
+        """RFC 5280 has none, and Python prints no number of thousands of digits."""
+        good = der(issue(serial=(1 << 159) - 1))
+        field = b"\x02\x14\x7f" + b"\xff" * 19
+        assert good.count(field) == 1
+        for size in (21, 30, 1800, 3500):
+            number = b"\x7f" * size
+            altered = relabeled(good, field, number)
+            assert number in altered
+            with pytest.raises(CertificateError, match="serial number of more than 20 bytes"):
+                CardCertificate.parse(altered)
+        assert CardCertificate.parse(relabeled(good, field, b"\x00" + b"\xff" * 20)).serial == (1 << 160) - 1
 
     def test_no_assumption_on_shape(self) -> None:
         """Short and long serial numbers, extensions, names without common name."""

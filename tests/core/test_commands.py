@@ -277,7 +277,50 @@ def test_meanings(command: Command[object], sw: int, kind: type[errors.StatusWor
     assert type(refusal(command, sw, FULL)) is kind
 
 
+WITH_PIN = (auth.VerifyPin, signing.Sign, signing.Decrypt, seeds.LoadKey, seeds.GenerateKey)
+WITH_PUK = (
+    auth.ChangePin,
+    auth.ChangePuk,
+    auth.UnblockPin,
+    auth.SetPinAuth,
+    setup.ChangePairingKey,
+    setup.Reset,
+    keys.SetPubExport,
+    keys.SetPinlessPath,
+    user_keys.AddUserKey,
+    user_keys.DeleteUserKey,
+)
+"""As the card's description has them (PROTOCOL 4)."""
+WITHOUT: list[Command[object]] = [
+    auth.ChangePin(PIN),
+    seeds.LoadKey.seed(bytes(range(64)), None),
+    seeds.GenerateKey(),
+    signing.Sign(DIGEST),
+    signing.Decrypt(POINT),
+]
+"""They can be sent without: the PIN verified before, or a user key."""
+
+
 class TestCounts:
+    @pytest.mark.parametrize("command", [*COMMANDS, *WITHOUT], ids=lambda command: type(command).__name__)
+    def test_only_what_was_sent_is_called_wrong(self, command: Command[object]) -> None:
+        """A count of tries in the answer to a command without PIN and PUK is no news of either."""
+        pin, puk = isinstance(command, WITH_PIN), isinstance(command, WITH_PUK)
+        if command in WITHOUT:
+            pin = puk = False
+        for sw in (*range(0x63C0, 0x63D0), *range(0x9840, 0x9850)):
+            if isinstance(command, auth.PinTriesLeft) and sw < 0x9840:
+                continue  # that is its answer
+            for info in (None, NOT_INIT, NO_SEED, FULL):
+                error = command.error(sw, info)
+                kind: type[errors.StatusWordError] = errors.StatusWordError
+                if puk:
+                    kind = errors.WrongPukError
+                elif pin and sw < 0x9840:
+                    kind = errors.WrongPinError if sw & 0xF else errors.PinLockedError
+                assert isinstance(error, errors.StatusWordError)
+                assert (type(error), error.sw, error.ins) == (kind, sw, command.ins)
+
     @pytest.mark.parametrize("command", [auth.VerifyPin(PIN), signing.Sign(DIGEST, PIN), seeds.GenerateKey(PIN)])
     def test_pin(self, command: Command[object]) -> None:
         for left in range(1, 16):

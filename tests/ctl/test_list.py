@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
+from cryptnox_core.wire import Ins
+from hwilib_cryptnox.ctl.main import main
+from tests.core.emulated import SERIAL, initialized, seeded
+from tests.core.test_certificate import der, issue, relabeled
 from tests.ctl.program import answer, run
 from tests.support.emulator import MNEMONIC, EmulatorProcess
+from tests.support.readers import Ask, Readers, Slot
 
 
 @pytest.mark.parametrize("command", ["list", "doctor"])
@@ -48,3 +56,31 @@ def test_serials_for_scripts(card: EmulatorProcess) -> None:
     none = run(None, "list", "--serials")
     assert (none.returncode, none.stdout) == (0, "")
     assert run(card, "list", "--serials", "--card", "tcp:127.0.0.1:1").returncode == 3
+
+
+@pytest.mark.parametrize("size", [30, 1800])
+def test_an_impostor_beside_a_good_card(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    """Whose serial number is one that no card has: the good card is told and used all the same."""
+    good = der(issue(serial=(1 << 159) - 1))
+    long = relabeled(good, b"\x02\x14\x7f" + b"\xff" * 19, b"\x7f" * size)
+    whole = len(long).to_bytes(2, "big") + long
+
+    def impostor(apdu: bytes, ask: Ask) -> bytes:
+        if apdu[1] == Ins.GET_MANUFACTURER_CERTIFICATE:
+            return whole[255 * apdu[3] : 255 * apdu[3] + 255] + b"\x90\x00"
+        return ask(apdu)
+
+    Readers(evil=Slot.of(initialized(), impostor), good=Slot.of(seeded())).install(monkeypatch)
+
+    def told(*words: str) -> dict[str, Any]:
+        assert main([*words, "--json"]) == 0
+        data: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return data
+
+    evil, card = told("list")["readers"]
+    assert evil["serial"] is None and "more than 20 bytes" in evil["state"]
+    assert card["serial"] == str(SERIAL)
+    assert told("list", "--serials")["serials"] == [str(SERIAL)]
+    assert told("info", "--card", str(SERIAL))["serial"] == str(SERIAL)

@@ -22,7 +22,7 @@ from cryptnox_core.emulator.frame import Refusal
 from cryptnox_core.emulator.server import Engine, TcpServer
 from cryptnox_core.transport.pcsc import PcscTransport
 from cryptnox_core.transport.tcp import RemoteTransport
-from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY, Ins
+from cryptnox_core.wire import CARD_TYPE_BASIC, COMMON_PAIRING_KEY, Ins, KeySource
 from hwilib_cryptnox.ctl.commands.emulator import Wanted, new_memory
 from hwilib_cryptnox.errors import EXPORT_OFF_TEXT
 from hwilib_cryptnox.hwi import listing
@@ -30,12 +30,15 @@ from hwilib_cryptnox.pin import policy as unlock
 from hwilib_cryptnox.signer.cards import EMULATOR_CA
 from hwilib_cryptnox.signer.host import Host
 from hwilib_cryptnox.storage.state import NoteKind, State
+from tests.core.emulated import PIN as SLOT_PIN
+from tests.core.emulated import SERIAL, seeded
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, draft, spend
 from tests.support.emulator import MNEMONIC, PIN, PUK, EmulatorProcess, ca_of
 from tests.support.listeners import listener, readers_called
 from tests.support.optional import hwilib
 from tests.support.pcsc import SLOTS, VirtualReaders, soft_locked
+from tests.support.readers import Ask, Readers, Slot, nobody, once
 
 FPR = ME.fingerprint.hex()
 NO_PIN = (
@@ -282,6 +285,61 @@ def reader_card(virtual_readers: VirtualReaders, tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.pcsc
+def without_seed(answer: bytes) -> bytes:
+    """SELECT's answer with the flag for the seed off."""
+    return answer[:5] + bytes((answer[5] & ~0x20,)) + answer[6:]
+
+
+class TestADisturbedLine:
+    """A card in a reader of this process, and what it says in the clear is changed on the way."""
+
+    PATH, KNOWN = f"cryptnox:{SERIAL}", "73c5da0a"
+    REMEMBERED = entry(PATH, passphrase=True, fingerprint=KNOWN, error=NO_PIN, code=-12)
+
+    @pytest.fixture
+    def slot(self, monkeypatch: pytest.MonkeyPatch, hwi: Program) -> Slot:
+        """Its fingerprint is remembered."""
+        slot = Slot.of(seeded())
+        Readers(slot=slot).install(monkeypatch)
+        assert hwi("-p", SLOT_PIN, "enumerate") == [entry(self.PATH, fingerprint=self.KNOWN)]
+        return slot
+
+    def test_one_select_forgets_nothing(self, slot: Slot, hwi: Program, state: State) -> None:
+        slot.middle = once(Ins.SELECT, without_seed)
+        assert hwi("enumerate") == [self.REMEMBERED]
+        assert hwi("enumerate") == [self.REMEMBERED]
+
+    def test_a_seed_is_forgotten_where_the_card_proves_itself(self, slot: Slot, hwi: Program, state: State) -> None:
+        """Not on the word of somebody on the way; on that of the card."""
+
+        def lying(apdu: bytes, ask: Ask) -> bytes:
+            answer = ask(apdu)
+            if apdu[1] == Ins.SELECT:
+                return without_seed(answer)
+            return (
+                answer[:20] + bytes((answer[20] ^ 1,)) + answer[21:] if apdu[1] == Ins.GET_CARD_CERTIFICATE else answer
+            )
+
+        empty = [entry(self.PATH, error="Not initialized: the card has no seed", code=-18)]
+        slot.middle = lying
+        assert hwi("enumerate") == empty
+        assert state.record(SERIAL).fingerprint == bytes.fromhex(self.KNOWN)
+        slot.middle, slot.reader.memory.seed, slot.reader.memory.key_source = nobody, b"", KeySource.NONE
+        assert hwi("enumerate") == empty
+        assert state.record(SERIAL).fingerprint is None
+
+    @pytest.mark.parametrize("sw", ["6110", "6F00", "63C1", "6982", "6A82", "9840"])
+    def test_one_status_word_hides_no_card(self, slot: Slot, hwi: Program, state: State, sw: str) -> None:
+        for ins in (Ins.SELECT, Ins.GET_MANUFACTURER_CERTIFICATE, Ins.GET_CARD_CERTIFICATE, Ins.OPEN_SECURE_CHANNEL):
+            slot.middle = once(ins, lambda _: bytes.fromhex(sw))
+            assert hwi("enumerate") == [self.REMEMBERED]
+            state.forget()
+            slot.middle = once(ins, lambda _: bytes.fromhex(sw))
+            assert hwi("-p", SLOT_PIN, "enumerate") == [entry(self.PATH, fingerprint=self.KNOWN)]
+            slot.middle = once(ins, lambda _: bytes.fromhex(sw))
+            assert "xpub" in hwi("-t", "cryptnox", "-d", self.PATH, "-p", SLOT_PIN, "getmasterxpub")
+
+
 class TestInAReader:
     """With real PC/SC, where a card's fingerprint is remembered by its serial."""
 

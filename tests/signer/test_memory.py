@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from hwilib_cryptnox.signer.signatures.memory import (
 )
 from hwilib_cryptnox.signer.signing import Signing
 from hwilib_cryptnox.signer.wallet import Wallet
+from hwilib_cryptnox.storage import state as state_module
 from hwilib_cryptnox.storage.settings import Settings
 from hwilib_cryptnox.storage.signature_log import AUDIT, INDEX, NONCES
 from hwilib_cryptnox.storage.state import State
@@ -435,11 +438,145 @@ def test_without_a_state_one_run_still_compares(hwi: Program, audit: bool) -> No
     with card_with("repeat-nonce@C0:2") as card:
         outcome = hwi.outcome("-t", "cryptnox", "-d", card.path, "-p", PIN, "signtx", given.base64())
         assert outcome.answer == {"error": REPEATED_NONCE_TEXT, "code": -13}
-        assert outcome.error.count("a file in the way") == 0 and len(outcome.error.splitlines()) == 1
+        assert outcome.error.count("a file in the way") == 0 and len(outcome.error.splitlines()) == 2
         outcome = hwi.outcome("-t", "cryptnox", "-d", card.path, "-p", PIN, "signtx", given.base64())
         assert outcome.answer["signed"] is True
+        noted, compared = outcome.error.splitlines()
+        assert noted.startswith("no audit line was written" if audit else "no record was kept of what the card signed")
+        assert compared.startswith("what the card signed could not be compared with earlier signatures: ")
+
+
+# A state that cannot be changed just then
+
+
+class Obstacle:
+    """Something that keeps the state from being changed, from `begin` on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: contextlib.ExitStack) -> None:
+        self.monkeypatch = monkeypatch
+        self.place = tmp_path / "place"
+        self.ending = ending
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Before anything is signed."""
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def mount(self, place: Path, *options: str) -> None:
+        """Mounted until the test ends; the test is skipped where this user may not."""
+        place.mkdir(exist_ok=True)
+        mount = shutil.which("mount")
+        if os.geteuid() != 0 or mount is None or subprocess.run([mount, *options, place], check=False).returncode:
+            pytest.skip("nothing can be mounted here")
+        self.ending.callback(subprocess.run, ["umount", "-l", place], check=False)
+
+
+class Held(Obstacle):
+    """Another process has the lock."""
+
+    def begin(self) -> None:
+        code = "import fcntl, sys\nfile = open(sys.argv[1])\nfcntl.flock(file, 2)\nprint('held', flush=True)\ninput()"
+        file = State().folder / "lock"
+        holder = subprocess.Popen([sys.executable, "-c", code, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.ending.callback(holder.communicate)
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        self.monkeypatch.setattr(state_module, "LOCK_WAIT", 0.05)
+
+
+class ReadOnly(Obstacle):
+    """The folder cannot be written."""
+
+    def begin(self) -> None:
+        self.mount(self.place, "--bind", str(State().folder.parent))
+        self.mount(self.place, "-o", "remount,ro,bind")
+        self.monkeypatch.setenv("XDG_STATE_HOME", str(self.place))
+
+
+class Full(Obstacle):
+    """The disk is full, and the index is gone: no other can be made."""
+
+    def prepare(self) -> None:
+        self.mount(self.place, "-t", "tmpfs", "-o", "size=256k", "tmpfs")
+        self.monkeypatch.setenv("XDG_STATE_HOME", str(self.place))
+
+    def begin(self) -> None:
+        (State().folder / INDEX).unlink()
+        with pytest.raises(OSError, match="No space left"), (self.place / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(512))
+
+
+@pytest.fixture(params=[Held, ReadOnly, Full])
+def obstacle(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Obstacle]:
+    with contextlib.ExitStack() as ending:
+        yield request.param(monkeypatch, tmp_path, ending)
+
+
+@pytest.mark.parametrize("audit", [True, False])
+def test_where_the_state_cannot_be_changed(hwi: Program, obstacle: Obstacle, audit: bool) -> None:
+    """In a later run: what can be read is compared all the same, without a lock and without the index."""
+    if not audit:
+        audit_off()
+    first, second = draft(spend("p2wpkh")), draft(spend("p2wpkh", 1))
+    with card_with("repeat-nonce@C0:2", "repeat-nonce@C0:3") as card:
+        signed = check(hwi.on(card, "signtx", first.base64()), first)
+        (value,) = (v for k, v in signed.inputs[0].pairs.items() if k[0] == 0x02)
+        nonce = nonce_used(requests_of(first)[0], value[:-1])
+        obstacle.begin()
+        options = ("-t", "cryptnox", "-d", card.path, "-p", PIN, "signtx")
+        outcome = hwi.outcome(*options, second.base64())
+        assert outcome.answer == {"error": REPEATED_NONCE_TEXT, "code": -13}
+        check_nowhere(refused_bytes(requests_of(second)[0], nonce), json.dumps(outcome.answer), outcome.error)
+        assert "could not be compared" not in outcome.error
+        outcome = hwi.outcome(*options, first.base64())  # the same signature once more gives nothing away
+        assert check(outcome.answer, first).inputs[0].pairs == signed.inputs[0].pairs
+        outcome = hwi.outcome(*options, second.base64())
+        check(outcome.answer, second)
         (line,) = outcome.error.splitlines()
         assert line.startswith("no audit line was written" if audit else "no record was kept of what the card signed")
+
+
+def test_musig2_nonces_where_the_state_cannot_be_changed(obstacle: Obstacle) -> None:
+    """Neither half of a card's public nonce may come again, be it with a signature of another kind."""
+    digest, halves = b"d" * 32, [ME.key(f"m/{number}") for number in range(6)]
+    r = [int.from_bytes(half[1:], "big") % ORDER for half in halves]
+
+    def memory() -> SignatureMemory:
+        return SignatureMemory(Settings(), State())
+
+    memory().admit_nonce(digest, halves[0] + halves[1])
+    memory().admit(digest, halves[5], encode_der(r[2], 77))
+    obstacle.begin()
+    for nonce in (halves[0] + halves[3], halves[3] + halves[1], halves[2] + halves[3], halves[3] + halves[2]):
+        with pytest.raises(RepeatedNonceError):
+            memory().admit_nonce(digest, nonce)
+    with pytest.raises(RepeatedNonceError):
+        memory().admit(digest, halves[5], encode_der(r[1], 77))
+    memory().admit_nonce(digest, halves[3] + halves[4])
+
+
+@pytest.mark.parametrize("audit", [True, False])
+def test_what_cannot_be_read_is_said_and_the_rest_is_compared(
+    hwi: Program, audit: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of the two logs is damaged: the other counts."""
+    if not audit:
+        audit_off()
+    with card_with("repeat-nonce@C0:2", "repeat-nonce@C0:3") as card:
+        assert "signature" in message_by_hwi(hwi, card, "one")
+        damaged = State().folder / (NONCES if audit else AUDIT)
+        damaged.unlink(missing_ok=True)
+        damaged.mkdir()
+        options = ("-t", "cryptnox", "-d", card.path, "-p", PIN, "signmessage")
+        outcome = hwi.outcome(*options, "two", "m/84h/0h/0h/0/0")
+        assert outcome.answer == {"error": REPEATED_NONCE_TEXT, "code": -13}
+        assert outcome.error.count("could not be compared with earlier signatures: ") == 1
+        (State().folder / (AUDIT if audit else NONCES)).unlink()
+        outcome = hwi.outcome(*options, "two", "m/84h/0h/0h/0/0")
+        assert "signature" in outcome.answer, "nothing to compare with is left"
+        assert outcome.error.count("could not be compared with earlier signatures: ") == 1
 
 
 def test_a_resumed_signing_keeps_its_nonces(hwi: Program) -> None:

@@ -28,13 +28,16 @@ _READINGS = 3
 
 
 def twice(card: Card, action: Callable[[], T]) -> T:
-    """Run it; where what the card said in the clear made no sense select the card and run it once more, since one
-    disturbed answer proves nothing against a card. Raises what it raises then."""
+    """Run it; where what the card said in the clear made no sense, or was a refusal, select the card and run it once
+    more, since one disturbed answer proves nothing against a card. Raises what it raises then.
+
+    Requires: an action that sends no PIN and no PUK, and changes nothing.
+    """
     try:
         return action()
     except UnknownChannelError:
         raise
-    except ProtocolError:
+    except (ProtocolError, StatusWordError):
         card.select()
         settle(card)
         return action()

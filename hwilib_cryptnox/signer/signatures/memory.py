@@ -24,7 +24,7 @@ from hwilib_cryptnox.psbt.script import operations
 from hwilib_cryptnox.psbt.tx import encode_output, read_witness
 from hwilib_cryptnox.storage.audit import ASKED, MADE, WITHHELD
 from hwilib_cryptnox.storage.settings import Settings
-from hwilib_cryptnox.storage.signature_log import AUDIT, NONCES, Entry
+from hwilib_cryptnox.storage.signature_log import AUDIT, LOGS, NONCES, Entry
 from hwilib_cryptnox.storage.state import State, StateError
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,8 @@ def _signed_before(index: int, others: Sequence[Entry]) -> str:
 class SignatureMemory:
     """One run's signatures of one card: each is asked for, made, and judged here.
 
-    Where the state cannot be written, that is warned of once, and nonces are compared within this run only.
+    Where the state cannot be written, that is warned of once; nonces are compared with what can be read of it all the
+    same. Where it cannot be read either, that is warned of, and they are compared within this run only.
     """
 
     def __init__(self, settings: Settings, state: State) -> None:
@@ -136,6 +137,7 @@ class SignatureMemory:
         self._nonces: dict[int, str] = {}
         self._brought: dict[int, set[int | None]] = {}
         self._warned = False
+        self._unread = False
 
     def begin(self, serial: int, psbt: Psbt | None = None) -> None:
         """The card that signs. The nonces of signatures that a PSBT brings may not come again, whoever made them."""
@@ -181,12 +183,16 @@ class SignatureMemory:
                 }
         # The very signature that is there already tells nothing new, whatever field somebody put it in.
         repeated, brought = False, bool(self._brought.get(nonce, set()) - {_rest_of(kind, signature)})
+        compared = False
         with self._noting(), self._state.signatures() as log:
             known = list(log.find("r", f"{nonce:064x}"))
             repeated = any(line.get("of") != purpose for line in known)
+            compared = True
             noted = bool(known) and not (self._settings.audit and all("event" not in line for line in known))
             if not (noted or repeated or brought):
                 log.add(AUDIT if self._settings.audit else NONCES, entry)
+        if not compared:
+            repeated = any(line.get("of") != purpose for line in self._seen(nonce))
         if repeated:
             self._withhold(digest, txid)
         if brought:
@@ -204,10 +210,14 @@ class SignatureMemory:
         repeated = found[0] == found[1] or any(each in self._nonces for each in found)
         brought = any(each in self._brought for each in found)
         self._nonces |= dict.fromkeys(found, _MUSIG2)
+        compared = False
         with self._noting(), self._state.signatures() as log:
             repeated = repeated or any(True for each in found for _ in log.find("r", f"{each:064x}"))
+            compared = True
             for each in [] if repeated or brought else found:
                 log.add(NONCES, {"r": f"{each:064x}", "of": _MUSIG2})
+        if not compared:
+            repeated = repeated or any(self._seen(each) for each in found)
         if repeated:
             self._withhold(digest, txid)
         if brought:
@@ -233,6 +243,20 @@ class SignatureMemory:
         self.admit(digest, public_key, signature, kind)
         self.settle()
         return signature
+
+    def _seen(self, nonce: int) -> list[Entry]:
+        """The lines of earlier signatures with a nonce, where the state cannot be changed just now (in use, full, not
+        writable): a nonce that comes again gives the private key away then, too. What can be read of them counts."""
+        found: list[Entry] = []
+        for log in LOGS:
+            try:
+                for line in self._state.scan_signatures(log, "r", f"{nonce:064x}"):
+                    found.append(line)
+            except StateError as error:
+                if not self._unread:
+                    _log.warning("what the card signed could not be compared with earlier signatures: %s", error)
+                self._unread = True
+        return found
 
     def _withhold(self, digest: bytes, txid: str | None) -> NoReturn:
         """Note that a signature was thrown away; nothing of itself."""

@@ -15,6 +15,12 @@ from tests.system.life.scenes import SCENES, VARIANTS
 from tests.system.life.test_cards import wanted
 from tests.system.life.world import Event
 
+IN_THE_CLEAR = (
+    Ins.SELECT,
+    Ins.GET_MANUFACTURER_CERTIFICATE,
+    Ins.GET_CARD_CERTIFICATE,
+    Ins.OPEN_SECURE_CHANNEL,
+)
 BEGINNINGS = [
     "ctl setup, initialised",
     "ctl setup card",
@@ -49,6 +55,30 @@ def test_a_disturbed_answer_before_the_channel_is_open_ends_nothing(
                 found.append(f"{kind}@{exchange.number}: {played.verdict or wanted(played.told)}")
             elif len(played.told.prompts) != len(whole.told.prompts):
                 found.append(f"{kind}@{exchange.number}: asked {played.told.prompts}")
+    assert not found, "\n".join(found)
+
+
+WORDS = ["6110", "6F00", "63C1", "6982", "6A82", "9840"]
+LONG = [pytest.param(name, sw, marks=pytest.mark.heavy) for name in BEGINNINGS for sw in WORDS]
+QUICK = [("ctl puk change", "63C1"), ("hwi wipe", "6F00"), ("ctl adopt", "9840")]
+
+
+@pytest.mark.parametrize(("name", "sw"), [*QUICK, *LONG])
+def test_a_status_word_in_the_clear_ends_nothing(name: str, sw: str, tmp_path: Path) -> None:
+    """Up to OPEN all is said in the clear, by anybody on the way. No PIN or PUK is called wrong for it."""
+    scene = SCENES[name]
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        whole = play(scene, Path(folder))
+    found = []
+    for exchange in whole.told.exchanges:
+        if exchange.ins not in IN_THE_CLEAR:
+            break
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            played = play(scene, Path(folder), Twist(Event(f"sw:{sw}", exchange.number)))
+        if played.verdict or not succeeded(scene, played.told):
+            found.append(f"{sw}@{exchange.number}: {played.verdict or wanted(played.told)}")
+        elif len(played.told.prompts) != len(whole.told.prompts):
+            found.append(f"{sw}@{exchange.number}: asked {played.told.prompts}")
     assert not found, "\n".join(found)
 
 
