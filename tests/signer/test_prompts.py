@@ -269,6 +269,54 @@ def test_a_message_in_disguise_is_shown_as_one(hwi: Program, signer: EmulatorPro
     assert signer.stats()["signatures"] == made
 
 
+@pytest.mark.parametrize("source", ["explicit", "CRYPTNOX_PIN", "CRYPTNOX_PIN_FILE"])
+def test_a_message_that_nobody_sees_is_not_signed(
+    hwi: Program, signer: EmulatorProcess, pinentry: Scripted, tmp_path: Path, source: str
+) -> None:
+    """A program that does not know the field sees a transaction that moves 0 BTC."""
+    configure(signer)
+    hwi.on(signer, "getmasterxpub")
+    file = tmp_path / "secret"
+    file.write_text(PIN)
+    file.chmod(0o600)
+    env = {name: value for name, value in (("CRYPTNOX_PIN", PIN), ("CRYPTNOX_PIN_FILE", str(file))) if name == source}
+    pin = PIN if source == "explicit" else None
+    for given in (request(challenge()), request(challenge(), spend("p2wpkh", 1)), request(challenge(), version=2)):
+        answer = hwi.on(signer, "signtx", given.base64(), pin=pin, env=env)
+        assert answer["code"] == -9 and "only after you have seen it" in answer["error"]
+        for way in ("cryptnoxctl sign", 'confirm = "pinentry"', "signmessage"):
+            assert way in answer["error"]
+    assert signer.stats()["signatures"] == 0
+    assert hwi.on(signer, "signtx", payment().base64(), pin=pin, env=env)["signed"] is True
+    made = signer.stats()["signatures"]
+    configure(signer, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
+    assert hwi.on(signer, "signtx", request(challenge()).base64(), pin=pin, env=env)["signed"] is True
+    assert pinentry.asked == ["CONFIRM"] and pinentry.texts[0].splitlines()[-1] == f'"{TEXT}"'
+    assert signer.stats()["signatures"] == made + 1
+
+
+def test_through_hwilib_neither(signer: EmulatorProcess, pinentry: Scripted) -> None:
+    UnavailableActionError = hwilib("hwilib.errors").UnavailableActionError
+    PSBT = hwilib("hwilib.psbt").PSBT
+    from hwilib_cryptnox.plugin.client import CryptnoxClient
+
+    psbt = PSBT()
+    psbt.deserialize(request(challenge()).base64())
+    for told in (False, True):
+        if told:
+            configure(signer, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
+        client = CryptnoxClient(signer.path, PIN)
+        try:
+            if told:
+                assert client.sign_tx(psbt) is not psbt
+            else:
+                with pytest.raises(UnavailableActionError, match="only after you have seen it"):
+                    client.sign_tx(psbt)
+        finally:
+            client.close()
+        assert signer.stats()["signatures"] == len(pinentry.asked) == told
+
+
 # gpg-agent
 
 
