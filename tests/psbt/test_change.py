@@ -140,6 +140,54 @@ def test_the_order_of_the_keys_is_the_wallets() -> None:
         assert changes(*coins, outs=[out(other)]) == []
 
 
+def two_of_two(place: str, *, sorts: bool) -> bytes:
+    keys = [wallet.key(f"{ACCOUNT}/{place}") for wallet in (ME, OTHER)]
+    return multisig(2, sorted(keys) if sorts else keys)
+
+
+def in_descriptors_order(branch: int, wanted: bool) -> str:
+    """A place at which the keys of two wallets stand as BIP67 sorts them, or the other way round."""
+    for number in range(50):
+        place = f"{branch}/{number}"
+        if (two_of_two(place, sorts=True) == two_of_two(place, sorts=False)) is wanted:
+            return place
+    raise AssertionError
+
+
+def two_coin(place: str) -> In:
+    script = two_of_two(place, sorts=True)
+    return In(p2wsh(script), 100_000, [(b"\x05", script), *(deriv(f"{ACCOUNT}/{place}", one) for one in (ME, OTHER))])
+
+
+def two_out(place: str, *, sorts: bool = True) -> Out:
+    script = two_of_two(place, sorts=sorts)
+    claims = [out_deriv(f"{ACCOUNT}/{place}", one) for one in (ME, OTHER)]
+    return Out(p2wsh(script), 35_000, [(b"\x01", script), *claims])
+
+
+def test_an_order_that_may_be_chance_proves_nothing() -> None:
+    """The keys of one coin are sorted, as half of those of a wallet that does not sort are: it would not find change
+    with its keys in another order. Two coins in two orders are a wallet's that sorts."""
+    same, other = in_descriptors_order(0, True), in_descriptors_order(0, False)
+    near, swapped = in_descriptors_order(1, True), in_descriptors_order(1, False)
+    assert two_of_two(swapped, sorts=True) != two_of_two(swapped, sorts=False)
+    assert changes(two_coin(same), outs=[two_out(swapped)]) == []
+    assert changes(two_coin(other), outs=[two_out(near)]) == []
+    assert changes(two_coin(same), outs=[two_out(swapped, sorts=False)]) == []
+    assert changes(two_coin(same), outs=[two_out(near)]) == changes(two_coin(other), outs=[two_out(swapped)]) == [1]
+    both = two_coin(same), two_coin(other)
+    assert changes(*both, outs=[two_out(near), two_out(swapped), two_out(swapped, sorts=False)]) == [1, 2]
+    payment = Out(FAR.script, 64_500)
+    made = make_plan(Psbt.parse(draft(two_coin(same), outs=[payment, two_out(swapped)], extra=list(XPUBS)).encode()))
+    assert (made.summary.sent, made.summary.change_amount) == (99_500, 0)
+    (notice,) = [notice for notice in made.warnings if notice.kind is NoticeKind.KEY_ORDER]
+    assert notice.text == (
+        "output 1 is a payment: it has the keys of the inputs, but their order does not prove that it comes back to "
+        "the wallet; register the wallet to have its change recognized (cryptnoxctl wallet add)"
+    )
+    assert notice.index == 1 and not notice.grave
+
+
 def test_origins_prove_nothing() -> None:
     """The stranger's key is said to be the third's, at the third's path, with the third's fingerprint."""
     place = f"{ACCOUNT}/1/4"

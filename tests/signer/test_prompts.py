@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.psbt import address_of
+from hwilib_cryptnox.psbt import Psbt, address_of, insert
 from hwilib_cryptnox.signer.messages import recover_public_key
+from hwilib_cryptnox.signer.review.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.review.shown import grouped
 from tests.ctl.program import dialogue, ended, run, terminal
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, OTHER, Out, deriv, draft, out_deriv, p2wpkh, sighash, spend
+from tests.psbt.signing import make_plan
 from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.dialogues import CHANGE, KEY, LEFT, Scripted, configure, gpg_agent, lines_of, payment
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.support.optional import hwilib
+
+FINAL = [deriv(KEY), (b"\x08", b"\x00")]
 
 
 @pytest.fixture
@@ -208,6 +212,17 @@ def test_cryptnoxctl_asks_once(signer: EmulatorProcess, pinentry: Scripted, tmp_
         refused = run(signer, *words)
         assert refused.returncode == 1 and "Canceled in the dialog; nothing was signed" in refused.stderr
     assert signer.stats()["signatures"] == 2 and '"hi"' in pinentry.texts[-1]
+
+
+def test_what_was_signed_before_counts_in_what_can_leave() -> None:
+    """This run may complete it. What the PIN dialog names is never less than what the review says."""
+    psbt = Psbt.parse(draft(spend("p2wpkh", amount=500_000_000), spend("p2wpkh", 1, amount=10_000)).encode())
+    half = insert(psbt, [(one, ME.sign(one)) for one in make_plan(psbt).requests if one.input_index == 0])
+    final = Psbt.parse(draft(spend("p2wpkh", amount=500_000_000, fields=FINAL), spend("p2wpkh", 1)).encode())
+    for given, most in ((psbt, "5.00010000"), (half, "5.00010000"), (final, "5.00100000")):
+        for fingerprint in (ME.fingerprint, None):
+            assert f"at most {most} BTC can leave the wallet" in prompt_text(given, fingerprint)
+        assert f"Leaves the wallet: {most} BTC" in review_text(make_plan(given), 1, ME.fingerprint)[0]
 
 
 # A message
