@@ -38,7 +38,7 @@ def test_wallets_are_looked_for_in_a_bounded_time(tmp_path: Path) -> None:
         for one in (ME, *[Wallet(b"%d" % number) for number in range(14)])
     )
     policy = parsed(f"wsh(sortedmulti(2,{keys}))")
-    WalletStore(State()).add("Clan", policy.descriptor, {ME.fingerprint: None})
+    WalletStore(State()).add("Clan", policy.descriptor, ME.fingerprint, "2026-11-27")
     claims = [out_deriv(f"{places}/1/{number}") for number in range(20)]
     own = Out(policy.script(1, 19), 1_000, claims)
     for strangers, found in ((100, True), (150, False)):
