@@ -55,10 +55,9 @@ def check_amounts(collected: Collected, candidates: Sequence[Candidate]) -> None
 
 def most_leaving(collected: Collected) -> int | None:
     """Satoshi that can leave the wallet at most, told before any key is proved: all that the inputs to be signed hold,
-    and those that were signed before, which this run may complete. None where nothing is known to be signed yet, or
-    where their amounts are not settled."""
+    and those that were signed before, which this run may complete. None where their amounts are not settled."""
     if not collected.candidates:
-        return None
+        return 0
     signed = {candidate.index for candidate in collected.candidates} | collected.done
     signed |= {index for index, _ in collected.signed_claims}
     if not signed.isdisjoint(unsettled(collected, collected.candidates)):

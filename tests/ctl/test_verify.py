@@ -35,7 +35,7 @@ def test_wallets_are_looked_for_in_a_bounded_time(tmp_path: Path) -> None:
     places = "m/48h/0h/0h/2h"
     keys = ",".join(
         f"[{one.fingerprint.hex()}{places[1:]}]{one.account(places).to_string()}/<0;1>/*"
-        for one in (ME, *[Wallet(b"%d" % number) for number in range(14)])
+        for one in (ME, *[Wallet(b"cosigner number %02d" % number) for number in range(14)])
     )
     policy = parsed(f"wsh(sortedmulti(2,{keys}))")
     WalletStore(State()).add("Clan", policy.descriptor, ME.fingerprint, "2026-11-27")

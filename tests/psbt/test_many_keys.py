@@ -114,7 +114,7 @@ def test_keys_that_name_extended_keys_of_every_level(long: bool, derived: list[i
     named = [(b"\x02" + key, origin) for key, origin in zip(keys, origins, strict=True)]
     if long:
         script = b"".join(map(pushed, [ME.key(back), *keys]))
-        outs = [Out(p2wsh(script), 90_000, [(b"\x01", script), out_deriv(back), *named])]
+        outs = [Out(p2wsh(script), 990_000, [(b"\x01", script), out_deriv(back), *named])]
     else:
         scripts = [multisig(2, [ME.key(back), key]) for key in keys]
         outs = [
