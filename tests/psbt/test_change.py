@@ -84,12 +84,12 @@ def test_change_of_nested_and_bare_scripts(nested: bool) -> None:
             return p2sh(p2wsh(script)), [(le(field, 1), p2wsh(script)), (le(field + 1, 1), script)]
         return p2sh(script), [(le(field, 1), script)]
 
-    script, fields = wrapped(script_at("0/0"), 4)
-    item = In(script, 100_000, [*fields, *(deriv(f"{ACCOUNT}/0/0", one) for one in COSIGNERS)])
-    script, fields = wrapped(script_at("1/0"), 0)
-    out = Out(script, 35_000, [*fields, *(out_deriv(f"{ACCOUNT}/1/0", one) for one in COSIGNERS)])
+    script, fields = wrapped(script_at("0/1"), 4)
+    item = In(script, 100_000, [*fields, *(deriv(f"{ACCOUNT}/0/1", one) for one in COSIGNERS)])
+    script, fields = wrapped(script_at("1/1"), 0)
+    out = Out(script, 35_000, [*fields, *(out_deriv(f"{ACCOUNT}/1/1", one) for one in COSIGNERS)])
     assert changes(item, outs=[out]) == [1]
-    assert changes(item, outs=[change("1/0")]) == []
+    assert changes(item, outs=[change("1/1")]) == []
     assert changes(coin(), outs=[out]) == []
 
 
@@ -116,7 +116,8 @@ def test_what_is_not_that_wallets_is_a_payment(name: str, out: Out, extra: Pairs
 
 
 def test_the_order_of_the_keys_is_the_wallets() -> None:
-    """Where all inputs have sorted keys the wallet sorts them (BIP67), and finds no script in which they are not."""
+    """Where inputs have sorted keys in two orders the wallet sorts them (BIP67), and finds no script in which they are
+    not."""
     place = f"{ACCOUNT}/1/4"
 
     def out(keys: list[bytes]) -> Out:
@@ -124,8 +125,8 @@ def test_the_order_of_the_keys_is_the_wallets() -> None:
         return Out(p2wsh(script), 35_000, [(b"\x01", script), *(out_deriv(place, one) for one in COSIGNERS)])
 
     keys = sorted(wallet.key(place) for wallet in COSIGNERS)
-    assert changes(coin(), outs=[out(keys)]) == [1]
-    assert changes(coin(), outs=[out(keys[::-1])]) == []
+    assert changes(coin(), coin("1/0"), outs=[out(keys)]) == [1]
+    assert changes(coin(), coin("1/0"), outs=[out(keys[::-1])]) == []
 
     def in_order(number: int) -> In:
         spent = multisig(2, [wallet.key(f"{ACCOUNT}/0/{number}") for wallet in COSIGNERS])
@@ -205,8 +206,8 @@ def test_all_inputs_have_to_be_of_the_wallet() -> None:
     """One of the attacker's, of a wallet in which the card is the only honest key, does not make its change ours."""
     theirs = (ME, STRANGER, ACCOMPLICE)
     extra = [*XPUBS, xpub(STRANGER), xpub(ACCOMPLICE)]
-    assert changes(coin(wallets=theirs), outs=[change(wallets=theirs)], extra=extra) == [1]
-    assert changes(coin(wallets=theirs), coin(), outs=[change(wallets=theirs)], extra=extra) == []
+    assert changes(coin(wallets=theirs), outs=[change("1/7", theirs)], extra=extra) == [1]
+    assert changes(coin(wallets=theirs), coin(), outs=[change("1/7", theirs)], extra=extra) == []
     assert changes(coin(), spend("p2wpkh"), outs=[change()]) == []
 
 
