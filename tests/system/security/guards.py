@@ -1230,8 +1230,8 @@ GUARDS = (
     Guard(
         "a wallet is named for scripts that it derives",
         "hwilib_cryptnox/ctl/wallets.py",
-        "any(policy.matches(script, path, value[:4], key, place) for place in (KeyPath(), *places.get(key, ())))",
-        "policy.place(path, value[:4])",
+        "if policy.matches(script, path, value[:4], key, place):",
+        "if policy.place(path, value[:4]):",
         f"{WALLET_TEST}::test_verify_names_wallets",
     ),
     Guard(
