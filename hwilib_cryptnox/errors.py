@@ -243,6 +243,10 @@ PIN_AUTH_OFF_TEXT = (
     "or CRYPTNOX_APPROVE (pkcs11:...)"
 )
 TOUCH_TEXT = "a touch of the approving key is needed once: cryptnoxctl info"
+UNSEEN_TEXT = (
+    "the PSBT signs a message (BIP322), which is signed only after you have seen it, and nothing here shows it: use "
+    'cryptnoxctl sign, set confirm = "pinentry" in config.toml, or sign the text with signmessage'
+)
 RESET_DISABLED_TEXT = "Reset is permanently disabled on this card: it cannot be erased; nothing was sent"
 
 

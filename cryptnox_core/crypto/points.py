@@ -199,13 +199,10 @@ def _python() -> Backend:
     )
 
 
-LOADERS = {"coincurve": _coincurve, "embit": _embit, "python": _python}
-
-
 @cache
 def backend() -> Backend:
     """The first that can be loaded. Loading takes time that commands without a key should not spend."""
-    for load in (LOADERS["coincurve"], LOADERS["embit"]):
+    for load in (_coincurve, _embit):
         try:
             return load()
         except (

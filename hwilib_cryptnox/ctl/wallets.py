@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ _REGISTRATION = "cmRlc2"
 """How a registration of HWI begins."""
 _MOST_CLAIMS = 20
 """Keys of one input or output that are looked at."""
+_MOST_WORK = 40_000
+"""Keys of wallets that are derived for the inputs and outputs of one PSBT."""
 _MOST_LINES = 64 * 1024
 """Bytes that are looked at for a descriptor of one key."""
 
@@ -178,11 +181,27 @@ def chosen_chain(policy: WalletPolicy) -> Chain:
 # Whose inputs and outputs are
 
 
+@dataclass(slots=True)
+class Work:
+    """What the inputs and outputs of one PSBT may cost together."""
+
+    left: int = _MOST_WORK
+    """Keys."""
+    ended: bool = False
+    """Something was not compared: a PSBT may name any number of keys."""
+
+    def spend(self, keys: int) -> bool:
+        """Whether so many keys may be derived."""
+        self.ended = self.ended or keys > self.left
+        self.left -= 0 if self.ended else keys
+        return not self.ended
+
+
 def owner_of(
-    wallets: Sequence[tuple[str, WalletPolicy]], script: bytes, fields: FieldMap, *, output: bool
+    wallets: Sequence[tuple[str, WalletPolicy]], script: bytes, fields: FieldMap, work: Work, *, output: bool
 ) -> str | None:
     """Name of the wallet that derives a script at the place where one of its keys says to be, by an input's or an
-    output's fields."""
+    output's fields. None also where that would be too much work."""
     from hwilib_cryptnox.psbt import fields as f
     from hwilib_cryptnox.psbt.musig import places_by_signer
 
@@ -199,6 +218,9 @@ def owner_of(
     for key, value in claims[:_MOST_CLAIMS]:
         path = KeyPath.from_bytes(value[4:], "little")
         for name, policy in wallets:
-            if any(policy.matches(script, path, value[:4], key, place) for place in (KeyPath(), *places.get(key, ()))):
-                return name
+            for place in (KeyPath(), *places.get(key, ())):
+                if not work.spend(policy.work(script, path, value[:4], place)):
+                    return None
+                if policy.matches(script, path, value[:4], key, place):
+                    return name
     return None

@@ -54,9 +54,12 @@ def check_amounts(collected: Collected, candidates: Sequence[Candidate]) -> None
 
 
 def most_leaving(collected: Collected) -> int | None:
-    """Satoshi that can leave the wallet at most, told before any key is proved: all that the inputs to be signed hold.
-    None where their amounts are not settled."""
-    signed = {candidate.index for candidate in collected.candidates}
+    """Satoshi that can leave the wallet at most, told before any key is proved: all that the inputs to be signed hold,
+    and those that were signed before, which this run may complete. None where their amounts are not settled."""
+    if not collected.candidates:
+        return 0
+    signed = {candidate.index for candidate in collected.candidates} | collected.done
+    signed |= {index for index, _ in collected.signed_claims}
     if not signed.isdisjoint(unsettled(collected, collected.candidates)):
         return None
     amounts = [spend.output[0] for index in signed if (spend := collected.spends[index]).output is not None]

@@ -22,7 +22,7 @@ from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.checks import Route, Spending, contains_key, holds, is_bip86, is_single
 from hwilib_cryptnox.psbt.codec import FieldMap, Psbt
 from hwilib_cryptnox.psbt.collected import Candidate, Collected
-from hwilib_cryptnox.psbt.errors import RefusedInput, RefusedOutput
+from hwilib_cryptnox.psbt.errors import PsbtError, RefusedInput, RefusedOutput
 from hwilib_cryptnox.psbt.musig import places_by_signer
 from hwilib_cryptnox.psbt.origins import MAX_CARD_DEPTH, Claim, shown
 from hwilib_cryptnox.psbt.registered import Registered
@@ -34,6 +34,8 @@ _MAX_SUFFIX = 8
 """Levels below a cosigner's extended key that are derived."""
 _MOST_ALIKE = 4
 """Extended keys of one origin that are tried: there is one, and a PSBT may name any number."""
+_MOST_DERIVED = 25_000
+"""Keys that are derived for one PSBT: all inputs and outputs of the largest transaction need fewer."""
 
 
 class WalletScripts(Protocol):
@@ -226,6 +228,7 @@ class _Prover:
         self._single = any(spending is not None and is_single(spending) for spending in spendings)
         self._template: Template | None = None
         self._templates: Templates | None = None
+        self._length = 0
         if wallet is not None:
             for index, claims in ours.items():
                 output = collected.spends[index].output
@@ -249,7 +252,8 @@ class _Prover:
                 if script in single_key_scripts(keys[claim.path], taproot=self._collected.taproot).values():
                     return claim.path
         if self._registered.wallets:
-            path = self._registered.judge(index, script, claims, self._single_scripts(claims, keys))
+            held = any(map(_holder(self._psbt.outputs[index], script), {claim.public_key for claim in claims}))
+            path = self._registered.judge(index, script, claims, self._single_scripts(claims, keys), held=held)
             if self._registered.by_input or index in self._registered.outputs:
                 return path
         return self._path_by_template(index, claims)
@@ -266,10 +270,12 @@ class _Prover:
             return None
         fields = self._psbt.outputs[index]
         script = _script_of_output(fields, self._psbt.tx.outputs[index][1])
-        if script is None:
+        if script is None or len(script[-1]) != self._length:  # of one template all are as long
             return None
         found = self._templates.read(*script, fields.keyed(f.OUT_BIP32_DERIVATION))
         if found is None or not self._template.fits(found):
+            if found is not None and self._template.alike(found):
+                self._registered.reordered.append(index)
             return None
         return next((claim.path for claim in claims if claim.public_key in found.keys), None)
 
@@ -281,6 +287,7 @@ class _Prover:
             if spending is None or spending.facts is None or spending.route is Route.TAPROOT:
                 return None
             form = spending.kind, spending.nested, spending.script
+            self._length = len(spending.script)
             read = templates.read(*form, self._psbt.inputs[index].keyed(f.IN_BIP32_DERIVATION))
             if read is None or not any(claim.public_key in read.keys for claim in claims):
                 return None
@@ -289,7 +296,7 @@ class _Prover:
             return None
         first = found[0]
         if all(read.sorted for read in found):
-            first = replace(first, must_sort=True)
+            first = replace(first, must_sort=True, any_order=len({read.identities for read in found}) > 1)
         return first if all(first.fits(read) for read in found) else None
 
 
@@ -327,15 +334,19 @@ class Template:
     sorted: bool
     """A multisig whose keys stand in the order of BIP67."""
     must_sort: bool = False
-    """The wallet sorts the keys: each of its scripts is sorted, and the extended keys are in any order."""
+    """The wallet may sort the keys: each of its scripts is sorted."""
+    any_order: bool = False
+    """It does: the extended keys are in any order. Else keys that happen to be sorted may be a wallet's that does not,
+    which finds no script with its keys in another order."""
 
     def fits(self, other: Template) -> bool:
         """Whether another script is of the same wallet."""
-        if self.must_sort:
-            same = other.sorted and sorted(self.identities) == sorted(other.identities)
-        else:
-            same = self.identities == other.identities
-        return same and self.form == other.form
+        same = self.alike(other) if self.any_order else (self.form, self.identities) == (other.form, other.identities)
+        return same and (other.sorted or not self.must_sort)
+
+    def alike(self, other: Template) -> bool:
+        """Whether another script is the same, but for the order of its keys."""
+        return self.form == other.form and sorted(self.identities) == sorted(other.identities)
 
 
 def _identity(key: ExtendedPublicKey) -> Identity:
@@ -349,6 +360,7 @@ class Templates:
         self._cosigners: dict[bytes, list[ExtendedPublicKey]] = {}
         """By origin: fingerprint and path, as in the PSBT."""
         self._branches: dict[tuple[Identity, Path], ExtendedPublicKey] = {}
+        self._derived = 0
         for key, value in psbt.globals.items():
             if key[0] != f.GLOBAL_XPUB:
                 continue
@@ -423,7 +435,15 @@ class Templates:
         place = _identity(cosigner), path.parent
         try:
             if place not in self._branches:
+                self._spend(len(path.parent))
                 self._branches[place] = cosigner.derive(path.parent)
+            self._spend(1)
             return self._branches[place].child_public_key(path.steps[-1]) == key
         except InvalidPathError:
             return False
+
+    def _spend(self, keys: int) -> None:
+        """Count keys that are derived. PsbtError for a PSBT that would take minutes."""
+        self._derived += keys
+        if self._derived > _MOST_DERIVED:
+            raise PsbtError("it names more keys of several signers than this program checks: split the transaction")

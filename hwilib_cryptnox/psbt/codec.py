@@ -156,10 +156,10 @@ def encode_map(pairs: Mapping[bytes, bytes]) -> bytes:
 def decode_base64(text: str) -> bytes:
     """What a text says in base64 (RFC 4648), which must be the only way to write it. Raises: NotBase64Error."""
     if not text or len(text) % 4 or not _BASE64.fullmatch(text):
-        raise NotBase64Error
+        raise NotBase64Error("not base64")
     raw = base64.b64decode(text)
     if base64.b64encode(raw) != text.encode("ascii"):
-        raise StrayBitsError
+        raise StrayBitsError("not base64: the last character carries stray bits")
     return raw
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.errors import UsageError
-from hwilib_cryptnox.networks import Chain
+from hwilib_cryptnox.networks import ACCOUNT_LEVELS, Chain
 from hwilib_cryptnox.psbt import fields as f
 from hwilib_cryptnox.psbt.amounts import check_amounts, unsettled
 from hwilib_cryptnox.psbt.change import WalletScripts, is_key, our_inputs, prove_change
@@ -25,6 +25,8 @@ from hwilib_cryptnox.psbt.summary import Notice, NoticeKind, Summary, chain_of, 
 from hwilib_cryptnox.psbt.weight import MAX_WEIGHT, too_large, weight
 
 _ALWAYS_ALLOWED = (Sighash.DEFAULT, Sighash.ALL)
+_MOST_COINS = 3
+"""Coins other than bitcoin that are told."""
 
 
 class Limit(Enum):
@@ -160,6 +162,7 @@ def plan(
         for candidate in candidates
         if candidate.sighash not in _ALWAYS_ALLOWED
     ]
+    notices += _coin_notices(ours)
     summary = summarize(
         psbt,
         collected,
@@ -189,6 +192,25 @@ def plan(
         for one in candidates
     ]
     return Plan(tuple(requests), (*collected.skipped, *skipped), summary, message, frozenset(ours), high_fee)
+
+
+def _coin_notices(ours: Mapping[int, Sequence[Claim]]) -> list[Notice]:
+    """Keys of wallets of other coins, each once."""
+    found: dict[int, tuple[int, Path]] = {}
+    for index, claims in ours.items():
+        for path in [claim.path for claim in claims if coin_of(claim.path) is None]:
+            steps = path.steps
+            if len(steps) > 1 and steps[0] ^ HARDENED in ACCOUNT_LEVELS and steps[1] >= HARDENED:
+                found.setdefault(steps[1] ^ HARDENED, (index, path))
+    return [
+        Notice(
+            NoticeKind.OTHER_COIN,
+            f"input {index} is spent with a key at {path}, where wallets of another coin (type {coin}) have theirs; "
+            "amounts and addresses are shown as Bitcoin's",
+            index,
+        )
+        for coin, (index, path) in found.items()
+    ][:_MOST_COINS]
 
 
 def _check_silent(psbt: Psbt) -> None:
@@ -315,8 +337,9 @@ def _high_rate(summary: Summary, limit: str, most: str) -> PsbtError:
 
 
 def _high_percent(summary: Summary, limit: str, most: str) -> PsbtError:
+    whose = "this card's inputs hold" if summary.own_is_all else "this card's key alone holds"
     return PsbtError(
         f"the fee of {summary.fee:,} satoshi is above the {limit} of {most} % of the {summary.own_amount:,} satoshi "
-        "that this card's inputs hold",
+        f"that {whose}",
         "change it with max_fee_percent in config.toml or CRYPTNOX_MAX_FEE_PERCENT",
     )

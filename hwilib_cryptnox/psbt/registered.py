@@ -17,8 +17,9 @@ from hwilib_cryptnox.psbt.script import parse_multisig
 _MOST_CLAIMS = 4
 """Keys of ours in one script at whose places it is derived: each of them tells the place, in an honest PSBT."""
 
-_MOST_TRIES = 25_000
-"""Scripts that are derived in vain for one PSBT: 500 inputs and 500 outputs of strangers by 20 wallets need fewer."""
+_MOST_WORK = 40_000
+"""Keys that are derived in vain for one PSBT, and tries that need none: 500 inputs and 500 outputs of strangers by 20
+wallets need fewer."""
 
 
 class RegisteredWallet(Protocol):
@@ -34,6 +35,9 @@ class RegisteredWallet(Protocol):
 
     def __call__(self, script: bytes, claim: Claim) -> bool:
         """Whether a script is the wallet's at the place where a key of ours says to be, and holds that key."""
+
+    def work(self, script: bytes, claim: Claim) -> int:
+        """Keys that are derived to tell; 0 where the place or the kind of the script tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,13 @@ class Registered:
     outputs: dict[int, str] = field(default_factory=dict)
     """Name of the wallet that derives an output, change or payment."""
     strange: list[int] = field(default_factory=list)
-    """Outputs that hold a key of ours with others, in no registered wallet, while the inputs are in one."""
-    _tries: int = 0
-    """Scripts that were derived in vain."""
+    """Outputs that name a key of ours, in no registered wallet, while the inputs are in one."""
+    held: set[int] = field(default_factory=set)
+    """Those of them whose script holds that key, with others."""
+    reordered: list[int] = field(default_factory=list)
+    """Outputs with the keys of the inputs, whose order does not prove that they are the same wallet's."""
+    _work: int = 0
+    """Keys that were derived in vain."""
 
     @classmethod
     def of(
@@ -101,9 +109,11 @@ class Registered:
                 return wallet
         return None
 
-    def judge(self, index: int, script: bytes, claims: Sequence[Claim], single: Collection[bytes]) -> Path | None:
+    def judge(
+        self, index: int, script: bytes, claims: Sequence[Claim], single: Collection[bytes], *, held: bool
+    ) -> Path | None:
         """The path of our key in an output that is change by the inputs' wallet; notes whose it is otherwise. `single`:
-        scripts that our key alone spends."""
+        scripts that our key alone spends. `held`: the script was read, and our key is in it."""
         wallet = self.change_wallet
         claim = None if wallet is None else self._place_in(wallet, script, claims)
         if wallet is not None and claim is not None:
@@ -112,6 +122,8 @@ class Registered:
         self.note_owner(index, script, claims)
         if index not in self.outputs and self.by_input and script not in single:
             self.strange.append(index)
+            if held:
+                self.held.add(index)
         return None
 
     def note_owner(self, index: int, script: bytes, claims: Sequence[Claim]) -> None:
@@ -125,8 +137,8 @@ class Registered:
         for claim in claims[:_MOST_CLAIMS]:
             if wallet(script, claim):
                 return claim
-            self._tries += 1
-        if self._tries > _MOST_TRIES:
+            self._work += max(1, wallet.work(script, claim))
+        if self._work > _MOST_WORK:
             raise PsbtError(
                 "it names more keys of this card than can be checked against the registered wallets: split it"
             )

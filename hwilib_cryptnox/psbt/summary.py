@@ -9,6 +9,7 @@ from enum import Enum
 
 from cryptnox_core.bip32 import HARDENED, Path
 from cryptnox_core.crypto.hashes import base58check_encode
+from cryptnox_core.crypto.secp256k1 import is_public_key
 from hwilib_cryptnox.networks import ACCOUNT_LEVELS, Chain
 from hwilib_cryptnox.psbt.checks import Spend, is_single, spent_outputs
 from hwilib_cryptnox.psbt.codec import Psbt
@@ -16,7 +17,7 @@ from hwilib_cryptnox.psbt.collected import Collected
 from hwilib_cryptnox.psbt.locks import is_ahead, spans, valid_from
 from hwilib_cryptnox.psbt.origins import Claim
 from hwilib_cryptnox.psbt.registered import Registered, Unregistered, WalletInputs
-from hwilib_cryptnox.psbt.script import Kind, kind_of
+from hwilib_cryptnox.psbt.script import OP_1, OP_16, Kind, kind_of
 from hwilib_cryptnox.psbt.weight import virtual_size
 
 HIGH_FEE_SHARE = 0.05
@@ -30,6 +31,8 @@ _CHAINS = (0, 1)
 """Receive and change."""
 _MOST_NAMED = 8
 """Inputs that are named one by one."""
+_MOST_ANCHOR = 1_000
+"""Satoshi; below it an output that anyone can spend (P2A) has its use: somebody spends it with a fee."""
 _NOBODY = bytes(4)
 """Fingerprint of no master key."""
 
@@ -50,6 +53,9 @@ class NoticeKind(Enum):
     NO_WALLET = "inputs of no registered wallet"
     TO_WALLET = "payment to a registered wallet"
     STRANGE_SCRIPT = "own key in an unknown script"
+    KEY_ORDER = "the inputs' keys in an order that proves nothing"
+    LOST = "money for anyone or for nobody"
+    OTHER_COIN = "keys of another coin"
 
 
 _GRAVE = frozenset(
@@ -60,6 +66,7 @@ _GRAVE = frozenset(
         NoticeKind.CHANGE_PATH,
         NoticeKind.SIGNED_BEFORE,
         NoticeKind.STRANGE_SCRIPT,
+        NoticeKind.LOST,
     }
 )
 
@@ -149,6 +156,11 @@ class Summary:
     def fee_percent(self) -> float | None:
         """Percent of what the inputs hold that our key alone spends; of all our inputs where there is none of these."""
         return None if self.fee is None or not self.own_amount else 100 * self.fee / self.own_amount
+
+    @property
+    def own_is_all(self) -> bool:
+        """Whether `own_amount` is what all our inputs hold."""
+        return self.own_amount == self.our_amount
 
     @property
     def net(self) -> int | None:
@@ -261,7 +273,7 @@ def summarize(
         *_output_notices(summary, spends),
         *_change_notices(summary, collected, own),
         *_leaving_notices(summary, len(ours) - len(own)),
-        *_wallet_notices(summary, registered.strange),
+        *_wallet_notices(summary, registered),
     ]
     return replace(summary, warnings=tuple(sorted(found, key=lambda notice: notice.grave)))
 
@@ -315,7 +327,11 @@ def _output_notices(summary: Summary, spends: Sequence[Spend]) -> list[Notice]:
         notices.append(Notice(NoticeKind.REUSED_KEY, "several inputs spend from the same address"))
     seen: set[bytes] = set()
     for output in summary.outputs:
-        if output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.P2A, Kind.WITNESS_UNKNOWN):
+        lost = _lost(output)
+        if lost is not None:
+            text = f"output {output.index} pays {output.amount:,} satoshi to {lost}"
+            notices.append(Notice(NoticeKind.LOST, text, output.index))
+        elif output.kind in (Kind.BARE, Kind.MULTISIG, Kind.P2PK, Kind.P2A, Kind.WITNESS_UNKNOWN):
             text = f"output {output.index} pays to {output.kind.value}"
             notices.append(Notice(NoticeKind.UNKNOWN_SCRIPT, text, output.index))
         if output.kind is Kind.OP_RETURN and output.amount:
@@ -327,6 +343,17 @@ def _output_notices(summary: Summary, spends: Sequence[Spend]) -> list[Notice]:
         if output.kind is not Kind.OP_RETURN:
             seen.add(output.script)
     return notices
+
+
+def _lost(output: OutputSummary) -> str | None:
+    """Who gets it, where it is no payee."""
+    script = output.script
+    if output.kind is Kind.P2TR and not is_public_key(b"\x02" + script[2:]):
+        return "a taproot key that does not exist: nobody can ever spend it"
+    if output.kind is Kind.P2A:
+        return f"{output.kind.value}" if output.amount >= _MOST_ANCHOR else None
+    free = not script or (len(script) == 1 and OP_1 <= script[0] <= OP_16)
+    return "a script that anyone can spend" if free and output.amount else None
 
 
 def _change_notices(summary: Summary, collected: Collected, ours: Mapping[int, Sequence[Claim]]) -> list[Notice]:
@@ -363,7 +390,7 @@ def _leaving_notices(summary: Summary, shared: int) -> list[Notice]:
     return [Notice(NoticeKind.CHANGE_PATH, text, change[0])]
 
 
-def _wallet_notices(summary: Summary, strange: Sequence[int]) -> list[Notice]:
+def _wallet_notices(summary: Summary, registered: Registered) -> list[Notice]:
     """What several keys hold: of which wallet it is not, and where it goes."""
     notices = []
     for group in summary.unregistered:
@@ -376,12 +403,19 @@ def _wallet_notices(summary: Summary, strange: Sequence[int]) -> list[Notice]:
         if output.wallet is not None and not output.change:
             text = f'output {output.index} pays to the registered wallet "{output.wallet}"'
             notices.append(Notice(NoticeKind.TO_WALLET, text, output.index))
-    for index in strange:
+    for index in registered.strange:
+        whose, others = ("holds", " together with others") if index in registered.held else ("names", "")
         text = (
-            f"output {index} is a payment: it holds a key of this card together with others, and is not an address "
-            "of the wallet that the inputs come from"
+            f"output {index} is a payment: it {whose} a key of this card{others}, and is not an address of the wallet "
+            "that the inputs come from"
         )
         notices.append(Notice(NoticeKind.STRANGE_SCRIPT, text, index))
+    for index in registered.reordered:
+        text = (
+            f"output {index} is a payment: it has the keys of the inputs, but their order does not prove that it comes "
+            "back to the wallet; register the wallet to have its change recognized (cryptnoxctl wallet add)"
+        )
+        notices.append(Notice(NoticeKind.KEY_ORDER, text, index))
     return notices
 
 

@@ -19,7 +19,7 @@ from cryptnox_core.errors import (
     UsageError,
 )
 from cryptnox_core.wire import MAX_HASHES
-from hwilib_cryptnox.errors import BadRequestError, CardNotFoundError, FailedError
+from hwilib_cryptnox.errors import UNSEEN_TEXT, BadRequestError, CardNotFoundError, FailedError, UnavailableError
 from hwilib_cryptnox.networks import Network, account_paths
 from hwilib_cryptnox.pin.approval import Approval
 from hwilib_cryptnox.psbt import (
@@ -89,10 +89,10 @@ class Signing:
 
     `network`: for accounts of wallets that do not tell where their keys come from. `chain`: what the user named, where
     keys of another are refused. `lost` is told that the card has to come back. `approve` is told the plan before the
-    first signature and raises to stop; without it the dialogue that gave the PIN asks. `ask_fee`: `approve` also
-    decides about a fee above the default limits. `descriptor`: the wallet with several keys that all inputs and change
-    are of. `wallets`: the registered ones, or what gives them once the PIN is verified, and perhaps asks the card; None
-    for those that this computer remembers of the card.
+    first signature and raises to stop; without it the dialogue that gave the PIN asks, and without both no message is
+    signed. `ask_fee`: `approve` also decides about a fee above the default limits. `descriptor`: the wallet with
+    several keys that all inputs and change are of. `wallets`: the registered ones, or what gives them once the PIN is
+    verified, and perhaps asks the card; None for those that this computer remembers of the card.
     """
 
     def __init__(
@@ -311,6 +311,8 @@ class Signing:
             if self._approve is not None:
                 self._approve(made)
             elif made.requests:
+                if made.message is not None and not self.wallet.unlocker.confirms:
+                    raise UnavailableError(UNSEEN_TEXT)  # to a program that knows no such field it moves 0 BTC
                 confirm(self.wallet, made)
             self.plan = made
             approval = self.wallet.approval()

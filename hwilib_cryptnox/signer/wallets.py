@@ -193,6 +193,11 @@ class WalletPolicy:
             return False
         return keys[number][-len(public_key) :] == public_key and made == script
 
+    def work(self, script: bytes, path: Path, fingerprint: bytes, suffix: Path = MASTER) -> int:
+        """Keys that `matches` derives; 0 where the place or the kind of the script tells."""
+        there = kind_of(script) is self.kind.kind and self.place(path, fingerprint, suffix) is not None
+        return len(self.keys) if there else 0
+
     @cached_property
     def _multisig(self) -> Node | None:
         node = self.tree

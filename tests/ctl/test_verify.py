@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from hwilib_cryptnox.ctl.wallets import Work
+from hwilib_cryptnox.storage.state import State
+from hwilib_cryptnox.storage.wallets import WalletStore
 from tests.ctl.payments import pay
 from tests.ctl.program import answer, run
-from tests.psbt.factory import ME, In, draft, p2wpkh, sighash, spend, string
+from tests.psbt.factory import ME, In, Out, Wallet, draft, out_deriv, p2wpkh, p2wsh, sighash, spend, string
 from tests.psbt.signing import sign
 from tests.support.emulator import EmulatorProcess
+from tests.support.versions import parsed
 
 
 def test_verify_finds_a_bad_signature(card: EmulatorProcess, tmp_path: Path) -> None:
@@ -65,3 +70,31 @@ def test_open_signatures_are_named(tmp_path: Path, count: int) -> None:
     told = run(None, "verify", str(path)).stdout
     assert "Input 0: a signature of type NONE|ANYONECANPAY lets others change parts of the transaction" in told
     assert told.count("lets others change") == min(count, 20) and ("and 10 more" in told) == (count == 30)
+
+
+def test_wallets_are_looked_for_in_a_bounded_time(tmp_path: Path) -> None:
+    """Outputs that name keys at a wallet's places cost a script each. Beyond the bound no wallet is named, and a note
+    says so."""
+    places = "m/48h/0h/0h/2h"
+    keys = ",".join(
+        f"[{one.fingerprint.hex()}{places[1:]}]{one.account(places).to_string()}/<0;1>/*"
+        for one in (ME, *[Wallet(b"cosigner number %02d" % number) for number in range(14)])
+    )
+    policy = parsed(f"wsh(sortedmulti(2,{keys}))")
+    WalletStore(State()).add("Clan", policy.descriptor, ME.fingerprint, "2026-11-27")
+    claims = [out_deriv(f"{places}/1/{number}") for number in range(20)]
+    own = Out(policy.script(1, 19), 1_000, claims)
+    for strangers, found in ((100, True), (150, False)):
+        outs = [own, *[Out(p2wsh(b"%d" % number), 1_000, claims) for number in range(strangers)], own]
+        path = tmp_path / f"{strangers}.psbt"
+        path.write_bytes(draft(spend("p2wpkh", amount=1_000_000), outs=outs).encode())
+        done = run(None, "verify", str(path), "--json")
+        names = [output["wallet"] for output in json.loads(done.stdout)["outputs"]]
+        assert names == ["Clan", *[None] * strangers, "Clan" if found else None]
+        assert ("not all inputs and outputs were compared" in " ".join(done.stderr.split())) is not found
+
+
+def test_what_is_counted_are_keys() -> None:
+    work = Work()
+    assert work.spend(40_000) and not work.ended
+    assert not work.spend(1) and work.ended and not work.spend(0)

@@ -18,6 +18,7 @@ from hwilib_cryptnox.hwi.frontend import details_of
 from hwilib_cryptnox.pin import policy
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, OTHER, In, Out, deriv, draft, out_deriv, p2wpkh
+from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.consent import consenting
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.support.token import NAME, Token, plug
@@ -77,6 +78,17 @@ def test_anything_else_signs_nothing(
     review, answer = run(card, monkeypatch, capsys, "signtx", payment(), answers=answers)
     assert "review" in review and (answer["code"], answer["kind"]) == (-14, "canceled")
     assert card.stats()["signatures"] == 0
+
+
+def test_a_message_is_signed_once_it_was_seen(
+    card: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for answers, made in (("no\n", 0), ("sign\n", 1)):
+        review, *_, answer = run(
+            card, monkeypatch, capsys, "--chain", "main", "signtx", request(challenge()).base64(), answers=answers
+        )
+        assert review["review"]["message"]["text"] == TEXT and card.stats()["signatures"] == made
+    assert answer["signed"] is True
 
 
 def test_a_high_fee_is_signed_only_with_its_number(

@@ -84,12 +84,12 @@ def test_change_of_nested_and_bare_scripts(nested: bool) -> None:
             return p2sh(p2wsh(script)), [(le(field, 1), p2wsh(script)), (le(field + 1, 1), script)]
         return p2sh(script), [(le(field, 1), script)]
 
-    script, fields = wrapped(script_at("0/0"), 4)
-    item = In(script, 100_000, [*fields, *(deriv(f"{ACCOUNT}/0/0", one) for one in COSIGNERS)])
-    script, fields = wrapped(script_at("1/0"), 0)
-    out = Out(script, 35_000, [*fields, *(out_deriv(f"{ACCOUNT}/1/0", one) for one in COSIGNERS)])
+    script, fields = wrapped(script_at("0/1"), 4)
+    item = In(script, 100_000, [*fields, *(deriv(f"{ACCOUNT}/0/1", one) for one in COSIGNERS)])
+    script, fields = wrapped(script_at("1/1"), 0)
+    out = Out(script, 35_000, [*fields, *(out_deriv(f"{ACCOUNT}/1/1", one) for one in COSIGNERS)])
     assert changes(item, outs=[out]) == [1]
-    assert changes(item, outs=[change("1/0")]) == []
+    assert changes(item, outs=[change("1/1")]) == []
     assert changes(coin(), outs=[out]) == []
 
 
@@ -116,7 +116,8 @@ def test_what_is_not_that_wallets_is_a_payment(name: str, out: Out, extra: Pairs
 
 
 def test_the_order_of_the_keys_is_the_wallets() -> None:
-    """Where all inputs have sorted keys the wallet sorts them (BIP67), and finds no script in which they are not."""
+    """Where inputs have sorted keys in two orders the wallet sorts them (BIP67), and finds no script in which they are
+    not."""
     place = f"{ACCOUNT}/1/4"
 
     def out(keys: list[bytes]) -> Out:
@@ -124,8 +125,8 @@ def test_the_order_of_the_keys_is_the_wallets() -> None:
         return Out(p2wsh(script), 35_000, [(b"\x01", script), *(out_deriv(place, one) for one in COSIGNERS)])
 
     keys = sorted(wallet.key(place) for wallet in COSIGNERS)
-    assert changes(coin(), outs=[out(keys)]) == [1]
-    assert changes(coin(), outs=[out(keys[::-1])]) == []
+    assert changes(coin(), coin("1/0"), outs=[out(keys)]) == [1]
+    assert changes(coin(), coin("1/0"), outs=[out(keys[::-1])]) == []
 
     def in_order(number: int) -> In:
         spent = multisig(2, [wallet.key(f"{ACCOUNT}/0/{number}") for wallet in COSIGNERS])
@@ -138,6 +139,54 @@ def test_the_order_of_the_keys_is_the_wallets() -> None:
     assert changes(*coins, outs=[out(same)]) == [1]
     for other in (same[::-1], [same[1], same[0], same[2]]):
         assert changes(*coins, outs=[out(other)]) == []
+
+
+def two_of_two(place: str, *, sorts: bool) -> bytes:
+    keys = [wallet.key(f"{ACCOUNT}/{place}") for wallet in (ME, OTHER)]
+    return multisig(2, sorted(keys) if sorts else keys)
+
+
+def in_descriptors_order(branch: int, wanted: bool) -> str:
+    """A place at which the keys of two wallets stand as BIP67 sorts them, or the other way round."""
+    for number in range(50):
+        place = f"{branch}/{number}"
+        if (two_of_two(place, sorts=True) == two_of_two(place, sorts=False)) is wanted:
+            return place
+    raise AssertionError
+
+
+def two_coin(place: str) -> In:
+    script = two_of_two(place, sorts=True)
+    return In(p2wsh(script), 100_000, [(b"\x05", script), *(deriv(f"{ACCOUNT}/{place}", one) for one in (ME, OTHER))])
+
+
+def two_out(place: str, *, sorts: bool = True) -> Out:
+    script = two_of_two(place, sorts=sorts)
+    claims = [out_deriv(f"{ACCOUNT}/{place}", one) for one in (ME, OTHER)]
+    return Out(p2wsh(script), 35_000, [(b"\x01", script), *claims])
+
+
+def test_an_order_that_may_be_chance_proves_nothing() -> None:
+    """The keys of one coin are sorted, as half of those of a wallet that does not sort are: it would not find change
+    with its keys in another order. Two coins in two orders are a wallet's that sorts."""
+    same, other = in_descriptors_order(0, True), in_descriptors_order(0, False)
+    near, swapped = in_descriptors_order(1, True), in_descriptors_order(1, False)
+    assert two_of_two(swapped, sorts=True) != two_of_two(swapped, sorts=False)
+    assert changes(two_coin(same), outs=[two_out(swapped)]) == []
+    assert changes(two_coin(other), outs=[two_out(near)]) == []
+    assert changes(two_coin(same), outs=[two_out(swapped, sorts=False)]) == []
+    assert changes(two_coin(same), outs=[two_out(near)]) == changes(two_coin(other), outs=[two_out(swapped)]) == [1]
+    both = two_coin(same), two_coin(other)
+    assert changes(*both, outs=[two_out(near), two_out(swapped), two_out(swapped, sorts=False)]) == [1, 2]
+    payment = Out(FAR.script, 64_500)
+    made = make_plan(Psbt.parse(draft(two_coin(same), outs=[payment, two_out(swapped)], extra=list(XPUBS)).encode()))
+    assert (made.summary.sent, made.summary.change_amount) == (99_500, 0)
+    (notice,) = [notice for notice in made.warnings if notice.kind is NoticeKind.KEY_ORDER]
+    assert notice.text == (
+        "output 1 is a payment: it has the keys of the inputs, but their order does not prove that it comes back to "
+        "the wallet; register the wallet to have its change recognized (cryptnoxctl wallet add)"
+    )
+    assert notice.index == 1 and not notice.grave
 
 
 def test_origins_prove_nothing() -> None:
@@ -157,8 +206,8 @@ def test_all_inputs_have_to_be_of_the_wallet() -> None:
     """One of the attacker's, of a wallet in which the card is the only honest key, does not make its change ours."""
     theirs = (ME, STRANGER, ACCOMPLICE)
     extra = [*XPUBS, xpub(STRANGER), xpub(ACCOMPLICE)]
-    assert changes(coin(wallets=theirs), outs=[change(wallets=theirs)], extra=extra) == [1]
-    assert changes(coin(wallets=theirs), coin(), outs=[change(wallets=theirs)], extra=extra) == []
+    assert changes(coin(wallets=theirs), outs=[change("1/7", theirs)], extra=extra) == [1]
+    assert changes(coin(wallets=theirs), coin(), outs=[change("1/7", theirs)], extra=extra) == []
     assert changes(coin(), spend("p2wpkh"), outs=[change()]) == []
 
 

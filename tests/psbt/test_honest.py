@@ -149,17 +149,19 @@ def test_specter(kind: str, export: bool) -> None:
 @pytest.mark.parametrize("wrap", ["p2wsh", "p2sh-p2wsh"])
 @pytest.mark.parametrize("count", [1, 2])
 def test_specter_multisig(wrap: str, count: int, export: bool) -> None:
-    """2 of 2: our signature is added, the change is proved by the extended keys; the cosigner's makes it complete."""
+    """2 of 2: our signature is added; the cosigner's makes it complete. The change is proved by the extended keys where
+    the coins show that the wallet sorts them: one coin's order may be chance."""
     coins = [replace(shared_coin(places(US, f"0/{number}"), wrap=wrap), salt=number) for number in range(count)]
     script, fields = shared_out(places(US, "1/0"), wrap=wrap)
     outs = [Out(p2wpkh(OTHER.key("m/0")), 100_000), Out(script, 1_000_000 * count - 101_000, fields)]
     draft = Draft(coins, outs, extra=[xpub(ME), xpub(COSIGNER)])
     made = run(draft, export=export)
-    assert_signed(made, count, {1: f"{MULTI}/1/0"})
+    change = {1: f"{MULTI}/1/0"} if count > 1 else {}
+    assert_signed(made, count, change)
     assert made.psbt is not None
     half = insert(made.psbt, [(request, ME.sign(request)) for request, _ in made.made])
     theirs = run(half.raw, wallet=COSIGNER)
-    assert_signed(theirs, count, {1: f"{MULTI}/1/0"})
+    assert_signed(theirs, count, change)
     check_on_kernel(insert(half, [(request, COSIGNER.sign(request)) for request, _ in theirs.made]), draft)
 
 

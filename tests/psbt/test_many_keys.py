@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from cryptnox_core.bip32 import Path
+from cryptnox_core.bip32 import ExtendedPublicKey, Path
 from cryptnox_core.crypto.secp256k1 import is_public_key
 from hwilib_cryptnox.psbt import Collected, Psbt, PsbtError, RefusedOutput, collect, plan
 from hwilib_cryptnox.psbt.signers import input_statuses
+from tests.psbt.dishonest_wallets import MULTI, OURS, XPUBS, shared_coin
 from tests.psbt.factory import (
     ME,
     NUMS,
@@ -80,6 +81,56 @@ def test_an_output_with_thousands_of_true_keys() -> None:
     made = plan(psbt, found, known)
     assert time.process_time() - start < LIMIT
     assert len(made.requests) == 1 and made.summary.sent == 90_000
+
+
+@pytest.fixture
+def derived(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the keys that are derived."""
+    numbers: list[int] = []
+    derive = ExtendedPublicKey._tweak
+
+    def counting(self: ExtendedPublicKey, number: int) -> object:
+        numbers.append(number)
+        return derive(self, number)
+
+    monkeypatch.setattr(ExtendedPublicKey, "_tweak", counting)
+    return numbers
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_keys_that_name_extended_keys_of_every_level(long: bool, derived: list[int]) -> None:
+    """A key may come from any of them, at each level of its path: one script of many keys, or many scripts."""
+    stranger, steps = b"\xee" * 4, [1] * 6
+    account = OTHER.account(MULTI)
+    extra = list(XPUBS)
+    for depth in range(8):
+        for number in range(4):
+            known = replace(account, chain_code=sha(le(depth) + le(number)))
+            extra.append((b"\x01" + known.to_bytes(), stranger + b"".join(map(le, [*steps, 0][:depth]))))
+    back = f"{MULTI}/1/7"
+    keys = [b"\x02" + sha(le(number)) for number in range(2_000)]
+    keys = [key for key in keys if is_public_key(key)][:300]
+    origins = [stranger + b"".join(map(le, [*steps, number, 5])) for number in range(len(keys))]
+    named = [(b"\x02" + key, origin) for key, origin in zip(keys, origins, strict=True)]
+    if long:
+        script = b"".join(map(pushed, [ME.key(back), *keys]))
+        outs = [Out(p2wsh(script), 990_000, [(b"\x01", script), out_deriv(back), *named])]
+    else:
+        scripts = [multisig(2, [ME.key(back), key]) for key in keys]
+        outs = [
+            Out(p2wsh(script), 1_000, [(b"\x01", script), out_deriv(back), pair])
+            for script, pair in zip(scripts, named, strict=True)
+        ]
+    psbt, found, _ = collected(draft(shared_coin(OURS), outs=outs, extra=extra).encode())
+    known_keys = ME.keys(found.all_paths)
+    derived.clear()
+    if long:
+        assert plan(psbt, found, known_keys).summary.change_amount == 0
+        assert len(derived) < 20
+    else:
+        with pytest.raises(PsbtError, match="split the transaction"):
+            plan(psbt, found, known_keys)
+        assert len(derived) <= 25_000
 
 
 def tree(scripts: list[bytes]) -> tuple[bytes, Pairs]:

@@ -453,6 +453,9 @@ def test_a_psbt_with_many_claims_takes_no_longer_for_it() -> None:
             asked.append(claim.path)  # type: ignore[attr-defined]
             return FAMILY(script, claim)  # type: ignore[arg-type]
 
+        def work(self, script: bytes, claim: object) -> int:
+            return FAMILY.work(script, claim)  # type: ignore[arg-type]
+
     script = two_of(*places((ME, EVE), "1/7"))
     claims = [out_deriv(f"{MULTI}/1/{n}") for n in range(60)]
     run(paying(b"\x51\x20" + bytes(31) + b"\x02", [], shared_coin(OURS)), wallets=[Counting()])
@@ -475,12 +478,76 @@ def test_a_psbt_that_would_take_minutes_is_refused() -> None:
             asked += 1
             return False
 
+        def work(self, script: bytes, claim: object) -> int:
+            return 2
+
     coin = shared_coin(places((ME, EVE), "0/3"), amount=10_000_000)
     claims = [out_deriv(f"{MULTI}/1/{number}") for number in range(4)]
     outs = [Out(p2wsh(b"%d" % number), 1_000, claims) for number in range(1_500)]
     made = run(Draft([coin], [*outs, Out(p2wpkh(OTHER.key("m/0")), 8_400_000)]), wallets=[Counting()] * 20)
     assert made.refusal is not None and "split it" in str(made.refusal)
     assert asked < 26_000
+
+
+def test_a_script_of_many_keys_costs_as_many() -> None:
+    """What is counted are the keys that are derived in vain, not the scripts."""
+    asked: list[int] = []
+
+    class Counting:
+        name, words = "Clan", "2 of 15 must sign"
+        wallet = registered(
+            "Clan", f"wsh(sortedmulti(2,{keys(ME, *[Wallet(b'cosigner number %02d' % n) for n in range(14)])}))"
+        )
+
+        def __call__(self, script: bytes, claim: object) -> bool:
+            asked.append(self.work(script, claim))
+            return self.wallet(script, claim)  # type: ignore[arg-type]
+
+        def work(self, script: bytes, claim: object) -> int:
+            return self.wallet.work(script, claim)  # type: ignore[arg-type]
+
+    coin = shared_coin(places((ME, EVE), "0/3"), amount=10_000_000)
+    claims = [out_deriv(f"{MULTI}/1/{number}") for number in range(4)]
+    outs = [Out(p2wsh(b"%d" % number), 1_000, claims) for number in range(750)]
+    made = run(Draft([coin], [*outs, Out(p2wpkh(OTHER.key("m/0")), 9_150_000)]), wallets=[Counting()])
+    assert made.refusal is not None and "split it" in str(made.refusal)
+    assert set(asked) == {15} and sum(asked) < 40_100
+    asked.clear()
+    at_other_places = [out_deriv(f"m/48h/0h/0h/1h/1/{number}") for number in range(4)]
+    outs = [Out(p2wsh(b"%d" % number), 1_000, at_other_places) for number in range(750)]
+    made = run(Draft([coin], [*outs, Out(p2wpkh(OTHER.key("m/0")), 9_150_000)]), wallets=[Counting()])
+    assert made.made and sum(asked) == 15
+
+
+def test_a_key_that_is_only_named_is_not_called_held() -> None:
+    """Nobody can read the script: it may be anybody's alone."""
+    for script, claim in (
+        (p2wsh(pushed(OTHER.key("m/1")) + b"\xac"), out_deriv(BACK_PATH)),
+        (p2sh(pushed(OTHER.key("m/1")) + b"\xac"), out_deriv(BACK_PATH)),
+        (b"\x51\x20" + OTHER.key("m/2")[1:], tap_deriv(BACK_PATH, kind=0x07)),
+    ):
+        (text,) = texts(run(paying(script, [claim], shared_coin(OURS)), wallets=BOTH), NoticeKind.STRANGE_SCRIPT)
+        assert text == (
+            "output 1 is a payment: it names a key of this card, and is not an address of the wallet that the inputs "
+            "come from"
+        )
+
+
+def test_the_share_of_a_fee_says_of_what() -> None:
+    """Beside a registered wallet's coin only what the card's key alone holds is measured."""
+    coin, dust = shared_coin(OURS, amount=100_000_000), spend("p2wpkh", 0, amount=10_000)
+    made = run(Draft([coin, dust], [Out(p2wpkh(OTHER.key("m/0")), 100_010_000 - 60_000)]), wallets=[FAMILY])
+    assert "50 % of the 10,000 satoshi that this card's key alone holds" in str(made.refusal)
+
+
+def test_change_in_any_order_is_a_registered_wallets() -> None:
+    """That the wallet sorts its keys is known: no coin has to show it."""
+    orders = {ME.key(f"{MULTI}/1/{n}") < COSIGNER.key(f"{MULTI}/1/{n}"): n for n in range(20)}
+    assert set(orders) == {True, False}
+    for number in orders.values():
+        out = shared_out(places(US, f"1/{number}"))
+        made = run(paying(*out, shared_coin(OURS), extra=list(XPUBS)), wallets=BOTH)
+        assert change_of(made) == {1: f"{MULTI}/1/{number}"} and kinds(made.summary) == set()
 
 
 def test_notices_are_plain_sentences() -> None:

@@ -27,6 +27,7 @@ from tests.psbt.factory import (
     In,
     Out,
     bip86,
+    deriv,
     draft,
     multisig,
     out_deriv,
@@ -213,10 +214,56 @@ def test_sighash_warning() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    [b"\x51", multisig(1, [OTHER.key("m/1")]), pushed(OTHER.key("m/1")) + b"\xac", b"\x52\x02ab", b"\x6a\x01x"],
+    [multisig(1, [OTHER.key("m/1")]), pushed(OTHER.key("m/1")) + b"\xac", b"\x52\x02ab", b"\x6a\x01x"],
 )
 def test_unknown_script_warning(script: bytes) -> None:
     assert kinds(quiet(spend("p2wpkh"), outs=[Out(script, 99_500)])) == [NoticeKind.UNKNOWN_SCRIPT]
+
+
+@pytest.mark.parametrize(
+    ("script", "amount", "said"),
+    [
+        (b"", 1, "a script that anyone can spend"),
+        (b"\x51", 99_500, "a script that anyone can spend"),
+        (b"\x60", 99_500, "a script that anyone can spend"),
+        (b"\x51\x02\x4e\x73", 1_000, "an anchor that anyone can spend (P2A)"),
+        (b"\x51\x20" + b"\xff" * 32, 1, "a taproot key that does not exist: nobody can ever spend it"),
+        (b"\x51\x20" + bytes(32), 0, "a taproot key that does not exist: nobody can ever spend it"),
+    ],
+)
+def test_money_that_is_nobodys(script: bytes, amount: int, said: str) -> None:
+    outs = [Out(script, amount), Out(p2wpkh(OTHER.key("m/0")), 99_500 - amount)]
+    (notice,) = make_plan(quiet(spend("p2wpkh"), outs=outs)).warnings
+    assert notice.text == f"output 0 pays {amount:,} satoshi to {said}"
+    assert notice.grave and notice.kind is NoticeKind.LOST
+
+
+@pytest.mark.parametrize(("script", "amount"), [(b"\x51\x02\x4e\x73", 0), (b"\x51\x02\x4e\x73", 999), (b"\x51", 0)])
+def test_an_anchor_is_noted(script: bytes, amount: int) -> None:
+    outs = [Out(script, amount), Out(p2wpkh(OTHER.key("m/0")), 99_500 - amount)]
+    (notice,) = make_plan(quiet(spend("p2wpkh"), outs=outs)).warnings
+    assert notice.kind is NoticeKind.UNKNOWN_SCRIPT and not notice.grave
+
+
+def test_a_taproot_key_that_exists_is_not_warned_of() -> None:
+    outs = [Out(b"\x51\x20" + OTHER.key(f"m/{number}")[1:], 1_000 + number) for number in range(8)]
+    assert kinds(quiet(spend("p2wpkh"), outs=[*outs, Out(p2wpkh(OTHER.key("m/0")), 91_000)])) == []
+
+
+def test_keys_of_another_coin_are_noted() -> None:
+    def coin(path: str) -> In:
+        return In(p2wpkh(ME.key(path)), 100_000, [deriv(path)])
+
+    (notice,) = make_plan(quiet(coin("m/84h/2h/0h/0/0"), coin("m/84h/2h/0h/0/1"))).warnings
+    assert notice.text == (
+        "input 0 is spent with a key at m/84h/2h/0h/0/0, where wallets of another coin (type 2) have theirs; amounts "
+        "and addresses are shown as Bitcoin's"
+    )
+    assert not notice.grave and notice.kind is NoticeKind.OTHER_COIN
+    many = [coin(f"m/84h/{number}h/0h/0/0") for number in range(2, 9)]
+    assert kinds(quiet(*many)) == [NoticeKind.OTHER_COIN] * 3
+    for path in ("m/84h/0h/0h/0/0", "m/84h/1h/0h/0/0", "m/0/5", "m/7h/2h/5", "m/45h/0/0/5", "m/84h"):
+        assert NoticeKind.OTHER_COIN not in kinds(quiet(coin(path)))
 
 
 def test_reused_key_warnings() -> None:

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from hwilib_cryptnox.psbt import address_of
+from hwilib_cryptnox.psbt import Psbt, address_of, insert
 from hwilib_cryptnox.signer.messages import recover_public_key
+from hwilib_cryptnox.signer.review.prompts import prompt_text, review_text
 from hwilib_cryptnox.signer.review.shown import grouped
 from tests.ctl.program import dialogue, ended, run, terminal
 from tests.hwi.conftest import SEED, Program
 from tests.psbt.factory import ME, OTHER, Out, deriv, draft, out_deriv, p2wpkh, sighash, spend
+from tests.psbt.signing import make_plan
 from tests.psbt.test_message import TEXT, challenge, request
 from tests.support.dialogues import CHANGE, KEY, LEFT, Scripted, configure, gpg_agent, lines_of, payment
 from tests.support.emulator import PIN, EmulatorProcess
 from tests.support.optional import hwilib
+
+FINAL = [deriv(KEY), (b"\x08", b"\x00")]
 
 
 @pytest.fixture
@@ -210,6 +214,17 @@ def test_cryptnoxctl_asks_once(signer: EmulatorProcess, pinentry: Scripted, tmp_
     assert signer.stats()["signatures"] == 2 and '"hi"' in pinentry.texts[-1]
 
 
+def test_what_was_signed_before_counts_in_what_can_leave() -> None:
+    """This run may complete it. What the PIN dialog names is never less than what the review says."""
+    psbt = Psbt.parse(draft(spend("p2wpkh", amount=500_000_000), spend("p2wpkh", 1, amount=10_000)).encode())
+    half = insert(psbt, [(one, ME.sign(one)) for one in make_plan(psbt).requests if one.input_index == 0])
+    final = Psbt.parse(draft(spend("p2wpkh", amount=500_000_000, fields=FINAL), spend("p2wpkh", 1)).encode())
+    for given, most in ((psbt, "5.00010000"), (half, "5.00010000"), (final, "5.00100000")):
+        for fingerprint in (ME.fingerprint, None):
+            assert f"at most {most} BTC can leave the wallet" in prompt_text(given, fingerprint)
+        assert f"Leaves the wallet: {most} BTC" in review_text(make_plan(given), 1, ME.fingerprint)[0]
+
+
 # A message
 
 
@@ -267,6 +282,54 @@ def test_a_message_in_disguise_is_shown_as_one(hwi: Program, signer: EmulatorPro
     made = signer.stats()["signatures"]
     assert hwi.on(signer, "signtx", request(challenge()).base64(), pin=None)["code"] == -14
     assert signer.stats()["signatures"] == made
+
+
+@pytest.mark.parametrize("source", ["explicit", "CRYPTNOX_PIN", "CRYPTNOX_PIN_FILE"])
+def test_a_message_that_nobody_sees_is_not_signed(
+    hwi: Program, signer: EmulatorProcess, pinentry: Scripted, tmp_path: Path, source: str
+) -> None:
+    """A program that does not know the field sees a transaction that moves 0 BTC."""
+    configure(signer)
+    hwi.on(signer, "getmasterxpub")
+    file = tmp_path / "secret"
+    file.write_text(PIN)
+    file.chmod(0o600)
+    env = {name: value for name, value in (("CRYPTNOX_PIN", PIN), ("CRYPTNOX_PIN_FILE", str(file))) if name == source}
+    pin = PIN if source == "explicit" else None
+    for given in (request(challenge()), request(challenge(), spend("p2wpkh", 1)), request(challenge(), version=2)):
+        answer = hwi.on(signer, "signtx", given.base64(), pin=pin, env=env)
+        assert answer["code"] == -9 and "only after you have seen it" in answer["error"]
+        for way in ("cryptnoxctl sign", 'confirm = "pinentry"', "signmessage"):
+            assert way in answer["error"]
+    assert signer.stats()["signatures"] == 0
+    assert hwi.on(signer, "signtx", payment().base64(), pin=pin, env=env)["signed"] is True
+    made = signer.stats()["signatures"]
+    configure(signer, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
+    assert hwi.on(signer, "signtx", request(challenge()).base64(), pin=pin, env=env)["signed"] is True
+    assert pinentry.asked == ["CONFIRM"] and pinentry.texts[0].splitlines()[-1] == f'"{TEXT}"'
+    assert signer.stats()["signatures"] == made + 1
+
+
+def test_through_hwilib_neither(signer: EmulatorProcess, pinentry: Scripted) -> None:
+    UnavailableActionError = hwilib("hwilib.errors").UnavailableActionError
+    PSBT = hwilib("hwilib.psbt").PSBT
+    from hwilib_cryptnox.plugin.client import CryptnoxClient
+
+    psbt = PSBT()
+    psbt.deserialize(request(challenge()).base64())
+    for told in (False, True):
+        if told:
+            configure(signer, 'confirm = "pinentry"', f'pinentry = "{pinentry.program}"')
+        client = CryptnoxClient(signer.path, PIN)
+        try:
+            if told:
+                assert client.sign_tx(psbt) is not psbt
+            else:
+                with pytest.raises(UnavailableActionError, match="only after you have seen it"):
+                    client.sign_tx(psbt)
+        finally:
+            client.close()
+        assert signer.stats()["signatures"] == len(pinentry.asked) == told
 
 
 # gpg-agent

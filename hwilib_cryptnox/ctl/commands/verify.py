@@ -14,7 +14,7 @@ from hwilib_cryptnox.ctl.options import chain_is_chosen, chain_option
 from hwilib_cryptnox.ctl.psbts import read_psbt, txid_lines
 from hwilib_cryptnox.ctl.review import MOST_SHOWN
 from hwilib_cryptnox.ctl.screen import BAD, FAINT, GOOD, WARN, Report, Screen
-from hwilib_cryptnox.ctl.wallets import known_wallets, owner_of, quoted
+from hwilib_cryptnox.ctl.wallets import Work, known_wallets, owner_of, quoted
 from hwilib_cryptnox.networks import CHAINS
 from hwilib_cryptnox.psbt import Psbt, describe
 from hwilib_cryptnox.psbt import fields as f
@@ -45,15 +45,17 @@ def verify(app: App, file: str, chain: str) -> Report:
     network = CHAINS[chain] if chain_is_chosen(app) else chain_of(_paths(psbt), None)
     statuses, spends = input_statuses(psbt), spent_outputs(psbt)
     proved = [spend.proved for spend in spends]
-    wallets = known_wallets(app)
+    wallets, work = known_wallets(app), Work()
     from_wallets = [
-        None if spend.output is None else owner_of(wallets, spend.output[1], fields, output=False)
+        None if spend.output is None else owner_of(wallets, spend.output[1], fields, work, output=False)
         for spend, fields in zip(spends, psbt.inputs, strict=True)
     ]
     to_wallets = [
-        owner_of(wallets, script, fields, output=True)
+        owner_of(wallets, script, fields, work, output=True)
         for (_, script), fields in zip(psbt.tx.outputs, psbt.outputs, strict=True)
     ]
+    if work.ended:
+        app.note("The PSBT names too many keys: not all inputs and outputs were compared with your registered wallets")
     summary = describe(psbt, network)
     bad = any(map(_is_bad, statuses))
     fee = summary.fee

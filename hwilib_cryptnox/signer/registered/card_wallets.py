@@ -56,6 +56,10 @@ class CardWallet:
             script, claim.path, self.fingerprint, claim.public_key, claim.suffix
         )
 
+    def work(self, script: bytes, claim: Claim) -> int:
+        """Keys that are derived to tell; 0 where the place or the kind of the script tells."""
+        return 0 if self.policy is None else self.policy.work(script, claim.path, self.fingerprint, claim.suffix)
+
 
 @dataclass(frozen=True)
 class NamedWallet:

@@ -62,7 +62,8 @@ def prompt_text(psbt: Psbt, fingerprint: bytes | None, *, taproot: bool = False)
     if fingerprint is None:
         most = _most_of_anybody(psbt, taproot)
     else:
-        most = most_leaving(collect(psbt, fingerprint, taproot=taproot))
+        collected = collect(psbt, fingerprint, taproot=taproot)
+        most = most_leaving(collected) if collected.candidates else None  # whose keys have no origins, the card tells
     if most is None:
         return "Sign a transaction. You see it before you sign it."
     return f"Sign a transaction: at most {bitcoin(most)} BTC can leave the wallet. You see it before you sign it."

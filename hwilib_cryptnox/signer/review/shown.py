@@ -159,7 +159,8 @@ def fee_text(summary: Summary) -> str:
         return "unknown"
     parts = [f"{summary.fee:,} satoshi", f"{summary.fee_rate:,.1f} sat/vB"]
     if summary.fee_percent is not None:
-        parts.append(f"{percent(summary.fee_percent)} of the card's inputs")
+        whole = "the card's inputs" if summary.own_is_all else "what the card's key alone holds"
+        parts.append(f"{percent(summary.fee_percent)} of {whole}")
     return ", ".join(parts)
 
 

@@ -308,6 +308,20 @@ GUARDS = (
         f"{CHANGES}::test_what_is_not_that_wallets_is_a_payment",
     ),
     Guard(
+        "one order of sorted keys may be chance",
+        CHANGE,
+        "any_order=len({read.identities for read in found}) > 1)",
+        "any_order=True)",
+        f"{CHANGES}::test_an_order_that_may_be_chance_proves_nothing",
+    ),
+    Guard(
+        "keys that are derived for one PSBT are counted",
+        CHANGE,
+        "        if self._derived > _MOST_DERIVED:\n",
+        "        if False:\n",
+        "tests/psbt/test_many_keys.py::test_keys_that_name_extended_keys_of_every_level",
+    ),
+    Guard(
         "each key is derived from its extended key",
         CHANGE,
         "            return self._branches[place].child_public_key(path.steps[-1]) == key\n",
@@ -866,6 +880,13 @@ GUARDS = (
         "if False:",
         f"{TOLD}::test_a_message_that_is_not_what_is_signed",
     ),
+    Guard(
+        "a message that nobody was shown is not signed",
+        "hwilib_cryptnox/signer/signing.py",
+        "if made.message is not None and not self.wallet.unlocker.confirms:",
+        "if False:",
+        "tests/signer/test_prompts.py::test_a_message_that_nobody_sees_is_not_signed",
+    ),
     # Setting a card up
     Guard(
         "the card's wallet compared with its words",
@@ -1322,8 +1343,8 @@ GUARDS = (
     Guard(
         "a wallet is named for scripts that it derives",
         "hwilib_cryptnox/ctl/wallets.py",
-        "any(policy.matches(script, path, value[:4], key, place) for place in (KeyPath(), *places.get(key, ())))",
-        "policy.place(path, value[:4])",
+        "if policy.matches(script, path, value[:4], key, place):",
+        "if policy.place(path, value[:4]):",
         f"{WALLET_TEST}::test_verify_names_wallets",
     ),
     Guard(
@@ -1413,9 +1434,58 @@ GUARDS = (
     Guard(
         "scripts of wallets that are derived in vain are counted",
         "hwilib_cryptnox/psbt/registered.py",
-        "        if self._tries > _MOST_TRIES:\n",
+        "        if self._work > _MOST_WORK:\n",
         "        if False:\n",
         f"{REGISTERED_TEST}::test_a_psbt_that_would_take_minutes_is_refused",
+    ),
+    Guard(
+        "a script of many keys costs as many",
+        REGISTERED,
+        "            self._work += max(1, wallet.work(script, claim))\n",
+        "            self._work += 1\n",
+        f"{REGISTERED_TEST}::test_a_script_of_many_keys_costs_as_many",
+    ),
+    Guard(
+        "verify derives a bounded number of keys",
+        "hwilib_cryptnox/ctl/wallets.py",
+        "        self.ended = self.ended or keys > self.left\n",
+        "        self.ended = False\n",
+        "tests/ctl/test_verify.py::test_wallets_are_looked_for_in_a_bounded_time",
+    ),
+    Guard(
+        "what is only named is not called held",
+        REGISTERED,
+        "            if held:\n                self.held.add(index)\n",
+        "            self.held.add(index)\n",
+        f"{REGISTERED_TEST}::test_a_key_that_is_only_named_is_not_called_held",
+    ),
+    Guard(
+        "the share of a fee says of what",
+        PLAN,
+        "if summary.own_is_all else",
+        "if True else",
+        f"{REGISTERED_TEST}::test_the_share_of_a_fee_says_of_what",
+    ),
+    Guard(
+        "money that is nobody's is warned of",
+        "hwilib_cryptnox/psbt/summary.py",
+        "        if lost is not None:\n",
+        "        if False:\n",
+        "tests/psbt/test_summary.py::test_money_that_is_nobodys",
+    ),
+    Guard(
+        "keys of another coin are told",
+        PLAN,
+        "    notices += _coin_notices(ours)\n",
+        "",
+        "tests/psbt/test_summary.py::test_keys_of_another_coin_are_noted",
+    ),
+    Guard(
+        "the PIN dialog counts what was signed before",
+        AMOUNTS,
+        "    signed |= {index for index, _ in collected.signed_claims}\n",
+        "    signed = {candidate.index for candidate in collected.candidates}\n",
+        "tests/signer/test_prompts.py::test_what_was_signed_before_counts_in_what_can_leave",
     ),
     Guard(
         "an output of a registered wallet is no change of coins that are in none",
