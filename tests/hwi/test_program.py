@@ -353,6 +353,8 @@ def test_long_lines_on_stdin() -> None:
     """A PSBT of megabytes passes, quoted or not; what would take minutes is refused at once."""
     long = base64.b64encode(b"psbt\xff" + bytes(1_500_000)).decode()
     started = time.process_time()
+    with pytest.raises(BadRequestError, match="a line on stdin is too long"):
+        _split(f"signtx {'A' * 70_000}\\ ")
     for written in (long, f'"{long}"', f"'{long}'"):
         assert _split(f"signtx {written} \n") == ["signtx", long]
     assert _split(f"signtx {long} --chain te\\st '' a'b'\n") == ["signtx", long, "--chain", "test", "", "ab"]
