@@ -194,7 +194,7 @@ def test_a_card_that_does_not_tell_its_key_source_is_listed(hwi: Program, status
 @pytest.mark.parametrize(
     ("fault", "code", "text"),
     [
-        ("sw:6D00@10:1", -9, "6D00"),
+        ("sw:6D00@10:1 sw:6D00@10:2", -9, "6D00"),
         ("badmac@20:1", -3, "MAC"),
         ("badmac@20:2", -3, "MAC"),
         ("sw:6F12@D1:1", -3, "6F12"),
@@ -205,7 +205,8 @@ def test_a_card_that_does_not_tell_its_key_source_is_listed(hwi: Program, status
 )
 def test_a_card_with_trouble_is_listed(hwi: Program, fault: str, code: int, text: str) -> None:
     """Before its PIN and after it: what it answers has no place there, and programs are told."""
-    with EmulatorProcess("--seed", SEED, "--fault", fault) as card:
+    options = [option for each in fault.split() for option in ("--fault", each)]
+    with EmulatorProcess("--seed", SEED, *options) as card:
         (found,) = listed(hwi, card, PIN)
         assert found == entry(card.path, error=found["error"], code=code) and text in found["error"]
 
