@@ -207,11 +207,8 @@ class Provision:
             self.way.identify(self.opened)
 
     def _check_pairing_key(self, key: bytes) -> None:
-        """The channel was opened with the key that was chosen: it alone is kept now."""
-        kept: tuple[bytes, ...] = (key,)
-        with contextlib.suppress(StateError):  # then both stand, and the next command tells them apart
-            kept = self.way.state.pairing_keys(self.serial) or (COMMON_PAIRING_KEY,)
-        if kept[0] != key:
+        """The channel was opened with the key that was chosen."""
+        if not self.card.opened_by(key):
             raise SetUpError(
                 f"The card {self.serial} has a different pairing key than the one chosen: something changed it "
                 "on the way",
