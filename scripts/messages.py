@@ -77,7 +77,8 @@ FAMILIES = {
     ),
     "Wallet commands": (
         "What HWI's commands answer. The message says what helps, if anything does.",
-        "WalletError CardNotFoundError ForeignCardError RefusedCardError UnreadableCardsError NotReadyError LockedPinError LastTryError "
+        "WalletError CardNotFoundError ForeignCardError RefusedCardError UnreadableCardsError NotReadyError "
+        "LockedPinError LastTryError "
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
         "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError _GoneError",
     ),

@@ -307,9 +307,9 @@ class Access:
         return ()
 
     def _settle_pairing(self, card: Card, key: bytes, own: tuple[bytes, ...]) -> None:
-        check_identity(card, self.state)  # another card of the same serial must not have the other key dropped
+        check_identity(card, self.state)  # another card of the same serial must have no key dropped
         with contextlib.suppress(StateError):  # all are tried again the next time
-            if {*own} <= {key, COMMON_PAIRING_KEY} or is_known(card, self.state):  # the common key opens any card
+            if {*own} <= {key, COMMON_PAIRING_KEY} or is_known(card, self.state):  # the common key opens any
                 self.state.keep_pairing_key(card.serial, None if key == COMMON_PAIRING_KEY else key)
 
     def _remembered_certificates(self, serial: int | None) -> tuple[CardCertificate, ...]:

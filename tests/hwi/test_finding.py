@@ -31,7 +31,7 @@ def test_an_impostor_where_it_cannot_be_read_which_cards_are_known(
     hwi: Program, signer: EmulatorProcess, state: State, damage: str
 ) -> None:
     """Not to be read is not never met: one that nobody vouches for gets no PIN. A genuine card is served."""
-    used = ("-d", signer.path, "-p", PIN, "getmasterxpub")
+    used = ("-t", "cryptnox", "-d", signer.path, "-p", PIN, "getmasterxpub")
     assert "xpub" in hwi(*used)
     file = state.folder / "cards.json"
     if damage == "a value":
@@ -44,13 +44,13 @@ def test_an_impostor_where_it_cannot_be_read_which_cards_are_known(
     assert "xpub" in hwi(*used), "a genuine card"
     options = ("--mnemonic", MNEMONIC, "--xpub-export", "--serial", str(signer.serial))
     with EmulatorProcess(*options, maker="Mallory ") as fake:
-        answer = hwi("-d", fake.path, "-p", PIN, "getmasterxpub")
+        answer = hwi("-t", "cryptnox", "-d", fake.path, "-p", PIN, "getmasterxpub")
         assert answer["code"] == -3 and "cards.json" in answer["error"] and "remove it" in answer["error"]
         (entry,) = hwi("--emulators", "-p", PIN, "enumerate", env={"CRYPTNOX_EMULATOR": fake.path[4:]})
         assert entry["code"] == -3 and "cards.json" in entry["error"] and "fingerprint" not in entry
         assert "20" not in fake.stats()["by_ins"]
         file.rmdir() if file.is_dir() else file.unlink()
-        assert "xpub" in hwi("-d", fake.path, "-p", PIN, "getmasterxpub"), "never met"
+        assert "xpub" in hwi("-t", "cryptnox", "-d", fake.path, "-p", PIN, "getmasterxpub"), "never met"
 
 
 def test_another_cards_wallet_on_a_card_that_nobody_vouches_for(
@@ -63,5 +63,7 @@ def test_another_cards_wallet_on_a_card_that_nobody_vouches_for(
     answer = hwi(*words, env=there)
     assert answer["code"] == -3 and "20" not in signer.stats()["by_ins"]
     assert "on the card 7;" in answer["error"] and str(signer.serial) in answer["error"]
-    assert "xpub" in hwi("-d", signer.path, "-p", PIN, "getmasterxpub"), "named, and known from now on"
+    assert "xpub" in hwi("-t", "cryptnox", "-d", signer.path, "-p", PIN, "getmasterxpub"), (
+        "named, and known from now on"
+    )
     assert "xpub" in hwi(*words, env=there)
