@@ -9,6 +9,7 @@ import pytest
 
 from hwilib_cryptnox.storage.state import State
 from tests.hwi.conftest import PIN, Program
+from tests.psbt.factory import ME
 from tests.support.emulator import MNEMONIC, EmulatorProcess
 
 
@@ -57,8 +58,8 @@ def test_another_cards_wallet_on_a_card_that_nobody_vouches_for(
     hwi: Program, signer: EmulatorProcess, state: State
 ) -> None:
     """Who is in between makes a certificate of his own, with a serial number of his choice."""
-    state.update(7, lambda now: replace(now, fingerprint=bytes.fromhex("73c5da0a"), static_key=bytes(32)))
-    words = ("-f", "73c5da0a", "--emulators", "-p", PIN, "getmasterxpub")
+    state.update(7, lambda now: replace(now, fingerprint=ME.fingerprint, static_key=bytes(32)))
+    words = ("-f", ME.fingerprint.hex(), "--emulators", "-p", PIN, "getmasterxpub")
     there = {"CRYPTNOX_EMULATOR": signer.path[4:]}
     answer = hwi(*words, env=there)
     assert answer["code"] == -3 and "20" not in signer.stats()["by_ins"]
