@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from cryptnox_core.certificate import Genuineness
 from hwilib_cryptnox.errors import RefusedCardError, UnreadableCardsError
 from hwilib_cryptnox.storage.files import PrivateFolder, lock, parsed_json, state_folder
+from hwilib_cryptnox.storage.files import StateError as StateError
 from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ PARTIAL_LIFETIME = 7 * 24 * 3600
 """Seconds the signatures of an interrupted signing are kept."""
 TOKENS_FILE = "tokens.json"
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
-
-
-class StateError(Exception):
-    """The state cannot be read or written. The text names the file and the reason."""
 
 
 class NoteKind(Enum):
@@ -110,6 +107,14 @@ class State:
                 cards[str(serial)] = _entry(after)
                 self._files.replace("cards.json", json.dumps(cards, indent=1).encode("ascii"))
             return after
+
+    def knows(self, card: Card) -> bool:
+        """Whether it is the card that was used here under its serial. The certificate must have been read."""
+        return self.record(card.serial).static_key == static_key_hash(card)
+
+    def meet(self, card: Card) -> None:
+        """Remember the card's static key. The certificate must have been read."""
+        self.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card)))
 
     def forget(self, serial: int | None = None) -> None:
         """Drop one card, or all, with its certificate."""

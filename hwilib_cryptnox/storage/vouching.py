@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryptnox_core.certificate import Genuineness
+from hwilib_cryptnox.storage.files import StateError
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX
-from hwilib_cryptnox.storage.state import State, StateError, static_key_hash
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
+    from hwilib_cryptnox.storage.state import State
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def is_known(card: Card, state: State) -> bool:
     """Whether it is the card that was used here under its serial, or a genuine one; over TCP anybody can sign for a
     card. The certificate must have been read."""
     with contextlib.suppress(StateError):  # then it has to be genuine
-        if state.record(card.serial).static_key == static_key_hash(card):
+        if state.knows(card):
             return True
     return card.genuineness is Genuineness.GENUINE and not card.transport.name.startswith(EMULATOR_PREFIX)
 
@@ -31,7 +32,7 @@ def is_known(card: Card, state: State) -> bool:
 def remember_key(card: Card, state: State) -> None:
     """Remember the key of a card whose channel was opened by a secret of its owner's."""
     with contextlib.suppress(StateError):  # then the manufacturer has to vouch for it
-        state.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card)))
+        state.meet(card)
 
 
 def holder_of(state: State, fingerprint: bytes | None, serial: int) -> int | None:
