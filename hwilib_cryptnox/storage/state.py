@@ -116,6 +116,12 @@ class State:
         """Remember the card's static key. The certificate must have been read."""
         self.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card)))
 
+    def keep_wallet(self, serial: int, fingerprint: bytes, *, doubted: bool) -> None:
+        """Remember the fingerprint (4 bytes) of a card's wallet; where it is `doubted` the card's key no more."""
+        self.update(
+            serial, lambda now: replace(now, fingerprint=fingerprint, static_key=None if doubted else now.static_key)
+        )
+
     def forget(self, serial: int | None = None) -> None:
         """Drop one card, or all, with its certificate."""
         with self._failures("cards.json"), self._locked():

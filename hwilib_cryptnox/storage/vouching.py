@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from cryptnox_core.certificate import Genuineness
 from hwilib_cryptnox.storage.files import StateError
@@ -15,12 +15,30 @@ from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX
 
 if TYPE_CHECKING:
     from cryptnox_core.card import Card
-    from hwilib_cryptnox.storage.state import State
 
 _log = logging.getLogger(__name__)
 
 
-def is_known(card: Card, state: State) -> bool:
+class _Record(Protocol):
+    """What is asked of a `CardRecord`."""
+
+    @property
+    def fingerprint(self) -> bytes | None: ...
+    @property
+    def static_key(self) -> bytes | None: ...
+
+
+class Remembered(Protocol):
+    """What is asked of the `State`."""
+
+    def record(self, serial: int) -> _Record: ...
+    def records(self) -> Mapping[int, _Record]: ...
+    def knows(self, card: Card) -> bool: ...
+    def meet(self, card: Card) -> None: ...
+    def keep_wallet(self, serial: int, fingerprint: bytes, *, doubted: bool) -> None: ...
+
+
+def is_known(card: Card, state: Remembered) -> bool:
     """Whether it is the card that was used here under its serial, or a genuine one; over TCP anybody can sign for a
     card. The certificate must have been read."""
     with contextlib.suppress(StateError):  # then it has to be genuine
@@ -29,13 +47,13 @@ def is_known(card: Card, state: State) -> bool:
     return card.genuineness is Genuineness.GENUINE and not card.transport.name.startswith(EMULATOR_PREFIX)
 
 
-def remember_key(card: Card, state: State) -> None:
+def remember_key(card: Card, state: Remembered) -> None:
     """Remember the key of a card whose channel was opened by a secret of its owner's."""
     with contextlib.suppress(StateError):  # then the manufacturer has to vouch for it
         state.meet(card)
 
 
-def holder_of(state: State, fingerprint: bytes | None, serial: int) -> int | None:
+def holder_of(state: Remembered, fingerprint: bytes | None, serial: int) -> int | None:
     """Another card than `serial` that is remembered to hold a wallet (4 bytes)."""
     with contextlib.suppress(StateError):  # then nothing is known of any
         for other, record in state.records().items():
@@ -44,12 +62,12 @@ def holder_of(state: State, fingerprint: bytes | None, serial: int) -> int | Non
     return None
 
 
-def holder_instead_of(card: Card, state: State, fingerprint: bytes | None) -> int | None:
+def holder_instead_of(card: Card, state: Remembered, fingerprint: bytes | None) -> int | None:
     """As `holder_of`, for a card that is neither known nor genuine; None for any other."""
     return None if is_known(card, state) else holder_of(state, fingerprint, card.serial)
 
 
-def remember_wallet(card: Card, state: State, fingerprint: bytes) -> bytes | None:
+def remember_wallet(card: Card, state: Remembered, fingerprint: bytes) -> bytes | None:
     """Remember what wallet (4 bytes) a card holds that has accepted its PIN; which one was remembered before. One that
     holds another card's, and that the manufacturer does not vouch for, is told of, and does not become known by it: it
     gets no PIN automatically.
@@ -59,10 +77,7 @@ def remember_wallet(card: Card, state: State, fingerprint: bytes) -> bytes | Non
     before = state.record(card.serial)
     other = None if card.genuineness is Genuineness.GENUINE else holder_of(state, fingerprint, card.serial)
     doubted = other is not None and (before.fingerprint != fingerprint or before.static_key is None)
-    state.update(
-        card.serial,
-        lambda now: replace(now, fingerprint=fingerprint, static_key=None if doubted else now.static_key),
-    )
+    state.keep_wallet(card.serial, fingerprint, doubted=doubted)
     if doubted:
         _log.warning(
             "this card says that it is %d and holds the wallet of the card %d, but its manufacturer does not vouch for "

@@ -2049,8 +2049,8 @@ GUARDS = (
     Guard(
         "another card's wallet makes no card known",
         "hwilib_cryptnox/storage/vouching.py",
-        "static_key=None if doubted else now.static_key",
-        "static_key=now.static_key",
+        "fingerprint, doubted=doubted)",
+        "fingerprint, doubted=False)",
         "tests/storage/test_vouching.py::test_another_cards_wallet_makes_no_card_known",
     ),
     Guard(
