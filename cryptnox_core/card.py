@@ -173,6 +173,10 @@ class Card:
         """Whether commands can go through the secure channel now."""
         return self._channel is not None and self._channel.state is ChannelState.OPEN
 
+    def opened_by(self, pairing_key: bytes) -> bool:
+        """Whether the latest channel was opened with this pairing key."""
+        return self._opened_with[0] == pairing_key
+
     def _known_certificate(self) -> CardCertificate:
         if self._certificate is None:
             raise UsageError("read the card's certificate first")

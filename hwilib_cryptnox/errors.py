@@ -37,6 +37,17 @@ class RefusedCardError(CardNotFoundError):
     """There is a card, and nothing is to be asked of it: an impostor, or one that the configuration does not admit."""
 
 
+class UnreadableCardsError(RefusedCardError):
+    """It cannot be read which cards are known here, so that any card that nobody vouches for may be an impostor."""
+
+    def __init__(self, serial: int, cause: Exception) -> None:
+        super().__init__(
+            f"{cause}; so this computer cannot tell whether the card {serial} is the one that it knows, and refuses it "
+            "(make the file yours and readable, or remove it)",
+            hint="cryptnoxctl doctor shows what is wrong with the folder",
+        )
+
+
 class NotReadyError(WalletError):
     """The card, or what belongs to it, has to be brought into another state first."""
 

@@ -77,7 +77,8 @@ FAMILIES = {
     ),
     "Wallet commands": (
         "What HWI's commands answer. The message says what helps, if anything does.",
-        "WalletError CardNotFoundError ForeignCardError RefusedCardError NotReadyError LockedPinError LastTryError "
+        "WalletError CardNotFoundError ForeignCardError RefusedCardError UnreadableCardsError NotReadyError "
+        "LockedPinError LastTryError "
         "PinAuthOffError ExportOffError NotShownError NoWalletError AlreadyInitializedError BadRequestError "
         "NoDeviceTypeError UnknownDeviceTypeError UnavailableError FailedError CanceledError RetoldError _GoneError",
     ),
@@ -137,7 +138,15 @@ FAMILIES = {
     ),
 }
 """Title: what it means and what helps; the exceptions."""
-INTERNAL = {"ValueError", "TypeError", "AttributeError", "BadStateError", "BadMessageError"}
+INTERNAL = {
+    "ValueError",
+    "TypeError",
+    "AttributeError",
+    "BadStateError",
+    "BadMessageError",
+    "NotBase64Error",
+    "StrayBitsError",
+}
 """Raised for other code of ours, which catches them, or for callers of Python functions that break a rule of Python."""
 _ENDINGS = {"kept": "again", "half": "again", "either": "keep", "other": "remedy"}
 """Of a command that cannot be taken back: what is said of it, and what helps."""

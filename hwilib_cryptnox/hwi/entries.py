@@ -25,6 +25,7 @@ from hwilib_cryptnox.errors import (
     NoPinError,
     RefusedPinError,
     TouchNeededError,
+    UnreadableCardsError,
     WalletError,
 )
 from hwilib_cryptnox.hwi.errors import Code, to_hwi_error
@@ -125,7 +126,10 @@ class Lister:
         if card.info.is_nft:
             return None
         twice(card, card.read_certificate)
-        self._access.admit(card)
+        try:
+            self._access.admit(card)
+        except UnreadableCardsError as error:  # it may be the very card that is meant: the list says what to do
+            return _failed(base_entry(opened.path), *to_hwi_error(error))
         unlocker = self._unlocker.at(opened.reader)
         entry = base_entry(opened.path)
         if self._unusable is not None:

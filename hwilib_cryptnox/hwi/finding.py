@@ -6,11 +6,19 @@ import contextlib
 from collections.abc import Iterator
 
 from cryptnox_core.errors import CryptnoxError
-from hwilib_cryptnox.errors import NOT_FOUND_TEXT, BadRequestError, CanceledError, CardNotFoundError, WalletError
+from hwilib_cryptnox.errors import (
+    NOT_FOUND_TEXT,
+    BadRequestError,
+    CanceledError,
+    CardNotFoundError,
+    RefusedCardError,
+    WalletError,
+)
 from hwilib_cryptnox.pin.policy import Unlocker
 from hwilib_cryptnox.signer.cards import CARD_PREFIX, Access, OpenCard, Session, may_be_ours, remembered
 from hwilib_cryptnox.signer.wallet import Wallet, authenticate, of_card
 from hwilib_cryptnox.storage.state import StateError
+from hwilib_cryptnox.storage.vouching import holder_instead_of
 
 BY_SERIAL = f"name it by its serial number: --device-path {CARD_PREFIX}SERIAL, without --fingerprint"
 
@@ -42,11 +50,23 @@ class _Search:
                 continue
             try:
                 self._access.identify(opened)
+                self._check_holder(opened)
             except (CryptnoxError, WalletError) as error:
                 self.problems.append(error)
                 self.unusable.append(f"one in {reader}")
             else:
                 yield opened
+
+    def _check_holder(self, opened: OpenCard) -> None:
+        """RefusedCardError for a card that nobody vouches for, where another one is known to hold the wallet."""
+        card, fingerprint = opened.card, self._fingerprint
+        other = holder_instead_of(card, opened.state, fingerprint) if card.info.seeded else None
+        if fingerprint is not None and other is not None:
+            raise RefusedCardError(
+                f"the wallet {fingerprint.hex()} is on the card {other}; the one here says it is {card.serial}, "
+                "is not known to this computer, and its manufacturer does not vouch for it, so it gets no PIN (if it "
+                f"is your second card: --device-path {opened.path}, without --fingerprint)"
+            )
 
     def take(self, opened: OpenCard, session: Session | None = None) -> Wallet:
         self._taken = opened

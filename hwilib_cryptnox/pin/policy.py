@@ -66,6 +66,7 @@ from hwilib_cryptnox.pin.sources import (
 )
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX, Settings, check_genuine
 from hwilib_cryptnox.storage.state import CardRecord, NoteKind, State, StateError, static_key_hash
+from hwilib_cryptnox.storage.vouching import holder_instead_of
 
 _refused: dict[int, set[str]] = {}
 """PINs this process saw refused, by serial. Memory only."""
@@ -357,7 +358,8 @@ class Unlocker:
         _noted.discard(serial)
         known = None if record is None else record.full_counter
         full = left if left in (known, PIN_TRIES_TOTAL) else _counter_after(card, known)
-        key = static_key_hash(card)
+        shown = None if record is None else record.fingerprint
+        key = static_key_hash(card) if holder_instead_of(card, self.state, shown) is None else None
         with contextlib.suppress(StateError):  # a pending note that cannot be removed only keeps automatic sources away
             self.state.update(
                 serial, lambda now: replace(now, note=None, full_counter=full, static_key=key, reader=reader)

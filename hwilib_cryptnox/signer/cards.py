@@ -49,6 +49,7 @@ from hwilib_cryptnox.signer.faults.heard import settle, twice
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine, read_anchors
 from hwilib_cryptnox.storage.state import State, StateError, check_identity
+from hwilib_cryptnox.storage.vouching import is_known, remember_wallet
 
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49
@@ -267,9 +268,8 @@ class Access:
         opened.hold()
 
     def admit(self, card: Card) -> None:
-        """Before a secret is asked for or sent: RefusedCardError for a card with a known serial and another static key
-        than before, and for one that the configuration does not admit. The certificate must have been read; that the
-        card holds its key is proved when the channel is opened."""
+        """Before a secret is asked for or sent: what `check_identity` and `check_genuine` raise. The certificate must
+        have been read; that the card holds its key is proved when the channel is opened."""
         check_identity(card, self.state)
         check_genuine(card, self.settings)
 
@@ -288,11 +288,11 @@ class Access:
                 card.select()
             else:
                 if own != (key,):
-                    self._settle_pairing(card, key)
+                    self._settle_pairing(card, key, own)
                 return
         card.open_channel(keys[-1], known=known)
         if own:
-            self._settle_pairing(card, keys[-1])
+            self._settle_pairing(card, keys[-1], own)
 
     def _pairing_keys(self, card: Card) -> tuple[bytes, ...]:
         """The card's own. The certificate is read first where there are any, for they go by serial."""
@@ -301,10 +301,11 @@ class Access:
                 return self.state.pairing_keys(card.read_certificate().serial)
         return ()
 
-    def _settle_pairing(self, card: Card, key: bytes) -> None:
-        check_identity(card, self.state)  # another card of the same serial must not have the other key dropped
-        with contextlib.suppress(StateError):  # both are tried again the next time
-            self.state.keep_pairing_key(card.serial, None if key == COMMON_PAIRING_KEY else key)
+    def _settle_pairing(self, card: Card, key: bytes, own: tuple[bytes, ...]) -> None:
+        check_identity(card, self.state)  # another card of the same serial must have no key dropped
+        with contextlib.suppress(StateError):  # all are tried again the next time
+            if {*own} <= {key, COMMON_PAIRING_KEY} or is_known(card, self.state):  # the common key opens any
+                self.state.keep_pairing_key(card.serial, None if key == COMMON_PAIRING_KEY else key)
 
     def _remembered_certificates(self, serial: int | None) -> tuple[CardCertificate, ...]:
         """Certificates that a card may turn out to have; none where the expected card's is not among them, since
@@ -438,8 +439,7 @@ def remembered(opened: OpenCard) -> bytes | None:
 def _remember(opened: OpenCard, fingerprint: bytes) -> None:
     serial, before = opened.card.serial, None
     with contextlib.suppress(StateError):  # without state nothing is compared
-        before = opened.state.record(serial).fingerprint
-        opened.state.update(serial, lambda now: replace(now, fingerprint=fingerprint))
+        before = remember_wallet(opened.card, opened.state, fingerprint)
     if before is not None and before != fingerprint:
         raise FailedError(
             f"the card {serial} has a different seed now: its fingerprint is {fingerprint.hex()}, it was {before.hex()}"

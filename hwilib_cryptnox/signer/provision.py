@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from cryptnox_core.bip32 import HARDENED, ExtendedPublicKey, Path
 from cryptnox_core.card import Card
+from cryptnox_core.certificate import Genuineness
 from cryptnox_core.commands.setup import InitParameters
 from cryptnox_core.errors import (
     CardRemovedError,
@@ -41,6 +42,10 @@ from hwilib_cryptnox.storage.state import StateError
 
 T = TypeVar("T")
 
+NOT_VOUCHED_TEXT = (
+    "Careful: the manufacturer does not vouch for this card. This may be an impostor's card, or something between the "
+    "reader and your card that reads what you type. Put no seed on it unless you know why its certificate is not known."
+)
 NOT_PROVED = "not proved"
 """What is typed to go on with a PUK that the card does not let be proved."""
 
@@ -113,6 +118,8 @@ class Provision:
                 f"There is already a wallet on this card. Nothing was changed on the card {self.serial}",
                 hint="to use it: cryptnoxctl adopt; to erase it: cryptnoxctl reset (needs the PUK)",
             )
+        if self.card.genuineness is not Genuineness.GENUINE and self.terminal.available:
+            self.terminal.explain(f"\n{NOT_VOUCHED_TEXT}")
         self.way.state.hold(self.opened.reader, self.serial)
         self.way.state.pairing_keys(self.serial)
         # Of a wallet that was on it before: another seed is no surprise now.
@@ -207,11 +214,8 @@ class Provision:
             self.way.identify(self.opened)
 
     def _check_pairing_key(self, key: bytes) -> None:
-        """The channel was opened with the key that was chosen: it alone is kept now."""
-        kept: tuple[bytes, ...] = (key,)
-        with contextlib.suppress(StateError):  # then both stand, and the next command tells them apart
-            kept = self.way.state.pairing_keys(self.serial) or (COMMON_PAIRING_KEY,)
-        if kept[0] != key:
+        """The channel was opened with the key that was chosen."""
+        if not self.card.opened_by(key):
             raise SetUpError(
                 f"The card {self.serial} has a different pairing key than the one chosen: something changed it "
                 "on the way",

@@ -76,6 +76,10 @@ def _folder(variable: str, below_home: str, windows_variable: str) -> Path:
         raise NoHomeError(windows_variable if windows else " or ".join(("HOME", variable))) from error
 
 
+class StateError(Exception):
+    """The state cannot be read or written. The text names the file and the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class PrivateFolder:
     """One folder and the folders right below it; names are like `cards.json` or `certs/5.der`."""

@@ -15,13 +15,15 @@ import os
 import re
 import time
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwilib_cryptnox.errors import RefusedCardError
+from cryptnox_core.certificate import Genuineness
+from hwilib_cryptnox.errors import RefusedCardError, UnreadableCardsError
 from hwilib_cryptnox.storage.files import NoHomeError, PrivateFolder, lock, parsed_json, state_folder
+from hwilib_cryptnox.storage.files import StateError as StateError
 from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog, scan
 
 if TYPE_CHECKING:
@@ -35,10 +37,6 @@ PARTIAL_LIFETIME = 7 * 24 * 3600
 """Seconds the signatures of an interrupted signing are kept."""
 TOKENS_FILE = "tokens.json"
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
-
-
-class StateError(Exception):
-    """The state cannot be read or written. The text names the file and the reason."""
 
 
 class NoteKind(Enum):
@@ -114,6 +112,20 @@ class State:
                 cards[str(serial)] = _entry(after)
                 self._files.replace("cards.json", json.dumps(cards, indent=1).encode("ascii"))
             return after
+
+    def knows(self, card: Card) -> bool:
+        """Whether it is the card that was used here under its serial. The certificate must have been read."""
+        return self.record(card.serial).static_key == static_key_hash(card)
+
+    def meet(self, card: Card) -> None:
+        """Remember the card's static key. The certificate must have been read."""
+        self.update(card.serial, lambda now: replace(now, static_key=static_key_hash(card)))
+
+    def keep_wallet(self, serial: int, fingerprint: bytes, *, doubted: bool) -> None:
+        """Remember the fingerprint (4 bytes) of a card's wallet; where it is `doubted` the card's key no more."""
+        self.update(
+            serial, lambda now: replace(now, fingerprint=fingerprint, static_key=None if doubted else now.static_key)
+        )
 
     def forget(self, serial: int | None = None) -> None:
         """Drop one card, or all, with its certificate."""
@@ -399,11 +411,14 @@ def static_key_hash(card: Card) -> bytes:
 
 
 def check_identity(card: Card, state: State) -> None:
-    """Refuse a card with a known serial and another static key than before. The certificate must have been read."""
+    """Refuse a card with a known serial and another static key than before; UnreadableCardsError where that cannot be
+    read and nobody vouches for the card, for it may be such a one. The certificate must have been read."""
     try:
         known = state.record(card.serial).static_key
-    except StateError:
-        return
+    except StateError as error:
+        if card.genuineness is Genuineness.GENUINE:
+            return
+        raise UnreadableCardsError(card.serial, error) from error
     if known is not None and known != static_key_hash(card):
         raise RefusedCardError(
             f"another card with the serial {card.serial} was used before, so this one is refused (cryptnoxctl forget "

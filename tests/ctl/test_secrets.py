@@ -223,3 +223,78 @@ def test_forgetting_all_forgets_all_keys(own: EmulatorProcess) -> None:
     data = answer(None, "forget", "all", "--pairing-key", "--yes")
     assert sorted(data["pairing_keys_deleted"]) == sorted(["7", str(own.serial)])
     assert State().paired() == []
+
+
+# An impostor: a card of the same serial number, with a key of its own and the common pairing key
+
+IMPOSTORS = {
+    "not genuine": {"maker": "Mallory "},
+    "genuine over TCP": {
+        "unlike": "from cryptnox_core.emulator import ca; scalar = ca.scalar; "
+        "ca.scalar = lambda label: scalar(('Mallory ' if 'static' in label else '') + label)"
+    },
+}
+
+
+def kept_after(how: str, card: EmulatorProcess, tmp_path: Path) -> None:
+    """How the owner's own pairing key came to be here."""
+    if how == "recover":
+        elsewhere, file = {"XDG_STATE_HOME": str(tmp_path / "elsewhere")}, tmp_path / "key"
+        assert run(card, "pairing", "change", "--stdinpuk", stdin=PUK, **elsewhere).returncode == 0
+        assert run(card, "pairing", "export", str(file), **elsewhere).returncode == 0
+        assert run(card, "pairing", "recover", "--file", str(file)).returncode == 0
+        return
+    assert run(card, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
+    if how == "forget":
+        assert run(None, "forget", str(card.serial)).returncode == 0
+    elif how == "unreadable":
+        (State().folder / "cards.json").write_text(json.dumps({str(card.serial): {"full": "x"}}))
+    elif how == "a change without an end":
+        key = State().pairing_key(card.serial)
+        State().forget()
+        State().keep_pairing_key(card.serial, bytes(32), key)
+
+
+@pytest.mark.parametrize("impostor", [*IMPOSTORS])
+@pytest.mark.parametrize("how", ["recover", "change", "forget", "unreadable", "a change without an end"])
+def test_an_impostor_costs_no_pairing_key(how: str, impostor: str, tmp_path: Path) -> None:
+    state = ("--state", str(tmp_path / "card"))
+    with EmulatorProcess("--seed", SEED, *state) as card:
+        kept_after(how, card, tmp_path)
+    file = State().folder / "pairing.json"
+    before = file.read_text()
+    assert len(before) > 64
+    with EmulatorProcess("--serial", str(card.serial), "--pin", PIN, **IMPOSTORS[impostor]) as fake:  # type: ignore[arg-type]
+        for words in (("pin", "tries"), ("info",), ("pairing", "recover")):
+            run(fake, *words)
+            assert file.read_text() == before, words
+        assert "11" in fake.stats()["by_ins"] or how not in ("forget", "a change without an end"), "a channel was open"
+    with EmulatorProcess(*state) as card:
+        done = run(card, "pin", "tries")
+        assert done.returncode == 0 and "6 PIN tries" in done.stdout, "the card is opened with its own key"
+
+
+def test_the_puk_given_to_an_impostor_drops_no_pairing_key(tmp_path: Path) -> None:
+    state = ("--state", str(tmp_path / "card"))
+    with EmulatorProcess("--seed", SEED, *state) as card:
+        kept_after("forget", card, tmp_path)
+    key = State().pairing_key(card.serial)
+    with EmulatorProcess("--serial", str(card.serial), "--pin", PIN, maker="Mallory ") as fake:
+        assert run(fake, "pairing", "change", "--stdinpuk", stdin=PUK).returncode == 0
+        assert key in State().pairing_keys(card.serial)
+    with EmulatorProcess(*state) as card:
+        assert run(card, "pin", "tries").returncode == 0
+
+
+def test_a_forgotten_card_back_on_the_common_key(own: EmulatorProcess, tmp_path: Path) -> None:
+    """It is used as it is; its own key goes as soon as its PIN has made it known again."""
+    key = State().pairing_key(own.serial)
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path)}
+    assert run(own, "pairing", "recover", "--stdinpuk", stdin=PUK, **elsewhere).returncode == 0
+    assert run(None, "forget", str(own.serial)).returncode == 0
+    assert not answer(own, "info")["own_pairing_key"]
+    assert not answer(own, "pairing", "recover", schema="pairing recover")["own_pairing_key"]
+    assert State().pairing_key(own.serial) == key
+    assert run(own, "pin", "verify", "--stdinpass", stdin=PIN).returncode == 0
+    assert run(own, "pin", "tries").returncode == 0
+    assert State().pairing_key(own.serial) is None

@@ -324,6 +324,13 @@ def test_a_card_that_is_not_admitted_gets_no_secret(card: Card, tmp_path: Path) 
     assert card.process.stats()["by_ins"].get("FE", 0) == 0
 
 
+def test_a_card_that_nobody_vouches_for_is_told_before_any_secret() -> None:
+    with EmulatorProcess("--serial", str(1 << 60), maker="Mallory ") as fake, terminal(fake, *SETUP) as child:
+        child.expect_exact("genuine: NOT genuine")
+        child.expect_exact("This may be an impostor's card")
+        child.expect_exact("New PIN")
+
+
 def test_another_card_of_a_known_serial_gets_no_secret(card: Card) -> None:
     state = State()
     state.update(card.process.serial, lambda now: replace(now, static_key=bytes(32), fingerprint=b"1234"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cryptnox_core import errors
 from cryptnox_core.models import AppletInfo, CardInfo
-from cryptnox_core.wire import UserKeySlot
+from cryptnox_core.wire import COMMON_PAIRING_KEY, UserKeySlot
 from hwilib_cryptnox.ctl.app import App, command
 from hwilib_cryptnox.ctl.cards import judged, open_card, source_text, unlocker, verdict_text, version_text
 from hwilib_cryptnox.ctl.errors import explain
@@ -63,6 +63,7 @@ def _look(app: App, opened: OpenCard) -> Report:
     own = False
     with contextlib.suppress(StateError):  # told above
         own = info.initialized and app.state.pairing_key(serial) is not None
+        own = own and not opened.card.opened_by(COMMON_PAIRING_KEY)
     taproot = known(app.state, opened.card)
     genuine = opened.card.genuineness
     fingerprint = None if record.fingerprint is None else record.fingerprint.hex()

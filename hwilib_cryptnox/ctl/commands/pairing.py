@@ -27,6 +27,7 @@ from hwilib_cryptnox.signer.cards import OpenCard
 from hwilib_cryptnox.signer.faults.heard import twice
 from hwilib_cryptnox.signer.faults.irreversible import End, Words, opens
 from hwilib_cryptnox.storage.state import StateError
+from hwilib_cryptnox.storage.vouching import is_known, remember_key
 
 pairing = CtlGroup("pairing", help="The pairing key, which opens the secure channel.")
 
@@ -59,6 +60,7 @@ def change_pairing_key(app: App, opened: OpenCard, key: bytes, secret: str, *, k
     serial = opened.card.serial
     before = app.state.pairing_keys(serial)
     others = before or (COMMON_PAIRING_KEY,)
+    mine = not before or is_known(opened.card, app.state)
     app.state.keep_pairing_key(serial, key, *others)
     answered = False
 
@@ -92,7 +94,10 @@ def change_pairing_key(app: App, opened: OpenCard, key: bytes, secret: str, *, k
     except (StatusWordError, UsageError):
         _settle(app, serial, *before)
         raise
-    _settle(app, serial, None if common else key)
+    if mine:
+        _settle(app, serial, None if common else key)
+        if not common:
+            remember_key(opened.card, app.state)
 
 
 def _settle(app: App, serial: int, *keys: bytes | None) -> None:
@@ -149,7 +154,7 @@ def pairing_recover(app: App, source: Path | None) -> Report:
             recover_by_puk(app, opened)
             data = {"serial": str(serial), "own_pairing_key": False}
             return said(data, *app.achieved, "To set one: cryptnoxctl pairing change")
-        own = app.state.pairing_key(serial) is not None
+        own = not opened.card.opened_by(COMMON_PAIRING_KEY)
     data = {"serial": str(serial), "own_pairing_key": own}
     what = "its own pairing key, which is kept on this computer" if own else "the default pairing key"
     return said(data, f"There is nothing to recover: the card opens with {what}")
@@ -162,13 +167,16 @@ def _take(app: App, opened: OpenCard, key: bytes) -> Report:
         raise CtlError(Exit.SECRET, "That pairing key does not open the secure channel to this card")
     own = key != COMMON_PAIRING_KEY
     try:
-        app.state.keep_pairing_key(serial, key if own else None)
+        if own or is_known(opened.card, app.state):  # the default key opens any card of the same serial number
+            app.state.keep_pairing_key(serial, key if own else None)
     except StateError as error:
         raise CtlError(
             Exit.REFUSED,
             f"The key is right, but this computer cannot store it: {error}",
             "keep the file and try again",
         ) from error
+    if own:
+        remember_key(opened.card, app.state)
     kept = "it is kept on this computer" if own else "it is the default one"
     return said({"serial": str(serial), "own_pairing_key": own}, f"The key is right; {kept}")
 
