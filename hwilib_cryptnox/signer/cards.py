@@ -48,8 +48,8 @@ from hwilib_cryptnox.errors import (
 from hwilib_cryptnox.signer.faults.heard import settle, twice
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX as EMULATOR_PREFIX
 from hwilib_cryptnox.storage.settings import Settings, SettingsError, check_genuine, read_anchors
-from hwilib_cryptnox.storage.state import State, StateError, check_identity
-from hwilib_cryptnox.storage.vouching import is_known, remember_wallet
+from hwilib_cryptnox.storage.state import State, StateError
+from hwilib_cryptnox.storage.vouching import check_identity, is_known, remember_wallet
 
 CARD_PREFIX = "cryptnox:"
 _SERIAL_DIGITS = 49

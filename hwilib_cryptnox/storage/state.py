@@ -20,8 +20,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptnox_core.certificate import Genuineness
-from hwilib_cryptnox.errors import RefusedCardError, UnreadableCardsError
 from hwilib_cryptnox.storage.files import NoHomeError, PrivateFolder, lock, parsed_json, state_folder
 from hwilib_cryptnox.storage.files import StateError as StateError
 from hwilib_cryptnox.storage.signature_log import LOGS, Entry, SignatureLog, scan
@@ -408,22 +406,6 @@ def _taproot_entry(note: TaprootNote) -> dict[str, object]:
 def static_key_hash(card: Card) -> bytes:
     """What is remembered of a card's static key: SHA-256 of the point. The certificate must have been read."""
     return hashlib.sha256(card.read_certificate().public_key).digest()
-
-
-def check_identity(card: Card, state: State) -> None:
-    """Refuse a card with a known serial and another static key than before; UnreadableCardsError where that cannot be
-    read and nobody vouches for the card, for it may be such a one. The certificate must have been read."""
-    try:
-        known = state.record(card.serial).static_key
-    except StateError as error:
-        if card.genuineness is Genuineness.GENUINE:
-            return
-        raise UnreadableCardsError(card.serial, error) from error
-    if known is not None and known != static_key_hash(card):
-        raise RefusedCardError(
-            f"another card with the serial {card.serial} was used before, so this one is refused (cryptnoxctl forget "
-            f"{card.serial} if it is yours)"
-        )
 
 
 class TokenNotes:

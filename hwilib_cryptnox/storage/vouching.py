@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from cryptnox_core.certificate import Genuineness
+from hwilib_cryptnox.errors import RefusedCardError, UnreadableCardsError
 from hwilib_cryptnox.storage.files import StateError
 from hwilib_cryptnox.storage.settings import EMULATOR_PREFIX
 
@@ -36,6 +37,22 @@ class Remembered(Protocol):
     def knows(self, card: Card) -> bool: ...
     def meet(self, card: Card) -> None: ...
     def keep_wallet(self, serial: int, fingerprint: bytes, *, doubted: bool) -> None: ...
+
+
+def check_identity(card: Card, state: Remembered) -> None:
+    """Refuse a card with a known serial and another static key than before; UnreadableCardsError where that cannot be
+    read and nobody vouches for the card, for it may be such a one. The certificate must have been read."""
+    try:
+        other = state.record(card.serial).static_key is not None and not state.knows(card)
+    except StateError as error:
+        if card.genuineness is Genuineness.GENUINE:
+            return
+        raise UnreadableCardsError(card.serial, error) from error
+    if other:
+        raise RefusedCardError(
+            f"another card with the serial {card.serial} was used before, so this one is refused (cryptnoxctl forget "
+            f"{card.serial} if it is yours)"
+        )
 
 
 def is_known(card: Card, state: Remembered) -> bool:

@@ -121,8 +121,8 @@ GUARDS = (
     ),
     Guard(
         "a known serial keeps its key",
-        "hwilib_cryptnox/storage/state.py",
-        "if known is not None and known != static_key_hash(card):",
+        "hwilib_cryptnox/storage/vouching.py",
+        "if other:",
         "if False:",
         f"{PINS}::test_a_known_serial_with_another_key_gets_nothing",
     ),
@@ -2266,7 +2266,7 @@ GUARDS = (
     ),
     Guard(
         "a file that cannot be read is not a card never met",
-        "hwilib_cryptnox/storage/state.py",
+        "hwilib_cryptnox/storage/vouching.py",
         "        raise UnreadableCardsError(card.serial, error) from error\n",
         "        return\n",
         "tests/hwi/test_finding.py::test_an_impostor_where_it_cannot_be_read_which_cards_are_known",
