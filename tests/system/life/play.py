@@ -83,6 +83,9 @@ def play(
             (world.state / "cards.json").write_text(json.dumps(met(world)))
         if scene.kept is not None:
             (world.state / "pairing.json").write_text(json.dumps({str(SERIAL): scene.kept.hex()}))
+            if not in_readers:  # who keeps a pairing key here made the card known by it
+                record = {"static_key": hashlib.sha256(_static_point(SERIAL)).hexdigest()}
+                (world.state / "cards.json").write_text(json.dumps({str(SERIAL): record}))
         person = scene.people()
         before = facts(world)
         if twist.spoilt:
