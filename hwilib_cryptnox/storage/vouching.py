@@ -71,10 +71,11 @@ def remember_key(card: Card, state: Remembered) -> None:
 
 
 def holder_of(state: Remembered, fingerprint: bytes | None, serial: int) -> int | None:
-    """Another card than `serial` that is remembered to hold a wallet (4 bytes)."""
+    """Another card than `serial` that is known, and remembered to hold a wallet (4 bytes)."""
     with contextlib.suppress(StateError):  # then nothing is known of any
         for other, record in state.records().items():
-            if other != serial and fingerprint is not None and record.fingerprint == fingerprint:
+            known = other != serial and record.static_key is not None
+            if known and fingerprint is not None and record.fingerprint == fingerprint:
                 return other
     return None
 

@@ -172,7 +172,7 @@ def test_two_cards_of_which_one_stays_away(tmp_path: Path) -> None:
     with Slot() as slot, terminal(slot.insert(tmp_path / "a"), "setup", "--seed", "dual") as child:
         begin_with_two_cards(child, slot, tmp_path / "b")
         child.sendintr()
-        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the seed and the card")
+        child.expect_exact(f"Interrupted. The card {slot.card.serial} holds the seed. The card")
         child.expect_exact("Put no money on either card")
         child.expect_exact(f"cryptnoxctl reset --card {slot.card.serial}")
         assert ended(child) == 1

@@ -321,6 +321,7 @@ WRONG = [
 GOOD: dict[str, dict[str, object]] = {
     "open_channel": {"pairing_key": COMMON_PAIRING_KEY, "index": 0, "known": ()},
     "session_key": {"known": ()},
+    "opened_by": {"pairing_key": COMMON_PAIRING_KEY},
     "verify_pin": {"pin": PIN},
     "derive": {"path": LEAF, "source": Source.MASTER, "curve": Curve.K1},
     "current_path": {"curve": Curve.K1},

@@ -114,7 +114,7 @@ def test_an_orphan_is_named_and_never_called_usable(tmp_path: Path) -> None:
             first, second = both_begun(child, slot, tmp_path)
             child.expect_exact(PUT_FIRST)
             child.sendintr()
-            child.expect_exact(f"The card {second} holds the seed and the card {first} does not")
+            child.expect_exact(f"The card {second} holds the seed. The card {first} has no seed")
             child.expect_exact("Put no money on either card")
             child.expect_exact(f"cryptnoxctl reset --card {second}")
             assert ended(child) == 1

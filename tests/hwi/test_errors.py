@@ -31,7 +31,8 @@ def kinds() -> list[type[errors.WalletError]]:
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: str(kind.__name__))
 def test_every_kind_has_a_code(kind: type[errors.WalletError]) -> None:
-    error = kind("why") if len(inspect.signature(kind).parameters) else kind()  # type: ignore[call-arg]
+    wanted = [one for one in inspect.signature(kind).parameters.values() if one.default is one.empty]
+    error = kind(*["why" for one in wanted if one.kind is one.POSITIONAL_OR_KEYWORD])
     code, message = to_hwi_error(error)
     assert (code is Code.FAILURE) == (kind.__name__ in FAILURES)
     assert message == str(error)
