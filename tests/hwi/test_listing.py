@@ -285,7 +285,6 @@ def reader_card(virtual_readers: VirtualReaders, tmp_path_factory: pytest.TempPa
         yield card
 
 
-@pytest.mark.pcsc
 def without_seed(answer: bytes) -> bytes:
     """SELECT's answer with the flag for the seed off."""
     return answer[:5] + bytes((answer[5] & ~0x20,)) + answer[6:]
@@ -341,6 +340,7 @@ class TestADisturbedLine:
             assert "xpub" in hwi("-t", "cryptnox", "-d", self.PATH, "-p", SLOT_PIN, "getmasterxpub")
 
 
+@pytest.mark.pcsc
 class TestInAReader:
     """With real PC/SC, where a card's fingerprint is remembered by its serial."""
 

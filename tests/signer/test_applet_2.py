@@ -95,6 +95,9 @@ def test_either_key_is_tried_after_a_change_without_end(hwi: Program, tmp_path: 
     State().keep_pairing_key(SERIAL, bytes(32), memory.pairing_key)
     with emulated(memory, tmp_path) as card:
         assert "xpub" in hwi.on(card, "getmasterxpub", pin=PIN)
+        assert memory.pairing_key in State().pairing_keys(SERIAL)
+        # It has accepted a PIN, so it is known now: the other key is of no more use.
+        assert "xpub" in hwi.on(card, "getmasterxpub", pin=PIN)
     assert State().pairing_keys(SERIAL) == (memory.pairing_key,)
 
 

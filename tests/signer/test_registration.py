@@ -137,7 +137,7 @@ def test_the_layout_is_hwis() -> None:
 
 BENT = {
     "no base64": ("rdesc!", "not base64"),
-    "nothing": ("", "does not begin"),
+    "nothing": ("", "not base64"),
     "another magic": (parts(magic=b"rdesk"), "does not begin"),
     "another version": (parts(version=compact(2)), "has version 2"),
     "a long version": (parts(version=b"\xff" + bytes(7) + b"\x01"), "has version"),
