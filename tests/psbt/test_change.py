@@ -196,10 +196,12 @@ def test_origins_prove_nothing() -> None:
     script = multisig(2, sorted(keys))
     claims = [out_deriv(place), out_deriv(place, OTHER), (b"\x02" + keys[2], THIRD.origin(place))]
     out = Out(p2wsh(script), 35_000, [(b"\x01", script), *claims])
-    assert changes(coin(), outs=[out]) == []
+    coins = coin(), coin("1/0")  # in two orders, so that none proves anything
+    assert changes(*coins, outs=[change()]) == [1]
+    assert changes(*coins, outs=[out]) == []
     lying = b"\x01" + STRANGER.account(ACCOUNT).to_bytes(), THIRD.origin(ACCOUNT)
-    assert changes(coin(), outs=[out], extra=[*XPUBS, lying]) == []
-    assert changes(coin(), outs=[out], extra=[*XPUBS[:2], lying]) == []
+    assert changes(*coins, outs=[out], extra=[*XPUBS, lying]) == []
+    assert changes(*coins, outs=[out], extra=[*XPUBS[:2], lying]) == []
 
 
 def test_all_inputs_have_to_be_of_the_wallet() -> None:
