@@ -770,13 +770,7 @@ class Card:
 
     def set_pinless_path(self, path: Path | str | None, puk: str) -> None:
         """Set the path under m/43h/60h/1581h whose key signs without PIN, or clear it with None. Requires a seed."""
-        try:
-            at = None if path is None else Path.of(path)
-        except UsageError:  # it says what was given: where the two were swapped, the PUK
-            raise UsageError(
-                "the PIN-less path is not a derivation path like m/43h/60h/1581h/0; the PUK is the second argument"
-            ) from None
-        self.send(keys.SetPinlessPath(at, puk))
+        self.send(keys.SetPinlessPath(None if path is None else Path.of(path), puk))
         self._note(StatusFlag.PINLESS_PATH, path is not None)
 
     # Administration: user data and history

@@ -343,3 +343,10 @@ def test_time_is_proportional_to_the_number_of_keys(make: Callable[[int], bytes]
         if ratios[-1] < WORSE_THAN_LINEAR:
             return
     pytest.fail(f"twice the keys take {min(ratios):.1f} times as long")
+
+
+def test_extended_keys_of_one_origin_are_no_reason_to_refuse() -> None:
+    """A few of them are tried; the work that all of them make would end the signing of an honest PSBT."""
+    psbt = Psbt.parse(extended_keys(60 * 200))
+    found = collect(psbt, ME.fingerprint)
+    assert len(plan(psbt, found, ME.keys(found.all_paths)).requests) == 1

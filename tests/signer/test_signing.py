@@ -366,16 +366,13 @@ def test_kept_signatures_are_not_believed(hwi: Program, state: State) -> None:
 @pytest.mark.parametrize("serial", ["another", "the same"])
 def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch, serial: str) -> None:
     """The card leaves in the middle of a signing and another one comes back at the same address; where its serial
-    number is the same, its key is another, and the state that would tell cannot be used."""
+    number is the same, its key is another, and the state that would tell was forgotten."""
     given = account(4)
     monkeypatch.setenv("CRYPTNOX_REINSERT_WAIT", "2")
     first = EmulatorProcess("--seed", SEED, "--xpub-export").start()
     settings, state = Settings.load(), State()
     wallet = Wallet(first.path, Access(settings, state), Unlocker(settings, state, PIN))
     number, maker = (2**60, "") if serial == "another" else (first.serial, "somebody")
-    if serial == "the same":
-        state.folder.parent.mkdir(parents=True)
-        state.folder.write_text("in the way")
     other = EmulatorProcess(
         *("--seed", SEED, "--xpub-export", "--serial", str(number)),
         listen=f"{first.host}:{first.port}",
@@ -384,6 +381,7 @@ def test_another_card_in_its_place(monkeypatch: pytest.MonkeyPatch, serial: str)
 
     def exchange(done: int, _: int) -> None:
         if done == 2 and other.port == 0:
+            state.forget()
             first.stop()
             other.start()
 
