@@ -217,9 +217,7 @@ def test_two_windows_have_a_pin_each(person: Person, own: EmulatorProcess) -> No
 def open_wallet(window: ElectrumWindow, file: str) -> None:
     """In a second window."""
     window.menu("File", "Open")
-    window.wait("File name")
-    window.write(file, 0, window="Select")
-    window.click("Open")
+    window.choose_file(file, window="Select")
     window.until(lambda: len([title for title in window.titles() if title.startswith("Electrum Regtest")]) == 2)
 
 

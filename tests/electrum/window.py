@@ -301,6 +301,18 @@ class ElectrumWindow:
         """Into a field, what was copied elsewhere."""
         self.until(lambda: self.do("paste", text=text, number=number, window=window), LIMIT, f"a field {number}")
 
+    def choose_file(self, file: str, *, window: str) -> None:
+        """In Qt's dialog. It can lose what is typed while it still reads its folder: typed again, until it is gone."""
+        self.wait("File name")
+
+        def gone() -> bool:
+            if self.do("write", text=file, window=window):
+                self.do("click", text="Open", window=window)
+            time.sleep(1)
+            return "File name" not in self.text()
+
+        self.until(gone, LIMIT, f"a dialog that takes {file}")
+
     def slide(self, number: int, value: int) -> None:
         """A slider to a value."""
         self.until(lambda: self.do("slide", number=number, value=value), LIMIT, f"a slider {number}")
