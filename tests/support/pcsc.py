@@ -34,7 +34,9 @@ ANOTHER_CARD = "from cryptnox_core import wire; wire.AID = bytes(7)"
 """What makes an emulated card none of ours: its applet has another name."""
 
 DBUS = Path("/run/dbus/system_bus_socket")
-SERVICE_WAIT = 15.0
+SERVICE_WAIT = 25.0
+SLOTS_WAIT = 10.0
+"""Seconds: until pcscd has both slots; until one that was started here has them or is started again."""
 CARD_WAIT = 20.0
 ABSENCE = 1.6
 """Seconds a slot stays empty between two cards: pcscd can miss less and then takes the slot for empty."""
@@ -82,8 +84,7 @@ class VirtualReaders:
         for emptied in self._emptied:
             _wait_since(emptied)
         if self._service is not None:
-            self._service.terminate()
-            self._service.wait(timeout=10)
+            _end(self._service)
         os.close(self._lock)
 
     @contextlib.contextmanager
@@ -144,8 +145,8 @@ def take_lock(path: Path, wait: float) -> int:
 
 def _service(folder: Path) -> subprocess.Popen[bytes] | None:
     """Make sure that pcscd serves both slots; the process when it was started here. One that has no slots is on its way
-    in or out, and is given time."""
-    started = None
+    in or out, and is given time; one of ours that came before another had freed their ports is started again."""
+    started, slots_due = None, 0.0
     end = time.monotonic() + SERVICE_WAIT
     while True:
         readers = _readers()
@@ -153,14 +154,21 @@ def _service(folder: Path) -> subprocess.Popen[bytes] | None:
             return started
         if time.monotonic() > end or (started is not None and started.poll() is not None):
             break
-        if readers is None and started is None:
-            started = _start_service(folder)
+        if started is not None and time.monotonic() > slots_due:
+            _end(started)
+            started = None
+        elif readers is None and started is None:
+            started, slots_due = _start_service(folder), time.monotonic() + SLOTS_WAIT
         time.sleep(0.1)
     if started is not None:
-        started.terminate()
-        started.wait(timeout=10)
+        _end(started)
     what = "does not answer" if readers is None else f"has no virtual reader, only {list(readers)}"
     raise UnavailableError(f"pcscd {what} (Debian: packages pcscd and vsmartcard-vpcd; started as root, or by systemd)")
+
+
+def _end(service: subprocess.Popen[bytes]) -> None:
+    service.terminate()
+    service.wait(timeout=10)
 
 
 def _start_service(folder: Path) -> subprocess.Popen[bytes]:
