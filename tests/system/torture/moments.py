@@ -307,7 +307,8 @@ class PukChange(Scene):
 
 
 class PairingChange(Scene):
-    """From the common key to an own one. Afterwards the card opens without the PUK, and one key is left."""
+    """From the common key to an own one. Afterwards the card opens without the PUK, and one key is left: at the latest
+    by the second command, where the PIN of the first showed that the card is the owner's."""
 
     stdin = PUK
     options: tuple[str, ...] = ()
@@ -319,7 +320,8 @@ class PairingChange(Scene):
         own, there = self.kept(), card.memory()["pairing_key"]
         if there not in own:
             raise AssertionError("none of the keys that are kept opens the card")
-        self.must(card, "pin", "verify", "--stdinpass", stdin=PIN)
+        for _ in range(2):
+            self.must(card, "pin", "verify", "--stdinpass", stdin=PIN)
         if len(self.kept()) != 1:
             raise AssertionError("more than one key is left")
         return f"{len(own)} keys were kept, the {'first' if own[0] == there else 'second'} was right"
